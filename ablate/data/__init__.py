@@ -1,0 +1,1 @@
+"""Texts and how they reach the network: cache (fetch, verify, place), corpora, vocabulary, batches."""

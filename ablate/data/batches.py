@@ -1,0 +1,47 @@
+"""Minibatches of a token sequence. Axes: T steps, B sequences; time first, as the networks read them."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config import Config
+
+
+def sequential(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """B parallel streams cut into pieces of T steps: minibatch k+1 continues the sequences of minibatch k.
+
+    One random offset per epoch, uniform on 0 … T inclusive; what does not fill a minibatch is dropped.
+    Yields inputs (T, B) and targets (T, B), the inputs one token later.
+    """
+    offset = int(torch.randint(0, T + 1, (), generator=generator))
+    count = (len(tokens) - offset - 1) // B * B
+    inputs = tokens[offset : offset + count].reshape(B, -1).T
+    targets = tokens[offset + 1 : offset + 1 + count].reshape(B, -1).T
+    for start in range(0, len(inputs) // T * T, T):
+        yield inputs[start : start + T], targets[start : start + T]
+
+
+def random(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Subsequences of T steps in shuffled order; an incomplete minibatch is dropped.
+
+    One random offset per epoch, uniform on 0 … T−1. Yields inputs (T, B) and targets (T, B).
+    """
+    offset = int(torch.randint(0, T, (), generator=generator))
+    count = (len(tokens) - offset - 1) // T
+    starts = offset + T * torch.randperm(count, generator=generator)
+    steps = torch.arange(T).unsqueeze(1)
+    for first in range(0, count // B * B, B):
+        where = starts[first : first + B] + steps
+        yield tokens[where], tokens[where + 1]
+
+
+def epoch(config: Config, tokens: Tensor, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """The minibatches of one epoch under `config.sampling`; tokens (n,) of any device."""
+    sample = random if config.sampling == "random" else sequential
+    return sample(tokens, config.batch_size, config.num_steps, generator)
+
+
+def carries_state(config: Config) -> bool:
+    """Whether a minibatch starts from the state in which the one before it ended."""
+    return config.sampling == "sequential"

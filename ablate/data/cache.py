@@ -1,0 +1,80 @@
+"""Files fetched once, verified, and kept: a file is in the cache only if its SHA-256 is right."""
+
+import hashlib
+import os
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.errors import DataError
+
+TIMEOUT_S = 10.0
+TRIES_PER_MIRROR = 2
+
+
+def data_dir() -> Path:
+    """`ABLATE_DATA_DIR`, or `ablate` below the user's cache folder."""
+    override = os.environ.get("ABLATE_DATA_DIR")
+    if override:
+        return Path(override).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablate"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
+    """The path of file `name`, downloaded from the first mirror that delivers it unless it is there already.
+
+    Raises DataError, saying what each place answered, where no intact copy can be had.
+    """
+    path = data_dir() / name
+    problems = []
+    if path.is_file():
+        found = sha256_of(path)
+        if found == sha256:
+            return path
+        problems.append(f"{path} is damaged or another text (SHA-256 {found[:12]}…, expected {sha256[:12]}…)")
+    for url in urls:
+        for _ in range(TRIES_PER_MIRROR):
+            try:
+                content = download(url)
+            except (OSError, ValueError) as error:  # no network, refused, timed out, not a URL: try the next mirror
+                problems.append(f"{url}: {error}")
+                break
+            found = hashlib.sha256(content).hexdigest()
+            if found == sha256:
+                return place(path, content)
+            problems.append(f"{url}: {len(content)} bytes with SHA-256 {found[:12]}…, expected {sha256[:12]}…")
+    raise DataError(
+        f"cannot get {name} ({'; '.join(problems)}); put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
+    )
+
+
+def download(url: str) -> bytes:
+    """The bytes behind `url` (http, https or file). Raises OSError where there are none."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        content: bytes = response.read()
+    return content
+
+
+def place(path: Path, content: bytes) -> Path:
+    """Write `content` beside `path` and move it there, so that no reader ever sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise DataError(f"cannot keep {path.name} in {path.parent}: {error.strerror}; set ABLATE_DATA_DIR") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    return path

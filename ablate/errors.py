@@ -1,0 +1,39 @@
+"""Errors that a person can make. Each message is one line: the value, the choices, the remedy.
+
+The command line prints them without a traceback and exits with status 2.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can put right."""
+
+
+class ConfigError(UserError):
+    """A value that no run could have: the whole sweep is refused before anything starts."""
+
+
+class CombinationError(ConfigError):
+    """Values that are fine one by one but not together.
+
+    A sweep whose every cell is impossible is refused; where only some cells are, those are recorded as
+    failed and the others run.
+    """
+
+
+class DataError(UserError):
+    """A corpus that cannot be found, read or trusted."""
+
+
+def nearest(value: str, choices: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest choice, or nothing."""
+    close = get_close_matches(value.lower(), list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def listing(choices: Iterable[str]) -> str:
+    """`a, b or c`"""
+    names = list(choices)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
