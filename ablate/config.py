@@ -207,7 +207,7 @@ def validate(config: Config) -> None:
     if config.name is not None and (
         not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')
     ):
-        raise ConfigError(f"name is {config.name!r}; it names a folder: leave out / \\ : * ? \" < > |")
+        raise ConfigError(f'name is {config.name!r}; it names a folder: leave out / \\ : * ? " < > |')
 
 
 def _knobs(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:

@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-import tempfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from ablate.errors import DataError
+from ablate.files import write_atomically
 
 TIMEOUT_S = 10.0
 TRIES_PER_MIRROR = 2
@@ -62,19 +62,9 @@ def download(url: str) -> bytes:
 
 
 def place(path: Path, content: bytes) -> Path:
-    """Write `content` beside `path` and move it there, so that no reader ever sees half a file."""
+    """Keep verified `content` as `path`. Raises DataError where the folder cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        write_atomically(path, content)
     except OSError as error:
         raise DataError(f"cannot keep {path.name} in {path.parent}: {error.strerror}; set ABLATE_DATA_DIR") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
     return path

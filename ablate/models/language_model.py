@@ -129,8 +129,7 @@ class LibraryModel(LanguageModel):
         dtype = parameters["output.W"].dtype
         module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
         self.layers = nn.ModuleList(
-            module(vocabulary_size if layer == 0 else H, H, dtype=dtype, **options)
-            for layer in range(config.layers)
+            module(vocabulary_size if layer == 0 else H, H, dtype=dtype, **options) for layer in range(config.layers)
         )
         with torch.no_grad():
             for layer, recurrent in enumerate(self.layers):

@@ -1,0 +1,1 @@
+"""From records to answers: functions from DataFrame to DataFrame, no torch."""

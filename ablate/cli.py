@@ -1,0 +1,105 @@
+"""The command line: Hydra's grammar, one clear line for each mistake, a table at the end.
+
+Exit status: 0 done, 1 some cells failed, 2 wrong input (nothing written), 130 stopped.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from ablate.config import CONFIG_ROOT
+from ablate.errors import UserError
+from ablate.explain import explain, help_text
+from ablate.sweeping.launch import Summary, command_line, run_sweep
+
+SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
+"""Flags of Hydra that show something and train nothing."""
+FLAGS = (
+    *SHOWS_ONLY,
+    *("-m", "--multirun", "-r", "--run", "--resolve", "-p", "--package", "--config-dir", "-cd"),
+    *("--config-name", "-cn", "--config-path", "-cp"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `python -m ablate` with these arguments and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    errors = Console(stderr=True)
+    if "--help" in arguments or "-h" in arguments:
+        Console().print(help_text(), highlight=False, markup=False, soft_wrap=True)
+        return 0
+    if "--version" in arguments:
+        from ablate.environment import DISTRIBUTION, installed
+
+        print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
+        return 0
+    try:
+        summary = _sweep(arguments)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        errors.print(f"ablate: {explain(error, arguments)}", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("stopped before anything was trained")
+        return 130
+    return conclude(summary) if summary else 0
+
+
+def _sweep(arguments: list[str]) -> Summary | None:
+    """Compose and run; None where Hydra was only asked to show something."""
+    for argument in arguments:
+        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
+            raise UserError(f"there is no option {argument}; see python -m ablate --help")
+    summaries: list[Summary] = []
+    command = command_line(arguments)
+
+    def task(_: DictConfig) -> NoReturn:
+        raise AssertionError("the launcher hands each job its outcome")
+
+    def sweep_task(configs: list, default_name: str) -> list[Summary]:  # type: ignore[type-arg]
+        summaries.append(run_sweep(configs, default_name, command))
+        return [summaries[-1]] * len(configs)
+
+    task.run_sweep = sweep_task  # type: ignore[attr-defined]
+    # A single cell is a sweep of one job: one path for both.
+    mode = [] if {"-m", "--multirun", *SHOWS_ONLY} & set(arguments) else ["-m"]
+    arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
+    roots = [f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"]
+    sys.argv = [sys.argv[0], *mode, *arguments, f"hydra.searchpath=[{','.join(dict.fromkeys(roots))}]"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
+    signal.signal(signal.SIGTERM, _stop)
+    hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+    return summaries[-1] if summaries else None
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def conclude(summary: Summary) -> int:
+    """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
+    from ablate.report import write_report
+
+    errors = Console(stderr=True)
+    if summary.trained + summary.reused + summary.already:
+        write_report(summary.folder)
+    parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
+    if summary.reused:
+        parts.append(f"{summary.reused} reused from other sweeps")
+    errors.print(f"{', '.join(parts)}: {summary.folder}", highlight=False, soft_wrap=True)
+    for name, reason in summary.failures:
+        errors.print(f"[red]failed:[/] {name}: {reason}", highlight=False, soft_wrap=True)
+    if summary.failures:
+        where = summary.folder / "failures"
+        errors.print(f"tracebacks are in {where}; the same command tries them again", highlight=False, soft_wrap=True)
+    if summary.interrupted:
+        errors.print("stopped; every finished run is kept, the same command goes on from here", highlight=False)
+    return summary.exit_status

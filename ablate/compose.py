@@ -1,0 +1,39 @@
+"""From overrides to a Config: the same composition as on the command line, for Python and for tests."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from ablate.config import CONFIG_ROOT, Config, DataConfig, validate
+
+ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """The validated config of `conf/config.yaml` under Hydra overrides: `compose(["model=gru", "lr=0.5"])`.
+
+    Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
+    """
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        config = to_config(hydra_compose("config", list(overrides)))
+    validate(config)
+    return config
+
+
+def to_config(composed: DictConfig) -> Config:
+    """A typed Config from what Hydra composed."""
+    if "hydra" in composed:
+        composed = composed.copy()
+        with flag_override(composed, ["struct", "readonly"], [False, False]):
+            del composed["hydra"]
+    return cast(Config, OmegaConf.to_object(composed))
+
+
+def fallback_data() -> DataConfig:
+    """`data=python_docs`, which `data=auto` falls back to."""
+    values = OmegaConf.load(CONFIG_ROOT / "conf" / "data" / "python_docs.yaml")
+    return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), values)))

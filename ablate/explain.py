@@ -1,0 +1,120 @@
+"""Words for people: the help text, made from the comments in `conf/`, and one line for each composition error."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import get_type_hints
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+
+from ablate.config import CONFIG_ROOT, Config
+from ablate.errors import UserError, listing, nearest
+
+HELP_HINT = "python -m ablate --help lists them"
+
+EXAMPLES = """\
+  python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     every pair, 5 seeds each
+  python -m ablate model=gru lr=0.5 epochs=100                   one cell
+  python -m ablate -m model=gru,gru-no-reset,gru-no-update seeds=20
+  python -m ablate -m sweeps=smoke                               a preset from sweeps/
+  python -m ablate data=text_file data.path=book.txt data.tokens=word
+  python -m ablate.report results/NAME                           tables and figure again, from the records"""
+
+
+def help_text() -> str:
+    """What `--help` prints."""
+    parts = [
+        "usage: python -m ablate [-m] [knob=value | knob=value,value,… | group=option] …",
+        "",
+        "Trains recurrent networks over every combination of the given values, several seeds each, and",
+        "tells which matters, by how much. Type the same command again: only what is missing runs.",
+        "",
+        "examples",
+        EXAMPLES,
+    ]
+    for group in ("model", "data", "optimizer", "sweeps"):
+        parts += ["", group]
+        parts += [f"  {name:<28} {comment}" for name, comment in options(group).items()]
+    for title, lines in knobs():
+        parts += ["", title, *lines]
+    parts += ["", "flags", "  -m            sweep (knobs with several values sweep without it, too)"]
+    parts += ["  --cfg job     show the composed configuration", "  --version     show the version"]
+    return "\n".join(parts)
+
+
+def options(group: str) -> dict[str, str]:
+    """The files of a config group, each with its opening comment."""
+    out = {}
+    for path in sorted((CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")).glob("*.yaml")):
+        comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        out[path.stem] = next((c for c in comments if not c.startswith("@package")), "")
+    return out
+
+
+def knobs() -> Iterator[tuple[str, list[str]]]:
+    """The sections of conf/config.yaml: title and one line per knob."""
+    title, lines = "", list[str]()
+    for line in (CONFIG_ROOT / "conf" / "config.yaml").read_text(encoding="utf-8").splitlines():
+        section = re.match(r"# --- (.*) ---", line)
+        entry = re.match(r"(\w+):\s*(.*?)\s*# (.*)", line)
+        if section:
+            if lines:
+                yield title, lines
+            title, lines = section[1], []
+        elif entry and title:
+            lines.append(f"  {entry[1] + '=' + entry[2]:<22} {entry[3]}")
+    yield title, lines
+
+
+@cache
+def known_knobs() -> tuple[str, ...]:
+    """Every key that an override may name."""
+    return ("sweeps", *_keys(Config, ""))
+
+
+def _keys(kind: type, prefix: str) -> Iterator[str]:
+    hints = get_type_hints(kind)
+    for f in fields(kind):
+        yield prefix + f.name
+        if is_dataclass(hints[f.name]):
+            yield from _keys(hints[f.name], f"{prefix}{f.name}.")
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> str:
+    """One line for whatever went wrong between the command line and the first run."""
+    if isinstance(error, UserError):
+        return str(error)
+    unknown = _unknown_knob(arguments)
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, value = str(error.missing_cfg_file).rpartition("/")
+        return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; write knob=value, in quotes if the value has spaces or brackets"
+    if unknown and isinstance(error, ConfigCompositionException):
+        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs())}; {HELP_HINT}"
+    cause = error.__cause__
+    if isinstance(error, HydraException) and cause is not None and (wrong := _wrong_type(cause, error)):
+        return wrong
+    return str(error).splitlines()[0]
+
+
+def _unknown_knob(arguments: Sequence[str]) -> str:
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if "=" in argument and not key.startswith(("hydra", "-", "model.gates.")) and key not in known_knobs():
+            return key
+    return ""
+
+
+def _wrong_type(cause: BaseException, error: Exception) -> str:
+    """`lr is 'abc'; it must be a number`, from OmegaConf's message."""
+    override = re.search(r"Error merging override (\S+)=(.*)", str(error))
+    kind = re.search(
+        r"could not be converted to (\w+)|Incompatible value '(None)'|field '\w+' is not Optional", str(cause)
+    )
+    if not override or not kind:
+        return ""
+    words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    must = words.get(kind[1] or "", "given (null is not possible)" if kind[1] is None else "a text")
+    return f"{override[1]} is {override[2]!r}; it must be {must}"

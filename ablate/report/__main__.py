@@ -1,0 +1,24 @@
+"""`python -m ablate.report results/NAME …`: tables and figure of finished sweeps, from their records."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ablate.errors import UserError
+from ablate.report import write_report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ablate.report", description=__doc__)
+    parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    for sweep in parser.parse_args().sweep:
+        try:
+            write_report(sweep)
+        except UserError as error:
+            print(f"ablate: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

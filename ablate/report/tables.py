@@ -1,0 +1,71 @@
+"""The table of a sweep on the terminal."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from ablate.analysis.frames import swept_knobs
+
+MEASURED = {
+    "perplexity": "perplexity",
+    "tail_perplexity": "tail",
+    "val_perplexity": "held-out",
+}
+
+
+def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> None:
+    """One row per cell: what was varied, n, means ± half their 95 % interval, diverged runs, time."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(cells_table(cells, runs, title))
+    console.print(footnote(runs), style="dim", highlight=False, soft_wrap=True)
+
+
+def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
+    swept = swept_knobs(runs)
+    shown = swept if "model" in swept else ["model", *swept]
+    table = Table(title=title, title_style="bold", header_style="bold")
+    for name in shown:
+        table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
+    for name in ("n", *MEASURED.values(), "diverged", "time per run"):
+        table.add_column(name, justify="right")
+    for _, cell in cells.iterrows():
+        measured = [plus_minus(cell[metric], cell[f"{metric}_high"]) for metric in MEASURED]
+        diverged = f"[red]{cell['diverged']}[/]" if cell["diverged"] else "0"
+        time = "–" if math.isnan(cell["wall_s"]) else f"{cell['wall_s']:.3g} s"
+        table.add_row(*(value_text(cell[name]) for name in shown), str(cell["n"]), *measured, diverged, time)
+    return table
+
+
+def footnote(runs: pd.DataFrame) -> str:
+    """What the numbers are and where they come from."""
+    corpora = ", ".join(
+        f"{name} ({unit}, SHA-256 {sha[:12]}…)"
+        for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
+    )
+    return (
+        "perplexity of the last epoch (tail: geometric mean of the last 5 % of epochs; held-out: text right after "
+        f"the training tokens), mean ± half the 95 % t interval over n seeds; corpus {corpora}"
+    )
+
+
+def plus_minus(mean: float, high: float) -> str:
+    """`3.21 ± 0.04`, with the digits that the interval supports."""
+    if math.isnan(mean):
+        return "–"
+    if math.isnan(high):
+        return f"{mean:.4g}"
+    half = high - mean
+    digits = 2 if half == 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def value_text(value: Any) -> str:
+    """A knob's value as typed."""
+    if value is None or value != value:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,185 @@
+"""What a run leaves on disk: one atomically written record and its curve. A run is finished if its record exists.
+
+results/<sweep>/runs/<run_id>.json      the record
+results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
+results/<sweep>/failures/<cell_id>.json a cell that could not be run, with its traceback
+results/<sweep>/sweep.json              the commands given, and what data=auto was taken to mean
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.config import PROTOCOL
+from ablate.files import write_atomically
+
+FINISHED = ("ok", "diverged")
+
+
+@dataclass
+class Record:
+    """One run: what was asked, what came out, and what it was computed with."""
+
+    run_id: str
+    cell_id: str
+    seed: int
+    status: str  # ok or diverged
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    corpus: dict[str, Any]
+    metrics: dict[str, float | None]
+    counts: dict[str, int]  # parameters, updates per epoch, training tokens per epoch, …
+    text: dict[str, str]  # prefix -> greedy continuation
+    engine: str
+    timing: dict[str, Any]
+    environment: dict[str, Any]
+    divergence: dict[str, Any] | None = None
+    reused_from: str | None = None
+    protocol: int = PROTOCOL
+    curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
+
+
+class RecordError(Exception):
+    """A file that is not a record of ours, or a damaged one."""
+
+
+def runs_dir(sweep: Path) -> Path:
+    return sweep / "runs"
+
+
+def record_path(sweep: Path, run_id: str) -> Path:
+    return runs_dir(sweep) / f"{run_id}.json"
+
+
+def curve_path(sweep: Path, run_id: str) -> Path:
+    return sweep / "curves" / f"{run_id}.csv"
+
+
+def failure_path(sweep: Path, cell_id: str) -> Path:
+    return sweep / "failures" / f"{cell_id}.json"
+
+
+def manifest_path(sweep: Path) -> Path:
+    return sweep / "sweep.json"
+
+
+def load_manifest(sweep: Path) -> dict[str, Any]:
+    """The commands of a sweep and what its `data=auto` meant. Raises RecordError where there is none."""
+    try:
+        manifest = json.loads(manifest_path(sweep).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{manifest_path(sweep)}: {error}") from error
+    if not isinstance(manifest, dict) or not {"commands", "auto_data"} <= manifest.keys():
+        raise RecordError(f"{manifest_path(sweep)}: not a sweep of ablate")
+    return manifest
+
+
+def save(sweep: Path, record: Record) -> None:
+    """Write the curve, then the record: a record on disk means that both are whole."""
+    write_text(curve_path(sweep, record.run_id), _curve_csv(record.curve))
+    fields = asdict(record)
+    del fields["curve"]
+    write_json(record_path(sweep, record.run_id), fields)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A record without its curve. Raises RecordError for a damaged or foreign file."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if not isinstance(record, dict) or not {"run_id", "cell_id", "status", "config", "metrics"} <= record.keys():
+        raise RecordError(f"{path}: not a record of ablate")
+    return record
+
+
+def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
+    """The columns of a run's curve. Raises RecordError where there is none."""
+    path = curve_path(sweep, run_id)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
+        return {
+            name: [float(row[column]) if row[column] else None for row in rows] for column, name in enumerate(header)
+        }
+    except (OSError, ValueError, IndexError) as error:
+        raise RecordError(f"{path}: {error}") from error
+
+
+def finished(sweep: Path, run_id: str) -> bool:
+    """Whether this sweep holds a whole record of the run, of this protocol."""
+    path = record_path(sweep, run_id)
+    if not path.is_file():
+        return False
+    try:
+        record = load(path)
+    except RecordError:
+        return False
+    return record["status"] in FINISHED and record.get("protocol") == PROTOCOL and curve_path(sweep, run_id).is_file()
+
+
+def find_elsewhere(sweep: Path, run_id: str) -> Path | None:
+    """Another sweep in the same results folder that holds the run."""
+    try:
+        siblings = sorted(sweep.parent.iterdir())
+    except OSError:
+        return None
+    for other in siblings:
+        if other != sweep and finished(other, run_id):
+            return other
+    return None
+
+
+def reuse(sweep: Path, other: Path, run_id: str, config: Mapping[str, Any]) -> None:
+    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config."""
+    record = load(record_path(other, run_id))
+    record["config"] = dict(config)
+    record["reused_from"] = record.get("reused_from") or other.name
+    write_text(curve_path(sweep, run_id), curve_path(other, run_id).read_text(encoding="utf-8"))
+    write_json(record_path(sweep, run_id), record)
+
+
+def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
+    """Every record of a sweep; a file that is none comes as the error that it gave."""
+    for path in sorted(runs_dir(sweep).glob("*.json")):
+        try:
+            yield load(path)
+        except RecordError as error:
+            yield error
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, indent=1)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, text.encode())
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _curve_csv(curve: Mapping[str, Sequence[float | None]]) -> str:
+    names = list(curve)
+    rows = zip(*(curve[name] for name in names), strict=True)
+    lines = [",".join(names), *(",".join(_number(value) for value in row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else format(value, ".7g")

@@ -1,0 +1,182 @@
+"""What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
+
+import fcntl
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ablate import results
+from ablate.config import Config, DataConfig, cell_id, engine_for, resolve, run_id, to_dict, validate, with_seed
+from ablate.data.corpora import Corpus, load, resolve_auto, split
+from ablate.errors import CombinationError, UserError
+
+
+@dataclass
+class Run:
+    """One seed of a cell."""
+
+    run_id: str
+    config: Config
+    reused_from: Path | None = None
+
+
+@dataclass
+class Cell:
+    """The runs that differ by seed only; `error` if no run of it is possible."""
+
+    config: Config
+    cell_id: str
+    corpus: Corpus
+    runs: list[Run] = field(default_factory=list)
+    missing: list[Run] = field(default_factory=list)
+    error: Exception | None = None
+
+
+@dataclass
+class Plan:
+    """All cells of a sweep, before anything is spent."""
+
+    folder: Path
+    cells: list[Cell]
+    warnings: list[str]
+
+    @property
+    def missing(self) -> int:
+        return sum(len(cell.missing) for cell in self.cells)
+
+
+def label(config: Config, swept: Sequence[str]) -> str:
+    """`gru num_hiddens=32`: the model and what the sweep varies."""
+    values = {**vars(config), "optimizer": config.optimizer.name, "data": config.data.name}
+    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
+
+
+def _short(value: Any) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def varying(configs: Sequence[Config]) -> list[str]:
+    """The top-level knobs, other than the model, in which the configs differ."""
+    names = [key for key in vars(configs[0]) if key != "model"]
+    return [key for key in names if any(getattr(c, key) != getattr(configs[0], key) for c in configs)]
+
+
+def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> Plan:
+    """Check everything and look up what is done; writes nothing.
+
+    Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
+    of the cells is noted in those cells.
+    """
+    for config in configs:
+        validate(config)
+    stored = stored_data(folder)
+    texts: dict[str, tuple[DataConfig, Corpus]] = {}
+    warnings: list[str] = []
+    cells: dict[str, Cell] = {}
+    for config in configs:
+        key = results.to_json(vars(config.data))
+        if key not in texts:
+            data = stored if stored and config.data.name == "auto" else None
+            if data is None:
+                data, warning = resolve_auto(config.data, fallback)
+                warnings += [warning] if warning else []
+            texts[key] = data, load(data)
+        data, corpus = texts[key]
+        cell = make_cell(resolve(replace(config, data=data)), corpus)
+        known = cells.setdefault(cell.cell_id, cell)
+        if len(cell.runs) > len(known.runs):
+            known.runs = cell.runs
+    plan = Plan(folder, list(cells.values()), warnings)
+    errors = [cell.error for cell in plan.cells if cell.error]
+    if len(errors) == len(plan.cells):
+        raise errors[0]
+    for cell in plan.cells:
+        if not cell.error:
+            find_finished(cell, folder)
+    return plan
+
+
+def make_cell(config: Config, corpus: Corpus) -> Cell:
+    """A cell with its runs, or with the reason why there can be none."""
+    cell = Cell(config, cell_id(config, corpus.sha256), corpus)
+    try:
+        engine_for(config)
+        split(config, corpus)
+    except CombinationError as error:
+        cell.error = error
+        return cell
+    for replica in range(config.seeds):
+        own = with_seed(config, replica)
+        cell.runs.append(Run(run_id(own, corpus.sha256), own))
+    return cell
+
+
+def find_finished(cell: Cell, folder: Path) -> None:
+    """Sort a cell's runs into finished, held by another sweep, and missing."""
+    for run in cell.runs:
+        if run.config.fresh:
+            cell.missing.append(run)
+        elif not results.finished(folder, run.run_id):
+            run.reused_from = results.find_elsewhere(folder, run.run_id)
+            if run.reused_from is None:
+                cell.missing.append(run)
+
+
+def stored_data(folder: Path) -> DataConfig | None:
+    """What `data=auto` meant when this sweep began: it never changes its corpus in the middle."""
+    try:
+        manifest = results.load_manifest(folder)
+    except results.RecordError:
+        return None
+    auto = manifest.get("auto_data")
+    return DataConfig(**auto) if auto else None
+
+
+def write_manifest(plan: Plan, command: str, asked: Sequence[Config]) -> None:
+    """Keep the commands given so far, and what `data=auto` was taken to mean."""
+    try:
+        manifest = results.load_manifest(plan.folder)
+    except results.RecordError:
+        manifest = {"commands": [], "auto_data": None}
+    if command not in manifest["commands"]:
+        manifest["commands"].append(command)
+    if any(config.data.name == "auto" for config in asked) and not manifest["auto_data"]:
+        manifest["auto_data"] = vars(plan.cells[0].config.data)
+    results.write_json(results.manifest_path(plan.folder), manifest)
+
+
+def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:
+    """Keep the traceback of a cell that could not be run."""
+    results.write_json(
+        results.failure_path(folder, cell.cell_id),
+        {
+            "cell_id": cell.cell_id,
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+            "config": to_dict(cell.config),
+        },
+    )
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder: two programs never train the same runs. Raises UserError.
+
+    The lock goes with the process, however it ends.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; give another folder with results_dir=FOLDER"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error
+        yield
