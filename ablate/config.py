@@ -202,6 +202,8 @@ def validate(config: Config) -> None:
         raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")
     if config.data.name == "text_file" and not config.data.path:
         raise ConfigError("data=text_file needs a file: give data.path=FILE")
+    if config.data.path and config.data.name != "text_file":
+        raise ConfigError(f"data.path is {config.data.path!r}, but data is {config.data.name}; add data=text_file")
     if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")
     if config.name is not None and (

@@ -6,12 +6,12 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import get_type_hints
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
 from ablate.config import CONFIG_ROOT, Config
 from ablate.errors import UserError, listing, nearest
 
-HELP_HINT = "python -m ablate --help lists them"
+HELP_HINT = "(python -m ablate --help lists them)"
 
 EXAMPLES = """\
   python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     every pair, 5 seeds each
@@ -85,18 +85,29 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     """One line for whatever went wrong between the command line and the first run."""
     if isinstance(error, UserError):
         return str(error)
-    unknown = _unknown_knob(arguments)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, value = str(error.missing_cfg_file).rpartition("/")
         return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write knob=value, in quotes if the value has spaces or brackets"
-    if unknown and isinstance(error, ConfigCompositionException):
-        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs())}; {HELP_HINT}"
-    cause = error.__cause__
-    if isinstance(error, HydraException) and cause is not None and (wrong := _wrong_type(cause, error)):
-        return wrong
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error, arguments)
     return str(error).splitlines()[0]
+
+
+def _composition(error: ConfigCompositionException, arguments: Sequence[str]) -> str:
+    """What Hydra could not compose: an unknown knob, a `+` too many or too few, a value of the wrong type."""
+    unknown = _unknown_knob(arguments)
+    if unknown:
+        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs()) or ';'} {HELP_HINT}"
+    message = str(error).splitlines()[0]
+    appended = re.search(r"An item is already at '([^']+)'", message)
+    if appended:
+        return f"{appended[1]} is there already; write {appended[1]}=VALUE, without +"
+    gate = re.search(r"'(model\.gates\.\w+)'", message)
+    if gate:
+        return f"this model fixes no gate of that name; write +{gate[1]}=VALUE to fix it"
+    return (_wrong_type(error.__cause__, error) if error.__cause__ else "") or message
 
 
 def _unknown_knob(arguments: Sequence[str]) -> str:

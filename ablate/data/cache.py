@@ -49,9 +49,8 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
             if found == sha256:
                 return place(path, content)
             problems.append(f"{url}: {len(content)} bytes with SHA-256 {found[:12]}…, expected {sha256[:12]}…")
-    raise DataError(
-        f"cannot get {name} ({'; '.join(problems)}); put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
-    )
+    remedy = f"put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
+    raise DataError(f"cannot get {name} ({'; '.join(problems)}); {remedy}")
 
 
 def download(url: str) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -40,11 +41,22 @@ def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:
         if override.get_key_element() not in named
     ]
     overrides = [*preset, *parser.parse_overrides(list(arguments))]
+    for override in overrides:
+        check_values(override)
     batches = sweeper.split_arguments(overrides, sweeper.max_batch_size)
     returns = []
     for first, batch in zip(itertools.accumulate(map(len, batches), initial=0), batches, strict=False):
         returns.append(launcher.launch(batch, initial_job_idx=first))
     return returns
+
+
+def check_values(override: Override) -> None:
+    """Raise ConfigError for values that a grid cannot take."""
+    key, written = override.get_key_element(), str(override.input_line)
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        raise ConfigError(f"{written} is a range; a grid needs its values one by one: {key}=VALUE,VALUE,…")
+    if key in ("model", "data", "optimizer", "sweeps") and isinstance(override.value(), list):
+        raise ConfigError(f"{written} would mix several into one; write {key}=A,B to sweep them")
 
 
 def launch(
