@@ -4,11 +4,12 @@ Exit status: 0 done, 1 some cells failed, 2 wrong input (nothing written), 130 s
 """
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -16,10 +17,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT
 from ablate.errors import UserError
 from ablate.explain import explain, help_text
-from ablate.sweeping.launch import Summary, command_line, run_sweep
+
+if TYPE_CHECKING:
+    from ablate.sweeping.launch import Summary
 
 SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
 """Flags of Hydra that show something and train nothing."""
@@ -53,18 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return conclude(summary) if summary else 0
 
 
-def _sweep(arguments: list[str]) -> Summary | None:
+def _sweep(arguments: list[str]) -> "Summary | None":
     """Compose and run; None where Hydra was only asked to show something."""
     for argument in arguments:
         if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
             raise UserError(f"there is no option {argument}; see python -m ablate --help")
     summaries: list[Summary] = []
-    command = command_line(arguments)
+    command = " ".join(["python -m ablate", *map(shlex.quote, arguments)])
 
     def task(_: DictConfig) -> NoReturn:
         raise AssertionError("the launcher hands each job its outcome")
 
-    def sweep_task(configs: list, default_name: str) -> list[Summary]:  # type: ignore[type-arg]
+    def sweep_task(configs: list, default_name: str) -> "list[Summary]":  # type: ignore[type-arg]
+        from ablate.sweeping.launch import run_sweep  # loads torch: not for --help, not for a mistyped knob
+
         summaries.append(run_sweep(configs, default_name, command))
         return [summaries[-1]] * len(configs)
 
@@ -74,6 +80,7 @@ def _sweep(arguments: list[str]) -> Summary | None:
     arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
     roots = [f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"]
     sys.argv = [sys.argv[0], *mode, *arguments, f"hydra.searchpath=[{','.join(dict.fromkeys(roots))}]"]
+    register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
     signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
@@ -84,7 +91,7 @@ def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def conclude(summary: Summary) -> int:
+def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.report import write_report
 

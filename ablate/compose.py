@@ -10,7 +10,10 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config import CONFIG_ROOT, Config, DataConfig, validate
 
-ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
+
+def register_schema() -> None:
+    """Tell Hydra the types behind `conf/config.yaml`."""
+    ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -18,6 +21,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
     """
+    register_schema()
     with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
         config = to_config(hydra_compose("config", list(overrides)))
     validate(config)

@@ -1,7 +1,7 @@
 """The typed configuration: what every knob may be, and which of them decide an outcome.
 
 Values and their explanations stand once, in `conf/`; this module says what is legal (`validate`), which
-engine can compute a config (`engine_for`), and what makes two runs the same run (`run_identity`).
+engines can compute a config (`engines_for`), and what makes two runs the same run (`run_identity`).
 Facts about a knob are declared in its field's metadata and nowhere else:
 
     identity      False: the knob only says how or where a run is computed, not what comes out
@@ -121,7 +121,7 @@ class Config:
     seed: int = knob(minimum=0, per_replica=True)
     seeds: int = knob(minimum=1, identity=False)
 
-    engine: str = knob(choices=("auto", "scratch", "api"), identity=False)
+    engine: str = knob(choices=("auto", "cohort", "api", "scratch"), identity=False)
     device: str = knob(identity=False)
     threads: int | None = knob(minimum=1, identity=False)
 
@@ -159,19 +159,18 @@ def resolve(config: Config) -> Config:
     )
 
 
-def engine_for(config: Config) -> str:
-    """The engine that computes this config: the one asked for, or the best that can.
+def engines_for(config: Config) -> tuple[str, ...]:
+    """The engines to choose from: the one asked for, or with engine=auto the fast ones that can.
 
     Raises CombinationError where the engine asked for cannot.
     """
     why_not = api_cannot(config)
     if config.engine == "auto":
-        return "scratch" if why_not else "api"
+        return ("cohort",) if why_not else ("cohort", "api")
     if config.engine == "api" and why_not:
-        raise CombinationError(
-            f"engine=api cannot compute model={config.model.name}: {why_not}; use engine=scratch or engine=auto"
-        )
-    return config.engine
+        remedy = "use engine=cohort, engine=scratch or engine=auto"
+        raise CombinationError(f"engine=api cannot compute model={config.model.name}: {why_not}; {remedy}")
+    return (config.engine,)
 
 
 def api_cannot(config: Config) -> str:
@@ -301,6 +300,15 @@ def cell_id(config: Config, corpus_sha256: str) -> str:
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return short_hash(identity)
+
+
+def cohort_key(config: Config, corpus_sha256: str) -> str:
+    """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
+    identity = run_identity(config, corpus_sha256)
+    for f in fields(Config):
+        if f.metadata.get("per_replica"):
+            del identity[f.name]
+    return short_hash(identity | {"engine": config.engine, "device": config.device})
 
 
 def with_seed(config: Config, replica: int) -> Config:

@@ -6,38 +6,39 @@ draw from a generator of their own, whatever else is trained before, after or be
 
 import hashlib
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
-from ablate.config import Config, cell_id, engine_for, resolve, run_id, run_identity, to_dict
+from ablate.checkpoints import Checkpoints
+from ablate.config import Config, api_cannot, cell_id, resolve, run_id, run_identity, to_dict
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.engines import Choice, Program, build, choose
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.metrics import perplexity, tail_perplexity
-from ablate.models.cells import State
 from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.models.parameters import count, initial
 from ablate.results import Record
 
 VAL_STREAMS = 8
 """Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""
-VAL_STEPS = 250
-"""Steps of the held-out text that are computed at once: bounds the memory, does not change the outcome."""
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
 PREDICTED_TOKENS = 50
 """Tokens generated after each prefix."""
 
 OnEpoch = Callable[[int, float], None]
+
+
+class Stopped(Exception):
+    """Training was asked to stop in the middle."""
 
 
 def stream(seed: int, purpose: str) -> Generator:
@@ -56,6 +57,8 @@ class Trajectory:
 
     def add(self, losses: Sequence[float], val_loss: float | None) -> bool:
         """Record an epoch from its minibatch losses (all of the same size). False once the run has diverged."""
+        if self.divergence:
+            return False
         epoch = len(self.perplexity) + 1
         finite = [loss for loss in losses if math.isfinite(perplexity(loss))]
         previous = math.log(self.perplexity[-1]) if self.perplexity else None
@@ -90,43 +93,107 @@ class Trajectory:
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
-    """One run, alone, with the engine that `config.engine` asks for.
-
-    `on_epoch(epoch, perplexity)` is called after every epoch. Divergence ends the run and is recorded.
-    Raises CombinationError where the corpus is too short or the engine cannot compute the model.
-    """
-    engine = engine_for(config)
+    """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
     device = resolve_device(config.device)
-    threads = set_threads(config)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
+    choice = choose(config, len(corpus.vocabulary), device, replicas=1)
+    return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
 
+
+def train_together(
+    configs: Sequence[Config],
+    corpus: Corpus,
+    choice: Choice,
+    *,
+    on_epoch: OnEpoch | None = None,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Record]:
+    """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
+
+    Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
+    epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
+    the runs' states, training goes on from there. Raises CombinationError where the corpus is too short, Stopped
+    soon after `stop()` became true.
+    """
+    config = configs[0]
+    device = resolve_device(config.device)
+    started, clock = datetime.now(UTC), time.perf_counter()
     training_ids, held_out_ids = split(config, corpus)
-    tokens = torch.tensor(training_ids, device=device)
-    held_out = streams(held_out_ids, device)
+    tokens, held_out = torch.tensor(training_ids, device=device), streams(held_out_ids, device)
     V = len(corpus.vocabulary)
-    parameters = initial(config, V, stream(config.seed, "weights"))
-    model = ENGINES[engine](config, V, parameters, stream(config.seed, "dropout")).to(device)
-    optimizer = build_optimizer(config, model)
-    order = stream(config.seed, "data")
+    replicas = [Replica(own) for own in configs]
+    parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
+    dropout = [stream(own.seed, "dropout") for own in configs]
+    program = build(choice.engine, configs, V, parameters, dropout, device)
+    done = _restore(program, replicas, checkpoints, choice.engine)
 
-    trajectory = Trajectory()
-    for epoch in range(1, config.epochs + 1):
-        losses = train_epoch(config, model, optimizer, batches.epoch(config, tokens, order))
-        val_loss = evaluate(model, held_out) if held_out and measures_held_out(config, epoch) else None
-        if not trajectory.add(losses, val_loss):
+    for epoch in range(done + 1, config.epochs + 1):
+        losses = train_epoch(config, program, [batches.epoch(config, tokens, r.order) for r in replicas], stop)
+        held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
+        for k, replica in enumerate(replicas):
+            replica.trajectory.add([loss[k] for loss in losses], held[k] if held else None)
+        running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
+        if not running:
             break
         if on_epoch:
-            on_epoch(epoch, trajectory.perplexity[-1])
+            on_epoch(epoch, sum(running) / len(running))
+        if checkpoints and checkpoints.due and epoch < config.epochs:
+            checkpoints.save(_states(program, replicas, choice.engine, epoch))
 
-    text = {prefix: generate(model, corpus, prefix) for prefix in config.prefixes} if not trajectory.divergence else {}
     timing = {
         "started": started.isoformat(timespec="seconds"),
-        "wall_s": round(time.perf_counter() - clock, 3),
-        "threads": threads,
+        "wall_s": round((time.perf_counter() - clock) / len(configs), 3),
+        "trained_together": len(configs),
+        "resumed_at_epoch": done or None,
+        "threads": torch.get_num_threads(),
         "device": str(device),
+        "calibration_ms": choice.milliseconds,
     }
-    return make_record(config, corpus, trajectory, text, engine, timing)
+    records = []
+    for k, replica in enumerate(replicas):
+        text = {}
+        if not replica.trajectory.divergence:
+            model = readable(replica.config, V, program.named_tensors(k))
+            text = {prefix: generate(model, corpus, prefix) for prefix in config.prefixes}
+        records.append(make_record(replica.config, corpus, replica.trajectory, text, choice.engine, timing))
+    return records
+
+
+@dataclass
+class Replica:
+    """One run in training: its config, the order of its data, and what happened so far."""
+
+    config: Config
+    trajectory: "Trajectory" = field(default_factory=lambda: Trajectory())
+    order: Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = stream(self.config.seed, "data")
+
+
+def _states(program: Program, replicas: Sequence[Replica], engine: str, epoch: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "engine": engine,
+            "epoch": epoch,
+            "program": state,
+            "order": replica.order.get_state(),
+            "trajectory": asdict(replica.trajectory),
+        }
+        for replica, state in zip(replicas, program.replica_states(), strict=True)
+    ]
+
+
+def _restore(program: Program, replicas: Sequence[Replica], checkpoints: Checkpoints | None, engine: str) -> int:
+    """Put program and replicas back to their checkpoint; the epoch after which that was, 0 where there is none."""
+    states = checkpoints.load(engine) if checkpoints else None
+    if not states:
+        return 0
+    program.load_replica_states([state["program"] for state in states])
+    for replica, state in zip(replicas, states, strict=True):
+        replica.order.set_state(state["order"])
+        replica.trajectory = Trajectory(**state["trajectory"])
+    return int(states[0]["epoch"])
 
 
 def make_record(
@@ -134,7 +201,7 @@ def make_record(
 ) -> Record:
     """The record of one finished run."""
     training_ids, held_out_ids = split(config, corpus)
-    per_epoch = updates_per_epoch(config, len(training_ids))
+    per_epoch = batches.updates_per_epoch(config, len(training_ids))
     return Record(
         run_id=run_id(config, corpus.sha256),
         cell_id=cell_id(config, corpus.sha256),
@@ -169,59 +236,19 @@ def make_record(
 
 def train_epoch(
     config: Config,
-    model: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    minibatches: Iterable[tuple[Tensor, Tensor]],
-) -> list[float]:
-    """One pass: the loss of every minibatch before its update, in nats per token."""
-    model.train()
-    losses = []
-    states: list[State] | None = None
-    for X, Y in minibatches:
-        if states is None or not batches.carries_state(config):
-            states = model.initial_state(X.shape[1])
-        else:
-            states = [tuple(part.detach() for part in state) for state in states]
-        logits, states = model(X, states)
-        loss = F.cross_entropy(logits, Y.flatten())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        clip_gradients(model, config.clip)
-        optimizer.step()
-        losses.append(loss.detach())
-    values: list[float] = torch.stack(losses).tolist()
+    program: Program,
+    minibatches: Sequence[Iterable[tuple[Tensor, Tensor]]],
+    stop: Callable[[], bool] = lambda: False,
+) -> list[list[float]]:
+    """One pass over each replica's minibatches: for each minibatch the losses (R,) before its update."""
+    losses: list[Tensor] = []
+    for replicas in zip(*minibatches, strict=True):
+        if stop():
+            raise Stopped
+        X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
+        losses.append(program.step(X, Y, carry=bool(losses) and batches.carries_state(config)))
+    values: list[list[float]] = torch.stack(losses).tolist()
     return values
-
-
-def clip_gradients(model: torch.nn.Module, clip: float | None) -> None:
-    """Scale all gradients by clip/norm if their global L2 norm exceeds `clip`; no epsilon, as in the course."""
-    if clip is None:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    if norm > clip:
-        for gradient in gradients:
-            gradient.mul_(clip / norm)
-
-
-def build_optimizer(config: Config, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """The update rule of torch.optim that `config.optimizer` names, at the learning rate `config.lr`."""
-    chosen, lr = config.optimizer, config.lr
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decay = chosen.weight_decay
-    match chosen.name:
-        case "sgd":
-            return torch.optim.SGD(trained, lr, weight_decay=decay)
-        case "momentum":
-            return torch.optim.SGD(trained, lr, momentum=chosen.momentum, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                trained, lr, alpha=chosen.alpha, eps=chosen.eps, momentum=chosen.momentum, weight_decay=decay
-            )
-        case "adam" | "adamw":
-            rule = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
-            return rule(trained, lr, betas=(chosen.betas[0], chosen.betas[1]), eps=chosen.eps, weight_decay=decay)
-    raise ConfigError(f"optimizer.name is {chosen.name!r}")
 
 
 def streams(ids: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor] | None:
@@ -229,7 +256,7 @@ def streams(ids: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor] |
     if len(ids) < 2:
         return None
     S = min(VAL_STREAMS, len(ids) - 1)
-    tokens = torch.tensor(ids, device=device)
+    tokens = torch.tensor(ids)
     count = (len(ids) - 1) // S * S
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
 
@@ -239,37 +266,23 @@ def measures_held_out(config: Config, epoch: int) -> bool:
     return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0
 
 
-@torch.inference_mode()
-def evaluate(model: LanguageModel, held_out: tuple[Tensor, Tensor]) -> float:
-    """Mean cross-entropy in nats per token over held-out streams (steps, streams), state carried throughout."""
-    model.eval()
-    inputs, targets = held_out
-    states = model.initial_state(inputs.shape[1])
-    total = torch.zeros((), dtype=torch.float64)
-    for start in range(0, len(inputs), VAL_STEPS):
-        logits, states = model(inputs[start : start + VAL_STEPS], states)
-        total += F.cross_entropy(logits, targets[start : start + VAL_STEPS].flatten(), reduction="sum").cpu()
-    return float(total) / inputs.numel()
+def readable(config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor]) -> LanguageModel:
+    """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
+    engine = "scratch" if api_cannot(config) else "api"
+    return ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
 
 
 @torch.inference_mode()
 def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:
     """The prefix and its greedy continuation: batch of one, zero state, warmed up on the prefix."""
     model.eval()
-    device = model.output_b.device
     ids = corpus.encode(prefix) or [0]
-    logits, states = model(torch.tensor(ids, device=device).unsqueeze(1), model.initial_state(1))
+    logits, states = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
     for _ in range(predicted):
         ids.append(int(logits[-1].argmax()))
-        logits, states = model(torch.tensor([[ids[-1]]], device=device), states)
+        logits, states = model(torch.tensor([[ids[-1]]]), states)
     continuation = corpus.decode(ids[len(ids) - predicted :])
     return corpus.separator.join([prefix, continuation]) if prefix else continuation
-
-
-def updates_per_epoch(config: Config, tokens: int) -> int:
-    """Minibatches of an epoch at offset 0 (a few lengths lose one at the largest offset)."""
-    B, T = config.batch_size, config.num_steps
-    return (tokens - 1) // T // B if config.sampling == "random" else (tokens - 1) // B // T
 
 
 def resolve_device(name: str) -> torch.device:
@@ -283,12 +296,3 @@ def resolve_device(name: str) -> torch.device:
         if not index.isdigit() or int(index) >= torch.cuda.device_count():
             raise ConfigError(f"device is {name!r}; this machine has {torch.cuda.device_count()} GPU(s), from cuda:0")
     return torch.device(name)
-
-
-def set_threads(config: Config) -> int:
-    """Give torch the threads that the config asks for; returns how many that are."""
-    threads = config.threads or os.cpu_count() or 1
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    return threads

@@ -45,3 +45,20 @@ def epoch(config: Config, tokens: Tensor, generator: Generator) -> Iterator[tupl
 def carries_state(config: Config) -> bool:
     """Whether a minibatch starts from the state in which the one before it ended."""
     return config.sampling == "sequential"
+
+
+def updates_per_epoch(config: Config, tokens: int, offset: int = 0) -> int:
+    """Minibatches in an epoch that starts at `offset`."""
+    B, T = config.batch_size, config.num_steps
+    if config.sampling == "random":
+        return (tokens - offset - 1) // T // B
+    return (tokens - offset - 1) // B // T
+
+
+def same_count_every_epoch(config: Config, tokens: int) -> bool:
+    """Whether every offset gives the same number of minibatches: only then do replicas stay in step."""
+    return updates_per_epoch(config, tokens) == updates_per_epoch(config, tokens, largest_offset(config))
+
+
+def largest_offset(config: Config) -> int:
+    return config.num_steps - 1 if config.sampling == "random" else config.num_steps

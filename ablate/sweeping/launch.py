@@ -1,26 +1,23 @@
 """Run a sweep: train what is missing, keep what is done, go on after a failure, stop cleanly."""
 
-import shlex
+import threading
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate import results
+from ablate.checkpoints import Checkpoints
+from ablate.cohort import prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
+from ablate.results import Record
+from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
-from ablate.sweeping.plan import (
-    Cell,
-    Plan,
-    Run,
-    exclusive,
-    label,
-    make_plan,
-    varying,
-    write_failure,
-    write_manifest,
-)
+from ablate.sweeping.plan import Cell, Plan, exclusive, label, make_plan, varying, write_failure, write_manifest
 from ablate.sweeping.progress import Progress
+from ablate.sweeping.schedule import Task
+from ablate.training import resolve_device, train_together
 
 
 @dataclass
@@ -41,8 +38,6 @@ class Summary:
 
 def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Summary:
     """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run."""
-    from ablate.training import resolve_device
-
     folder = Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
     plan = make_plan(configs, folder, fallback_data())
     for config in configs:
@@ -55,7 +50,7 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
             for warning in plan.warnings:
                 progress.say(f"[yellow]warning:[/] {warning}")
             try:
-                run_cells(plan, varying(configs), progress, summary)
+                run_cells(plan, configs, progress, summary)
             except KeyboardInterrupt:
                 summary.interrupted = True
     return summary
@@ -71,36 +66,88 @@ def take_over(plan: Plan, summary: Summary) -> None:
         summary.already += len(cell.runs) - len(cell.missing) - sum(bool(run.reused_from) for run in cell.runs)
 
 
-def run_cells(plan: Plan, swept: Sequence[str], progress: Progress, summary: Summary) -> None:
-    """Cell after cell; what goes wrong in one is recorded and does not touch the others."""
+def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
+    """Train what is missing, a few programs side by side; what goes wrong in a cell does not touch the others."""
+    names = {cell.cell_id: label(cell.config, varying(configs)) for cell in plan.cells}
+    sweep = _Sweep(plan, names, progress, summary)
     for cell in plan.cells:
-        name = label(cell.config, swept)
-        try:
-            if cell.error:
-                raise cell.error
-            for run in cell.missing:
-                train_run(plan.folder, cell, run, name, progress)
-                summary.trained += 1
-        except Exception as error:  # any cell may fail in any way, the others go on
-            write_failure(plan.folder, cell, error)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            summary.failures.append((name, reason))
-            progress.failed(name, reason, cell)
+        if cell.error:
+            sweep.failed([cell], cell.error)
         else:
-            results.failure_path(plan.folder, cell.cell_id).unlink(missing_ok=True)
-            progress.finished(name, cell)
+            sweep.clear_failure(cell)
+    side_by_side = schedule.workers(configs)
+    prepare_thread()
+    # Engines are timed against each other while nothing else runs.
+    groups = schedule.groups(plan)
+    tasks = [task for group in groups for task in sweep.programs(group, side_by_side, alone=len(groups) == 1)]
+    with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
+        try:
+            sweep.futures = {pool.submit(sweep.train, task): task for task in tasks}
+            sweep.wait()
+        except BaseException:
+            sweep.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def train_run(folder: Path, cell: Cell, run: Run, name: str, progress: Progress) -> None:
-    """Train and store one run."""
-    from ablate.training import train
+class _Sweep:
+    """The programs of a sweep in flight."""
 
-    progress.begin(name, run)
-    record = train(run.config, cell.corpus, progress.epoch)
-    results.save(folder, record)
-    progress.done(record)
+    def __init__(self, plan: Plan, names: dict[str, str], progress: Progress, summary: Summary) -> None:
+        self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
+        self.stop = threading.Event()
+        self.futures: dict[Future[list[Record]], Task] = {}
 
+    def programs(self, group: Task, side_by_side: int, alone: bool) -> list[Task]:
+        """The programs of a group; none, and its cells failed, where it cannot be."""
+        try:
+            return schedule.programs(group, side_by_side, alone)
+        except Exception as error:  # out of memory, or an engine that breaks: these cells fail, the others go on
+            self.failed(group.cells, error)
+            return []
 
-def command_line(arguments: Sequence[str]) -> str:
-    """The command as a person would type it."""
-    return " ".join(["python -m ablate", *map(shlex.quote, arguments)])
+    def train(self, task: Task) -> list[Record]:
+        """In a worker: train one program's runs and store them."""
+        assert task.choice is not None
+        name = " + ".join(self.names[cell.cell_id] for cell in task.cells)
+        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs])
+        if task.config.fresh:
+            checkpoints.remove()
+        records = train_together(
+            [run.config for run in task.runs],
+            task.corpus,
+            task.choice,
+            on_epoch=lambda epoch, perplexity: self.progress.epoch(task, name, epoch, perplexity),
+            checkpoints=checkpoints,
+            stop=self.stop.is_set,
+        )
+        for record in records:
+            results.save(self.plan.folder, record)
+        checkpoints.remove()
+        return records
+
+    def wait(self) -> None:
+        """Until every program has ended; here so that Ctrl-C is heard at once."""
+        while self.futures:
+            for future in wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                task = self.futures.pop(future)
+                error = future.exception()
+                if error:
+                    self.progress.dropped(task)
+                    self.failed(task.cells, error)
+                else:
+                    self.summary.trained += len(task.runs)
+                    self.progress.done(task, future.result(), self.names)
+
+    def failed(self, cells: Sequence[Cell], error: BaseException) -> None:
+        """Record and show a failure, once per cell."""
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        for cell in cells:
+            name = self.names[cell.cell_id]
+            if (name, reason) not in self.summary.failures:
+                write_failure(self.plan.folder, cell, error)
+                self.summary.failures.append((name, reason))
+                self.progress.failed(name, reason)
+
+    def clear_failure(self, cell: Cell) -> None:
+        results.failure_path(self.plan.folder, cell.cell_id).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import results
-from ablate.config import Config, DataConfig, cell_id, engine_for, resolve, run_id, to_dict, validate, with_seed
+from ablate.config import Config, DataConfig, cell_id, engines_for, resolve, run_id, to_dict, validate, with_seed
 from ablate.data.corpora import Corpus, load, resolve_auto, split
 from ablate.errors import CombinationError, UserError
 
@@ -103,7 +103,7 @@ def make_cell(config: Config, corpus: Corpus) -> Cell:
     """A cell with its runs, or with the reason why there can be none."""
     cell = Cell(config, cell_id(config, corpus.sha256), corpus)
     try:
-        engine_for(config)
+        engines_for(config)
         split(config, corpus)
     except CombinationError as error:
         cell.error = error

@@ -1,6 +1,8 @@
-"""What a person sees while a sweep runs: one live line on a terminal, one line per cell in a log."""
+"""What a person sees while a sweep runs: one live line on a terminal, a line per finished cell in a log."""
 
+import threading
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -10,20 +12,21 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from ablate.results import Record
-from ablate.sweeping.plan import Cell, Plan, Run
+from ablate.sweeping.plan import Plan, Run
+from ablate.sweeping.schedule import Task
 
 
 def cost(run: Run) -> float:
-    """Relative training time of a run: multiplications per epoch plus a fixed share per time step."""
+    """Relative training time of a run: multiplications, plus what a time step costs however small it is."""
     c = run.config
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[c.model.cell]
     tokens = c.max_tokens or 100_000
-    per_token = gates * c.layers * c.num_hiddens * (2 * c.num_hiddens + 30) + 20_000 * gates * c.layers
+    per_token = gates * c.layers * (c.num_hiddens * (2 * c.num_hiddens + 30) + 5_000)
     return float(c.epochs * tokens * per_token)
 
 
 class Progress:
-    """Runs done, what is training now, time left by the speed so far, failures."""
+    """Runs done, what is training now, time left by the speed so far, failures. Called from several threads."""
 
     def __init__(self, plan: Plan, done_before: int) -> None:
         self.console = Console(stderr=True)
@@ -31,12 +34,12 @@ class Progress:
         self.total = sum(len(cell.runs) for cell in plan.cells)
         self.finished_runs = done_before
         self.failures = 0
+        self.missing = {cell.cell_id: len(cell.missing) for cell in plan.cells}
         self.outstanding = {run.run_id: cost(run) for cell in plan.cells for run in cell.missing}
         self.cost_done = 0.0
+        self.running: dict[str, tuple[float, int]] = {}  # first run of a program -> share done, how many runs
         self.began = time.monotonic()
-        self.cell_began = self.began
-        self.current: Run | None = None
-        self.name = ""
+        self.lock = threading.Lock()
         self.bar = Bar(
             TextColumn("{task.completed:.0f}/{task.total:.0f} runs"),
             BarColumn(bar_width=24),
@@ -47,9 +50,7 @@ class Progress:
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(
-            "sweep", total=self.total, completed=self.finished_runs, now="", left="", failures=""
-        )
+        self.task = self.bar.add_task("", total=self.total, completed=done_before, now="", left="", failures="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -63,52 +64,56 @@ class Progress:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
-    def begin(self, name: str, run: Run) -> None:
-        self.name, self.current = name, run
-        self.bar.update(self.task, now=f"{escape(name)} seed {run.config.seed}")
-
-    def epoch(self, epoch: int, perplexity: float) -> None:
-        """Called after every epoch of the current run."""
-        assert self.current is not None
-        config = self.current.config
-        share = epoch / config.epochs
-        self.bar.update(
-            self.task,
-            completed=self.finished_runs + share,
-            now=f"{escape(self.name)} seed {config.seed}, epoch {epoch}/{config.epochs}, perplexity {perplexity:.2f}",
-            left=self.time_left(share * cost(self.current)),
-        )
-
-    def time_left(self, current_cost: float) -> str:
-        """`2 min left`, from the cost of what is done and the time that it took."""
-        done = self.cost_done + current_cost
-        elapsed = time.monotonic() - self.began
-        if done <= 0 or elapsed < 1:
-            return ""
-        return f"{duration(elapsed * (sum(self.outstanding.values()) - current_cost) / done)} left"
-
-    def done(self, record: Record) -> None:
-        """The current run is on disk."""
-        assert self.current is not None
-        self.finished_runs += 1
-        self.cost_done += self.outstanding.pop(self.current.run_id)
-        self.bar.update(self.task, completed=self.finished_runs)
-        if record.divergence:
-            self.say(
-                f"[yellow]diverged:[/] {escape(self.name)} seed {record.seed} in epoch {record.divergence['epoch']}"
+    def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None:
+        """Called after every epoch of a program."""
+        if not self.live:
+            return
+        epochs, runs = task.config.epochs, len(task.runs)
+        seeds = f"{runs} seeds" if runs > 1 else f"seed {task.config.seed}"
+        with self.lock:
+            self.running[task.runs[0].run_id] = epoch / epochs, runs
+            shares = sum(share * count for share, count in self.running.values())
+            self.bar.update(
+                self.task,
+                completed=self.finished_runs + shares,
+                now=f"{escape(name)}, {seeds}: epoch {epoch}/{epochs}, perplexity {perplexity:.2f}",
+                left=self.time_left(),
             )
 
-    def finished(self, name: str, cell: Cell) -> None:
-        """In a log, one line per cell that took any training."""
-        took = time.monotonic() - self.cell_began
-        self.cell_began = time.monotonic()
-        if not self.live and cell.missing:
-            self.say(f"{self.finished_runs}/{self.total} runs: {escape(name)} done in {duration(took)}")
+    def time_left(self) -> str:
+        """`2 min left`, from the cost of what is done and the time that it took."""
+        partly = sum(
+            share * count * self.outstanding.get(run_id, 0.0) for run_id, (share, count) in self.running.items()
+        )
+        done, elapsed = self.cost_done + partly, time.monotonic() - self.began
+        if done <= 0 or elapsed < 1:
+            return ""
+        return f"{duration(elapsed * (sum(self.outstanding.values()) - partly) / done)} left"
 
-    def failed(self, name: str, reason: str, cell: Cell) -> None:
+    def dropped(self, task: Task) -> None:
+        """A program has ended, well or not."""
+        with self.lock:
+            self.running.pop(task.runs[0].run_id, None)
+            for run in task.runs:
+                self.outstanding.pop(run.run_id, None)
+
+    def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None:
+        """The runs of a program are on disk; in a log, say so when that completes a cell."""
+        self.cost_done += sum(self.outstanding.get(run.run_id, 0.0) for run in task.runs)
+        self.dropped(task)
+        self.finished_runs += len(records)
+        self.bar.update(self.task, completed=self.finished_runs)
+        for record in records:
+            name = escape(names[record.cell_id])
+            if record.divergence:
+                self.say(f"[yellow]diverged:[/] {name} seed {record.seed} in epoch {record.divergence['epoch']}")
+            self.missing[record.cell_id] -= 1
+            if self.missing[record.cell_id] == 0 and not self.live:
+                took = duration(time.monotonic() - self.began)
+                self.say(f"{self.finished_runs}/{self.total} runs after {took}: {name} done ({record.engine})")
+
+    def failed(self, name: str, reason: str) -> None:
         self.failures += 1
-        for run in cell.missing:
-            self.outstanding.pop(run.run_id, None)
         self.bar.update(self.task, failures=f"{self.failures} failed")
         self.say(f"[red]failed:[/] {escape(name)}: {escape(reason)}")
 

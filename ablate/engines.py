@@ -1,0 +1,101 @@
+"""Which engine computes a config, and how fast: `engine=auto` takes the fastest that can.
+
+Speed depends on the machine, so it is measured: a few minibatches of each engine, once per shape and process.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.cohort import Cohort, chunk_size
+from ablate.config import Config, engines_for, resolve
+from ablate.models.autograd import AutogradProgram
+from ablate.models.parameters import initial
+
+TIMED_ROUNDS = 3
+
+
+class Program(Protocol):
+    """Replicas in training: what `ablate.training` asks of an engine. Axes: R replicas, T steps, B sequences."""
+
+    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+        """Train on one minibatch (R, T, B); the losses (R,) before the update."""
+
+    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy (R,) of a text (T, B) from a zero state, without any update."""
+
+    def named_tensors(self, replica: int) -> dict[str, Tensor]:
+        """One replica's parameters, by name."""
+
+    def replica_states(self) -> list[dict[str, Any]]:
+        """For each replica what the rest of its trajectory depends on, between two epochs."""
+
+    def load_replica_states(self, saved: list[dict[str, Any]]) -> None:
+        """Go on from there."""
+
+
+def build(
+    engine: str,
+    configs: Sequence[Config],
+    vocabulary_size: int,
+    parameters: Sequence[Mapping[str, Tensor]],
+    generators: Sequence[Generator],
+    device: torch.device,
+) -> Program:
+    """The program that trains these replicas: several only with engine=cohort."""
+    if engine == "cohort":
+        return Cohort(configs, vocabulary_size, parameters, device=device, generators=generators)
+    (config,), (own,), (generator,) = configs, parameters, generators
+    return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that trains a run, and the milliseconds per minibatch and run that decided it."""
+
+    engine: str
+    milliseconds: dict[str, float]
+
+
+_choices: dict[tuple[Any, ...], Choice] = {}
+
+
+def choose(config: Config, vocabulary_size: int, device: torch.device, replicas: int) -> Choice:
+    """The engine of `config`: the only one that can, the one asked for, or the fastest.
+
+    `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
+    engine asked for cannot.
+    """
+    candidates = engines_for(config)
+    if len(candidates) == 1:
+        return Choice(candidates[0], {})
+    together = min(replicas, chunk_size(config, device) or replicas)
+    c = resolve(config)
+    shape = (c.model.cell, c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
+    key = (*shape, c.optimizer.name, vocabulary_size, str(device), together, candidates)
+    if key not in _choices:
+        _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
+    return _choices[key]
+
+
+def _fastest(candidates: Sequence[str], config: Config, V: int, device: torch.device, together: int) -> Choice:
+    """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
+    generator = Generator().manual_seed(0)
+    programs = {}
+    for engine in candidates:
+        R = together if engine == "cohort" else 1
+        parameters = [initial(config, V, generator) for _ in range(R)]
+        tokens = torch.randint(V, (R, config.num_steps, config.batch_size), generator=generator).to(device)
+        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), tokens
+    fastest = dict.fromkeys(candidates, float("inf"))
+    for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
+        for engine, (program, tokens) in programs.items():
+            began = time.perf_counter()
+            program.step(tokens, tokens, carry=False).tolist()
+            milliseconds = 1000 * (time.perf_counter() - began) / len(tokens)
+            fastest[engine] = min(fastest[engine], round(milliseconds, 4))
+    return Choice(min(fastest, key=lambda engine: fastest[engine]), fastest)

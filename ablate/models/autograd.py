@@ -1,0 +1,122 @@
+"""One run, trained by torch's autograd: the program behind engine=scratch and engine=api.
+
+Speaks the same language as a cohort of one: axes R = 1 replica, T steps, B sequences.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ablate.config import Config
+from ablate.errors import ConfigError
+from ablate.models.cells import State
+from ablate.models.language_model import ENGINES, LanguageModel
+
+EVALUATED_STEPS = 250
+"""Steps of a held-out text that are computed at once: bounds the memory, does not change the outcome."""
+
+
+class AutogradProgram:
+    """A language model, its optimizer and its carried state."""
+
+    def __init__(
+        self,
+        engine: str,
+        config: Config,
+        vocabulary_size: int,
+        parameters: Mapping[str, Tensor],
+        generator: Generator | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config
+        self.model = ENGINES[engine](config, vocabulary_size, parameters, generator).to(device)
+        self.optimizer = build_optimizer(config, self.model)
+        self.states: list[State] = []
+
+    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+        """One minibatch: tokens and targets (1, T, B) → its loss (1,) before the update, in nats per token.
+
+        `carry` continues from the states, detached, in which the minibatch before ended; else from zeros.
+        """
+        X, Y = tokens[0], targets[0]
+        self.model.train()
+        if carry:
+            states = [tuple(part.detach() for part in state) for state in self.states]
+        else:
+            states = self.model.initial_state(X.shape[1])
+        logits, self.states = self.model(X, states)
+        loss = F.cross_entropy(logits, Y.flatten())
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_gradients(self.model, self.config.clip)
+        self.optimizer.step()
+        return loss.detach().unsqueeze(0)
+
+    @torch.inference_mode()
+    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy (1,) in nats per token of (T, B), from a zero state that is carried throughout."""
+        self.model.eval()
+        states = self.model.initial_state(tokens.shape[1])
+        total = torch.zeros(1, dtype=torch.float64)
+        for start in range(0, len(tokens), EVALUATED_STEPS):
+            piece = slice(start, start + EVALUATED_STEPS)
+            logits, states = self.model(tokens[piece], states)
+            total += F.cross_entropy(logits, targets[piece].flatten(), reduction="sum").cpu()
+        return total / tokens.numel()
+
+    def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:
+        """The parameters under the names of `ablate.models.parameters`."""
+        return self.model.named_tensors()
+
+    def replica_states(self) -> list[dict[str, Any]]:
+        """Everything that the rest of the trajectory depends on, between two epochs."""
+        generator = self.model.generator
+        return [
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generator": None if generator is None else generator.get_state(),
+            }
+        ]
+
+    def load_replica_states(self, saved: list[dict[str, Any]]) -> None:
+        """Go on from what `replica_states` returned."""
+        (state,) = saved
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.model.generator is not None:
+            self.model.generator.set_state(state["generator"])
+
+
+def clip_gradients(model: torch.nn.Module, clip: float | None) -> None:
+    """Scale all gradients by clip/norm if their global L2 norm exceeds `clip`; no epsilon, as in the course."""
+    if clip is None:
+        return
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    if norm > clip:
+        for gradient in gradients:
+            gradient.mul_(clip / norm)
+
+
+def build_optimizer(config: Config, model: LanguageModel) -> torch.optim.Optimizer:
+    """The update rule of torch.optim that `config.optimizer` names, at the learning rate `config.lr`."""
+    chosen, lr = config.optimizer, config.lr
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decay = chosen.weight_decay
+    match chosen.name:
+        case "sgd":
+            return torch.optim.SGD(trained, lr, weight_decay=decay)
+        case "momentum":
+            return torch.optim.SGD(trained, lr, momentum=chosen.momentum, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(
+                trained, lr, alpha=chosen.alpha, eps=chosen.eps, momentum=chosen.momentum, weight_decay=decay
+            )
+        case "adam" | "adamw":
+            rule = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
+            return rule(trained, lr, betas=(chosen.betas[0], chosen.betas[1]), eps=chosen.eps, weight_decay=decay)
+    raise ConfigError(f"optimizer.name is {chosen.name!r}")

@@ -1,0 +1,108 @@
+"""From missing runs to programs: what trains together, with which engine, and how many programs side by side."""
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ablate.checkpoints import epoch_of
+from ablate.cohort import chunk_size, memory_bytes
+from ablate.config import Config, cohort_key
+from ablate.data import batches
+from ablate.data.corpora import Corpus, split
+from ablate.engines import Choice, choose
+from ablate.sweeping.plan import Cell, Plan, Run
+from ablate.training import resolve_device
+
+
+@dataclass
+class Task:
+    """Runs that train as one program. They belong to one cell or, where cells differ in lr or clip only, several."""
+
+    cells: list[Cell]
+    runs: list[Run]
+    corpus: Corpus
+    choice: Choice | None = None
+
+    @property
+    def config(self) -> Config:
+        return self.runs[0].config
+
+
+def groups(plan: Plan) -> list[Task]:
+    """The missing runs that could train together, in the order of their cells.
+
+    Runs in the middle of their training are only grouped with those that stopped at the same epoch.
+    """
+    found: dict[tuple[str, int], Task] = {}
+    for cell in plan.cells:
+        for run in cell.missing if not cell.error else ():
+            at = 0 if run.config.fresh else epoch_of(plan.folder, run.run_id)
+            key = cohort_key(run.config, cell.corpus.sha256), at
+            task = found.setdefault(key, Task([], [], cell.corpus))
+            task.runs.append(run)
+            if cell not in task.cells:
+                task.cells.append(cell)
+    return list(found.values())
+
+
+def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
+    """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
+
+    A group that is `alone` in its sweep is cut so that every core has a share. Raises MemoryError where not even one run fits beside the other programs.
+    """
+    config, corpus = group.config, group.corpus
+    device = resolve_device(config.device)
+    choice = choose(config, len(corpus.vocabulary), device, len(group.runs))
+    size = 1
+    if choice.engine == "cohort" and batches.same_count_every_epoch(config, len(split(config, corpus)[0])):
+        size = chunk_size(config, device) or len(group.runs)
+    size = min(size, runs_that_fit(config, len(corpus.vocabulary), device, side_by_side))
+    count = math.ceil(len(group.runs) / size)
+    if alone:
+        count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
+    owner = {run.run_id: cell for cell in group.cells for run in cell.runs}
+    tasks = []
+    for number in range(count):
+        runs = group.runs[len(group.runs) * number // count : len(group.runs) * (number + 1) // count]
+        cells = list({owner[run.run_id].cell_id: owner[run.run_id] for run in runs}.values())
+        tasks.append(Task(cells, runs, corpus, choice))
+    return tasks
+
+
+def runs_that_fit(config: Config, vocabulary_size: int, device: torch.device, side_by_side: int) -> int:
+    """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
+    free = free_memory(device)
+    if free is None:
+        return 1_000_000
+    one = memory_bytes(config, 1, vocabulary_size)
+    fit = free // (side_by_side * one)
+    if fit < 1:
+        raise MemoryError(
+            f"one run needs about {one / 2**30:.1f} GiB, of which {side_by_side} train side by side, and "
+            f"{free / 2**30:.1f} GiB are free; lower num_hiddens, num_steps or batch_size, or set threads=1"
+        )
+    return int(fit)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on the device; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    values = defaultdict(int, {line.split(":")[0]: int(line.split()[1]) for line in lines})
+    return values["MemAvailable"] * 1024 or None
+
+
+def workers(configs: Sequence[Config]) -> int:
+    """Programs side by side: `threads`, or one per core; one on a GPU, which a single cohort fills."""
+    if resolve_device(configs[0].device).type == "cuda":
+        return 1
+    return configs[0].threads or len(os.sched_getaffinity(0))
