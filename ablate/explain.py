@@ -46,7 +46,9 @@ def help_text() -> str:
 def options(group: str) -> dict[str, str]:
     """The files of a config group, each with its opening comment."""
     out = {}
-    for path in sorted((CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")).glob("*.yaml")):
+    for path in sorted(
+        (CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")).glob("*.yaml"), key=lambda path: path.stem
+    ):
         comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
         out[path.stem] = next((c for c in comments if not c.startswith("@package")), "")
     return out
