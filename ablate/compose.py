@@ -1,11 +1,13 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config import CONFIG_ROOT, Config, DataConfig, validate
@@ -28,6 +30,14 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     return config
 
 
+def compose_all(overrides: Sequence[str]) -> list[Config]:
+    """The configs of a sweep over every combination of the overrides' values, as `python -m ablate -m` would run."""
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    combinations = BasicSweeper.split_arguments(parsed, None)[0]
+    return [compose(combination) for combination in combinations]
+
+
 def to_config(composed: DictConfig) -> Config:
     """A typed Config from what Hydra composed."""
     if "hydra" in composed:
@@ -41,3 +51,8 @@ def fallback_data() -> DataConfig:
     """`data=python_docs`, which `data=auto` falls back to."""
     values = OmegaConf.load(CONFIG_ROOT / "conf" / "data" / "python_docs.yaml")
     return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), values)))
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The Config that `ablate.config.to_dict` wrote."""
+    return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), dict(values))))

@@ -128,6 +128,7 @@ class Config:
     name: str | None = knob(identity=False)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
+    speed: bool = knob(identity=False)
     prefixes: list[str] = field(default_factory=list, metadata={"identity": False})
 
 

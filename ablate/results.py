@@ -68,11 +68,8 @@ def manifest_path(sweep: Path) -> Path:
 
 def load_manifest(sweep: Path) -> dict[str, Any]:
     """The commands of a sweep and what its `data=auto` meant. Raises RecordError where there is none."""
-    try:
-        manifest = json.loads(manifest_path(sweep).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{manifest_path(sweep)}: {error}") from error
-    if not isinstance(manifest, dict) or not {"commands", "auto_data"} <= manifest.keys():
+    manifest = read_json(manifest_path(sweep))
+    if not {"commands", "auto_data"} <= manifest.keys():
         raise RecordError(f"{manifest_path(sweep)}: not a sweep of ablate")
     return manifest
 
@@ -87,11 +84,8 @@ def save(sweep: Path, record: Record) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """A record without its curve. Raises RecordError for a damaged or foreign file."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: {error}") from error
-    if not isinstance(record, dict) or not {"run_id", "cell_id", "status", "config", "metrics"} <= record.keys():
+    record = read_json(path)
+    if not {"run_id", "cell_id", "status", "config", "metrics"} <= record.keys():
         raise RecordError(f"{path}: not a record of ablate")
     return record
 
@@ -149,6 +143,17 @@ def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
             yield load(path)
         except RecordError as error:
             yield error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises RecordError for anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: not a record of ablate")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

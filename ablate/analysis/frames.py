@@ -55,22 +55,13 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of one run."""
     config, corpus, metrics = record["config"], record["corpus"], record["metrics"]
-    knobs = {name: config[name] for name in KNOBS if name in config}
-    knobs |= {
-        "model": config["model"]["name"],
-        "activation": config["model"]["activation"] if config["model"]["cell"] == "rnn" else None,
-        "optimizer": config["optimizer"]["name"],
-        "corpus": corpus["name"],
-        "unit": corpus["unit"],
-        "cleaning": config["data"]["cleaning"],
-    }
     divergence = record["divergence"] or {}
     return {
         "run_id": record["run_id"],
         "cell_id": record["cell_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **{name: knobs[name] for name in KNOBS},
+        **knob_values(config, corpus["name"]),
         **{name: metrics[name] for name in METRICS if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "diverged_epoch": divergence.get("epoch"),
@@ -85,6 +76,20 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "corpus_sha256": corpus["sha256"],
         "reused_from": record["reused_from"],
     }
+
+
+def knob_values(config: Mapping[str, Any], corpus: str) -> dict[str, Any]:
+    """The values of KNOBS in a stored config."""
+    known = {
+        **config,
+        "model": config["model"]["name"],
+        "activation": config["model"]["activation"] if config["model"]["cell"] == "rnn" else None,
+        "optimizer": config["optimizer"]["name"],
+        "corpus": corpus,
+        "unit": config["data"]["tokens"],
+        "cleaning": config["data"]["cleaning"],
+    }
+    return {name: known[name] for name in KNOBS}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

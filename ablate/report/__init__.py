@@ -14,6 +14,7 @@ def write_report(sweep: Path) -> None:
 
     from ablate.analysis.aggregate import aggregate
     from ablate.analysis.frames import runs_frame, swept_knobs
+    from ablate.analysis.speed import speed_frame, with_speed
     from ablate.report.plots import plot_sweep
     from ablate.report.tables import print_cells
 
@@ -26,7 +27,7 @@ def write_report(sweep: Path) -> None:
         Console(stderr=True).print(f"skipped: {problem}", markup=False, highlight=False, soft_wrap=True)
     if runs.empty:
         raise UserError(f"{sweep} holds no finished run yet")
-    cells = aggregate(runs)
+    cells = with_speed(aggregate(runs), speed_frame(sweep))
     try:
         runs.to_csv(sweep / "runs.csv", index=False)
         cells.to_csv(sweep / "cells.csv", index=False)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ablate.analysis.frames import curves_frame
 from ablate.report.tables import value_text
@@ -117,12 +117,54 @@ def _log_if_wide(axis: Axes) -> None:
     low, high = axis.dataLim.intervaly
     if low > 0 and high / low >= WIDE_RANGE:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=20))
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _one_legend(axes: list[Axes]) -> None:
     handles, labels = axes[-1].get_legend_handles_labels()
     if len(labels) > 1:
         axes[-1].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
+
+
+def draw_speed(path: Path, timed: pd.DataFrame) -> Path:
+    """Two panels over num_hiddens by model: tokens/s (log–log) and the share of the GEMM limit."""
+    sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=1.15)
+    figure, (speed, share) = plt.subplots(1, 2, figsize=(10.6, 4.0))
+    models = list(dict.fromkeys(timed["model"]))
+    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    for model, threads in timed[["model", "threads"]].drop_duplicates().itertuples(index=False):
+        group = timed[(timed["model"] == model) & (timed["threads"] == threads)].sort_values("num_hiddens")
+        style = {
+            "color": colours[model],
+            "linestyle": "-" if threads == timed["threads"].min() else "--",
+            "marker": "osD^vPX"[models.index(model) % 7],
+            "markersize": 5,
+            "label": f"{model}, {threads} thread{'s' if threads > 1 else ''}",
+        }
+        below, above = (
+            group["tokens_per_s"] - group["tokens_per_s_low"],
+            group["tokens_per_s_high"] - group["tokens_per_s"],
+        )
+        speed.errorbar(group["num_hiddens"], group["tokens_per_s"], yerr=[below, above], capsize=3, **style)
+        share.plot(group["num_hiddens"], 100 * group["share_of_limit"], **style)
+    for axis in (speed, share):
+        axis.set_xscale("log", base=2)
+        hiddens = sorted(timed["num_hiddens"].unique())
+        axis.set_xticks(hiddens, [str(value) for value in hiddens])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel("num_hiddens")
+        axis.grid(axis="y", which="major", alpha=0.35, linewidth=0.6)
+        sns.despine(ax=axis)
+    speed.set_yscale("log")
+    speed.set_ylabel("training tokens per second")
+    share.set_ylabel("share of the matrix product limit, %")
+    share.set_ylim(bottom=0)
+    _one_legend([speed, share])
+    name = timed["gpu"].iloc[0] or timed["cpu"].iloc[0]
+    figure.suptitle(f"one run alone on {name}; median and 95 % interval", fontsize="medium", x=0.01, ha="left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=160, bbox_inches="tight")
+    plt.close(figure)
+    return path

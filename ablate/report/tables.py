@@ -31,13 +31,15 @@ def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
     table = Table(title=title, title_style="bold", header_style="bold")
     for name in shown:
         table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
-    for name in ("n", *MEASURED.values(), "diverged", "time per run"):
+    timed = cells["tokens_per_s"].notna().any() or cells["why"].notna().any()
+    for name in ("n", *MEASURED.values(), "diverged", *(["tokens/s"] if timed else []), "time per run"):
         table.add_column(name, justify="right")
     for _, cell in cells.iterrows():
         measured = [plus_minus(cell[metric], cell[f"{metric}_high"]) for metric in MEASURED]
         diverged = f"[red]{cell['diverged']}[/]" if cell["diverged"] else "0"
         time = "–" if math.isnan(cell["wall_s"]) else f"{cell['wall_s']:.3g} s"
-        table.add_row(*(value_text(cell[name]) for name in shown), str(cell["n"]), *measured, diverged, time)
+        speed = [thousands(cell, "tokens_per_s")] if timed else []
+        table.add_row(*(value_text(cell[name]) for name in shown), str(cell["n"]), *measured, diverged, *speed, time)
     return table
 
 
@@ -62,6 +64,18 @@ def plus_minus(mean: float, high: float) -> str:
     half = high - mean
     digits = 2 if half == 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def thousands(row: pd.Series, column: str) -> str:
+    """`58.1k ± 0.4`, or `–` where there is no clean number."""
+    value = row[column]
+    if pd.isna(value):
+        return "–"
+    if f"{column}_low" not in row:
+        return f"{value / 1000:.4g}k"
+    half = (row[f"{column}_high"] - row[f"{column}_low"]) / 2000
+    digits = 1 if value >= 10_000 else 2
+    return f"{value / 1000:.{digits}f}k ± {half:.{digits}f}"
 
 
 def value_text(value: Any) -> str:

@@ -1,7 +1,6 @@
 """What the Hydra plugins do: expand a sweep, compose its jobs, and hand them over together."""
 
 import itertools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,10 @@ from omegaconf import DictConfig, open_dict
 from ablate.compose import to_config
 from ablate.config import Config
 from ablate.errors import ConfigError
+from ablate.sweeping.naming import folder_name
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.sweeper import AblateSweeper
-
-NAME_LIMIT = 100
-"""Longest folder name made from overrides; what is longer is cut and told apart by a hash."""
 
 
 def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:
@@ -102,31 +99,10 @@ def _returning(outcome: Any) -> TaskFunction:
 
 
 def default_name(jobs: Sequence[DictConfig]) -> str:
-    """The folder of a sweep without a name: its preset and the overrides that decide outcomes.
-
-    `model=gru,lstm num_hiddens=32,256 seeds=5` gives `model-gru-lstm_num_hiddens-32-256`, whatever the number of
-    seeds, so that raising it later continues the same sweep.
-    """
-    values: dict[str, list[str]] = {}
-    for job in jobs:
-        for override in job.hydra.overrides.task:
-            key, _, value = str(override).partition("=")
-            key = key.lstrip("+~")
-            if key != "sweeps" and value not in values.setdefault(key, []) and _decides(key):
-                values[key].append(value)
-    parts = ["-".join([key, *chosen]) for key, chosen in values.items() if chosen]
-    preset = jobs[0].hydra.runtime.choices.get("sweeps") if jobs else None
-    name = re.sub(r"[^\w.+-]+", "-", "_".join(([str(preset)] if preset else []) + parts)).strip("-.")
-    if len(name) > NAME_LIMIT:
-        from ablate.config import short_hash
-
-        name = f"{name[:NAME_LIMIT]}-{short_hash(name)[:6]}"
-    return name or "baseline"
-
-
-def _decides(key: str) -> bool:
-    field = Config.__dataclass_fields__.get(key)
-    return field is None or key == "data" or (bool(field.metadata.get("identity", True)) and key != "seed")
+    """The folder of a sweep without a name, from the overrides of all its jobs."""
+    overrides = [str(override) for job in jobs for override in job.hydra.overrides.task]
+    preset = jobs[0].hydra.runtime.choices.get("sweeps")
+    return folder_name(overrides, None if preset is None else str(preset))
 
 
 def one_name(configs: Sequence[Config]) -> str | None:

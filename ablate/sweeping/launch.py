@@ -4,14 +4,20 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from rich.console import Console
 
 from ablate import results
 from ablate.checkpoints import Checkpoints
 from ablate.cohort import prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
+from ablate.errors import UserError
 from ablate.results import Record
+from ablate.speed.lane import Protocol, default_threads, time_missing
+from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import Cell, Plan, exclusive, label, make_plan, varying, write_failure, write_manifest
@@ -43,7 +49,7 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)
-    with exclusive(folder):
+    with exclusive(folder), quality_jobs():
         write_manifest(plan, command, configs)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
@@ -53,7 +59,21 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
                 run_cells(plan, configs, progress, summary)
             except KeyboardInterrupt:
                 summary.interrupted = True
+    if configs[0].speed and not summary.interrupted:
+        time_cells(plan, summary)
     return summary
+
+
+def time_cells(plan: Plan, summary: Summary) -> None:
+    """The speed lane, once no run of ours is training any more."""
+    cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    try:
+        time_missing(plan.folder, cells, default_threads(), Protocol(), say)
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing
+        summary.failures.append(("speed lane", str(error).splitlines()[0]))
 
 
 def take_over(plan: Plan, summary: Summary) -> None:

@@ -53,7 +53,8 @@ def groups(plan: Plan) -> list[Task]:
 def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
 
-    A group that is `alone` in its sweep is cut so that every core has a share. Raises MemoryError where not even one run fits beside the other programs.
+    A group that is `alone` in its sweep is cut so that every core has a share. Raises MemoryError where not even
+    one run fits beside the other programs.
     """
     config, corpus = group.config, group.corpus
     device = resolve_device(config.device)

@@ -1,0 +1,1 @@
+"""Measurements of the project itself: `python -m ablate.bench engines`."""

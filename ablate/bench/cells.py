@@ -1,0 +1,60 @@
+"""Tokens per second of cells: those of a finished sweep, or any given by overrides."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from ablate.analysis.speed import speed_frame
+from ablate.compose import compose_all, fallback_data, from_dict
+from ablate.config import Config
+from ablate.errors import UserError
+from ablate.report import write_report
+from ablate.report.speed import write_speed
+from ablate.results import RecordError, records, runs_dir
+from ablate.speed.lane import Protocol, default_threads, time_missing
+from ablate.sweeping.naming import folder_name
+from ablate.sweeping.plan import make_plan
+
+
+def run(what: Sequence[str], options: argparse.Namespace) -> None:
+    """Time the cells of each folder, or those of `cells knob=value …`. Raises UserError for what is neither."""
+    if what[0] == "cells":
+        folder, cells = cells_of_overrides(what[1:])
+        time_and_show(folder, cells, options)
+        return
+    for name in what:
+        time_and_show(Path(name), cells_of_sweep(Path(name)), options)
+
+
+def cells_of_sweep(sweep: Path) -> dict[str, Config]:
+    """cell_id → config of every cell that a sweep has records of. Raises UserError where there is none."""
+    found = {r["cell_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
+    if not found:
+        raise UserError(f"{sweep} holds no finished run; give engines, cells knob=value …, or a folder of a sweep")
+    return found
+
+
+def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
+    """Where their timings go, and cell_id → config of every combination of the overrides' values."""
+    configs = compose_all(overrides)
+    folder = Path(configs[0].results_dir) / (configs[0].name or f"speed_{folder_name(overrides)}")
+    plan = make_plan(configs, folder, fallback_data())
+    for warning in plan.warnings:
+        Console(stderr=True).print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
+    return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+
+
+def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> None:
+    """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there."""
+    protocol = Protocol(precision=options.precision, limit_s=options.limit)
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    try:
+        time_missing(folder, cells, options.threads or default_threads(), protocol, say, options.again)
+        write_speed(folder, speed_frame(folder))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    if runs_dir(folder).is_dir():
+        write_report(folder)

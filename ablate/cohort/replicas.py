@@ -1,0 +1,311 @@
+"""Replicas of one network, stacked and trained as one program; a diverged one freezes and disturbs nobody.
+
+Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers per replica.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.cohort.bptt import Program
+from ablate.cohort.graphs import Replay
+from ablate.cohort.steps import steps_class
+from ablate.cohort.updates import Update
+from ablate.cohort.weights import Layout
+from ablate.config import Config, resolve
+from ablate.models.language_model import dropout_mask
+
+Item = TypeVar("Item")
+
+READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
+"""The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
+
+
+class Cohort:
+    """R replicas that differ in per-replica fields only, trained minibatch by minibatch from given weights.
+
+    `parameters` holds each replica's named tensors (`ablate.models.parameters`), which are copied; their dtype is
+    that of the computation. `generators` draw each replica's dropout masks, in the same order as the other
+    engines do. One cohort is one program for one thread; `chunks` says how many replicas to give it.
+
+    Replica k computes the same numbers whatever its neighbours compute, bit for bit; and as in any other number of
+    replicas, where the batch size is a multiple of 32 (otherwise to rounding: where torch's vectors end, its
+    scalar functions round differently, and where they end depends on R).
+
+    Raises ValueError for configs that cannot be one program, or parameters that are not theirs.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        vocabulary_size: int,
+        parameters: Sequence[Mapping[str, Tensor]],
+        *,
+        device: str | torch.device = "cpu",
+        generators: Sequence[Generator] | None = None,
+        cuda_graphs: bool = False,
+    ) -> None:
+        check_alike(configs)
+        if len(parameters) != len(configs):
+            raise ValueError(f"{len(configs)} configs, but parameters for {len(parameters)}")
+        self.config = resolve(configs[0])
+        if self.config.dropout > 0 and (generators is None or len(generators) != len(configs)):
+            raise ValueError("dropout needs a generator for each replica")
+        self.V = vocabulary_size
+        self.device = torch.device(device)
+        if cuda_graphs and self.device.type != "cuda":
+            raise ValueError(f"cuda_graphs needs a CUDA device, not {self.device}")
+        self.cuda_graphs = cuda_graphs
+        self.generators = generators if self.config.dropout > 0 else None
+        self.layout = Layout(self.config, vocabulary_size)
+        with torch.inference_mode():
+            self.parameters = self.layout.stack(parameters, self.device)
+            self.grads = torch.zeros_like(self.parameters)
+            self.update = Update(configs, self.parameters)
+            R = len(configs)
+            self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
+            self.last_losses = torch.zeros(R, dtype=self.parameters.dtype, device=self.device)
+        self._all_alive = True
+        self._programs: dict[tuple[int, int, bool], Program] = {}
+        self._replays: dict[Program, Replay] = {}
+        self._states: list[list[Tensor]] = []
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    @property
+    def frozen(self) -> list[bool]:
+        """Which replicas have diverged."""
+        return [not alive for alive in self.alive.tolist()]
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+        """One minibatch: tokens and targets (R, T, B) → each replica's loss (R,) before its update.
+
+        The loss is the mean cross-entropy in nats per token. `carry` continues from the states in which the
+        minibatch before ended (of the same B), else from zeros. A replica whose loss is not finite keeps its
+        parameters from then on, and its loss is reported again at every later step.
+        """
+        losses = self._backpropagate(tokens, targets, carry)
+        if self._all_alive and self.device.type == "cpu" and bool(losses.isfinite().all()):
+            self.update(self.grads)
+            return losses
+        self.last_losses = torch.where(self.alive, losses, self.last_losses)
+        self.alive = self.alive & losses.isfinite()
+        self._all_alive = self.device.type != "cpu"  # where asking costs a synchronisation, never ask
+        before = self.parameters.clone()
+        self.update(self.grads)
+        self.parameters.copy_(torch.where(self.alive.unsqueeze(1), self.parameters, before))
+        return self.last_losses.clone()
+
+    @torch.inference_mode()
+    def gradients(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> list[dict[str, Tensor]]:
+        """As `step`, states included, but without the update: each replica's unclipped gradients, by name."""
+        self._backpropagate(tokens, targets, carry)
+        return [_plain(self.layout.named_views(self.grads, k)) for k in range(len(self))]
+
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
+        _, T, B = tokens.shape
+        self._start(B, carry)
+        program, masks = self._program(T, B, training=True), self._masks(T, B)
+        if self.cuda_graphs:
+            if program not in self._replays:
+                self._replays = {program: Replay(program, tokens, targets, self._states, masks)}
+            return self._replays[program](tokens, targets, masks)
+        losses = program.losses(tokens, targets, self._states, masks)
+        program.backward()
+        return losses
+
+    def _start(self, B: int, carry: bool) -> None:
+        """The states, in place where there are any: those of the minibatch before, or zeros."""
+        sequences = self._states[0][0].shape[1] if self._states else None
+        if carry and sequences not in (None, B):
+            raise ValueError(f"carried states have {sequences} sequences, tokens {B}")
+        if sequences != B:
+            self._states = self._zero_states(B)
+            self._replays = {}
+        elif not carry:
+            for state in self._states:
+                for part in state:
+                    part.zero_()
+
+    def _program(self, T: int, B: int, training: bool) -> Program:
+        key = (T, B, training)
+        if key not in self._programs:
+            stale = [k for k in self._programs if k[2] == training]
+            for k in stale[:-1]:  # the size before may come again: the last piece of a text
+                del self._programs[k]
+            grads = self.grads if training else None
+            self._programs[key] = Program(self.layout, self.parameters, grads, T, B, self.V)
+        return self._programs[key]
+
+    def _zero_states(self, B: int) -> list[list[Tensor]]:
+        parts, H = steps_class(self.config).parts, self.config.num_hiddens
+        return [
+            [self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)
+        ]
+
+    def _masks(self, T: int, B: int) -> list[Tensor]:
+        """Dropout masks (R, T, B, H) below each layer but the first, from each replica's own generator."""
+        share, H = self.config.dropout, self.config.num_hiddens
+        if share == 0 or self.generators is None:
+            return []
+        dtype = self.parameters.dtype
+        drawn = [
+            [dropout_mask((T, B, H), share, generator, dtype) for _ in range(self.config.layers - 1)]
+            for generator in self.generators
+        ]
+        return [torch.stack(masks).to(self.device) for masks in zip(*drawn, strict=True)]
+
+    @torch.inference_mode()
+    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy (R,) in nats per token, float64, from a zero state, without dropout or update.
+
+        Tokens and targets: (T, B) for all replicas, or (R, T, B). A long text is read in pieces of the size of
+        a training minibatch, the state carried from piece to piece.
+        """
+        if tokens.ndim == 2:
+            tokens, targets = (x.expand(len(self), *x.shape) for x in (tokens, targets))
+        _, T, B = tokens.shape
+        piece = max(1, self.config.num_steps * self.config.batch_size // B)
+        states = self._zero_states(B)
+        total = torch.zeros(len(self), dtype=torch.float64, device=self.device)
+        for start in range(0, T, piece):
+            x, y = tokens[:, start : start + piece], targets[:, start : start + piece]
+            program = self._program(x.shape[1], B, training=False)
+            total += program.losses(x, y, states).double() * x[0].numel()
+        return total / tokens[0].numel()
+
+    def named_tensors(self, replica: int) -> dict[str, Tensor]:
+        """Copies of one replica's parameters under the names of `ablate.models.parameters`."""
+        return _plain(self.layout.named_views(self.parameters, replica))
+
+    def replica_states(self) -> list[dict[str, Any]]:
+        """For each replica, copies of everything that the rest of its trajectory depends on, on the CPU."""
+        return [
+            {
+                "parameters": _saved(self.parameters[k]),
+                "moments": {name: _saved(moment[k]) for name, moment in self.update.moments.items()},
+                "updates": self.update.done,
+                "states": [[_saved(part[k]) for part in state] for state in self._states],
+                "alive": bool(self.alive[k]),
+                "last_loss": float(self.last_losses[k]),
+                "generator": self.generators[k].get_state() if self.generators else None,
+            }
+            for k in range(len(self))
+        ]
+
+    @torch.inference_mode()
+    def load_replica_states(self, saved: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from what `replica_states` returned, of these replicas in any cohort.
+
+        Raises ValueError for those of other networks or optimizers, or saved after unequal numbers of updates.
+        """
+        kinds = {(s["parameters"].shape, tuple(s["moments"]), s["updates"]) for s in saved}
+        own = {(self.parameters[0].shape, tuple(self.update.moments), s["updates"]) for s in saved[:1]}
+        if len(saved) != len(self) or kinds != own:
+            raise ValueError("the checkpoint is that of other replicas: their number, sizes, optimizer or updates")
+        self.parameters.copy_(torch.stack([s["parameters"] for s in saved]))
+        for name, moment in self.update.moments.items():
+            moment.copy_(torch.stack([s["moments"][name] for s in saved]))
+        self.update.done = saved[0]["updates"]
+        layers = zip(*(s["states"] for s in saved), strict=True)
+        self._states = [
+            [torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers
+        ]
+        self.alive = torch.tensor([s["alive"] for s in saved], device=self.device)
+        self.last_losses = self.last_losses.new_tensor([s["last_loss"] for s in saved])
+        self._replays = {}
+        self._all_alive = self.device.type != "cpu" or bool(self.alive.all())
+        for generator, s in zip(self.generators or (), saved, strict=False):
+            generator.set_state(s["generator"])
+
+
+def check_alike(configs: Sequence[Config]) -> None:
+    """Raise ValueError unless the configs differ, of what a cohort reads, in per-replica fields only."""
+    if not configs:
+        raise ValueError("a cohort needs a replica")
+    first, *others = [resolve(config) for config in configs]
+    for f in fields(Config):
+        if f.name not in READ or f.metadata.get("per_replica"):
+            continue
+        for other in others:
+            ours, theirs = getattr(first, f.name), getattr(other, f.name)
+            if f.name == "optimizer":
+                ours, theirs = _shared_options(ours), _shared_options(theirs)
+            if ours != theirs:
+                raise ValueError(f"replicas of one cohort must agree in {f.name}: {ours} and {theirs}")
+
+
+def _shared_options(optimizer: Any) -> dict[str, Any]:
+    return {
+        f.name: getattr(optimizer, f.name)
+        for f in fields(optimizer)
+        if f.name not in ("lr", "weight_decay") and not f.metadata.get("per_replica")
+    }
+
+
+CHUNK_COLUMNS = 512
+"""Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
+CHUNK_LIMIT = 8
+
+
+def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
+    """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
+
+    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
+    step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
+    """
+    if torch.device(device).type != "cpu":
+        return None
+    if config.num_hiddens > 64:
+        return 1
+    columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
+    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
+
+
+def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
+    """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
+    count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
+    for number in range(count):
+        yield items[number * len(items) // count : (number + 1) * len(items) // count]
+
+
+def memory_bytes(config: Config, R: int, vocabulary_size: int, dtype: torch.dtype = torch.float32) -> int:
+    """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
+
+    Counted on a program without storage. What torch allocates for the length of one call comes on top: an
+    update's temporary parameters, and with dropout the masks.
+    """
+    layout = Layout(resolve(config), vocabulary_size)
+    with torch.inference_mode():
+        parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
+        grads = torch.empty_like(parameters)
+        update = Update([config] * R, parameters)
+        size = (config.num_steps, config.batch_size)
+        training = Program(layout, parameters, grads, *size, vocabulary_size)
+        held_out = Program(layout, parameters, None, *size, vocabulary_size)
+    buffers = [parameters, grads, *update.moments.values()]
+    kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+    return kept + training.allocated_bytes + held_out.allocated_bytes
+
+
+def prepare_thread() -> None:
+    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that autograd may use, which a tensor made under inference_mode is not."""
+    with torch.inference_mode(False):
+        return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _saved(tensor: Tensor) -> Tensor:
+    with torch.inference_mode(False):
+        return tensor.detach().cpu().clone()

@@ -1,0 +1,270 @@
+"""The protocol of the speed lane.
+
+Each cell is timed in fresh processes of its own, one sample at a time on the whole machine. Samples are taken in
+rounds that go through all cells in turn, so that drift meets all alike; they go on until the 95 % interval of the
+median is narrow enough or the time is up. A sample taken while something else was running is kept, marked, and
+enters no median.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate.config import Config, to_dict
+from ablate.results import RecordError, read_json, write_json
+from ablate.speed.machine import Load, clock_mhz, cores, fingerprint, gemm_gflops, speed_lane
+
+SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
+LAUNCHES = 3
+"""Fresh processes per cell: where a process lands in memory moves its speed by more than its samples differ."""
+TOGETHER = 12
+"""Cells whose rounds are interleaved; more would only hold memory."""
+LEAST_SAMPLES = 4
+"""Clean samples that each process must give."""
+BUSY = 0.05
+"""Share of one core that other programs may use during a clean sample."""
+OFF_CPU = 0.05
+"""Share of a sample for which a single-threaded worker may be off its processor."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How precisely and how long to measure; recorded with every timing."""
+
+    precision: float = 0.02
+    limit_s: float = 30.0
+    sample_s: float = 0.25
+    level: float = 0.95
+
+
+@dataclass
+class Timing:
+    """Tokens per second of one cell on this machine with a number of threads, and every sample behind it."""
+
+    cell_id: str
+    machine: str
+    threads: int
+    config: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SUBJECTS})
+    summary: dict[str, dict[str, Any]] = field(default_factory=dict)
+    machine_facts: dict[str, Any] = field(default_factory=fingerprint)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    measured_at: str = ""
+    spent_s: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Whether the cell's own tokens per second can be believed."""
+        return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
+
+
+def timing_path(sweep: Path, cell_id: str, threads: int) -> Path:
+    return sweep / "speed" / f"{cell_id}-{fingerprint()['id']}-{threads}.json"
+
+
+def stored(sweep: Path, cell_id: str, threads: int) -> Timing | None:
+    """A clean timing of this cell on this machine."""
+    try:
+        timing = Timing(**read_json(timing_path(sweep, cell_id, threads)))
+    except (RecordError, TypeError):
+        return None
+    return timing if timing.clean else None
+
+
+def store(sweep: Path, timing: Timing) -> None:
+    write_json(timing_path(sweep, timing.cell_id, timing.threads), asdict(timing))
+
+
+def time_missing(
+    sweep: Path,
+    cells: Mapping[str, Config],
+    threads: Sequence[int],
+    protocol: Protocol,
+    say: Callable[[str], None],
+    again: bool = False,
+) -> None:
+    """Time every cell that has no clean timing on this machine (`again`: every cell) and keep the timings.
+
+    Takes the whole machine. Raises UserError where another ablate trains or measures on it.
+    """
+    with speed_lane():
+        for n in threads:
+            missing = {cell: config for cell, config in cells.items() if again or not stored(sweep, cell, n)}
+            if not missing:
+                continue
+            many = "" if n == 1 else "s"
+            longest = math.ceil(len(missing) * protocol.limit_s / 60)
+            say(f"timing {len(missing)} cells with {n} thread{many}, {longest} min at the most")
+            for timing in measure(missing, [n], protocol, say):
+                store(sweep, timing)
+
+
+def measure(
+    cells: Mapping[str, Config],
+    threads: Sequence[int],
+    protocol: Protocol,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Timing]:
+    """Time each cell (cell_id → config) with each number of threads; yields timings as they are finished.
+
+    The caller holds the machine (`ablate.speed.machine.speed_lane`).
+    """
+    limits = {n: gemm_gflops(n) for n in threads}
+    jobs = [(cell_id, config, n) for n in threads for cell_id, config in cells.items()]
+    for start in range(0, len(jobs), TOGETHER):
+        timings = [
+            Timing(cell_id, fingerprint()["id"], n, to_dict(config), protocol=asdict(protocol))
+            for cell_id, config, n in jobs[start : start + TOGETHER]
+        ]
+        for launch in range(LAUNCHES):
+            say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {LAUNCHES}")
+            run_rounds(timings, launch, protocol)
+        for timing in timings:
+            conclude(timing, protocol, limits[timing.threads])
+            yield timing
+
+
+def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> None:
+    """One fresh process per cell, and rounds of one sample per subject until all are precise or out of time."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(timing)) for timing in timings]
+        for timing, (_, facts) in zip(timings, workers, strict=True):
+            readings = timing.facts.get("last_epoch_readings", [])
+            timing.facts |= facts | {"last_epoch_readings": [*readings, facts["last_epoch_tokens_per_s"]]}
+        open_ended = [
+            (timing, ask, name) for timing, (ask, _) in zip(timings, workers, strict=True) for name in SUBJECTS
+        ]
+        while open_ended:
+            for timing, ask, name in open_ended:
+                began = time.monotonic()
+                timing.samples[name].append(sample(timing, ask, name, launch, protocol))
+                timing.spent_s += time.monotonic() - began
+            open_ended = [job for job in open_ended if not _enough(job[0], job[2], launch, protocol)]
+
+
+def _enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:
+    """Whether a subject needs no more samples from this process."""
+    own = [s for s in timing.samples[name] if s["launch"] == launch]
+    spent = sum(s["seconds"] for s in own)
+    if spent >= protocol.limit_s / LAUNCHES / len(SUBJECTS):
+        return True
+    values = np.array([s["tokens_per_s"] for s in own if not s["unclean"]])
+    if len(values) < LEAST_SAMPLES:
+        return False
+    low, high = interval([values], protocol.level)
+    return bool((high - low) / 2 <= protocol.precision * float(np.median(values)))
+
+
+def sample(
+    timing: Timing, ask: Callable[[Any], dict[str, Any]], name: str, launch: int, protocol: Protocol
+) -> dict[str, Any]:
+    """One sample with what else the machine was doing, and why it is not clean if it is not."""
+    before = Load.now()
+    got = ask({"subject": name, "seconds": protocol.sample_s})
+    after = Load.now()
+    elapsed = after.at - before.at
+    # The worker also warms up inside this window, so its own time is read off the machine's, not off the sample's.
+    others = max(0.0, after.busy_s - before.busy_s - got["cpu_since_last_s"]) / elapsed
+    got |= {
+        "launch": launch,
+        "others": round(others, 3),
+        "stolen": round((after.stolen_s - before.stolen_s) / elapsed, 3),
+        "off_cpu": round(max(0.0, 1 - got["cpu_s"] / got["seconds"]), 3) if timing.threads == 1 else None,
+        "clock_mhz": clock_mhz(),
+    }
+    return got | {"unclean": why_unclean(got)}
+
+
+def why_unclean(taken: Mapping[str, Any]) -> str:
+    """What spoiled a sample; empty if nothing did."""
+    if taken["others"] > BUSY:
+        return f"other programs used {taken['others']:.0%} of a core"
+    if taken["stolen"] > BUSY:
+        return f"the host took {taken['stolen']:.0%} of a core away"
+    if taken["off_cpu"] is not None and taken["off_cpu"] > OFF_CPU:
+        return f"the program was off its core for {taken['off_cpu']:.0%} of the time"
+    return ""
+
+
+def conclude(timing: Timing, protocol: Protocol, limit_gflops: float) -> None:
+    """Medians, intervals and what follows from them."""
+    timing.measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    timing.facts["gemm_limit_gflops"] = round(limit_gflops, 1)
+    for name in SUBJECTS:
+        timing.summary[name] = summarise(timing.samples[name], protocol)
+    own = timing.summary["train"]["tokens_per_s"]
+    if own is not None:
+        achieved = own * timing.facts["flops_per_token"] / 1e9
+        timing.facts |= {"gflops": round(achieved, 2), "share_of_limit": round(achieved / limit_gflops, 4)}
+
+
+def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
+    """The median of the clean samples with its interval; no number, but the reason, where they are too few."""
+    clean = [s for s in samples if not s["unclean"]]
+    per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(LAUNCHES)]
+    out: dict[str, Any] = {"tokens_per_s": None, "low": None, "high": None, "n": len(clean), "of": len(samples)}
+    if min(len(values) for values in per_launch) < LEAST_SAMPLES:
+        spoiled = [s["unclean"] for s in samples if s["unclean"]]
+        reason = max(set(spoiled), key=spoiled.count) if spoiled else "too few samples in the time given"
+        return out | {"why": f"only {len(clean)} of {len(samples)} samples are clean; for example {reason}"}
+    low, high = interval(per_launch, protocol.level)
+    median = float(np.median(np.concatenate(per_launch)))
+    precise = (high - low) / 2 <= protocol.precision * median
+    why = "" if precise else f"the interval is wider than ± {protocol.precision:.0%}"
+    return out | {"tokens_per_s": median, "low": low, "high": high, "why": why}
+
+
+def interval(groups: Sequence[np.ndarray], level: float, draws: int = 2000) -> tuple[float, float]:
+    """Bootstrap interval of the pooled median, seeded; whole processes are drawn first, then samples of each.
+
+    `groups` has the samples of one process each: what differs from process to process then counts in full.
+    """
+    rng = np.random.default_rng(0)
+    medians = np.empty(draws)
+    for draw in range(draws):
+        chosen = rng.integers(len(groups), size=len(groups))
+        medians[draw] = np.median(np.concatenate([rng.choice(groups[k], len(groups[k])) for k in chosen]))
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@contextmanager
+def worker(timing: Timing) -> Iterator[tuple[Callable[[Any], dict[str, Any]], dict[str, Any]]]:
+    """A fresh process for one cell: how to ask it, and what it says of the cell. It ends with the context."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ablate.speed.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    send, receive = process.stdin, process.stdout
+
+    def ask(request: Any) -> dict[str, Any]:
+        send.write(json.dumps(request) + "\n")
+        send.flush()
+        line = receive.readline()
+        if not line:
+            raise RuntimeError(f"the worker that times {timing.cell_id} ended with status {process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    try:
+        yield ask, ask({"config": timing.config, "threads": timing.threads})
+    finally:
+        send.close()
+        process.wait()
+
+
+def default_threads() -> list[int]:
+    """One thread, and all cores."""
+    return sorted({1, cores()})

@@ -1,0 +1,107 @@
+"""The machine that is timed: what it is, what it can do at best, and whether it is doing anything else."""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ablate.config import short_hash
+from ablate.environment import environment
+from ablate.errors import UserError
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@cache
+def fingerprint() -> dict[str, Any]:
+    """What must agree before two timings may be compared: processor, cores, GPU, torch."""
+    known = environment()
+    facts = {key: known[key] for key in ("cpu", "gpu", "torch")} | {"cores": cores()}
+    return facts | {"id": short_hash(facts)}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def quality_jobs() -> Iterator[None]:
+    """Held while runs are trained: any number of programs at once, but never beside the speed lane."""
+    with _machine_lock(fcntl.LOCK_SH, "the speed lane is measuring on this machine; wait until it is done"):
+        yield
+
+
+@contextmanager
+def speed_lane() -> Iterator[None]:
+    """Held while the speed lane measures: one program on the whole machine. Raises UserError if one is at work."""
+    with _machine_lock(fcntl.LOCK_EX, "another ablate is training or measuring on this machine; wait until it is done"):
+        yield
+
+
+@contextmanager
+def _machine_lock(kind: int, busy: str) -> Iterator[None]:
+    path = Path(tempfile.gettempdir()) / "ablate-machine.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(busy) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Seconds of processor time since the start of the machine, and the moment of the reading."""
+
+    at: float
+    busy_s: float
+    stolen_s: float
+
+    @classmethod
+    def now(cls) -> "Load":
+        """Zeros where the system does not tell (not Linux): nothing is then known of other programs."""
+        try:
+            user, nice, system, _, _, irq, softirq, steal = map(
+                int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+            )
+        except (OSError, ValueError):
+            return cls(time.monotonic(), 0.0, 0.0)
+        return cls(time.monotonic(), (user + nice + system + irq + softirq) / TICKS_PER_S, steal / TICKS_PER_S)
+
+
+def clock_mhz() -> float | None:
+    """The mean clock of the cores, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def gemm_gflops(threads: int, size: int = 1024, repeats: int = 7) -> float:
+    """This machine's limit: float32 GFLOP/s of a square matrix product, the best of a few."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    out = torch.empty(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return 2 * size**3 / best / 1e9

@@ -1,0 +1,196 @@
+"""A fresh process that times one cell: `python -m ablate.speed.worker`, one JSON line in, one out.
+
+In:  {"config": …, "threads": n}          first, answered by the subjects and what is known of them
+     {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
+The process ends when its input does. Axes: R replicas, T steps, B sequences.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablate.cohort import chunk_size
+from ablate.compose import from_dict
+from ablate.config import Config, api_cannot
+from ablate.data import batches
+from ablate.data.corpora import Corpus, load, split
+from ablate.engines import Program, build
+from ablate.models.language_model import ENGINES
+from ablate.models.parameters import count, initial
+from ablate.training import resolve_device, stream
+
+WARM_UP_S = 0.5
+
+
+def engine_of(config: Config) -> str:
+    """The engine that `impl` means: torch.nn where the model is torch.nn's, else the readable cells."""
+    return "scratch" if config.impl == "scratch" or api_cannot(config) else "api"
+
+
+class Timed:
+    """Something that is done minibatch by minibatch, and for how many tokens each."""
+
+    def __init__(self, step: Callable[[Tensor, Tensor, bool], Any], minibatches: Iterator[Any], replicas: int) -> None:
+        self.step, self.minibatches, self.replicas = step, minibatches, replicas
+
+    def run(self, n: int) -> float:
+        """Seconds for n minibatches, the time to draw them included, as in training."""
+        _synchronise()
+        began = time.perf_counter()
+        for _ in range(n):
+            X, Y, carry = next(self.minibatches)
+            self.step(X, Y, carry)
+        _synchronise()
+        return time.perf_counter() - began
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def real_minibatches(config: Config, tokens: Tensor, replicas: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Minibatches (R, T, B) of the corpus, epoch after epoch, each with whether it continues the one before."""
+    orders = [stream(config.seed + k, "data") for k in range(replicas)]
+    while True:
+        first = True
+        for parts in zip(*(batches.epoch(config, tokens, order) for order in orders), strict=False):
+            X, Y = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+            yield X, Y, not first and batches.carries_state(config)
+            first = False
+
+
+class Cell:
+    """The subjects of one cell, built and warmed up when first asked for."""
+
+    def __init__(self, config: Config, corpus: Corpus) -> None:
+        self.config, self.V = config, len(corpus.vocabulary)
+        self.device = resolve_device(config.device)
+        self.tokens = torch.tensor(split(config, corpus)[0], device=self.device)
+        self.timed: dict[str, Timed] = {}
+        self.cpu_told = time.process_time()
+        self.per_sample: dict[str, float] = {}
+
+    def subject(self, name: str) -> Timed:
+        """train: one run as `impl` means it; cohort_1, cohort_R: the cohort engine; inference: forward only."""
+        if name not in self.timed:
+            replicas = self.together if name == "cohort_R" else 1
+            minibatches = real_minibatches(self.config, self.tokens, replicas)
+            self.timed[name] = Timed(self.work(name, replicas), minibatches, replicas)
+            self.warm_up(name)
+        return self.timed[name]
+
+    def work(self, name: str, replicas: int) -> Callable[[Tensor, Tensor, bool], Any]:
+        if name == "inference":
+            return self.forward_only()
+        engine = engine_of(self.config) if name == "train" else "cohort"
+        program = self.program(engine, replicas)
+        return lambda X, Y, carry: program.step(X, Y, carry=carry)
+
+    def program(self, engine: str, replicas: int) -> Program:
+        generators = [Generator().manual_seed(k) for k in range(replicas)]
+        parameters = [initial(self.config, self.V, generator) for generator in generators]
+        return build(engine, [self.config] * replicas, self.V, parameters, generators, self.device)
+
+    def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
+        parameters = initial(self.config, self.V, Generator().manual_seed(0))
+        model = ENGINES[engine_of(self.config)](self.config, self.V, parameters).to(self.device).eval()
+
+        def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
+            with torch.inference_mode():
+                model(X[0], model.initial_state(X.shape[2]))
+
+        return forward
+
+    @property
+    def together(self) -> int:
+        return chunk_size(self.config, self.device) or 20
+
+    def warm_up(self, name: str) -> None:
+        """Thrown away; leaves the time of a minibatch, from which samples get their size."""
+        seconds, n = 0.0, 0
+        while seconds < WARM_UP_S or n < 3:
+            last = self.timed[name].run(1)
+            seconds, n = seconds + last, n + 1
+        self.per_sample[name] = last
+
+    def flops_per_token(self) -> int:
+        """Multiplications and additions of the matrix products in one training step, counted as it runs."""
+        X, Y, _ = next(real_minibatches(self.config, self.tokens, 1))
+        program = self.program("scratch", 1)
+        with FlopCounterMode(display=False) as counter:
+            program.step(X, Y, carry=False)
+        return int(counter.get_total_flops()) // X.numel()
+
+    def last_epoch(self) -> float:
+        """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""
+        n = batches.updates_per_epoch(self.config, len(self.tokens))
+        timed = Timed(self.work("train", 1), real_minibatches(self.config, self.tokens, 1), 1)
+        timed.run(n)
+        return n * self.config.batch_size * self.config.num_steps / timed.run(n)
+
+    def sample(self, name: str, seconds: float) -> dict[str, Any]:
+        """Tokens per second over about `seconds`, after one minibatch that wakes caches and threads."""
+        timed = self.subject(name)
+        n = max(2, round(seconds / self.per_sample[name]))
+        timed.run(1)
+        before, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        took = timed.run(n)
+        after, cpu_now = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        since_last, self.cpu_told = cpu_now - self.cpu_told, cpu_now
+        return {
+            "tokens_per_s": n * timed.replicas * self.config.batch_size * self.config.num_steps / took,
+            "seconds": took,
+            "cpu_s": cpu_now - cpu,
+            "cpu_since_last_s": since_last,
+            "involuntary_switches": after.ru_nivcsw - before.ru_nivcsw,
+            "minibatches": n,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "engine": engine_of(self.config),
+            "replicas_together": self.together,
+            "parameters": count(self.config, self.V),
+            "flops_per_token": self.flops_per_token(),
+            "last_epoch_tokens_per_s": self.last_epoch(),
+        }
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Of the whole process on a CPU, of torch's tensors on a GPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Answer the lane until it hangs up."""
+    task = json.loads(sys.stdin.readline())
+    torch.set_num_threads(task["threads"])
+    torch.set_flush_denormal(True)
+    config = from_dict(task["config"])
+    cell = Cell(config, load(config.data))
+    before = peak_memory_bytes(cell.device)
+    _answer(cell.facts() | {"memory_before_bytes": before})
+    cell.cpu_told = time.process_time()
+    for line in sys.stdin:
+        request = json.loads(line)
+        measured = cell.sample(request["subject"], request["seconds"])
+        _answer(measured | {"peak_memory_bytes": peak_memory_bytes(cell.device)})
+
+
+def _answer(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Names of folders, made from what a person typed."""
+
+import re
+from collections.abc import Sequence
+
+from ablate.config import Config, short_hash
+
+NAME_LIMIT = 100
+"""Longest folder name made from overrides; what is longer is cut and told apart by a hash."""
+
+
+def folder_name(overrides: Sequence[str], preset: str | None = None) -> str:
+    """The folder of a sweep without a name: its preset and the overrides that decide outcomes.
+
+    `model=gru,lstm num_hiddens=32,256 seeds=5` gives `model-gru-lstm_num_hiddens-32-256`, whatever the number of
+    seeds, so that raising it later continues the same sweep. Several overrides of one knob are joined.
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        key = key.lstrip("+~")
+        if key != "sweeps" and decides(key) and value not in values.setdefault(key, []):
+            values[key].append(value)
+    parts = ["-".join([key, *chosen]) for key, chosen in values.items()]
+    name = re.sub(r"[^\w.+-]+", "-", "_".join([preset, *parts] if preset else parts)).strip("-.")
+    if len(name) > NAME_LIMIT:
+        name = f"{name[:NAME_LIMIT]}-{short_hash(name)[:6]}"
+    return name or "baseline"
+
+
+def decides(key: str) -> bool:
+    """Whether an override of this knob makes another cell."""
+    field = Config.__dataclass_fields__.get(key)
+    return field is None or key == "data" or (bool(field.metadata.get("identity", True)) and key != "seed")
