@@ -145,9 +145,7 @@ class Cohort:
 
     def _zero_states(self, B: int) -> list[list[Tensor]]:
         parts, H = steps_class(self.config).parts, self.config.num_hiddens
-        return [
-            [self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)
-        ]
+        return [[self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)]
 
     def _masks(self, T: int, B: int) -> list[Tensor]:
         """Dropout masks (R, T, B, H) below each layer but the first, from each replica's own generator."""
@@ -214,9 +212,7 @@ class Cohort:
             moment.copy_(torch.stack([s["moments"][name] for s in saved]))
         self.update.done = saved[0]["updates"]
         layers = zip(*(s["states"] for s in saved), strict=True)
-        self._states = [
-            [torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers
-        ]
+        self._states = [[torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers]
         self.alive = torch.tensor([s["alive"] for s in saved], device=self.device)
         self.last_losses = self.last_losses.new_tensor([s["last_loss"] for s in saved])
         self._replays = {}

@@ -104,9 +104,7 @@ def test_more_words_than_tokens(cell: str) -> None:
     bias_vectors=st.integers(1, 2),
     carry=st.booleans(),
 )
-def test_any_shape(
-    cell: str, H: int, T: int, B: int, V: int, layers: int, bias_vectors: int, carry: bool
-) -> None:
+def test_any_shape(cell: str, H: int, T: int, B: int, V: int, layers: int, bias_vectors: int, carry: bool) -> None:
     sizes = {"num_hiddens": H, "num_steps": T, "batch_size": B, "layers": layers}
     compare(network(*CELLS[cell], bias_vectors=bias_vectors, **sizes), V, carry)
 
