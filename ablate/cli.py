@@ -94,9 +94,10 @@ def _stop(*_: object) -> NoReturn:
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.report import write_report
+    from ablate.results import runs_dir
 
     errors = Console(stderr=True)
-    if summary.trained + summary.reused + summary.already:
+    if any(runs_dir(summary.folder).glob("*.json")):
         write_report(summary.folder)
     parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
     if summary.reused:

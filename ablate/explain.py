@@ -123,11 +123,10 @@ def _unknown_knob(arguments: Sequence[str]) -> str:
 def _wrong_type(cause: BaseException, error: Exception) -> str:
     """`lr is 'abc'; it must be a number`, from OmegaConf's message."""
     override = re.search(r"Error merging override (\S+)=(.*)", str(error))
-    kind = re.search(
-        r"could not be converted to (\w+)|Incompatible value '(None)'|field '\w+' is not Optional", str(cause)
-    )
+    kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
+    kind = re.search(kinds, str(cause))
     if not override or not kind:
         return ""
-    words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-    must = words.get(kind[1] or "", "given (null is not possible)" if kind[1] is None else "a text")
+    words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
+    must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
     return f"{override[1]} is {override[2]!r}; it must be {must}"

@@ -69,7 +69,7 @@ def manifest_path(sweep: Path) -> Path:
 def load_manifest(sweep: Path) -> dict[str, Any]:
     """The commands of a sweep and what its `data=auto` meant. Raises RecordError where there is none."""
     manifest = read_json(manifest_path(sweep))
-    if not {"commands", "auto_data"} <= manifest.keys():
+    if not {"commands", "auto_corpus"} <= manifest.keys():
         raise RecordError(f"{manifest_path(sweep)}: not a sweep of ablate")
     return manifest
 

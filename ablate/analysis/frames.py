@@ -48,7 +48,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             rows.append(row(record))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["cell_id", "seed", "status", *KNOBS])
+    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "cell_id", "seed", "status", *KNOBS])
     return in_order(frame), problems
 
 

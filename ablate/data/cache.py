@@ -4,6 +4,7 @@ import hashlib
 import os
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from ablate.errors import DataError
@@ -42,7 +43,10 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
         for _ in range(TRIES_PER_MIRROR):
             try:
                 content = download(url)
-            except (OSError, ValueError) as error:  # no network, refused, timed out, not a URL: try the next mirror
+            except HTTPException as error:  # cut off on the way: once more
+                problems.append(f"{url}: {error!r}")
+                continue
+            except (OSError, ValueError) as error:  # no network, refused, timed out, not a URL: the next mirror
                 problems.append(f"{url}: {error}")
                 break
             found = hashlib.sha256(content).hexdigest()
@@ -54,7 +58,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
 
 
 def download(url: str) -> bytes:
-    """The bytes behind `url` (http, https or file). Raises OSError where there are none."""
+    """The bytes behind `url` (http, https or file). Raises OSError or HTTPException where they do not all come."""
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
         content: bytes = response.read()
     return content

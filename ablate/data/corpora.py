@@ -116,15 +116,20 @@ def _word_hash(words: list[str]) -> str:
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
-def resolve_auto(data: DataConfig, fallback: DataConfig) -> tuple[DataConfig, str]:
-    """The Time Machine for `data=auto` where it can be had, else `fallback`, with a warning that says why."""
+def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
+    """The Time Machine for `data=auto` where it can be had, else `fallback`, with a warning that says why.
+
+    `stored` names the corpus that a sweep began with, which it keeps.
+    """
     if data.name != "auto":
         return data, ""
     named = replace(data, name="time_machine")
+    kept = replace(fallback, tokens=data.tokens, cleaning=data.cleaning)
+    if stored:
+        return (kept if stored == fallback.name else named), ""
     try:
         raw_text(named)
     except DataError as error:
-        kept = replace(fallback, tokens=data.tokens, cleaning=data.cleaning)
         return kept, f"training on {fallback.name} instead of time_machine: {error}"
     return named, ""
 

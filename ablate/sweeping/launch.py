@@ -50,7 +50,7 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
         resolve_device(config.device)
     summary = Summary(folder)
     with exclusive(folder), quality_jobs():
-        write_manifest(plan, command, configs)
+        write_manifest(plan, command)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
             for warning in plan.warnings:

@@ -42,6 +42,7 @@ class Plan:
     folder: Path
     cells: list[Cell]
     warnings: list[str]
+    auto_corpus: str | None = None  # what data=auto means in this sweep
 
     @property
     def missing(self) -> int:
@@ -72,24 +73,24 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
     """
     for config in configs:
         validate(config)
-    stored = stored_data(folder)
+    auto = stored_auto(folder)
     texts: dict[str, tuple[DataConfig, Corpus]] = {}
     warnings: list[str] = []
     cells: dict[str, Cell] = {}
     for config in configs:
         key = results.to_json(vars(config.data))
         if key not in texts:
-            data = stored if stored and config.data.name == "auto" else None
-            if data is None:
-                data, warning = resolve_auto(config.data, fallback)
-                warnings += [warning] if warning else []
+            data, warning = resolve_auto(config.data, fallback, auto)
+            warnings += [warning] if warning else []
+            if config.data.name == "auto":
+                auto = data.name
             texts[key] = data, load(data)
         data, corpus = texts[key]
         cell = make_cell(resolve(replace(config, data=data)), corpus)
         known = cells.setdefault(cell.cell_id, cell)
         if len(cell.runs) > len(known.runs):
             known.runs = cell.runs
-    plan = Plan(folder, list(cells.values()), warnings)
+    plan = Plan(folder, list(cells.values()), warnings, auto)
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
@@ -125,27 +126,24 @@ def find_finished(cell: Cell, folder: Path) -> None:
                 cell.missing.append(run)
 
 
-def stored_data(folder: Path) -> DataConfig | None:
+def stored_auto(folder: Path) -> str | None:
     """What `data=auto` meant when this sweep began: it never changes its corpus in the middle."""
     try:
-        manifest = results.load_manifest(folder)
+        name: str | None = results.load_manifest(folder)["auto_corpus"]
     except results.RecordError:
         return None
-    auto = manifest.get("auto_data")
-    return DataConfig(**auto) if auto else None
+    return name
 
 
-def write_manifest(plan: Plan, command: str, asked: Sequence[Config]) -> None:
+def write_manifest(plan: Plan, command: str) -> None:
     """Keep the commands given so far, and what `data=auto` was taken to mean."""
     try:
         manifest = results.load_manifest(plan.folder)
     except results.RecordError:
-        manifest = {"commands": [], "auto_data": None}
+        manifest = {"commands": []}
     if command not in manifest["commands"]:
         manifest["commands"].append(command)
-    if any(config.data.name == "auto" for config in asked) and not manifest["auto_data"]:
-        manifest["auto_data"] = vars(plan.cells[0].config.data)
-    results.write_json(results.manifest_path(plan.folder), manifest)
+    results.write_json(results.manifest_path(plan.folder), manifest | {"auto_corpus": plan.auto_corpus})
 
 
 def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:

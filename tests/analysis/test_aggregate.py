@@ -1,0 +1,74 @@
+"""Means, spreads and intervals against plain pandas and scipy on a frame made by hand. CPU, 1 s."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import KNOBS
+from ablate.metrics import METRICS
+
+VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}
+"""Perplexities of the runs that finished; each cell has one diverged run beside them."""
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    rows = []
+    for (model, hidden), values in VALUES.items():
+        common = dict.fromkeys(KNOBS) | {"model": model, "num_hiddens": hidden, "epochs": 10}
+        common |= {"cell_id": f"{model}{hidden}", "parameters": 100, "updates_per_epoch": 8, "lr": 1.0}
+        for seed, value in enumerate([*values, None]):
+            ok = value is not None
+            measured = {
+                name: (value * 10 if name == "val_perplexity" else value) if ok else None
+                for name in METRICS
+                if name != "wall_s"
+            }
+            status = "ok" if ok else "diverged"
+            rows.append(common | measured | {"seed": seed, "status": status, "wall_s": 0.5})
+    return pd.DataFrame(rows).sample(frac=1, random_state=0, ignore_index=True)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_a_row_per_cell(runs: pd.DataFrame, level: float) -> None:
+    cells = aggregate(runs, level).set_index("cell_id")
+    assert len(cells) == len(VALUES)
+    for (model, hidden), values in VALUES.items():
+        cell = cells.loc[f"{model}{hidden}"]
+        assert (cell["n"], cell["diverged"]) == (len(values), 1)
+        assert (cell["model"], cell["num_hiddens"]) == (model, hidden)
+        assert (cell["updates"], cell["parameters"]) == (80, 100)
+        for name, factor in (("perplexity", 1), ("tail_perplexity", 1), ("val_perplexity", 10)):
+            own = np.array(values) * factor
+            if len(own):
+                assert cell[name] == pytest.approx(own.mean())
+                assert cell[f"{name}_median"] == pytest.approx(np.median(own))
+            else:
+                assert math.isnan(cell[name])
+            if len(own) > 1:
+                low, high = stats.t.interval(level, len(own) - 1, loc=own.mean(), scale=stats.sem(own))
+                assert cell[f"{name}_sd"] == pytest.approx(own.std(ddof=1))
+                assert cell[f"{name}_low"] == pytest.approx(low)
+                assert cell[f"{name}_high"] == pytest.approx(high)
+            else:
+                assert math.isnan(cell[f"{name}_low"])
+                assert math.isnan(cell[f"{name}_high"])
+
+
+def test_cells_come_in_their_order(runs: pd.DataFrame) -> None:
+    assert list(aggregate(runs)["cell_id"]) == ["rnn8", "lstm8", "gru8", "gru16"]
+
+
+def test_a_metric_that_nobody_measured_is_empty(runs: pd.DataFrame) -> None:
+    cells = aggregate(runs.assign(val_perplexity=None))
+    assert cells["val_perplexity"].isna().all()
+    assert cells["perplexity"].notna().sum() == 3
+
+
+def test_one_cell(runs: pd.DataFrame) -> None:
+    [cell] = aggregate(runs[runs["cell_id"] == "gru8"]).to_dict("records")
+    assert cell["perplexity"] == pytest.approx(2.25)

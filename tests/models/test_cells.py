@@ -1,0 +1,219 @@
+"""The readable cells against the equations once more, in plain NumPy, and their gradients against differences.
+
+Also what the as-published ablations do and do not remember. Everything in float64. CPU, 4 s.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ablate.config import Config
+from ablate.models.language_model import ScratchModel
+from ablate.models.parameters import initial
+
+V, H, T, B = 5, 4, 6, 3
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+class Equations:
+    """One layer in NumPy: p(gate) gives the gate's weights; every method is one step X, (H, C) → (read out, (H, C))."""
+
+    def __init__(self, tensors: dict[str, Tensor], layer: int = 0) -> None:
+        self.p = {name.removeprefix(f"{layer}."): value.numpy() for name, value in tensors.items()}
+
+    def x(self, gate: str, X: np.ndarray) -> np.ndarray:
+        return X @ self.p[f"{gate}.W_x"] + self.p[f"{gate}.b_x"]
+
+    def h(self, gate: str, H: np.ndarray) -> np.ndarray:
+        return H @ self.p[f"{gate}.W_h"] + self.p.get(f"{gate}.b_h", 0)
+
+    def sum(self, gate: str, X: np.ndarray, H: np.ndarray) -> np.ndarray:
+        return self.x(gate, X) + self.h(gate, H)
+
+    def rnn_tanh(self, X, H, C):
+        H = np.tanh(self.sum("candidate", X, H))
+        return H, H, C
+
+    def rnn_relu(self, X, H, C):
+        H = np.maximum(self.sum("candidate", X, H), 0)
+        return H, H, C
+
+    def gru_before(self, X, H, C):
+        R, Z = sigmoid(self.sum("reset", X, H)), sigmoid(self.sum("update", X, H))
+        H_tilde = np.tanh(self.x("candidate", X) + self.h("candidate", R * H))
+        H = Z * H + (1 - Z) * H_tilde
+        return H, H, C
+
+    def gru_after(self, X, H, C):
+        R, Z = sigmoid(self.sum("reset", X, H)), sigmoid(self.sum("update", X, H))
+        H_tilde = np.tanh(self.x("candidate", X) + R * self.h("candidate", H))
+        H = Z * H + (1 - Z) * H_tilde
+        return H, H, C
+
+    def gru_no_reset(self, X, H, C):
+        Z = sigmoid(self.sum("update", X, H))
+        H = Z * H + (1 - Z) * np.tanh(self.sum("candidate", X, H))
+        return H, H, C
+
+    def gru_no_reset_as_published(self, X, H, C):
+        Z, H_tilde = sigmoid(self.sum("update", X, H)), np.tanh(self.sum("candidate", X, H))
+        return H_tilde, Z * H + (1 - Z) * H_tilde, C
+
+    def gru_no_update_before(self, X, H, C):
+        R = sigmoid(self.sum("reset", X, H))
+        H = np.tanh(self.x("candidate", X) + self.h("candidate", R * H))
+        return H, H, C
+
+    def gru_no_update_after(self, X, H, C):
+        R = sigmoid(self.sum("reset", X, H))
+        H = np.tanh(self.x("candidate", X) + R * self.h("candidate", H))
+        return H, H, C
+
+    def gru_no_update_as_published_before(self, X, H, C):
+        H_tilde, _, _ = self.gru_no_update_before(X, H, C)
+        return H_tilde, np.zeros_like(H), C
+
+    def lstm(self, X, H, C):
+        I, F_, O = (sigmoid(self.sum(gate, X, H)) for gate in ("input", "forget", "output"))
+        C = F_ * C + I * np.tanh(self.sum("candidate", X, H))
+        H = O * np.tanh(C)
+        return H, H, C
+
+    def lstm_no_forget(self, X, H, C):
+        I, O = (sigmoid(self.sum(gate, X, H)) for gate in ("input", "output"))
+        C = C + I * np.tanh(self.sum("candidate", X, H))
+        H = O * np.tanh(C)
+        return H, H, C
+
+
+CELLS = [
+    ("rnn_tanh", ["model=rnn"]),
+    ("rnn_relu", ["model=rnn", "model.activation=relu"]),
+    ("gru_before", ["model=gru", "reset=before"]),
+    ("gru_after", ["model=gru", "reset=after"]),
+    ("gru_no_reset", ["model=gru-no-reset"]),
+    ("gru_no_reset", ["model=gru", "+model.gates.reset=1"]),
+    ("gru_no_reset_as_published", ["model=gru-no-reset-as-published"]),
+    ("gru_no_update_before", ["model=gru-no-update", "reset=before"]),
+    ("gru_no_update_after", ["model=gru-no-update", "reset=after"]),
+    ("gru_no_update_as_published_before", ["model=gru-no-update-as-published", "reset=before"]),
+    ("lstm", ["model=lstm"]),
+    ("lstm_no_forget", ["model=lstm", "+model.gates.forget=1"]),
+]
+IDS = [" ".join(overrides) for _, overrides in CELLS]
+
+
+def built(config: Config, seed: int = 0) -> ScratchModel:
+    """A readable model with all weights and biases away from zero."""
+    parameters = initial(config, V, Generator().manual_seed(seed), torch.float64)
+    return ScratchModel(config, V, parameters)
+
+
+def some_tokens(seed: int = 1) -> Tensor:
+    return torch.randint(0, V, (T, B), generator=Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def config_of(compose: Callable[..., Config]) -> Callable[..., Config]:
+    return lambda *overrides: compose(f"num_hiddens={H}", "init=torch", *overrides)
+
+
+@pytest.mark.parametrize("bias_vectors", [1, 2])
+@pytest.mark.parametrize(("equation", "overrides"), CELLS, ids=IDS)
+def test_cell_equals_its_equations(
+    config_of: Callable[..., Config], equation: str, overrides: list[str], bias_vectors: int
+) -> None:
+    model = built(config_of(*overrides, f"bias_vectors={bias_vectors}"))
+    tensors, tokens = model.named_tensors(), some_tokens()
+    logits, [state] = model(tokens, model.initial_state(B))
+
+    step = getattr(Equations(tensors), equation)
+    hidden, memory, expected = np.zeros((B, H)), np.zeros((B, H)), []
+    for t in range(T):
+        read_out, hidden, memory = step(np.eye(V)[tokens[t]], hidden, memory)
+        expected.append(read_out @ tensors["output.W"].numpy() + tensors["output.b"].numpy())
+    np.testing.assert_allclose(logits.detach().numpy(), np.concatenate(expected), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(state[0].detach().numpy(), hidden, rtol=0, atol=1e-13)
+    if len(state) == 2:
+        np.testing.assert_allclose(state[1].detach().numpy(), memory, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("equation", "overrides"), CELLS, ids=IDS)
+def test_gradients_equal_central_differences(
+    config_of: Callable[..., Config], equation: str, overrides: list[str]
+) -> None:
+    model = built(config_of(*overrides, "layers=2", "num_hiddens=3"))
+    tokens, targets = some_tokens(), some_tokens(2).flatten()
+
+    def loss() -> Tensor:
+        return F.cross_entropy(model(tokens, model.initial_state(B))[0], targets)
+
+    loss().backward()
+    step, source = 1e-6, Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            entries, gradients = parameter.view(-1), parameter.grad.view(-1)
+            for index in torch.randperm(len(entries), generator=source)[:3].tolist():
+                kept = entries[index].item()
+                entries[index] = kept + step
+                above = loss().item()
+                entries[index] = kept - step
+                below = loss().item()
+                entries[index] = kept
+                assert gradients[index].item() == pytest.approx((above - below) / (2 * step), abs=3e-9), name
+
+
+@pytest.mark.parametrize(("equation", "overrides"), CELLS, ids=IDS)
+def test_no_cell_sees_the_future(config_of: Callable[..., Config], equation: str, overrides: list[str]) -> None:
+    model = built(config_of(*overrides, "layers=2"))
+    tokens = some_tokens()
+    changed = tokens.clone()
+    changed[4:] = (changed[4:] + 1) % V
+    before, after = (model(X, model.initial_state(B))[0].view(T, B, V) for X in (tokens, changed))
+    assert torch.equal(before[:4], after[:4])
+    assert not torch.allclose(before[4:], after[4:])
+
+
+def outputs_at_the_end(model: ScratchModel) -> tuple[Tensor, Tensor]:
+    """Logits of the last step after two different histories of the same last token."""
+    tokens = some_tokens()
+    other = (tokens + 1) % V
+    other[-1] = tokens[-1]
+    one, two = (model(X, model.initial_state(B))[0].view(T, B, V)[-1] for X in (tokens, other))
+    return one, two
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gru_no_update_as_published_remembers_nothing(config_of: Callable[..., Config], layers: int) -> None:
+    model = built(config_of("model=gru-no-update-as-published", f"layers={layers}"))
+    assert torch.equal(*outputs_at_the_end(model))
+    _, states = model(some_tokens(), model.initial_state(B))
+    assert all(not part.any() for state in states for part in state)
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "gru-no-reset", "gru-no-update", "gru-no-reset-as-published"])
+def test_all_others_remember(config_of: Callable[..., Config], model: str) -> None:
+    one, two = outputs_at_the_end(built(config_of(f"model={model}")))
+    assert (one - two).abs().max() > 1e-4
+
+
+def test_gru_no_reset_as_published_differs_only_in_what_is_read(config_of: Callable[..., Config]) -> None:
+    true, published = (built(config_of(f"model={name}")) for name in ("gru-no-reset", "gru-no-reset-as-published"))
+    tokens = some_tokens()
+    (logits, [state]), (other_logits, [other_state]) = (m(tokens, m.initial_state(B)) for m in (true, published))
+    assert torch.equal(state[0], other_state[0])
+    assert not torch.allclose(logits, other_logits)
+
+
+def test_the_place_of_the_reset_gate_matters(config_of: Callable[..., Config]) -> None:
+    before, after = (built(config_of("model=gru", f"reset={place}")) for place in ("before", "after"))
+    tokens = some_tokens()
+    assert not torch.allclose(before(tokens, before.initial_state(B))[0], after(tokens, after.initial_state(B))[0])

@@ -1,0 +1,145 @@
+"""The launcher under Hydra's own conformance suites, and the sweeper against the product that it should make.
+
+Hydra's suites expect its BasicSweeper's multirun.yaml, which our sweeper does not write: they run our launcher under
+Hydra's sweeper; what is particular to our sweeper is tested here. The integration suite starts small programs.
+CPU, 15 s.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir, version
+from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from omegaconf import DictConfig, OmegaConf
+
+from ablate.compose import register_schema
+from ablate.config import CONFIG_ROOT
+from ablate.sweeping.hydra_jobs import default_name
+from ablate.sweeping.naming import NAME_LIMIT
+
+# As a program without version_base, of which Hydra warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
+
+
+@pytest.fixture(autouse=True)
+def _as_hydra_expects(hydra_restore_singletons: None) -> Iterator[None]:
+    """Hydra's suites name no version_base and register a resolver; other tests in this process have set 1.3."""
+    version.VersionBase.instance().setbase(version.Version("1.1"))
+    yield
+    if OmegaConf.has_resolver("my_custom_resolver"):
+        OmegaConf.clear_resolver("my_custom_resolver")
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("ablate", [])])
+class TestLauncher(LauncherTestSuite):
+    """Hydra's suite for launchers."""
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("ablate", ["hydra.sweeper.max_batch_size=2"])])
+class TestLauncherInBatches(BatchedSweeperTestSuite):
+    """Hydra's suite for sweepers that launch in batches."""
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ablate", "hydra/sweeper=ablate"])]
+)
+class TestPrograms(IntegrationTestSuite):
+    """Hydra's suite of programs of their own, with our launcher and our sweeper."""
+
+
+def swept(runner: Any, tmpdir: Path, *overrides: str, task: Any = None) -> Any:
+    return runner(
+        calling_file=None,
+        calling_module="hydra.test_utils.a_module",
+        task_function=task,
+        config_path="configs",
+        config_name="compose.yaml",
+        overrides=["hydra/launcher=ablate", "hydra/sweeper=ablate", *overrides],
+        temp_dir=tmpdir,
+    )
+
+
+class TestSweeper:
+    def test_it_makes_the_product_in_order_and_numbers_the_jobs(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
+        with swept(
+            hydra_sweep_runner, tmpdir, "hydra.sweeper.max_batch_size=2", "group1=file1,file2", "bar=100,200,300"
+        ) as sweep:
+            assert [len(batch) for batch in sweep.returns] == [2, 2, 2]
+            jobs = [job for batch in sweep.returns for job in batch]
+            assert [job.overrides for job in jobs] == [
+                [f"group1=file{g}", f"bar={bar}"] for g in (1, 2) for bar in (100, 200, 300)
+            ]
+            assert [job.cfg for job in jobs] == [{"foo": 10 * g, "bar": bar} for g in (1, 2) for bar in (100, 200, 300)]
+            assert [job.hydra_cfg.hydra.job.num for job in jobs] == list(range(6))
+            assert [job.return_value for job in jobs] == [100] * 6
+
+    def test_the_command_line_replaces_values_of_the_preset(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
+        """Hydra's own sweeper would multiply 1,2 by 7."""
+        preset = "+hydra.sweeper.params={foo: '1,2', bar: '3,4'}"
+        with swept(hydra_sweep_runner, tmpdir, preset, "foo=7") as sweep:
+            assert [job.cfg for job in sweep.returns[0]] == [{"foo": 7, "bar": 3}, {"foo": 7, "bar": 4}]
+        with swept(hydra_sweep_runner, tmpdir, preset) as sweep:
+            assert [(job.cfg.foo, job.cfg.bar) for job in sweep.returns[0]] == [(1, 3), (1, 4), (2, 3), (2, 4)]
+
+    def test_a_task_with_run_sweep_gets_all_jobs_at_once(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
+        register_schema()
+        calls: list[tuple[list[int], str]] = []
+
+        sweep = hydra_sweep_runner(
+            calling_file=None,
+            calling_module="ablate.cli",
+            task_function=None,
+            config_path=str(CONFIG_ROOT / "conf"),
+            config_name="config",
+            overrides=["num_hiddens=8,16", "lr=0.5", f"hydra.searchpath=[file://{CONFIG_ROOT}]"],
+            temp_dir=tmpdir,
+        )
+
+        def run_sweep(configs: list[Any], name: str) -> list[str]:
+            calls.append(([config.num_hiddens for config in configs], name))
+            return [f"outcome {number}" for number in range(len(configs))]
+
+        sweep.run_sweep = run_sweep  # the runner itself is the task that Hydra hands to the launcher
+        with sweep:
+            assert calls == [([8, 16], "num_hiddens-8-16_lr-0.5")]
+            assert [job.return_value for job in sweep.returns[0]] == ["outcome 0", "outcome 1"]
+
+
+# --- the name of a sweep --------------------------------------------------------------------------------
+
+
+def jobs_of(*lists_of_overrides: list[str]) -> list[DictConfig]:
+    register_schema()
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        search = f"hydra.searchpath=[file://{CONFIG_ROOT}]"
+        return [compose("config", [*own, search], return_hydra_config=True) for own in lists_of_overrides]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "name"),
+    [
+        ([[]], "baseline"),
+        ([["model=gru", "lr=0.5"]], "model-gru_lr-0.5"),
+        ([["model=gru", "num_hiddens=32"], ["model=lstm", "num_hiddens=32"]], "model-gru-lstm_num_hiddens-32"),
+        ([["model=gru", "seeds=5"]], "model-gru"),
+        ([["model=gru", "seed=3", "engine=scratch", "threads=2", "fresh=true", "results_dir=/x"]], "model-gru"),
+        ([["data=python_docs"]], "data-python_docs"),
+        ([["clip=null"]], "clip-null"),
+        ([["sweeps=smoke"]], "smoke"),
+        ([["sweeps=smoke", "lr=0.5"]], "smoke_lr-0.5"),
+        ([["data=text_file", "data.path=/a b/c.txt"]], "data-text_file_data.path--a-b-c.txt"),
+    ],
+)
+def test_a_sweep_without_a_name_is_named_after_what_decides_its_outcome(jobs: list[list[str]], name: str) -> None:
+    assert default_name(jobs_of(*jobs)) == name
+
+
+def test_a_long_name_is_cut_and_stays_its_own() -> None:
+    one, other = (
+        default_name(jobs_of(["data=text_file", f"data.path=/{'x' * 200}/{end}.txt"])) for end in ("one", "other")
+    )
+    assert len(one) <= NAME_LIMIT + 7
+    assert one[:NAME_LIMIT] == other[:NAME_LIMIT]
+    assert one != other

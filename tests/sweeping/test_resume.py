@@ -1,0 +1,251 @@
+"""Sweeps that go on: only what is missing runs, also after kill -9, Ctrl-C, more seeds, or in another sweep.
+
+Starts programs of its own, kills them for real, and compares with a sweep that nobody disturbed. CPU, 20 s.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import results
+from ablate.checkpoints import epoch_of
+from ablate.config import Config
+from ablate.errors import ConfigError, UserError
+from ablate.sweeping.plan import exclusive
+
+Configs = Callable[..., Config]
+ENGINE = "engine=api"  # one run per program, the same bits each time
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")}
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file of a finished run was written."""
+    kept = [path for name in ("runs", "curves") for path in (folder / name).glob("*") if path.suffix != ".tmp"]
+    return {f"{path.parent.name}/{path.name}": path.stat().st_mtime_ns for path in kept}
+
+
+def outcomes(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """All that decides whether two sweeps came out the same, by run."""
+    return {
+        run: (r["status"], r["metrics"], r["text"], r["counts"], results.curve_path(folder, run).read_text())
+        for run, r in records(folder).items()
+    }
+
+
+def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+# --- in one process -------------------------------------------------------------------------------------
+
+
+def test_the_same_sweep_again_trains_nothing(small: Configs, sweep: Callable[..., Any]) -> None:
+    cells = [small("model=gru"), small("model=lstm", "seeds=2")]
+    first = sweep(cells)
+    assert (first.trained, first.already, first.reused) == (3, 0, 0)
+    before = times(first.folder)
+    again = sweep(cells)
+    assert (again.trained, again.already, again.reused) == (0, 3, 0)
+    assert times(again.folder) == before
+
+
+def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) -> None:
+    cells = [small("model=gru", "seeds=3", ENGINE)]
+    folder = sweep(cells).folder
+    whole, before = outcomes(folder), times(folder)
+    gone, cut, *kept = sorted(whole)
+    results.record_path(folder, gone).unlink()
+    path = results.record_path(folder, cut)
+    path.write_text(path.read_text()[:100])
+    again = sweep(cells)
+    assert (again.trained, again.already) == (2, 1)
+    assert outcomes(folder) == whole
+    for run in kept:
+        assert times(folder)[f"runs/{run}.json"] == before[f"runs/{run}.json"]
+
+
+def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[..., Any]) -> None:
+    first = sweep([small("model=gru", "seeds=2", ENGINE)])
+    before = times(first.folder)
+    more = sweep([small("model=gru", "seeds=5", ENGINE)])
+    assert (more.trained, more.already) == (3, 2)
+    assert sorted(record["seed"] for record in records(more.folder).values()) == [0, 1, 2, 3, 4]
+    assert len({record["cell_id"] for record in records(more.folder).values()}) == 1
+    assert before.items() <= times(more.folder).items()
+
+
+def test_another_sweep_with_the_same_runs_copies_them(small: Configs, sweep: Callable[..., Any]) -> None:
+    first = sweep([small("model=gru", "seeds=2", ENGINE)], "first")
+    second = sweep([small("model=gru", "seeds=3", "engine=scratch"), small("model=rnn")], "second")
+    assert (second.trained, second.reused, second.already) == (2, 2, 0)
+    marked = {run for run, record in records(second.folder).items() if record["reused_from"] == "first"}
+    assert marked == records(first.folder).keys()
+    assert sum(record["reused_from"] is None for record in records(second.folder).values()) == 2
+    assert {run: outcome for run, outcome in outcomes(second.folder).items() if run in marked} == outcomes(first.folder)
+    again = sweep([small("model=gru", "seeds=3"), small("model=rnn")], "second")
+    assert (again.trained, again.reused, again.already) == (0, 0, 4)
+
+
+def test_fresh_trains_again_what_is_there_and_what_others_have(small: Configs, sweep: Callable[..., Any]) -> None:
+    first = sweep([small("model=gru", ENGINE)], "first")
+    before, whole = times(first.folder), outcomes(first.folder)
+    again = sweep([small("model=gru", ENGINE, "fresh=true")], "first")
+    other = sweep([small("model=gru", ENGINE, "fresh=true")], "other")
+    assert (again.trained, again.already, again.reused) == (1, 0, 0)
+    assert (other.trained, other.already, other.reused) == (1, 0, 0)
+    assert not before.items() & times(again.folder).items()
+    assert outcomes(again.folder) == outcomes(other.folder) == whole
+
+
+def test_the_same_cell_twice_is_one_cell_with_the_most_seeds(small: Configs, sweep: Callable[..., Any]) -> None:
+    summary = sweep([small("model=gru", "seeds=1"), small("model=gru", "seeds=3"), small("model=gru", "lr=1.0")])
+    assert summary.trained == 3
+    assert len(records(summary.folder)) == 3
+
+
+def test_the_text_counts_and_not_its_name(small: Configs, sweep: Callable[..., Any], text_path: Path) -> None:
+    sweep([small("model=gru")], "first")
+    copy = text_path.with_name("copy.txt")
+    copy.write_bytes(text_path.read_bytes())
+    assert sweep([small("model=gru", f"data.path={copy}")], "second").reused == 1
+    copy.write_text(text_path.read_text() + "One more line.\n")
+    assert sweep([small("model=gru", f"data.path={copy}")], "third").trained == 1
+
+
+def test_one_sweep_has_one_name(small: Configs, sweep: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name has several values"):
+        sweep([small("name=a"), small("name=b")])
+    assert not (tmp_path / "results").exists()
+    assert sweep([small("name=a")], "not this").folder.name == "a"
+
+
+def test_a_folder_in_use_is_refused(small: Configs, sweep: Callable[..., Any], tmp_path: Path) -> None:
+    with exclusive(tmp_path / "results" / "made-up"), pytest.raises(UserError) as caught:
+        sweep([small("model=gru")])
+    assert "is in use by another ablate" in str(caught.value)
+    assert "name=NAME" in str(caught.value)
+    assert list((tmp_path / "results" / "made-up" / "runs").glob("*")) == []
+    assert sweep([small("model=gru")]).trained == 1  # and is free again afterwards
+
+
+# --- data=auto ------------------------------------------------------------------------------------------
+
+BOOK = ("It will be convenient to speak of him as the traveller. " * 200).encode()
+
+
+@pytest.fixture
+def auto(compose: Configs, small: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configs:
+    """Configs with data=auto whose book is made up and, at first, not at hand."""
+    monkeypatch.setenv("ABLATE_DATA_DIR", str(tmp_path / "data"))
+    book = ("data.file=book.txt", f"data.sha256={hashlib.sha256(BOOK).hexdigest()}", "data.urls=[]")
+    tiny = ("num_hiddens=8", "num_steps=5", "batch_size=4", "max_tokens=400", "val_tokens=100", "epochs=2", "seeds=1")
+    return lambda *overrides: compose("data=auto", *book, *tiny, *overrides)
+
+
+def corpora(folder: Path) -> list[str]:
+    return sorted(record["corpus"]["name"] for record in records(folder).values())
+
+
+def test_a_sweep_stays_with_the_text_that_auto_first_meant(
+    auto: Configs, sweep: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep([auto("model=gru")]).folder
+    assert corpora(folder) == ["python_docs"]
+    assert "python_docs instead of time_machine" in capsys.readouterr().err
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "book.txt").write_bytes(BOOK)
+    assert sweep([auto("model=gru", "seeds=2"), auto("model=rnn")]).already == 1
+    assert corpora(folder) == ["python_docs"] * 3
+    assert corpora(sweep([auto("model=gru")], "another").folder) == ["time_machine"]
+
+
+def test_auto_keeps_the_other_options_of_each_cell(auto: Configs, sweep: Callable[..., Any]) -> None:
+    cells = [auto("data.tokens=char"), auto("data.tokens=word")]
+    assert sweep(cells).trained == 2
+    again = sweep(cells)
+    assert (again.trained, again.already) == (0, 2)
+
+
+def test_auto_beside_a_named_text(
+    auto: Configs, small: Configs, sweep: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [small("epochs=2"), auto()]
+    assert corpora(sweep(cells).folder) == ["made-up.txt", "python_docs"]
+    again = sweep(cells)
+    assert (again.trained, again.already) == (0, 2)
+
+
+# --- killed and stopped ---------------------------------------------------------------------------------
+
+
+def test_kill_9_in_the_middle_loses_no_finished_run(
+    start: Callable[..., "subprocess.Popen[str]"],
+    cli: Callable[..., Any],
+    program_environment: dict[str, str],
+    small: Configs,
+    sweep: Callable[..., Any],
+    small_arguments: list[str],
+    tmp_path: Path,
+) -> None:
+    program_environment["ABLATE_CHECKPOINT_S"] = "0.1"  # so that it is killed amid checkpoints, too
+    knobs = ("num_hiddens=8", "epochs=30", "seeds=2", ENGINE)
+    command = ["-m", *small_arguments, *knobs, "model=rnn,gru", "threads=1", "results_dir=killed", "name=made-up"]
+    folder = tmp_path / "killed" / "made-up"
+    process = start(*command)
+    wait_until(process, lambda: len(list((folder / "runs").glob("*.json"))) >= 1)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = times(folder)
+    finished = {run for run in records(folder) if results.finished(folder, run)}
+    halfway = {path.stem: epoch_of(folder, path.stem) for path in (folder / "checkpoints").glob("*.pt")}
+    assert 1 <= len(finished) < 4
+
+    done = cli(*command)
+    assert done.status == 0, done.err
+    assert f"{4 - len(finished)} runs trained, {len(finished)} already there" in done.err
+    after = times(folder)
+    for run in finished:
+        assert after[f"runs/{run}.json"] == kept[f"runs/{run}.json"]
+        assert after[f"curves/{run}.csv"] == kept[f"curves/{run}.csv"]
+    for run, epoch in halfway.items():
+        if run not in finished:
+            assert records(folder)[run]["timing"]["resumed_at_epoch"] == (epoch or None)
+    assert list((folder / "checkpoints").glob("*")) == []
+    undisturbed = sweep([small(*knobs, "model=rnn"), small(*knobs, "model=gru")])
+    assert undisturbed.trained == 4
+    assert outcomes(folder) == outcomes(undisturbed.folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
+    start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path, how: signal.Signals
+) -> None:
+    """The second cell would take an hour: that this test ends shows that it was stopped."""
+    command = ["-m", *small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped"]
+    process = start(*command)
+    folder = tmp_path / "results" / "stopped"
+    wait_until(process, lambda: list((folder / "runs").glob("*.json")))
+    os.kill(process.pid, how)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "every finished run is kept, the same command goes on" in err
+    assert "Traceback" not in out + err
+    [record] = records(folder).values()
+    assert results.finished(folder, record["run_id"])
+    assert record["counts"]["epochs_done"] == 3
+    assert not (folder / "failures").exists()
+    assert (folder / "runs.csv").is_file()

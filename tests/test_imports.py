@@ -1,0 +1,113 @@
+"""Who may import whom, read from the source; and what starts without torch. CPU, 4 s."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablate.config import PACKAGE_DIR
+
+MAY_IMPORT = {
+    "errors": "",
+    "files": "",
+    "metrics": "",
+    "config": "errors",
+    "environment": "config",
+    "compose": "config errors",
+    "results": "config files",
+    "checkpoints": "files",
+    "data": "config errors files",
+    "models": "config errors",
+    "cohort": "config errors models",
+    "engines": "cohort config models",
+    "training": "checkpoints config data engines environment errors metrics models results",
+    "speed": "cohort compose config data engines environment errors models results training",
+    "bench": "analysis cohort compose config environment errors explain models report results speed sweeping",
+    "explain": "config errors",
+    "sweeping": "checkpoints cohort compose config data engines errors results speed training",
+    "plugins": "sweeping",
+    "analysis": "config errors metrics results",
+    "report": "analysis errors metrics results",
+    "cli": "compose config environment errors explain report results sweeping",
+    "__main__": "cli",
+    "__init__": "",
+}
+"""Part of the package → the other parts that it may import, from what everything rests on to the command line."""
+
+
+def parts() -> list[str]:
+    """The parts that there are: modules and folders directly below ablate/."""
+    found = {path.stem for path in PACKAGE_DIR.glob("*.py")}
+    return sorted(found | {path.name for path in PACKAGE_DIR.iterdir() if any(path.rglob("*.py"))})
+
+
+def imported_parts(source: Path) -> set[str]:
+    """The parts of ablate that a file imports, anywhere in it."""
+    out = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = names if node.module == "ablate" else [str(node.module)]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        out |= {module.split(".")[1] for module in modules if module.startswith("ablate.")}
+        out |= {"plugins" for module in modules if module.startswith("hydra_plugins")}
+    return out
+
+
+def sources(part: str) -> list[Path]:
+    folder = PACKAGE_DIR / part
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE_DIR / f"{part}.py"]
+
+
+@pytest.mark.parametrize("part", parts())
+def test_a_part_imports_only_what_it_rests_on(part: str) -> None:
+    assert part in MAY_IMPORT, f"ablate/{part} is new: say in MAY_IMPORT (tests/test_imports.py) what it rests on"
+    allowed = set(MAY_IMPORT[part].split()) | {part}
+    for source in sources(part):
+        imported = imported_parts(source)
+        if part == "sweeping":
+            imported.discard("plugins")  # under TYPE_CHECKING only, see below
+        assert imported <= allowed, f"{source.relative_to(PACKAGE_DIR)} imports {sorted(imported - allowed)}"
+
+
+def test_the_table_has_no_cycle() -> None:
+    open_parts = {part: set(rests_on.split()) for part, rests_on in MAY_IMPORT.items()}
+    while open_parts:
+        ready = {part for part, rests_on in open_parts.items() if not rests_on & open_parts.keys()}
+        assert ready, f"a cycle among {sorted(open_parts)}"
+        open_parts = {part: rests_on for part, rests_on in open_parts.items() if part not in ready}
+
+
+def loaded(statement: str) -> set[str]:
+    """The modules that a fresh Python has loaded after a statement."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "ablate.config, ablate.compose, ablate.explain, ablate.results, ablate.metrics, ablate.errors, ablate.cli",
+        "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
+    ],
+)
+def test_no_torch(modules: str) -> None:
+    assert "torch" not in loaded(f"import {modules}")
+
+
+def test_finding_the_plugins_loads_neither_torch_nor_the_sweeps() -> None:
+    """Hydra imports every plugin in every program that uses Hydra."""
+    found = loaded("from hydra.core.plugins import Plugins; Plugins.instance()")
+    assert "hydra_plugins.ablate_hydra.launcher" in found
+    assert not {module for module in found if module == "torch" or module.startswith("ablate.sweeping")}
