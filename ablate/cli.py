@@ -84,7 +84,7 @@ def _sweep(arguments: list[str]) -> "Summary | None":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
     signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
-    return summaries[-1] if summaries else None
+    return sum(summaries[1:], start=summaries[0]) if summaries else None
 
 
 def _stop(*_: object) -> NoReturn:

@@ -5,6 +5,7 @@ draw from a generator of their own, whatever else is trained before, after or be
 """
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,7 +61,7 @@ class Trajectory:
         if self.divergence:
             return False
         epoch = len(self.perplexity) + 1
-        finite = [loss for loss in losses if math.isfinite(perplexity(loss))]
+        finite = list(itertools.takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
         previous = math.log(self.perplexity[-1]) if self.perplexity else None
         last_finite = finite[-1] if finite else previous
         if len(finite) < len(losses) or (val_loss is not None and not math.isfinite(perplexity(val_loss))):

@@ -54,7 +54,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
                 return place(path, content)
             problems.append(f"{url}: {len(content)} bytes with SHA-256 {found[:12]}…, expected {sha256[:12]}…")
     remedy = f"put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
-    raise DataError(f"cannot get {name} ({'; '.join(problems)}); {remedy}")
+    raise DataError(f"cannot get {name} ({'; '.join(problems) or 'no mirror is named'}); {remedy}")
 
 
 def download(url: str) -> bytes:

@@ -263,6 +263,7 @@ def worker(timing: Timing) -> Iterator[tuple[Callable[[Any], dict[str, Any]], di
     finally:
         send.close()
         process.wait()
+        receive.close()
 
 
 def default_threads() -> list[int]:

@@ -1,7 +1,7 @@
 """Run a sweep: train what is missing, keep what is done, go on after a failure, stop cleanly."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import Cell, Plan, exclusive, label, make_plan, varying, write_failure, write_manifest
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
-from ablate.training import resolve_device, train_together
+from ablate.training import Stopped, resolve_device, train_together
 
 
 @dataclass
@@ -36,6 +36,17 @@ class Summary:
     already: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
+
+    def __add__(self, later: "Summary") -> "Summary":
+        """Both batches of a sweep that Hydra was told to launch in portions."""
+        return Summary(
+            self.folder,
+            self.trained + later.trained,
+            self.reused + later.reused,
+            self.already + later.already,
+            self.failures + later.failures,
+            self.interrupted or later.interrupted,
+        )
 
     @property
     def exit_status(self) -> int:
@@ -96,17 +107,16 @@ def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary
         else:
             sweep.clear_failure(cell)
     side_by_side = schedule.workers(configs)
-    prepare_thread()
-    # Engines are timed against each other while nothing else runs.
-    groups = schedule.groups(plan)
-    tasks = [task for group in groups for task in sweep.programs(group, side_by_side, alone=len(groups) == 1)]
     with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
         try:
+            # In a worker, set up as all are: engines are timed against each other while nothing else runs.
+            tasks = pool.submit(sweep.programs, side_by_side).result()
             sweep.futures = {pool.submit(sweep.train, task): task for task in tasks}
             sweep.wait()
         except BaseException:
             sweep.stop.set()
             pool.shutdown(cancel_futures=True)
+            sweep.harvest([future for future in sweep.futures if future.done()])
             raise
 
 
@@ -118,13 +128,16 @@ class _Sweep:
         self.stop = threading.Event()
         self.futures: dict[Future[list[Record]], Task] = {}
 
-    def programs(self, group: Task, side_by_side: int, alone: bool) -> list[Task]:
-        """The programs of a group; none, and its cells failed, where it cannot be."""
-        try:
-            return schedule.programs(group, side_by_side, alone)
-        except Exception as error:  # out of memory, or an engine that breaks: these cells fail, the others go on
-            self.failed(group.cells, error)
-            return []
+    def programs(self, side_by_side: int) -> list[Task]:
+        """All that is to be trained; where a group cannot be, its cells have failed."""
+        groups = schedule.groups(self.plan)
+        tasks = []
+        for group in groups:
+            try:
+                tasks += schedule.programs(group, side_by_side, alone=len(groups) == 1)
+            except Exception as error:  # out of memory, or an engine that breaks: the others go on
+                self.failed(group.cells, error)
+        return tasks
 
     def train(self, task: Task) -> list[Record]:
         """In a worker: train one program's runs and store them."""
@@ -149,15 +162,21 @@ class _Sweep:
     def wait(self) -> None:
         """Until every program has ended; here so that Ctrl-C is heard at once."""
         while self.futures:
-            for future in wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                task = self.futures.pop(future)
-                error = future.exception()
-                if error:
-                    self.progress.dropped(task)
-                    self.failed(task.cells, error)
-                else:
-                    self.summary.trained += len(task.runs)
-                    self.progress.done(task, future.result(), self.names)
+            self.harvest(wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done)
+
+    def harvest(self, ended: Iterable[Future[list[Record]]]) -> None:
+        """Count and show what has ended."""
+        for future in ended:
+            task = self.futures.pop(future)
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or isinstance(error, Stopped):
+                self.progress.dropped(task)
+            elif error:
+                self.progress.dropped(task)
+                self.failed(task.cells, error)
+            else:
+                self.summary.trained += len(task.runs)
+                self.progress.done(task, future.result(), self.names)
 
     def failed(self, cells: Sequence[Cell], error: BaseException) -> None:
         """Record and show a failure, once per cell."""

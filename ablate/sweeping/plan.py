@@ -51,7 +51,8 @@ class Plan:
 
 def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
-    values = {**vars(config), "optimizer": config.optimizer.name, "data": config.data.name}
+    words = "" if config.data.tokens == "char" else f"({config.data.tokens}s)"
+    values = {**vars(config), "optimizer": config.optimizer.name, "data": config.data.name + words}
     return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
 
 

@@ -1,0 +1,217 @@
+"""The speed lane: its interval, what it calls clean, what it keeps; real workers on a tiny cell. CPU, 20 s.
+
+The hog test needs Linux's /proc/stat, which tells what else the machine is doing.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ablate import results
+from ablate.config import Config
+from ablate.errors import UserError
+from ablate.speed import lane
+from ablate.speed.lane import LAUNCHES, SUBJECTS, Protocol, Timing, interval, summarise, why_unclean
+from ablate.speed.machine import Load, cores, fingerprint, gemm_gflops, quality_jobs, speed_lane
+
+Configs = Callable[..., Config]
+QUICK = Protocol(precision=0.5, limit_s=3.0, sample_s=0.02)
+
+
+def taken(tokens_per_s: float, launch: int, unclean: str = "") -> dict[str, Any]:
+    return {"tokens_per_s": tokens_per_s, "launch": launch, "unclean": unclean, "seconds": 0.1}
+
+
+def samples(*processes: list[float], unclean: str = "") -> list[dict[str, Any]]:
+    return [taken(value, launch, unclean) for launch, values in enumerate(processes) for value in values]
+
+
+# --- the interval ---------------------------------------------------------------------------------------
+
+
+def test_the_interval_counts_what_differs_between_processes() -> None:
+    """Three processes that agree within themselves, not with each other: the interval spans them."""
+    low, high = interval([np.full(10, 100.0), np.full(10, 110.0), np.full(10, 120.0)], 0.95)
+    assert low == 100.0
+    assert high == 120.0
+
+
+def test_the_interval_is_narrow_where_all_samples_agree() -> None:
+    assert interval([np.full(5, 7.0)] * 3, 0.95) == (7.0, 7.0)
+
+
+def test_the_interval_covers_the_median_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        groups = [rng.normal(100, 2, 12) for _ in range(3)]
+        low, high = interval(groups, 0.95, draws=300)
+        covered += low <= 100 <= high
+    assert 0.88 <= covered / 200 <= 1.0
+
+
+# --- clean, and what is said otherwise -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("load", "word"),
+    [
+        ({}, ""),
+        ({"others": 0.5}, "other programs used 50% of a core"),
+        ({"stolen": 0.2}, "the host took 20% of a core away"),
+        ({"off_cpu": 0.3}, "off its core for 30% of the time"),
+        ({"off_cpu": None}, ""),
+    ],
+)
+def test_what_spoils_a_sample(load: dict[str, Any], word: str) -> None:
+    reason = why_unclean({"others": 0.0, "stolen": 0.0, "off_cpu": 0.0} | load)
+    assert (reason == "") == (word == "")
+    assert word in reason
+
+
+def test_unclean_samples_enter_no_median() -> None:
+    clean = samples([100.0] * 5, [100.0] * 5, [100.0] * 5)
+    spoiled = samples([10.0] * 9, [10.0] * 9, [10.0] * 9, unclean="a hog")
+    summary = summarise(clean + spoiled, QUICK)
+    assert summary["tokens_per_s"] == 100.0
+    assert (summary["n"], summary["of"]) == (15, 42)
+
+
+def test_too_few_clean_samples_give_no_number_but_the_reason() -> None:
+    spoiled = samples([10.0] * 9, [10.0] * 9, [10.0] * 9, unclean="a hog")
+    summary = summarise(samples([100.0] * 5, [100.0] * 5, []) + spoiled, QUICK)
+    assert summary["tokens_per_s"] is None
+    assert "only 10 of 37 samples are clean; for example a hog" in summary["why"]
+
+
+def test_an_interval_too_wide_is_said() -> None:
+    rough = samples([50.0, 150.0] * 4, [60.0, 140.0] * 4, [10.0, 190.0] * 4)
+    assert "wider than" in summarise(rough, Protocol(precision=0.02))["why"]
+
+
+# --- the machine ----------------------------------------------------------------------------------------
+
+
+def test_the_lane_has_the_machine_to_itself() -> None:
+    with speed_lane():
+        with pytest.raises(UserError, match="speed lane is measuring"), quality_jobs():
+            pass
+        with pytest.raises(UserError, match="another ablate"), speed_lane():
+            pass
+    with quality_jobs(), quality_jobs(), pytest.raises(UserError, match="another ablate"), speed_lane():
+        pass
+    with speed_lane():
+        pass
+
+
+def test_the_fingerprint_tells_machines_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fingerprint()
+    assert here["cores"] == cores()
+    fingerprint.cache_clear()
+    monkeypatch.setattr("ablate.speed.machine.environment", lambda: {"cpu": "another", "gpu": None, "torch": "0"})
+    assert fingerprint()["id"] != here["id"]
+    fingerprint.cache_clear()
+
+
+def test_the_limit_of_the_machine_is_a_plausible_rate() -> None:
+    assert 0.5 < gemm_gflops(1, size=256) < 10_000
+
+
+# --- for real -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cell(small: Configs) -> dict[str, Config]:
+    return {"a-cell": small("model=gru")}
+
+
+def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tmp_path: Path) -> None:
+    said: list[str] = []
+    lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
+    [path] = (tmp_path / "speed").glob("*.json")
+    timing = Timing(**results.read_json(path))
+    assert path == lane.timing_path(tmp_path, "a-cell", 1)
+    for name in SUBJECTS:
+        own = timing.samples[name]
+        assert {sample["launch"] for sample in own} == set(range(LAUNCHES))
+        assert all(sample["tokens_per_s"] > 0 and sample["minibatches"] >= 2 for sample in own)
+    assert timing.facts["engine"] == "api"
+    assert timing.facts["parameters"] == cell_parameters(cell["a-cell"])
+    assert len(timing.facts["last_epoch_readings"]) == LAUNCHES
+    assert timing.facts["gemm_limit_gflops"] > 0
+    assert "timing 1 cells with 1 thread" in said[0]
+
+
+def cell_parameters(config: Config) -> int:
+    from ablate.data.corpora import load
+    from ablate.models.parameters import count
+
+    return count(config, len(load(config.data).vocabulary))
+
+
+def test_a_clean_timing_is_not_measured_again(cell: dict[str, Config], tmp_path: Path) -> None:
+    clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
+    timing = Timing("a-cell", fingerprint()["id"], 1, {}, summary={"train": clean})
+    lane.store(tmp_path, timing)
+    said: list[str] = []
+    lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
+    assert said == []
+    assert lane.stored(tmp_path, "a-cell", 1) is not None
+    timing.summary["train"]["tokens_per_s"] = None
+    lane.store(tmp_path, timing)
+    assert lane.stored(tmp_path, "a-cell", 1) is None
+
+
+def test_flops_are_counted(small: Configs) -> None:
+    """The count of a training step against the matrix products written out by hand."""
+    from ablate.data.corpora import load
+    from ablate.speed.worker import Cell
+
+    config = small("model=rnn")
+    corpus = load(config.data)
+    V, H, T = len(corpus.vocabulary), config.num_hiddens, config.num_steps
+    forward = 2 * (V * H + H * H + H * V)
+    # Back: two products of the same size for each, but the tokens, and at t = 1 the state, need no gradient.
+    back = 2 * (V * H) + 2 * (2 * H * H) + 2 * (2 * H * V) - 2 * H * H / T
+    assert Cell(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
+
+
+@pytest.fixture
+def hogs() -> Iterator[None]:
+    """A busy process on every core."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_spin, daemon=True) for _ in range(cores())]
+    for process in processes:
+        process.start()
+    yield
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="needs /proc/stat, which only Linux has")
+@pytest.mark.usefixtures("hogs")
+def test_beside_a_hog_the_lane_says_that_it_is_not_clean(cell: dict[str, Config], tmp_path: Path) -> None:
+    lane.time_missing(tmp_path, cell, [1], Protocol(limit_s=4.0, sample_s=0.1), lambda _: None)
+    timing = Timing(**results.read_json(lane.timing_path(tmp_path, "a-cell", 1)))
+    assert not timing.clean
+    assert timing.summary["train"]["tokens_per_s"] is None
+    assert "other programs used" in timing.summary["train"]["why"]
+
+
+def test_the_load_of_the_machine_grows() -> None:
+    before = Load.now()
+    sum(range(3_000_000))
+    after = Load.now()
+    assert after.at > before.at
+    assert after.busy_s >= before.busy_s
