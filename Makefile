@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 .PHONY: run test lint check clean
 
 run: $(VENV)/.installed
-	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=100 seeds=3 name=example
+	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2

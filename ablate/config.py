@@ -129,6 +129,7 @@ class Config:
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
     speed: bool = knob(identity=False)
+    speed_s: float = knob(above=0, identity=False)
     prefixes: list[str] = field(default_factory=list, metadata={"identity": False})
 
 

@@ -235,6 +235,7 @@ MEANS = {
     "results_dir": ["results_dir=/elsewhere"],
     "fresh": ["fresh=true"],
     "speed": ["speed=true"],
+    "speed_s": ["speed_s=3"],
     "prefixes": ["prefixes=[once upon]"],
     "data": ["data=time_machine"],
     "optimizer.lr": ["lr=1.0", "optimizer.lr=3"],

@@ -47,7 +47,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
                 problems.append(f"{url}: {error!r}")
                 continue
             except (OSError, ValueError) as error:  # no network, refused, timed out, not a URL: the next mirror
-                problems.append(f"{url}: {error}")
+                problems.append(f"{url}: {getattr(error, 'reason', error)}")
                 break
             found = hashlib.sha256(content).hexdigest()
             if found == sha256:

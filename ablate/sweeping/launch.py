@@ -71,16 +71,16 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
             except KeyboardInterrupt:
                 summary.interrupted = True
     if configs[0].speed and not summary.interrupted:
-        time_cells(plan, summary)
+        time_cells(plan, configs[0].speed_s, summary)
     return summary
 
 
-def time_cells(plan: Plan, summary: Summary) -> None:
+def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
     """The speed lane, once no run of ours is training any more."""
     cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        time_missing(plan.folder, cells, default_threads(), Protocol(), say)
+        time_missing(plan.folder, cells, default_threads(), Protocol(limit_s=limit_s), say)
     except KeyboardInterrupt:
         summary.interrupted = True
     except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing

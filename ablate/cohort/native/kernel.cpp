@@ -21,6 +21,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int L = 16, REGISTERS = 32;
@@ -80,12 +81,14 @@ static inline vec tanh_(vec x) {
     return x * p / q;
 }
 
-template <class Op> static inline float reduce(vec x, Op op) {
-    float lane[L];
-    std::memcpy(lane, &x, sizeof lane);
-    for (int width = L / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] = op(lane[i], lane[i + width]);
-    return lane[0];
+// The lanes reduced by `op`, in every lane: each half with the other, then each quarter …
+template <int W, int... I> static inline vec swapped(vec x, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(x, x, (I ^ W)...);
+}
+template <int W = L / 2, class Op> static inline vec reduce(vec x, Op op) {
+    x = op(x, swapped<W>(x, std::make_integer_sequence<int, L>()));
+    if constexpr (W > 1) return reduce<W / 2>(x, op);
+    return x;
 }
 
 // ---- products --------------------------------------------------------------------------------------------------
@@ -100,13 +103,13 @@ struct Panels {  // [panel][row][gate][lane]
 
 // Rows of a register tile, given the vectors of a row.
 constexpr int tile_rows(int vectors) {
-    int rows = REGISTERS >= 32 ? (vectors >= 4 ? 4 : 8) : (vectors >= 4 ? 2 : 4);
+    int rows = REGISTERS >= 32 ? (vectors >= 4 ? 6 : 8) : (vectors >= 4 ? 2 : 4);
     return vectors == 1 ? (rows * 2 < L ? rows * 2 : L) : rows;
 }
 
 // out[r][u·G + g] = Σ_k a[row r][k] w[u][k][g]. The k axis of `a` comes in panels of `width` numbers.
 template <int ROWS, int G, int U>
-__attribute__((noinline)) static void multiply(vec *__restrict out, const float *a, i64 a_row, i64 a_panel, i64 panels,
+__attribute__((noinline, noclone)) static void multiply(vec *__restrict out, const float *a, i64 a_row, i64 a_panel, i64 panels,
                                                i64 width, const float *w, i64 w_panel) {
     vec sum[ROWS][U * G] = {};
     for (i64 p = 0; p < panels; p++, a += a_panel)
@@ -158,7 +161,7 @@ static inline void product(i64 rows, i64 units, const Panels &a, i64 panels, i64
 
 // out[i][c] += Σ_n a[n][i] b[n][c], over `tokens` rows.
 template <int ROWS, int C>
-__attribute__((noinline)) static void accumulate(float *out, i64 out_row, const float *a, i64 a_row, const float *b,
+__attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_row, const float *a, i64 a_row, const float *b,
                                                  i64 b_row, i64 tokens) {
     vec sum[ROWS][C];
 #pragma GCC unroll 16
@@ -504,20 +507,20 @@ template <Cell C> struct Network {
                     const vec x = load(logits(v, r));
                     top = x > top ? x : top;
                 }
-                const float highest = reduce(top, [](float x, float y) { return x > y ? x : y; });
+                top = reduce(top, [](vec x, vec y) { return x > y ? x : y; });
                 const i64 target = targets[n0 + r];
                 float *of_target = logits(target / L, r) + target % L;
-                loss -= *of_target - highest;
+                loss -= *of_target - top[0];
                 for (i64 v = 0; v < words; v++) {
-                    const vec x = load(logits(v, r)) - highest;
+                    const vec x = load(logits(v, r)) - top;
                     const vec e = x < -60.f ? vec{} : exp_(x);  // below any rounding; denormal numbers are slow
                     sum += e;
                     store(logits(v, r), e);
                 }
-                const float total = reduce(sum, [](float x, float y) { return x + y; });
-                sums *= total;
+                sum = reduce(sum, [](vec x, vec y) { return x + y; });
+                sums *= sum[0];
                 if (!s.training) continue;
-                const float scale = share / total;
+                const vec scale = share / sum;
                 for (i64 v = 0; v < words; v++) store(logits(v, r), load(logits(v, r)) * scale);
                 *of_target -= share;
             }
@@ -636,12 +639,15 @@ i64 workspace_bytes(const Sizes *sizes) {
 }
 
 // Tokens and targets (T, B), states (layer, part: (B, H)) moved on in place → mean cross-entropy in nats per token;
-// with sizes.training also the gradients, where the parameters lie.
+// with sizes.training also the gradients, where the parameters lie. −1 where a token is not in the vocabulary.
 double minibatch(const Sizes *sizes, const i64 *places, const float *parameters, float *grads, const i64 *tokens,
                  const i64 *targets, float *const *states, char *workspace) {
     return with_cell(sizes->cell, [&](auto cell) {
         Workspace work{workspace};
         Network<cell()> network(*sizes, work);
+        for (const i64 *words : {tokens, targets})
+            for (i64 n = 0; n < network.N; n++)
+                if (words[n] < 0 || words[n] >= sizes->V) return -1.0;
         return network.run({places}, parameters, grads, tokens, targets, states);
     });
 }

@@ -1,0 +1,144 @@
+"""Timings of cells from the command line to the tables: `python -m ablate.bench cells`, of a sweep, speed=true.
+
+Only that what was measured is stored and shown is tested here, not how fast anything is. CPU, 40 s.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate import results
+from ablate.analysis.speed import speed_frame, with_speed
+from ablate.bench.__main__ import main
+from ablate.report.speed import write_speed
+from ablate.speed.lane import Timing, store, timing_path
+
+CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
+SPOILED = {"tokens_per_s": None, "low": None, "high": None, "n": 0, "of": 9, "why": "only 0 of 9 samples are clean"}
+
+
+def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summary: Any = CLEAN) -> Timing:
+    from ablate.config import to_dict
+
+    facts = {
+        "engine": "api",
+        "parameters": 100,
+        "flops_per_token": 600,
+        "last_epoch_readings": [42_000.0, 1.0, 2.0],
+        "gemm_limit_gflops": 100.0,
+        "replicas_together": 4,
+        "gflops": 0.03,
+        "share_of_limit": 0.0003,
+    }
+    sample = {"tokens_per_s": 1.0, "peak_memory_bytes": 2**28}
+    subjects = ("train", "cohort_1", "cohort_R", "inference")
+    return Timing(
+        cell,
+        machine,
+        threads,
+        to_dict(config),
+        facts,
+        samples={name: [sample] for name in subjects},
+        summary=dict.fromkeys(subjects, summary),
+        machine_facts={"cpu": f"the cpu {machine}", "gpu": None},
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def keep(folder: Path, own: Timing) -> None:
+    results.write_json(folder / "speed" / f"{own.cell_id}-{own.machine}-{own.threads}.json", vars(own))
+
+
+def test_a_frame_of_timings(compose: Callable[..., Any], tmp_path: Path) -> None:
+    keep(tmp_path, timing(compose("model=gru"), "a"))
+    keep(tmp_path, timing(compose("model=rnn"), "b", summary=SPOILED))
+    (tmp_path / "speed" / "damaged.json").write_text("{")
+    frame = speed_frame(tmp_path)
+    assert list(frame["model"]) == ["rnn", "gru"]
+    assert frame["tokens_per_s"].isna().tolist() == [True, False]
+    gru = frame.iloc[1]
+    assert (gru["tokens_per_s"], gru["tokens_per_s_low"], gru["tokens_per_s_high"]) == (50_000, 49_000, 51_000)
+    assert gru["last_epoch_tokens_per_s"] == 42_000
+    assert gru["peak_memory_mb"] == 256
+
+
+def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) -> None:
+    """Two cells timed here, one of them elsewhere too: the table shows the machine that has both."""
+    config = compose()
+    elsewhere = CLEAN | {"tokens_per_s": 9.0}
+    for own in (timing(config, "a"), timing(config, "b"), timing(config, "a", "there", summary=elsewhere)):
+        keep(tmp_path, own)
+    keep(tmp_path, timing(config, "a", threads=2, summary=elsewhere))
+    cells = with_speed(pd.DataFrame({"cell_id": ["a", "b", "c"]}), speed_frame(tmp_path))
+    assert list(cells["tokens_per_s"].fillna(0)) == [50_000, 50_000, 0]
+    assert set(cells["machine"].dropna()) == {"here"}
+
+
+def test_the_table_says_why_a_cell_has_no_number(
+    compose: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path, timing(compose("num_hiddens=32"), "a"))
+    keep(tmp_path, timing(compose("num_hiddens=64"), "b"))
+    keep(tmp_path, timing(compose("num_hiddens=128"), "c", summary=SPOILED))
+    write_speed(tmp_path, speed_frame(tmp_path))
+    shown = capsys.readouterr().out
+    assert "50.0k ± 1.0" in shown
+    assert "num_hiddens=128, 1 thread: only 0 of 9 samples are clean" in shown
+    assert len(pd.read_csv(tmp_path / "speed.csv")) == 3
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cells_from_overrides(
+    small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["cells", *small_arguments, "model=rnn,gru", "name=timed", "--threads", "1", "--limit", "2"]) == 0
+    frame = pd.read_csv(tmp_path / "results" / "timed" / "speed.csv")
+    assert list(frame["model"]) == ["rnn", "gru"]
+    assert list(frame["threads"]) == [1, 1]
+    assert "training tokens per second on" in capsys.readouterr().out
+
+
+def test_a_sweep_with_speed(cli: Callable[..., Any], small_arguments: list[str], tmp_path: Path) -> None:
+    """speed=true times after training; ablate.bench then finds only what has no clean timing yet."""
+    done = cli(*small_arguments, "seeds=1", "name=s", "speed=true", "speed_s=1")
+    assert done.status == 0, done.err
+    assert "timing 1 cells with 1 thread" in done.err
+    assert "tokens/s" in done.out
+    folder = tmp_path / "results" / "s"
+    [record] = [r for r in results.records(folder) if isinstance(r, dict)]
+    stored = Timing(**results.read_json(timing_path(folder, record["cell_id"], 1)))
+    stored.summary = dict.fromkeys(stored.summary, CLEAN)
+    store(folder, stored)
+    again = cli("results/s", "--threads", "1", module="ablate.bench")
+    assert again.status == 0, again.err
+    assert "timing" not in again.err
+    assert "50.0k ± 1.0" in again.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere holds no finished run"),
+        (["cells", "model=gruu"], "did you mean gru?"),
+        (["cells", "num_hidens=3"], "did you mean num_hiddens?"),
+        (["cells", "engine=api", "model=gru-no-reset"], "engine=api cannot compute"),
+        (["cells", "batch_size=99999", "data=python_docs"], "lower one of the others"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
