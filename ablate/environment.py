@@ -24,9 +24,17 @@ def environment() -> dict[str, Any]:
         **code_version(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "gpu": gpu_model(),
     }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows do not say
+        return os.cpu_count() or 1
 
 
 def installed(distribution: str) -> str | None:

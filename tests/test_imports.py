@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "speed": "cohort compose config data engines environment errors models results training",
     "bench": "analysis cohort compose config environment errors explain models report results speed sweeping",
     "explain": "config errors",
-    "sweeping": "checkpoints cohort compose config data engines errors results speed training",
+    "sweeping": "checkpoints cohort compose config data engines environment errors results speed training",
     "plugins": "sweeping",
     "analysis": "config errors metrics results",
     "report": "analysis errors metrics results",

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ablate.config import Config, to_dict
+from ablate.environment import cores
 from ablate.results import RecordError, read_json, write_json
-from ablate.speed.machine import Load, clock_mhz, cores, fingerprint, gemm_gflops, speed_lane
+from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
 LAUNCHES = 3

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config import short_hash
-from ablate.environment import environment
+from ablate.environment import cores, environment
 from ablate.errors import UserError
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -24,11 +24,6 @@ def fingerprint() -> dict[str, Any]:
     known = environment()
     facts = {key: known[key] for key in ("cpu", "gpu", "torch")} | {"cores": cores()}
     return facts | {"id": short_hash(facts)}
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """From missing runs to programs: what trains together, with which engine, and how many programs side by side."""
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ablate.config import Config, cohort_key
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.engines import Choice, choose
+from ablate.environment import cores
 from ablate.sweeping.plan import Cell, Plan, Run
 from ablate.training import resolve_device
 
@@ -106,4 +106,4 @@ def workers(configs: Sequence[Config]) -> int:
     """Programs side by side: `threads`, or one per core; one on a GPU, which a single cohort fills."""
     if resolve_device(configs[0].device).type == "cuda":
         return 1
-    return configs[0].threads or len(os.sched_getaffinity(0))
+    return configs[0].threads or cores()

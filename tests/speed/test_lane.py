@@ -14,10 +14,11 @@ import pytest
 
 from ablate import results
 from ablate.config import Config
+from ablate.environment import cores
 from ablate.errors import UserError
 from ablate.speed import lane
 from ablate.speed.lane import LAUNCHES, SUBJECTS, Protocol, Timing, interval, summarise, why_unclean
-from ablate.speed.machine import Load, cores, fingerprint, gemm_gflops, quality_jobs, speed_lane
+from ablate.speed.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane
 
 Configs = Callable[..., Config]
 QUICK = Protocol(precision=0.5, limit_s=3.0, sample_s=0.02)

@@ -140,7 +140,8 @@ static inline void tiles(i64 &row, i64 rows, i64 unit, const Panels &a, i64 pane
         for (int u = 0; u < U; u++)
             for (int r = 0; r < ROWS; r++) finish(unit + u, row + r, out + (r * U + u) * G);
     }
-    if constexpr (ROWS > 1) tiles<ROWS / 2, G, U>(row, rows, unit, a, panels, width, w, finish);
+    constexpr int FEWER = ROWS > 8 ? 8 : ROWS > 4 ? 4 : ROWS / 2;
+    if constexpr (ROWS > 1) tiles<FEWER, G, U>(row, rows, unit, a, panels, width, w, finish);
 }
 
 // finish(unit, row, product[G]) for every row of `a` and every panel of units: row times w[unit][k][G].

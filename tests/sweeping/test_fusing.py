@@ -1,0 +1,132 @@
+"""What trains together: seeds and cells that differ in lr or clip share programs and come out as if alone.
+
+Compares runs of fused sweeps with the same runs trained one by one, and a killed cohort with an undisturbed one.
+CPU, 15 s.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.checkpoints import epoch_of
+from ablate.config import Config
+from ablate.data.corpora import Corpus
+from ablate.engines import Choice
+from ablate.sweeping import schedule
+from ablate.sweeping.plan import Cell, Plan, make_plan
+from ablate.training import train_together
+
+Configs = Callable[..., Config]
+COHORT = "engine=cohort"
+
+
+@pytest.fixture
+def plan(compose: Configs, tmp_path: Path) -> Callable[[list[Config]], Plan]:
+    return lambda configs: make_plan(configs, tmp_path / "sweep", compose("data=python_docs").data)
+
+
+def test_cells_that_differ_in_lr_and_clip_are_one_group(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
+    cells = [small(COHORT, "seeds=2", f"lr={lr}", f"clip={clip}") for lr in (0.5, 1) for clip in ("1", "null")]
+    [group] = schedule.groups(plan(cells))
+    assert len(group.runs) == 8
+    assert len(group.cells) == 4
+    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [8]
+
+
+@pytest.mark.parametrize("other", ["num_hiddens=9", "model=gru", "epochs=4", "sampling=random", "optimizer=adam"])
+def test_cells_that_differ_otherwise_are_not(small: Configs, plan: Callable[[list[Config]], Plan], other: str) -> None:
+    assert len(schedule.groups(plan([small(COHORT), small(COHORT, other)]))) == 2
+
+
+def test_a_group_by_itself_is_cut_for_all_cores(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
+    [group] = schedule.groups(plan([small(COHORT, "seeds=8")]))
+    assert [len(task.runs) for task in schedule.programs(group, 2, alone=True)] == [4, 4]
+    assert [len(task.runs) for task in schedule.programs(group, 3, alone=True)] == [2, 3, 3]
+
+
+def test_where_epochs_differ_in_length_each_run_is_a_program(
+    small: Configs, plan: Callable[[list[Config]], Plan]
+) -> None:
+    """101 tokens in batches of 4 by 5: an offset of 0 leaves 5 minibatches, one of 5 leaves 4."""
+    [group] = schedule.groups(plan([small(COHORT, "seeds=3", "max_tokens=101")]))
+    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 1, 1]
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
+    small: Configs, plan: Callable[[list[Config]], Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [group] = schedule.groups(plan([small(COHORT, "seeds=3")]))
+    monkeypatch.setattr(schedule, "free_memory", lambda _: 1000)
+    with pytest.raises(MemoryError, match="lower num_hiddens"):
+        schedule.programs(group, 1, alone=False)
+    one = schedule.memory_bytes(group.config, 1, len(group.corpus.vocabulary))
+    monkeypatch.setattr(schedule, "free_memory", lambda _: 2 * one)
+    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 2]
+
+
+def test_a_fused_sweep_comes_out_as_its_runs_alone(small: Configs, sweep: Callable[..., Any], corpus: Corpus) -> None:
+    configs = [
+        small(COHORT, "model=gru", "batch_size=32", "max_tokens=1000", f"lr={lr}", "seeds=2", "threads=1")
+        for lr in (0.5, 2)
+    ]
+    folder = sweep(configs).folder
+    for path in (folder / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        assert record["timing"]["trained_together"] == 4
+        [own] = [c for c in configs if c.lr == record["config"]["lr"]]
+        alone = train_together([own.__class__(**{**vars(own), "seed": record["seed"]})], corpus, Choice("cohort", {}))[
+            0
+        ]
+        assert alone.metrics == record["metrics"]
+        assert alone.text == record["text"]
+
+
+def test_a_diverging_run_leaves_its_neighbours_alone(small: Configs, corpus: Corpus) -> None:
+    knobs = (COHORT, "batch_size=32", "max_tokens=1000", "model.activation=relu", "epochs=6")
+    good, bad = small(*knobs, "lr=0.5"), small(*knobs, "lr=1e30", "clip=null", "seed=1")
+    together = train_together([good, bad], corpus, Choice("cohort", {}))
+    [alone] = train_together([good], corpus, Choice("cohort", {}))
+    assert [record.status for record in together] == ["ok", "diverged"]
+    assert together[0].curve == alone.curve
+    assert together[1].divergence is not None
+
+
+def test_a_killed_cohort_goes_on_with_the_same_trajectory(
+    start: Callable[..., Any],
+    cli: Callable[..., Any],
+    program_environment: dict[str, str],
+    small_arguments: list[str],
+    tmp_path: Path,
+) -> None:
+    """kill -9 in the middle of a long cell: the rerun starts from the checkpoint and ends as if undisturbed."""
+    program_environment["ABLATE_CHECKPOINT_S"] = "0.2"
+    knobs = [*small_arguments, COHORT, "model=gru", "epochs=600", "seeds=3", "threads=1", "val_tokens=0"]
+    process = start(*knobs, "name=killed")
+    folder = tmp_path / "results" / "killed"
+    while len(list((folder / "checkpoints").glob("*.pt"))) != 3:
+        assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    halfway = {path.stem: epoch_of(folder, path.stem) for path in (folder / "checkpoints").glob("*.pt")}
+    assert list((folder / "runs").glob("*.json")) == []
+    assert cli(*knobs, "name=killed").status == 0
+    assert cli(*knobs, "name=undisturbed", "fresh=true").status == 0
+    for run_id, epoch in halfway.items():
+        record = json.loads((folder / "runs" / f"{run_id}.json").read_text())
+        assert record["timing"]["resumed_at_epoch"] == epoch
+        curves = [
+            (tmp_path / "results" / name / "curves" / f"{run_id}.csv").read_text() for name in ("killed", "undisturbed")
+        ]
+        assert curves[0] == curves[1]
+    assert list((folder / "checkpoints").glob("*.pt")) == []
+
+
+def test_cells_know_their_runs_after_fusing(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
+    made = plan([small(COHORT, "seeds=3", "lr=0.5"), small(COHORT, "seeds=2", "lr=1")])
+    tasks = [task for group in schedule.groups(made) for task in schedule.programs(group, 1, alone=False)]
+    owners: list[Cell] = [cell for task in tasks for cell in task.cells]
+    assert {cell.cell_id for cell in owners} == {cell.cell_id for cell in made.cells}
+    assert sum(len(task.runs) for task in tasks) == 5
