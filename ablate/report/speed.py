@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
 from ablate.errors import UserError
-from ablate.report.tables import thousands, value_text
+from ablate.report.tables import PLAIN, print_whole, thousands, value_text
 
 COLUMNS = {
     "tokens_per_s": "tokens/s",
@@ -30,10 +30,10 @@ def write_speed(folder: Path, speed: pd.DataFrame) -> None:
 
 def print_speed(speed: pd.DataFrame) -> None:
     """One row per cell and thread count: medians ± half their 95 % interval, and why a cell has none."""
-    console = Console() if Console().is_terminal else Console(width=150)
+    console = Console()
     for machine, timings in speed.groupby("machine"):
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]
-        console.print(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
+        print_whole(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
         for _, row in timings.iterrows():
             if row["why"]:
                 console.print(
@@ -43,7 +43,7 @@ def print_speed(speed: pd.DataFrame) -> None:
 
 def speed_table(timings: pd.DataFrame, title: str) -> Table:
     shown = _shown(timings)
-    table = Table(title=title, title_style="bold", header_style="bold")
+    table = Table(title=title, **PLAIN)
     for name in (*shown, "threads", "engine"):
         table.add_column(name)
     for name in (*COLUMNS.values(), "n", "GFLOP/s", "of limit", "memory"):

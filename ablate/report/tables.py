@@ -4,10 +4,21 @@ import math
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
+
+PLAIN: dict[str, Any] = {
+    "box": box.SIMPLE_HEAD,
+    "show_edge": False,
+    "padding": (0, 1, 0, 0),
+    "title_style": "bold",
+    "title_justify": "left",
+    "header_style": "bold",
+}
+"""The look of all tables: narrow enough for a terminal of 80 columns."""
 
 MEASURED = {
     "perplexity": "perplexity",
@@ -18,17 +29,21 @@ MEASURED = {
 
 def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> None:
     """One row per cell: what was varied, n, means ± half their 95 % interval, diverged runs, time."""
+    print_whole(cells_table(cells, runs, title))
+    Console().print(footnote(runs), style="dim", highlight=False, soft_wrap=True)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    console.print(cells_table(cells, runs, title))
-    console.print(footnote(runs), style="dim", highlight=False, soft_wrap=True)
+    needed = console.measure(table, options=console.options.update(max_width=500)).maximum
+    Console(width=max(console.width, needed)).print(table)
 
 
 def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
     swept = swept_knobs(runs)
     shown = swept if "model" in swept else ["model", *swept]
-    table = Table(title=title, title_style="bold", header_style="bold")
+    table = Table(title=title, **PLAIN)
     for name in shown:
         table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
     timed = cells["tokens_per_s"].notna().any() or cells["why"].notna().any()

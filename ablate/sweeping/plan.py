@@ -11,7 +11,7 @@ from typing import Any
 from ablate import results
 from ablate.config import Config, DataConfig, cell_id, engines_for, resolve, run_id, to_dict, validate, with_seed
 from ablate.data.corpora import Corpus, load, resolve_auto, split
-from ablate.errors import CombinationError, UserError
+from ablate.errors import CombinationError, DataError, UserError
 
 
 @dataclass
@@ -82,10 +82,18 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
         key = results.to_json(vars(config.data))
         if key not in texts:
             data, warning = resolve_auto(config.data, fallback, auto)
+            kept = config.data.name == "auto" and auto is not None
             warnings += [warning] if warning else []
             if config.data.name == "auto":
                 auto = data.name
-            texts[key] = data, load(data)
+            try:
+                texts[key] = data, load(data)
+            except DataError as error:
+                if not kept:
+                    raise
+                raise DataError(
+                    f"{folder} was begun on {auto} and stays with it, or give another name=; {error}"
+                ) from error
         data, corpus = texts[key]
         cell = make_cell(resolve(replace(config, data=data)), corpus)
         known = cells.setdefault(cell.cell_id, cell)

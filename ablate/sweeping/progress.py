@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from ablate.results import Record
 from ablate.sweeping.plan import Plan, Run
@@ -41,13 +42,14 @@ class Progress:
         self.began = time.monotonic()
         self.lock = threading.Lock()
         self.bar = Bar(
-            TextColumn("{task.completed:.0f}/{task.total:.0f} runs"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[now]}"),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("[red]{task.fields[failures]}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} runs", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(min_width=12)),
+            TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+            TextColumn("[red]{task.fields[failures]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[now]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=self.console,
             transient=True,
+            expand=True,
             disable=not self.live,
         )
         self.task = self.bar.add_task("", total=self.total, completed=done_before, now="", left="", failures="")

@@ -6,6 +6,6 @@ program     NativeCohort: a Cohort whose minibatches the kernel computes; what i
 """
 
 from ablate.cohort.native.build import unavailable
-from ablate.cohort.native.program import NativeCohort, not_covered
+from ablate.cohort.native.program import NativeCohort, computed_by, memory_bytes, not_covered
 
-__all__ = ["NativeCohort", "not_covered", "unavailable"]
+__all__ = ["NativeCohort", "computed_by", "memory_bytes", "not_covered", "unavailable"]

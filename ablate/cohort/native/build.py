@@ -78,11 +78,10 @@ def cache_dir() -> Path:
 
 
 def _compiler() -> str:
-    chosen = os.environ.get("CXX")
-    for name in (chosen,) if chosen else COMPILERS:
+    for name in (os.environ.get("CXX", ""), *COMPILERS):
         if found := shutil.which(name):
             return found
-    raise RuntimeError(f"no C++ compiler ({chosen or ', '.join(COMPILERS)})")
+    raise RuntimeError(f"no C++ compiler ({', '.join(COMPILERS)}, or the one that CXX names)")
 
 
 def _output(command: list[str]) -> str:

@@ -27,8 +27,10 @@
 constexpr int L = 16, REGISTERS = 32;
 #elif defined(__AVX__)
 constexpr int L = 8, REGISTERS = 16;
-#else
+#elif defined(__aarch64__)
 constexpr int L = 4, REGISTERS = 32;
+#else
+constexpr int L = 4, REGISTERS = 16;
 #endif
 typedef float vec __attribute__((vector_size(4 * L), may_alias));
 typedef int32_t ivec __attribute__((vector_size(4 * L), may_alias));
@@ -103,8 +105,8 @@ struct Panels {  // [panel][row][gate][lane]
 
 // Rows of a register tile, given the vectors of a row.
 constexpr int tile_rows(int vectors) {
-    int rows = REGISTERS >= 32 ? (vectors >= 4 ? 6 : 8) : (vectors >= 4 ? 2 : 4);
-    return vectors == 1 ? (rows * 2 < L ? rows * 2 : L) : rows;
+    if (REGISTERS >= 32) return vectors == 1 ? 16 : vectors < 4 ? 8 : 6;
+    return vectors == 1 ? 8 : vectors < 4 ? 4 : 2;
 }
 
 // out[r][u·G + g] = Σ_k a[row r][k] w[u][k][g]. The k axis of `a` comes in panels of `width` numbers.
@@ -189,7 +191,7 @@ __attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_ro
 // out[unit][i][c] = Σ_n a[n][i] b[unit][n][c] for C gates of b: the gradient of weights from the panels of both sides.
 template <int C>
 static void weight_gradient(const Panels &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N) {
-    constexpr int ROWS = tile_rows(C);
+    constexpr int ROWS = tile_rows(C) < L ? tile_rows(C) : L;
     const i64 fit = (96 * 1024) / (a_panels * L);  // as many tokens as keep a's rows in the second-level cache
     const i64 block = fit < 64 ? 64 : fit;
     for (i64 unit = 0; unit < units; unit++)
@@ -268,7 +270,7 @@ struct Sizes {
 };
 
 struct Workspace {
-    char *base;
+    uintptr_t base;  // 0 to count only
     i64 used = 0;
     float *floats(i64 n) {
         float *out = (float *)(base + used);
@@ -282,7 +284,7 @@ template <Cell C> struct Network {
     using Of = Traits<C>;
     const Sizes s;
     const i64 N, units, words;
-    Layer layer[16];
+    Layer layer[16];  // LAYER_LIMIT in program.py
     Panels P, dY, carried, W_out, dW_out, W_rows;
     float *W_logits, *b_logits, *db;
     i64 *first_row;
@@ -630,10 +632,10 @@ template <class Do> static auto with_cell(i64 cell, const Do &act) {
 
 extern "C" {
 
-// Bytes of workspace that `minibatch` needs, to be aligned to 64 and zeroed before its first use.
+// Bytes of workspace that `minibatch` needs, aligned to 64; what is in them does not matter.
 i64 workspace_bytes(const Sizes *sizes) {
     return with_cell(sizes->cell, [&](auto cell) {
-        Workspace work{nullptr};
+        Workspace work{0};
         Network<cell()> network(*sizes, work);
         return work.used;
     });
@@ -644,7 +646,7 @@ i64 workspace_bytes(const Sizes *sizes) {
 double minibatch(const Sizes *sizes, const i64 *places, const float *parameters, float *grads, const i64 *tokens,
                  const i64 *targets, float *const *states, char *workspace) {
     return with_cell(sizes->cell, [&](auto cell) {
-        Workspace work{workspace};
+        Workspace work{(uintptr_t)workspace};
         Network<cell()> network(*sizes, work);
         for (const i64 *words : {tokens, targets})
             for (i64 n = 0; n < network.N; n++)

@@ -42,6 +42,12 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
     return next((reason for applies, reason in reasons if applies), "") or unavailable()
 
 
+def computed_by(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+    """What computes a cohort of this config, for the record."""
+    reason = not_covered(config, vocabulary_size, dtype, device)
+    return f"torch (no native kernel: {reason})" if reason else "native"
+
+
 class NativeCohort(Cohort):
     """As `Cohort`. Raises ValueError where `not_covered` gives a reason.
 
@@ -64,6 +70,8 @@ class NativeCohort(Cohort):
         self.kernel = Kernel(self.layout, vocabulary_size)
         self.rates = self.update.lr.flatten().tolist()
         self.clips = [math.inf] * len(self) if self.update.clip is None else self.update.clip.flatten().tolist()
+        with torch.inference_mode():
+            self.rows = list(zip(self.parameters.unbind(), self.grads.unbind(), strict=True))
         self.descends = self.update.options.name == "sgd" and self.update.decay is None
 
     @torch.inference_mode()
@@ -72,16 +80,15 @@ class NativeCohort(Cohort):
         if not self.descends:
             return super().step(tokens, targets, carry=carry)
         self._start(tokens.shape[2], carry)
-        tokens, targets = tokens.contiguous(), targets.contiguous()
         losses, alive = self.last_losses.tolist(), self.alive.tolist()
-        for k in range(len(self)):
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), strict=True)
+        for k, ((x, y, states), (parameters, grads)) in enumerate(zip(batches, self.rows, strict=True)):
             if not alive[k]:
                 continue
-            row, grads = self.parameters[k], self.grads[k]  # each still in the cache when it is moved
-            losses[k] = self.kernel.minibatch(tokens[k], targets[k], row, grads, _of(self._states, k))
+            losses[k] = self.kernel.minibatch(x, y, states, parameters, grads)
             alive[k] = math.isfinite(losses[k])
-            if alive[k]:
-                self.kernel.clipped_descent(row, grads, self.rates[k], self.clips[k])
+            if alive[k]:  # while the gradients are still in the cache
+                self.kernel.clipped_descent(parameters, grads, self.rates[k], self.clips[k])
         self.update.done += 1
         self.last_losses = self.last_losses.new_tensor(losses)
         self.alive = torch.tensor(alive)
@@ -90,16 +97,14 @@ class NativeCohort(Cohort):
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         self._start(tokens.shape[2], carry)
-        return self.losses(tokens, targets, self._states, self.grads)
+        return self._losses(tokens, targets, self._states, training=True)
 
-    def losses(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]], grads: Tensor | None) -> Tensor:
-        """Losses (R,) of (R, T, B); states are moved on in place, `grads` (R, P) filled."""
-        tokens, targets = tokens.contiguous(), targets.contiguous()
+    def _losses(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]], training: bool) -> Tensor:
+        """Losses (R,) of (R, T, B); states are moved on in place, and with `training` the gradients filled."""
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(states), strict=True)
         values = [
-            self.kernel.minibatch(
-                tokens[k], targets[k], self.parameters[k], None if grads is None else grads[k], _of(states, k)
-            )
-            for k in range(len(self))
+            self.kernel.minibatch(*batch, parameters, own if training else None)
+            for batch, (parameters, own) in zip(batches, self.rows, strict=True)
         ]
         return self.last_losses.new_tensor(values)
 
@@ -114,7 +119,7 @@ class NativeCohort(Cohort):
         total = torch.zeros(len(self), dtype=torch.float64)
         for start in range(0, T, piece):
             x, y = tokens[:, start : start + piece], targets[:, start : start + piece]
-            total += self.losses(x, y, states, None).double() * x[0].numel()
+            total += self._losses(x, y, states, training=False).double() * x[0].numel()
         return total / tokens[0].numel()
 
 
@@ -131,10 +136,10 @@ class Kernel:
         self.cell = CELLS[kind(config)]
         self.places = places(layout)
         self.sizes: dict[tuple[int, int, bool], Sizes] = {}
-        self.workspace = torch.zeros(0, dtype=torch.uint8)
+        self.workspace = torch.empty(0, dtype=torch.uint8)
 
     def minibatch(
-        self, tokens: Tensor, targets: Tensor, parameters: Tensor, grads: Tensor | None, states: Sequence[Tensor]
+        self, tokens: Tensor, targets: Tensor, states: Sequence[Tensor], parameters: Tensor, grads: Tensor | None
     ) -> float:
         """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per token.
 
@@ -168,7 +173,7 @@ class Kernel:
             self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, self.cell, training)
             needed = self.library.workspace_bytes(sizes)
             if needed > len(self.workspace):
-                self.workspace = torch.zeros(needed, dtype=torch.uint8)
+                self.workspace = torch.empty(needed, dtype=torch.uint8)
         return self.sizes[key]
 
 
@@ -198,6 +203,6 @@ def memory_bytes(config: Config, R: int, vocabulary_size: int) -> int:
     return 2 * 4 * R * Layout(resolve(config), vocabulary_size).size + workspace
 
 
-def _of(states: Sequence[Sequence[Tensor]], replica: int) -> list[Tensor]:
-    """(layer, part: (R, B, H)) → one replica's states (B, H), in the kernel's order."""
-    return [part[replica] for layer in states for part in layer]
+def _each(states: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, ...]]:
+    """(layer, part: (R, B, H)) → each replica's states (B, H), in the kernel's order."""
+    return list(zip(*(part.unbind() for layer in states for part in layer), strict=True))
