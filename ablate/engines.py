@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.cohort import Cohort, chunk_size
+from ablate.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.config import Config, engines_for, resolve
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import initial
@@ -48,9 +49,16 @@ def build(
 ) -> Program:
     """The program that trains these replicas: several only with engine=cohort."""
     if engine == "cohort":
-        return Cohort(configs, vocabulary_size, parameters, device=device, generators=generators)
+        uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
+        kind = Cohort if uncovered else NativeCohort
+        return kind(configs, vocabulary_size, parameters, device=device, generators=generators)
     (config,), (own,), (generator,) = configs, parameters, generators
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
+
+
+def kernel(engine: str, config: Config, vocabulary_size: int, device: torch.device) -> str:
+    """What computes inside the engine: `native`, or `torch` and why not native."""
+    return computed_by(config, vocabulary_size, torch.float32, device) if engine == "cohort" else "torch"
 
 
 @dataclass(frozen=True)

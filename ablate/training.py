@@ -20,7 +20,7 @@ from ablate.checkpoints import Checkpoints
 from ablate.config import Config, api_cannot, cell_id, resolve, run_id, run_identity, to_dict
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
-from ablate.engines import Choice, Program, build, choose
+from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.metrics import perplexity, tail_perplexity
@@ -126,7 +126,9 @@ def train_together(
     parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
     dropout = [stream(own.seed, "dropout") for own in configs]
     program = build(choice.engine, configs, V, parameters, dropout, device)
-    done = _restore(program, replicas, checkpoints, choice.engine)
+    computed = kernel(choice.engine, config, V, device)
+    means = f"{choice.engine} {computed}"  # a checkpoint of other means would go on with another rounding
+    done = _restore(program, replicas, checkpoints, means)
 
     for epoch in range(done + 1, config.epochs + 1):
         losses = train_epoch(config, program, [batches.epoch(config, tokens, r.order) for r in replicas], stop)
@@ -139,7 +141,7 @@ def train_together(
         if on_epoch:
             on_epoch(epoch, sum(running) / len(running))
         if checkpoints and checkpoints.due and epoch < config.epochs:
-            checkpoints.save(_states(program, replicas, choice.engine, epoch))
+            checkpoints.save(_states(program, replicas, means, epoch))
 
     timing = {
         "started": started.isoformat(timespec="seconds"),
@@ -148,6 +150,7 @@ def train_together(
         "resumed_at_epoch": done or None,
         "threads": torch.get_num_threads(),
         "device": str(device),
+        "kernel": computed,
         "calibration_ms": choice.milliseconds,
     }
     records = []

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "engines": "cohort config models",
     "training": "checkpoints config data engines environment errors metrics models results",
     "speed": "cohort compose config data engines environment errors models results training",
-    "bench": "analysis cohort compose config environment errors explain models report results speed sweeping",
+    "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
     "sweeping": "checkpoints cohort compose config data engines environment errors results speed training",
     "plugins": "sweeping",

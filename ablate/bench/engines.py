@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator
 
-from ablate.cohort import Cohort, chunks, prepare_thread
+from ablate.cohort import chunks, prepare_thread
 from ablate.compose import compose
 from ablate.config import Config
+from ablate.engines import build, kernel
 from ablate.environment import environment
 from ablate.errors import UserError
 from ablate.models.autograd import AutogradProgram
@@ -104,6 +105,7 @@ def measure(config: Config, R: int, seconds: float) -> dict[str, object]:
         "ratio_low": low,
         "ratio_high": high,
         "rounds": len(ratios),
+        "kernel": kernel("cohort", config, V, torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "torch": facts["torch"],
         "cpu": facts["cpu"],
@@ -131,7 +133,9 @@ def cohort_epoch(config: Config, R: int, minibatches: int) -> Epoch:
     for chunk in chunks(range(R), config):
         parameters = [initial(config, V, generator) for _ in chunk]
         tokens = torch.randint(V, (minibatches, 2, len(chunk), T, B), generator=generator)
-        programs.append((Cohort([config] * len(chunk), V, parameters), tokens))
+        generators = [generator] * len(chunk)
+        program = build("cohort", [config] * len(chunk), V, parameters, generators, torch.device("cpu"))
+        programs.append((program, tokens))
 
     def epoch() -> None:
         for program, tokens in programs:

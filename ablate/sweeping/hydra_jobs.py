@@ -66,7 +66,9 @@ def launch(
     run_sweep = getattr(task, "run_sweep", None)
     tasks = [task] * len(jobs)
     if run_sweep is not None:
-        outcomes = run_sweep([to_config(job) for job in jobs], default_name(jobs))
+        typed = [str(override) for override in config.hydra.overrides.task]
+        name = folder_name(typed, config.hydra.runtime.choices.get("sweeps"))
+        outcomes = run_sweep([to_config(job) for job in jobs], name)
         tasks = [_returning(outcome) for outcome in outcomes]
     state = Singleton.get_state()
     returns = []
@@ -96,13 +98,6 @@ def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], nu
 
 def _returning(outcome: Any) -> TaskFunction:
     return lambda _: outcome
-
-
-def default_name(jobs: Sequence[DictConfig]) -> str:
-    """The folder of a sweep without a name, from the overrides of all its jobs."""
-    overrides = [str(override) for job in jobs for override in job.hydra.overrides.task]
-    preset = jobs[0].hydra.runtime.choices.get("sweeps")
-    return folder_name(overrides, None if preset is None else str(preset))
 
 
 def one_name(configs: Sequence[Config]) -> str | None:

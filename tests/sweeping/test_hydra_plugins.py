@@ -5,19 +5,18 @@ Hydra's sweeper; what is particular to our sweeper is tested here. The integrati
 CPU, 15 s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir, version
+from hydra import version
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT
-from ablate.sweeping.hydra_jobs import default_name
-from ablate.sweeping.naming import NAME_LIMIT
+from ablate.sweeping.naming import NAME_LIMIT, folder_name
 
 # As a program without version_base, of which Hydra warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
@@ -110,36 +109,37 @@ class TestSweeper:
 # --- the name of a sweep --------------------------------------------------------------------------------
 
 
-def jobs_of(*lists_of_overrides: list[str]) -> list[DictConfig]:
-    register_schema()
-    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
-        search = f"hydra.searchpath=[file://{CONFIG_ROOT}]"
-        return [compose("config", [*own, search], return_hydra_config=True) for own in lists_of_overrides]
-
-
 @pytest.mark.parametrize(
-    ("jobs", "name"),
+    ("typed", "preset", "name"),
     [
-        ([[]], "baseline"),
-        ([["model=gru", "lr=0.5"]], "model-gru_lr-0.5"),
-        ([["model=gru", "num_hiddens=32"], ["model=lstm", "num_hiddens=32"]], "model-gru-lstm_num_hiddens-32"),
-        ([["model=gru", "seeds=5"]], "model-gru"),
-        ([["model=gru", "seed=3", "engine=scratch", "threads=2", "fresh=true", "results_dir=/x"]], "model-gru"),
-        ([["data=python_docs"]], "data-python_docs"),
-        ([["clip=null"]], "clip-null"),
-        ([["sweeps=smoke"]], "smoke"),
-        ([["sweeps=smoke", "lr=0.5"]], "smoke_lr-0.5"),
-        ([["data=text_file", "data.path=/a b/c.txt"]], "data-text_file_data.path--a-b-c.txt"),
+        ([], None, "baseline"),
+        (["model=gru", "lr=0.5"], None, "model-gru_lr-0.5"),
+        (["model=gru,lstm", "num_hiddens=32"], None, "model-gru-lstm_num_hiddens-32"),
+        (["model=gru", "seeds=5"], None, "model-gru"),
+        (["model=gru", "seed=3", "engine=scratch", "threads=2", "fresh=true", "results_dir=/x"], None, "model-gru"),
+        (["data=python_docs"], None, "data-python_docs"),
+        (["clip=null"], None, "clip-null"),
+        (["sweeps=smoke"], "smoke", "smoke"),
+        (["sweeps=smoke", "lr=0.5"], "smoke", "smoke_lr-0.5"),
+        (["data=text_file", "data.path=/a b/c.txt"], None, "data-text_file_data.path--a-b-c.txt"),
     ],
 )
-def test_a_sweep_without_a_name_is_named_after_what_decides_its_outcome(jobs: list[list[str]], name: str) -> None:
-    assert default_name(jobs_of(*jobs)) == name
+def test_a_sweep_without_a_name_is_named_after_what_decides_its_outcome(
+    typed: list[str], preset: str | None, name: str
+) -> None:
+    assert folder_name(typed, preset) == name
 
 
 def test_a_long_name_is_cut_and_stays_its_own() -> None:
-    one, other = (
-        default_name(jobs_of(["data=text_file", f"data.path=/{'x' * 200}/{end}.txt"])) for end in ("one", "other")
-    )
+    one, other = (folder_name(["data=text_file", f"data.path=/{'x' * 200}/{end}.txt"]) for end in ("one", "other"))
     assert len(one) <= NAME_LIMIT + 7
     assert one[:NAME_LIMIT] == other[:NAME_LIMIT]
     assert one != other
+
+
+def test_a_preset_names_its_folder_without_its_own_values(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """What a preset sweeps is not repeated in the name; what is typed beside it is."""
+    done = cli("sweeps=smoke", "data=python_docs", "num_hiddens=4", "epochs=1", "seeds=1", "max_tokens=1200")
+    assert done.status == 0, done.err
+    [folder] = (tmp_path / "results").iterdir()
+    assert folder.name == "smoke_data-python_docs_num_hiddens-4_epochs-1_max_tokens-1200"
