@@ -6,9 +6,13 @@ The package, from what everything rests on to what a person types:
     metrics, results   what is measured; what a run leaves on disk
     data               texts, vocabularies, minibatches
     models             the cells, readable and as torch.nn has them, on shared named parameters
-    training           one run from config to record
-    sweeping           a list of configs to finished records: skip, reuse, isolate, resume, progress
+    cohort             seeds as a tensor dimension: replicas trained as one program, in torch or a native kernel
+    engines            which of these computes a config, and what they have in common
+    training           from configs to records, one loop for all engines; checkpoints of long runs
+    speed              tokens per second: the lane that has the machine to itself
+    sweeping           a list of configs to finished records: skip, fuse, reuse, isolate, resume, progress
     plugins            the classes that Hydra discovers
     analysis, report   records to tables and figures, without torch
-    cli                python -m ablate
+    cli, explain       python -m ablate; its help and its one-line errors
+    bench              python -m ablate.bench: timings of cells, and of the engines against each other
 """

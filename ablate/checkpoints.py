@@ -29,17 +29,18 @@ class Checkpoints:
         return time.monotonic() - self.last >= self.every_s
 
     def save(self, states: Sequence[dict[str, Any]]) -> None:
-        """One state per run, each with the `epoch` after which it was taken and the `engine` that it belongs to."""
+        """One state per run, each with the `epoch` after which it was taken, its `engine` and `kernel`."""
         for path, state in zip(self.paths, states, strict=True):
             content = io.BytesIO()
             torch.save(state, content)
             write_atomically(path, content.getvalue())
         self.last = time.monotonic()
 
-    def load(self, engine: str) -> list[dict[str, Any]] | None:
-        """The states of all runs, if each has one and they are of the same epoch and engine."""
+    def load(self, engine: str, kernel: str = "torch") -> list[dict[str, Any]] | None:
+        """The states of all runs, if each has one and they are of the same epoch and means of computing."""
         states = [load(path) for path in self.paths]
-        found = [state for state in states if state is not None and state["engine"] == engine]
+        means = (engine, kernel)
+        found = [state for state in states if state is not None and (state["engine"], state["kernel"]) == means]
         return found if len(found) == len(states) and len({state["epoch"] for state in found}) == 1 else None
 
     def remove(self) -> None:
@@ -53,8 +54,13 @@ def path_of(folder: Path, run_id: str) -> Path:
 
 def epoch_of(folder: Path, run_id: str) -> int:
     """The epoch from which a run can go on; 0 where it starts from the beginning."""
+    return reached(folder, run_id)[0]
+
+
+def reached(folder: Path, run_id: str) -> tuple[int, str | None]:
+    """The epoch from which a run can go on, and the engine that brought it there; 0 and nothing for a new run."""
     state = load(path_of(folder, run_id))
-    return 0 if state is None else int(state["epoch"])
+    return (0, None) if state is None else (int(state["epoch"]), str(state["engine"]))
 
 
 def load(path: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
 """Flags of Hydra that show something and train nothing."""
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 FLAGS = (
     *SHOWS_ONLY,
     *("-m", "--multirun", "-r", "--run", "--resolve", "-p", "--package", "--config-dir", "-cd"),
@@ -48,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         summary = _sweep(arguments)
+        return conclude(summary) if summary else 0
     except (UserError, HydraException, OmegaConfBaseException) as error:
         errors.print(f"ablate: {explain(error, arguments)}", highlight=False, markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        errors.print("stopped before anything was trained")
+        errors.print("stopped; whatever was finished is kept, the same command goes on from here")
         return 130
-    return conclude(summary) if summary else 0
 
 
 def _sweep(arguments: list[str]) -> "Summary | None":
@@ -78,13 +80,35 @@ def _sweep(arguments: list[str]) -> "Summary | None":
     # A single cell is a sweep of one job: one path for both.
     mode = [] if {"-m", "--multirun", *SHOWS_ONLY} & set(arguments) else ["-m"]
     arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
-    roots = [f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"]
-    sys.argv = [sys.argv[0], *mode, *arguments, f"hydra.searchpath=[{','.join(dict.fromkeys(roots))}]"]
+    roots = dict.fromkeys([f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"])
+    options, overrides = _apart(arguments)
+    sys.argv = [sys.argv[0], *mode, *options, *overrides, f"hydra.searchpath=[{','.join(map(_quoted, roots))}]"]
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
     signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
     return sum(summaries[1:], start=summaries[0]) if summaries else None
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options, each with its value, and overrides: Hydra wants them one after the other, people mix them."""
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        if argument in WITH_VALUE:
+            options += [value for value in [next(rest, None)] if value is not None]
+    return options, overrides
+
+
+def _quoted(text: str) -> str:
+    """As a string of Hydra's override grammar, which gives spaces, commas and brackets a meaning."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _stop(*_: object) -> NoReturn:
@@ -96,18 +120,17 @@ def conclude(summary: "Summary") -> int:
     from ablate.report import write_report
     from ablate.results import runs_dir
 
-    errors = Console(stderr=True)
-    if any(runs_dir(summary.folder).glob("*.json")):
-        write_report(summary.folder)
+    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
     parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
-    errors.print(f"{', '.join(parts)}: {summary.folder}", highlight=False, soft_wrap=True)
+    say(f"{', '.join(parts)}: {summary.folder}")
     for name, reason in summary.failures:
-        errors.print(f"[red]failed:[/] {name}: {reason}", highlight=False, soft_wrap=True)
+        say(f"failed: {name}: {reason}", style="red")
     if summary.failures:
-        where = summary.folder / "failures"
-        errors.print(f"tracebacks are in {where}; the same command tries them again", highlight=False, soft_wrap=True)
+        say(f"tracebacks are in {summary.folder / 'failures'}; the same command tries them again")
     if summary.interrupted:
-        errors.print("stopped; every finished run is kept, the same command goes on from here", highlight=False)
+        say("stopped; every finished run is kept, the same command goes on from here")
+    if any(runs_dir(summary.folder).glob("*.json")):
+        write_report(summary.folder)
     return summary.exit_status

@@ -256,7 +256,8 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     identity = _deciding(resolved)
     if config.model.cell != "rnn":
         del identity["model"]["activation"]
-    identity["optimizer"] = _relevant_optimizer(resolved.optimizer)
+    options = asdict(resolved.optimizer)
+    identity["optimizer"] = {"name": options["name"]} | relevant_options(options)
     identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens}
     identity["protocol"] = PROTOCOL
     return identity
@@ -281,9 +282,9 @@ OPTIMIZER_OPTIONS = {
 """The options that each update rule reads."""
 
 
-def _relevant_optimizer(optimizer: OptimizerConfig) -> dict[str, Any]:
-    options = asdict(optimizer)
-    return {"name": optimizer.name} | {key: options[key] for key in OPTIMIZER_OPTIONS[optimizer.name]}
+def relevant_options(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, of a stored optimizer, that its update rule reads."""
+    return {key: optimizer[key] for key in OPTIMIZER_OPTIONS[optimizer["name"]]}
 
 
 def short_hash(value: Any) -> str:

@@ -101,7 +101,7 @@ def _composition(error: ConfigCompositionException, arguments: Sequence[str]) ->
     """What Hydra could not compose: an unknown knob, a `+` too many or too few, a value of the wrong type."""
     unknown = _unknown_knob(arguments)
     if unknown:
-        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs()) or ';'} {HELP_HINT}"
+        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs())} {HELP_HINT}"
     message = str(error).splitlines()[0]
     appended = re.search(r"An item is already at '([^']+)'", message)
     if appended:

@@ -103,8 +103,8 @@ def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def finished(sweep: Path, run_id: str) -> bool:
-    """Whether this sweep holds a whole record of the run, of this protocol."""
+def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
+    """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix."""
     path = record_path(sweep, run_id)
     if not path.is_file():
         return False
@@ -112,17 +112,20 @@ def finished(sweep: Path, run_id: str) -> bool:
         record = load(path)
     except RecordError:
         return False
-    return record["status"] in FINISHED and record.get("protocol") == PROTOCOL and curve_path(sweep, run_id).is_file()
+    if record["status"] not in FINISHED or record.get("protocol") != PROTOCOL:
+        return False
+    told = record["status"] == "diverged" or set(prefixes) <= set(record.get("text", ()))
+    return told and curve_path(sweep, run_id).is_file()
 
 
-def find_elsewhere(sweep: Path, run_id: str) -> Path | None:
+def find_elsewhere(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:
     """Another sweep in the same results folder that holds the run."""
     try:
         siblings = sorted(sweep.parent.iterdir())
     except OSError:
         return None
     for other in siblings:
-        if other != sweep and finished(other, run_id):
+        if other != sweep and finished(other, run_id, prefixes):
             return other
     return None
 

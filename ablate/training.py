@@ -127,8 +127,9 @@ def train_together(
     dropout = [stream(own.seed, "dropout") for own in configs]
     program = build(choice.engine, configs, V, parameters, dropout, device)
     computed = kernel(choice.engine, config, V, device)
-    means = f"{choice.engine} {computed}"  # a checkpoint of other means would go on with another rounding
-    done = _restore(program, replicas, checkpoints, means)
+    means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
+    done, spent_s = _restore(program, replicas, checkpoints, means)
+    clock -= spent_s
 
     for epoch in range(done + 1, config.epochs + 1):
         losses = train_epoch(config, program, [batches.epoch(config, tokens, r.order) for r in replicas], stop)
@@ -141,7 +142,8 @@ def train_together(
         if on_epoch:
             on_epoch(epoch, sum(running) / len(running))
         if checkpoints and checkpoints.due and epoch < config.epochs:
-            checkpoints.save(_states(program, replicas, means, epoch))
+            spent = {"epoch": epoch, "spent_s": time.perf_counter() - clock}
+            checkpoints.save(_states(program, replicas, means | spent))
 
     timing = {
         "started": started.isoformat(timespec="seconds"),
@@ -175,11 +177,10 @@ class Replica:
         self.order = stream(self.config.seed, "data")
 
 
-def _states(program: Program, replicas: Sequence[Replica], engine: str, epoch: int) -> list[dict[str, Any]]:
+def _states(program: Program, replicas: Sequence[Replica], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
-            "engine": engine,
-            "epoch": epoch,
+            **facts,
             "program": state,
             "order": replica.order.get_state(),
             "trajectory": asdict(replica.trajectory),
@@ -188,16 +189,21 @@ def _states(program: Program, replicas: Sequence[Replica], engine: str, epoch: i
     ]
 
 
-def _restore(program: Program, replicas: Sequence[Replica], checkpoints: Checkpoints | None, engine: str) -> int:
-    """Put program and replicas back to their checkpoint; the epoch after which that was, 0 where there is none."""
-    states = checkpoints.load(engine) if checkpoints else None
+def _restore(
+    program: Program, replicas: Sequence[Replica], checkpoints: Checkpoints | None, means: Mapping[str, str]
+) -> tuple[int, float]:
+    """Put program and replicas back to their checkpoint: the epoch after which that was, and the seconds until then.
+
+    Zeros where there is none.
+    """
+    states = checkpoints.load(**means) if checkpoints else None
     if not states:
-        return 0
+        return 0, 0.0
     program.load_replica_states([state["program"] for state in states])
     for replica, state in zip(replicas, states, strict=True):
         replica.order.set_state(state["order"])
         replica.trajectory = Trajectory(**state["trajectory"])
-    return int(states[0]["epoch"])
+    return int(states[0]["epoch"]), float(states[0]["spent_s"])
 
 
 def make_record(

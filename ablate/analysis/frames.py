@@ -1,11 +1,13 @@
 """Records as a DataFrame, one row per run."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ablate.config import PROTOCOL, relevant_options
 from ablate.metrics import METRICS
 from ablate.results import RecordError, load_curve, records
 
@@ -33,6 +35,15 @@ KNOBS = (
     "corpus",
     "unit",
     "cleaning",
+    "gates",
+    "readout",
+    "write_back",
+    "momentum",
+    "weight_decay",
+    "betas",
+    "eps",
+    "alpha",
+    "corpus_sha256",
 )
 """What may tell two cells apart, as columns of the frames."""
 
@@ -43,6 +54,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     for record in records(sweep):
         if isinstance(record, RecordError):
             problems.append(str(record))
+            continue
+        if record.get("protocol") != PROTOCOL:
+            problems.append(f"{record['run_id']}: of protocol {record.get('protocol')}, this is {PROTOCOL}")
             continue
         try:
             rows.append(row(record))
@@ -61,7 +75,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "cell_id": record["cell_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **knob_values(config, corpus["name"]),
+        **knob_values(config, corpus),
         **{name: metrics[name] for name in METRICS if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "diverged_epoch": divergence.get("epoch"),
@@ -73,19 +87,25 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "gpu": record["environment"]["gpu"],
         "torch": record["environment"]["torch"],
         "git_commit": record["environment"]["git_commit"],
-        "corpus_sha256": corpus["sha256"],
         "reused_from": record["reused_from"],
     }
 
 
-def knob_values(config: Mapping[str, Any], corpus: str) -> dict[str, Any]:
-    """The values of KNOBS in a stored config."""
+def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of KNOBS in a stored config and its corpus; None where a knob does not apply."""
+    model, optimizer = config["model"], config["optimizer"]
     known = {
         **config,
-        "model": config["model"]["name"],
-        "activation": config["model"]["activation"] if config["model"]["cell"] == "rnn" else None,
-        "optimizer": config["optimizer"]["name"],
-        "corpus": corpus,
+        **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "alpha")),
+        **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
+        "model": model["name"],
+        "activation": model["activation"] if model["cell"] == "rnn" else None,
+        "gates": " ".join(f"{gate}={value:g}" for gate, value in sorted(model["gates"].items())) or None,
+        "readout": model["readout"],
+        "write_back": model["write_back"],
+        "optimizer": optimizer["name"],
+        "corpus": corpus["name"],
+        "corpus_sha256": corpus["sha256"],
         "unit": config["data"]["tokens"],
         "cleaning": config["data"]["cleaning"],
     }
@@ -118,6 +138,13 @@ def swept_knobs(runs: pd.DataFrame) -> list[str]:
 
 
 def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity."""
-    parts = [pd.DataFrame(load_curve(sweep, run_id)).assign(run_id=run_id) for run_id in runs["run_id"]]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", "epoch", "perplexity"])
+    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity; nothing of a run whose curve is damaged."""
+    parts = []
+    for run_id in runs["run_id"]:
+        with suppress(RecordError):
+            parts.append(pd.DataFrame(load_curve(sweep, run_id)).assign(run_id=run_id))
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])
+    )

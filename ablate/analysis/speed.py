@@ -45,7 +45,7 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
     facts, config, summary = timing["facts"], timing["config"], timing["summary"]
     out = {
         "cell_id": timing["cell_id"],
-        **knob_values(config, config["data"]["name"]),
+        **knob_values(config, {"name": config["data"]["name"], "sha256": None}),
         "machine": timing["machine"],
         "cpu": timing["machine_facts"]["cpu"],
         "gpu": timing["machine_facts"]["gpu"],
@@ -61,7 +61,6 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
             f"{column}_high": measured["high"],
             f"{column}_n": measured["n"],
         }
-    peak = [s["peak_memory_bytes"] for s in timing["samples"]["train"]]
     return out | {
         "last_epoch_tokens_per_s": facts["last_epoch_readings"][0],
         "parameters": facts["parameters"],
@@ -70,6 +69,6 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "gemm_limit_gflops": facts["gemm_limit_gflops"],
         "share_of_limit": facts.get("share_of_limit"),
         "replicas_together": facts["replicas_together"],
-        "peak_memory_mb": round(max(peak) / 2**20, 1) if peak else None,
+        "memory_mib": round(facts["memory_bytes"] / 2**20, 1),
         "measured_at": timing["measured_at"],
     }

@@ -40,7 +40,7 @@ def cells_of_sweep(sweep: Path) -> dict[str, Config]:
 def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
     """Where their timings go, and cell_id → config of every combination of the overrides' values."""
     configs = compose_all(overrides)
-    folder = Path(configs[0].results_dir) / (configs[0].name or f"speed_{folder_name(overrides)}")
+    folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
     plan = make_plan(configs, folder, fallback_data())
     for warning in plan.warnings:
         Console(stderr=True).print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)

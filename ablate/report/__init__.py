@@ -31,7 +31,7 @@ def write_report(sweep: Path) -> None:
     try:
         runs.to_csv(sweep / "runs.csv", index=False)
         cells.to_csv(sweep / "cells.csv", index=False)
-        print_cells(cells, runs, title=sweep.name)
         plot_sweep(sweep, runs, cells, swept_knobs(runs))
     except OSError as error:
         raise UserError(f"cannot write to {sweep}: {error.strerror}; copy the folder and report it there") from error
+    print_cells(cells, runs, title=sweep.name)

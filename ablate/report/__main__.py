@@ -11,13 +11,14 @@ from ablate.report import write_report
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ablate.report", description=__doc__)
     parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    status = 0
     for sweep in parser.parse_args().sweep:
         try:
             write_report(sweep)
         except UserError as error:
             print(f"ablate: {error}", file=sys.stderr)
-            return 2
-    return 0
+            status = 2
+    return status
 
 
 if __name__ == "__main__":

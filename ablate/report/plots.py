@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from ablate.analysis.frames import curves_frame
+from ablate.analysis.frames import curves_frame, swept_knobs
 from ablate.report.tables import value_text
 
 PANELS = {"perplexity": "training perplexity, last epoch", "val_perplexity": "held-out perplexity"}
@@ -34,7 +34,7 @@ def plot_sweep(sweep: Path, runs: pd.DataFrame, cells: pd.DataFrame, swept: list
             _curves(axis, curves_frame(sweep, runs), metric)
         else:
             _cells(axis, finished, cells[cells["n"] > 0], swept, metric)
-        axis.set_ylabel(PANELS[metric])
+        axis.set_ylabel(PANELS[metric] if swept else PANELS[metric].removesuffix(", last epoch"))
         _log_if_wide(axis)
         sns.despine(ax=axis)
         axis.grid(axis="y", which="major", alpha=0.35, linewidth=0.6)
@@ -63,7 +63,7 @@ def _cells(axis: Axes, runs: pd.DataFrame, cells: pd.DataFrame, swept: list[str]
     numeric = pd.api.types.is_numeric_dtype(cells[x]) and cells[x].notna().all()
     places = {value: value if numeric else position for position, value in enumerate(cells[x].unique())}
     log = numeric and min(places) > 0 and max(places) / min(places) >= WIDE_RANGE
-    groups = list(cells.groupby(others, sort=False)) if others else [(("",), cells)]
+    groups = list(cells.groupby(others, sort=False, dropna=False)) if others else [(("",), cells)]
     palette = (
         sns.color_palette("colorblind", len(groups)) if len(groups) <= 10 else sns.color_palette("husl", len(groups))
     )
@@ -115,7 +115,7 @@ def _curves(axis: Axes, curves: pd.DataFrame, metric: str) -> None:
 
 def _log_if_wide(axis: Axes) -> None:
     low, high = axis.dataLim.intervaly
-    if low > 0 and high / low >= WIDE_RANGE:
+    if 0 < low < high and high / low >= WIDE_RANGE:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=20))
         axis.yaxis.set_minor_locator(NullLocator())
@@ -132,16 +132,20 @@ def draw_speed(path: Path, timed: pd.DataFrame) -> Path:
     """Two panels over num_hiddens by model: tokens/s (log–log) and the share of the GEMM limit."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=1.15)
     figure, (speed, share) = plt.subplots(1, 2, figsize=(10.6, 4.0))
-    models = list(dict.fromkeys(timed["model"]))
-    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
-    for model, threads in timed[["model", "threads"]].drop_duplicates().itertuples(index=False):
-        group = timed[(timed["model"] == model) & (timed["threads"] == threads)].sort_values("num_hiddens")
+    others = [name for name in swept_knobs(timed) if name not in ("num_hiddens", "model")]
+    lines = list(timed.groupby(["model", *others, "threads"], sort=False, dropna=False))
+    names = list(dict.fromkeys(values[:-1] for values, _ in lines))
+    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    for values, group in lines:
+        group = group.sort_values("num_hiddens")
+        threads = int(group["threads"].iloc[0])
+        name = ", ".join(value_text(value) for value in values[:-1])
         style = {
-            "color": colours[model],
+            "color": colours[values[:-1]],
             "linestyle": "-" if threads == timed["threads"].min() else "--",
-            "marker": "osD^vPX"[models.index(model) % 7],
+            "marker": "osD^vPX"[names.index(values[:-1]) % 7],
             "markersize": 5,
-            "label": f"{model}, {threads} thread{'s' if threads > 1 else ''}",
+            "label": f"{name}, {threads} thread{'s' if threads > 1 else ''}",
         }
         below, above = (
             group["tokens_per_s"] - group["tokens_per_s_low"],

@@ -57,7 +57,7 @@ def speed_table(timings: pd.DataFrame, title: str) -> Table:
             str(row["tokens_per_s_n"]),
             "–" if pd.isna(row["gflops"]) else f"{row['gflops']:.1f}",
             "–" if pd.isna(row["share_of_limit"]) else f"{row['share_of_limit']:.1%}",
-            f"{row['peak_memory_mb']:.0f} MB",
+            f"{row['memory_mib']:.0f} MiB",
         )
     return table
 
@@ -77,7 +77,8 @@ def plot_speed(folder: Path, speed: pd.DataFrame) -> Path | None:
 
     Nothing where num_hiddens was not varied or no timing is clean.
     """
-    timed = speed.dropna(subset=["tokens_per_s"])
+    machine = speed["machine"].mode().iloc[0]  # timings of different machines never share a figure
+    timed = speed[speed["machine"] == machine].dropna(subset=["tokens_per_s"])
     if timed["num_hiddens"].nunique() < 2:
         return None
     from ablate.report.plots import draw_speed

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from ablate.config import Config, to_dict
 from ablate.environment import cores
 from ablate.results import RecordError, read_json, write_json
 from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
+from ablate.training import resolve_device
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
 LAUNCHES = 3
@@ -36,6 +37,10 @@ BUSY = 0.05
 """Share of one core that other programs may use during a clean sample."""
 OFF_CPU = 0.05
 """Share of a sample for which a single-threaded worker may be off its processor."""
+
+
+class WorkerFailed(Exception):
+    """A cell cannot be timed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,14 @@ class Timing:
     machine: str
     threads: int
     config: dict[str, Any]
+    machine_facts: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SUBJECTS})
     summary: dict[str, dict[str, Any]] = field(default_factory=dict)
-    machine_facts: dict[str, Any] = field(default_factory=fingerprint)
     protocol: dict[str, Any] = field(default_factory=dict)
     measured_at: str = ""
     spent_s: float = 0.0
+    failure: str = ""
 
     @property
     def clean(self) -> bool:
@@ -70,21 +76,21 @@ class Timing:
         return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
 
 
-def timing_path(sweep: Path, cell_id: str, threads: int) -> Path:
-    return sweep / "speed" / f"{cell_id}-{fingerprint()['id']}-{threads}.json"
+def timing_path(sweep: Path, cell_id: str, threads: int, machine: str) -> Path:
+    return sweep / "speed" / f"{cell_id}-{machine}-{threads}.json"
 
 
-def stored(sweep: Path, cell_id: str, threads: int) -> Timing | None:
-    """A clean timing of this cell on this machine."""
+def stored(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:
+    """A clean timing of this cell on a machine, by its fingerprint."""
     try:
-        timing = Timing(**read_json(timing_path(sweep, cell_id, threads)))
+        timing = Timing(**read_json(timing_path(sweep, cell_id, threads, machine)))
     except (RecordError, TypeError):
         return None
     return timing if timing.clean else None
 
 
 def store(sweep: Path, timing: Timing) -> None:
-    write_json(timing_path(sweep, timing.cell_id, timing.threads), asdict(timing))
+    write_json(timing_path(sweep, timing.cell_id, timing.threads, timing.machine), asdict(timing))
 
 
 def time_missing(
@@ -101,7 +107,11 @@ def time_missing(
     """
     with speed_lane():
         for n in threads:
-            missing = {cell: config for cell, config in cells.items() if again or not stored(sweep, cell, n)}
+            missing = {
+                cell: config
+                for cell, config in cells.items()
+                if again or not stored(sweep, cell, n, machine_of(config)["id"])
+            }
             if not missing:
                 continue
             many = "" if n == 1 else "s"
@@ -109,6 +119,11 @@ def time_missing(
             say(f"timing {len(missing)} cells with {n} thread{many}, {longest} min at the most")
             for timing in measure(missing, [n], protocol, say):
                 store(sweep, timing)
+
+
+def machine_of(config: Config) -> dict[str, Any]:
+    """The fingerprint of what this config is computed on. Raises ConfigError for a GPU where there is none."""
+    return fingerprint(str(resolve_device(config.device)))
 
 
 def measure(
@@ -125,13 +140,16 @@ def measure(
     jobs = [(cell_id, config, n) for n in threads for cell_id, config in cells.items()]
     for start in range(0, len(jobs), TOGETHER):
         timings = [
-            Timing(cell_id, fingerprint()["id"], n, to_dict(config), protocol=asdict(protocol))
+            Timing(cell_id, machine_of(config)["id"], n, to_dict(config), machine_of(config), protocol=asdict(protocol))
             for cell_id, config, n in jobs[start : start + TOGETHER]
         ]
         for launch in range(LAUNCHES):
             say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {LAUNCHES}")
             run_rounds(timings, launch, protocol)
         for timing in timings:
+            if timing.failure:
+                say(f"cannot time {timing.config['model']['name']} ({timing.cell_id}): {timing.failure}")
+                continue
             conclude(timing, protocol, limits[timing.threads])
             yield timing
 
@@ -139,26 +157,36 @@ def measure(
 def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> None:
     """One fresh process per cell, and rounds of one sample per subject until all are precise or out of time."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(worker(timing)) for timing in timings]
-        for timing, (_, facts) in zip(timings, workers, strict=True):
+        open_ended = []
+        for timing in timings:
+            try:
+                ask, facts = stack.enter_context(worker(timing))
+            except WorkerFailed as error:
+                timing.failure = str(error)
+                continue
             readings = timing.facts.get("last_epoch_readings", [])
             timing.facts |= facts | {"last_epoch_readings": [*readings, facts["last_epoch_tokens_per_s"]]}
-        open_ended = [
-            (timing, ask, name) for timing, (ask, _) in zip(timings, workers, strict=True) for name in SUBJECTS
-        ]
+            open_ended += [(timing, ask, name) for name in SUBJECTS]
         while open_ended:
             for timing, ask, name in open_ended:
                 began = time.monotonic()
-                timing.samples[name].append(sample(timing, ask, name, launch, protocol))
+                try:
+                    timing.samples[name].append(sample(timing, ask, name, launch, protocol))
+                except WorkerFailed as error:
+                    timing.failure = str(error)
                 timing.spent_s += time.monotonic() - began
-            open_ended = [job for job in open_ended if not _enough(job[0], job[2], launch, protocol)]
+            open_ended = [
+                (timing, ask, name)
+                for timing, ask, name in open_ended
+                if not timing.failure and not _enough(timing, name, launch, protocol)
+            ]
 
 
 def _enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:
     """Whether a subject needs no more samples from this process."""
     own = [s for s in timing.samples[name] if s["launch"] == launch]
     spent = sum(s["seconds"] for s in own)
-    if spent >= protocol.limit_s / LAUNCHES / len(SUBJECTS):
+    if len(own) >= LEAST_SAMPLES and spent >= protocol.limit_s / LAUNCHES / len(SUBJECTS):
         return True
     values = np.array([s["tokens_per_s"] for s in own if not s["unclean"]])
     if len(values) < LEAST_SAMPLES:
@@ -251,18 +279,22 @@ def worker(timing: Timing) -> Iterator[tuple[Callable[[Any], dict[str, Any]], di
     send, receive = process.stdin, process.stdout
 
     def ask(request: Any) -> dict[str, Any]:
-        send.write(json.dumps(request) + "\n")
-        send.flush()
+        with suppress(BrokenPipeError):  # it has ended: what it last said tells why
+            send.write(json.dumps(request) + "\n")
+            send.flush()
         line = receive.readline()
         if not line:
-            raise RuntimeError(f"the worker that times {timing.cell_id} ended with status {process.wait()}")
+            raise WorkerFailed(f"the process that times this cell ended with status {process.wait()}")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerFailed(answer["error"])
         return answer
 
     try:
-        yield ask, ask({"config": timing.config, "threads": timing.threads})
+        yield ask, ask({"config": timing.config, "cell_id": timing.cell_id, "threads": timing.threads})
     finally:
-        send.close()
+        with suppress(BrokenPipeError):
+            send.close()
         process.wait()
         receive.close()
 

@@ -18,11 +18,19 @@ from ablate.errors import UserError
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+LANE = 1
+"""Raised when a change to the code alters what is timed: timings of older lanes are measured again."""
+
+
 @cache
-def fingerprint() -> dict[str, Any]:
-    """What must agree before two timings may be compared: processor, cores, GPU, torch."""
+def fingerprint(device: str = "cpu") -> dict[str, Any]:
+    """What must agree before two timings may be compared: processor, cores, the GPU if it is one's, torch, lane."""
     known = environment()
-    facts = {key: known[key] for key in ("cpu", "gpu", "torch")} | {"cores": cores()}
+    facts = {"cpu": known["cpu"], "cores": cores(), "torch": known["torch"], "lane": LANE, "gpu": None}
+    if device != "cpu":
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
     return facts | {"id": short_hash(facts)}
 
 
@@ -43,7 +51,10 @@ def speed_lane() -> Iterator[None]:
 @contextmanager
 def _machine_lock(kind: int, busy: str) -> Iterator[None]:
     path = Path(tempfile.gettempdir()) / "ablate-machine.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:  # to lock a file of another user it is enough to read it
+        descriptor = os.open(path, os.O_RDONLY if path.exists() else os.O_RDONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot open {path}: {error.strerror}; remove it, or set TMPDIR to another folder") from error
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:

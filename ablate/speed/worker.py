@@ -1,12 +1,13 @@
 """A fresh process that times one cell: `python -m ablate.speed.worker`, one JSON line in, one out.
 
-In:  {"config": …, "threads": n}          first, answered by the subjects and what is known of them
+In:  {"config": …, "cell_id": …, "threads": n}   first, answered by the subjects and what is known of them
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
 
 import json
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.cohort import chunk_size
 from ablate.compose import from_dict
-from ablate.config import Config, api_cannot
+from ablate.config import Config, api_cannot, cell_id
 from ablate.data import batches
 from ablate.data.corpora import Corpus, load, split
-from ablate.engines import Program, build
+from ablate.engines import Program, build, kernel
+from ablate.errors import DataError
 from ablate.models.language_model import ENGINES
 from ablate.models.parameters import count, initial
 from ablate.training import resolve_device, stream
@@ -155,36 +157,50 @@ class Cell:
         }
 
     def facts(self) -> dict[str, Any]:
+        before = peak_memory_bytes(self.device)
+        last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
         return {
             "engine": engine_of(self.config),
+            "kernel": kernel("cohort", self.config, self.V, self.device),
             "replicas_together": self.together,
             "parameters": count(self.config, self.V),
+            "last_epoch_tokens_per_s": last_epoch,
+            "memory_bytes": peak_memory_bytes(self.device) - before,
             "flops_per_token": self.flops_per_token(),
-            "last_epoch_tokens_per_s": self.last_epoch(),
         }
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Of the whole process on a CPU, of torch's tensors on a GPU."""
+    """So far: of the whole process on a CPU, of torch's tensors on a GPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main() -> None:
-    """Answer the lane until it hangs up."""
+    """Answer the lane until it hangs up; an error is an answer, too. Ctrl-C is the lane's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve()
+    except Exception as error:
+        _answer({"error": f"{type(error).__name__}: {error}"})
+
+
+def serve() -> None:
     task = json.loads(sys.stdin.readline())
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)
     config = from_dict(task["config"])
-    cell = Cell(config, load(config.data))
-    before = peak_memory_bytes(cell.device)
-    _answer(cell.facts() | {"memory_before_bytes": before})
+    corpus = load(config.data)
+    if cell_id(config, corpus.sha256) != task["cell_id"]:
+        raise DataError(f"{corpus.name} is not the text that this cell was trained on any more")
+    cell = Cell(config, corpus)
+    _answer(cell.facts())
     cell.cpu_told = time.process_time()
     for line in sys.stdin:
         request = json.loads(line)
-        measured = cell.sample(request["subject"], request["seconds"])
-        _answer(measured | {"peak_memory_bytes": peak_memory_bytes(cell.device)})
+        _answer(cell.sample(request["subject"], request["seconds"]))
 
 
 def _answer(value: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)
-    with exclusive(folder), quality_jobs():
+    with quality_jobs(), exclusive(folder):
         write_manifest(plan, command)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
@@ -133,6 +133,8 @@ class _Sweep:
         groups = schedule.groups(self.plan)
         tasks = []
         for group in groups:
+            if self.stop.is_set():
+                break
             try:
                 tasks += schedule.programs(group, side_by_side, alone=len(groups) == 1)
             except Exception as error:  # out of memory, or an engine that breaks: the others go on

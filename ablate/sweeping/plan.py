@@ -4,12 +4,25 @@ import fcntl
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ablate import results
-from ablate.config import Config, DataConfig, cell_id, engines_for, resolve, run_id, to_dict, validate, with_seed
+from ablate.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    cell_id,
+    engines_for,
+    resolve,
+    run_id,
+    short_hash,
+    to_dict,
+    validate,
+    with_seed,
+)
 from ablate.data.corpora import Corpus, load, resolve_auto, split
 from ablate.errors import CombinationError, DataError, UserError
 
@@ -51,19 +64,38 @@ class Plan:
 
 def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
-    words = "" if config.data.tokens == "char" else f"({config.data.tokens}s)"
-    values = {**vars(config), "optimizer": config.optimizer.name, "data": config.data.name + words}
-    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
+    values = knobs_of(config)
+    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept)])
 
 
 def _short(value: Any) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def knobs_of(config: Config) -> dict[str, Any]:
+    """Every knob by the name that is typed, but for the lists that make up a group's choice."""
+    out: dict[str, Any] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig):
+            out[f.name] = value
+            continue
+        out[f.name] = value.name
+        out |= {f"{f.name}.{part.name}": getattr(value, part.name) for part in fields(value) if part.name != "name"}
+    return out
+
+
 def varying(configs: Sequence[Config]) -> list[str]:
-    """The top-level knobs, other than the model, in which the configs differ."""
-    names = [key for key in vars(configs[0]) if key != "model"]
-    return [key for key in names if any(getattr(c, key) != getattr(configs[0], key) for c in configs)]
+    """The knobs, other than the model, in which the configs differ; what follows from the others is left out."""
+    frames = [knobs_of(config) for config in configs]
+    told: list[str] = []
+    for key in sorted(frames[0], key=lambda key: "." in key):  # a group before what it brings
+        groups: dict[str, set[str]] = {}
+        for values in frames:
+            groups.setdefault(str([values[name] for name in ["model", *told]]), set()).add(str(values[key]))
+        if key != "model" and any(len(group) > 1 for group in groups.values()):
+            told.append(key)
+    return told
 
 
 def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> Plan:
@@ -97,9 +129,14 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
         data, corpus = texts[key]
         cell = make_cell(resolve(replace(config, data=data)), corpus)
         known = cells.setdefault(cell.cell_id, cell)
-        if len(cell.runs) > len(known.runs):
-            known.runs = cell.runs
+        asked = {run.run_id for run in known.runs}
+        known.runs += [run for run in cell.runs if run.run_id not in asked]
     plan = Plan(folder, list(cells.values()), warnings, auto)
+    combinations = len({short_hash(to_dict(replace(c, seed=0, seeds=1))) for c in configs})
+    if len(cells) < combinations:
+        warnings.append(
+            f"{combinations} combinations make {len(cells)} different cells: a knob does not matter to some of them"
+        )
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
@@ -129,8 +166,8 @@ def find_finished(cell: Cell, folder: Path) -> None:
     for run in cell.runs:
         if run.config.fresh:
             cell.missing.append(run)
-        elif not results.finished(folder, run.run_id):
-            run.reused_from = results.find_elsewhere(folder, run.run_id)
+        elif not results.finished(folder, run.run_id, run.config.prefixes):
+            run.reused_from = results.find_elsewhere(folder, run.run_id, run.config.prefixes)
             if run.reused_from is None:
                 cell.missing.append(run)
 

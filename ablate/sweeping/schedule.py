@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ablate.checkpoints import epoch_of
+from ablate.checkpoints import reached
 from ablate.cohort import chunk_size, memory_bytes
-from ablate.config import Config, cohort_key
+from ablate.config import Config, cohort_key, engines_for
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.engines import Choice, choose
@@ -27,6 +27,7 @@ class Task:
     runs: list[Run]
     corpus: Corpus
     choice: Choice | None = None
+    begun_with: str | None = None  # the engine that brought these runs to their checkpoint
 
     @property
     def config(self) -> Config:
@@ -38,12 +39,12 @@ def groups(plan: Plan) -> list[Task]:
 
     Runs in the middle of their training are only grouped with those that stopped at the same epoch.
     """
-    found: dict[tuple[str, int], Task] = {}
+    found: dict[tuple[str, int, str | None], Task] = {}
     for cell in plan.cells:
         for run in cell.missing if not cell.error else ():
-            at = 0 if run.config.fresh else epoch_of(plan.folder, run.run_id)
-            key = cohort_key(run.config, cell.corpus.sha256), at
-            task = found.setdefault(key, Task([], [], cell.corpus))
+            epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id)
+            key = cohort_key(run.config, cell.corpus.sha256), epoch, engine
+            task = found.setdefault(key, Task([], [], cell.corpus, begun_with=engine))
             task.runs.append(run)
             if cell not in task.cells:
                 task.cells.append(cell)
@@ -58,7 +59,10 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     """
     config, corpus = group.config, group.corpus
     device = resolve_device(config.device)
-    choice = choose(config, len(corpus.vocabulary), device, len(group.runs))
+    if group.begun_with in engines_for(config):
+        choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
+    else:
+        choice = choose(config, len(corpus.vocabulary), device, len(group.runs))
     size = 1
     if choice.engine == "cohort" and batches.same_count_every_epoch(config, len(split(config, corpus)[0])):
         size = chunk_size(config, device) or len(group.runs)

@@ -15,6 +15,7 @@ from ablate.analysis.speed import speed_frame, with_speed
 from ablate.bench.__main__ import main
 from ablate.report.speed import write_speed
 from ablate.speed.lane import Timing, store, timing_path
+from ablate.speed.machine import fingerprint
 
 CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
 SPOILED = {"tokens_per_s": None, "low": None, "high": None, "n": 0, "of": 9, "why": "only 0 of 9 samples are clean"}
@@ -27,23 +28,22 @@ def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summ
         "engine": "api",
         "parameters": 100,
         "flops_per_token": 600,
+        "memory_bytes": 2**28,
         "last_epoch_readings": [42_000.0, 1.0, 2.0],
         "gemm_limit_gflops": 100.0,
         "replicas_together": 4,
         "gflops": 0.03,
         "share_of_limit": 0.0003,
     }
-    sample = {"tokens_per_s": 1.0, "peak_memory_bytes": 2**28}
     subjects = ("train", "cohort_1", "cohort_R", "inference")
     return Timing(
         cell,
         machine,
         threads,
         to_dict(config),
+        {"cpu": f"the cpu {machine}", "gpu": None},
         facts,
-        samples={name: [sample] for name in subjects},
         summary=dict.fromkeys(subjects, summary),
-        machine_facts={"cpu": f"the cpu {machine}", "gpu": None},
         measured_at="2026-01-01T00:00:00+00:00",
     )
 
@@ -62,7 +62,7 @@ def test_a_frame_of_timings(compose: Callable[..., Any], tmp_path: Path) -> None
     gru = frame.iloc[1]
     assert (gru["tokens_per_s"], gru["tokens_per_s_low"], gru["tokens_per_s_high"]) == (50_000, 49_000, 51_000)
     assert gru["last_epoch_tokens_per_s"] == 42_000
-    assert gru["peak_memory_mb"] == 256
+    assert gru["memory_mib"] == 256
 
 
 def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_sweep_with_speed(cli: Callable[..., Any], small_arguments: list[str],
     assert "tokens/s" in done.out
     folder = tmp_path / "results" / "s"
     [record] = [r for r in results.records(folder) if isinstance(r, dict)]
-    stored = Timing(**results.read_json(timing_path(folder, record["cell_id"], 1)))
+    stored = Timing(**results.read_json(timing_path(folder, record["cell_id"], 1, fingerprint()["id"])))
     stored.summary = dict.fromkeys(stored.summary, CLEAN)
     store(folder, stored)
     again = cli("results/s", "--threads", "1", module="ablate.bench")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ablate import results
-from ablate.config import Config
+from ablate.config import Config, cell_id, resolve
+from ablate.data.corpora import Corpus
 from ablate.environment import cores
 from ablate.errors import UserError
 from ablate.speed import lane
@@ -127,8 +128,9 @@ def test_the_limit_of_the_machine_is_a_plausible_rate() -> None:
 
 
 @pytest.fixture
-def cell(small: Configs) -> dict[str, Config]:
-    return {"a-cell": small("model=gru")}
+def cell(small: Configs, corpus: Corpus) -> dict[str, Config]:
+    config = resolve(small("model=gru"))
+    return {cell_id(config, corpus.sha256): config}
 
 
 def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tmp_path: Path) -> None:
@@ -136,13 +138,13 @@ def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tm
     lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
     [path] = (tmp_path / "speed").glob("*.json")
     timing = Timing(**results.read_json(path))
-    assert path == lane.timing_path(tmp_path, "a-cell", 1)
+    assert path == lane.timing_path(tmp_path, timing.cell_id, 1, fingerprint()["id"])
     for name in SUBJECTS:
         own = timing.samples[name]
         assert {sample["launch"] for sample in own} == set(range(LAUNCHES))
         assert all(sample["tokens_per_s"] > 0 and sample["minibatches"] >= 2 for sample in own)
     assert timing.facts["engine"] == "api"
-    assert timing.facts["parameters"] == cell_parameters(cell["a-cell"])
+    assert timing.facts["parameters"] == cell_parameters(*cell.values())
     assert len(timing.facts["last_epoch_readings"]) == LAUNCHES
     assert timing.facts["gemm_limit_gflops"] > 0
     assert "timing 1 cells with 1 thread" in said[0]
@@ -157,15 +159,18 @@ def cell_parameters(config: Config) -> int:
 
 def test_a_clean_timing_is_not_measured_again(cell: dict[str, Config], tmp_path: Path) -> None:
     clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
-    timing = Timing("a-cell", fingerprint()["id"], 1, {}, summary={"train": clean})
+    [own] = cell
+    here = fingerprint()["id"]
+    timing = Timing(own, here, 1, {}, fingerprint(), summary={"train": clean})
     lane.store(tmp_path, timing)
     said: list[str] = []
     lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
     assert said == []
-    assert lane.stored(tmp_path, "a-cell", 1) is not None
+    assert lane.stored(tmp_path, own, 1, here) is not None
     timing.summary["train"]["tokens_per_s"] = None
     lane.store(tmp_path, timing)
-    assert lane.stored(tmp_path, "a-cell", 1) is None
+    assert lane.stored(tmp_path, own, 1, here) is None
+    assert lane.stored(tmp_path, own, 1, "elsewhere") is None
 
 
 def test_flops_are_counted(small: Configs) -> None:
@@ -180,6 +185,13 @@ def test_flops_are_counted(small: Configs) -> None:
     # Back: two products of the same size for each, but the tokens, and at t = 1 the state, need no gradient.
     back = 2 * (V * H) + 2 * (2 * H * H) + 2 * (2 * H * V) - 2 * H * H / T
     assert Cell(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
+
+
+def test_a_text_that_has_changed_is_not_timed(cell: dict[str, Config], tmp_path: Path) -> None:
+    said: list[str] = []
+    lane.time_missing(tmp_path, {"of-another-text": next(iter(cell.values()))}, [1], QUICK, said.append)
+    assert "cannot time gru (of-another-text): DataError: made-up.txt is not the text" in said[-1]
+    assert not (tmp_path / "speed").exists()
 
 
 @pytest.fixture
@@ -204,7 +216,7 @@ def _spin() -> None:
 @pytest.mark.usefixtures("hogs")
 def test_beside_a_hog_the_lane_says_that_it_is_not_clean(cell: dict[str, Config], tmp_path: Path) -> None:
     lane.time_missing(tmp_path, cell, [1], Protocol(limit_s=4.0, sample_s=0.1), lambda _: None)
-    timing = Timing(**results.read_json(lane.timing_path(tmp_path, "a-cell", 1)))
+    timing = Timing(**results.read_json(lane.timing_path(tmp_path, *cell, 1, fingerprint()["id"])))
     assert not timing.clean
     assert timing.summary["train"]["tokens_per_s"] is None
     assert "other programs used" in timing.summary["train"]["why"]
