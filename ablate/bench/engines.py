@@ -28,6 +28,7 @@ from ablate.environment import environment
 from ablate.errors import UserError
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import initial
+from ablate.report.tables import PLAIN, print_whole
 
 matplotlib.use("Agg")
 
@@ -64,7 +65,7 @@ def run(settings: Settings) -> pd.DataFrame:
         rows.append(row)
         console.print(describe(row), highlight=False)
     table = pd.DataFrame(rows)
-    console.print(printed(table))
+    print_whole(printed(table))
     table.to_csv(settings.out / "engines.csv", index=False)
     plot(table, settings.out / "engines.png")
     console.print(f"wrote {settings.out}/engines.csv and engines.png", highlight=False)
@@ -172,7 +173,7 @@ def describe(row: dict[str, object]) -> str:
 def printed(table: pd.DataFrame) -> Table:
     """The table for the screen."""
     threads = int(table["threads"].iloc[0])
-    out = Table(title=f"µs per minibatch and run (median, quartiles), {threads} thread: smaller is better")
+    out = Table(title=f"µs per minibatch and run (median, quartiles), {threads} thread: smaller is better", **PLAIN)
     for name in ("model", "H", "R", "torch.nn", "cohort", "ratio", "95 % interval"):
         out.add_column(name, justify="left" if name == "model" else "right")
     for row in table.to_dict("records"):

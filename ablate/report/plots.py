@@ -1,7 +1,9 @@
 """Figures of a sweep; the only place that imports seaborn."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -68,8 +70,8 @@ def _cells(axis: Axes, runs: pd.DataFrame, cells: pd.DataFrame, swept: list[str]
         sns.color_palette("colorblind", len(groups)) if len(groups) <= 10 else sns.color_palette("husl", len(groups))
     )
     for number, (values, group) in enumerate(groups):
-        name = ", ".join(value_text(value) for value in values)
-        offset = (number - (len(groups) - 1) / 2) * (0.04 if log else 0.05)
+        name = _named(others, values)
+        offset = (number - (len(groups) - 1) / 2) * (0.04 if log else 0.05 if numeric else 0.6 / len(groups))
         span = max(places.values()) - min(places.values()) or 1
 
         def place(values: pd.Series, offset: float = offset, span: float = span) -> pd.Series:
@@ -77,7 +79,7 @@ def _cells(axis: Axes, runs: pd.DataFrame, cells: pd.DataFrame, swept: list[str]
             return where * 2**offset if log else where + offset * (span * 0.3 if numeric else 1)
 
         own = runs[runs["cell_id"].isin(group["cell_id"])]
-        beside = 0.25 / len(groups) if not log else 0.06  # dots left of their interval, so that neither hides
+        beside = 0.06 if log else 0.2 / len(groups)  # dots left of their interval, so that neither hides
         axis.scatter(place(own[x], offset - beside), own[metric], s=11, color=palette[number], alpha=0.5, linewidths=0)
         axis.errorbar(
             place(group[x]),
@@ -99,6 +101,12 @@ def _cells(axis: Axes, runs: pd.DataFrame, cells: pd.DataFrame, swept: list[str]
     if not numeric:
         axis.tick_params(axis="x", rotation=20 if len(places) > 3 else 0)
         axis.set_xlim(-0.5, len(places) - 0.5)
+
+
+def _named(knobs: list[str], values: Iterable[Any]) -> str:
+    """`gru, lr=0.5`: a model by its name, other knobs with theirs."""
+    pairs = zip(knobs, values, strict=False)
+    return ", ".join(value_text(value) if knob == "model" else f"{knob}={value_text(value)}" for knob, value in pairs)
 
 
 def _x_knob(swept: list[str], cells: pd.DataFrame) -> str:
@@ -139,7 +147,7 @@ def draw_speed(path: Path, timed: pd.DataFrame) -> Path:
     for values, group in lines:
         group = group.sort_values("num_hiddens")
         threads = int(group["threads"].iloc[0])
-        name = ", ".join(value_text(value) for value in values[:-1])
+        name = _named(["model", *others], values)
         style = {
             "color": colours[values[:-1]],
             "linestyle": "-" if threads == timed["threads"].min() else "--",
