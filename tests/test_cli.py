@@ -295,3 +295,17 @@ def test_a_mistake_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
         "gru-no-update-as-published, lstm or rnn; did you mean lstm?"
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["no-data"]
+
+
+@pytest.mark.parametrize("name", ["My Course (2026)", "Zoë's [x]", "a=b{c},d"])
+def test_any_folder_may_be_worked_in(main: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A folder's own presets are found, whatever its name; options may stand anywhere."""
+    own = tmp_path / name
+    (own / "sweeps").mkdir(parents=True)
+    (own / "sweeps" / "mine.yaml").write_text("# @package _global_\nnum_hiddens: 5\n")
+    monkeypatch.chdir(own)
+    done = main("sweeps=mine", "--cfg", "job", "seeds=1")
+    assert done.status == 0, done.err
+    assert "num_hiddens: 5" in done.out
+    assert "seeds: 1" in done.out
+    assert list(own.iterdir()) == [own / "sweeps"]

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from ablate.checkpoints import epoch_of
+from ablate.checkpoints import Checkpoints, epoch_of, path_of
 from ablate.config import Config
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Cell, Plan, make_plan
-from ablate.training import train_together
+from ablate.training import Stopped, train_together
 
 Configs = Callable[..., Config]
 COHORT = "engine=cohort"
@@ -130,3 +131,63 @@ def test_cells_know_their_runs_after_fusing(small: Configs, plan: Callable[[list
     owners: list[Cell] = [cell for task in tasks for cell in task.cells]
     assert {cell.cell_id for cell in owners} == {cell.cell_id for cell in made.cells}
     assert sum(len(task.runs) for task in tasks) == 5
+
+
+def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
+    small: Configs, plan: Callable[[list[Config]], Plan], corpus: Corpus
+) -> None:
+    """engine=auto measures; a measurement that came out otherwise must not lose what has been trained."""
+    config = small("engine=auto", "epochs=8")
+    made = plan([config])
+    [run] = made.cells[0].runs
+    for engine in ("api", "cohort"):
+        stop_after(4, config, corpus, Checkpoints(made.folder, [run.run_id], every_s=0), engine)
+        [group] = schedule.groups(made)
+        [task] = schedule.programs(group, 1, alone=False)
+        assert task.choice == Choice(engine, {})
+        [record] = train_together([config], corpus, task.choice, checkpoints=Checkpoints(made.folder, [run.run_id]))
+        assert record.timing["resumed_at_epoch"] == 4
+        path_of(made.folder, run.run_id).unlink()
+
+
+def stop_after(epochs: int, config: Config, corpus: Corpus, checkpoints: Checkpoints, engine: str) -> None:
+    reached = []
+    with pytest.raises(Stopped):
+        train_together(
+            [config],
+            corpus,
+            Choice(engine, {}),
+            on_epoch=lambda epoch, _: reached.append(epoch),
+            checkpoints=checkpoints,
+            stop=lambda: len(reached) >= epochs,
+        )
+
+
+def test_the_time_before_a_stop_counts(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
+    config = small("engine=api", "epochs=5")
+    checkpoints = Checkpoints(tmp_path, ["a-run"], every_s=0)
+    stop_after(3, config, corpus, checkpoints, "api")
+    state = torch.load(path_of(tmp_path, "a-run"), weights_only=True)
+    torch.save(state | {"spent_s": 1000.0}, path_of(tmp_path, "a-run"))
+    [record] = train_together([config], corpus, Choice("api", {}), checkpoints=checkpoints)
+    assert record.timing["resumed_at_epoch"] == 3
+    assert 1000 < record.timing["wall_s"] < 1100
+
+
+def test_seeds_given_one_by_one_are_runs_of_one_cell(small: Configs, sweep: Callable[..., Any]) -> None:
+    done = sweep([small(f"seed={seed}", "seeds=1") for seed in (0, 1, 2)])
+    assert done.trained == 3
+    assert len(list((done.folder / "runs").glob("*.json"))) == 3
+
+
+def test_a_prefix_that_was_not_asked_for_before_is_trained_for(small: Configs, sweep: Callable[..., Any]) -> None:
+    assert sweep([small("seeds=1")]).trained == 1
+    again = sweep([small("seeds=1", "prefixes=[cell]")])
+    assert again.trained == 1
+    [path] = (again.folder / "runs").glob("*.json")
+    assert list(json.loads(path.read_text())["text"]) == ["cell"]
+
+
+def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
+    made = plan([small("optimizer.momentum=0"), small("optimizer.momentum=0.9")])
+    assert made.warnings == ["2 combinations make 1 different cells: a knob does not matter to some of them"]
