@@ -22,7 +22,7 @@ def environment() -> dict[str, Any]:
         "torch": installed("torch"),
         "ablate": installed(DISTRIBUTION),
         **code_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "cores": cores(),
         "gpu": gpu_model(),
