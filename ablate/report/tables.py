@@ -37,7 +37,7 @@ def print_whole(table: Table) -> None:
     """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
     console = Console()
     needed = console.measure(table, options=console.options.update(max_width=500)).maximum
-    Console(width=max(console.width, needed)).print(table)
+    Console(width=needed).print(table)
 
 
 def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:

@@ -27,12 +27,16 @@ from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, spee
 from ablate.training import resolve_device
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
-LAUNCHES = 3
+LAUNCHES = 5
 """Fresh processes per cell: where a process lands in memory moves its speed by more than its samples differ."""
 TOGETHER = 12
 """Cells whose rounds are interleaved; more would only hold memory."""
-LEAST_SAMPLES = 4
+LEAST_SAMPLES = 3
 """Clean samples that each process must give."""
+START_S = 5.0
+"""About what a process takes to start and to warm up."""
+PATIENCE = 3
+"""How many times its time limit a subject may take while it still lacks clean samples."""
 BUSY = 0.05
 """Share of one core that other programs may use during a clean sample."""
 OFF_CPU = 0.05
@@ -115,8 +119,8 @@ def time_missing(
             if not missing:
                 continue
             many = "" if n == 1 else "s"
-            longest = math.ceil(len(missing) * protocol.limit_s / 60)
-            say(f"timing {len(missing)} cells with {n} thread{many}, {longest} min at the most")
+            minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * LAUNCHES) / 60)
+            say(f"timing {len(missing)} cells with {n} thread{many}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 store(sweep, timing)
 
@@ -186,11 +190,12 @@ def _enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:
     """Whether a subject needs no more samples from this process."""
     own = [s for s in timing.samples[name] if s["launch"] == launch]
     spent = sum(s["seconds"] for s in own)
-    if len(own) >= LEAST_SAMPLES and spent >= protocol.limit_s / LAUNCHES / len(SUBJECTS):
-        return True
+    limit_s = protocol.limit_s / LAUNCHES / len(SUBJECTS)
     values = np.array([s["tokens_per_s"] for s in own if not s["unclean"]])
     if len(values) < LEAST_SAMPLES:
-        return False
+        return len(own) >= LEAST_SAMPLES and spent >= PATIENCE * limit_s
+    if spent >= limit_s:
+        return True
     low, high = interval([values], protocol.level)
     return bool((high - low) / 2 <= protocol.precision * float(np.median(values)))
 
