@@ -27,8 +27,6 @@ from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, spee
 from ablate.training import resolve_device
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
-LAUNCHES = 5
-"""Fresh processes per cell: where a process lands in memory moves its speed by more than its samples differ."""
 TOGETHER = 12
 """Cells whose rounds are interleaved; more would only hold memory."""
 LEAST_SAMPLES = 3
@@ -55,6 +53,8 @@ class Protocol:
     limit_s: float = 30.0
     sample_s: float = 0.25
     level: float = 0.95
+    launches: int = 5
+    """Fresh processes per cell: where one lands in memory moves its speed by more than its samples differ."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ def time_missing(
             if not missing:
                 continue
             many = "" if n == 1 else "s"
-            minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * LAUNCHES) / 60)
+            minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
             say(f"timing {len(missing)} cells with {n} thread{many}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 store(sweep, timing)
@@ -147,8 +147,8 @@ def measure(
             Timing(cell_id, machine_of(config)["id"], n, to_dict(config), machine_of(config), protocol=asdict(protocol))
             for cell_id, config, n in jobs[start : start + TOGETHER]
         ]
-        for launch in range(LAUNCHES):
-            say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {LAUNCHES}")
+        for launch in range(protocol.launches):
+            say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {protocol.launches}")
             run_rounds(timings, launch, protocol)
         for timing in timings:
             if timing.failure:
@@ -190,7 +190,7 @@ def _enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:
     """Whether a subject needs no more samples from this process."""
     own = [s for s in timing.samples[name] if s["launch"] == launch]
     spent = sum(s["seconds"] for s in own)
-    limit_s = protocol.limit_s / LAUNCHES / len(SUBJECTS)
+    limit_s = protocol.limit_s / protocol.launches / len(SUBJECTS)
     values = np.array([s["tokens_per_s"] for s in own if not s["unclean"]])
     if len(values) < LEAST_SAMPLES:
         return len(own) >= LEAST_SAMPLES and spent >= PATIENCE * limit_s
@@ -246,9 +246,9 @@ def conclude(timing: Timing, protocol: Protocol, limit_gflops: float) -> None:
 def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
     """The median of the clean samples with its interval; no number, but the reason, where they are too few."""
     clean = [s for s in samples if not s["unclean"]]
-    per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(LAUNCHES)]
+    per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(protocol.launches)]
     out: dict[str, Any] = {"tokens_per_s": None, "low": None, "high": None, "n": len(clean), "of": len(samples)}
-    if min(len(values) for values in per_launch) < LEAST_SAMPLES:
+    if min(len(values) for values in per_launch) < LEAST_SAMPLES or len(clean) < len(samples) / 2:
         spoiled = [s["unclean"] for s in samples if s["unclean"]]
         reason = max(set(spoiled), key=spoiled.count) if spoiled else "too few samples in the time given"
         return out | {"why": f"only {len(clean)} of {len(samples)} samples are clean; for example {reason}"}

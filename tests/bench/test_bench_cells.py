@@ -1,8 +1,9 @@
 """Timings of cells from the command line to the tables: `python -m ablate.bench cells`, of a sweep, speed=true.
 
-Only that what was measured is stored and shown is tested here, not how fast anything is. CPU, 40 s.
+Only that what was measured is stored and shown is tested here, not how fast anything is. CPU, 15 s.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ablate import results
 from ablate.analysis.speed import speed_frame, with_speed
 from ablate.bench.__main__ import main
 from ablate.report.speed import write_speed
-from ablate.speed.lane import Timing, store, timing_path
+from ablate.speed.lane import Protocol, Timing, store, timing_path
 from ablate.speed.machine import fingerprint
 
 CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
@@ -91,32 +92,41 @@ def test_the_table_says_why_a_cell_has_no_number(
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process per cell and one thread: enough to see that what is measured is kept and shown."""
+    quick = functools.partial(Protocol, launches=1, sample_s=0.02)
+    for module in ("ablate.bench.cells", "ablate.sweeping.launch"):
+        monkeypatch.setattr(f"{module}.Protocol", quick)
+        monkeypatch.setattr(f"{module}.default_threads", lambda: [1])
+
+
+@pytest.mark.usefixtures("hasty")
 def test_cells_from_overrides(
     small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["cells", *small_arguments, "model=rnn,gru", "name=timed", "--threads", "1", "--limit", "2"]) == 0
+    assert main(["cells", *small_arguments, "model=rnn,gru", "name=timed", "--limit", "1"]) == 0
     frame = pd.read_csv(tmp_path / "results" / "timed" / "speed.csv")
     assert list(frame["model"]) == ["rnn", "gru"]
     assert list(frame["threads"]) == [1, 1]
     assert "training tokens per second on" in capsys.readouterr().out
 
 
-def test_a_sweep_with_speed(cli: Callable[..., Any], small_arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]) -> None:
     """speed=true times after training; ablate.bench then finds only what has no clean timing yet."""
-    done = cli(*small_arguments, "seeds=1", "name=s", "speed=true", "speed_s=1")
-    assert done.status == 0, done.err
-    assert "timing 1 cells with 1 thread" in done.err
-    assert "tokens/s" in done.out
-    folder = tmp_path / "results" / "s"
+    folder = sweep([small("seeds=1", "speed=true", "speed_s=1")]).folder
     [record] = [r for r in results.records(folder) if isinstance(r, dict)]
-    stored = Timing(**results.read_json(timing_path(folder, record["cell_id"], 1, fingerprint()["id"])))
-    stored.summary = dict.fromkeys(stored.summary, CLEAN)
-    store(folder, stored)
-    again = cli("results/s", "--threads", "1", module="ablate.bench")
-    assert again.status == 0, again.err
-    assert "timing" not in again.err
-    assert "50.0k ± 1.0" in again.out
+    path = timing_path(folder, record["cell_id"], 1, fingerprint()["id"])
+    measured = Timing(**results.read_json(path))
+    assert all(measured.samples.values())
+    measured.summary = dict.fromkeys(measured.summary, CLEAN)
+    store(folder, measured)
+    before = path.stat().st_mtime_ns
+    assert main([str(folder)]) == 0
+    assert path.stat().st_mtime_ns == before
+    assert pd.read_csv(folder / "cells.csv")["tokens_per_s"].tolist() == [50_000]
 
 
 @pytest.mark.parametrize(
