@@ -1,1 +1,1 @@
-"""Measurements of the project itself: `python -m ablate.bench engines`."""
+"""Measurements as commands: `engines` (cohort against torch.nn) and `cells` (tokens per second in the speed lane)."""
