@@ -191,3 +191,15 @@ def test_a_prefix_that_was_not_asked_for_before_is_trained_for(small: Configs, s
 def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small("optimizer.momentum=0"), small("optimizer.momentum=0.9")])
     assert made.warnings == ["2 combinations make 1 different cells: a knob does not matter to some of them"]
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
+def test_all_engines_draw_the_same_curve_over_the_first_epochs(small: Configs, corpus: Corpus, model: str) -> None:
+    """30 epochs in float32 from the same weights on the same batches, at a learning rate that is not chaotic yet."""
+    config = small(f"model={model}", "reset=after", "epochs=30", "lr=0.1", "layers=2")
+    curves = [train_together([config], corpus, Choice(engine, {}))[0].curve for engine in ("scratch", "api", "cohort")]
+    assert len(curves[0]["perplexity"]) == 30
+    for other in curves[1:]:
+        assert other["perplexity"] == pytest.approx(curves[0]["perplexity"], rel=2e-5)
+        measured = [[value for value in curve["val_perplexity"] if value is not None] for curve in (curves[0], other)]
+        assert measured[1] == pytest.approx(measured[0], rel=2e-5)
