@@ -52,11 +52,6 @@ def path_of(folder: Path, run_id: str) -> Path:
     return folder / "checkpoints" / f"{run_id}.pt"
 
 
-def epoch_of(folder: Path, run_id: str) -> int:
-    """The epoch from which a run can go on; 0 where it starts from the beginning."""
-    return reached(folder, run_id)[0]
-
-
 def reached(folder: Path, run_id: str) -> tuple[int, str | None]:
     """The epoch from which a run can go on, and the engine that brought it there; 0 and nothing for a new run."""
     state = load(path_of(folder, run_id))

@@ -223,6 +223,7 @@ def make_record(
             "name": corpus.name,
             "sha256": corpus.sha256,
             "unit": corpus.unit,
+            "characters": corpus.characters,
             "tokens": len(corpus.ids),
             "vocabulary": len(corpus.vocabulary),
         },

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.checkpoints import Checkpoints, epoch_of, path_of
+from ablate.checkpoints import Checkpoints, path_of, reached
 from ablate.config import Config, run_id, with_seed
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
@@ -56,7 +56,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
     whole = train_together(configs, corpus, Choice(engine, {}))
     ids = [run_id(config, corpus.sha256) for config in configs]
     stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
-    assert [epoch_of(tmp_path, one) for one in ids] == [3] * len(ids)
+    assert [reached(tmp_path, one)[0] for one in ids] == [3] * len(ids)
 
     epochs = []
     resumed = train_together(
@@ -86,7 +86,7 @@ def test_no_checkpoint_before_its_time(small: Configs, corpus: Corpus, tmp_path:
     configs = members(small, "api")
     stopped_after(5, configs, corpus, Checkpoints(tmp_path, ["a"], every_s=1e6))
     assert list(tmp_path.iterdir()) == []
-    assert epoch_of(tmp_path, "a") == 0
+    assert reached(tmp_path, "a")[0] == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "of another engine", "of another run"])
@@ -111,7 +111,7 @@ def test_a_checkpoint_that_cannot_be_used_starts_from_the_beginning(
             ids = [*ids, "0" * 12]  # one of the two that train together has none
     assert Checkpoints(tmp_path, ids).load(engine) is None
     if damage in ("cut", "empty", "text"):
-        assert epoch_of(tmp_path, ids[0]) == 0
+        assert reached(tmp_path, ids[0])[0] == 0
 
 
 def test_checkpoints_are_removed(small: Configs, corpus: Corpus, tmp_path: Path) -> None:

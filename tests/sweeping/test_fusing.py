@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from ablate.checkpoints import Checkpoints, epoch_of, path_of
+from ablate.checkpoints import Checkpoints, path_of, reached
 from ablate.config import Config
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
@@ -111,7 +111,7 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
         assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
-    halfway = {path.stem: epoch_of(folder, path.stem) for path in (folder / "checkpoints").glob("*.pt")}
+    halfway = {path.stem: reached(folder, path.stem)[0] for path in (folder / "checkpoints").glob("*.pt")}
     assert list((folder / "runs").glob("*.json")) == []
     assert cli(*knobs, "name=killed").status == 0
     assert cli(*knobs, "name=undisturbed", "fresh=true").status == 0
@@ -151,15 +151,15 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
 
 
 def stop_after(epochs: int, config: Config, corpus: Corpus, checkpoints: Checkpoints, engine: str) -> None:
-    reached = []
+    seen = []
     with pytest.raises(Stopped):
         train_together(
             [config],
             corpus,
             Choice(engine, {}),
-            on_epoch=lambda epoch, _: reached.append(epoch),
+            on_epoch=lambda epoch, _: seen.append(epoch),
             checkpoints=checkpoints,
-            stop=lambda: len(reached) >= epochs,
+            stop=lambda: len(seen) >= epochs,
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ablate import results
-from ablate.checkpoints import epoch_of
+from ablate.checkpoints import reached
 from ablate.config import Config
 from ablate.errors import ConfigError, UserError
 from ablate.sweeping.plan import exclusive
@@ -211,7 +211,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     assert process.returncode == -signal.SIGKILL
     kept = times(folder)
     finished = {run for run in records(folder) if results.finished(folder, run)}
-    halfway = {path.stem: epoch_of(folder, path.stem) for path in (folder / "checkpoints").glob("*.pt")}
+    halfway = {path.stem: reached(folder, path.stem)[0] for path in (folder / "checkpoints").glob("*.pt")}
     assert 1 <= len(finished) < 4
 
     done = cli(*command)
