@@ -43,6 +43,13 @@ class Checkpoints:
         found = [state for state in states if state is not None and (state["engine"], state["kernel"]) == means]
         return found if len(found) == len(states) and len({state["epoch"] for state in found}) == 1 else None
 
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with these runs only; what the others left is removed."""
+        for position, path in enumerate(self.paths):
+            if position not in positions:
+                path.unlink(missing_ok=True)
+        self.paths = [self.paths[position] for position in positions]
+
     def remove(self) -> None:
         for path in self.paths:
             path.unlink(missing_ok=True)

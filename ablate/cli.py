@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -22,8 +22,10 @@ from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT
 from ablate.errors import UserError
 from ablate.explain import explain, help_text
+from ablate.searching.presets import sweeper_override
 
 if TYPE_CHECKING:
+    from ablate.searching.run import Found, Problem
     from ablate.sweeping.launch import Summary
 
 SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
@@ -49,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
         return 0
     try:
-        summary = _sweep(arguments)
-        return conclude(summary) if summary else 0
+        ended = _sweep(arguments)
+        return ended() if ended else 0
     except (UserError, HydraException, OmegaConfBaseException) as error:
         errors.print(f"ablate: {explain(error, arguments)}", highlight=False, markup=False, soft_wrap=True)
         return 2
@@ -59,12 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _sweep(arguments: list[str]) -> "Summary | None":
-    """Compose and run; None where Hydra was only asked to show something."""
+def _sweep(arguments: list[str]) -> "Callable[[], int] | None":
+    """Compose and run: how to conclude, or None where Hydra was only asked to show something."""
     for argument in arguments:
         if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
             raise UserError(f"there is no option {argument}; see python -m ablate --help")
     summaries: list[Summary] = []
+    found: list[Found] = []
     command = " ".join(["python -m ablate", *map(shlex.quote, arguments)])
 
     def task(_: DictConfig) -> NoReturn:
@@ -76,18 +79,30 @@ def _sweep(arguments: list[str]) -> "Summary | None":
         summaries.append(run_sweep(configs, default_name, command))
         return [summaries[-1]] * len(configs)
 
+    def search_task(problem: "Problem") -> "Found":
+        from ablate.searching.run import run_search
+
+        found.append(run_search(problem, command))
+        return found[0]
+
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
+    task.run_search = search_task  # type: ignore[attr-defined]
     # A single cell is a sweep of one job: one path for both.
     mode = [] if {"-m", "--multirun", *SHOWS_ONLY} & set(arguments) else ["-m"]
     arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
     roots = dict.fromkeys([f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"])
     options, overrides = _apart(arguments)
+    overrides += sweeper_override(overrides, [CONFIG_ROOT, Path.cwd()])
     sys.argv = [sys.argv[0], *mode, *options, *overrides, f"hydra.searchpath=[{','.join(map(_quoted, roots))}]"]
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
     signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
-    return sum(summaries[1:], start=summaries[0]) if summaries else None
+    if found:
+        from ablate.searching.run import conclude_search
+
+        return partial(conclude_search, found[0])
+    return partial(conclude, sum(summaries[1:], start=summaries[0])) if summaries else None
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -36,6 +36,7 @@ PREDICTED_TOKENS = 50
 """Tokens generated after each prefix."""
 
 OnEpoch = Callable[[int, float], None]
+Watch = Callable[[int, Sequence["Replica"]], Sequence[bool]]
 
 
 class Stopped(Exception):
@@ -108,13 +109,15 @@ def train_together(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> list[Record]:
     """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
 
     Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
     epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
-    the runs' states, training goes on from there. Raises CombinationError where the corpus is too short, Stopped
-    soon after `stop()` became true.
+    the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every epoch but the last and
+    tells which runs to go on with; the others leave no record. Raises CombinationError where the corpus is too short,
+    Stopped soon after `stop()` became true.
     """
     config = configs[0]
     device = resolve_device(config.device)
@@ -122,7 +125,7 @@ def train_together(
     training_ids, held_out_ids = split(config, corpus)
     tokens, held_out = torch.tensor(training_ids, device=device), streams(held_out_ids, device)
     V = len(corpus.vocabulary)
-    replicas = [Replica(own) for own in configs]
+    together, replicas = len(configs), [Replica(own) for own in configs]
     parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
     dropout = [stream(own.seed, "dropout") for own in configs]
     program = build(choice.engine, configs, V, parameters, dropout, device)
@@ -141,14 +144,28 @@ def train_together(
             break
         if on_epoch:
             on_epoch(epoch, sum(running) / len(running))
+        going_on = watch(epoch, replicas) if watch and epoch < config.epochs else [True] * len(replicas)
+        if not all(going_on):
+            kept = [k for k, goes_on in enumerate(going_on) if goes_on]
+            if checkpoints:
+                checkpoints.keep(kept)
+            if not kept:
+                return []
+            states = program.replica_states()
+            replicas, configs = [replicas[k] for k in kept], [configs[k] for k in kept]
+            program = build(
+                choice.engine, configs, V, [parameters[k] for k in kept], [dropout[k] for k in kept], device
+            )
+            program.load_replica_states([states[k] for k in kept])
+            parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
         if checkpoints and checkpoints.due and epoch < config.epochs:
             spent = {"epoch": epoch, "spent_s": time.perf_counter() - clock}
             checkpoints.save(_states(program, replicas, means | spent))
 
     timing = {
         "started": started.isoformat(timespec="seconds"),
-        "wall_s": round((time.perf_counter() - clock) / len(configs), 3),
-        "trained_together": len(configs),
+        "wall_s": round((time.perf_counter() - clock) / together, 3),
+        "trained_together": together,
         "resumed_at_epoch": done or None,
         "threads": torch.get_num_threads(),
         "device": str(device),

@@ -98,8 +98,11 @@ def varying(configs: Sequence[Config]) -> list[str]:
     return told
 
 
-def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> Plan:
-    """Check everything and look up what is done; writes nothing.
+Texts = dict[str, tuple[DataConfig, Corpus]]
+
+
+def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, texts: Texts | None = None) -> Plan:
+    """Check everything and look up what is done; writes nothing. `texts` keeps what was read, for the next plan.
 
     Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
     of the cells is noted in those cells.
@@ -107,7 +110,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
     for config in configs:
         validate(config)
     auto = stored_auto(folder)
-    texts: dict[str, tuple[DataConfig, Corpus]] = {}
+    texts = {} if texts is None else texts
     warnings: list[str] = []
     cells: dict[str, Cell] = {}
     for config in configs:
@@ -116,8 +119,6 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
             warnings += [warning] if warning else []
-            if config.data.name == "auto":
-                auto = data.name
             try:
                 texts[key] = data, load(data)
             except DataError as error:
@@ -127,6 +128,8 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig) -> 
                     f"{folder} was begun on {auto} and stays with it, or give another name=; {error}"
                 ) from error
         data, corpus = texts[key]
+        if config.data.name == "auto":
+            auto = data.name
         cell = make_cell(resolve(replace(config, data=data)), corpus)
         known = cells.setdefault(cell.cell_id, cell)
         asked = {run.run_id for run in known.runs}
@@ -206,8 +209,10 @@ def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold a sweep's folder: two programs never train the same runs. Raises UserError.
+
+    The processes of one search share it: their study tells who trains what.
 
     The lock goes with the process, however it ends.
     """
@@ -220,7 +225,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         ) from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error
         yield

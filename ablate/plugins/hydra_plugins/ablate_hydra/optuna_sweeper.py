@@ -1,0 +1,74 @@
+"""`hydra/sweeper=optuna`: a search with Optuna's samplers instead of the product of all values."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class OptunaSweeperConf:
+    """The options of a search. `sampler` and `pruner` are names, or `{name: NAME, OPTION: VALUE}`."""
+
+    _target_: str = "hydra_plugins.ablate_hydra.optuna_sweeper.OptunaSweeper"
+    params: Any = None  # knob: values, as on the command line
+    conditions: Any = None  # knob: {other knob: [values for which it exists]}
+    objective: Any = "val_perplexity"  # a metric, or a list for a Pareto front
+    n_trials: int = 60  # of all processes and invocations together
+    sampler: Any = "tpe"  # tpe, gp, cmaes, qmc, random, grid, nsga2
+    pruner: Any = "none"  # by epoch: none, median, percentile, halving, hyperband; by seed: wilcoxon
+    race: Any = field(default_factory=lambda: {"first": 2, "p": 0.1, "best": 3, "fresh": None})  # null: every seed
+    storage: str | None = None  # sqlite (null), journal, or a URL such as postgresql://user@host/database
+    study: str | None = None  # its name there; null: that of the sweep
+    seed: int = 0  # of the sampler
+    parallel: int | None = None  # trials in flight in this process; null: two per core
+    baseline: Any = None  # {knob: value} of what the winner is compared with; {} for the defaults
+    direction: Any = None  # of tasks other than ablate's: minimize, maximize, or a list
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="ablate")
+
+
+class OptunaSweeper(Sweeper):
+    """Asks, evaluates and tells; a task with `run_search(problem)` gets the whole search."""
+
+    def __init__(
+        self,
+        params: Any,
+        conditions: Any,
+        objective: Any,
+        n_trials: int,
+        sampler: Any,
+        pruner: Any,
+        race: Any,
+        storage: str | None,
+        study: str | None,
+        seed: int,
+        parallel: int | None,
+        baseline: Any,
+        direction: Any,
+    ) -> None:
+        self.params, self.conditions, self.objective, self.n_trials = params, conditions, objective, n_trials
+        self.sampler, self.pruner, self.race, self.seed = sampler, pruner, race, seed
+        self.storage, self.study, self.parallel = storage, study, parallel
+        self.baseline, self.direction = baseline, direction
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from ablate.searching.hydra_search import search
+
+        return search(self, arguments)

@@ -1,0 +1,212 @@
+"""Figures of a search: each function takes frames of `ablate.analysis.trials` and returns a matplotlib Figure."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablate.analysis.trials import VALUED, is_number, knob_names, text
+
+MARKS = {
+    "done": ("o", 0),
+    "reused": ("D", 9),
+    "dropped": ("v", 1),
+    "pruned": ("x", 7),
+    "diverged": ("^", 3),
+    "failed": ("P", 6),
+}
+"""Marker and position in the palette of each state."""
+
+
+def _theme() -> list[Any]:
+    sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=1.15)
+    return list(sns.color_palette("colorblind"))
+
+
+def _finish(figure: Figure, title: str) -> Figure:
+    if title:
+        figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
+    for axis in figure.axes:
+        sns.despine(ax=axis)
+    figure.tight_layout()
+    return figure
+
+
+def _scatter(axis: Axes, x: Any, y: Any, states: pd.Series, colours: list[Any]) -> None:
+    for state, (marker, colour) in MARKS.items():
+        own = (states == state).to_numpy()
+        if own.any():
+            line = 1.2 if marker == "x" else 0
+            axis.scatter(
+                np.asarray(x)[own],
+                np.asarray(y)[own],
+                s=22,
+                marker=marker,
+                color=colours[colour],
+                linewidths=line,
+                label=state,
+            )
+
+
+def _wide(values: pd.Series) -> bool:
+    return bool(values.min() > 0 and values.max() / values.min() > 3)
+
+
+def plot_history(history: pd.DataFrame, objective: str, title: str = "") -> Figure:
+    """Every trial's value in its order, by state, and the best so far as a line."""
+    colours = _theme()
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    _scatter(axis, history["number"], history["value"], history["state"], colours)
+    axis.step(history["number"], history["best"], where="post", color="0.25", linewidth=1.4, label="best so far")
+    if not history.empty and _wide(history["value"]):
+        axis.set_yscale("log")
+    axis.set_xlabel("trial")
+    axis.set_ylabel(objective)
+    axis.legend(frameon=False, fontsize="small")
+    return _finish(figure, title)
+
+
+def plot_importance(importance: pd.DataFrame, title: str = "") -> Figure:
+    """One panel per evaluator; the bars of a knob are the regions for which it was computed."""
+    _theme()
+    names = list(importance["evaluator"].unique()) or ["none: too few trials"]
+    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names) + 0.8, 3.6), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        own = importance[importance["evaluator"] == name]
+        axis.set_title(name, fontsize="medium", loc="left")
+        axis.set_xlabel("importance")
+        if own.empty:
+            continue
+        order = own[own["region"] == own["region"].iloc[0]].sort_values("importance", ascending=False)["knob"]
+        sns.barplot(own, y="knob", x="importance", hue="region", order=order, ax=axis, legend=axis is axes[0][-1])
+        axis.set_ylabel("")
+        if axis.get_legend():
+            axis.legend(title="over", frameon=False, fontsize="small")
+    return _finish(figure, title)
+
+
+def plot_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "") -> Figure:
+    """Parallel coordinates: one axis per knob, one line per configuration with a value, coloured by rank; best on top.
+
+    A knob that a configuration does not have interrupts its line.
+    """
+    _theme()
+    shown = trials[trials["state"].isin(VALUED) & np.isfinite(trials[objective].astype(float))]
+    shown = shown.sort_values(objective, ascending=False)
+    names = knob_names(space, shown)
+    figure, axis = plt.subplots(figsize=(1.5 * (len(names) + 1) + 1.5, 4.0))
+    columns = {name: _positions(shown[name], space[name]) for name in names}
+    columns[objective] = _scaled(shown[objective].astype(float).map(math.log))
+    colours = sns.color_palette("viridis_r", max(len(shown), 1))
+    for rank in range(len(shown)):
+        axis.plot([column.iloc[rank] for column in columns.values()], color=colours[rank], linewidth=1.1, alpha=0.75)
+    axis.set_xticks(range(len(columns)), list(columns), rotation=15)
+    axis.set_yticks([])
+    for place, name in enumerate(columns):
+        axis.axvline(place, color="0.7", linewidth=0.7, zorder=0)
+        for height, label in _ticks(shown, name, space.get(name)):
+            axis.text(place - 0.03, height, label, ha="right", va="center", fontsize="x-small")
+    axis.set_xlim(-0.5, len(columns) - 0.9)
+    return _finish(figure, title)
+
+
+def _positions(values: pd.Series, facts: Mapping[str, Any]) -> pd.Series:
+    """Heights from 0 to 1 on the axis of a knob."""
+    if facts["kind"] == "choice":
+        choices = [text(choice) for choice in facts["choices"]]
+        place = {choice: number / max(1, len(choices) - 1) for number, choice in enumerate(choices)}
+        return values.map(lambda value: place.get(text(value), np.nan) if not pd.isna(value) else np.nan)
+    low, high = float(facts["low"]), float(facts["high"])
+    numbers = values.astype(float)
+    if facts["log"]:
+        numbers, low, high = numbers.map(math.log), math.log(low), math.log(high)
+    return numbers.sub(low).div(high - low)
+
+
+def _scaled(values: pd.Series) -> pd.Series:
+    span = float(values.max() - values.min())
+    return values.sub(values.min()).div(span if span > 0 else 1.0)
+
+
+def _ticks(shown: pd.DataFrame, name: str, facts: Mapping[str, Any] | None) -> list[tuple[float, str]]:
+    if facts is None:
+        values = shown[name].astype(float)
+        return [(0.0, f"{values.min():.3g}"), (1.0, f"{values.max():.3g}")] if len(values) else []
+    if facts["kind"] == "choice":
+        count = max(1, len(facts["choices"]) - 1)
+        return [(number / count, text(choice)) for number, choice in enumerate(facts["choices"])]
+    return [(0.0, f"{facts['low']:g}"), (1.0, f"{facts['high']:g}")]
+
+
+def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "") -> Figure:
+    """The objective over each knob alone; every dot is a trial."""
+    colours = _theme()
+    names = knob_names(space, trials)
+    shown = trials[trials["state"].isin((*VALUED, "pruned")) & np.isfinite(trials[objective].astype(float))]
+    figure, axes = plt.subplots(1, len(names), figsize=(2.7 * len(names) + 0.9, 3.2), sharey=True, squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        facts, own = space[name], shown.dropna(subset=[name])
+        if is_number(facts):
+            x = own[name].astype(float)
+            if facts.get("log") or (facts["kind"] == "choice" and _wide(pd.Series(facts["choices"], dtype=float))):
+                axis.set_xscale("log")
+        else:
+            choices = [text(choice) for choice in facts["choices"]]
+            jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(own))
+            x = own[name].map(lambda value, choices=choices: choices.index(text(value))).astype(float) + jitter
+            axis.set_xticks(range(len(choices)), choices, rotation=20 if len(choices) > 3 else 0)
+        _scatter(axis, x, own[objective].astype(float), own["state"], colours)
+        axis.set_xlabel(name)
+    axes[0][0].set_ylabel(objective)
+    if not shown.empty and _wide(shown[objective].astype(float)):
+        axes[0][0].set_yscale("log")
+    axes[0][-1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return _finish(figure, title)
+
+
+def plot_front(trials: pd.DataFrame, numbers: list[int], objectives: tuple[str, str], title: str = "") -> Figure:
+    """Two objectives against each other, the trials on the front connected."""
+    colours = _theme()
+    first, second = objectives
+    shown = trials[trials["state"].isin(VALUED)].dropna(subset=[first, second])
+    figure, axis = plt.subplots(figsize=(5.4, 4.2))
+    _scatter(axis, shown[second], shown[first], shown["state"], colours)
+    best = shown[shown["number"].isin(numbers)].sort_values(second)
+    axis.plot(best[second], best[first], color="0.25", linewidth=1.2, marker="o", markersize=7, fillstyle="none")
+    axis.set_xlabel(second)
+    axis.set_ylabel(first)
+    for scale, column in ((axis.set_xscale, second), (axis.set_yscale, first)):
+        if not shown.empty and _wide(shown[column].astype(float)):
+            scale("log")
+    axis.legend(frameon=False, fontsize="small")
+    return _finish(figure, title)
+
+
+def plot_timeline(timeline: pd.DataFrame, title: str = "") -> Figure:
+    """When each trial ran and how it ended, stacked by process."""
+    colours = _theme()
+    ordered = timeline.sort_values(["worker", "begin_s"], ignore_index=True)
+    figure, axis = plt.subplots(figsize=(6.8, min(8.0, 1.6 + 0.07 * len(ordered))))
+    for state, (_, colour) in MARKS.items():
+        own = ordered[ordered["state"] == state]
+        if not own.empty:
+            axis.barh(
+                own.index,
+                own["end_s"] - own["begin_s"],
+                left=own["begin_s"],
+                height=0.8,
+                color=colours[colour],
+                label=state,
+            )
+    axis.set_xlabel("seconds since the first trial")
+    axis.set_ylabel("trials, by process" if timeline["worker"].nunique() > 1 else "trials")
+    axis.set_yticks([])
+    axis.invert_yaxis()
+    axis.legend(frameon=False, fontsize="small")
+    return _finish(figure, title)

@@ -1,0 +1,459 @@
+"""The loop of a search: ask, evaluate, prune, tell. Nothing waits for a batch; everything is in the study.
+
+What a process decides, it decides from the study, so that any number of processes can work on one: the values of
+every configuration by seed, who holds which trial, what came out the same as what.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna import Study
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ablate.errors import ConfigError
+from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
+from ablate.searching.progress import SearchProgress
+from ablate.searching.race import estimate, interval, ladder, spread, worse
+from ablate.searching.settings import SPEED, Settings
+from ablate.searching.space import Space, Values
+from ablate.searching.storage import mark, takes_slot, told
+from ablate.searching.workers import Worker, now, release
+
+POLL_S = 0.2
+ORPHANS_S = 20.0
+"""How often to look for trials of processes that died."""
+REPEATS = 4
+"""So many configurations in a row that were tried before; then one that was not is drawn at random."""
+DRAWS = 200
+"""Draws that must all be known before a space counts as exhausted."""
+
+
+class PrimaryView:
+    """A study of several objectives as pruners know one: with intermediate values, of its primary metric.
+
+    Optuna has those for one objective only, and some samplers fail on them where there are several: they are kept as
+    an attribute, `readings`.
+    """
+
+    direction = StudyDirection.MINIMIZE
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return [self.with_readings(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
+
+    @staticmethod
+    def with_readings(trial: FrozenTrial) -> FrozenTrial:
+        seen = copy.copy(trial)
+        seen.intermediate_values = {int(k): float(v) for k, v in trial.user_attrs.get("readings", {}).items()}
+        return seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+
+class Search:
+    """One process's share of a study, up to `n_trials` of all processes together."""
+
+    def __init__(
+        self,
+        space: Space,
+        settings: Settings,
+        evaluator: Evaluator,
+        study: Study,
+        worker: Worker,
+        progress: SearchProgress,
+    ) -> None:
+        self.space, self.settings, self.evaluator = space, settings, evaluator
+        self.study, self.worker, self.progress = study, worker, progress
+        racing = settings.race is not None and settings.race.p > 0 and len(settings.objectives) == 1 and settings.trains
+        self.race = settings.race if racing else None
+        k = len(settings.seeds)
+        self.steps = ladder(self.race.first, k) if self.race else [k]
+        self.prunes = settings.pruner not in ("none", "wilcoxon") and settings.trains
+        self.flying: dict[int, Candidate] = {}
+        self.asked: dict[int, Trial] = {}
+        self.untimed: dict[int, Candidate] = {}
+        self.twins: dict[int, int] = {}  # trial → the one that is the same and not finished yet
+        self.keys: dict[Overrides, str] = {}
+        self.repeats = 0
+        self.exhausted = False
+        self.looked = time.monotonic()
+        self.rng = np.random.default_rng([settings.seed, len(self.trials())])
+
+    def run(self) -> None:
+        """Until the study has its trials. However this ends, no trial of this process stays RUNNING."""
+        try:
+            self.worker.release_orphans()
+            while True:
+                self.fill()
+                if not self.flying and self.untimed:
+                    self.measure_speed()
+                elif not self.flying:
+                    break
+                events = self.evaluator.poll(POLL_S)
+                ended = {event.ticket for event in events if isinstance(event, Finished)}
+                for event in events:
+                    self.handle(event, ended)
+                self.settle_twins()
+                self.look_for_orphans()
+            self.settle_twins(last=True)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    # --- ask --------------------------------------------------------------------------------------------
+
+    def fill(self) -> None:
+        """Ask for trials until enough are in flight, or the study has all that it wants."""
+        while len(self.flying) + len(self.untimed) < self.settings.parallel and not self.exhausted:
+            counted = sum(takes_slot(t) and t.state != TrialState.WAITING for t in self.trials())
+            if counted >= self.settings.n_trials:
+                return
+            self.ask()
+
+    def ask(self) -> None:
+        """Begin one trial: train it, or take what its twin came out as."""
+        trial = self.study.ask()
+        number = trial.number
+        trial.set_user_attr("worker", self.worker.id)
+        others = self.trials()
+        before = sum(takes_slot(t) and t.state != TrialState.WAITING and t.number < number for t in others)
+        if before >= self.settings.n_trials:  # another process was quicker
+            self.exclude(number, "surplus", "the study had its trials")
+            return
+        values = self.space.suggest(trial)
+        overrides = self.space.written(values)
+        try:
+            key = self.identify(overrides)
+        except ConfigError as error:
+            self.fail(number, str(error))
+            return
+        trial.set_user_attr("key", key)
+        twin = self.twin_of(key, number)
+        if twin is not None:
+            mark(self.study, number, excluded="duplicate", duplicate_of=twin.number)
+            self.asked[number] = trial
+            self.twins[number] = twin.number
+            self.settle_twins()
+            self.repeats += 1
+            if self.repeats > REPEATS:
+                self.go_elsewhere()
+            return
+        self.repeats = 0
+        candidate = Candidate(number, values, overrides, key, target=self.steps[0], began=time.monotonic())
+        self.asked[number] = trial
+        self.flying[number] = candidate
+        if not self.settings.trains:
+            self.conclude(candidate)
+            return
+        self.submit(candidate, self.settings.seeds[: candidate.target])
+
+    def identify(self, overrides: Overrides) -> str:
+        if overrides not in self.keys:
+            self.keys[overrides] = self.evaluator.identify(overrides)
+        return self.keys[overrides]
+
+    def twin_of(self, key: str, number: int) -> FrozenTrial | None:
+        """A trial of the same configuration that is finished, or began before."""
+        same = [t for t in self.trials() if t.user_attrs.get("key") == key and t.number != number]
+        finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        running = [t for t in same if t.state == TrialState.RUNNING and t.number < number and takes_slot(t)]
+        return next(iter([*finished, *running]), None)
+
+    def settle_twins(self, last: bool = False) -> None:
+        """Tell the trials whose twins have come out, what those came out as."""
+        if not self.twins:
+            return
+        trials = {trial.number: trial for trial in self.trials()}
+        for number, original in list(self.twins.items()):
+            twin = trials[original]
+            if twin.state == TrialState.RUNNING and not last:
+                continue
+            del self.twins[number]
+            trial = self.asked.pop(number)
+            copied = {
+                k: twin.user_attrs[k] for k in ("seeds", "metrics", "n", "dropped", "diverged") if k in twin.user_attrs
+            }
+            mark(self.study, number, **copied, reason=f"the same as trial {original}")
+            if twin.state == TrialState.COMPLETE:
+                told(self.study, number, TrialState.COMPLETE, twin.values)
+            elif twin.state == TrialState.PRUNED:
+                for step, value in readings_of(twin).items():
+                    self.store_reading(trial, step, value)
+                told(self.study, number, TrialState.PRUNED)
+            else:
+                told(self.study, number, TrialState.FAIL)
+
+    def go_elsewhere(self) -> None:
+        """Queue a configuration that nobody has tried, at random; none left: the space is exhausted."""
+        self.repeats = 0
+        known = {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
+        grid = self.space.grid()
+        if grid is None:
+            draws: Sequence[Values] = [self.space.draw(self.rng) for _ in range(DRAWS)]
+        else:
+            draws = [grid[k] for k in self.rng.permutation(len(grid))]
+        for values in draws:
+            try:
+                new = self.identify(self.space.written(values)) not in known
+            except ConfigError:
+                continue
+            if new:
+                self.study.enqueue_trial(values)
+                return
+        self.exhausted = True
+        self.progress.say(f"every configuration of the space has been tried: {len(known - {None})} different ones")
+
+    # --- evaluate ---------------------------------------------------------------------------------------
+
+    def submit(self, candidate: Candidate, seeds: Sequence[int]) -> None:
+        try:
+            self.evaluator.submit(candidate.number, candidate.overrides, seeds)
+        except ConfigError as error:
+            self.fail(candidate.number, str(error))
+
+    def handle(self, event: Event, ended: Container[int]) -> None:
+        candidate = self.flying.get(event.ticket)
+        if candidate is None:
+            return
+        if isinstance(event, Failed):
+            self.fail(candidate.number, event.reason)
+        elif isinstance(event, Reading):
+            self.read(candidate, event, may_prune=event.ticket not in ended)
+        elif isinstance(event, Finished):
+            candidate.runs |= event.runs
+            candidate.trained |= event.trained
+            self.judge(candidate)
+
+    def read(self, candidate: Candidate, reading: Reading, may_prune: bool) -> None:
+        """Report the mean over the first seeds as soon as all have measured an epoch, and ask the pruner."""
+        if not self.prunes or candidate.runs or self.settings.primary not in reading.metrics:
+            return
+        epoch = candidate.curve.setdefault(reading.epoch, {})
+        epoch[reading.seed] = reading.metrics[self.settings.primary]
+        if len(epoch) < candidate.target or reading.epoch in candidate.reported:
+            return
+        candidate.reported.add(reading.epoch)
+        trial = self.asked[candidate.number]
+        self.store_reading(trial, reading.epoch, estimate(epoch))
+        if may_prune and self.should_prune(trial):
+            mark(self.study, candidate.number, **self.facts(candidate), reason=f"pruned after epoch {reading.epoch}")
+            told(self.study, candidate.number, TrialState.PRUNED)
+            self.evaluator.abandon(candidate.number)
+            self.land(candidate, f"pruned after epoch {reading.epoch}")
+
+    def store_reading(self, trial: Trial, step: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        if len(self.settings.objectives) == 1:
+            trial.report(value, step)
+        else:
+            trial.set_user_attr("readings", trial.user_attrs.get("readings", {}) | {str(step): value})
+
+    def should_prune(self, trial: Trial) -> bool:
+        if len(self.settings.objectives) == 1:
+            return trial.should_prune()
+        view: Any = PrimaryView(self.study)
+        return self.study.pruner.prune(view, view.with_readings(self.study._storage.get_trial(trial._trial_id)))
+
+    def judge(self, candidate: Candidate) -> None:
+        """After a step of the ladder: enough seen, or more seeds."""
+        results = candidate.results(self.settings.primary)
+        given, k = len(results), len(self.settings.seeds)
+        if given < k and all(map(math.isfinite, results.values())):
+            if not self.drops(candidate, results):
+                candidate.target = next(step for step in self.steps if step > given)
+                self.submit(candidate, self.settings.seeds[given : candidate.target])
+                return
+            mark(self.study, candidate.number, dropped=True)
+        self.conclude(candidate)
+
+    def drops(self, candidate: Candidate, results: Mapping[int, float]) -> bool:
+        """Whether this configuration is surely enough worse than the best one to spend no more seeds on it."""
+        assert self.race is not None
+        if self.settings.pruner == "wilcoxon":
+            trial = self.asked[candidate.number]
+            for seed, value in results.items():
+                self.store_reading(trial, seed, value)
+            return self.should_prune(trial)
+        ranked = self.ranked()
+        if not ranked:
+            return False
+        best = seeds_of(ranked[0], self.settings.primary)
+        noise = spread(best, [seeds_of(trial, self.settings.primary) for trial in ranked[1:]])
+        return worse(results, best, noise) < self.race.p
+
+    def ranked(self) -> list[FrozenTrial]:
+        """The configurations with all their seeds, best first, each once."""
+        return ranked(self.trials(), self.settings)
+
+    def conclude(self, candidate: Candidate) -> None:
+        """No more seeds: tell, or first measure the speed of what did not diverge."""
+        if not self.settings.speed:
+            self.tell(candidate)
+        elif self.settings.trains and any(map(math.isinf, candidate.results(self.settings.primary).values())):
+            self.tell(candidate, Timed(0.0, why="not timed, as it diverged"))
+        else:
+            self.untimed[candidate.number] = self.flying.pop(candidate.number)
+
+    def measure_speed(self) -> None:
+        """In the speed lane, together, while nothing trains."""
+        timings = self.evaluator.measure_speed({number: c.overrides for number, c in self.untimed.items()})
+        for number, timed in timings.items():
+            candidate = self.flying[number] = self.untimed.pop(number)
+            if timed.tokens_per_s is None:
+                self.fail(number, f"no clean timing: {timed.why}")
+            else:
+                self.tell(candidate, timed)
+
+    # --- tell -------------------------------------------------------------------------------------------
+
+    def facts(self, candidate: Candidate) -> dict[str, Any]:
+        """What the study keeps of a configuration besides its value."""
+        metrics = sorted({name for run in candidate.runs.values() for name in run})
+        whole = [name for name in metrics if all(name in run for run in candidate.runs.values())]
+        return {
+            "seeds": {
+                name: {str(seed): finite(value) for seed, value in candidate.results(name).items()} for name in whole
+            },
+            "metrics": {name: finite(estimate(candidate.results(name))) for name in whole},
+            "n": len(candidate.runs),
+            "seconds": round(time.monotonic() - candidate.began, 1),
+        }
+
+    def tell(self, candidate: Candidate, timed: Timed | None = None) -> None:
+        """The values: infinite where a run diverged, which samplers rank below everything else."""
+        values = []
+        for objective in self.settings.objectives:
+            if objective.name == SPEED:
+                assert timed is not None
+                values.append(float(timed.tokens_per_s or 0.0))
+            else:
+                values.append(estimate(candidate.results(objective.name)))
+        facts = self.facts(candidate)
+        diverged = sum(any(map(math.isinf, run.values())) for run in candidate.runs.values())
+        if diverged:
+            facts |= {"diverged": diverged, "reason": f"{diverged} of {len(candidate.runs)} runs diverged"}
+        if timed is not None and timed.tokens_per_s:
+            facts["speed"] = {"tokens_per_s": timed.tokens_per_s, "low": timed.low, "high": timed.high}
+        if self.settings.trains and not candidate.trained:
+            facts |= {"excluded": "reused", "reason": "every run was there from another sweep"}
+        mark(self.study, candidate.number, **facts)
+        told(self.study, candidate.number, TrialState.COMPLETE, values)
+        shown = ", ".join(f"{value:.4g}" for value in values)
+        self.land(candidate, f"{shown} ({len(candidate.runs)} seeds)" if candidate.runs else shown)
+
+    def fail(self, number: int, reason: str) -> None:
+        """A configuration without a value."""
+        mark(self.study, number, reason=reason.splitlines()[0])
+        told(self.study, number, TrialState.FAIL)
+        candidate = self.flying.get(number)
+        if candidate is None:
+            self.progress.say(f"[red]failed:[/] trial {number}: {reason}")
+            self.asked.pop(number, None)
+        else:
+            self.land(candidate, f"failed: {reason}")
+
+    def exclude(self, number: int, kind: str, reason: str) -> None:
+        mark(self.study, number, excluded=kind, reason=reason)
+        told(self.study, number, TrialState.FAIL)
+
+    def land(self, candidate: Candidate, news: str) -> None:
+        """A trial has ended."""
+        self.flying.pop(candidate.number, None)
+        self.asked.pop(candidate.number, None)
+        values = " ".join(candidate.overrides)
+        self.progress.show(self.trials(), self.best_so_far(), f"trial {candidate.number}: {values}: {news}")
+
+    def best_so_far(self) -> str:
+        """`best 7.81 (7.62 to 8.01) in trial 12`, on the seeds of the search."""
+        if len(self.settings.objectives) > 1:
+            return f"{len(front(self.trials(), self.settings))} on the front"
+        best = next(iter(self.ranked()), None)
+        if best is None:
+            return ""
+        if not self.settings.trains or len(seeds_of(best, self.settings.primary)) < 2:
+            return f"best {best.value:.4g} in trial {best.number}"
+        low, high = interval(seeds_of(best, self.settings.primary))
+        return f"best {best.value:.4g} ({low:.4g} to {high:.4g}) in trial {best.number}"
+
+    # --- other processes --------------------------------------------------------------------------------
+
+    def look_for_orphans(self) -> None:
+        if time.monotonic() - self.looked >= ORPHANS_S:
+            self.looked = time.monotonic()
+            self.worker.release_orphans()
+
+    def give_back(self) -> None:
+        """Stopped in the middle: fail what this process holds, and queue it for whoever goes on."""
+        try:
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.number in self.twins:
+                    self.exclude(trial.number, "duplicate", "stopped")
+                elif trial.user_attrs.get("worker") == self.worker.id or trial.number in self.flying:
+                    release(self.study, trial, f"stopped at {now()}", excluded="stopped")
+        except Exception as error:  # the study itself may be what failed: its orphans are found on resuming
+            optuna.logging.get_logger(__name__).debug(str(error))
+
+
+# --- what the study says --------------------------------------------------------------------------------
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def readings_of(trial: FrozenTrial) -> dict[int, float]:
+    """Epoch → primary metric, as reported to the pruner."""
+    return dict(trial.intermediate_values) or PrimaryView.with_readings(trial).intermediate_values
+
+
+def seeds_of(trial: FrozenTrial, metric: str) -> dict[int, float]:
+    """Seed → metric of a told trial; infinite where a run diverged."""
+    stored = trial.user_attrs.get("seeds", {}).get(metric, {})
+    return {int(seed): math.inf if value is None else float(value) for seed, value in stored.items()}
+
+
+def ranked(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
+    """Single objective: the trials with all their seeds and a finite value, best first, each configuration once."""
+    sign = 1 if settings.objectives[0].better == "lower" else -1
+    whole: dict[str, FrozenTrial] = {}
+    for trial in trials:
+        if trial.state != TrialState.COMPLETE or trial.user_attrs.get("excluded") == "duplicate":
+            continue
+        given = trial.user_attrs.get("n", 0)
+        if math.isfinite(trial.values[0]) and (given >= len(settings.seeds) or not settings.trains):
+            whole.setdefault(str(trial.user_attrs.get("key", trial.number)), trial)
+    return sorted(whole.values(), key=lambda trial: sign * trial.values[0])
+
+
+def front(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
+    """Several objectives: the trials that no other one beats in all of them, in the order of the first."""
+    signs = np.array([1 if objective.better == "lower" else -1 for objective in settings.objectives])
+    told_ones = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        and trial.user_attrs.get("excluded") != "duplicate"
+        and all(map(math.isfinite, trial.values))
+        and not trial.user_attrs.get("diverged")
+    ]
+    points = [signs * np.array(trial.values) for trial in told_ones]
+    kept = [
+        trial
+        for trial, point in zip(told_ones, points, strict=True)
+        if not any((other <= point).all() and (other < point).any() for other in points)
+    ]
+    return sorted(kept, key=lambda trial: trial.values[0])

@@ -1,0 +1,338 @@
+"""What is searched: Hydra's override grammar as dimensions, some of which exist under conditions only.
+
+    num_hiddens=choice(32,64,128)      one of these; also num_hiddens=32,64,128 and model=choice(rnn,gru)
+    lr='tag(log, interval(0.01, 2))'   a number between, on a logarithmic scale
+    layers=range(1,4)                  1, 2 or 3; range(0,0.6,0.2) has a step, too
+    num_hiddens='int(interval(16,256))'   a whole number between, both ends included
+
+A condition says when a dimension exists: `dropout: {layers: [2, 3]}` is only drawn where layers is 2 or 3.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+    Transformer,
+)
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
+
+from ablate.errors import ConfigError, listing, nearest
+
+Values = dict[str, Any]
+"""The knobs of one trial, by name."""
+
+GRID_LIMIT = 100_000
+"""A space with more configurations counts as infinite."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One knob that is searched."""
+
+    key: str  # as typed: num_hiddens, or +model.gates.output
+    distribution: BaseDistribution
+    texts: tuple[str, ...] = ()  # of choices: how each is written in an override
+    conditions: tuple[tuple[str, tuple[Any, ...]], ...] = ()  # exists where each of these knobs has one of the values
+
+    @property
+    def name(self) -> str:
+        return self.key.lstrip("+")
+
+    def exists(self, values: Mapping[str, Any]) -> bool:
+        """Whether this dimension exists beside the values drawn so far."""
+        return all(parent in values and values[parent] in allowed for parent, allowed in self.conditions)
+
+    def suggest(self, trial: Trial) -> Any:
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return trial.suggest_categorical(self.name, d.choices)
+        if isinstance(d, IntDistribution):
+            return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
+        assert isinstance(d, FloatDistribution)
+        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """A value at random: uniform, or uniform in the logarithm."""
+        finite = self.finite()
+        if finite is not None:
+            return finite[int(rng.integers(len(finite)))]
+        d = self.distribution
+        assert isinstance(d, FloatDistribution | IntDistribution)
+        if d.log:
+            value = float(np.exp(rng.uniform(np.log(d.low), np.log(d.high))))
+        else:
+            value = float(rng.uniform(d.low, d.high))
+        value = min(max(value, d.low), d.high)
+        return round(value) if isinstance(d, IntDistribution) else value
+
+    def finite(self) -> list[Any] | None:
+        """All values, where they can be listed and are equally likely."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return list(d.choices)
+        if isinstance(d, IntDistribution) and not d.log:
+            return list(range(d.low, d.high + 1, d.step))
+        if isinstance(d, FloatDistribution) and d.step is not None:
+            return [d.low + k * d.step for k in range(round((d.high - d.low) / d.step) + 1)]
+        return None
+
+    def listed(self) -> list[Any] | None:
+        """All values, where they can be listed."""
+        d = self.distribution
+        return list(range(d.low, d.high + 1)) if isinstance(d, IntDistribution) and d.log else self.finite()
+
+    def ends(self) -> list[Any]:
+        """The values that show whether all are legal: every choice, both ends of an interval."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return list(d.choices)
+        assert isinstance(d, FloatDistribution | IntDistribution)
+        return [d.low, d.high]
+
+    def written(self, value: Any) -> str:
+        """The override that sets this knob."""
+        if self.texts:
+            assert isinstance(self.distribution, CategoricalDistribution)
+            return f"{self.key}={self.texts[int(self.distribution.to_internal_repr(value))]}"
+        return f"{self.key}={value!r}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What tells this dimension from another one."""
+        d = self.distribution
+        out: dict[str, Any]
+        if isinstance(d, CategoricalDistribution):
+            out = {"kind": "choice", "choices": list(d.choices)}
+        else:
+            assert isinstance(d, FloatDistribution | IntDistribution)
+            kind = "int" if isinstance(d, IntDistribution) else "float"
+            out = {"kind": kind, "low": d.low, "high": d.high, "step": d.step, "log": d.log}
+        if self.conditions:
+            out["conditions"] = {parent: list(allowed) for parent, allowed in self.conditions}
+        return out
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions, each after those that it depends on."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def suggest(self, trial: Trial) -> Values:
+        """Let the study's sampler choose; a dimension whose conditions do not hold has no value."""
+        values: Values = {}
+        for dimension in self.dimensions:
+            if dimension.exists(values):
+                values[dimension.name] = dimension.suggest(trial)
+        return values
+
+    def draw(self, rng: np.random.Generator) -> Values:
+        """A configuration at random."""
+        values: Values = {}
+        for dimension in self.dimensions:
+            if dimension.exists(values):
+                values[dimension.name] = dimension.draw(rng)
+        return values
+
+    def written(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The overrides that make this configuration."""
+        return tuple(d.written(values[d.name]) for d in self.dimensions if d.name in values)
+
+    def grid(self) -> list[Values] | None:
+        """Every configuration, or None where they cannot be listed."""
+        lists = [dimension.listed() for dimension in self.dimensions]
+        if any(values is None for values in lists) or np.prod([float(len(v or ())) for v in lists]) > GRID_LIMIT:
+            return None
+        found: dict[str, Values] = {}
+        for combination in itertools.product(*(values or () for values in lists)):
+            values: Values = {}
+            for dimension, value in zip(self.dimensions, combination, strict=True):
+                if dimension.exists(values):
+                    values[dimension.name] = value
+            found.setdefault(repr(values), values)
+        return list(found.values())
+
+    def corners(self) -> Iterator[Values]:
+        """Configurations that show, one dimension at a time, whether all values are legal."""
+        first: Values = {}
+        for dimension in self.dimensions:
+            if dimension.exists(first):
+                first[dimension.name] = dimension.ends()[0]
+        yield dict(first)
+        for dimension in self.dimensions:
+            for value in dimension.ends():
+                held = {parent: allowed[0] for parent, allowed in dimension.conditions}
+                corner: Values = {}
+                for other in self.dimensions:
+                    if other.name in held:
+                        corner[other.name] = held[other.name]
+                    elif other is dimension:
+                        corner[other.name] = value
+                    elif other.exists(corner):
+                        corner[other.name] = first.get(other.name, other.ends()[0])
+                if corner != first:
+                    yield corner
+
+    @property
+    def conditional(self) -> bool:
+        return any(dimension.conditions for dimension in self.dimensions)
+
+    def to_json(self) -> dict[str, Any]:
+        return {dimension.name: dimension.to_json() for dimension in self.dimensions}
+
+
+def build(
+    overrides: Sequence[Override],
+    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    fixed_value: Callable[[str], Any] = lambda name: None,
+) -> tuple[Space, list[str]]:
+    """The space of these overrides, and the overrides that hold everywhere.
+
+    `fixed_value` tells the value of a knob that is not searched, on which a condition may rest. Raises ConfigError
+    where nothing is searched, and for a dimension or condition that means nothing.
+    """
+    dimensions: dict[str, Dimension] = {}
+    fixed: list[str] = []
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            fixed.append(key if override.is_delete() else f"{key}={override.get_value_element_as_str()}")
+            continue
+        dimension = of_override(override)
+        if dimension.distribution.single():
+            fixed.append(dimension.written(dimension.ends()[0]))
+        else:
+            dimensions[dimension.name] = dimension
+    if not dimensions:
+        raise ConfigError(
+            "there is nothing to search: give a knob several values, such as "
+            "num_hiddens=choice(32,64,128) or lr='tag(log, interval(0.01, 2))'"
+        )
+    return Space(tuple(_in_order(_conditioned(dimensions, conditions or {}, fixed_value)))), fixed
+
+
+def of_override(override: Override) -> Dimension:
+    """The dimension that one override means."""
+    key, typed = override.get_key_element(), str(override.input_line)
+    value: Any = override.value()
+    log = _log(value.tags if isinstance(value, ChoiceSweep | RangeSweep | IntervalSweep) else set(), typed)
+    if isinstance(value, IntervalSweep):
+        return Dimension(key, _interval(value, log, typed))
+    if isinstance(value, RangeSweep):
+        return Dimension(key, _range(value, log, typed))
+    if log:
+        raise ConfigError(f"{typed}: a choice has no scale; write tag(log, interval(LOW, HIGH))")
+    texts: dict[Any, str] = {}
+    for item in override.sweep_iterator(Transformer.identity):
+        plain = item.text if isinstance(item, QuotedString) else item
+        text = Transformer.str(item)
+        texts.setdefault((type(plain), plain) if _primitive(plain) else (str, text), text)
+    choices = [value for _, value in texts]
+    return Dimension(key, CategoricalDistribution(choices), tuple(texts.values()))
+
+
+def _primitive(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _log(tags: set[str], typed: str) -> bool:
+    unknown = sorted(tags - {"log"})
+    if unknown:
+        raise ConfigError(f"{typed}: there is no tag {unknown[0]!r}; log is the only one")
+    return "log" in tags
+
+
+def _interval(value: IntervalSweep, log: bool, typed: str) -> BaseDistribution:
+    low, high = value.start, value.end
+    assert low is not None
+    assert high is not None
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ConfigError(f"{typed}: both ends of an interval are finite numbers")
+    if low > high:
+        raise ConfigError(f"{typed}: the interval is empty; write interval({high:g}, {low:g})")
+    if log and low <= 0:
+        raise ConfigError(
+            f"{typed}: a logarithmic interval cannot begin at {low:g}; begin above zero, such as {high / 1000:g}"
+        )
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _range(value: RangeSweep, log: bool, typed: str) -> BaseDistribution:
+    if not value.step:
+        raise ConfigError(f"{typed}: a range needs a step other than 0")
+    values = sorted(round(v, 12) if isinstance(v, float) else v for v in value.range())
+    if not values:
+        raise ConfigError(f"{typed}: the range is empty; its second number is left out")
+    low, high, step = values[0], values[-1], abs(value.step)
+    if log and (low <= 0 or step != 1 or isinstance(low, float)):
+        raise ConfigError(f"{typed}: only a range of whole numbers from 1 on, without a step, can be logarithmic")
+    if isinstance(low, float):
+        return FloatDistribution(low, high, step=float(step) if high > low else None)
+    return IntDistribution(int(low), int(high), step=int(step), log=log)
+
+
+def _conditioned(
+    dimensions: Mapping[str, Dimension],
+    conditions: Mapping[str, Mapping[str, Any]],
+    fixed_value: Callable[[str], Any],
+) -> dict[str, Dimension]:
+    """The dimensions with their conditions; those that can never exist are left out."""
+    out = dict(dimensions)
+    for name, parents in conditions.items():
+        if not isinstance(parents, Mapping) or not parents:
+            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
+        if name not in dimensions:
+            continue  # a knob of the preset that the command line has fixed
+        held = []
+        for parent, allowed in parents.items():
+            values = tuple(allowed) if isinstance(allowed, Sequence) and not isinstance(allowed, str) else (allowed,)
+            if parent not in dimensions:
+                fixed = fixed_value(parent)
+                if fixed is None:
+                    known = [other for other in dimensions if other != name]
+                    raise ConfigError(f"conditions.{name} rests on {parent}, which is no knob{nearest(parent, known)}")
+                if fixed not in values:
+                    out.pop(name, None)
+                continue
+            possible = dimensions[parent].listed()
+            if possible is not None and not set(map(repr, values)) & set(map(repr, possible)):
+                raise ConfigError(
+                    f"conditions.{name} wants {parent} to be {listing(map(str, values))}, "
+                    f"but the search tries {listing(map(str, possible))}"
+                )
+            held.append((parent, values))
+        if name in out:
+            out[name] = Dimension(out[name].key, out[name].distribution, out[name].texts, tuple(held))
+    if not out:
+        raise ConfigError("there is nothing to search: no condition can hold")
+    return out
+
+
+def _in_order(dimensions: Mapping[str, Dimension]) -> list[Dimension]:
+    """Each after those it depends on. One that depends on a dimension that never exists does not exist either."""
+    done: dict[str, Dimension] = {}
+    waiting = dict(dimensions)
+    while waiting:
+        ready = [name for name, d in waiting.items() if all(p in done or p not in dimensions for p, _ in d.conditions)]
+        if not ready:
+            raise ConfigError(f"conditions: {listing(sorted(waiting))} depend on each other in a circle")
+        for name in ready:
+            dimension = waiting.pop(name)
+            if all(parent in done for parent, _ in dimension.conditions):
+                done[name] = dimension
+    return list(done.values())

@@ -1,0 +1,263 @@
+"""The study behind a search: where it is kept, how it is opened, and what it was begun with."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Study
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from ablate.errors import UserError
+
+PATIENCE_S = 60
+"""How long to wait for a SQLite file that another process is writing."""
+CONNECT_S = 10
+"""How long to wait for a database that does not answer."""
+ATTEMPTS = 5
+"""Several processes that create the tables at once get into each other's way; the later ones try again."""
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+class StorageLost(UserError):
+    """The database stopped answering in the middle of a search."""
+
+
+def location(storage: str | None, folder: Path) -> str:
+    """The URL of a study: `null` is study.db, `journal` is study.journal in the search's folder; else as given."""
+    if storage == "memory":
+        return "memory://"
+    if storage in (None, "sqlite"):
+        return f"sqlite:///{(folder / 'study.db').resolve()}"
+    if storage == "journal":
+        return f"journal:///{(folder / 'study.journal').resolve()}"
+    text = str(storage)
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        raise UserError(
+            f"storage is {text!r}; write sqlite, journal, or a URL such as postgresql://user:password@host/database"
+        )
+    return f"{DRIVERS.get(scheme, scheme)}://{rest}"
+
+
+def shown(url: str) -> str:
+    """A URL without its password."""
+    if url.startswith("journal:///"):
+        return relative(url.removeprefix("journal:///"))
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url
+    if parsed.drivername == "sqlite":
+        return relative(str(parsed.database))
+    return parsed.render_as_string(hide_password=True)
+
+
+def relative(path: str) -> str:
+    """As short as it can be typed here."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+@contextmanager
+def opened(url: str) -> Iterator[BaseStorage]:
+    """The storage at this URL. Raises UserError, in one line, where it cannot be reached."""
+    if url == "memory://":  # gone with the process
+        yield optuna.storages.InMemoryStorage()
+        return
+    if url.startswith("journal:///"):
+        path = Path(url.removeprefix("journal:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield JournalStorage(JournalFileBackend(str(path)))
+        return
+    backend = _database(url)
+    try:
+        yield optuna.storages.get_storage(backend)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise StorageLost(
+            f"lost the study at {shown(url)}: {first_line(error)}; finished runs are kept, the same command goes on"
+        ) from error
+    finally:
+        backend.remove_session()
+        backend.engine.dispose()
+
+
+class Connection(sqlite3.Connection):
+    """SQLite with a write-ahead log: readers never wait, and a commit costs no flush of the disk.
+
+    What was committed survives the end of the process; a power failure may cost the last few trials.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.execute("pragma journal_mode=wal")
+        self.execute("pragma synchronous=normal")
+
+
+def _database(url: str) -> RDBStorage:
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        path = Path(str(make_url(url).database))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {path.parent}: {error.strerror}") from error
+        options = {"connect_args": {"timeout": PATIENCE_S, "factory": Connection}}
+    elif url.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": CONNECT_S}
+    for attempt in range(ATTEMPTS):
+        try:
+            return RDBStorage(url, engine_kwargs=dict(options))
+        except ImportError as error:
+            raise UserError(
+                f"no driver for {shown(url)}: {first_line(error)} (for PostgreSQL: pip install 'ablate-rnn[postgres]')"
+            ) from error
+        except (ArgumentError, ValueError) as error:
+            raise UserError(f"storage {url!r} is no URL of a database: {first_line(error)}") from error
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
+            if attempt == ATTEMPTS - 1 or not _a_race(error):
+                raise UserError(f"cannot reach the study at {shown(url)}: {first_line(error)}") from error
+            time.sleep(0.2 * (attempt + 1))
+        except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+            raise UserError(f"cannot use the study at {shown(url)}: {first_line(error)}") from error
+    raise AssertionError
+
+
+def _a_race(error: Exception) -> bool:
+    """Whether another process created the same table at the same moment."""
+    return isinstance(error, IntegrityError) or any(
+        sign in str(error) for sign in ("already exists", "duplicate key", "locked")
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The cause in one line, without SQLAlchemy's class names and links."""
+    cause = error.__cause__ or error
+    text = " ".join(str(cause).split("[SQL:")[0].split("(Background on")[0].split())
+    if text.startswith("(") and ") " in text:
+        text = text.split(") ", 1)[1]
+    return text[:300].rstrip(" .")
+
+
+def load_study(
+    storage: BaseStorage,
+    name: str,
+    directions: list[Any],
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+) -> Study:
+    """The study of this name, created where there is none."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=directions,
+                sampler=sampler,
+                pruner=pruner,
+                load_if_exists=True,
+            )
+        except (IntegrityError, ProgrammingError, OperationalError, StorageInternalError, KeyError) as error:
+            if attempt == ATTEMPTS - 1:
+                raise UserError(f"cannot create the study {name!r}: {first_line(error)}") from error
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError
+
+
+def stored_design(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """What the study of this name was begun with, or None where there is none yet."""
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return None
+    design: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get("design")
+    return design
+
+
+def check_same(stored: Mapping[str, Any], design: Mapping[str, Any], where: str) -> None:
+    """Raise UserError, naming the first difference, for a study that was begun with another space or objective."""
+    remedy = "type the same again, or give another name=NAME"
+    for part, title in (("objectives", "the objective"), ("seeds", "the seeds")):
+        if stored.get(part) != design[part]:
+            was, now = _text(stored.get(part)), _text(design[part])
+            raise UserError(f"{where} was begun with {title} {was}, not {now}; {remedy}")
+    space, fixed = stored.get("space", {}), stored.get("fixed", {})
+    for knob in dict.fromkeys([*space, *design["space"]]):
+        was, now = space.get(knob), design["space"].get(knob)
+        if was != now:
+            raise UserError(
+                f"{where} was begun with another space: {knob} was {dimension_text(was)}, "
+                f"now it is {dimension_text(now)}; {remedy}"
+            )
+    for knob in [knob for knob in design["fixed"] if knob in fixed]:  # a later version may have more knobs
+        was, now = fixed[knob], design["fixed"][knob]
+        if was != now:
+            raise UserError(f"{where} was begun with {knob}={_text(was)}, not {knob}={_text(now)}; {remedy}")
+
+
+def dimension_text(dimension: Mapping[str, Any] | None) -> str:
+    """`choice(32, 64)`, `log interval(0.01, 2)`, `not searched`."""
+    if dimension is None:
+        return "not searched"
+    when = "".join(
+        f" where {parent} is {_text(allowed)}" for parent, allowed in dimension.get("conditions", {}).items()
+    )
+    if dimension["kind"] == "choice":
+        return f"choice({', '.join(map(str, dimension['choices']))}){when}"
+    kind = "range" if dimension["step"] else "interval"
+    step = f", step {dimension['step']:g}" if dimension["step"] not in (None, 1) else ""
+    log = "log " if dimension["log"] else ""
+    return f"{log}{kind}({dimension['low']:g} to {dimension['high']:g}{step}){when}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "null"
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def told(study: Study, trial: FrozenTrial | int, state: optuna.trial.TrialState, values: Any = None) -> bool:
+    """Tell the study, once: False where another process has told it already.
+
+    Optuna's grid sampler wants to stop the study when it is exhausted, which ask and tell do not allow; the trial
+    has been stored by then.
+    """
+    number = trial if isinstance(trial, int) else trial.number
+    try:
+        study.tell(number, values, state)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+    except ValueError as error:
+        if "Cannot tell a" in str(error):
+            return False
+        raise
+    except RuntimeError as error:
+        if "Study.stop" not in str(error):
+            raise
+    return True
+
+
+def mark(study: Study, number: int, **attributes: Any) -> bool:
+    """Set attributes of a trial that has not been told yet; False where it has."""
+    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    try:
+        for name, value in attributes.items():
+            study._storage.set_trial_user_attr(trial_id, name, value)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def takes_slot(trial: FrozenTrial) -> bool:
+    """Whether a trial counts for n_trials: one that cost nothing, or was begun again, does not."""
+    return "excluded" not in trial.user_attrs

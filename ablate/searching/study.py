@@ -1,0 +1,63 @@
+"""A process joins a study: opens it, checks that it is the same search, registers, and gets a sampler of its own."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Study
+
+from ablate.searching.samplers import make_sampler, sampler_seed
+from ablate.searching.settings import Settings
+from ablate.searching.space import Space
+from ablate.searching.storage import check_same, load_study, location, opened, shown, stored_design
+from ablate.searching.workers import Worker
+
+
+@contextmanager
+def joined(
+    settings: Settings,
+    space: Space,
+    folder: Path,
+    name: str,
+    design: Mapping[str, Any],
+    pruner: optuna.pruners.BasePruner,
+) -> Iterator[tuple[Study, Worker]]:
+    """The study and this process in it. Raises UserError where it cannot be reached or is another search's.
+
+    `design` is what must agree between all processes: space, objectives, seeds, and what is fixed.
+    """
+    url, name = location(settings.storage, folder), settings.study or name
+    design = json.loads(json.dumps(design))
+    with quietly(), opened(url) as storage:
+        stored = stored_design(storage, name)
+        if stored is not None:
+            check_same(stored, design, f"the study {name!r} in {shown(url)}")
+        directions = [objective.direction for objective in settings.objectives]
+        study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
+        if stored is None:
+            study.set_user_attr("design", design)
+        with Worker(study) as worker:
+            trials = len(study.get_trials(deepcopy=False))
+            seed = sampler_seed(settings.sampler, settings.seed, trials, worker.others() == 0, worker.id)
+            study.sampler = make_sampler(
+                settings.sampler, settings.sampler_options, seed, space, len(settings.objectives) > 1
+            )
+            yield study, worker
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Optuna's log tells what we say in one line, or keep in the study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="optuna")
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)

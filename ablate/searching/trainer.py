@@ -1,0 +1,299 @@
+"""The runs of a search: as many programs side by side as there are cores, filled as soon as one is free.
+
+Runs that wait and are of the same shape train together, whichever trials they belong to. What is on disk, in this
+folder or in another sweep's, is not trained again.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from ablate import results
+from ablate.checkpoints import Checkpoints
+from ablate.cohort import chunk_size, prepare_thread
+from ablate.compose import fallback_data
+from ablate.config import Config, cohort_key, validate
+from ablate.data import batches
+from ablate.data.corpora import split
+from ablate.engines import choose
+from ablate.errors import UserError
+from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
+from ablate.speed.lane import Protocol, machine_of, stored, time_missing, timing_path
+from ablate.speed.machine import quality_jobs
+from ablate.sweeping import schedule
+from ablate.sweeping.launch import Summary, take_over
+from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
+from ablate.sweeping.schedule import Task
+from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
+
+LANE_WAIT_S = 2.0
+"""How often to look whether the machine is free to be timed."""
+
+
+class Trainer:
+    """An evaluator for configurations of ablate; records are kept in `folder` as those of any sweep."""
+
+    def __init__(
+        self,
+        folder: Path,
+        compose: Callable[[Overrides], Config],
+        command: str,
+        side_by_side: int,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.folder, self.compose, self.command, self.say = folder, compose, command, say
+        self.side_by_side = side_by_side
+        self.fallback = fallback_data()
+        self.configs: dict[Overrides, Config] = {}
+        self.texts: Texts = {}
+        self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
+        self.pending: dict[int, Cell] = {}  # ticket → its cell; `missing` are the runs that nobody trains yet
+        self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
+        self.owner: dict[str, int] = {}  # run → ticket
+        self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
+        self.abandoned: set[int] = set()
+        self.futures: dict[Future[None], Task] = {}
+        self.readings: SimpleQueue[Reading] = SimpleQueue()
+        self.ready: list[Event] = []
+        self.stop = threading.Event()
+        self.news = threading.Event()  # something was read, or a program has ended
+        self.manifest_written = False
+        self._machine = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._machine.enter_context(quality_jobs())
+        self.pool = ThreadPoolExecutor(self.side_by_side, initializer=prepare_thread)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self.pool.shutdown(cancel_futures=True)
+        self._machine.close()
+
+    # --- what the search asks ---------------------------------------------------------------------------
+
+    def config(self, overrides: Overrides) -> Config:
+        """The config of these overrides, composed once."""
+        if overrides not in self.configs:
+            config = self.compose(overrides)
+            validate(config)
+            self.configs[overrides] = config
+        return self.configs[overrides]
+
+    def identify(self, overrides: Overrides) -> str:
+        """The id of the cell: irrelevant knobs do not count."""
+        return self.plan(replace(self.config(overrides), seeds=1)).cells[0].cell_id
+
+    def plan(self, config: Config) -> Plan:
+        plan = make_plan([config], self.folder, self.fallback, self.texts)
+        for warning in plan.warnings:
+            self.say(f"[yellow]warning:[/] {warning}")
+        return plan
+
+    def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
+        plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))
+        if not self.manifest_written:
+            write_manifest(plan, self.command)
+            self.manifest_written = True
+        take_over(plan, Summary(self.folder))
+        [cell] = plan.cells
+        self.pending[ticket] = cell
+        self.asked[ticket] = {run.run_id for run in cell.runs}
+        self.owner |= dict.fromkeys(self.asked[ticket], ticket)
+        self.free_of_charge[ticket] = self.free_of_charge.get(ticket, True) and not cell.missing
+        for run in cell.runs:
+            if run not in cell.missing:
+                record = results.load(results.record_path(self.folder, run.run_id))
+                if record.get("reused_from") is None:
+                    self.free_of_charge[ticket] = False  # trained for this search, before it was interrupted
+        if not cell.missing:
+            self._finish(ticket)
+        self._dispatch()
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        if self.futures and not self.ready:
+            self.news.wait(timeout_s)
+        self.news.clear()
+        self._harvest()
+        self._dispatch()
+        found: list[Event] = []
+        while not self.readings.empty():
+            found.append(self.readings.get())
+        found += self.ready
+        self.ready = []
+        return found
+
+    def abandon(self, ticket: int) -> None:
+        self.abandoned.add(ticket)
+        self.pending.pop(ticket, None)
+
+    def measure_speed(self, configurations: Mapping[int, Overrides]) -> dict[int, Timed]:
+        """In the lane, which has the machine to itself; waits while others train on it."""
+        cells = {ticket: self.plan(self.config(overrides)).cells[0] for ticket, overrides in configurations.items()}
+        limit_s = next(iter(self.configs.values())).speed_s
+        self._machine.close()  # our own training has ended
+        told = False
+        while True:
+            try:
+                time_missing(
+                    self.folder,
+                    {cell.cell_id: cell.config for cell in cells.values()},
+                    [1],
+                    Protocol(limit_s=limit_s),
+                    self.say,
+                )
+                break
+            except UserError as error:
+                if not told:
+                    self.say(f"waiting for the speed lane: {error}")
+                told = True
+                if self.stop.wait(LANE_WAIT_S):
+                    raise
+        self._enter_machine()
+        return {ticket: self._timed(cell) for ticket, cell in cells.items()}
+
+    def _enter_machine(self) -> None:
+        """Train again, once the lane of another process is done."""
+        while True:
+            try:
+                self._machine.enter_context(quality_jobs())
+                return
+            except UserError:
+                self.stop.wait(LANE_WAIT_S)
+
+    def _timed(self, cell: Cell) -> Timed:
+        machine = machine_of(cell.config)["id"]
+        timing = stored(self.folder, cell.cell_id, 1, machine)
+        if timing is not None:
+            own = timing.summary["train"]
+            return Timed(own["tokens_per_s"], own["low"], own["high"])
+        try:
+            spoiled = results.read_json(timing_path(self.folder, cell.cell_id, 1, machine))
+            why = spoiled["summary"]["train"]["why"]
+        except (results.RecordError, KeyError):
+            why = "it could not be timed"
+        return Timed(None, why=why)
+
+    # --- programs ---------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Fill the workers: runs of one shape together, those that have waited longest first."""
+        while len(self.futures) < self.side_by_side:
+            groups = schedule.groups(Plan(self.folder, list(self.pending.values()), []))
+            if not groups:
+                return
+            group = groups[0]
+            try:
+                size = self._together(group, self.side_by_side - len(self.futures) if len(groups) == 1 else 1)
+            except MemoryError as error:
+                for ticket in {self.owner[run.run_id] for run in group.runs}:
+                    self._fail(ticket, error)
+                continue
+            runs = group.runs[:size]
+            chosen = {run.run_id for run in runs}
+            for cell in self.pending.values():
+                cell.missing = [run for run in cell.missing if run.run_id not in chosen]
+            task = Task(group.cells, runs, group.corpus, begun_with=group.begun_with)
+            future = self.pool.submit(self._train, task)
+            self.futures[future] = task
+            future.add_done_callback(lambda _: self.news.set())
+
+    def _together(self, group: Task, idle: int) -> int:
+        """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
+        config, device = group.config, resolve_device(group.config.device)
+        if not batches.same_count_every_epoch(config, len(split(config, group.corpus)[0])):
+            return 1
+        size = chunk_size(config, device) or len(group.runs)
+        size = min(size, math.ceil(len(group.runs) / idle))
+        shape = cohort_key(config, group.corpus.sha256)
+        if shape not in self.fits:
+            vocabulary = len(group.corpus.vocabulary)
+            self.fits[shape] = schedule.runs_that_fit(config, vocabulary, device, self.side_by_side)
+        return max(1, min(size, self.fits[shape]))
+
+    def _train(self, task: Task) -> None:
+        """In a worker: train one program's runs, and tell of each epoch that is measured."""
+        config, device = task.config, resolve_device(task.config.device)
+        choice = choose(config, len(task.corpus.vocabulary), device, len(task.runs))
+        if task.begun_with and task.begun_with != choice.engine and config.engine in ("auto", task.begun_with):
+            choice = replace(choice, engine=task.begun_with)
+        together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]
+        for runs in together:
+            if self._given_up([run.run_id for run in runs]):
+                continue
+            checkpoints = Checkpoints(self.folder, [run.run_id for run in runs])
+            if config.fresh:
+                checkpoints.remove()
+            records = train_together(
+                [run.config for run in runs],
+                task.corpus,
+                choice,
+                checkpoints=checkpoints,
+                stop=partial(self._given_up, [run.run_id for run in runs]),
+                watch=partial(self._watch, {id(run.config): self.owner[run.run_id] for run in runs}),
+            )
+            for record in records:
+                results.save(self.folder, record)
+            checkpoints.remove()
+
+    def _given_up(self, run_ids: Sequence[str]) -> bool:
+        return self.stop.is_set() or all(self.owner[run_id] in self.abandoned for run_id in run_ids)
+
+    def _watch(self, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Replica]) -> list[bool]:
+        """In a worker, after an epoch: what each run has measured; which of them to go on with."""
+        own = [tickets[id(replica.config)] for replica in replicas]
+        for ticket, replica in zip(own, replicas, strict=True):
+            if measures_held_out(replica.config, epoch) and not replica.trajectory.divergence:
+                metrics = {name: value for name, value in replica.trajectory.metrics.items() if value is not None}
+                self.readings.put(Reading(ticket, replica.config.seed, epoch, metrics))
+                self.news.set()
+        return [ticket not in self.abandoned for ticket in own]
+
+    def _harvest(self) -> None:
+        """Take in the programs that have ended."""
+        for future in [future for future in self.futures if future.done()]:
+            task = self.futures.pop(future)
+            error = None if future.cancelled() else future.exception()
+            tickets = {self.owner[run.run_id] for run in task.runs}
+            if error is not None and not isinstance(error, Stopped):
+                for ticket in tickets:
+                    self._fail(ticket, error)
+                continue
+            for ticket in tickets - self.abandoned:
+                left = self.asked.get(ticket)
+                if left is not None and all(results.finished(self.folder, run_id) for run_id in left):
+                    self._finish(ticket)
+
+    def _finish(self, ticket: int) -> None:
+        """Everything that the ticket waits for is on disk."""
+        runs = {}
+        for run_id in self.asked.pop(ticket):
+            record = results.load(results.record_path(self.folder, run_id))
+            runs[int(record["seed"])] = measured(record)
+        self.pending.pop(ticket, None)
+        self.ready.append(Finished(ticket, dict(sorted(runs.items())), not self.free_of_charge[ticket]))
+
+    def _fail(self, ticket: int, error: BaseException) -> None:
+        cell = self.pending.pop(ticket, None)
+        if cell is not None:
+            write_failure(self.folder, cell, error)
+        self.abandoned.add(ticket)
+        if self.asked.pop(ticket, None) is not None:
+            self.ready.append(Failed(ticket, f"{type(error).__name__}: {error}".splitlines()[0]))
+
+
+def measured(record: Mapping[str, Any]) -> dict[str, float]:
+    """Metric → value; infinite for each where the run diverged."""
+    if record["status"] == "diverged":
+        return dict.fromkeys(record["metrics"], math.inf)
+    return {name: value for name, value in record["metrics"].items() if value is not None}

@@ -1,0 +1,149 @@
+"""Which process holds which trial, and whether it still lives: a killed one leaves its trials RUNNING for ever.
+
+Every process writes into the study where it runs and, every half minute, that it lives. On the same machine the
+process table tells at once; of another machine, a process that was silent for some minutes is taken for dead.
+"""
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ablate.searching.storage import mark, told
+
+BEAT_S = 30.0
+SILENT_S = 300.0
+"""A process on another machine that has not been heard of for so long is dead."""
+UNCLAIMED_S = 60.0
+"""A trial gets its owner right after it is asked for; one without an owner for so long has none."""
+RETRIES = 2
+"""How often a trial is begun again whose process died; perhaps it is what kills them."""
+PREFIX = "worker:"
+
+
+class Worker:
+    """This process in the study: registered on entry, heard of until exit."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.facts = {"place": place(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
+        self.id = f"{self.facts['place']}:{self.facts['pid']}:{self.facts['started']}"
+        self._gone = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._gone.set()
+        self._thread.join()
+        with suppress(Exception):  # the study may be what failed
+            self._beat(left=True)
+
+    def _keep_beating(self) -> None:
+        while not self._gone.wait(BEAT_S):
+            with suppress(Exception):  # the search itself will notice a lost database
+                self._beat()
+
+    def _beat(self, left: bool = False) -> None:
+        self.study.set_user_attr(PREFIX + self.id, self.facts | {"beat": time.time(), "left": left})
+
+    def others(self) -> int:
+        """Other processes that work on this study now."""
+        return sum(
+            lives(facts)
+            for key, facts in self.study.user_attrs.items()
+            if key.startswith(PREFIX) and key != PREFIX + self.id
+        )
+
+    def orphans(self) -> list[FrozenTrial]:
+        """Running trials whose process has died."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if not running:
+            return []
+        workers = {k.removeprefix(PREFIX): v for k, v in self.study.user_attrs.items() if k.startswith(PREFIX)}
+        living = {worker for worker, facts in workers.items() if lives(facts)} | {self.id}
+        return [trial for trial in running if not self._owned(trial, living)]
+
+    def _owned(self, trial: FrozenTrial, living: set[str]) -> bool:
+        owner = trial.user_attrs.get("worker")
+        if owner is not None:
+            return owner in living
+        began = trial.datetime_start
+        age = (datetime.now(began.tzinfo) - began).total_seconds() if began else 0.0
+        return age < UNCLAIMED_S and living != {self.id}
+
+    def release_orphans(self) -> list[int]:
+        """Fail the trials of dead processes and put them into the queue again, with the same parameters."""
+        return [trial.number for trial in self.orphans() if release(self.study, trial, "its process died")]
+
+
+def release(study: Study, trial: FrozenTrial, reason: str, excluded: str = "orphan") -> bool:
+    """Fail a running trial and queue its parameters again, unless that was done too often; False if told already."""
+    tries = int(trial.user_attrs.get("tries", 0)) + 1
+    again = tries <= RETRIES or excluded == "stopped"
+    attributes: dict[str, Any] = {"reason": reason if again else f"{reason}, {tries} times"}
+    if again:
+        attributes["excluded"] = excluded
+    if not mark(study, trial.number, **attributes) or not told(study, trial.number, TrialState.FAIL):
+        return False
+    if again and trial.params:
+        counted = {} if excluded == "stopped" else {"tries": tries}
+        study.enqueue_trial(trial.params, user_attrs={"again": trial.number, **counted})
+    return True
+
+
+def lives(facts: dict[str, Any]) -> bool:
+    """Whether a process that wrote these facts still runs."""
+    if facts.get("left"):
+        return False
+    if facts["place"] == place():
+        return facts["started"] is None or start_ticks(int(facts["pid"])) == facts["started"]
+    return time.time() - float(facts["beat"]) < SILENT_S
+
+
+def place() -> str:
+    """A name for what shares one process table: host, boot, and container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+    with suppress(OSError):
+        parts.append("".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid"))))
+    return "/".join(parts)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process began, in clock ticks since the boot: tells it from a later one of the same number.
+
+    None where there is no such process, or the system does not tell (then -1 for a process that exists).
+    """
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else int(rest[18])  # a zombie has ended
+    except (OSError, ValueError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return -1
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,163 @@
+"""Seeds raced: the ladder, the evidence, and whether a race finds the true best more often than single seeds do.
+
+Everything is made up, with a known optimum; values are recomputed with scipy where that can be. CPU, 10 s.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from synthetic import Noisy, run, searching, settings, space_of
+
+from ablate.searching.finale import conclude
+from ablate.searching.race import estimate, interval, ladder, paired_ratio, spread, worse
+from ablate.searching.settings import Race
+
+
+@pytest.mark.parametrize(
+    ("first", "k", "steps"),
+    [(2, 6, [2, 4, 6]), (2, 5, [2, 5]), (2, 8, [2, 4, 8]), (1, 5, [1, 2, 5]), (5, 5, [5]), (9, 4, [4]), (1, 1, [1])],
+)
+def test_the_ladder_doubles_and_ends_with_all_seeds(first: int, k: int, steps: list[int]) -> None:
+    assert ladder(first, k) == steps
+
+
+def test_estimate_and_interval_are_those_of_the_logarithm() -> None:
+    values = {0: 7.0, 1: 8.0, 2: 7.5, 3: 9.0}
+    logs = np.log(list(values.values()))
+    assert estimate(values) == pytest.approx(stats.gmean(list(values.values())))
+    low, high = stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))
+    assert interval(values) == pytest.approx((math.exp(low), math.exp(high)))
+    assert estimate({0: 5.0, 1: math.inf}) == math.inf
+    assert interval({0: 5.0}) == (0.0, math.inf)
+    assert interval({0: 5.0, 1: math.inf}) == (0.0, math.inf)
+    assert estimate({0: -3.0}) == -3.0  # one value of any kind is itself
+
+
+def test_the_evidence_is_the_exact_signed_rank_test_where_that_can_decide() -> None:
+    best = dict(enumerate([7.0, 8.0, 7.5, 9.0, 8.2]))
+    mine = dict(enumerate([7.2, 8.1, 7.4, 9.9, 8.9]))
+    d = np.log(list(mine.values())) - np.log(list(best.values()))
+    assert worse(mine, best, 0.1) == pytest.approx(stats.wilcoxon(d, alternative="greater").pvalue)
+    all_worse = {seed: 1.1 * value for seed, value in best.items()}
+    assert worse(all_worse, best, math.nan) == pytest.approx(1 / 2**5)
+
+
+def test_with_few_seeds_the_mean_difference_is_held_against_the_pooled_spread() -> None:
+    best = {0: 7.0, 1: 8.0, 2: 7.5}
+    mine = {0: 8.0, 1: 8.6}
+    d = np.log([8.0 / 7.0, 8.6 / 8.0])
+    assert worse(mine, best, 0.05) == pytest.approx(stats.norm.sf(d.mean() / (0.05 / math.sqrt(2))))
+    assert worse(mine, best, math.nan) == 1.0
+    assert worse({5: 9.0}, best, 0.05) == 1.0  # no seed in common
+    assert worse({0: 7.0, 1: math.inf}, best, 0.05) == 0.0  # diverged where the best did not
+
+
+def test_the_spread_is_the_median_over_races_and_robust_to_one_of_them() -> None:
+    rng = np.random.default_rng(0)
+    best = dict(enumerate(np.exp(rng.normal(2, 0.1, 8))))
+    others = [{s: v * math.exp(rng.normal(0.1, 0.05)) for s, v in best.items()} for _ in range(9)]
+    others.append({s: v * math.exp(rng.normal(3, 5)) for s, v in best.items()})
+    assert spread(best, others) == pytest.approx(0.05, rel=0.3)
+    own = np.log(list(best.values())).std(ddof=1)
+    assert spread(best, others[:2]) == pytest.approx(math.sqrt(2) * own)
+    assert math.isnan(spread({0: 7.0, 1: 8.0}, []))
+
+
+def test_the_ratio_to_the_baseline_is_paired_by_seed() -> None:
+    a, b = {0: 7.0, 1: 8.0, 2: 7.5}, {2: 9.0, 1: 9.0, 0: 7.7, 5: 1.0}
+    d = np.log([7.0 / 7.7, 8.0 / 9.0, 7.5 / 9.0])
+    ratio = paired_ratio(a, b)
+    assert (ratio.n, ratio.ratio) == (3, pytest.approx(math.exp(d.mean())))
+    low, high = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
+    assert (ratio.low, ratio.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert paired_ratio({0: math.inf}, {0: 7.0}).ratio == math.inf
+
+
+# --- races in a search ----------------------------------------------------------------------------------
+
+
+def test_the_clearly_worse_are_dropped_after_the_first_seeds(tmp_path: Path) -> None:
+    """Configurations 1 … 12 with true values far apart, against noise of a few percent."""
+    evaluator = Noisy(lambda knobs: 5 + float(knobs["x"]), common=0.02, own=0.02)
+    trials = run(space_of("x=range(1,13)"), settings(n_trials=12, storage="memory"), evaluator, tmp_path)
+    given = {trial.params["x"]: trial.user_attrs["n"] for trial in trials if "excluded" not in trial.user_attrs}
+    assert given[1] == 6
+    assert sorted(given) == list(range(1, 13))
+    dropped = {trial.params["x"] for trial in trials if trial.user_attrs.get("dropped")}
+    assert dropped == {x for x, n in given.items() if n < 6}
+    assert len(evaluator.evaluated) == sum(given.values()) < 12 * 6
+    assert all(trial.value == pytest.approx(estimate(dict(enumerate(values_of(trial))))) for trial in trials)
+    for trial in trials:  # dropped only with evidence: no dropped one is better than the best at its own seeds
+        if trial.user_attrs.get("dropped"):
+            assert trial.value > min(t.value for t in trials if t.user_attrs["n"] == 6)
+
+
+def values_of(trial: object) -> list[float]:
+    return list(trial.user_attrs["seeds"]["perplexity"].values())  # type: ignore[attr-defined]
+
+
+def test_without_a_race_every_configuration_has_all_seeds(tmp_path: Path) -> None:
+    evaluator = Noisy(lambda knobs: 5 + float(knobs["x"]), own=0.02)
+    trials = run(space_of("x=range(1,9)"), settings(n_trials=8, race=None, storage="memory"), evaluator, tmp_path)
+    assert {trial.user_attrs.get("n") for trial in trials if "excluded" not in trial.user_attrs} == {6}
+
+
+REPEATS = 60
+ARMS = 16
+NOISE = 0.06
+STEP = 0.02
+
+
+def outcome_of(repeat: int, folder: Path, budget: int | None) -> tuple[bool, float, int]:
+    """One search of 16 configurations whose true values are 2 % apart, seeds differ by 6 %.
+
+    With a budget: single seeds, each configuration as often as the budget allows for one seed, the best reading
+    wins. Without: raced seeds and a finale. Returns whether the true best won, how far off its number is, and the cost.
+    """
+    order = np.random.default_rng(repeat).permutation(ARMS)  # which arm is the best one
+    evaluator = Noisy(lambda knobs: 8 * math.exp(STEP * order[int(knobs["x"])]), own=NOISE, noise=repeat)
+    space = space_of(f"x=range(0,{ARMS})")
+    truth = {x: 8 * math.exp(STEP * order[x]) for x in range(ARMS)}
+    if budget is None:
+        wanted = settings(
+            n_trials=ARMS, storage="memory", seed=repeat, seeds=tuple(range(8)), race=Race(best=3, fresh=8)
+        )
+        with searching(space, wanted, evaluator, folder) as (search, _):
+            search.run()
+            winner = conclude(search, evaluator, None).winner
+        assert winner is not None
+        x, told = winner.values["x"], winner.estimate("perplexity")
+    else:
+        readings = {}
+        for reading in range(budget):
+            arm, seed = reading % ARMS, reading // ARMS
+            readings[arm, seed] = evaluator.value((f"x={arm}",), seed)
+            evaluator.evaluated.append(((f"x={arm}",), seed))
+        (x, _), told = min(readings.items(), key=lambda item: item[1])
+    return order[x] == 0, math.log(told / truth[x]), len(evaluator.evaluated)
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    folder = tmp_path_factory.mktemp("contest")
+    raced = [outcome_of(repeat, folder, None) for repeat in range(REPEATS)]
+    single = [outcome_of(repeat, folder, cost) for repeat, (_, _, cost) in enumerate(raced)]
+    return {"raced": np.array(raced, dtype=float), "single": np.array(single, dtype=float)}
+
+
+def test_racing_finds_the_true_best_more_often_than_single_seeds_at_equal_cost(contest: dict[str, np.ndarray]) -> None:
+    found, single = contest["raced"][:, 0], contest["single"][:, 0]
+    assert (contest["raced"][:, 2] == contest["single"][:, 2]).all()
+    table = [[found.sum(), len(found) - found.sum()], [single.sum(), len(single) - single.sum()]]
+    assert stats.fisher_exact(table, alternative="greater").pvalue < 0.01, table
+
+
+def test_the_number_of_a_raced_winner_is_not_too_good_to_be_true(contest: dict[str, np.ndarray]) -> None:
+    """The best single reading is the luckiest of many, far below its true value; of the fresh seeds only three
+    finalists were compared."""
+    raced, single = contest["raced"][:, 1], contest["single"][:, 1]
+    assert abs(raced.mean()) < 0.015
+    assert single.mean() < -0.08

@@ -1,0 +1,274 @@
+"""Searches of real (tiny) networks by the command line: what is left, reuse, resuming, best.yaml, and mistakes.
+
+Most run in this process; CPU, 25 s.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablate.searching.presets import sweeper_override
+
+Main = Callable[..., Any]
+SEARCH = (
+    "hydra/sweeper=optuna",
+    "name=found",
+    "seeds=3",
+    "num_hiddens=choice(4,8)",
+    "lr=tag(log, interval(0.1, 4))",
+    "hydra.sweeper.n_trials=6",
+    "hydra.sweeper.race={first: 2, best: 2, fresh: 3}",
+    "hydra.sweeper.sampler={name: tpe, n_startup_trials: 4}",
+)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")}
+
+
+def test_a_search_from_the_command_to_best_yaml_and_again(
+    main: Main, small_arguments: list[str], tmp_path: Path
+) -> None:
+    done = main("-m", *small_arguments, *SEARCH, "hydra.sweeper.baseline={}")
+    assert done.status == 0, done.err
+    folder = tmp_path / "results" / "found"
+    trials = rows(folder / "trials.csv")
+    assert len([row for row in trials if row["state"] in ("done", "dropped", "diverged")]) == 6
+    assert {row["num_hiddens"] for row in trials} <= {"4", "8"}
+    assert all(0.1 <= float(row["lr"]) <= 4 for row in trials)
+    assert re.search(r"6 of 6 trials: \d+ done", done.err)
+    assert re.search(
+        r"best: num_hiddens=\d lr=\S+: held-out perplexity [\d.]+ \([\d.]+ to [\d.]+\) over 3 fresh", done.err
+    )
+    assert re.search(r"against the baseline: [\d.]+ times its val_perplexity \(", done.err)
+
+    # every told value is the geometric mean of records
+    stored = records(folder)
+    for row in trials:
+        own = [
+            r["metrics"]["val_perplexity"] for r in stored.values() if r["cell_id"] == row["cell_id"] and r["seed"] < 3
+        ]
+        product = 1.0
+        for value in own:
+            product *= value
+        assert float(row["val_perplexity"]) == pytest.approx(product ** (1 / len(own)))
+        assert int(row["n"]) == len(own)
+
+    # the winner was chosen on seeds 3 to 5, which no trial had
+    facts = json.loads((folder / "search.json").read_text())
+    assert sorted(facts["winner"]["fresh"]["val_perplexity"]["seeds"]) == ["3", "4", "5"]
+    assert len(facts["finalists"]) == 2
+    assert facts["baseline"]["overrides"] == []
+
+    # best.yaml runs as its header says, and reproduces the winner's numbers without training anything
+    best = (folder / "best.yaml").read_text()
+    command = re.search(r"#   python -m ablate (.*)", best)
+    assert command is not None
+    body = yaml.safe_load(best)
+    assert (body["seed"], body["seeds"], body["name"]) == (3, 3, "found-best")
+    again = main(*command[1].split())
+    assert again.status == 0, again.err
+    assert "0 runs trained, 0 already there, 3 reused" in again.err
+    ours = {r["seed"]: r["metrics"]["val_perplexity"] for r in records(tmp_path / "results" / "found-best").values()}
+    told = facts["winner"]["fresh"]["val_perplexity"]["seeds"]
+    assert {str(seed): value for seed, value in ours.items()} == pytest.approx(told)
+
+    # the same command trains nothing; more trials go on from there
+    same = main("-m", *small_arguments, *SEARCH, "hydra.sweeper.baseline={}")
+    assert same.status == 0, same.err
+    assert records(folder).keys() == stored.keys()
+    more = main("-m", *small_arguments, *SEARCH, "hydra.sweeper.baseline={}", "hydra.sweeper.n_trials=8")
+    assert more.status == 0, more.err
+    assert "8 of 8 trials" in more.err
+    assert records(folder).keys() > stored.keys()
+    assert (folder / "trials.csv").read_text().startswith("number,state,num_hiddens,lr,val_perplexity")
+
+
+def test_runs_of_other_sweeps_are_reused_and_take_no_slot(
+    main: Main, small_arguments: list[str], tmp_path: Path
+) -> None:
+    grid = main("-m", *small_arguments, "num_hiddens=4,6", "lr=0.5,1.0", "seeds=2", "name=grid")
+    assert grid.status == 0, grid.err
+    search = (
+        *("hydra/sweeper=optuna", "name=after", "seeds=2", "num_hiddens=choice(4,6,8)", "lr=choice(0.5,1.0)"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid", "hydra.sweeper.race={fresh: 2}"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    trials = rows(tmp_path / "results" / "after" / "trials.csv")
+    states = {(row["num_hiddens"], row["lr"]): row["state"] for row in trials}
+    assert [states[key] for key in states if key[0] == "8"] == ["done", "done"]
+    assert {state for key, state in states.items() if key[0] != "8"} <= {"reused"}
+    reused = [r for r in records(tmp_path / "results" / "after").values() if r["reused_from"] == "grid"]
+    assert len(reused) == 2 * sum(state == "reused" for state in states.values())
+
+
+def test_runs_are_pruned_by_epoch_and_leave_no_record(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    """A learning rate of 0.001 learns nothing in 12 epochs: the median pruner stops it at some epoch."""
+    search = (
+        *(
+            "hydra/sweeper=optuna",
+            "name=pruned",
+            "seeds=2",
+            "epochs=12",
+                "engine=scratch",  # slow enough to be stopped in the middle
+            "lr=choice(0.9,1,1.1,1.2,1.3,1.4,0.001,0.002)",
+        ),
+        *("hydra.sweeper.n_trials=8", "hydra.sweeper.sampler=grid", "hydra.sweeper.parallel=1"),
+        *("hydra.sweeper.pruner={name: median, n_startup_trials: 2}", "hydra.sweeper.race={p: 0, fresh: 2}"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    trials = {row["lr"]: row for row in rows(tmp_path / "results" / "pruned" / "trials.csv")}
+    pruned = {lr for lr, row in trials.items() if row["state"] == "pruned"}
+    assert pruned
+    assert {"0.9", "1", "1.0", "1.1", "1.2"} & (trials.keys() - pruned)
+    stored = records(tmp_path / "results" / "pruned")
+    told = {r["config"]["lr"] for r in stored.values()}
+    assert not {float(lr) for lr in pruned} & told
+    assert all(int(float(trials[lr]["last_epoch"])) < 12 for lr in pruned)
+    assert not list((tmp_path / "results" / "pruned" / "checkpoints").glob("*"))
+
+
+def test_trials_of_one_shape_train_together(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=fused", "seeds=2", "lr=interval(0.5,1)", "threads=1", "engine=cohort"),
+        *("hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random", "hydra.sweeper.parallel=4"),
+        *("hydra.sweeper.race=null",),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    together = {r["timing"]["trained_together"] for r in records(tmp_path / "results" / "fused").values()}
+    assert max(together) > 2  # the runs of more than one trial
+
+
+def test_a_configuration_that_diverges_is_told_so(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=diverged", "seeds=2", "lr=choice(0.5,1e30)", "clip=null", "epochs=4"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid", "hydra.sweeper.race={fresh: 2}"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    trials = {row["lr"]: row for row in rows(tmp_path / "results" / "diverged" / "trials.csv")}
+    assert {float(lr): row["state"] for lr, row in trials.items()} == {0.5: "done", 1e30: "diverged"}
+    assert json.loads((tmp_path / "results" / "diverged" / "search.json").read_text())["winner"]["values"] == {
+        "lr": 0.5
+    }
+
+
+def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=pairs", "seeds=1", "model=choice(gru,gru-no-reset)", "engine=api"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    trials = {row["model"]: row for row in rows(tmp_path / "results" / "pairs" / "trials.csv")}
+    assert trials["gru"]["state"] == "done"
+    assert trials["gru-no-reset"]["state"] == "failed"
+    assert "engine=api cannot compute model=gru-no-reset" in trials["gru-no-reset"]["reason"]
+
+
+def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments: list[str]) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(
+        "# @package _global_\n# Which?   python -m ablate sweeps=mine\n"
+        "defaults:\n  - override /hydra/sweeper: optuna\n"
+        "hydra:\n  sweeper:\n    params:\n"
+        "      lr: interval(0.5, 1)\n      layers: range(1, 3)\n      dropout: choice(0.1, 0.2)\n"
+        "    conditions:\n      dropout: {layers: [2]}\n"
+        "    n_trials: 3\n    sampler: random\n    race: {fresh: 2}\n"
+    )
+    assert sweeper_override(["sweeps=mine"], [tmp_path]) == ["hydra/sweeper=optuna"]
+    assert sweeper_override(["sweeps=mine", "hydra/sweeper=ablate"], [tmp_path]) == []
+    assert sweeper_override(["sweeps=smoke"], [tmp_path]) == []
+    done = main(*small_arguments, "sweeps=mine", "lr=choice(0.6,0.7)", "seeds=2")
+    assert done.status == 0, done.err
+    [folder] = (tmp_path / "results").iterdir()
+    assert folder.name.startswith("mine_")
+    trials = rows(folder / "trials.csv")
+    assert {row["lr"] for row in trials} <= {"0.6", "0.7"}  # the command line replaces the preset's interval
+    assert all((row["dropout"] != "") == (row["layers"] == "2") for row in trials)
+
+
+# --- mistakes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["hydra.sweeper.sampler=tpee"],
+            "sampler is 'tpee'; choose tpe, gp, cmaes, qmc, random, grid or nsga2; did you mean tpe?",
+        ),
+        (["hydra.sweeper.pruner=medan"], "pruner is 'medan'; choose none, median"),
+        (["lr=1"], "there is nothing to search"),
+        (
+            ["lr=tag(log, interval(0, 1))"],
+            "lr=tag(log, interval(0, 1)): a logarithmic interval cannot begin at 0; begin above zero",
+        ),
+        (["hydra.sweeper.objective=accuracy"], "objective is 'accuracy', which no run produces; choose perplexity"),
+        (["val_tokens=0"], "objective is val_perplexity, but val_tokens=0 holds out no text"),
+        (
+            ["hydra.sweeper.storage=postgresql://nobody@127.0.0.1:9/none"],
+            "cannot reach the study at postgresql+psycopg://nobody@127.0.0.1:9/none",
+        ),
+        (["hydra.sweeper.storage=oracle"], "storage is 'oracle'; write sqlite, journal, or a URL"),
+        (["hydra.sweeper.n_trials=0"], "n_trials is 0; it must be a whole number, 1 or more"),
+        (["layers=range(0,3)"], "layers is 0; it must be 1 or more"),
+        (["model=choice(gru,gruu)"], "model is 'gruu'; choose gru"),
+        (["num_hidens=choice(4,8)"], "there is no knob 'num_hidens'; did you mean num_hiddens?"),
+        (["seed=choice(1,2)"], "seeds are not searched"),
+        (["engine=choice(api,cohort)"], "engine does not change what comes out of a run"),
+        (["hydra.sweeper.conditions={lr: {layrs: [1]}}"], "conditions.lr rests on layrs, which is no knob"),
+        (["hydra.sweeper.baseline={lr: 0}"], "lr is 0.0; it must be above 0"),
+        (["data.path=/nowhere.txt"], "/nowhere.txt"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    main: Main, small_arguments: list[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    if "postgresql" in str(arguments):
+        pytest.importorskip("psycopg")
+    search = ["hydra/sweeper=optuna", "lr=interval(0.5,1)", "name=wrong"]
+    typed = [
+        a for a in [*small_arguments, *search] if a.partition("=")[0] not in {b.partition("=")[0] for b in arguments}
+    ]
+    done = main("-m", *typed, *arguments)
+    assert done.status == 2, done.err
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("results/wrong/*.db"))
+    assert not list(tmp_path.glob("results/wrong/runs/*"))
+
+
+def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
+    main: Main, small_arguments: list[str], tmp_path: Path
+) -> None:
+    search = ["hydra/sweeper=optuna", "lr=choice(0.5,1)", "name=kept", "seeds=1", "hydra.sweeper.n_trials=2"]
+    assert main("-m", *small_arguments, *search).status == 0
+    before = records(tmp_path / "results" / "kept")
+    for changed, message in (
+        ("lr=choice(0.5,2)", "another space: lr was choice(0.5, 1), now it is choice(0.5, 2)"),
+        ("hydra.sweeper.objective=perplexity", "begun with the objective val_perplexity, not perplexity"),
+        ("epochs=4", "begun with epochs=3, not epochs=4"),
+    ):
+        typed = [a for a in [*small_arguments, *search] if a.partition("=")[0] != changed.partition("=")[0]]
+        done = main("-m", *typed, changed)
+        assert done.status == 2
+        assert message in done.err
+        assert "study.db" in done.err
+        assert len(done.err.strip().splitlines()) == 1
+    assert records(tmp_path / "results" / "kept") == before

@@ -1,0 +1,178 @@
+"""Searches that are killed for real and go on, and several processes on one study. Starts programs; CPU, 20 s."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from synthetic import Noisy, run, searching, settings, space_of
+
+from ablate.searching import workers
+from ablate.searching.outcome import state_of
+from ablate.searching.storage import takes_slot
+
+SEARCH = (
+    "-m",
+    "hydra/sweeper=optuna",
+    "name=found",
+    "seeds=2",
+    "epochs=40",
+    "num_hiddens=choice(8,16,24,32)",
+    "lr=tag(log, interval(0.1, 4))",
+    "hydra.sweeper.sampler=random",
+    "hydra.sweeper.race={fresh: 2}",
+)
+BOWL = space_of("x=interval(-2,2)")
+
+
+def bowl(knobs: dict[str, str]) -> float:
+    return 5 + float(knobs["x"]) ** 2
+
+
+def trial_table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def finished_runs(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "runs").glob("*.json")}
+
+
+def test_a_killed_search_goes_on_with_the_same_command(
+    start: Callable[..., Any], small_arguments: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "results" / "found"
+    kept = [argument for argument in small_arguments if not argument.startswith(("epochs", "seeds", "num_hiddens"))]
+    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12"]
+    process = start(*command)
+    while len(finished_runs(folder)) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {run: (folder / "runs" / f"{run}.json").stat().st_mtime_ns for run in finished_runs(folder)}
+    study = optuna.load_study(study_name="found", storage=f"sqlite:///{folder / 'study.db'}")
+    left = [trial for trial in study.get_trials() if trial.state == TrialState.RUNNING]
+    assert left
+    asked = {trial.number: trial.params for trial in left}
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+    again = start(*command)
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    trials = {int(row["number"]): row for row in trial_table(folder)}
+    counts = Counter(row["state"] for row in trials.values())
+    assert counts["running"] == counts["waiting"] == 0
+    assert sum(counts[state] for state in ("done", "dropped", "diverged", "failed")) == 12
+    retried = {int(row["again"]): row for row in trials.values() if row["again"]}
+    for number, params in asked.items():
+        assert trials[number]["state"] == "orphan"
+        assert trials[number]["reason"] == "its process died"
+        if params:
+            assert float(retried[number]["lr"]) == params["lr"]  # with the same parameters
+            assert int(retried[number]["num_hiddens"]) == params["num_hiddens"]
+    for run_id, written in before.items():  # nothing that was finished is trained again
+        assert (folder / "runs" / f"{run_id}.json").stat().st_mtime_ns == written
+    assert json.loads((folder / "search.json").read_text())["winner"]
+    with sqlite3.connect(folder / "study.db") as database:
+        assert database.execute("select count(*) from trials where state = 'RUNNING'").fetchone() == (0,)
+    database.close()
+
+
+def test_two_processes_share_one_study(start: Callable[..., Any], small_arguments: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "found"
+    kept = [argument for argument in small_arguments if not argument.startswith(("epochs", "seeds", "num_hiddens"))]
+    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12", "threads=1"]
+    both = [start(*command) for _ in range(2)]
+    ended = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    trials = trial_table(folder)
+    assert sum(row["state"] in ("done", "dropped", "diverged", "failed") for row in trials) == 12
+    assert not [row for row in trials if row["state"] in ("running", "waiting")]
+    assert len({row["lr"] for row in trials}) == len([row for row in trials if row["state"] != "duplicate"])
+    assert json.loads((folder / "search.json").read_text())["winner"]
+
+
+def test_a_sweep_and_a_search_do_not_share_a_folder(tmp_path: Path) -> None:
+    from ablate.errors import UserError
+    from ablate.sweeping.plan import exclusive
+
+    with (
+        exclusive(tmp_path, shared=True),
+        exclusive(tmp_path, shared=True),
+        pytest.raises(UserError, match="in use by another ablate"),
+        exclusive(tmp_path),
+    ):
+        pass
+    with exclusive(tmp_path), pytest.raises(UserError, match="in use"), exclusive(tmp_path, shared=True):
+        pass
+
+
+# --- orphans, in one process ----------------------------------------------------------------------------
+
+
+def orphan(study: optuna.Study, worker: str | None, x: float = 0.5) -> int:
+    """A trial that somebody asked for and never told."""
+    trial = study.ask()
+    if worker is not None:
+        trial.set_user_attr("worker", worker)
+    trial.suggest_float("x", -2, 2)
+    return trial.number
+
+
+def test_whose_trial_it_is(tmp_path: Path) -> None:
+    with searching(BOWL, settings(), Noisy(bowl), tmp_path) as (search, study):
+        me = search.worker
+        here = {"place": workers.place(), "pid": os.getpid(), "left": False, "beat": 0.0}
+        study.set_user_attr("worker:dead", {**here, "pid": 2**22 - 1, "started": 1})
+        study.set_user_attr("worker:reborn", {**here, "started": 1})
+        study.set_user_attr("worker:left", {**here, "started": workers.start_ticks(os.getpid()), "left": True})
+        study.set_user_attr("worker:alive", {**here, "started": workers.start_ticks(os.getpid())})
+        away = {"place": "elsewhere", "pid": 1, "started": 1, "left": False}
+        study.set_user_attr("worker:far", {**away, "beat": time.time() - 100})
+        study.set_user_attr("worker:silent", {**away, "beat": time.time() - 1000})
+        numbers = {
+            name: orphan(study, name) for name in (me.id, "alive", "far", "dead", "reborn", "left", "silent", "unknown")
+        }
+        unclaimed = orphan(study, None)
+        assert {trial.number for trial in me.orphans()} == {
+            numbers[name] for name in ("dead", "reborn", "left", "silent", "unknown")
+        }
+        for name in ("alive", "far"):
+            study.set_user_attr(f"worker:{name}", {**here, "started": 1})
+        assert unclaimed in {trial.number for trial in me.orphans()}  # nobody else is there to claim it
+
+
+def test_orphans_come_again_with_their_parameters_but_not_for_ever(tmp_path: Path) -> None:
+    wanted = settings(n_trials=3)
+    seen = []
+    for attempt in range(4):
+        with searching(BOWL, wanted, Noisy(bowl), tmp_path) as (search, study):
+            search.worker.release_orphans()
+            seen.append(study.get_trials()[-1].params if study.get_trials() else None)
+            if attempt < 3:
+                trial = study.ask()
+                trial.set_user_attr("worker", "dead")
+                trial.suggest_float("x", -2, 2)
+            states = Counter(state_of(trial) for trial in study.get_trials())
+    assert seen[1] == seen[2] == seen[3]
+    assert states == {"orphan": 2, "failed": 1}  # the third death is the configuration's fault
+    trials = run(BOWL, wanted, Noisy(bowl), tmp_path)
+    assert sum(takes_slot(trial) for trial in trials) == 3
+
+
+def test_one_orphan_is_released_once(tmp_path: Path) -> None:
+    with searching(BOWL, settings(), Noisy(bowl), tmp_path) as (search, study):
+        orphan(study, "dead")
+        found = search.worker.orphans()
+        assert [workers.release(study, trial, "x") for trial in [*found, *found]] == [True, False]
+        assert sum(trial.state == TrialState.WAITING for trial in study.get_trials()) == 1

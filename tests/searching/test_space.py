@@ -1,0 +1,154 @@
+"""The override grammar as dimensions, conditions, grids, and one line for what means nothing. CPU, 1 s."""
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from synthetic import space_of
+
+from ablate.errors import ConfigError
+from ablate.searching.space import Space
+
+
+@pytest.mark.parametrize(
+    ("override", "distribution"),
+    [
+        ("num_hiddens=choice(32,64,128)", CategoricalDistribution([32, 64, 128])),
+        ("num_hiddens=32,64", CategoricalDistribution([32, 64])),
+        ("clip=null,1,0.5", CategoricalDistribution([None, 1, 0.5])),
+        ("sampling=choice(sequential,'random')", CategoricalDistribution(["sequential", "random"])),
+        ("model.write_back=choice(true,false)", CategoricalDistribution([True, False])),
+        ("lr=interval(0.1,2)", FloatDistribution(0.1, 2.0)),
+        ("lr=tag(log, interval(0.01,2))", FloatDistribution(0.01, 2.0, log=True)),
+        ("num_hiddens=int(interval(16,256))", IntDistribution(16, 256)),
+        ("num_hiddens=tag(log, int(interval(16, 256)))", IntDistribution(16, 256, log=True)),
+        ("layers=range(1,4)", IntDistribution(1, 3)),
+        ("layers=range(4,1,-1)", IntDistribution(2, 4)),
+        ("num_steps=range(10,60,20)", IntDistribution(10, 50, step=20)),
+        ("dropout=range(0.0,0.7,0.2)", FloatDistribution(0.0, 0.6, step=0.2)),
+        ("layers=tag(log, range(1,9))", IntDistribution(1, 8, log=True)),
+    ],
+)
+def test_the_grammar(override: str, distribution: optuna.distributions.BaseDistribution) -> None:
+    [dimension] = space_of(override).dimensions
+    assert dimension.distribution == distribution
+    assert dimension.name == override.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "written"),
+    [
+        ("clip=null,1", {"clip=null", "clip=1"}),
+        ("model=choice(rnn,gru)", {"model=rnn", "model=gru"}),
+        ("+model.gates.output=choice(0.5,1)", {"+model.gates.output=0.5", "+model.gates.output=1"}),
+        ("prefixes=choice([a,b],[])", {"prefixes=[a,b]", "prefixes=[]"}),
+        ("data.path=choice('a b.txt','c,d.txt')", {r"data.path=a\ b.txt", r"data.path=c\,d.txt"}),
+        ("layers=range(1,3)", {"layers=1", "layers=2"}),
+    ],
+)
+def test_a_choice_is_written_as_it_was_typed(override: str, written: set[str]) -> None:
+    space = space_of(override)
+    grid = space.grid()
+    assert grid is not None
+    assert {text for values in grid for text in space.written(values)} == written
+
+
+def test_what_has_one_value_is_fixed() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from ablate.searching.space import build
+
+    overrides = OverridesParser.create().parse_overrides(["epochs=3", "layers=choice(2)", "lr=0.1,0.2", "~data"])
+    space, fixed = build(overrides)
+    assert fixed == ["epochs=3", "layers=2", "~data"]
+    assert [dimension.name for dimension in space.dimensions] == ["lr"]
+
+
+CONDITIONS = {"dropout": {"layers": [2, 3]}, "alpha": {"optimizer": "rmsprop", "dropout": [0.0]}}
+
+
+def test_a_dimension_exists_only_under_its_conditions() -> None:
+    space = space_of(
+        "alpha=0.1,0.2", "dropout=0.0,0.5", "layers=range(1,4)", "optimizer=sgd,rmsprop", conditions=CONDITIONS
+    )
+    order = [dimension.name for dimension in space.dimensions]
+    assert order.index("layers") < order.index("dropout") < order.index("alpha")
+    grid = space.grid()
+    assert grid is not None
+    for values in grid:
+        assert ("dropout" in values) == (values["layers"] >= 2)
+        assert ("alpha" in values) == (values.get("dropout") == 0.0 and values["optimizer"] == "rmsprop")
+    # layers 1: 2 optimizers; layers 2 and 3: sgd with 2 dropouts, rmsprop with 0.0 and 2 alphas or with 0.5
+    assert len(grid) == 2 + 2 * (2 + 2 + 1)
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = {repr(space.suggest(study.ask())) for _ in range(200)}
+    assert seen == {repr(values) for values in grid}
+    rng = np.random.default_rng(0)
+    assert {repr(space.draw(rng)) for _ in range(300)} == seen
+
+
+def test_a_condition_on_what_is_fixed_holds_everywhere_or_nowhere() -> None:
+    def layers(count: int) -> Space:
+        return space_of(
+            "lr=0.1,0.2", "dropout=0.1,0.2", conditions={"dropout": {"layers": [2]}}, fixed_value=lambda name: count
+        )
+
+    assert [dimension.name for dimension in layers(2).dimensions] == ["lr", "dropout"]
+    assert [dimension.name for dimension in layers(1).dimensions] == ["lr"]
+
+
+def test_draws_lie_within_and_a_logarithmic_scale_is_uniform_in_the_logarithm() -> None:
+    space = space_of("lr=tag(log, interval(0.01,1))", "num_hiddens=tag(log, int(interval(4,64)))", "x=interval(-1,1)")
+    assert space.grid() is None
+    rng = np.random.default_rng(1)
+    draws = [space.draw(rng) for _ in range(2000)]
+    lr = np.array([values["lr"] for values in draws])
+    assert lr.min() >= 0.01
+    assert lr.max() <= 1
+    assert np.log10(lr).mean() == pytest.approx(-1, abs=0.05)
+    assert {type(values["num_hiddens"]) for values in draws} == {int}
+    assert min(values["num_hiddens"] for values in draws) == 4
+    assert max(values["num_hiddens"] for values in draws) == 64
+
+
+def test_corners_show_every_end_of_every_dimension() -> None:
+    space = space_of(
+        "lr=interval(0.1,2)", "layers=range(1,4)", "dropout=0.1,0.3", conditions={"dropout": {"layers": [3]}}
+    )
+    corners = list(space.corners())
+    assert {values["lr"] for values in corners} == {0.1, 2.0}
+    assert {values["layers"] for values in corners} == {1, 3}
+    assert {values["dropout"] for values in corners if "dropout" in values} == {0.1, 0.3}
+    assert all(values["layers"] == 3 for values in corners if "dropout" in values)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "conditions", "message"),
+    [
+        (["epochs=3"], None, "there is nothing to search"),
+        (["epochs=choice(3)"], None, "there is nothing to search"),
+        (
+            ["lr=tag(log, interval(0,1))"],
+            None,
+            "a logarithmic interval cannot begin at 0; begin above zero, such as 0.001",
+        ),
+        (["lr=tag(log, interval(-1,1))"], None, "cannot begin at -1"),
+        (["lr=interval(2,1)"], None, r"the interval is empty; write interval\(1, 2\)"),
+        (["lr=tag(loq, interval(1,2))"], None, "there is no tag 'loq'; log is the only one"),
+        (["lr=tag(log, choice(1,2))"], None, "a choice has no scale"),
+        (["layers=range(3,3)"], None, "the range is empty"),
+        (["layers=range(1,4,0)"], None, "a step other than 0"),
+        (["layers=tag(log, range(1,9,2))"], None, "without a step, can be logarithmic"),
+        (["lr=1,2"], {"lr": {"layrs": [1]}}, "rests on layrs, which is no knob"),
+        (["lr=1,2", "layers=1,2"], {"lr": {"layers": [3]}}, "wants layers to be 3, but the search tries 1 or 2"),
+        (["lr=1,2"], {"lr": [2]}, "conditions.lr is"),
+        (["a=1,2", "b=1,2"], {"a": {"b": [1]}, "b": {"a": [1]}}, "a or b depend on each other in a circle"),
+    ],
+)
+def test_what_means_nothing_is_one_line(overrides: list[str], conditions: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        space_of(*overrides, conditions=conditions)
+    assert len(str(caught.value).splitlines()) == 1
