@@ -25,7 +25,8 @@ from ablate.explain import explain, help_text
 from ablate.searching.presets import sweeper_override
 
 if TYPE_CHECKING:
-    from ablate.searching.run import Found, Problem
+    from ablate.searching.run import Found
+    from ablate.searching.space import Problem
     from ablate.sweeping.launch import Summary
 
 SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")

@@ -10,7 +10,6 @@ from rich.live import Live
 from rich.markup import escape
 
 from ablate.searching.storage import takes_slot
-from ablate.sweeping.progress import duration
 
 
 @dataclass
@@ -63,6 +62,14 @@ class Counts:
             if count
         ]
         return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class SearchProgress:

@@ -1,7 +1,6 @@
 """One process of a search of ablate, from the checked problem to what it leaves."""
 
 import math
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +12,17 @@ from rich.console import Console
 from ablate.config import Config, resolve, validate
 from ablate.errors import CombinationError
 from ablate.searching import outcome as files
-from ablate.searching.evaluation import Overrides
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress
 from ablate.searching.samplers import make_pruner, make_sampler
 from ablate.searching.search import Search
 from ablate.searching.settings import Settings, check_produced
-from ablate.searching.space import Space
+from ablate.searching.space import Problem
 from ablate.searching.storage import location, shown
 from ablate.searching.study import joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
-
-
-@dataclass
-class Problem:
-    """What is searched, checked but for what only the composed configs show."""
-
-    space: Space
-    settings: Settings
-    compose: Callable[[Overrides], Config]  # overrides of a trial → its config
-    defaults: Callable[[Sequence[str]], Config]  # the config of these overrides alone, without preset and command line
-    name: str  # of the search's folder, where the config gives none
 
 
 @dataclass

@@ -91,6 +91,7 @@ class Search:
     def run(self) -> None:
         """Until the study has its trials. However this ends, no trial of this process stays RUNNING."""
         try:
+            self.give_back()  # of an earlier search in this process that lost its study
             self.worker.release_orphans()
             while True:
                 self.fill()

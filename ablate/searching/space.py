@@ -30,7 +30,9 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
+from ablate.config import Config
 from ablate.errors import ConfigError, listing, nearest
+from ablate.searching.settings import Settings
 
 Values = dict[str, Any]
 """The knobs of one trial, by name."""
@@ -192,6 +194,17 @@ class Space:
 
     def to_json(self) -> dict[str, Any]:
         return {dimension.name: dimension.to_json() for dimension in self.dimensions}
+
+
+@dataclass
+class Problem:
+    """What is searched, checked but for what only the composed configs show."""
+
+    space: Space
+    settings: Settings
+    compose: Callable[[tuple[str, ...]], Config]  # overrides of a trial → its config
+    defaults: Callable[[Sequence[str]], Config]  # the config of these overrides alone, without preset and command line
+    name: str  # of the search's folder, where the config gives none
 
 
 def build(
