@@ -100,9 +100,7 @@ def _sweep(arguments: list[str]) -> "Callable[[], int] | None":
     signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
     if found:
-        from ablate.searching.run import conclude_search
-
-        return partial(conclude_search, found[0])
+        return partial(conclude_found, found[0])
     return partial(conclude, sum(summaries[1:], start=summaries[0])) if summaries else None
 
 
@@ -129,6 +127,16 @@ def _quoted(text: str) -> str:
 
 def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def conclude_found(found: "Found") -> int:
+    """Tables and figures of a search, and what it found; returns the exit status."""
+    from ablate.report.search import write_search
+    from ablate.searching.run import conclude_search
+
+    if found.outcome.finalists:
+        write_search(found.folder)
+    return conclude_search(found)
 
 
 def conclude(summary: "Summary") -> int:

@@ -1,5 +1,6 @@
 """The trials of a search as frames: history, importance of its knobs, timeline. Read from the search's folder."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,12 @@ def importances(study: Any, evaluator: Any) -> dict[str, float]:
     """Nothing where the evaluator has too little to go by."""
     import optuna
 
-    try:
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    except (ValueError, RuntimeError):
-        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that trials are few, or all alike: what is shown says how many there were
+        try:
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):
+            return {}
 
 
 def evaluators() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ablate.errors import UserError
 from ablate.report import write_report
+from ablate.report.search import write_search
 
 
 def main() -> int:
@@ -15,6 +16,8 @@ def main() -> int:
     for sweep in parser.parse_args().sweep:
         try:
             write_report(sweep)
+            if (sweep / "search.json").is_file():
+                write_search(sweep)
         except UserError as error:
             print(f"ablate: {error}", file=sys.stderr)
             status = 2

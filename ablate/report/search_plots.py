@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.analysis.trials import VALUED, is_number, knob_names, text
+from ablate.analysis.trials import BETTER, VALUED, is_number, knob_names, text
 
 MARKS = {
     "done": ("o", 0),
@@ -98,7 +98,7 @@ def plot_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: str
     """
     _theme()
     shown = trials[trials["state"].isin(VALUED) & np.isfinite(trials[objective].astype(float))]
-    shown = shown.sort_values(objective, ascending=False)
+    shown = shown.sort_values(objective, ascending=BETTER.get(objective) == "higher")
     names = knob_names(space, shown)
     figure, axis = plt.subplots(figsize=(1.5 * (len(names) + 1) + 1.5, 4.0))
     columns = {name: _positions(shown[name], space[name]) for name in names}
