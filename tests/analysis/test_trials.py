@@ -111,8 +111,9 @@ def test_importance_names_its_evaluator_and_finds_the_knob_that_decides(frame: p
     pd.testing.assert_frame_equal(importance, again)
 
 
-def test_importance_depends_on_the_range(frame: pd.DataFrame) -> None:
+def test_importance_depends_on_the_range() -> None:
     """Where lr was searched near its optimum only, num_hiddens decides more."""
+    frame = made_up(300)
     near = frame[frame["lr"].between(0.5, 2)]
     narrowed = t.narrow(near, SPACE)
     assert 0.5 <= narrowed["lr"]["low"] < narrowed["lr"]["high"] <= 2
