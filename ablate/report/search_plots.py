@@ -192,7 +192,7 @@ def plot_timeline(timeline: pd.DataFrame, title: str = "") -> Figure:
     """When each trial ran and how it ended, stacked by process."""
     colours = _theme()
     ordered = timeline.sort_values(["worker", "begin_s"], ignore_index=True)
-    figure, axis = plt.subplots(figsize=(6.8, min(8.0, 1.6 + 0.07 * len(ordered))))
+    figure, axis = plt.subplots(figsize=(6.8, min(8.0, 2.6 + 0.06 * len(ordered))))
     for state, (_, colour) in MARKS.items():
         own = ordered[ordered["state"] == state]
         if not own.empty:
