@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ablate.analysis.trials import BETTER, VALUED, is_number, knob_names, text
 
@@ -54,6 +55,18 @@ def _scatter(axis: Axes, x: Any, y: Any, states: pd.Series, colours: list[Any]) 
             )
 
 
+def _capped(values: pd.Series, states: pd.Series) -> pd.Series:
+    """Values of single trials far above all that ended well are drawn at the upper edge."""
+    ended = values[states.isin(VALUED)]
+    return values.clip(upper=1.2 * float(ended.max())) if len(ended) else values
+
+
+def _ticks_at(axis: Axes, values: list[float]) -> None:
+    """Ticks at these values only."""
+    axis.set_xticks(values, [f"{value:g}" for value in values])
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
 def _wide(values: pd.Series) -> bool:
     return bool(values.min() > 0 and values.max() / values.min() > 3)
 
@@ -62,9 +75,10 @@ def plot_history(history: pd.DataFrame, objective: str, title: str = "") -> Figu
     """Every trial's value in its order, by state, and the best so far as a line."""
     colours = _theme()
     figure, axis = plt.subplots(figsize=(6.4, 3.8))
-    _scatter(axis, history["number"], history["value"], history["state"], colours)
+    values = _capped(history["value"], history["state"])
+    _scatter(axis, history["number"], values, history["state"], colours)
     axis.step(history["number"], history["best"], where="post", color="0.25", linewidth=1.4, label="best so far")
-    if not history.empty and _wide(history["value"]):
+    if not history.empty and _wide(values):
         axis.set_yscale("log")
     axis.set_xlabel("trial")
     axis.set_ylabel(objective)
@@ -113,6 +127,7 @@ def plot_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: str
         for height, label in _ticks(shown, name, space.get(name)):
             axis.text(place - 0.03, height, label, ha="right", va="center", fontsize="x-small")
     axis.set_xlim(-0.5, len(columns) - 0.9)
+    axis.set_ylim(-0.05, 1.05)
     return _finish(figure, title)
 
 
@@ -145,10 +160,10 @@ def _ticks(shown: pd.DataFrame, name: str, facts: Mapping[str, Any] | None) -> l
 
 
 def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "") -> Figure:
-    """The objective over each knob alone; every dot is a trial."""
+    """The objective over each knob alone; every dot is a trial that ended well."""
     colours = _theme()
     names = knob_names(space, trials)
-    shown = trials[trials["state"].isin((*VALUED, "pruned")) & np.isfinite(trials[objective].astype(float))]
+    shown = trials[trials["state"].isin(VALUED) & np.isfinite(trials[objective].astype(float))]
     figure, axes = plt.subplots(1, len(names), figsize=(2.7 * len(names) + 0.9, 3.2), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         facts, own = space[name], shown.dropna(subset=[name])
@@ -156,6 +171,10 @@ def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, 
             x = own[name].astype(float)
             if facts.get("log") or (facts["kind"] == "choice" and _wide(pd.Series(facts["choices"], dtype=float))):
                 axis.set_xscale("log")
+            if facts["kind"] == "choice":
+                _ticks_at(axis, [float(choice) for choice in facts["choices"]])
+            elif facts["kind"] == "int" and facts["high"] - facts["low"] < 10:
+                _ticks_at(axis, [float(value) for value in range(facts["low"], facts["high"] + 1)])
         else:
             choices = [text(choice) for choice in facts["choices"]]
             jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(own))

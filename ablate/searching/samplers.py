@@ -56,7 +56,7 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space,
 
 
 def make_pruner(name: str, options: Mapping[str, Any], epochs: int, several: bool) -> pruners.BasePruner:
-    """A pruner by its name; the resources of hyperband and halving are epochs."""
+    """A pruner by its name; the resources of hyperband and halving are epochs, as is the median's warm-up."""
     kind = _choose(name, PRUNERS, "pruner")
     if several and name in ("hyperband", "wilcoxon"):
         raise ConfigError(f"pruner={name} has one objective only; choose none, median, percentile or halving")
@@ -65,6 +65,8 @@ def make_pruner(name: str, options: Mapping[str, Any], epochs: int, several: boo
         given = {"min_resource": max(1, epochs // 20), "max_resource": epochs} | given
     if name == "halving":
         given = {"min_resource": max(1, epochs // 20)} | given
+    if name in ("median", "percentile"):  # the first epochs say little: a quick learner need not be the best in the end
+        given = {"n_warmup_steps": epochs // 4} | given
     if name == "percentile":
         given = {"percentile": 50.0} | given
     pruner: pruners.BasePruner = _make(kind, name, given, "pruner")
