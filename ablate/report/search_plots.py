@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ablate.analysis.trials import BETTER, VALUED, is_number, knob_names, text
 
@@ -67,6 +68,15 @@ def _ticks_at(axis: Axes, values: list[float]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
 
 
+def _logarithmic(axis: Axis) -> None:
+    """A log scale with few ticks, as plain numbers."""
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _wide(values: pd.Series) -> bool:
     return bool(values.min() > 0 and values.max() / values.min() > 3)
 
@@ -79,7 +89,7 @@ def plot_history(history: pd.DataFrame, objective: str, title: str = "") -> Figu
     _scatter(axis, history["number"], values, history["state"], colours)
     axis.step(history["number"], history["best"], where="post", color="0.25", linewidth=1.4, label="best so far")
     if not history.empty and _wide(values):
-        axis.set_yscale("log")
+        _logarithmic(axis.yaxis)
     axis.set_xlabel("trial")
     axis.set_ylabel(objective)
     axis.legend(frameon=False, fontsize="small")
@@ -170,7 +180,7 @@ def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, 
         if is_number(facts):
             x = own[name].astype(float)
             if facts.get("log") or (facts["kind"] == "choice" and _wide(pd.Series(facts["choices"], dtype=float))):
-                axis.set_xscale("log")
+                _logarithmic(axis.xaxis)
             if facts["kind"] == "choice":
                 _ticks_at(axis, [float(choice) for choice in facts["choices"]])
             elif facts["kind"] == "int" and facts["high"] - facts["low"] < 10:
@@ -184,7 +194,7 @@ def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, 
         axis.set_xlabel(name)
     axes[0][0].set_ylabel(objective)
     if not shown.empty and _wide(shown[objective].astype(float)):
-        axes[0][0].set_yscale("log")
+        _logarithmic(axes[0][0].yaxis)
     axes[0][-1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _finish(figure, title)
 
@@ -200,9 +210,9 @@ def plot_front(trials: pd.DataFrame, numbers: list[int], objectives: tuple[str, 
     axis.plot(best[second], best[first], color="0.25", linewidth=1.2, marker="o", markersize=7, fillstyle="none")
     axis.set_xlabel(second)
     axis.set_ylabel(first)
-    for scale, column in ((axis.set_xscale, second), (axis.set_yscale, first)):
+    for side, column in ((axis.xaxis, second), (axis.yaxis, first)):
         if not shown.empty and _wide(shown[column].astype(float)):
-            scale("log")
+            _logarithmic(side)
     axis.legend(frameon=False, fontsize="small")
     return _finish(figure, title)
 
