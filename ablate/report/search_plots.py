@@ -68,10 +68,10 @@ def _ticks_at(axis: Axes, values: list[float]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
 
 
-def _logarithmic(axis: Axis) -> None:
-    """A log scale with few ticks, as plain numbers."""
-    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
-    set_scale("log")
+def _logarithmic(axes: Axes, side: str) -> None:
+    """A log scale on the axis `x` or `y`, with few ticks, as plain numbers."""
+    axis: Axis = axes.xaxis if side == "x" else axes.yaxis
+    (axes.set_xscale if side == "x" else axes.set_yscale)("log")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -89,7 +89,7 @@ def plot_history(history: pd.DataFrame, objective: str, title: str = "") -> Figu
     _scatter(axis, history["number"], values, history["state"], colours)
     axis.step(history["number"], history["best"], where="post", color="0.25", linewidth=1.4, label="best so far")
     if not history.empty and _wide(values):
-        _logarithmic(axis.yaxis)
+        _logarithmic(axis, "y")
     axis.set_xlabel("trial")
     axis.set_ylabel(objective)
     axis.legend(frameon=False, fontsize="small")
@@ -180,7 +180,7 @@ def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, 
         if is_number(facts):
             x = own[name].astype(float)
             if facts.get("log") or (facts["kind"] == "choice" and _wide(pd.Series(facts["choices"], dtype=float))):
-                _logarithmic(axis.xaxis)
+                _logarithmic(axis, "x")
             if facts["kind"] == "choice":
                 _ticks_at(axis, [float(choice) for choice in facts["choices"]])
             elif facts["kind"] == "int" and facts["high"] - facts["low"] < 10:
@@ -194,7 +194,7 @@ def plot_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, 
         axis.set_xlabel(name)
     axes[0][0].set_ylabel(objective)
     if not shown.empty and _wide(shown[objective].astype(float)):
-        _logarithmic(axes[0][0].yaxis)
+        _logarithmic(axes[0][0], "y")
     axes[0][-1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _finish(figure, title)
 
@@ -210,9 +210,9 @@ def plot_front(trials: pd.DataFrame, numbers: list[int], objectives: tuple[str, 
     axis.plot(best[second], best[first], color="0.25", linewidth=1.2, marker="o", markersize=7, fillstyle="none")
     axis.set_xlabel(second)
     axis.set_ylabel(first)
-    for side, column in ((axis.xaxis, second), (axis.yaxis, first)):
+    for side, column in (("x", second), ("y", first)):
         if not shown.empty and _wide(shown[column].astype(float)):
-            _logarithmic(side)
+            _logarithmic(axis, side)
     axis.legend(frameon=False, fontsize="small")
     return _finish(figure, title)
 
