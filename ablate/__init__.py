@@ -11,6 +11,7 @@ The package, from what everything rests on to what a person types:
     training           from configs to records, one loop for all engines; checkpoints of long runs
     speed              tokens per second: the lane that has the machine to itself
     sweeping           a list of configs to finished records: skip, fuse, reuse, isolate, resume, progress
+    searching          Optuna: which configuration is best, over raced seeds, resumable, in several processes
     plugins            the classes that Hydra discovers
     analysis, report   records to tables and figures, without torch
     cli, explain       python -m ablate; its help and its one-line errors

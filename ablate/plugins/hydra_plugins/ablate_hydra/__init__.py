@@ -1,4 +1,6 @@
-"""The plugins of ablate that Hydra discovers: `hydra/launcher=ablate` and `hydra/sweeper=ablate`.
+"""The plugins of ablate that Hydra discovers: `hydra/launcher=ablate`, `hydra/sweeper=ablate` and
+`hydra/sweeper=optuna`.
 
-The modules hold only what Hydra needs to find them; the work is done in `ablate.sweeping`, imported on use.
+The modules hold only what Hydra needs to find them; the work is done in `ablate.sweeping` and
+`ablate.searching`, imported on use.
 """
