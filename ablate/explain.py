@@ -19,7 +19,7 @@ EXAMPLES = """\
   python -m ablate -m model=gru,gru-no-reset,gru-no-update seeds=20
   python -m ablate -m sweeps=smoke                               a preset from sweeps/
   python -m ablate sweeps=search_gru                             a search for the best configuration
-  python -m ablate hydra/sweeper=optuna num_hiddens=choice(32,64) lr='tag(log,interval(0.1,4))' hydra.sweeper.n_trials=40
+  python -m ablate hydra/sweeper=optuna 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))'
   python -m ablate data=text_file data.path=book.txt data.tokens=word
   python -m ablate.report results/NAME                           tables and figure again, from the records"""
 
