@@ -26,11 +26,15 @@ MAY_IMPORT = {
     "speed": "cohort compose config data engines environment errors models results training",
     "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
-    "sweeping": "checkpoints cohort compose config data engines environment errors results speed training",
+    "sweeping": "checkpoints cohort compose config data engines environment errors explain results speed training",
     "plugins": "sweeping",
     "analysis": "config errors metrics results",
-    "report": "analysis errors metrics results",
+    "claims": "analysis config errors metrics results",
+    "report": "analysis claims config errors files metrics results",
     "cli": "compose config environment errors explain report results sweeping",
+    "plan": "analysis checkpoints cli cohort compose config data engines explain models report results speed sweeping "
+    "training",
+    "path": "analysis cli compose config errors metrics report results sweeping",
     "__main__": "cli",
     "__init__": "",
 }
@@ -99,6 +103,7 @@ def loaded(statement: str) -> set[str]:
     "modules",
     [
         "ablate.config, ablate.compose, ablate.explain, ablate.results, ablate.metrics, ablate.errors, ablate.cli",
+        "ablate.claims, ablate.claims.table, ablate.claims.__main__",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
     ],
 )
