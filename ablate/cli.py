@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from ablate.compose import register_schema
-from ablate.config import CONFIG_ROOT
+from ablate.config import CONFIG_ROOT, Config
 from ablate.errors import UserError
 from ablate.explain import explain, help_text
 from ablate.searching.presets import sweeper_override
@@ -39,10 +39,13 @@ FLAGS = (
 )
 
 
+Act = Callable[[Sequence[Config], str, str | None], None]
+"""What is done with the configs of a sweep, the name of its folder and of its preset."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m ablate` with these arguments and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    errors = Console(stderr=True)
     if "--help" in arguments or "-h" in arguments:
         Console().print(help_text(), highlight=False, markup=False, soft_wrap=True)
         return 0
@@ -51,9 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
         return 0
+    return answer(partial(_train, arguments), arguments)
+
+
+def answer(work: Callable[[], int], arguments: Sequence[str]) -> int:
+    """The exit status of `work`; a mistake in the arguments gets one line instead, and a stop one that says so."""
+    errors = Console(stderr=True)
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        ended = _sweep(arguments)
-        return ended() if ended else 0
+        return work()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         errors.print(f"ablate: {explain(error, arguments)}", highlight=False, markup=False, soft_wrap=True)
         return 2
@@ -62,32 +71,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _sweep(arguments: list[str]) -> "Callable[[], int] | None":
-    """Compose and run: how to conclude, or None where Hydra was only asked to show something."""
-    for argument in arguments:
-        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
-            raise UserError(f"there is no option {argument}; see python -m ablate --help")
+def _train(arguments: Sequence[str]) -> int:
+    """Compose, train what is missing and report; nothing where Hydra was only asked to show something."""
     summaries: list[Summary] = []
     found: list[Found] = []
     command = " ".join(["python -m ablate", *map(shlex.quote, arguments)])
 
-    def task(_: DictConfig) -> NoReturn:
-        raise AssertionError("the launcher hands each job its outcome")
-
-    def sweep_task(configs: list, default_name: str) -> "list[Summary]":  # type: ignore[type-arg]
+    def train(configs: Sequence[Config], default_name: str, preset: str | None) -> None:
         from ablate.sweeping.launch import run_sweep  # loads torch: not for --help, not for a mistyped knob
 
-        summaries.append(run_sweep(configs, default_name, command))
-        return [summaries[-1]] * len(configs)
+        summaries.append(run_sweep(configs, default_name, command, preset))
 
-    def search_task(problem: "Problem") -> "Found":
+    def search(problem: "Problem") -> None:
         from ablate.searching.run import run_search
 
         found.append(run_search(problem, command))
-        return found[0]
+
+    with_configs(arguments, train, search)
+    if found:
+        return conclude_found(found[0])
+    return conclude(sum(summaries[1:], start=summaries[0])) if summaries else 0
+
+
+def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem], None] | None" = None) -> None:
+    """Compose the configs that the arguments mean and hand them over: to `act`, and nothing where Hydra only shows.
+
+    With hydra/sweeper=optuna `search` gets the problem; without `search` that is refused.
+    """
+    for argument in arguments:
+        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
+            raise UserError(f"there is no option {argument}; see python -m ablate --help")
+
+    def task(_: DictConfig) -> NoReturn:
+        raise AssertionError("the launcher hands each job its outcome")
+
+    def sweep_task(configs: Sequence[Config], default_name: str, preset: str | None) -> list[None]:
+        act(configs, default_name, preset)
+        return [None] * len(configs)
+
+    def no_search(_: "Problem") -> NoReturn:
+        raise UserError(
+            "a search cannot be listed beforehand; name a sweep, or run it: python -m ablate sweeps=search_…"
+        )
 
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
-    task.run_search = search_task  # type: ignore[attr-defined]
+    task.run_search = search or no_search  # type: ignore[attr-defined]
     # A single cell is a sweep of one job: one path for both.
     mode = [] if {"-m", "--multirun", *SHOWS_ONLY} & set(arguments) else ["-m"]
     arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
@@ -97,11 +125,7 @@ def _sweep(arguments: list[str]) -> "Callable[[], int] | None":
     sys.argv = [sys.argv[0], *mode, *options, *overrides, f"hydra.searchpath=[{','.join(map(_quoted, roots))}]"]
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
-    signal.signal(signal.SIGTERM, _stop)
     hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
-    if found:
-        return partial(conclude_found, found[0])
-    return partial(conclude, sum(summaries[1:], start=summaries[0])) if summaries else None
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

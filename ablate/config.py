@@ -32,6 +32,9 @@ PACKAGE_DIR = Path(__file__).resolve().parent
 CONFIG_ROOT = PACKAGE_DIR if (PACKAGE_DIR / "conf").is_dir() else PACKAGE_DIR.parent
 """The folder that holds `conf/` and `sweeps/`: the package itself when installed from a wheel."""
 
+PUBLISHED_DIR = CONFIG_ROOT / ("published" if CONFIG_ROOT == PACKAGE_DIR else "results/published")
+"""The folder of the published numbers, as CSV."""
+
 GATES = {
     "rnn": (),
     "gru": ("reset", "update"),
@@ -40,9 +43,9 @@ GATES = {
 """The gates of each cell, which a model may fix at a constant."""
 
 
-def knob(**metadata: Any) -> Any:
-    """A field whose value comes from `conf/`, with its metadata."""
-    return field(default=MISSING, metadata=metadata)
+def knob(default: Any = MISSING, **metadata: Any) -> Any:
+    """A field whose value comes from `conf/`, with its metadata; `default` is for records older than the knob."""
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -117,6 +120,7 @@ class Config:
     lr: float = knob(above=0, per_replica=True)
     clip: float | None = knob(above=0, per_replica=True)
     epochs: int = knob(minimum=1)
+    updates: int | None = knob(default=None, minimum=1, identity=False)  # sets epochs, which decide
 
     seed: int = knob(minimum=0, per_replica=True)
     seeds: int = knob(minimum=1, identity=False)
@@ -126,6 +130,7 @@ class Config:
     threads: int | None = knob(minimum=1, identity=False)
 
     name: str | None = knob(identity=False)
+    title: str | None = knob(default=None, identity=False)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
     speed: bool = knob(identity=False)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import get_type_hints
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -17,7 +18,9 @@ EXAMPLES = """\
   python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     every pair, 5 seeds each
   python -m ablate model=gru lr=0.5 epochs=100                   one cell
   python -m ablate -m model=gru,gru-no-reset,gru-no-update seeds=20
-  python -m ablate -m sweeps=smoke                               a preset from sweeps/
+  python -m ablate sweeps=table12_rnn_num_hiddens seeds=5        a preset from sweeps/, with fewer seeds
+  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what that would take, and what it could tell
+  python -m ablate.path model=rnn,gru num_hiddens=32,256         from one to the other, the best change first
   python -m ablate sweeps=search_gru                             a search for the best configuration
   python -m ablate hydra/sweeper=optuna 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))'
   python -m ablate data=text_file data.path=book.txt data.tokens=word
@@ -45,15 +48,25 @@ def help_text() -> str:
     return "\n".join(parts)
 
 
+def question(preset: str) -> str | None:
+    """The question that a preset's file opens with, without its command; None for a file that asks nothing."""
+    for folder in (CONFIG_ROOT / "sweeps", Path.cwd() / "sweeps"):
+        path = folder / f"{preset}.yaml"
+        if path.is_file():
+            return opening_comment(path).partition("python -m ablate")[0].strip() or None
+    return None
+
+
+def opening_comment(path: Path) -> str:
+    """The first line of comment in a file of conf/ or sweeps/, or nothing."""
+    comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
 def options(group: str) -> dict[str, str]:
     """The files of a config group, each with its opening comment."""
-    out = {}
-    for path in sorted(
-        (CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")).glob("*.yaml"), key=lambda path: path.stem
-    ):
-        comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-        out[path.stem] = next((c for c in comments if not c.startswith("@package")), "")
-    return out
+    folder = CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")
+    return {path.stem: opening_comment(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def knobs() -> Iterator[tuple[str, list[str]]]:

@@ -3,7 +3,7 @@
 results/<sweep>/runs/<run_id>.json      the record
 results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
 results/<sweep>/failures/<cell_id>.json a cell that could not be run, with its traceback
-results/<sweep>/sweep.json              the commands given, and what data=auto was taken to mean
+results/<sweep>/sweep.json              the commands given, their preset, its question, and what data=auto meant
 """
 
 import json
@@ -17,6 +17,8 @@ from ablate.config import PROTOCOL
 from ablate.files import write_atomically
 
 FINISHED = ("ok", "diverged")
+NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
+"""What the manifest of a sweep without a preset says, and so what one says that is older than these fields."""
 
 
 @dataclass
@@ -67,11 +69,14 @@ def manifest_path(sweep: Path) -> Path:
 
 
 def load_manifest(sweep: Path) -> dict[str, Any]:
-    """The commands of a sweep and what its `data=auto` meant. Raises RecordError where there is none."""
+    """The commands of a sweep, its preset, question and title (or None), and what its `data=auto` meant.
+
+    Raises RecordError where there is none.
+    """
     manifest = read_json(manifest_path(sweep))
     if not {"commands", "auto_corpus"} <= manifest.keys():
         raise RecordError(f"{manifest_path(sweep)}: not a sweep of ablate")
-    return manifest
+    return NO_QUESTION | manifest
 
 
 def save(sweep: Path, record: Record) -> None:

@@ -5,6 +5,7 @@ No test reaches the network: every proxy variable points to a closed port of thi
 
 import copy
 import functools
+import importlib
 import os
 import random
 import signal
@@ -175,9 +176,7 @@ def main(
     capsys: pytest.CaptureFixture[str],
     hydra_restore_singletons: None,
 ) -> Iterator[Callable[..., Outcome]]:
-    """Run the command line in this process, in tmp_path: for the many mistakes that need no process of their own."""
-    from ablate import cli
-
+    """Run `python -m ablate …`, or another module's main, in this process, in tmp_path: where no own one is needed."""
     (tmp_path / "no-data").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ablate"])
@@ -187,9 +186,9 @@ def main(
     monkeypatch.setenv("COLUMNS", "200")
     on_terminate = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments: str) -> Outcome:
+    def run(*arguments: str, module: str = "ablate.cli") -> Outcome:
         capsys.readouterr()
-        status = cli.main(list(arguments))
+        status = importlib.import_module(module).main(list(arguments))
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 

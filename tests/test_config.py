@@ -228,10 +228,12 @@ def test_resolving_twice_changes_nothing(compose: Configs) -> None:
 MEANS = {
     "model.name": ["model.name=mine"],
     "seeds": ["seeds=20"],
+    "updates": ["updates=100"],
     "engine": ["engine=scratch"],
     "device": ["device=auto"],
     "threads": ["threads=2"],
     "name": ["name=elsewhere"],
+    "title": ["title=Table 12"],
     "results_dir": ["results_dir=/elsewhere"],
     "fresh": ["fresh=true"],
     "speed": ["speed=true"],

@@ -26,13 +26,17 @@ MAY_IMPORT = {
     "speed": "cohort compose config data engines environment errors models results training",
     "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
-    "sweeping": "checkpoints cohort compose config data engines environment errors results speed training",
+    "sweeping": "checkpoints cohort compose config data engines environment errors explain results speed training",
     "searching": """checkpoints cohort compose config data engines environment errors metrics results speed sweeping
     training""",
     "plugins": "searching sweeping",
     "analysis": "config errors metrics results",
-    "report": "analysis errors metrics results",
+    "claims": "analysis config errors metrics results",
+    "report": "analysis claims config errors files metrics results",
     "cli": "compose config environment errors explain report results searching sweeping",
+    "plan": "analysis checkpoints cli cohort compose config data engines explain models report results speed sweeping "
+    "training",
+    "path": "analysis cli compose config errors metrics report results sweeping",
     "__main__": "cli",
     "__init__": "",
 }
@@ -101,6 +105,7 @@ def loaded(statement: str) -> set[str]:
     "modules",
     [
         "ablate.config, ablate.compose, ablate.explain, ablate.results, ablate.metrics, ablate.errors, ablate.cli",
+        "ablate.claims, ablate.claims.table, ablate.claims.__main__",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
     ],
 )

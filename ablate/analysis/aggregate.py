@@ -1,9 +1,11 @@
 """From runs to cells: mean, spread and interval over the seeds."""
 
+import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from ablate.analysis.frames import KNOBS, in_order
+from ablate.analysis.statistics import bootstrap_means
 from ablate.metrics import METRICS
 
 
@@ -11,35 +13,64 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """One row per cell, from one row per run.
 
     `n` counts the runs that finished, `diverged` those that did not; a diverged run enters no mean. For each
-    metric m: m (the mean), m_sd, m_median, and m_low … m_high, the Student t interval of the mean at `level`
-    (empty for fewer than two runs).
+    metric m: m (the mean), m_sd, m_median, m_iqm (interquartile mean), and two intervals of the mean at `level`,
+    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap); both are empty for fewer than two runs.
     """
-    rows = []
-    for cell, group in runs.groupby("cell_id", sort=False):
-        finished = group[group["status"] == "ok"]
-        out = {
-            "cell_id": cell,
-            **{name: group[name].iloc[0] for name in KNOBS},
-            "parameters": group["parameters"].iloc[0],
-            "updates": group["updates_per_epoch"].iloc[0] * group["epochs"].iloc[0],
-            "n": len(finished),
-            "diverged": len(group) - len(finished),
-        }
-        for metric in METRICS:
-            out |= summarise(finished[metric].dropna().astype(float), metric, level)
-        rows.append(out)
-    return in_order(pd.DataFrame(rows).assign(seed=0)).drop(columns="seed")
+    if runs.empty:
+        return pd.DataFrame()
+    cell, cell_ids = pd.factorize(runs["cell_id"])
+    finished = (runs["status"] == "ok").to_numpy()
+    first = runs.drop_duplicates("cell_id").reset_index(drop=True)
+    n = np.bincount(cell[finished], minlength=len(cell_ids))
+    cells = first[["cell_id", *KNOBS, "parameters"]].assign(
+        updates=first["updates_per_epoch"] * first["epochs"],
+        n=n,
+        diverged=np.bincount(cell, minlength=len(cell_ids)) - n,
+        seed=0,
+    )
+    columns: dict[str, np.ndarray] = {}
+    for metric in METRICS:
+        values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
+        known = finished & ~np.isnan(values)
+        summary = summaries(values[known], cell[known], len(cell_ids), level)
+        columns |= {metric + ending: column for ending, column in summary.items()}
+    return in_order(pd.concat([cells, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
+
+
+def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) -> dict[str, np.ndarray]:
+    """What the values (runs,) of each cell (runs,), numbered from 0, come to: ending of a column → (cells,)."""
+    order = np.lexsort((values, cell))
+    values, cell = values[order], cell[order]
+    n = np.bincount(cell, minlength=cells)
+    start = np.cumsum(n) - n
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(cell, values, minlength=cells) / n
+        sd = np.sqrt(np.bincount(cell, np.square(values - mean[cell]), minlength=cells) / (n - 1))
+        half = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), 0.5 + level / 2) * sd / np.sqrt(n), np.nan)
+        rank, cut = np.arange(len(cell)) - start[cell], n // 4
+        middle = (rank >= cut[cell]) & (rank < (n - cut)[cell])
+        iqm = np.bincount(cell[middle], values[middle], minlength=cells) / (n - 2 * cut)
+    median = np.full(cells, np.nan)
+    some = n > 0
+    median[some] = (values[(start + (n - 1) // 2)[some]] + values[(start + n // 2)[some]]) / 2
+    boot = np.full((cells, 2), np.nan)
+    for size in np.unique(n[n > 1]):
+        of_size = np.flatnonzero(n == size)
+        boot[of_size] = bootstrap_means(values[start[of_size][:, None] + np.arange(size)], level)
+    return {
+        "": mean,
+        "_sd": sd,
+        "_median": median,
+        "_iqm": iqm,
+        "_low": mean - half,
+        "_high": mean + half,
+        "_boot_low": boot[:, 0],
+        "_boot_high": boot[:, 1],
+    }
 
 
 def summarise(values: pd.Series, name: str, level: float) -> dict[str, float]:
-    """Mean, standard deviation, median and t interval of the mean."""
-    n, mean = len(values), values.mean()
-    sd = values.std(ddof=1)
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * sd / n**0.5 if n > 1 else float("nan")
-    return {
-        name: mean,
-        f"{name}_sd": sd,
-        f"{name}_median": values.median(),
-        f"{name}_low": mean - half,
-        f"{name}_high": mean + half,
-    }
+    """The same of one sample: name (the mean), name_sd, name_median …"""
+    known = values.dropna().to_numpy(float)
+    columns = summaries(known, np.zeros(len(known), dtype=int), 1, level)
+    return {name + ending: float(column[0]) for ending, column in columns.items()}

@@ -1,15 +1,15 @@
 """Records as a DataFrame, one row per run."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ablate.analysis.curves import read_curves
 from ablate.config import PROTOCOL, relevant_options
 from ablate.metrics import METRICS
-from ablate.results import RecordError, load_curve, records
+from ablate.results import RecordError, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -78,6 +78,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         **knob_values(config, corpus),
         **{name: metrics[name] for name in METRICS if name in metrics},
         "wall_s": record["timing"]["wall_s"],
+        "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
         **record["counts"],
         "engine": record["engine"],
@@ -85,8 +86,10 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "device": record["timing"]["device"],
         "cpu": record["environment"]["cpu"],
         "gpu": record["environment"]["gpu"],
+        **{name: record["environment"].get(name) for name in ("cores", "platform", "python", "ablate")},
         "torch": record["environment"]["torch"],
         "git_commit": record["environment"]["git_commit"],
+        "git_dirty": record["environment"].get("git_dirty"),
         "reused_from": record["reused_from"],
     }
 
@@ -139,12 +142,16 @@ def swept_knobs(runs: pd.DataFrame) -> list[str]:
 
 def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per run and epoch: run_id, epoch, perplexity, val_perplexity; nothing of a run whose curve is damaged."""
-    parts = []
-    for run_id in runs["run_id"]:
-        with suppress(RecordError):
-            parts.append(pd.DataFrame(load_curve(sweep, run_id)).assign(run_id=run_id))
-    return (
-        pd.concat(parts, ignore_index=True)
-        if parts
-        else pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])
-    )
+    return read_curves(sweep, [str(run_id) for run_id in runs["run_id"]])
+
+
+def setting(row: Mapping[Any, Any] | pd.Series, knobs: Sequence[str]) -> str:
+    """`model=gru clip=null`: the values of some knobs of a row, as typed on the command line."""
+    return " ".join(f"{name}={value_text(row[name])}" for name in knobs)
+
+
+def value_text(value: Any) -> str:
+    """A knob's value as typed."""
+    if value is None or value != value:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,37 +1,128 @@
-"""Tables and figures of a sweep, from its records alone; loads no torch."""
+"""Tables, figures and a page for people, from the records of a sweep alone; loads no torch.
 
+gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX), figures (plots), sentences
+(answer, protocol) and sections (page), and set it as one HTML file (html).
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.errors import UserError
 
+if TYPE_CHECKING:
+    from ablate.report.blocks import Attempts, Page
+    from ablate.report.material import Material
 
-def write_report(sweep: Path) -> None:
-    """Write runs.csv, cells.csv and figure.png into the sweep's folder and print its table.
+PAGE = "report.html"
 
-    Damaged or foreign records are named and skipped. Raises UserError for a folder without records.
+
+def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
+    """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
+
+    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html.
+    Damaged or foreign records are named and skipped; a table or figure that cannot be made is named, too, and the
+    others are written. Raises UserError for a folder without records or one that cannot be written to.
     """
-    from rich.console import Console
+    from ablate.report.blocks import Attempts
+    from ablate.report.material import gather
 
-    from ablate.analysis.aggregate import aggregate
-    from ablate.analysis.frames import runs_frame, swept_knobs
-    from ablate.analysis.speed import speed_frame, with_speed
-    from ablate.report.plots import plot_sweep
-    from ablate.report.tables import print_cells
-
-    if not (sweep / "runs").is_dir():
-        raise UserError(
-            f"{sweep} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
-        )
-    runs, problems = runs_frame(sweep)
-    for problem in problems:
-        Console(stderr=True).print(f"skipped: {problem}", markup=False, highlight=False, soft_wrap=True)
-    if runs.empty:
-        raise UserError(f"{sweep} holds no finished run yet")
-    cells = with_speed(aggregate(runs), speed_frame(sweep))
+    attempt = Attempts(_complain)
     try:
-        runs.to_csv(sweep / "runs.csv", index=False)
-        cells.to_csv(sweep / "cells.csv", index=False)
-        plot_sweep(sweep, runs, cells, swept_knobs(runs))
+        material = gather(sweep, attempt, level, title)
+        page = _write(material, attempt)
     except OSError as error:
         raise UserError(f"cannot write to {sweep}: {error.strerror}; copy the folder and report it there") from error
-    print_cells(cells, runs, title=sweep.name)
+    _show(material)
+    _say(f"report: {sweep / PAGE}")
+    return page
+
+
+def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = None, level: float = 0.95) -> int:
+    """Each sweep's own report and, of several, one page about all of them; the exit status.
+
+    The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
+    reported is named and left out.
+    """
+    from ablate.files import write_atomically
+    from ablate.report.html import render
+    from ablate.report.search import write_search
+
+    status, pages, done = 0, [], []
+    for sweep in sweeps:
+        try:
+            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None))
+            if (sweep / "search.json").is_file():
+                write_search(sweep)
+            done.append(sweep)
+        except UserError as error:
+            _complain(f"ablate: {error}")
+            status = 2
+    if pages and (out or len(sweeps) > 1):
+        path = (out or sweeps[0].parent / "report") / PAGE
+        try:
+            text = render(pages, title or f"{len(pages)} sweeps", foot(done))
+            write_atomically(path, text.encode())
+        except OSError as error:
+            _complain(f"ablate: cannot write {path}: {error.strerror}; give another folder with --out FOLDER")
+            return 2
+        _say(f"report on all: {path}")
+    return status
+
+
+def _write(material: "Material", attempt: "Attempts") -> "Page":
+    """Every file of a report."""
+    from ablate.files import write_atomically
+    from ablate.report.figures import draw
+    from ablate.report.findings import sheets
+    from ablate.report.html import render
+    from ablate.report.latex import latex
+    from ablate.report.markdown import markdown
+    from ablate.report.page import build
+
+    folder = material.folder
+    material.runs.to_csv(folder / "runs.csv", index=False)
+    material.cells.to_csv(folder / "cells.csv", index=False)
+    made = {}
+    for name, make in sheets(material).items():
+        sheet = attempt(f"the table {name}", make)
+        if sheet is None:
+            continue
+        made[name] = sheet
+        path = folder / "tables" / name
+        write_atomically(path.with_suffix(".csv"), sheet.data.to_csv(index=False).encode())
+        write_atomically(path.with_suffix(".md"), markdown(sheet).encode())
+        write_atomically(path.with_suffix(".tex"), latex(sheet, material.title).encode())
+    figures = draw(material, attempt)
+    page = build(material, made, figures, attempt)
+    write_atomically(folder / PAGE, render([page], page.title, foot([folder])).encode())
+    return page
+
+
+def foot(folders: Sequence[Path]) -> str:
+    """The last line of a page."""
+    tables = "tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), runs.csv and cells.csv"
+    if len(folders) == 1:
+        return f"Made by ablate from the records of the sweep. Beside this page: {tables}."
+    return f"Made by ablate from the records of the sweeps. In the folder of each: {tables}."
+
+
+def _show(material: "Material") -> None:
+    """The table and the verdicts, on the terminal."""
+    from rich.console import Console
+
+    from ablate.report.page import verdict_lines
+    from ablate.report.tables import print_cells
+
+    print_cells(material.cells, material.runs, title=material.folder.name, level=material.level)
+    for line in verdict_lines(material):
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _complain(line: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+_say = _complain  # what is not the table itself goes to standard error

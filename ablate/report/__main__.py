@@ -1,27 +1,41 @@
-"""`python -m ablate.report results/NAME …`: tables and figure of finished sweeps, from their records."""
+"""`python -m ablate.report results/NAME …`: tables, figures and a page about finished sweeps, from their records."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from ablate.errors import UserError
-from ablate.report import write_report
-from ablate.report.search import write_search
+from ablate.report import write_reports
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m ablate.report", description=__doc__)
+class Parser(argparse.ArgumentParser):
+    """One clear line and status 2 for what cannot be understood."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ablate: {message}; see python -m ablate.report --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 with one line on standard error for each folder that is no sweep."""
+    parser = Parser(prog="python -m ablate.report", description=__doc__)
     parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
-    status = 0
-    for sweep in parser.parse_args().sweep:
-        try:
-            write_report(sweep)
-            if (sweep / "search.json").is_file():
-                write_search(sweep)
-        except UserError as error:
-            print(f"ablate: {error}", file=sys.stderr)
-            status = 2
-    return status
+    parser.add_argument(
+        "--out", type=Path, help="folder of the page about several sweeps (default: report/ beside the first)"
+    )
+    parser.add_argument("--title", help="title of the page (default: the sweep's own, or its folder)")
+    parser.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
+    options = parser.parse_args(arguments)
+    return write_reports(options.sweep, options.out, options.title, options.level)
+
+
+def level(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.5 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no level from 0.5 up to, not including, 1, such as 0.95")
+    return value
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
 from ablate.errors import UserError
-from ablate.report.tables import PLAIN, print_whole, thousands, value_text
+from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
 
 COLUMNS = {
     "tokens_per_s": "tokens/s",
@@ -63,8 +63,7 @@ def speed_table(timings: pd.DataFrame, title: str) -> Table:
 
 
 def _shown(timings: pd.DataFrame) -> list[str]:
-    swept = swept_knobs(timings)
-    return swept if "model" in swept else ["model", *swept]
+    return shown_knobs(swept_knobs(timings))
 
 
 def describe(row: pd.Series, timings: pd.DataFrame) -> str:

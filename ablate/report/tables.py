@@ -1,6 +1,7 @@
 """The table of a sweep on the terminal."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
+from ablate.analysis.frames import value_text as value_text
 
 PLAIN: dict[str, Any] = {
     "box": box.SIMPLE_HEAD,
@@ -27,10 +29,10 @@ MEASURED = {
 }
 
 
-def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> None:
+def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per cell: what was varied, n, means ± half their 95 % interval, diverged runs, time."""
     print_whole(cells_table(cells, runs, title))
-    Console().print(footnote(runs), style="dim", highlight=False, soft_wrap=True)
+    Console().print(footnote(runs, level), style="dim", highlight=False, soft_wrap=True)
 
 
 def print_whole(table: Table) -> None:
@@ -41,8 +43,7 @@ def print_whole(table: Table) -> None:
 
 
 def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
-    swept = swept_knobs(runs)
-    shown = swept if "model" in swept else ["model", *swept]
+    shown = shown_knobs(swept_knobs(runs))
     table = Table(title=title, **PLAIN)
     for name in shown:
         table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
@@ -58,7 +59,18 @@ def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
     return table
 
 
-def footnote(runs: pd.DataFrame) -> str:
+def shown_knobs(swept: Sequence[str]) -> list[str]:
+    """What names a cell: its model, and what the sweep varies."""
+    return [*swept] if "model" in swept else ["model", *swept]
+
+
+def cell_name(cell: pd.Series, swept: Sequence[str]) -> str:
+    """`gru, lr=0.5`: a model by its name, other knobs with theirs."""
+    said = {knob: value_text(cell[knob]) for knob in shown_knobs(swept)}
+    return ", ".join(text if knob == "model" else f"{knob}={text}" for knob, text in said.items())
+
+
+def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
     """What the numbers are and where they come from."""
     corpora = ", ".join(
         f"{name} ({unit}, SHA-256 {sha[:12]}…)"
@@ -66,7 +78,7 @@ def footnote(runs: pd.DataFrame) -> str:
     )
     return (
         "perplexity of the last epoch (tail: geometric mean of the last 5 % of epochs; held-out: text right after "
-        f"the training tokens), mean ± half the 95 % t interval over n seeds; corpus {corpora}"
+        f"the training tokens), mean ± half the {100 * level:g} % t interval over n seeds; corpus {corpora}"
     )
 
 
@@ -91,10 +103,3 @@ def thousands(row: pd.Series, column: str) -> str:
     half = (row[f"{column}_high"] - row[f"{column}_low"]) / 2000
     digits = 1 if value >= 10_000 else 2
     return f"{value / 1000:.{digits}f}k ± {half:.{digits}f}"
-
-
-def value_text(value: Any) -> str:
-    """A knob's value as typed."""
-    if value is None or value != value:
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)

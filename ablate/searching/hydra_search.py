@@ -74,8 +74,8 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
         parallel=2 * (base.threads or cores()),
     )
     typed = [str(override) for override in config.hydra.overrides.task]
-    name = folder_name(typed, config.hydra.runtime.choices.get("sweeps"))
-    return run_search(Problem(space, settings, compose, defaults, name))
+    preset = config.hydra.runtime.choices.get("sweeps")
+    return run_search(Problem(space, settings, compose, defaults, folder_name(typed, preset), preset))
 
 
 def fixed_value(config: Config, name: str) -> Any:

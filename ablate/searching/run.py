@@ -57,7 +57,7 @@ def run_search(problem: Problem, command: str) -> Found:
     pruner = make_pruner(settings.pruner, settings.pruner_options, base.epochs, several)
     make_sampler(settings.sampler, settings.sampler_options, 0, space, several)
     progress = SearchProgress(settings.n_trials)
-    trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say)
+    trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     check_values(problem, trainer)
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):

@@ -205,6 +205,7 @@ class Problem:
     compose: Callable[[tuple[str, ...]], Config]  # overrides of a trial → its config
     defaults: Callable[[Sequence[str]], Config]  # the config of these overrides alone, without preset and command line
     name: str  # of the search's folder, where the config gives none
+    preset: str | None = None
 
 
 def build(

@@ -48,9 +48,10 @@ class Trainer:
         command: str,
         side_by_side: int,
         say: Callable[[str], None] = lambda _: None,
+        preset: str | None = None,
     ) -> None:
         self.folder, self.compose, self.command, self.say = folder, compose, command, say
-        self.side_by_side = side_by_side
+        self.side_by_side, self.preset = side_by_side, preset
         self.fallback = fallback_data()
         self.configs: dict[Overrides, Config] = {}
         self.texts: Texts = {}
@@ -103,7 +104,7 @@ class Trainer:
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))
         if not self.manifest_written:
-            write_manifest(plan, self.command)
+            write_manifest(plan, self.command, self.preset)
             self.manifest_written = True
         take_over(plan, Summary(self.folder))
         [cell] = plan.cells

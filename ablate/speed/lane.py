@@ -107,15 +107,11 @@ def time_missing(
 ) -> None:
     """Time every cell that has no clean timing on this machine (`again`: every cell) and keep the timings.
 
-    Takes the whole machine. Raises UserError where another ablate trains or measures on it.
+    A clean timing that another sweep in the same results folder has of a cell is copied. Takes the whole machine. Raises UserError where another ablate trains or measures on it.
     """
     with speed_lane():
         for n in threads:
-            missing = {
-                cell: config
-                for cell, config in cells.items()
-                if again or not stored(sweep, cell, n, machine_of(config)["id"])
-            }
+            missing = {cell: config for cell, config in cells.items() if again or not at_hand(sweep, cell, config, n)}
             if not missing:
                 continue
             many = "" if n == 1 else "s"
@@ -123,6 +119,19 @@ def time_missing(
             say(f"timing {len(missing)} cells with {n} thread{many}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 store(sweep, timing)
+
+
+def at_hand(sweep: Path, cell_id: str, config: Config, threads: int) -> bool:
+    """Whether this sweep has a clean timing of a cell on this machine, if need be taken over from another sweep."""
+    machine = machine_of(config)["id"]
+    if stored(sweep, cell_id, threads, machine):
+        return True
+    for path in sorted(sweep.parent.glob(f"*/speed/{timing_path(sweep, cell_id, threads, machine).name}")):
+        timing = stored(path.parents[1], cell_id, threads, machine)
+        if timing:
+            store(sweep, timing)
+            return True
+    return False
 
 
 def machine_of(config: Config) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What the Hydra plugins do: expand a sweep, compose its jobs, and hand them over together."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,29 +21,36 @@ if TYPE_CHECKING:
 
 
 def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:
-    """The product of the preset's values and the command line's, launched at once.
+    """The products of the preset's values and the command line's, launched at once.
 
     Hydra's own sweeper would multiply the two lists; here a knob on the command line replaces the preset's.
     """
-    context, config, launcher = sweeper.hydra_context, sweeper.config, sweeper.launcher
-    assert context is not None
-    assert config is not None
+    launcher = sweeper.launcher
     assert launcher is not None
-    parser = OverridesParser.create(config_loader=context.config_loader)
-    named = {override.get_key_element() for override in parser.parse_overrides(list(arguments))}
-    preset = [
-        override
-        for override in parser.parse_overrides([f"{key}={value}" for key, value in (sweeper.params or {}).items()])
-        if override.get_key_element() not in named
-    ]
-    overrides = [*preset, *parser.parse_overrides(list(arguments))]
-    for override in overrides:
-        check_values(override)
-    batches = sweeper.split_arguments(overrides, sweeper.max_batch_size)
-    returns = []
-    for first, batch in zip(itertools.accumulate(map(len, batches), initial=0), batches, strict=False):
-        returns.append(launcher.launch(batch, initial_job_idx=first))
-    return returns
+    found = jobs(sweeper, arguments)
+    size = sweeper.max_batch_size or max(1, len(found))
+    return [launcher.launch(found[first : first + size], initial_job_idx=first) for first in range(0, len(found), size)]
+
+
+def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job: for each block the product of params, block and arguments, the last one deciding.
+
+    What the command line replaces in several blocks can make them alike: a job is listed once.
+    """
+    assert sweeper.hydra_context is not None
+    parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
+    typed = parser.parse_overrides(list(arguments))
+    named = {override.get_key_element() for override in typed}
+    found: dict[tuple[str, ...], None] = {}
+    for block in sweeper.blocks:
+        values = {**(sweeper.params or {}), **block}
+        preset = parser.parse_overrides([f"{key}={value}" for key, value in values.items()])
+        overrides = [*(override for override in preset if override.get_key_element() not in named), *typed]
+        for override in overrides:
+            check_values(override)
+        [product] = sweeper.split_arguments(overrides, None)
+        found |= dict.fromkeys(map(tuple, product))
+    return [list(job) for job in found]
 
 
 def check_values(override: Override) -> None:
@@ -59,20 +65,23 @@ def check_values(override: Override) -> None:
 def launch(
     context: HydraContext, task: TaskFunction, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
 ) -> list[JobReturn]:
-    """One JobReturn per job. A task with `run_sweep` trains them all first; each job then returns its outcome."""
+    """One JobReturn per job. A task with `run_sweep` trains them all first; each job then returns its outcome.
+
+    `run_sweep(configs, default_name, preset)` gives one outcome per config.
+    """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    jobs = [_job(context, config, overrides, first + index) for index, overrides in enumerate(job_overrides)]
+    composed = [_job(context, config, overrides, first + index) for index, overrides in enumerate(job_overrides)]
     run_sweep = getattr(task, "run_sweep", None)
-    tasks = [task] * len(jobs)
+    tasks = [task] * len(composed)
     if run_sweep is not None:
         typed = [str(override) for override in config.hydra.overrides.task]
-        name = folder_name(typed, config.hydra.runtime.choices.get("sweeps"))
-        outcomes = run_sweep([to_config(job) for job in jobs], name)
+        preset = config.hydra.runtime.choices.get("sweeps")
+        outcomes = run_sweep([to_config(job) for job in composed], folder_name(typed, preset), preset)
         tasks = [_returning(outcome) for outcome in outcomes]
     state = Singleton.get_state()
     returns = []
-    for job, own_task in zip(jobs, tasks, strict=True):
+    for job, own_task in zip(composed, tasks, strict=True):
         Singleton.set_state(state)
         Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         returns.append(

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
 from ablate.errors import UserError
 from ablate.results import Record
-from ablate.speed.lane import Protocol, default_threads, time_missing
+from ablate.speed.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
 from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
@@ -53,15 +53,15 @@ class Summary:
         return 130 if self.interrupted else 1 if self.failures else 0
 
 
-def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Summary:
+def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset: str | None = None) -> Summary:
     """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run."""
-    folder = Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
+    folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data())
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)
     with quality_jobs(), exclusive(folder):
-        write_manifest(plan, command)
+        write_manifest(plan, command, preset)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
             for warning in plan.warnings:
@@ -75,12 +75,25 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str) -> Sum
     return summary
 
 
+def folder_of(configs: Sequence[Config], default_name: str) -> Path:
+    """Where a sweep is kept. Raises ConfigError where its cells have several names."""
+    return Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
+
+
+def protocol_within(limit_s: float) -> Protocol:
+    """The speed lane's protocol; with fewer processes, then shorter samples, where the time is too short for all."""
+    protocol = Protocol(limit_s=limit_s)
+    samples = LEAST_SAMPLES * len(SUBJECTS)  # of each process
+    launches = max(1, min(protocol.launches, int(limit_s // (samples * protocol.sample_s))))
+    return replace(protocol, launches=launches, sample_s=min(protocol.sample_s, limit_s / launches / samples))
+
+
 def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
     """The speed lane, once no run of ours is training any more."""
     cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        time_missing(plan.folder, cells, default_threads(), Protocol(limit_s=limit_s), say)
+        time_missing(plan.folder, cells, default_threads(), protocol_within(limit_s), say)
     except KeyboardInterrupt:
         summary.interrupted = True
     except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing

@@ -31,4 +31,4 @@ def folder_name(overrides: Sequence[str], preset: str | None = None) -> str:
 def decides(key: str) -> bool:
     """Whether an override of this knob makes another cell."""
     field = Config.__dataclass_fields__.get(key)
-    return field is None or key == "data" or (bool(field.metadata.get("identity", True)) and key != "seed")
+    return field is None or key in ("data", "updates") or (bool(field.metadata.get("identity", True)) and key != "seed")

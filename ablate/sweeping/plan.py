@@ -23,8 +23,10 @@ from ablate.config import (
     validate,
     with_seed,
 )
+from ablate.data import batches
 from ablate.data.corpora import Corpus, load, resolve_auto, split
 from ablate.errors import CombinationError, DataError, UserError
+from ablate.explain import question
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Plan:
     cells: list[Cell]
     warnings: list[str]
     auto_corpus: str | None = None  # what data=auto means in this sweep
+    asked: list[Cell] = field(default_factory=list)  # the cell of each config, in the order given
 
     @property
     def missing(self) -> int:
@@ -113,6 +116,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     texts = {} if texts is None else texts
     warnings: list[str] = []
     cells: dict[str, Cell] = {}
+    asked: list[Cell] = []
     for config in configs:
         key = results.to_json(vars(config.data))
         if key not in texts:
@@ -132,9 +136,10 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
             auto = data.name
         cell = make_cell(resolve(replace(config, data=data)), corpus)
         known = cells.setdefault(cell.cell_id, cell)
-        asked = {run.run_id for run in known.runs}
-        known.runs += [run for run in cell.runs if run.run_id not in asked]
-    plan = Plan(folder, list(cells.values()), warnings, auto)
+        have = {run.run_id for run in known.runs}
+        known.runs += [run for run in cell.runs if run.run_id not in have]
+        asked.append(known)
+    plan = Plan(folder, list(cells.values()), warnings, auto, asked)
     combinations = len({short_hash(to_dict(replace(c, seed=0, seeds=1))) for c in configs})
     if len(cells) < combinations:
         warnings.append(
@@ -151,17 +156,31 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
 
 def make_cell(config: Config, corpus: Corpus) -> Cell:
     """A cell with its runs, or with the reason why there can be none."""
-    cell = Cell(config, cell_id(config, corpus.sha256), corpus)
     try:
         engines_for(config)
         split(config, corpus)
     except CombinationError as error:
-        cell.error = error
-        return cell
+        return Cell(config, cell_id(config, corpus.sha256), corpus, error=error)
+    config = in_epochs(config, corpus)
+    cell = Cell(config, cell_id(config, corpus.sha256), corpus)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
         cell.runs.append(Run(run_id(own, corpus.sha256), own))
     return cell
+
+
+def in_epochs(config: Config, corpus: Corpus) -> Config:
+    """The config with `updates` turned into the number of epochs that comes nearest to it."""
+    if config.updates is None:
+        return config
+    return replace(config, epochs=max(1, round(config.updates / updates_per_epoch(config, corpus))))
+
+
+def updates_per_epoch(config: Config, corpus: Corpus) -> float:
+    """Minibatches in an epoch; where their number depends on the epoch's random offset, the mean."""
+    tokens = len(split(config, corpus)[0])
+    offsets = range(batches.largest_offset(config) + 1)
+    return sum(batches.updates_per_epoch(config, tokens, offset) for offset in offsets) / len(offsets)
 
 
 def find_finished(cell: Cell, folder: Path) -> None:
@@ -184,15 +203,21 @@ def stored_auto(folder: Path) -> str | None:
     return name
 
 
-def write_manifest(plan: Plan, command: str) -> None:
-    """Keep the commands given so far, and what `data=auto` was taken to mean."""
+def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
+    """Keep the commands given so far, the question behind them, and what `data=auto` was taken to mean."""
     try:
         manifest = results.load_manifest(plan.folder)
     except results.RecordError:
         manifest = {"commands": []}
     if command not in manifest["commands"]:
         manifest["commands"].append(command)
-    results.write_json(results.manifest_path(plan.folder), manifest | {"auto_corpus": plan.auto_corpus})
+    if preset:
+        manifest |= {"preset": preset, "question": question(preset)}
+    if title := plan.cells[0].config.title:
+        manifest["title"] = title
+    results.write_json(
+        results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus}
+    )
 
 
 def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.aggregate import aggregate
+from ablate.analysis.aggregate import aggregate, summarise
 from ablate.analysis.frames import KNOBS
+from ablate.analysis.statistics import bootstrap_interval
 from ablate.metrics import METRICS
 
 VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}
@@ -72,3 +73,31 @@ def test_a_metric_that_nobody_measured_is_empty(runs: pd.DataFrame) -> None:
 def test_one_cell(runs: pd.DataFrame) -> None:
     [cell] = aggregate(runs[runs["cell_id"] == "gru8"]).to_dict("records")
     assert cell["perplexity"] == pytest.approx(2.25)
+
+
+def test_interquartile_mean_and_bootstrap_of_each_cell(runs: pd.DataFrame) -> None:
+    more = [runs.assign(seed=runs["seed"] + 10 * k, perplexity=runs["perplexity"] * (1 + 0.01 * k)) for k in range(3)]
+    repeated = pd.concat(more, ignore_index=True)
+    cells = aggregate(repeated).set_index("cell_id")
+    for (model, hidden), values in VALUES.items():
+        cell = cells.loc[f"{model}{hidden}"]
+        own = [value * (1 + 0.01 * k) for value in values for k in range(3)]
+        if not own:
+            assert cell[["perplexity_iqm", "perplexity_boot_low", "perplexity_boot_high"]].isna().all()
+            continue
+        assert cell["perplexity_iqm"] == pytest.approx(stats.trim_mean(own, 0.25))
+        low, high = bootstrap_interval(sorted(own))
+        assert (cell["perplexity_boot_low"], cell["perplexity_boot_high"]) == pytest.approx((low, high))
+        assert low < cell["perplexity"] < high
+
+
+def test_one_sample_is_a_cell_by_itself(runs: pd.DataFrame) -> None:
+    values = pd.Series(VALUES["rnn", 8])
+    cell = aggregate(runs).set_index("cell_id").loc["rnn8"]
+    summary = summarise(values, "perplexity", 0.95)
+    assert summary == pytest.approx({name: cell[name] for name in summary})
+    assert math.isnan(summarise(values.iloc[:0], "x", 0.95)["x"])
+
+
+def test_no_runs() -> None:
+    assert aggregate(pd.DataFrame()).empty

@@ -178,6 +178,20 @@ def test_a_clean_timing_is_not_measured_again(cell: dict[str, Config], tmp_path:
     assert lane.stored(tmp_path, own, 1, "elsewhere") is None
 
 
+def test_a_clean_timing_of_another_sweep_is_taken_over(cell: dict[str, Config], tmp_path: Path) -> None:
+    clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
+    [own] = cell
+    here = fingerprint()["id"]
+    lane.store(tmp_path / "first", Timing(own, "elsewhere", 1, {}, fingerprint(), summary={"train": clean}))
+    lane.store(tmp_path / "second", Timing(own, here, 1, {}, fingerprint(), summary={"train": clean}))
+    said: list[str] = []
+    lane.time_missing(tmp_path / "third", cell, [1], QUICK, said.append)
+    assert said == []
+    taken_over = lane.stored(tmp_path / "third", own, 1, here)
+    assert taken_over == lane.stored(tmp_path / "second", own, 1, here)
+    assert lane.stored(tmp_path / "third", own, 1, "elsewhere") is None
+
+
 def test_flops_are_counted(small: Configs) -> None:
     """The count of a training step against the matrix products written out by hand."""
     from ablate.data.corpora import load

@@ -14,6 +14,7 @@ from hydra import version
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from omegaconf import OmegaConf
 
+from ablate import results
 from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT
 from ablate.sweeping.naming import NAME_LIMIT, folder_name
@@ -82,9 +83,26 @@ class TestSweeper:
         with swept(hydra_sweep_runner, tmpdir, preset) as sweep:
             assert [(job.cfg.foo, job.cfg.bar) for job in sweep.returns[0]] == [(1, 3), (1, 4), (2, 3), (2, 4)]
 
+    def test_blocks_are_a_union_of_products(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
+        """Each block beside params, its own values before theirs; what is typed replaces both, a job comes once."""
+        preset = ["+hydra.sweeper.params={foo: '1'}", "hydra.sweeper.blocks=[{}, {bar: '3,4'}, {foo: '2', bar: '5'}]"]
+        with swept(hydra_sweep_runner, tmpdir, *preset) as sweep:
+            assert [job.overrides for job in sweep.returns[0]] == [
+                ["foo=1"],
+                ["foo=1", "bar=3"],
+                ["foo=1", "bar=4"],
+                ["foo=2", "bar=5"],
+            ]
+            assert [job.hydra_cfg.hydra.job.num for job in sweep.returns[0]] == list(range(4))
+        with swept(hydra_sweep_runner, tmpdir, *preset, "bar=6") as sweep:
+            assert [job.cfg for job in sweep.returns[0]] == [{"foo": 1, "bar": 6}, {"foo": 2, "bar": 6}]
+        with swept(hydra_sweep_runner, tmpdir, *preset, "hydra.sweeper.max_batch_size=3", "foo=7") as sweep:
+            assert [len(batch) for batch in sweep.returns] == [3, 1]
+            assert [job.cfg.foo for batch in sweep.returns for job in batch] == [7] * 4
+
     def test_a_task_with_run_sweep_gets_all_jobs_at_once(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
         register_schema()
-        calls: list[tuple[list[int], str]] = []
+        calls: list[tuple[list[int], str, str | None]] = []
 
         sweep = hydra_sweep_runner(
             calling_file=None,
@@ -96,13 +114,13 @@ class TestSweeper:
             temp_dir=tmpdir,
         )
 
-        def run_sweep(configs: list[Any], name: str) -> list[str]:
-            calls.append(([config.num_hiddens for config in configs], name))
+        def run_sweep(configs: list[Any], name: str, preset: str | None) -> list[str]:
+            calls.append(([config.num_hiddens for config in configs], name, preset))
             return [f"outcome {number}" for number in range(len(configs))]
 
         sweep.run_sweep = run_sweep  # the runner itself is the task that Hydra hands to the launcher
         with sweep:
-            assert calls == [([8, 16], "num_hiddens-8-16_lr-0.5")]
+            assert calls == [([8, 16], "num_hiddens-8-16_lr-0.5", None)]
             assert [job.return_value for job in sweep.returns[0]] == ["outcome 0", "outcome 1"]
 
 
@@ -119,6 +137,7 @@ class TestSweeper:
         (["model=gru", "seed=3", "engine=scratch", "threads=2", "fresh=true", "results_dir=/x"], None, "model-gru"),
         (["data=python_docs"], None, "data-python_docs"),
         (["clip=null"], None, "clip-null"),
+        (["updates=4000", "title=Mine"], None, "updates-4000"),
         (["sweeps=smoke"], "smoke", "smoke"),
         (["sweeps=smoke", "lr=0.5"], "smoke", "smoke_lr-0.5"),
         (["data=text_file", "data.path=/a b/c.txt"], None, "data-text_file_data.path--a-b-c.txt"),
@@ -139,7 +158,11 @@ def test_a_long_name_is_cut_and_stays_its_own() -> None:
 
 def test_a_preset_names_its_folder_without_its_own_values(cli: Callable[..., Any], tmp_path: Path) -> None:
     """What a preset sweeps is not repeated in the name; what is typed beside it is."""
-    done = cli("sweeps=smoke", "data=python_docs", "num_hiddens=4", "epochs=1", "seeds=1", "max_tokens=1200")
+    typed = ("data=python_docs", "num_hiddens=4", "epochs=1", "seeds=1", "max_tokens=1200", "speed=false")
+    done = cli("sweeps=smoke", *typed)
     assert done.status == 0, done.err
     [folder] = (tmp_path / "results").iterdir()
     assert folder.name == "smoke_data-python_docs_num_hiddens-4_epochs-1_max_tokens-1200"
+    manifest = results.load_manifest(folder)
+    assert manifest["commands"] == [" ".join(["python -m ablate sweeps=smoke", *typed])]
+    assert (manifest["preset"], manifest["question"]) == ("smoke", "Does everything work here?")

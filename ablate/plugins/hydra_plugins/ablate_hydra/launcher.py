@@ -20,7 +20,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ablate", node=AblateL
 
 
 class AblateLauncher(Launcher):
-    """Jobs in this process, one after the other; a task with `run_sweep(configs)` gets them all together."""
+    """Jobs in this process, one after the other; a task with `run_sweep` gets them all together."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context

@@ -1,0 +1,95 @@
+"""What changing one knob does, with everything else the same: pairs of cells, paired by seed."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import combinations, pairwise
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from ablate.analysis.frames import in_order, setting, swept_knobs
+from ablate.analysis.samples import samples
+from ablate.analysis.statistics import holm, paired, probability_of_improvement
+from ablate.metrics import METRICS
+
+COLUMNS = (
+    "knob",
+    "from_value",
+    "to_value",
+    "at",
+    "cell_id",
+    "reference_id",
+    "n",
+    "ratio",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "improvement",
+    "needed",
+)
+
+
+def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
+    """One row per pair of cells that differ in one swept knob alone (what follows from that knob aside).
+
+    Of a numeric knob neighbouring values are compared, of any other all pairs. Columns: knob, from_value (of the cell
+    reference_id), to_value (of cell_id), at (the other swept knobs, as typed); n pairs of seeds; ratio, low, high:
+    the metric at to_value over that at from_value, with the interval of this pair alone; p (Wilcoxon, two-sided) and
+    p_holm (corrected over the whole table); improvement: the probability that a run at to_value is the better one;
+    needed: the seeds with which the pair would be significant, corrected for the size of the table, in four of five
+    repetitions (empty where it is significant, or where that takes more than 10,000).
+    """
+    by_cell = samples(runs, metric)
+    rows, tests = [], []
+    for knob, others, reference, cell in neighbours(runs):
+        a, b = by_cell[cell["cell_id"]], by_cell[reference["cell_id"]]
+        test = paired(a, b, level)
+        if not test.n:  # nobody measured the metric in one of them
+            continue
+        tests.append(test)
+        rows.append(
+            {
+                "knob": knob,
+                "from_value": reference[knob],
+                "to_value": cell[knob],
+                "at": setting(cell, others),
+                "cell_id": cell["cell_id"],
+                "reference_id": reference["cell_id"],
+                "n": test.n,
+                "ratio": test.ratio,
+                "low": test.low,
+                "high": test.high,
+                "p": test.p(),
+                "improvement": probability_of_improvement(a, b, METRICS[metric].better),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table["p_holm"] = holm(table["p"])
+    settled = table["p_holm"] <= 1 - level
+    each = 1 - (1 - level) / max(1, len(tests))
+    needed = [None if done else replace(test, level=each).needed() for test, done in zip(tests, settled, strict=True)]
+    table["needed"] = pd.array(needed, dtype="Int64")
+    return table
+
+
+def neighbours(runs: pd.DataFrame) -> Iterator[tuple[str, list[str], dict[str, Any], dict[str, Any]]]:
+    """Each pair of cells that differ in one swept knob: that knob, the others, and the rows of both."""
+    knobs = swept_knobs(runs)
+    cells = in_order(runs.drop_duplicates("cell_id"))
+    codes = {knob: pd.factorize(cells[knob], use_na_sentinel=False)[0].tolist() for knob in knobs}
+    rows = cells[["cell_id", *knobs]].to_dict("records")
+    for knob in knobs:
+        others = [name for name in knobs if name != knob]
+        groups: dict[tuple[int, ...], list[dict[str, Any]]] = defaultdict(list)
+        for row, *key in zip(rows, *(codes[name] for name in others), strict=True):
+            groups[tuple(key)].append(row)
+        for group in groups.values():
+            for reference, cell in (pairwise if is_numeric_dtype(cells[knob]) else all_pairs)(group):
+                yield knob, others, reference, cell
+
+
+def all_pairs(group: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    return combinations(group, 2)

@@ -1,0 +1,216 @@
+"""What may mislead a reader of a sweep's numbers, one sentence each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.curves import late_change
+from ablate.analysis.frames import setting, swept_knobs
+from ablate.analysis.signed_rank import least_pairs
+
+NOT_CONVERGED = 0.01
+"""Relative fall of the perplexity, from the 5 % of epochs before the last 5 % to those, that is still training."""
+OVERFITTED = 0.1
+"""How far above its best the held-out perplexity may end."""
+BIMODAL_GAP = 0.2
+"""Two groups of runs lie at least this far apart."""
+SAME_TOKENS = 0.01
+"""Cells whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
+
+MEANS = {
+    "engine": "engines",
+    "device": "devices",
+    "cpu": "processors",
+    "gpu": "GPUs",
+    "torch": "versions of torch",
+    "git_commit": "versions of the code",
+}
+"""Columns of runs that say what computed them."""
+
+
+@dataclass(frozen=True)
+class Warning_:
+    """One thing to keep in mind: what kind it is, and a sentence."""
+
+    kind: str
+    text: str
+
+
+def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95) -> list[Warning_]:
+    """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
+
+    Kinds: diverged, few seeds, updates, tokens, parameters, training text only, not converged, bimodal, overfitted,
+    mixed.
+    """
+    swept = swept_knobs(runs)
+
+    def named(cell: pd.Series) -> str:
+        return setting(cell, swept) or "its only cell"
+
+    found = [
+        *_diverged(runs, cells, named),
+        *_few_seeds(cells, level),
+        *_unequal(runs, cells, named),
+        *_training_only(cells),
+        *_not_converged(runs, cells, curves, named),
+        *_bimodal(runs, cells, named),
+        *_overfitted(cells, named),
+        *_mixed(runs),
+    ]
+    return [Warning_(kind, text) for kind, text in found]
+
+
+Name = Callable[[pd.Series], str]
+Found = Iterator[tuple[str, str]]
+
+
+def _diverged(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
+    hurt = cells[cells["diverged"] > 0]
+    if hurt.empty:
+        return
+    worst = _largest(hurt, hurt["diverged"])
+    of = int(worst["n"] + worst["diverged"])
+    yield (
+        "diverged",
+        f"{cells['diverged'].sum()} of {len(runs)} runs diverged, in {_of(hurt, cells)}, most with {named(worst)} "
+        f"({worst['diverged']} of {of}): they are in no mean, and compared with other runs they count as worse.",
+    )
+
+
+def _few_seeds(cells: pd.DataFrame, level: float) -> Found:
+    least, seeds = least_pairs(level), cells["n"] + cells["diverged"]
+    few = cells[seeds < least]
+    verb = "has" if len(few) == 1 else "have"
+    if len(few):
+        yield (
+            "few seeds",
+            f"{_of(few, cells).capitalize()} {verb} fewer than {least} seeds (the fewest: "
+            f"{seeds.min()}), and with fewer than {least} pairs no difference can be significant at {_percent(level)}.",
+        )
+
+
+def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
+    per_run = runs.drop_duplicates("cell_id").set_index("cell_id")
+    tokens = (per_run["tokens_per_epoch"] * per_run["epochs"]).reindex(cells["cell_id"]).to_numpy()
+    cells = cells.assign(tokens=tokens)
+    for kind, what, consequence, tolerance in (
+        ("updates", "updates of the weights", "part of any difference between them is one of training length", 0.0),
+        ("tokens", "training tokens read", "some saw more text, or saw it more often", SAME_TOKENS),
+        ("parameters", "parameters", "part of any difference between them is one of size", 0.0),
+    ):
+        known = cells[cells[kind].notna()]
+        if known.empty:
+            continue
+        lowest, highest = _largest(known, -known[kind]), _largest(known, known[kind])
+        if highest[kind] > (1 + tolerance) * lowest[kind]:
+            yield (
+                kind,
+                f"The cells differ in {what}, from {lowest[kind]:,.0f} ({named(lowest)}) to {highest[kind]:,.0f} "
+                f"({named(highest)}): {consequence}.",
+            )
+
+
+def _training_only(cells: pd.DataFrame) -> Found:
+    finished = cells[cells["n"] > 0]
+    without = finished[finished["val_perplexity"].isna()]
+    if len(without):
+        yield (
+            "training text only",
+            f"No held-out text was measured in {_of(without, cells)} (val_tokens=0): a perplexity of the training text "
+            "near 1 says that it has been memorised, not that the model is good.",
+        )
+
+
+def _not_converged(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+    finished = runs[runs["status"] == "ok"]
+    change = finished["run_id"].map(late_change(curves)) if len(curves) else pd.Series(np.nan, index=finished.index)
+    by_cell = change.groupby(finished["cell_id"]).median()
+    still = by_cell[by_cell < -NOT_CONVERGED]
+    if still.empty:
+        return
+    steepest = cells[cells["cell_id"] == still.idxmin()].iloc[0]
+    moving = cells[cells["cell_id"].isin(still.index)]
+    yield (
+        "not converged",
+        f"In {_of(moving, cells)} training was not at its end: over the last 5 % of epochs the perplexity is more than "
+        f"{_percent(NOT_CONVERGED)} lower than over the 5 % before (in the median run), most with {named(steepest)} "
+        f"({_percent(-still.min())} lower); more epochs may change the order.",
+    )
+
+
+def _bimodal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
+    values = runs.loc[runs["status"] == "ok"].groupby("cell_id")["perplexity"]
+    split = {cell: groups for cell, own in values if (groups := two_groups(own.to_numpy(float)))}
+    if not split:
+        return
+    two = cells[cells["cell_id"].isin(list(split))]
+    first = two.iloc[0]
+    low, high = split[first["cell_id"]]
+    yield (
+        "bimodal",
+        f"In {_of(two, cells)} the runs fall into two groups, as with {named(first)}: {len(low)} near "
+        f"{np.median(low):.3g} and {len(high)} near {np.median(high):.3g}; their mean describes neither.",
+    )
+
+
+def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The lower and the upper of two groups, of at least two values each, into which the values (n,) clearly fall.
+
+    They are split at the widest gap between neighbours, on logarithms; it must be above 20 % and above three times the
+    standard deviation within the groups, more for few runs. None otherwise.
+    """
+    values = np.sort(values[np.isfinite(values) & (values > 0)])
+    n = len(values)
+    if n < 4:
+        return None
+    logs = np.log(values)
+    gaps = np.diff(logs)[1 : n - 2]  # both groups have two or more
+    at = int(np.argmax(gaps)) + 2
+    within = sum(float(np.square(group - group.mean()).sum()) for group in (logs[:at], logs[at:]))
+    # By simulation: of samples of one normal distribution, of any size, 2 % or fewer have so wide a gap.
+    sds = max(3.0, 2 + 150 / n**2)
+    wide = gaps.max() > max(np.log1p(BIMODAL_GAP), sds * (within / (n - 2)) ** 0.5)
+    return (values[:at], values[at:]) if wide else None
+
+
+def _overfitted(cells: pd.DataFrame, named: Name) -> Found:
+    risen = cells["val_perplexity"] / cells["best_val_perplexity"] - 1
+    over = cells[risen > OVERFITTED]
+    if len(over):
+        worst = _largest(cells, risen)
+        yield (
+            "overfitted",
+            f"In {_of(over, cells)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, most "
+            f"with {named(worst)} ({worst['best_val_perplexity']:.3g} at best, {worst['val_perplexity']:.3g} at the "
+            "end): what is learnt last is the training text by heart.",
+        )
+
+
+def _mixed(runs: pd.DataFrame) -> Found:
+    parts = []
+    for column, title in MEANS.items():
+        counts = runs[column].value_counts() if column in runs else pd.Series(dtype=int)
+        if len(counts) > 1:
+            shown = [f"{str(value)[:9] if column == 'git_commit' else value}: {n}" for value, n in counts.items()]
+            more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
+            parts.append(f"{title} ({', '.join(shown[:4])}{more})")
+    if parts:
+        yield "mixed", f"The runs were computed by different {' and different '.join(parts)}."
+
+
+def _largest(cells: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """The first cell with the largest of the values."""
+    return cells.iloc[int(np.nanargmax(values.to_numpy(float)))]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _of(some: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """`3 of 18 cells`"""
+    if len(some) == len(cells):
+        return f"all {len(cells)} cells" if len(cells) > 1 else "the only cell"
+    return f"{len(some)} of {len(cells)} cells"

@@ -1,0 +1,105 @@
+"""The curves of all runs of a sweep, read many files at a time; and how much they still move at their end."""
+
+import io
+from collections.abc import Iterator, Sequence
+from csv import QUOTE_NONE
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ablate.metrics import TAIL
+from ablate.results import RecordError, curve_path, load_curve
+
+COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
+TOGETHER = 500
+"""Files that are parsed as one."""
+
+
+def read_curves(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
+    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity; nothing of a run whose curve is damaged."""
+    parts = [
+        part
+        for start in range(0, len(run_ids), TOGETHER)
+        for part in _read(sweep, list(run_ids[start : start + TOGETHER]))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _read(sweep: Path, run_ids: list[str]) -> Iterator[pd.DataFrame]:
+    """The curves of these runs: all at once, or where one of them is odd, those of either half."""
+    together = _parse(sweep, run_ids)
+    if together is not None:
+        yield together
+    elif len(run_ids) > 1:
+        middle = len(run_ids) // 2
+        yield from _read(sweep, run_ids[:middle])
+        yield from _read(sweep, run_ids[middle:])
+    else:
+        try:
+            curve = pd.DataFrame(load_curve(sweep, run_ids[0]), dtype=float)
+        except RecordError:
+            return
+        if {"epoch", "perplexity"} <= set(curve) and len(curve):
+            yield curve.assign(run_id=run_ids[0]).reindex(columns=list(COLUMNS))
+
+
+def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
+    """The curves of these runs, or None unless all files have the same header and as many fields in every line."""
+    try:
+        texts = [curve_path(sweep, run_id).read_bytes() for run_id in run_ids]
+    except OSError:
+        return None
+    header = texts[0][: texts[0].find(b"\n") + 1]
+    names = header.decode(errors="replace").rstrip("\n").split(",")
+    if names != list(COLUMNS[1:]) or not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
+        return None
+    lines = [text.count(b"\n") - 1 for text in texts]
+    if any(text.count(b",") != (n + 1) * (len(names) - 1) for text, n in zip(texts, lines, strict=True)):
+        return None
+    body = b"".join(text[len(header) :] for text in texts)
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(body),
+            header=None,
+            names=names,
+            dtype=float,
+            keep_default_na=False,
+            na_values=[""],
+            quoting=QUOTE_NONE,
+            float_precision="high",
+            low_memory=False,
+        )
+    except ValueError:
+        return None
+    if len(frame) != sum(lines) or not isinstance(frame.index, pd.RangeIndex):
+        return None
+    frame.insert(0, "run_id", np.repeat(np.array(run_ids, dtype=object), lines))
+    return frame
+
+
+def late_change(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
+    """run_id → the relative change of the training perplexity from the 5 % of epochs before the last 5 % to those.
+
+    Of geometric means, at least one epoch each; −0.02 says that it still fell by 2 %. Runs of one epoch have none.
+    """
+    positive = curves["perplexity"] > 0
+    curves = curves if positive.all() else curves[positive]
+    run, names = pd.factorize(curves["run_id"])
+    epoch, logs = curves["epoch"].to_numpy(float), np.log(curves["perplexity"].to_numpy(float))
+    if not _sorted(run, epoch):
+        order = np.lexsort((epoch, run))
+        run, logs = run[order], logs[order]
+    epochs = np.bincount(run, minlength=len(names))
+    width = np.maximum(1, np.ceil(share * epochs)).astype(int)
+    sums, end = np.concatenate([[0.0], np.cumsum(logs)]), np.cumsum(epochs)
+    last, before = ((sums[end - k * width] - sums[np.maximum(0, end - (k + 1) * width)]) / width for k in (0, 1))
+    changes: pd.Series = pd.Series(np.expm1(last - before), index=pd.Index(names, name="run_id"), name="late_change")
+    long_enough: pd.Series = changes[epochs >= 2 * width]
+    return long_enough
+
+
+def _sorted(run: np.ndarray, epoch: np.ndarray) -> bool:
+    """Whether the runs (rows,), by number, come one after the other, and their epochs (rows,) in order."""
+    same = run[1:] == run[:-1]
+    return bool((run[1:] >= run[:-1]).all() and (epoch[1:] >= epoch[:-1])[same].all())

@@ -1,0 +1,130 @@
+"""What others published, laid beside our cells: single measurements, not the truth (`results/published/README.md`)."""
+
+import math
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from ablate.analysis.frames import swept_knobs
+from ablate.config import PUBLISHED_DIR
+
+PROTOCOL: dict[str, Any] = {
+    "corpus_sha256": "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6",
+    "unit": "char",
+    "activation": "tanh",
+    "optimizer": "sgd",
+    "weight_decay": 0.0,
+    "clip": 1.0,
+    "max_tokens": 10_000,
+}
+"""What all published rows have in common, by the names of our knobs: the start of The Time Machine."""
+
+SETTING = ["model", "impl", "num_hiddens", "layers", "num_steps", "batch_size", "lr"]
+"""What a published row says of itself and a cell must agree with; its sampling, too."""
+
+MAY_DIFFER = ("epochs", "max_tokens", "clip")
+"""A cell that differs in these is still laid beside the published one, and the difference named; but not where the
+sweep itself varies them: one of its cells is then the published one, and the others are not."""
+
+RESET_IN_ORDER = "sequential-reset"
+"""Our name for what was published as random sampling: the text in order, the state zeroed at every minibatch."""
+
+IMPLEMENTATION = {"api": ("torch", "after", 2), "scratch": ("normal", "before", 1)}
+"""init, reset (where there is a reset gate) and bias_vectors of the published implementations."""
+
+AS_PUBLISHED = {
+    "gru-no-update-as-published": ("update=0", "candidate", False),
+    "gru-no-reset-as-published": ("reset=1", "candidate", True),
+}
+"""Gates held fixed, readout and write_back of the published models that are no plain cells."""
+
+MATCHED = ("published_perplexity", "published_tokens_per_s", "source", "repeats", "published_epochs", "differs")
+
+
+@cache
+def published() -> pd.DataFrame:
+    """One row per published cell: source, note, device, the knobs, repeats, perplexity, tokens_per_s.
+
+    The rows of a table are means over `repeats` runs without a spread; tokens_per_s is a single reading.
+    """
+    tables = [pd.read_csv(path, encoding="utf-8") for path in sorted(PUBLISHED_DIR.glob("*.csv"))]
+    rows = pd.concat([table.rename(columns={"table": "source"}) for table in tables], ignore_index=True)
+    rows = rows.rename(columns={"tokens_per_sec": "tokens_per_s"}).assign(**PROTOCOL)
+    rows["repeats"] = rows["repeats"].fillna(1).astype(int)
+    return rows
+
+
+def match(cells: pd.DataFrame) -> pd.DataFrame:
+    """The published value of each cell that has one: cell_id and the columns of MATCHED, in the order of the cells.
+
+    `cells` as `aggregate` gives them. A cell on another text, or with a setting that nobody published, has no row.
+    `differs` says in words what of the protocol differs, and is empty where nothing does. Where several publications
+    have the same cell, the one nearest in epochs is taken; then the one that covers most of the sweep, so that cells
+    compared with each other come from one publication; then the one with most repeats, then the smallest table.
+    """
+    known = cells[_as_published(cells)] if len(cells) else cells
+    rows = published().rename(columns=lambda name: name if name in SETTING else f"published_{name}")
+    pairs = known.merge(rows, on=SETTING) if len(known) else known
+    if len(pairs):
+        swept = swept_knobs(cells)
+        pairs = pairs[[_comparable(pair, swept) for _, pair in pairs.iterrows()]]
+    if pairs.empty:
+        return pd.DataFrame(columns=["cell_id", *MATCHED])
+    source, repeats = pairs["published_source"], pairs["published_repeats"]
+    pairs = pairs.assign(
+        source=source,
+        repeats=repeats,
+        differs=[_differences(pair) for _, pair in pairs.iterrows()],
+        place=pairs["cell_id"].map({cell: place for place, cell in enumerate(cells["cell_id"])}),
+        far=[abs(math.log(factor)) for factor in pairs["epochs"] / pairs["published_epochs"]],
+        uncovered=-pairs.groupby("published_source")["cell_id"].transform("nunique"),
+        single=-repeats,
+        size=source.map(published()["source"].value_counts()),
+    )
+    best = pairs.sort_values(["far", "uncovered", "single", "size", "source"]).drop_duplicates("cell_id")
+    return best.sort_values("place", ignore_index=True)[["cell_id", *MATCHED]]
+
+
+def _as_published(cells: pd.DataFrame) -> list[bool]:
+    """Which cells mean what the publications mean by that model and impl, on their text."""
+    fits = []
+    for _, cell in cells.iterrows():
+        init, reset, bias_vectors = IMPLEMENTATION[cell["impl"]]
+        gates, readout, write_back = AS_PUBLISHED.get(cell["model"], (None, "state", True))
+        fits.append(
+            all(same(cell[name], PROTOCOL[name]) for name in ("corpus_sha256", "unit", "optimizer", "weight_decay"))
+            and (cell["activation"] == PROTOCOL["activation"] or pd.isna(cell["activation"]))
+            and (cell["init"], cell["bias_vectors"]) == (init, bias_vectors)
+            and (cell["reset"] == reset or pd.isna(cell["reset"]))
+            and same(cell["gates"], gates)
+            and (cell["readout"], bool(cell["write_back"])) == (readout, write_back)
+            and cell["dropout"] == 0
+        )
+    return fits
+
+
+def _comparable(pair: pd.Series, swept: list[str]) -> bool:
+    sampling = pair["sampling"], pair["published_sampling"]
+    agrees = sampling[0] == sampling[1] or sampling == (RESET_IN_ORDER, "random")
+    return agrees and all(same(pair[name], pair[f"published_{name}"]) for name in MAY_DIFFER if name in swept)
+
+
+def _differences(pair: pd.Series) -> str:
+    """`epochs 200 instead of 500; 5 seeds instead of 20`"""
+    said = []
+    for name in MAY_DIFFER:
+        ours, theirs = pair[name], pair[f"published_{name}"]
+        if not same(ours, theirs):
+            said.append(f"{name} {'null' if pd.isna(ours) else f'{ours:g}'} instead of {theirs:g}")
+    if pair["sampling"] == "random":
+        said.append(f"shuffled, where the published runs kept the order and reset the state ({RESET_IN_ORDER})")
+    runs = pair["n"] + pair["diverged"]
+    if runs != pair["published_repeats"]:
+        said.append(f"{runs} seed{'' if runs == 1 else 's'} instead of {pair['published_repeats']}")
+    return "; ".join(said)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two values of a knob agree; missing values agree with each other."""
+    return bool(ours == theirs or (pd.isna(ours) and pd.isna(theirs)))

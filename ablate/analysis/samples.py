@@ -1,0 +1,73 @@
+"""The values behind a cell: one per seed from its records, one per process from the speed lane."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.frames import in_order
+from ablate.errors import UserError, listing, nearest
+from ablate.metrics import METRICS
+from ablate.results import RecordError, read_json
+
+SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
+
+
+def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
+    """The values of a metric, one per row of `runs`: ∞ where the run diverged, NaN where nobody measured it.
+
+    Raises UserError for a metric that there is not.
+    """
+    names = [name for name in METRICS if name in runs.columns]
+    if metric not in names:
+        raise UserError(f"metric is {metric!r}; choose {listing(names or METRICS)}{nearest(metric, names)}")
+    return runs[metric].astype(float).mask(runs["status"] == "diverged", np.inf)
+
+
+def samples(runs: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
+    """cell_id → the metric by seed, in the order of `runs`: ∞ for a diverged run, nothing where it was not measured."""
+    values = measured(runs, metric)
+    known = values.notna()
+    by_seed = pd.Series(values[known].to_numpy(), index=pd.Index(runs.loc[known, "seed"], name="seed"), name=metric)
+    groups = by_seed.groupby(runs.loc[known, "cell_id"].to_numpy(), sort=False)
+    empty = by_seed.iloc[:0]
+    return dict.fromkeys(runs["cell_id"].unique(), empty) | {str(cell): group for cell, group in groups}
+
+
+def speed_samples(sweep: Path) -> pd.DataFrame:
+    """Training tokens per second of every process of the speed lane: cell_id, machine, threads, launch, tokens_per_s.
+
+    One row per process, the median of its clean samples: samples of one process are alike, processes are what
+    differs. Only of timings that can be believed as a whole.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in sorted((sweep / "speed").glob("*.json")):
+        try:
+            rows += _processes(read_json(path))
+        except (RecordError, KeyError, TypeError):
+            continue
+    return pd.DataFrame(rows, columns=list(SPEED_COLUMNS))
+
+
+def _processes(timing: dict[str, Any]) -> list[dict[str, Any]]:
+    if timing["summary"]["train"]["tokens_per_s"] is None:
+        return []
+    clean = pd.DataFrame([sample for sample in timing["samples"]["train"] if not sample["unclean"]])
+    common = {name: timing[name] for name in ("cell_id", "machine", "threads")}
+    medians = clean.groupby("launch")["tokens_per_s"].median()
+    return [common | {"launch": launch, "tokens_per_s": value} for launch, value in medians.to_dict().items()]
+
+
+def cell_logs(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per cell, its columns as in `runs`, with `value`: the mean logarithm of the metric over its runs.
+
+    +∞ where at least half of the runs diverged: no mean of the others stands for such a cell. Cells of which nothing
+    was measured are left out.
+    """
+    logs = np.log(measured(runs, metric))
+    cells = pd.DataFrame({"cell_id": runs["cell_id"], "value": logs.mask(np.isinf(logs)), "broken": np.isinf(logs)})
+    means = cells[logs.notna()].groupby("cell_id", sort=False).mean()
+    value = means["value"].mask(means["broken"] >= 0.5, np.inf)
+    out = runs.drop_duplicates("cell_id").drop(columns="value", errors="ignore")
+    return in_order(out.merge(value.rename("value"), left_on="cell_id", right_index=True))

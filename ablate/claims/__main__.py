@@ -1,0 +1,55 @@
+"""`python -m ablate.claims results/NAME …`: which claims the runs of a sweep confirm, refute or leave open."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ablate.claims import reading
+from ablate.claims.choosing import claims_for
+from ablate.claims.measured import Frames
+from ablate.claims.reading import read_claims
+from ablate.claims.table import print_verdicts
+from ablate.claims.verdicts import evaluate
+from ablate.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 whatever the verdicts, 2 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ablate.claims",
+        description=__doc__,
+        epilog=reading.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    parser.add_argument(
+        "--claims", type=Path, action="append", metavar="FILE", help="test the claims of this file only (repeatable)"
+    )
+    parser.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
+    given = parser.parse_args(arguments)
+    status = 0
+    for sweep in given.sweep:
+        try:
+            frames = Frames.read(sweep)
+            for problem in frames.problems:
+                print(f"skipped: {problem}", file=sys.stderr)
+            claims = [claim for file in given.claims or () for claim in read_claims(file)] or claims_for(frames)
+            if claims:
+                print_verdicts(evaluate(frames, claims, given.level), title=frames.name)
+            else:
+                print(f"{frames.name}: no claim speaks of these cells; write one and give it with --claims FILE")
+        except UserError as error:
+            print(f"ablate: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def level(text: str) -> float:
+    value = float(text)
+    if not 0.5 <= value < 1:
+        raise argparse.ArgumentTypeError(f"level is {text}; it must lie between 0.5 and 1, such as 0.95")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

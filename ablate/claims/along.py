@@ -1,0 +1,182 @@
+"""Predicates that follow one knob through its values."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ablate.analysis.frames import value_text as shown
+from ablate.claims.cells import Group, Key, absent, in_size
+from ablate.claims.measured import Samples
+from ablate.claims.parts import Comparison
+from ablate.claims.predicates import Predicate, within
+from ablate.claims.statements import Statement, every, some
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along(Predicate):
+    """A predicate on the values of one knob."""
+
+    along: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.along,)
+
+    def values(self, group: Group) -> list[Any]:
+        return in_size([key[0] for key in group.cells])
+
+    def ratio(self, group: Group, data: Samples, a: Any, b: Any, bound: float = 1.0, below: bool = True) -> Comparison:
+        text = f"{self.along} {shown(a)}/{shown(b)}"
+        return Comparison(text, group.where, data.compare(group.cells[a,], group.cells[b,]), bound, below)
+
+    def steps(self, group: Group, data: Samples, values: list[Any], falls: bool, margin: float) -> list[Statement]:
+        """Every step from one value to the next goes this way, or the other by no more than the margin."""
+        bound = 1 + margin if falls else 1 / (1 + margin)
+        return [self.ratio(group, data, b, a, bound, below=falls) for a, b in pairwise(values)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(Along):
+    """The metric grows from each of the values to the next."""
+
+    ascending: tuple[Any, ...]
+
+    def relevant(self, key: Key) -> bool:
+        return key[0] in self.ascending
+
+    def missing(self, present: Collection[Key]) -> list[str]:
+        return absent(self.keys, [(value,) for value in self.ascending], present)
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        return every([self.ratio(group, data, a, b) for a, b in pairwise(self.ascending)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monotone(Along):
+    """The metric falls (or rises) from each value of the knob to the next larger one.
+
+    With a margin a step may go the other way by that share, as on a plateau; from the smallest to the largest value
+    the metric must fall none the less.
+    """
+
+    falls: bool
+    margin: float = 0.0
+
+    def missing(self, present: Collection[Key]) -> list[str]:
+        return few(self.along, present, 2)
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        values = self.values(group)
+        parts = self.steps(group, data, values, self.falls, self.margin)
+        if self.margin:
+            parts.append(self.ratio(group, data, values[-1], values[0], below=self.falls))
+        return every(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UShape(Along):
+    """The metric falls up to the optimum and rises beyond it; `peak`: it rises, then falls.
+
+    With a margin single steps may go the other way by that share, but the optimum must beat every other value.
+    Without an optimum, some value between the ends is meant, whichever it be.
+    """
+
+    optimum: Any = None
+    peak: bool = False
+    margin: float = 0.0
+
+    def missing(self, present: Collection[Key]) -> list[str]:
+        values = in_size([key[0] for key in present])
+        if self.optimum is None:
+            return few(self.along, present, 3)
+        lacking = absent(self.keys, [(self.optimum,)], present)
+        if not lacking and values[0] == self.optimum:
+            lacking = [f"{self.along} below {shown(self.optimum)}"]
+        elif not lacking and values[-1] == self.optimum:
+            lacking = [f"{self.along} above {shown(self.optimum)}"]
+        return lacking
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        values = self.values(group)
+        candidates = values[1:-1] if self.optimum is None else [self.optimum]
+        return some([self.turning_at(values.index(value), values, group, data) for value in candidates])
+
+    def turning_at(self, turn: int, values: list[Any], group: Group, data: Samples) -> Statement:
+        parts = self.steps(group, data, values[: turn + 1], not self.peak, self.margin)
+        parts += self.steps(group, data, values[turn:], self.peak, self.margin)
+        if self.margin:
+            others = [value for value in values if value != values[turn]]
+            parts += [self.ratio(group, data, values[turn], value, below=not self.peak) for value in others]
+        return every(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTrend(Along):
+    """From the smallest to the largest value the metric changes by less than the margin, as a fitted line has it.
+
+    The line is that of the metric's logarithm on the logarithm of the knob (on the knob itself where it can be 0).
+    """
+
+    margin: float
+
+    def missing(self, present: Collection[Key]) -> list[str]:
+        return few(self.along, [key for key in present if key[0] is not None], 3)
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        values = [value for value in self.values(group) if value is not None]
+        x = np.array(values, dtype=float)
+        x = np.log(x) if (x > 0).all() else x
+        centred = x - x.mean()
+        slopes = centred / (centred**2).sum() * (x[-1] - x[0])
+        test = data.contrast({group.cells[value,]: float(w) for value, w in zip(values, slopes, strict=True)})
+        text = f"{self.along} {shown(values[-1])}/{shown(values[0])}, fitted"
+        return within(text, group, test, self.margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrows(Along):
+    """The first of a pair lies above the second, by a factor that is smaller at the knob's largest value than at its
+    smallest."""
+
+    knob: str
+    pair: tuple[Any, Any]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.knob, self.along)
+
+    def relevant(self, key: Key) -> bool:
+        return key[0] in self.pair
+
+    def common(self, present: Collection[Key]) -> list[Any]:
+        first, second = ({value for one, value in present if one == of} for of in self.pair)
+        return in_size(first & second)
+
+    def missing(self, present: Collection[Key]) -> list[str]:
+        if len(self.common(present)) >= 2:
+            return []
+        a, b = map(shown, self.pair)
+        return [f"a second {self.along} that both {self.knob}={a} and {self.knob}={b} have"]
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        small, *_, large = self.common(group.cells)
+        a, b = self.pair
+        cells = [group.cells[key] for key in ((a, large), (b, large), (a, small), (b, small))]
+        text, both = f"{self.knob} {shown(a)}/{shown(b)}", f"{shown(small)} and {shown(large)}"
+        change = data.contrast(dict(zip(cells, (1.0, -1.0, -1.0, 1.0), strict=True)))
+        mean = data.contrast(dict(zip(cells, (0.5, -0.5, 0.5, -0.5), strict=True)))
+        return every(
+            [
+                Comparison(f"{text}, {self.along} {shown(large)}/{shown(small)}", group.where, change),
+                # With the first part this says that it is the size of the gap that shrinks, not only its sign.
+                Comparison(f"{text}, mean of {self.along} {both}", group.where, mean, below=False),
+            ]
+        )
+
+
+def few(along: str, present: Collection[Key], least: int) -> list[str]:
+    """A trend needs at least so many values."""
+    return [] if len(present) >= least else [f"a {['', 'second', 'third'][least - 1]} value of {along}"]

@@ -1,0 +1,190 @@
+"""The predicates as YAML has them: their arguments, each checked, with one clear line for a mistake."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
+from ablate.claims.knobs import KNOB_FIELDS, is_number, knob_value
+from ablate.claims.predicates import Converged, Equivalent, Fails, Predicate, Ratio
+from ablate.errors import UserError, listing, nearest
+
+
+class ClaimError(UserError):
+    """A claim file that cannot be read as one."""
+
+
+def mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ClaimError(f"{name} is {value!r}; write {name}: {{KNOB: VALUE, …}}")
+    for knob in value:
+        known_knob(knob, name)
+    return value
+
+
+def known_knob(knob: Any, name: str) -> str:
+    if knob not in KNOB_FIELDS:
+        close = nearest(str(knob), KNOB_FIELDS) or "; python -m ablate --help lists them"
+        raise ClaimError(f"{name} names no knob {knob!r}{close}")
+    return str(knob)
+
+
+def any_of(knob: str, value: Any) -> tuple[Any, ...]:
+    return tuple(knob_value(knob, one) for one in (value if isinstance(value, list) else [value]))
+
+
+class Arguments:
+    """What stands behind the name of a predicate, taken out one by one."""
+
+    def __init__(self, predicate: str, given: Any) -> None:
+        if not isinstance(given, dict):
+            raise ClaimError(f"{predicate} is {given!r}; write {predicate}: {{…}}, see python -m ablate.claims --help")
+        self.predicate = predicate
+        self.given = dict(given)
+
+    def take(self, name: str) -> Any:
+        if name not in self.given:
+            raise ClaimError(f"{self.predicate} lacks {name}")
+        return self.given.pop(name)
+
+    def knob(self, name: str = "along", numeric: bool = False) -> str:
+        knob = known_knob(self.take(name), f"{self.predicate}.{name}")
+        if numeric and not is_number(knob):
+            raise ClaimError(f"{self.predicate}.{name} is {knob}, whose values are no numbers; use order")
+        return knob
+
+    def number(
+        self, name: str, above: float = -math.inf, default: float | None = None, below: float = math.inf
+    ) -> float:
+        value = self.given.pop(name, default) if default is not None else self.take(name)
+        return number(f"{self.predicate}.{name}", value, above, below)
+
+    def margin(self) -> float:
+        margin = self.number("margin", default=0.0)
+        if margin < 0:
+            raise ClaimError(f"{self.predicate}.margin is {margin:g}; it must be 0 or more")
+        return margin
+
+    def either(self, *names: str) -> tuple[str, float]:
+        """The one of these that is given, and its value."""
+        given = [name for name in names if name in self.given]
+        if len(given) != 1:
+            raise ClaimError(f"{self.predicate} needs exactly one of {listing(names)}")
+        shares = given[0].startswith("at_")
+        return given[0], self.number(given[0], above=0, below=1 if shares else math.inf)
+
+    def flag(self, name: str) -> bool:
+        value = self.given.pop(name, False)
+        if not isinstance(value, bool):
+            raise ClaimError(f"{self.predicate}.{name} is {value!r}; it must be true or false")
+        return value
+
+    def cell(self, name: str) -> dict[str, Any]:
+        values = mapping(self.take(name), f"{self.predicate}.{name}")
+        return {knob: knob_value(knob, value) for knob, value in values.items()}
+
+    def most(self) -> bool:
+        """`in: every` or `in: most`; after this nothing may be left."""
+        share = self.given.pop("in", "every")
+        if share not in ("every", "most"):
+            raise ClaimError(f"{self.predicate}.in is {share!r}; choose every or most")
+        for name in self.given:
+            raise ClaimError(f"{self.predicate} has no {name!r}; see python -m ablate.claims --help")
+        return bool(share == "most")
+
+
+def number(name: str, value: Any, above: float = -math.inf, below: float = math.inf) -> float:
+    try:
+        known = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        known = math.nan
+    if math.isnan(known):
+        raise ClaimError(f"{name} is {value!r}; it must be a number")
+    if not above < known < below:
+        limits = [f"above {above:g}"] * (above > -math.inf) + [f"below {below:g}"] * (below < math.inf)
+        raise ClaimError(f"{name} is {value}; it must be {' and '.join(limits) or 'finite'}")
+    return known
+
+
+def order(given: Arguments) -> Order:
+    along, values = given.knob(), given.take("ascending")
+    if not isinstance(values, list) or len(values) < 2:
+        raise ClaimError(f"order.ascending is {values!r}; give two or more values of {along} in a list")
+    known = any_of(along, values)
+    if len(set(known)) < len(known):
+        raise ClaimError(f"order.ascending names a value of {along} twice")
+    return Order(along=along, ascending=known, most=given.most())
+
+
+def monotone(given: Arguments) -> Monotone:
+    direction = given.take("direction")
+    if direction not in ("falls", "rises"):
+        raise ClaimError(f"monotone.direction is {direction!r}; choose falls or rises")
+    along, margin = given.knob(numeric=True), given.margin()
+    return Monotone(along=along, falls=direction == "falls", margin=margin, most=given.most())
+
+
+def u_shape(given: Arguments) -> UShape:
+    along, margin = given.knob(numeric=True), given.margin()
+    optimum = given.given.pop("optimum", None)
+    optimum = None if optimum is None else knob_value(along, optimum)
+    return UShape(along=along, optimum=optimum, peak=given.flag("peak"), margin=margin, most=given.most())
+
+
+def two_cells(given: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+    of, to = given.cell("of"), given.cell("to")
+    if set(of) != set(to) or of == to:
+        raise ClaimError(f"{given.predicate}: of and to must name the same knobs, and not the same cell")
+    return of, to
+
+
+def ratio(given: Arguments) -> Ratio:
+    of, to = two_cells(given)
+    side, bound = given.either("below", "above")
+    return Ratio(of=of, to=to, bound=bound, below=side == "below", most=given.most())
+
+
+def equivalent(given: Arguments) -> Equivalent:
+    of, to = two_cells(given)
+    return Equivalent(of=of, to=to, margin=given.number("margin", above=0, default=0.05), most=given.most())
+
+
+def no_trend(given: Arguments) -> NoTrend:
+    along = given.knob(numeric=True)
+    return NoTrend(along=along, margin=given.number("margin", above=0, default=0.1), most=given.most())
+
+
+def narrows(given: Arguments) -> Narrows:
+    along, between = given.knob(numeric=True), mapping(given.take("between"), "narrows.between")
+    if len(between) != 1:
+        raise ClaimError("narrows.between needs one knob; write between: {KNOB: [HIGHER, LOWER]}")
+    ((knob, values),) = between.items()
+    if not isinstance(values, list) or len(values) != 2 or values[0] == values[1]:
+        raise ClaimError(f"narrows.between.{knob} is {values!r}; give two values: [HIGHER, LOWER]")
+    first, second = any_of(knob, values)
+    return Narrows(along=along, knob=knob, pair=(first, second), most=given.most())
+
+
+def fails(given: Arguments) -> Fails:
+    above = given.number("above")
+    side, share = given.either("at_least", "at_most")
+    return Fails(above=above, share=share, at_least=side == "at_least", most=given.most())
+
+
+def converged(given: Arguments) -> Converged:
+    within = given.number("within", above=0, default=0.01)
+    return Converged(within=within, negated=given.predicate == "not_converged", most=given.most())
+
+
+PREDICATES: dict[str, Callable[[Arguments], Predicate]] = {
+    "order": order,
+    "monotone": monotone,
+    "u_shape": u_shape,
+    "ratio": ratio,
+    "equivalent": equivalent,
+    "no_trend": no_trend,
+    "narrows": narrows,
+    "fails": fails,
+    "converged": converged,
+    "not_converged": converged,
+}

@@ -1,0 +1,148 @@
+"""The records of a sweep as samples of one metric, and the tests between the cells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.curves import late_change
+from ablate.analysis.frames import curves_frame, runs_frame
+from ablate.analysis.samples import samples, speed_samples
+from ablate.analysis.statistics import RatioTest, independent, paired
+from ablate.analysis.tuning import tuned
+from ablate.claims.cells import NotTestable, cells_of
+from ablate.claims.contrasts import by_seed, by_welch
+from ablate.errors import UserError
+from ablate.metrics import METRICS
+
+SPEED = "tokens_per_s"
+ROUGHNESS = "roughness"
+LATE_CHANGE = "late_change"
+CLAIMABLE = (*(name for name in METRICS if name != "wall_s"), SPEED, ROUGHNESS)
+"""The metrics of which a claim may speak."""
+UNMEASURED = {
+    SPEED: "no clean timing with one thread; the same command with speed=true measures it",
+    "val_perplexity": "no held-out perplexity was measured (val_tokens=0)",
+    "best_val_perplexity": "no held-out perplexity was measured (val_tokens=0)",
+    ROUGHNESS: "no curve of three epochs or more",
+    LATE_CHANGE: "no curve of two epochs or more",
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The values of one metric, cell by cell: by seed, or by process for tokens per second."""
+
+    values: Mapping[str, pd.Series]
+    level: float = 0.95
+    paired: bool = True
+
+    @property
+    def unit(self) -> str:
+        return "seeds" if self.paired else "processes"
+
+    def compare(self, a: str, b: str) -> RatioTest:
+        """The ratio of cell a to cell b."""
+        test = paired if self.paired else independent
+        return test(self.values[a], self.values[b], self.level)
+
+    def contrast(self, weights: Mapping[str, float]) -> RatioTest:
+        """The product of all cells' values, each to the power of its weight; a ratio if the weights sum to 0."""
+        used = {cell: weight for cell, weight in weights.items() if weight}
+        return (by_seed if self.paired else by_welch)(used, self.values, self.level)
+
+
+@dataclass
+class Frames:
+    """What is known of a sweep. What is None is read from its folder when a claim first asks for it."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame | None = None
+    speed: pd.DataFrame | None = None
+    sweep: Path | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, sweep: Path) -> "Frames":
+        """Raises UserError for a folder without a finished run."""
+        runs, problems = runs_frame(sweep)
+        if runs.empty:
+            what = "no finished run yet" if (sweep / "runs").is_dir() else "no sweep"
+            raise UserError(f"{sweep} holds {what}; give a folder that python -m ablate has written")
+        return cls(runs, sweep=sweep, problems=problems)
+
+    @property
+    def name(self) -> str:
+        return self.sweep.resolve().name if self.sweep else ""
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        return cells_of(self.runs)
+
+    def of(self, cells: pd.DataFrame) -> pd.DataFrame:
+        """The runs of these cells."""
+        return self.runs[self.runs["cell_id"].isin(cells["cell_id"])]
+
+    def samples(self, metric: str, cells: pd.DataFrame, level: float) -> Samples:
+        """The values of a metric in each of these cells that has any. Raises NotTestable where none has."""
+        if metric == SPEED:
+            values = self.processes(cells)
+        elif metric in (ROUGHNESS, LATE_CHANGE):
+            values = samples(self.with_curves(self.of(cells), metric), "perplexity")
+        else:
+            values = samples(self.of(cells), metric) if metric in self.runs else {}
+        values = {cell: one for cell, one in values.items() if len(one)}
+        if not values:
+            raise NotTestable(UNMEASURED.get(metric, f"no run holds {metric}"))
+        return Samples(values, level, paired=metric != SPEED)
+
+    def with_curves(self, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+        """The runs, where `perplexity` is replaced by a measure of its curve; NaN without one."""
+        curves = self.curves
+        if curves is None:
+            curves = curves_frame(self.sweep, runs[runs["status"] == "ok"]) if self.sweep else pd.DataFrame()
+        if curves.empty:
+            return runs.assign(perplexity=np.nan)
+        curves = curves[curves["run_id"].isin(runs["run_id"])]
+        found = 1 + late_change(curves) if metric == LATE_CHANGE else roughness(curves)
+        return runs.assign(perplexity=runs["run_id"].map(found))
+
+    def processes(self, cells: pd.DataFrame) -> dict[str, pd.Series]:
+        """Tokens per second of each process with one thread, on the machine that timed most of these cells."""
+        if self.speed is None:
+            self.speed = speed_samples(self.sweep) if self.sweep else pd.DataFrame()
+        if self.speed.empty:
+            return {}
+        alone = self.speed[(self.speed["threads"] == 1) & self.speed["cell_id"].isin(cells["cell_id"])]
+        if alone.empty:
+            return {}
+        timed = alone.groupby("machine")["cell_id"].nunique()
+        alone = alone[alone["machine"] == timed.idxmax()]
+        return {str(cell): values for cell, values in alone.groupby("cell_id")["tokens_per_s"]}
+
+    def tuned(self, knob: str, metric: str, cells: pd.DataFrame) -> "Frames":
+        """Each setting at its best value of a knob: chosen on the first half of the seeds, judged on the other.
+
+        Raises NotTestable where the knob was not swept.
+        """
+        runs = self.of(cells)
+        try:
+            chosen = tuned(runs, knob, metric)
+        except UserError as error:
+            raise NotTestable(str(error)) from error
+        seeds = np.sort(runs["seed"].unique())
+        fresh = runs["seed"].isin(seeds[len(seeds) // 2 :]) & runs["cell_id"].isin(chosen["cell_id"])
+        return replace(self, runs=runs[fresh].assign(**{knob: None}))
+
+
+def roughness(curves: pd.DataFrame) -> pd.Series:
+    """run_id → the mean absolute second difference of the logarithm of the perplexity: 0 for a straight curve."""
+    curves = curves[curves["perplexity"] > 0].sort_values(["run_id", "epoch"], kind="stable")
+    logs = np.log(curves["perplexity"])
+    bends = logs.groupby(curves["run_id"]).diff().groupby(curves["run_id"]).diff().abs()
+    # A floor far below the digits that a curve is stored with: a straight one has a logarithm too.
+    means: pd.Series = bends.groupby(curves["run_id"]).mean()
+    return means.clip(lower=1e-9)

@@ -1,0 +1,137 @@
+"""Claims from YAML: `sweeps/claims/<preset>.yaml` holds a list of them.
+
+    - id: sampling-perplexity
+      statement: Sequential sampling gives a lower perplexity than random sampling.
+      source: conclusion 1 (table09)
+      metric: perplexity                        # or tokens_per_s, … ; perplexity if left out
+      where: {model: rnn, impl: scratch}        # only these cells; a list means any of its values
+      tuned: lr                                 # compare cells at their best value of this knob
+      needs: what must be recorded first        # until then the claim is not testable
+      elsewhere: false                          # it speaks of the sweeps of its own preset only
+      order: {along: sampling, ascending: [sequential, random]}
+
+The last line is the predicate, one for each claim:
+
+    order         {along: KNOB, ascending: [A, B, …]}
+    monotone      {along: KNOB, direction: falls | rises, margin: 0}
+    u_shape       {along: KNOB, optimum: VALUE, peak: false, margin: 0}
+    ratio         {of: {KNOB: A, …}, to: {KNOB: B, …}, below: X | above: X}
+    equivalent    {of: {KNOB: A, …}, to: {KNOB: B, …}, margin: 0.05}
+    no_trend      {along: KNOB, margin: 0.1}
+    narrows       {along: KNOB, between: {KNOB: [HIGHER, LOWER]}}
+    fails         {above: X, at_least: SHARE | at_most: SHARE}
+    converged     {within: 0.01}
+    not_converged {within: 0.01}
+
+Each of them may add `in: most`: it then has to hold in more than half of the settings of the other knobs, not in all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
+from ablate.claims.measured import CLAIMABLE, SPEED
+from ablate.claims.predicates import Converged, Fails, Predicate
+from ablate.errors import UserError, listing, nearest
+
+FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement in words, and what it says of cells."""
+
+    id: str
+    statement: str
+    predicate: Predicate
+    source: str = ""
+    metric: str = "perplexity"
+    where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    tuned: str | None = None
+    needs: str = ""
+    elsewhere: bool = True
+    preset: str = ""  # the name of its file
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """The claims of a file. Raises ClaimError, in one line, for the first mistake."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClaimError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ClaimError(f"{path}: {where}not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ClaimError(f"{path}: must be a list of claims, each beginning with `- id: NAME`")
+    claims: dict[str, Claim] = {}
+    for position, entry in enumerate(entries, start=1):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            raise ClaimError(f"{path}: claim number {position} has no id; begin it with `- id: NAME`")
+        try:
+            if name in claims:
+                raise ClaimError("the id is there twice")
+            claims[name] = make_claim(entry, path.stem)
+        except UserError as error:
+            raise ClaimError(f"{path}: claim {name}: {error}") from error
+    return list(claims.values())
+
+
+def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
+    """One entry of a file. Raises ClaimError."""
+    for key in entry:
+        if key not in FIELDS and key not in PREDICATES:
+            choices = [*PREDICATES, *FIELDS]
+            raise ClaimError(f"there is no predicate {key!r}; choose {listing(PREDICATES)}{nearest(str(key), choices)}")
+    named = [key for key in entry if key in PREDICATES]
+    if len(named) != 1:
+        found = f"has {len(named)} predicates ({', '.join(named)})" if named else "has no predicate"
+        raise ClaimError(f"{found}; give exactly one of {listing(PREDICATES)}")
+    for key in ("id", "statement"):
+        text(entry, key, required=True)
+    metric = text(entry, "metric") or "perplexity"
+    if metric not in CLAIMABLE:
+        raise ClaimError(f"metric is {metric!r}; choose {listing(CLAIMABLE)}{nearest(metric, CLAIMABLE)}")
+    elsewhere = entry.get("elsewhere", True)
+    if not isinstance(elsewhere, bool):
+        raise ClaimError(f"elsewhere is {elsewhere!r}; it must be true or false")
+    where = mapping(entry.get("where") or {}, "where")
+    tuned = text(entry, "tuned") or None
+    predicate = PREDICATES[named[0]](Arguments(named[0], entry[named[0]]))
+    if tuned:
+        known_knob(tuned, "tuned")
+        if tuned in predicate.keys or metric == SPEED or isinstance(predicate, Converged):
+            raise ClaimError(f"tuned: {tuned} chooses by a metric of the runs, among cells that differ in it alone")
+    if isinstance(predicate, Fails) and metric == SPEED:
+        raise ClaimError(f"fails speaks of runs, which have no {SPEED}; give a perplexity as metric")
+    if isinstance(predicate, Converged) and metric != "perplexity":
+        raise ClaimError(
+            f"metric is {metric!r}; {named[0]} reads the curves of perplexity, the only metric that it knows"
+        )
+    return Claim(
+        id=entry["id"],
+        statement=entry["statement"].strip(),
+        predicate=predicate,
+        source=text(entry, "source"),
+        metric=metric,
+        where={knob: any_of(knob, value) for knob, value in where.items()},
+        tuned=tuned,
+        needs=text(entry, "needs"),
+        elsewhere=elsewhere,
+        preset=preset,
+    )
+
+
+def text(entry: Mapping[str, Any], key: str, required: bool = False) -> str:
+    value = entry.get(key)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str) or not value.strip():
+        raise ClaimError(f"{key} is {value!r}; it must be a text")
+    return value.strip()

@@ -1,0 +1,57 @@
+"""The verdicts on a terminal: a table that fits 80 columns, and a line of evidence for each claim."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ablate.claims.verdicts import VERDICTS, Verdict, p_text
+
+STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
+
+
+def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | None = None) -> None:
+    """The table, what is in it, and the evidence line by line."""
+    console = console or Console()
+    console.print(verdicts_table(verdicts, title))
+    console.print()
+    for verdict in verdicts:
+        line = Text(f"{verdict.id}: ", style="bold", overflow="fold")
+        console.print(line.append(verdict.evidence, style="not bold"), highlight=False)
+    console.print()
+    console.print(footnote(verdicts), style="dim", highlight=False)
+
+
+def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title_justify="left")
+    table.title_style = table.header_style = "bold"
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("claim", ratio=3, min_width=20)
+    table.add_column("effect", ratio=2, min_width=16)
+    for name in ("n", "p", "needed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(
+            Text(verdict.verdict, style=STYLES[verdict.verdict]),
+            Text(verdict.statement),
+            Text(verdict.effect or "–"),
+            str(verdict.n) if verdict.n else "–",
+            p_text(verdict.p),
+            "–" if verdict.needed is None else str(verdict.needed),
+        )
+    return table
+
+
+def footnote(verdicts: Sequence[Verdict]) -> str:
+    """How the verdicts came about."""
+    counts = ", ".join(
+        f"{count} {name}" for name in VERDICTS if (count := sum(verdict.verdict == name for verdict in verdicts))
+    )
+    methods = "; ".join(dict.fromkeys(verdict.method for verdict in verdicts if verdict.method))
+    return (
+        f"{counts}. effect: of the comparison that decides, with its interval; n: seeds, or processes for "
+        "tokens per second; p: two-sided, corrected within the claim; needed: n that settles it in four of five "
+        f"sweeps{f'. {methods}' if methods else ''}."
+    )

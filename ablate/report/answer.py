@@ -1,0 +1,124 @@
+"""The answer in a few sentences, each made from the numbers at hand."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from ablate.metrics import METRICS
+from ablate.report.material import Material
+from ablate.report.numbers import counted, number, percent, ratio_text
+from ablate.report.tables import cell_name, plus_minus, thousands
+
+VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
+
+
+def answer(m: Material) -> list[str]:
+    """Claims, best cells, what matters most, agreement with the published numbers, and what went wrong."""
+    return [*_claims(m), *_best(m), *_matters(m), *_published(m), *_diverged(m)]
+
+
+def verdict_counts(m: Material) -> dict[str, int]:
+    """How many claims got each verdict, the verdicts that none got left out."""
+    found = Counter(verdict.verdict for verdict in m.verdicts)
+    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
+def _claims(m: Material) -> Iterator[str]:
+    counts = verdict_counts(m)
+    tested = sum(n for verdict, n in counts.items() if verdict != "not testable")
+    if not counts:
+        return
+    if not tested:
+        yield f"None of the {counted(len(m.verdicts), 'claim')} about this sweep can be tested on what it holds."
+        return
+    parts = [
+        f"{counts[verdict]} {'is' if counts[verdict] == 1 else 'are'} {verdict}"
+        for verdict in VERDICTS[:3]
+        if verdict in counts
+    ]
+    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    missing = counts.get("not testable", 0)
+    more = f"; {missing} cannot be tested here" if missing else ""
+    yield f"Of {counted(tested, 'claim')} tested, {said} at {percent(m.level)} confidence{more}."
+
+
+def _best(m: Material) -> Iterator[str]:
+    if not m.swept:
+        cell = m.cells.iloc[0]
+        if cell["n"]:
+            held_out = "" if pd.isna(cell["val_perplexity"]) else f", {_with_interval(cell, 'val_perplexity')} held out"
+            yield f"Training perplexity after {cell['epochs']} epochs: {_with_interval(cell, 'perplexity')}{held_out}."
+        return
+    for metric, what in (
+        ("perplexity", "Lowest training perplexity"),
+        ("val_perplexity", "Lowest held-out perplexity"),
+    ):
+        best = best_cell(m.cells, metric)
+        if best is not None:
+            yield f"{what}: {cell_name(best, m.swept)} with {_with_interval(best, metric)}, n = {best['n']}."
+    fastest = best_cell(m.cells, "tokens_per_s")
+    if fastest is not None:
+        speed = thousands(fastest, "tokens_per_s")
+        yield f"Fastest: {cell_name(fastest, m.swept)} with {speed} training tokens per second."
+
+
+def _with_interval(cell: pd.Series, metric: str) -> str:
+    return plus_minus(cell[metric], cell[f"{metric}_high"])
+
+
+def _matters(m: Material) -> Iterator[str]:
+    if m.variance is None or m.variance.empty or m.variance["share"].isna().all():
+        return
+    shares = m.variance.set_index("source")["share"]
+    others = shares.drop(["seed", "residual"], errors="ignore").sort_values(ascending=False)
+    if others.empty:
+        return
+    chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
+    said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
+    yield (
+        f"{100 * others.iloc[0]:.0f} % of the variance of the logarithm of training perplexity goes back to "
+        f"{others.index[0]}; seeds and chance account for {said}."
+    )
+
+
+def _published(m: Material) -> Iterator[str]:
+    cells = m.cells.merge(m.published, on="cell_id")
+    cells = cells[cells["perplexity"].notna()]
+    if cells.empty:
+        return
+    ratios = cells["perplexity"] / cells["published_perplexity"]
+    # a published value is rounded to two digits: inside means that some value it may stand for is
+    inside = (cells["published_perplexity"] + 0.005 >= cells["perplexity_low"]) & (
+        cells["published_perplexity"] - 0.005 <= cells["perplexity_high"]
+    )
+    known = cells["perplexity_low"].notna()
+    spread = f"{ratio_text(ratios.min())} to {ratio_text(ratios.max())} times" if len(ratios) > 1 else ""
+    one = f"{number(cells['perplexity'].iloc[0])} here, {cells['published_perplexity'].iloc[0]:g} published"
+    text = (
+        f"{counted(len(cells), 'cell')} have a published value: ours are {spread} as high, "
+        f"{ratio_text(ratios.median())} in the median"
+        if len(cells) > 1
+        else f"One cell has a published value: {one}"
+    )
+    held = f"; {inside.sum()} of {known.sum()} published values lie inside our {percent(m.level)} interval"
+    yield f"{text}{held if known.any() else ''}."
+
+
+def _diverged(m: Material) -> Iterator[str]:
+    n = int(m.cells["diverged"].sum())
+    if n:
+        cells = (m.cells["diverged"] > 0).sum()
+        yield f"{n} of {counted(len(m.runs), 'run')} diverged, in {counted(cells, 'cell')}; they enter no mean."
+    if m.failures:
+        yield f"{counted(len(m.failures), 'cell')} could not be run, see the warnings."
+
+
+def best_cell(cells: pd.DataFrame, metric: str) -> pd.Series | None:
+    """The cell with the best mean of a metric; None where no cell has one."""
+    values = cells[metric].to_numpy(float)
+    if np.isnan(values).all():
+        return None
+    lower = metric in METRICS and METRICS[metric].better == "lower"
+    return cells.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]

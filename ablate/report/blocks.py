@@ -1,0 +1,174 @@
+"""What a page is made of: sections of blocks, in words and numbers, free of any markup."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import pandas as pd
+
+from ablate.errors import UserError
+
+Made = TypeVar("Made")
+
+
+@dataclass
+class Column:
+    """A column of a sheet: its heading, and whether it holds numbers (aligned right) or long text (wrapped)."""
+
+    heading: str
+    number: bool = False
+    long: bool = False
+
+
+@dataclass
+class Sheet:
+    """A table as people read it, and its data at full precision."""
+
+    kind: ClassVar[str] = "sheet"
+    name: str  # of its files
+    title: str
+    columns: list[Column]
+    rows: list[list[str]]
+    data: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    foreign: set[int] = field(default_factory=set)  # the rows that somebody else measured
+    left_out: int = 0  # rows that only the CSV has
+
+    def __post_init__(self) -> None:
+        lengths = {len(row) for row in self.rows} - {len(self.columns)}
+        if lengths:
+            raise ValueError(f"rows of {sorted(lengths)} cells below {len(self.columns)} headings")
+
+
+@dataclass
+class Figure:
+    """A figure in its three formats."""
+
+    kind: ClassVar[str] = "figure"
+    name: str
+    caption: str
+    paths: list[Path]  # PNG, SVG, PDF
+
+    def path(self, suffix: str) -> Path:
+        return next(path for path in self.paths if path.suffix == suffix)
+
+
+@dataclass
+class Bullets:
+    kind: ClassVar[str] = "bullets"
+    items: list[str]
+
+
+@dataclass
+class Facts:
+    """Pairs of a term and what is to be said of it."""
+
+    kind: ClassVar[str] = "facts"
+    pairs: list[tuple[str, str]]
+
+
+@dataclass
+class Commands:
+    """Pairs of what a command makes and the command."""
+
+    kind: ClassVar[str] = "commands"
+    pairs: list[tuple[str, str]]
+
+
+@dataclass
+class Badge:
+    """A verdict in a word, told apart by its symbol as well as by its colour."""
+
+    verdict: str
+
+    SYMBOLS: ClassVar[dict[str, str]] = {"confirmed": "✓", "refuted": "✗", "undecided": "?", "not testable": "–"}
+
+    @property
+    def symbol(self) -> str:
+        return self.SYMBOLS.get(self.verdict, "–")
+
+    @property
+    def style(self) -> str:
+        return self.verdict.replace(" ", "-") if self.verdict in self.SYMBOLS else "undecided"
+
+
+@dataclass
+class Card:
+    """One claim with its verdict and the evidence."""
+
+    badge: Badge
+    statement: str
+    evidence: str
+    details: str
+
+
+@dataclass
+class Cards:
+    kind: ClassVar[str] = "cards"
+    cards: list[Card]
+
+
+@dataclass
+class Sample:
+    """What one network wrote: (prefix, continuation) pairs."""
+
+    who: str
+    texts: list[tuple[str, str]]
+
+
+@dataclass
+class Samples:
+    kind: ClassVar[str] = "samples"
+    samples: list[Sample]
+
+
+Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples
+
+
+@dataclass
+class Section:
+    """A heading with what stands below it."""
+
+    name: str  # of its anchor
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass
+class Page:
+    """One sweep, from its question to the commands that make it again."""
+
+    name: str  # the folder's
+    title: str
+    question: str
+    sections: list[Section]
+    verdicts: dict[str, int]  # how many claims got each
+    runs: int
+    cells: int
+    warnings: int
+
+
+class Attempts:
+    """Parts of a report that are made one by one: what fails is named, and the others are still made."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self.failed = say, list[str]()
+
+    def __call__(self, what: str, make: Callable[[], Made]) -> Made | None:
+        """What `make` returns; None, and a line in `failed` and for the person at the keyboard, where it cannot."""
+        try:
+            return make()
+        except OSError:
+            raise  # a full or read-only disk: nothing else would succeed
+        except UserError as error:
+            reason = str(error)
+        except Exception as error:  # strange data must not cost the rest of the report
+            reason = f"{type(error).__name__}: {error}"
+        self.note(f"{what} could not be made: {' '.join(reason.split())}")
+        return None
+
+    def note(self, line: str) -> None:
+        """One more thing that is not as it should be."""
+        self.failed.append(line)
+        self.say(line)

@@ -1,0 +1,104 @@
+"""Which figures make sense for a sweep, and what is said below each."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ablate.claims import verdicts_frame
+from ablate.report.blocks import Attempts, Figure
+from ablate.report.material import Material
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
+
+MOST_CURVES = 12
+"""Cells in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
+MAIN = ("by_value", "curves")
+"""What figure.png shows: the first of these that there is."""
+
+
+def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
+    """Write every figure that makes sense as PNG, SVG and PDF below figures/, and the main one as figure.png."""
+    from ablate.report.plots import missing_glyphs, save
+
+    if lacking := missing_glyphs(m.title):
+        attempt.note(lacking)
+    folder = m.folder / "figures"
+    drawn: dict[str, Figure] = {}
+    for name, (caption, make) in wanted(m).items():
+        drawing = attempt(f"the figure {name}", make)
+        paths = attempt(f"the figure {name}", partial(save, drawing, folder, name)) if drawing else None
+        if paths:
+            drawn[name] = Figure(name, caption, paths)
+    main = next((drawn[name] for name in MAIN if name in drawn), None)
+    if main:
+        shutil.copyfile(main.path(".png"), m.folder / "figure.png")
+    return drawn
+
+
+def wanted(m: Material) -> Wanted:
+    """Name → caption and what draws it."""
+    return _of_cells(m) | _of_findings(m)
+
+
+def _of_cells(m: Material) -> Wanted:
+    from ablate.report import plots
+
+    out: Wanted = {}
+    if m.swept and (m.cells["n"] > 0).any():
+        what = " and tokens/s" if m.timed else ""
+        caption = f"Perplexity{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}."
+        out["by_value"] = caption, partial(plots.by_value, m.runs, m.cells, m.swept, m.published, m.title)
+    if len(m.curves):
+        runs, some = _few_cells(m)
+        curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
+        out["curves"] = f"Perplexity over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.title)
+    if m.pareto is not None and len(m.pareto) > 1:
+        caption = "Perplexity against tokens/s; the front joins the cells that no other beats in both."
+        out["pareto"] = caption, partial(plots.pareto, m.pareto, m.title, m.level)
+    numeric = [name for name in m.swept if pd.api.types.is_numeric_dtype(m.cells[name]) and m.cells[name].notna().all()]
+    if len(numeric) > 1:
+        x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
+        caption = f"Training perplexity over {x} and {y}."
+        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.title)
+    return out
+
+
+def _of_findings(m: Material) -> Wanted:
+    from ablate.report import plots
+
+    out: Wanted = {}
+    if any(verdict.verdict != "not testable" for verdict in m.verdicts):
+        caption = "The effect behind each verdict, with its interval."
+        out["verdicts"] = caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.title, m.level)
+    if m.effects is not None and len(m.swept) > 1:
+        caption = "Training perplexity at each value of a knob, over all other settings."
+        out["effects"] = caption, partial(plots.effects, m.effects, m.title, m.level)
+    if m.variance is not None and len(m.variance):
+        out["variance"] = (
+            "Where the variance of log perplexity comes from.",
+            partial(plots.variance, m.variance, m.title),
+        )
+    if m.importance is not None and len(m.importance):
+        caption = "How much of the differences between cells each knob accounts for."
+        out["importance"] = caption, partial(plots.importance, m.importance, m.title)
+    if m.path is not None:
+        caption = "From the baseline to the target, one change at a time."
+        out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.title, m.level)
+    return out
+
+
+def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
+    """The runs whose curves are drawn, and a sentence on those that are not."""
+    ranked = m.cells[m.cells["n"] > 0].sort_values("perplexity", kind="stable")
+    if len(ranked) <= MOST_CURVES:
+        return m.runs, ""
+    places = np.linspace(0, len(ranked) - 1, MOST_CURVES).round().astype(int)
+    said = f" {MOST_CURVES} of {len(m.cells):,} cells, evenly spaced from the best to the worst."
+    return m.runs[m.runs["cell_id"].isin(ranked["cell_id"].iloc[places])], said

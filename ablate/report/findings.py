@@ -1,0 +1,163 @@
+"""The tables of what the analysis finds: verdicts, comparisons, effects, shares, tuning, path."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+
+from ablate.claims import verdicts_frame
+from ablate.metrics import METRICS
+from ablate.report.blocks import Column, Sheet
+from ablate.report.material import Material
+from ablate.report.numbers import interval_text, number, p_text, percent, ratio_text, share_text, text_or_dash, whole
+from ablate.report.sheets import MOST_ROWS, CellsSheet, cut, knob_columns, spread_sheet
+from ablate.report.tables import plus_minus, value_text
+
+
+def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
+    """Name → what makes the table, for all tables that make sense for this sweep."""
+    makers: dict[str, Callable[[], Sheet]] = {"cells": CellsSheet(m).sheet, "spread": partial(spread_sheet, m)}
+    if m.verdicts:
+        makers["verdicts"] = partial(verdicts_sheet, m)
+    for metric, table in m.comparisons.items():
+        name = "comparisons" if metric == "perplexity" else f"comparisons_{metric}"
+        makers[name] = partial(comparisons_sheet, m, name, metric, table)
+    found = {
+        "effects": (m.effects, effects_sheet),
+        "variance": (m.variance, variance_sheet),
+        "importance": (m.importance, importance_sheet),
+        "tuned": (m.tuned, tuned_sheet),
+        "path": (m.path, path_sheet),
+    }
+    for name, (frame, make) in found.items():
+        if frame is not None and len(frame):
+            makers[name] = partial(make, m, frame)
+    return makers
+
+
+def verdicts_sheet(m: Material) -> Sheet:
+    frame = verdicts_frame(m.verdicts)
+    columns = [Column("claim", long=True), Column("source"), Column("verdict"), Column("effect", long=True)]
+    columns += [Column(name, True) for name in (percent(m.level), "n", "p", "seeds needed")]
+    rows = [
+        [
+            row["statement"],
+            text_or_dash(row["source"]),
+            row["verdict"],
+            text_or_dash(row["effect"]),
+            interval_text(row["low"], row["high"]),
+            whole(row["n"] or None),
+            p_text(row["p"]),
+            whole(row["needed"]),
+        ]
+        for _, row in frame.iterrows()
+    ]
+    notes = ["p is corrected for the parts of each claim; seeds needed: to settle an undecided one at 80 % power."]
+    return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
+
+
+def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
+    """Pairs of cells that differ in one knob; of too many, those with the smallest corrected p."""
+    title = METRICS[metric].title
+    columns = [Column("knob"), Column("from", True), Column("to", True), Column("at", long=True)]
+    columns += [
+        Column(text, True) for text in ("n", "ratio", percent(m.level), "p (Holm)", "P(better)", "seeds needed")
+    ]
+    chosen = table
+    if len(table) > MOST_ROWS:
+        chosen = table.sort_values("p_holm", kind="stable").head(MOST_ROWS).sort_index()
+    rows = [
+        [
+            row["knob"],
+            value_text(row["from_value"]),
+            value_text(row["to_value"]),
+            text_or_dash(row["at"]),
+            whole(row["n"]),
+            ratio_text(row["ratio"]),
+            interval_text(row["low"], row["high"]),
+            p_text(row["p_holm"]),
+            "–" if pd.isna(row["improvement"]) else f"{row['improvement']:.2f}",
+            whole(row["needed"]),
+        ]
+        for _, row in chosen.iterrows()
+    ]
+    notes = [
+        f"Ratio of the {title}: second value over first, paired by seed; below 1 the second is better. p: exact, "
+        "corrected for the whole table by Holm's method. P(better): that a run with the second value beats one with "
+        "the first. Seeds needed: for the pair to be significant, corrected, in four of five repetitions."
+    ]
+    sheet = Sheet(name, f"Comparisons: {title}", columns, rows, table, notes)
+    sheet.left_out = len(table) - len(rows)
+    return sheet
+
+
+def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    columns = [Column("knob"), Column("value", True), Column("n", True), Column("perplexity", True)]
+    columns += [Column(percent(m.level), True)]
+    rows = [
+        [
+            row["knob"],
+            value_text(row["value"]),
+            whole(row["n"]),
+            number(row["mean"]),
+            interval_text(row["low"], row["high"]),
+        ]
+        for _, row in table.iterrows()
+    ]
+    notes = ["Geometric mean of the training perplexity over all cells with that value."]
+    return cut(Sheet("effects", "Main effects", columns, rows, table, notes))
+
+
+def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    rows = [[str(row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
+    notes = ["Shares of the variance of the logarithm of the training perplexity over all finished runs."]
+    columns = [Column("source"), Column("share", True)]
+    return cut(Sheet("variance", "Where the variance comes from", columns, rows, table, notes))
+
+
+def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    rows = [[row["knob"], share_text(row["importance"]), row["evaluator"]] for _, row in table.iterrows()]
+    columns = [Column("knob"), Column("importance", True), Column("evaluator")]
+    notes = ["On the mean logarithm of the training perplexity of each cell."]
+    return cut(Sheet("importance", "Importance of the knobs", columns, rows, table, notes))
+
+
+def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    others = [name for name in m.swept if name != "lr"]
+    columns = [*knob_columns(others, m.cells), Column("best lr", True), Column("n", True), Column("diverged", True)]
+    columns += [Column("perplexity", True)]
+    rows = [
+        [
+            *(value_text(row[name]) for name in (*others, "value")),
+            *(whole(row[name]) for name in ("n", "diverged")),
+            plus_minus(row["mean"], row["high"]),
+        ]
+        for _, row in table.iterrows()
+    ]
+    notes = ["The learning rate is chosen on the first half of the seeds; the perplexity is that of the other half."]
+    return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
+
+
+def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    columns = [Column("step", True), Column("change", long=True), Column("tried", True), Column("n", True)]
+    columns += [Column(METRICS[table["metric"].iloc[0]].title, True), Column("over the step before", True)]
+    columns += [Column(percent(m.level), True), Column("p (Holm)", True), Column("over the baseline", True)]
+    rows = [
+        [
+            whole(row["number"]),
+            str(row["change"]),
+            whole(row["tried"]),
+            whole(row["n"]),
+            plus_minus(row["value"], row["value_high"]),
+            ratio_text(row["ratio"]),
+            interval_text(row["low"], row["high"]),
+            p_text(row["p_holm"]),
+            ratio_text(row["total"]),
+        ]
+        for _, row in table.iterrows()
+    ]
+    notes = [
+        "Each step was trained: of all changes left, the one that helped most, paired by seed with the step before. It "
+        "was chosen on these very seeds: where its rivals come close, its ratio is a little too good."
+    ]
+    return Sheet("path", "Ablation path", columns, rows, table, notes)

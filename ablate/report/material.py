@@ -1,0 +1,147 @@
+"""Everything that a report tells of one sweep, read once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate import results
+from ablate.analysis.ablation_path import path_frame
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.compare import comparisons
+from ablate.analysis.confounders import Warning_, confounders
+from ablate.analysis.effects import main_effects, variance_split
+from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs
+from ablate.analysis.importance import importance
+from ablate.analysis.pareto import pareto
+from ablate.analysis.published import match
+from ablate.analysis.speed import speed_frame, with_speed
+from ablate.analysis.tuning import tuned
+from ablate.claims import Frames, Verdict, claims_for, evaluate
+from ablate.errors import UserError
+from ablate.report.blocks import Attempts
+from ablate.results import RecordError
+
+METRICS = ("perplexity", "val_perplexity")
+"""What is compared: on the training text, as published, and on held-out text."""
+
+
+@dataclass
+class Material:
+    """The frames of a sweep and what the analysis says of them; None or empty where there is nothing to say."""
+
+    folder: Path
+    title: str
+    level: float
+    manifest: dict[str, Any]
+    runs: pd.DataFrame
+    cells: pd.DataFrame  # with speed
+    curves: pd.DataFrame
+    published: pd.DataFrame
+    swept: list[str]
+    skipped: list[str]  # records that are none
+    failures: list[tuple[str, str]]  # cells that could not be run, and why
+    verdicts: list[Verdict] = field(default_factory=list)
+    warnings: list[Warning_] = field(default_factory=list)
+    comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)  # by metric
+    effects: pd.DataFrame | None = None
+    variance: pd.DataFrame | None = None
+    importance: pd.DataFrame | None = None
+    tuned: pd.DataFrame | None = None
+    pareto: pd.DataFrame | None = None
+    path: pd.DataFrame | None = None
+
+    @property
+    def question(self) -> str:
+        """As the preset asks it, or else what the sweep varies."""
+        asked = self.manifest.get("question")
+        if asked:
+            return str(asked)
+        return (
+            f"What difference {'does' if len(self.swept) == 1 else 'do'} {_all(self.swept)} make?" if self.swept else ""
+        )
+
+    @property
+    def timed(self) -> bool:
+        return bool(self.cells["tokens_per_s"].notna().any())
+
+
+def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
+    """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
+    if not (folder / "runs").is_dir():
+        raise UserError(
+            f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
+        )
+    runs, skipped = runs_frame(folder)
+    for problem in skipped:
+        attempt.say(f"skipped: {problem}")
+    if runs.empty:
+        raise UserError(f"{folder} holds no finished run yet")
+    try:
+        manifest = results.load_manifest(folder)
+    except RecordError:
+        manifest = {"commands": []}
+    cells = with_speed(aggregate(runs, level), speed_frame(folder))
+    curves = curves_frame(folder, runs)
+    swept = swept_knobs(runs)
+    known = attempt("the comparison with published values", lambda: match(cells))
+    material = Material(
+        folder=folder,
+        title=title or str(manifest.get("title") or folder.name),
+        level=level,
+        manifest=manifest,
+        runs=runs,
+        cells=cells,
+        curves=curves,
+        published=match(cells.iloc[:0]) if known is None else known,
+        swept=swept,
+        skipped=skipped,
+        failures=failures(folder),
+    )
+    _analyse(material, attempt)
+    return material
+
+
+def _analyse(m: Material, attempt: Attempts) -> None:
+    """All that rests on the frames alone; each by itself, so that none can take another down."""
+    frames = Frames(m.runs, m.curves, sweep=m.folder)
+    m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
+    m.warnings = attempt("the confounders", lambda: confounders(m.runs, m.cells, m.curves, m.level)) or []
+    m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
+    if m.timed:
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.cells))
+    if not m.swept:
+        return
+    for metric in METRICS:
+        if m.runs[metric].notna().any():
+            table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
+            if table is not None and len(table):
+                m.comparisons[metric] = table
+    if m.path is not None:  # its cells are no grid over which anything could be averaged
+        return
+    m.effects = attempt("the main effects", lambda: main_effects(m.runs, "perplexity", m.swept, m.level))
+    m.variance = attempt("the variance split", lambda: variance_split(m.runs, "perplexity", m.swept))
+    if len(m.swept) > 1:
+        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, "perplexity", m.swept))
+        if "lr" in m.swept:
+            m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", "perplexity", m.level))
+
+
+def failures(folder: Path) -> list[tuple[str, str]]:
+    """Cells that could not be run: model and cell, and the error in a line."""
+    found = []
+    for path in sorted((folder / "failures").glob("*.json")):
+        try:
+            failure = results.read_json(path)
+            model = failure["config"]["model"]["name"]
+            found.append((f"{model} ({failure['cell_id']})", str(failure["error"]).splitlines()[0]))
+        except (RecordError, KeyError, TypeError, IndexError):
+            found.append((path.stem, "its record is damaged"))
+    return found
+
+
+def _all(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

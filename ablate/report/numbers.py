@@ -1,0 +1,53 @@
+"""Numbers in a report, as people read them; `–` where there is none."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+
+def number(value: float) -> str:
+    """Four digits, so that the points of a column stand below each other."""
+    return "–" if pd.isna(value) else f"{value:#.4g}".removesuffix(".") if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def whole(value: Any) -> str:
+    return "–" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def share_text(share: float) -> str:
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
+
+
+def percent(level: float) -> str:
+    """`95 %`"""
+    return f"{100 * level:g} %"
+
+
+def p_text(p: float) -> str:
+    """`0.012`, `< 0.001`"""
+    return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def ratio_text(ratio: float) -> str:
+    if pd.isna(ratio):
+        return "–"
+    if math.isinf(ratio) or ratio == 0:  # the end of an interval that has none on this side
+        return "∞" if ratio else "0"
+    return f"{ratio:.3f}" if ratio < 9.9995 else f"{ratio:.3g}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """`0.912 … 1.034`; `–` where there are too few runs to have one."""
+    if pd.isna(low) or pd.isna(high) or (low == 0 and math.isinf(high)):
+        return "–"
+    return f"{ratio_text(low)} … {ratio_text(high)}"
+
+
+def text_or_dash(value: Any) -> str:
+    return "–" if value is None or pd.isna(value) or value == "" else str(value)
+
+
+def counted(n: int, what: str) -> str:
+    """`1 claim`, `2 claims`"""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

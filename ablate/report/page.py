@@ -1,0 +1,146 @@
+"""The page of a sweep: its sections, in the order in which a reader asks."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from ablate import results
+from ablate.claims import Verdict
+from ablate.report.answer import answer, verdict_counts
+from ablate.report.blocks import (
+    Attempts,
+    Badge,
+    Block,
+    Bullets,
+    Card,
+    Cards,
+    Commands,
+    Facts,
+    Figure,
+    Page,
+    Sample,
+    Samples,
+    Section,
+    Sheet,
+)
+from ablate.report.material import Material
+from ablate.report.numbers import counted
+from ablate.report.protocol import deviations, protocol_sheet
+from ablate.report.provenance import provenance
+from ablate.report.tables import cell_name
+from ablate.results import RecordError
+
+MOST_SAMPLES = 8
+"""Cells whose texts are shown one by one; of more, only the best of each model."""
+MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
+"""What is shown of the question what matters: of each the figure, then the table."""
+
+
+def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Page:
+    """A page of the sections that have something to say."""
+    sections = [section for section in _sections(m, sheets, figures, attempt) if section.blocks]
+    told = len(warnings(m, attempt.failed))
+    return Page(m.folder.name, m.title, m.question, sections, verdict_counts(m), len(m.runs), len(m.cells), told)
+
+
+def _sections(
+    m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts
+) -> Iterator[Section]:
+    def drawn(*names: str) -> list[Block]:
+        return [figures[name] for name in names if name in figures]
+
+    def tabled(*names: str) -> list[Block]:
+        return [sheets[name] for name in names if name in sheets]
+
+    main = "by_value" if "by_value" in figures else "curves"
+    yield Section("answer", "In short", _block(Bullets, attempt("the answer", lambda: answer(m))))
+    yield Section("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
+    yield Section("results", "Results", [*drawn(main), *tabled("cells")])
+    yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
+    yield Section("comparisons", "Comparisons", tabled("comparisons", "comparisons_val_perplexity"))
+    yield Section("spread", "Spread over the seeds", tabled("spread"))
+    yield Section("trade-off", "Perplexity against speed", drawn("pareto"))
+    matters = [block for name in MATTERS for block in (*drawn(name), *tabled(name))]
+    yield Section("what-matters", "What matters", matters)
+    yield Section("path", "Ablation path", [*drawn("ablation_path"), *tabled("path")])
+    yield Section("texts", "Generated text", _block(Samples, attempt("the generated texts", lambda: samples(m))))
+    protocol: list[Block] = []
+    if (said := attempt("the protocol", lambda: deviations(m))) is not None:
+        protocol.append(Bullets(said))
+    if (sheet := attempt("the table of the protocol", lambda: protocol_sheet(m))) is not None:
+        protocol.append(sheet)
+    origin = attempt("the provenance", lambda: provenance(m))
+    yield Section("warnings", "Warnings", _block(Bullets, warnings(m, attempt.failed)))
+    yield Section("protocol", "Protocol", protocol)
+    yield Section("provenance", "Provenance", _block(Facts, origin))
+    yield Section("commands", "Regenerate", [Commands(commands(m))])
+
+
+def _block(kind: type, content: list | None) -> list[Block]:  # type: ignore[type-arg]
+    return [kind(content)] if content else []
+
+
+def cards(m: Material) -> list[Card]:
+    """The claims, those that cannot be tested last."""
+    ranked = sorted(m.verdicts, key=lambda v: v.verdict == "not testable")
+    return [Card(Badge(v.verdict), v.statement, v.evidence, _details(v)) for v in ranked]
+
+
+def _details(v: Verdict) -> str:
+    """Source and method, as far as there are such."""
+    return " · ".join(part for part in (v.source, v.method) if part)
+
+
+def samples(m: Material) -> list[Sample]:
+    """What the networks wrote: of each cell, or of the best of each model, the run with the median perplexity."""
+    finished = m.runs[m.runs["status"] == "ok"]
+    cells = m.cells[m.cells["n"] > 0]
+    if len(cells) > MOST_SAMPLES:
+        cells = cells.loc[cells.groupby("model", sort=False)["perplexity"].idxmin().dropna()]
+    found = []
+    for _, cell in cells.head(3 * MOST_SAMPLES).iterrows():
+        own = finished[finished["cell_id"] == cell["cell_id"]].sort_values("perplexity")
+        run = own.iloc[(len(own) - 1) // 2]
+        try:
+            texts = results.load(results.record_path(m.folder, run["run_id"])).get("text") or {}
+        except RecordError:
+            continue
+        pairs = [(str(prefix), str(text).removeprefix(str(prefix))) for prefix, text in texts.items()]
+        if pairs:
+            who = f"{cell_name(cell, m.swept)} (seed {run['seed']}, perplexity {run['perplexity']:.3g})"
+            found.append(Sample(who, pairs))
+    return found
+
+
+def warnings(m: Material, failed: list[str]) -> list[str]:
+    """What a reader should know before believing anything."""
+    said = [warning.text for warning in m.warnings]
+    said += [f"Not run: {name}: {reason}" for name, reason in m.failures]
+    said += [f"Skipped: {problem}" for problem in _few(m.skipped, "file")]
+    return said + [f"In this report: {line}." for line in failed]
+
+
+def _few(lines: list[str], what: str, most: int = 20) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"and {counted(len(lines) - most, what)} more"]
+
+
+def commands(m: Material) -> list[tuple[str, str]]:
+    """What makes each part again."""
+    folder = shlex.quote(str(_short(m.folder)))
+    said = [("The runs; only what is missing is trained", str(line)) for line in m.manifest.get("commands", [])]
+    said += [("Tokens per second, on this machine", f"python -m ablate.bench {folder}")]
+    if m.verdicts:
+        said.append(("The verdicts", f"python -m ablate.claims {folder}"))
+    level = "" if m.level == 0.95 else f" --level {m.level:g}"
+    title = "" if m.title in (m.folder.name, m.manifest.get("title")) else f" --title {shlex.quote(m.title)}"
+    return [*said, ("This report, its tables and figures", f"python -m ablate.report {folder}{title}{level}")]
+
+
+def _short(folder: Path) -> Path:
+    """The folder as seen from where ablate is called: absolute paths mean nothing to another reader."""
+    return Path("results") / folder.resolve().name
+
+
+def verdict_lines(m: Material) -> list[str]:
+    """For the terminal: symbol, verdict and statement; the evidence is on the page and in tables/verdicts.csv."""
+    return [f"{Badge(v.verdict).symbol} {v.verdict}: {v.statement}" for v in m.verdicts]

@@ -1,0 +1,39 @@
+"""Figures: functions from frames to a matplotlib Figure; the only place that imports matplotlib and seaborn.
+
+style, fonts       printed size and type; title, legend and small print around the panels; writing the files
+ticks              axes with plain numbers
+lines, grid        which cells form a line and how it looks; which panels there are
+measures           what panels show of cells and runs
+by_value, rows     the swept value against perplexity and speed; settings without an order
+curves             perplexity over the epochs
+pareto, heatmap, effects, path, verdicts, speed
+"""
+
+from ablate.report.plots.by_value import by_value
+from ablate.report.plots.curves import curves
+from ablate.report.plots.effects import effects, importance, variance
+from ablate.report.plots.fonts import missing_glyphs
+from ablate.report.plots.heatmap import heatmap
+from ablate.report.plots.lines import model_looks
+from ablate.report.plots.pareto import pareto
+from ablate.report.plots.path import ablation_path
+from ablate.report.plots.speed import draw_speed, speed_over_hiddens
+from ablate.report.plots.style import save
+from ablate.report.plots.verdicts import verdicts
+
+__all__ = [
+    "ablation_path",
+    "by_value",
+    "curves",
+    "draw_speed",
+    "effects",
+    "heatmap",
+    "importance",
+    "missing_glyphs",
+    "model_looks",
+    "pareto",
+    "save",
+    "speed_over_hiddens",
+    "variance",
+    "verdicts",
+]

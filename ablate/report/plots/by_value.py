@@ -1,0 +1,164 @@
+"""Perplexity and tokens per second against the swept value, by model: the form of the published figures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
+from ablate.report.plots.lines import Line, facets, handles_of, lines_of, values_of, x_knob
+from ablate.report.plots.measures import (
+    SPEED,
+    Measure,
+    cross,
+    diverged_text,
+    dots,
+    finished,
+    further_handles,
+    hollow,
+    measures_of,
+    small_print,
+)
+from ablate.report.plots.rows import by_name
+from ablate.report.plots.style import HEIGHT, SMALL, finish, styled
+from ablate.report.plots.ticks import Places, measured_axis
+
+ROOM = (0.52, 0.36)
+"""Inches that `5 of 5 diverged` takes in two lines, and `5 of 5` in one."""
+BESIDE = 0.035
+"""How far single runs stand beside their mean, in inches; half of what lines stand apart."""
+CROSS = 0.1
+"""Inches between the crosses of different lines."""
+
+
+def by_value(
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    swept: Sequence[str],
+    published: pd.DataFrame | None = None,
+    title: str = "",
+    level: float = 0.95,
+) -> Figure:
+    """Training perplexity, held-out perplexity and tokens/s (where measured) of the cells of a sweep.
+
+    Against the swept number with the most values, a line for each combination of the other swept knobs; where no
+    number was swept, a row for each setting. `runs` and `cells`: from runs_frame and aggregate (with_speed);
+    `published`: cell_id, published_perplexity, published_tokens_per_s, source.
+    """
+    if published is not None:
+        published = published[published["cell_id"].isin(cells["cell_id"])].drop_duplicates("cell_id")
+        published = None if published.empty else published
+    with styled(title, cells[list(swept)].to_csv()):
+        x = x_knob(swept, cells)
+        if x is None:
+            return by_name(runs, cells, swept, published, title, level)
+        return _against(x, runs, cells, [knob for knob in swept if knob != x], published, title, level)
+
+
+def _against(
+    x: str,
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    knobs: Sequence[str],
+    published: pd.DataFrame | None,
+    title: str,
+    level: float,
+) -> Figure:
+    facet, rest = facets(cells, knobs)
+    figure, spots, left_out = grid(cells, measures_of(cells), facet, HEIGHT + 0.3 * bool(cells["diverged"].any()))
+    measures = list(dict.fromkeys(spot.measure for spot in spots))
+    places = Places.of(values_of(cells, x), spots[0].width)
+    runs = finished(runs)
+    every = lines_of(cells, rest)
+    for spot in spots:
+        lines = lines_of(spot.cells, rest, cells)
+        for offset, line in zip(_offsets(len(lines), 2 * BESIDE, places), lines, strict=True):
+            _line(spot, line, offset, places, x, runs, published)
+        places.mark(spot.panel, x)
+        measured_axis(spot.panel, "y", spot.measure.shown(cells, runs, published), spot.measure.text)
+        spot.label(spot.panel.get_xlabel(), spot.measure.label)
+        spot.panel.grid(axis="y")
+        if spot.measure is not SPEED:
+            _crosses(spot, lines, places, x)
+    note = (
+        small_print(cells, measures, published, level),
+        left_out_text([m.label for m in left_out]),
+        unnamed_text(every),
+    )
+    with_published = published is not None and any(
+        published[m.published].notna().any() for m in measures if m.published
+    )
+    return finish(
+        figure,
+        title,
+        " ".join(part for part in note if part),
+        [*handles_of(every, cells), *further_handles(with_published, bool(cells["diverged"].sum()))],
+    )
+
+
+def _line(
+    spot: Spot[Measure],
+    line: Line,
+    offset: float,
+    places: Places,
+    x: str,
+    runs: pd.DataFrame,
+    published: pd.DataFrame | None,
+) -> None:
+    """One line with its intervals, its runs as dots and its published values, `offset` beside the value itself."""
+    axes, measure, look = spot.panel, spot.measure, line.look
+    own = spot.cells[spot.cells["cell_id"].isin(line.cells)].sort_values(x)
+    single = runs[runs["cell_id"].isin(line.cells)]
+    middle = measure.of(own)
+    known = np.isfinite(middle)
+    dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), look)
+    if published is not None and measure.published:
+        theirs = own.merge(published[["cell_id", measure.published]], on="cell_id").dropna(subset=[measure.published])
+        axes.plot(places.at(theirs[x], offset), theirs[measure.published].astype(float), **hollow(look))
+    axes.errorbar(
+        places.at(own[x], offset)[known],
+        middle[known],
+        yerr=measure.interval(own)[:, known] if line.named else None,
+        color=look.colour,
+        marker=look.marker if line.named else "",
+        linestyle=look.dash,
+        fillstyle=look.fill,
+        markerfacecoloralt="white",
+        linewidth=1.3 if line.named else 0.7,
+        elinewidth=1.0,
+        capsize=1.8,
+        label=line.name,
+    )
+
+
+def _crosses(spot: Spot[Measure], lines: Sequence[Line], places: Places, x: str) -> None:
+    """A cross above the panel for each cell with diverged runs, and the number of runs below each other's text."""
+    axes, hurt = spot.panel, spot.cells[spot.cells["diverged"] > 0]
+    if hurt.empty:
+        return
+    beside = axes.get_xaxis_transform()
+    for offset, line in zip(_offsets(len(lines), CROSS, places), lines, strict=True):
+        for where in places.at(hurt.loc[hurt["cell_id"].isin(line.cells), x], offset):
+            cross(axes, where, 1.05, line.look, beside)
+    room = Places(tuple(sorted(set(hurt[x]))), places.log, places.width).apart() if hurt[x].nunique() > 1 else np.inf
+    for value, own in hurt.groupby(x):
+        text = diverged_text(int(own["diverged"].sum()), int((own["n"] + own["diverged"]).sum()))
+        axes.text(
+            float(places.at([value])[0]),
+            1.1,
+            text.replace(" diverged", "\ndiverged" if room > ROOM[0] else ""),
+            transform=beside,
+            ha="center",
+            va="bottom",
+            size=SMALL,
+            rotation=0 if room > ROOM[1] else 90,
+        )
+    if axes.get_title():
+        axes.set_title(axes.get_title(), pad=36)
+
+
+def _offsets(lines: int, step: float, places: Places) -> list[float]:
+    """How far each of the lines stands from the value itself, in inches: evenly, within half the way to the next."""
+    step = min(step, 0.5 * places.apart() / lines)
+    return [(number - (lines - 1) / 2) * step for number in range(lines)]

@@ -1,0 +1,139 @@
+"""Perplexity over the epochs: geometric mean over the seeds, and a band for their spread."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
+from ablate.report.plots.lines import Line, facets, handles_of, lines_of
+from ablate.report.plots.measures import cross, diverged_text, further_handles
+from ablate.report.plots.style import finish, styled
+from ablate.report.plots.ticks import counted_axis, measured_axis
+
+LABELS = {"perplexity": "training perplexity", "val_perplexity": "held-out perplexity"}
+TANGLE = 6
+"""More lines than this, with their bands, are spread over several panels."""
+MOST_POINTS = 500
+"""Longer curves are drawn in bins of epochs; where lines are many, already shorter ones."""
+ALL_POINTS = 12_000
+FEWEST_POINTS = 100
+MARKERS = 8
+"""Markers on a whole curve."""
+MANY_SEEDS = 40
+"""From so many seeds on the band shows 95 % of them, below it all."""
+
+
+def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title: str = "") -> Figure:
+    """Training and held-out perplexity over the epochs, a line with a band for each cell.
+
+    `curves`: run_id, epoch, perplexity, val_perplexity (from curves_frame); `runs`: from runs_frame. The line is the
+    geometric mean over the runs that still have a finite number at that epoch; diverged runs are marked above the
+    epoch at which the first of a cell broke off.
+    """
+    cells = runs.drop_duplicates("cell_id").reset_index(drop=True)
+    joined = curves.merge(runs[["run_id", "cell_id"]], on="run_id")
+    metrics = [name for name in LABELS if name in joined and joined[name].notna().any()] or ["perplexity"]
+    with styled(title, cells[list(swept)].to_csv()):
+        facet, rest = facets(cells, swept, TANGLE)
+        figure, spots, left_out = grid(cells, metrics, facet, 1.75 if facet else 2.2)
+        every = lines_of(cells, rest)
+        points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(cells) * len(metrics))))
+        each = math.ceil(joined["epoch"].max() / points) if len(joined) else 1
+        summaries = {metric: _summary(joined, metric, each) for metric in metrics}
+        for spot in spots:
+            summary = summaries[spot.measure]
+            between = max(1, summary["bin"].nunique() // MARKERS)
+            measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=True)
+            for number, line in enumerate(every):
+                own = summary[summary["cell_id"].isin(set(line.cells) & set(spot.cells["cell_id"]))]
+                _curve(spot, own, line, number / len(every), between)
+            counted_axis(spot.panel, int(joined["epoch"].max()) if len(joined) else 1)
+            spot.label("epoch", LABELS[spot.measure])
+            spot.panel.grid(axis="y")
+            _broken_off(spot, every, runs, count=facet is not None)
+        if facet is None:
+            every = [replace(line, name=_with_diverged(line, runs)) for line in every]
+        note = (_spread(runs, each), left_out_text([LABELS[name] for name in left_out]), unnamed_text(every))
+        further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")
+        handles = [*handles_of(every, cells, linestyle="-"), *further]
+        return finish(figure, title, " ".join(part for part in note if part), handles)
+
+
+def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:
+    """cell_id, epoch, middle (geometric mean over the runs), low and high (the band), runs; a row per `each` epochs."""
+    values = curves[["cell_id", "run_id", "epoch"]].assign(
+        log=np.log(pd.to_numeric(curves[metric], errors="coerce").clip(lower=1e-9))
+    )
+    values = values[np.isfinite(values["log"])]
+    values["bin"] = (values["epoch"] - 1) // each
+    tail = 0.025 if (values.groupby("cell_id")["run_id"].nunique() >= MANY_SEEDS).any() else 0.0
+    groups = values.groupby(["cell_id", "bin"], sort=True)
+    out: pd.DataFrame = groups.agg(epoch=("epoch", "mean"), runs=("run_id", "nunique"))
+    out["middle"] = np.exp(groups["log"].mean())
+    out["low"], out["high"] = np.exp(groups["log"].quantile(tail)), np.exp(groups["log"].quantile(1 - tail))
+    return out.reset_index()
+
+
+def _curve(spot: Spot[str], own: pd.DataFrame, line: Line, phase: float, between: int) -> None:
+    """The line and band of a cell, `between` points from marker to marker, apart from those of others by `phase`."""
+    look = line.look
+    for _, cell in own.groupby("cell_id", sort=False):
+        spot.panel.plot(
+            cell["epoch"],
+            cell["middle"],
+            color=look.colour,
+            linewidth=1.1 if line.named else 0.6,
+            marker=look.marker if line.named else "",
+            fillstyle=look.fill,
+            markerfacecoloralt="white",
+            markersize=4,
+            markevery=(int((0.4 + phase) * between), between),
+            label=line.name,
+        )
+        if cell["runs"].max() > 1:
+            spot.panel.fill_between(
+                cell["epoch"], cell["low"], cell["high"], color=look.colour, alpha=0.18, linewidth=0
+            )
+
+
+def _broken_off(spot: Spot[str], lines: Sequence[Line], runs: pd.DataFrame, count: bool) -> None:
+    """A cross above the epoch at which the first run of a cell diverged; with `count`, how many did, in the title."""
+    panel, here = spot.panel, runs[runs["cell_id"].isin(spot.cells["cell_id"])]
+    hurt = here[here["status"] != "ok"]
+    last = panel.get_xlim()[1]
+    stacked: list[float] = []
+    levels = 0
+    for line in lines:
+        for _, own in hurt[hurt["cell_id"].isin(line.cells)].groupby("cell_id"):
+            epoch = own["diverged_epoch"].min() if "diverged_epoch" in own else np.nan
+            at = last if pd.isna(epoch) else min(float(epoch), last)
+            level = sum(abs(at - other) < 0.05 * last for other in stacked)
+            cross(panel, at, 1.05 + 0.07 * level, line.look, panel.get_xaxis_transform())
+            stacked.append(at)
+            levels = max(levels, level + 1)
+    if count and stacked:
+        title = f"{panel.get_title()}: {diverged_text(len(hurt), len(here))}"
+        panel.set_title(title, pad=6 + 6 * levels)
+
+
+def _with_diverged(line: Line, runs: pd.DataFrame) -> str:
+    """The name of a line, with the number of its runs that diverged."""
+    own = runs[runs["cell_id"].isin(line.cells)]
+    diverged = int((own["status"] != "ok").sum())
+    return f"{line.name} ({diverged_text(diverged, len(own))})" if diverged else line.name
+
+
+def _spread(runs: pd.DataFrame, each: int) -> str:
+    """What line and band show."""
+    seeds = runs.groupby("cell_id").size()
+    if seeds.max() == 1:
+        note = "One seed per setting: no band."
+    else:
+        number = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
+        band = "2.5–97.5 % of them" if seeds.max() >= MANY_SEEDS else "from the lowest to the highest"
+        note = f"Line: geometric mean over {number} seeds; band: {band}."
+    return note if each == 1 else f"{note} Each point stands for {each} epochs."

@@ -1,0 +1,154 @@
+"""What each knob does over a grid: main effects, shares of the variance, importance."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ablate.analysis.frames import value_text
+from ablate.report.plots.fonts import text_width, wrapped
+from ablate.report.plots.lines import Look, cleaned, is_number, model_looks, palette
+from ablate.report.plots.measures import level_text
+from ablate.report.plots.style import WIDE, WIDTH, finish, panels, styled
+from ablate.report.plots.ticks import LABELS, measured_axis
+
+BLUE, ORANGE = 0, 1
+GREYS = {"seed": "0.45", "residual": "0.75"}
+MOST_BARS = 20
+COLUMNS = 3
+
+
+def importance(table: pd.DataFrame, title: str = "") -> Figure:
+    """Bars of the knobs' importance; `table`: knob, importance, evaluator (from analysis.importance)."""
+    table = table.sort_values("importance", ascending=False, kind="stable")
+    with styled(title, *table["knob"]):
+        used = ", ".join(dict.fromkeys(table["evaluator"]))
+        figure = _bars(table["knob"], table["importance"], [palette()[BLUE]] * len(table), "share of the importance")
+        note = f"Evaluator: {used}, on the mean log perplexity of each setting; all bars together are 100 %."
+        return finish(figure, title, note)
+
+
+def variance(split: pd.DataFrame, title: str = "") -> Figure:
+    """Bars of the shares of variance; `split`: source, share (from variance_split); seed and residual stand last."""
+    kinds = [2 + [*GREYS].index(name) if name in GREYS else int(" × " in name) for name in split["source"]]
+    split = split.assign(kind=kinds).sort_values(["kind", "share"], ascending=[True, False], kind="stable")
+    shown = split
+    if len(split) > MOST_BARS:
+        named_ones = split[split["kind"] < 2].nlargest(MOST_BARS - 2, "share")
+        shown = pd.concat(
+            [named_ones.sort_values(["kind", "share"], ascending=[True, False]), split[split["kind"] > 1]]
+        )
+    with styled(title, *shown["source"]):
+        hues = {0: palette()[BLUE], 1: palette()[ORANGE]}
+        colours = [
+            GREYS.get(source, hues.get(kind)) for source, kind in zip(shown["source"], shown["kind"], strict=True)
+        ]
+        hatches = ["////" if kind == 1 else "" for kind in shown["kind"]]
+        figure = _bars(shown["source"], shown["share"], colours, "share of the variance of log perplexity", hatches)
+        handles = [Patch(color=hues[0], label="knob")] * bool((shown["kind"] == 0).any())
+        if (shown["kind"] == 1).any():
+            handles.append(Patch(facecolor=hues[1], hatch="////", edgecolor="white", label="interaction of two knobs"))
+        handles.append(Patch(color=GREYS["seed"], label="seed"))
+        handles.append(Patch(color=GREYS["residual"], label="residual"))
+        left_out = split[~split.index.isin(shown.index)]["share"].sum()
+        note = "Over all runs that did not diverge."
+        if len(shown) < len(split):
+            note += f" {len(split) - len(shown)} smaller sources, together {percent(left_out)}, are not shown."
+        return finish(figure, title, note, handles)
+
+
+def _bars(
+    names: Iterable[str], shares: Iterable[float], colours: Sequence[object], label: str, hatches: Sequence[str] = ()
+) -> Figure:
+    """Horizontal bars with their percentages, the first on top."""
+    names = [wrapped(name, 2.2, 7.5) for name in names]
+    figure, (axes,) = panels(1, 1, 0.55 + 0.2 * len(names) + 0.1 * sum(name.count("\n") for name in names), 5.2)
+    values = np.nan_to_num(np.array(list(shares), dtype=float))
+    bars = axes.barh(range(len(names)), values, color=list(colours), height=0.66)
+    for bar, hatch in zip(bars, hatches, strict=False):
+        bar.set(hatch=hatch, edgecolor="white", linewidth=0)
+    axes.bar_label(bars, [percent(value) for value in values], padding=3, size=7.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    measured_axis(axes, "x", [0, values.max(initial=0) or 1], percent, log=False, beyond=0.08)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(label)
+    axes.grid(axis="x")
+    return figure
+
+
+def percent(share: float) -> str:
+    """`43 %`, `4.3 %`, `<0.1 %`."""
+    hundredths = round(100 * share, 1)
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return f"{hundredths:.0f} %" if 10 <= hundredths <= 99 or hundredths in (0, 100) else f"{hundredths:.1f} %"
+
+
+def effects(main_effects: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
+    """A panel per knob: geometric mean of the perplexity at each of its values, over all other settings.
+
+    `main_effects`: knob, value, n, mean, low, high (from main_effects). All panels share their axis, so that effects
+    can be compared.
+    """
+    knobs = list(dict.fromkeys(main_effects["knob"]))
+    columns = min(COLUMNS, len(knobs))
+    limits = main_effects[["mean", "low", "high"]].to_numpy(dtype=float).ravel()
+    with styled(title, main_effects[["knob", "value"]].to_csv()):
+        width = {1: 4.4, 2: WIDTH}.get(columns, WIDE) / columns - 0.5
+        tables = [_in_order(main_effects[main_effects["knob"] == knob]) for knob in knobs]
+        names = [_place_names(cleaned(table["value"]), width) for table in tables]
+        figure, axes = panels(-(-len(knobs) // columns), columns, 1.75 + max(height for *_, height in names))
+        for number, (panel, knob) in enumerate(zip(axes, knobs, strict=False)):
+            own, (labels, upright, _) = tables[number], names[number]
+            values = cleaned(own["value"])
+            ordered = all(is_number(value) for value in values if value is not None)
+            looks = model_looks(values) if knob == "model" else {}
+            mean = own["mean"].to_numpy(dtype=float)
+            low, high = (own[name].to_numpy(dtype=float) for name in ("low", "high"))
+            reach = np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
+            if ordered:
+                panel.plot(range(len(own)), mean, color=palette()[BLUE], linewidth=1.2, zorder=1.5)
+            for place, value in enumerate(values):
+                look = looks.get(value, Look(palette()[BLUE], "o" if ordered else "s"))
+                panel.errorbar(
+                    [place], mean[[place]], yerr=reach[:, [place]], color=look.colour, marker=look.marker, capsize=2
+                )
+            panel.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0)
+            panel.set_xlim(-0.5, len(labels) - 0.5)
+            panel.set_xlabel(LABELS.get(knob, knob))
+            measured_axis(panel, "y", limits)
+            panel.grid(axis="y")
+            if number % columns:
+                panel.tick_params(labelleft=False)
+            else:
+                panel.set_ylabel("training perplexity")
+        for panel in axes[len(knobs) :]:
+            panel.remove()
+        note = f"Geometric mean over all other settings, {level_text(level)} interval over the seeds."
+        if main_effects["low"].isna().all():
+            note = "Geometric mean over all other settings; one seed, no interval."
+        return finish(figure, title, note)
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one knob: numbers ascending, null last; names as they come."""
+    values = cleaned(table["value"])
+    if not all(is_number(value) for value in values if value is not None):
+        return table
+    return table.iloc[np.argsort([np.inf if value is None else value for value in values], kind="stable")]
+
+
+def _place_names(values: Sequence[object], width: float) -> tuple[list[str], bool, float]:
+    """Tick labels of a panel: level where they fit side by side, else upright (True); and their height."""
+    names = [value_text(value) for value in values]
+    room = width / max(len(names), 1) - 0.05
+    level = [wrapped(name, room, 7.5) for name in names]
+    lines = [line for name in level for line in name.split("\n")]
+    if max(name.count("\n") for name in level) < 3 and max(text_width(line, 7.5) for line in lines) <= room:
+        return level, False, 0.14 * (max(name.count("\n") for name in level) + 1)
+    upright = [wrapped(name, 1.2, 7.5) for name in names]
+    return upright, True, max(text_width(line, 7.5) for name in upright for line in name.split("\n"))

@@ -1,0 +1,117 @@
+"""Which fonts write a text, how wide it becomes, where it breaks."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from matplotlib import font_manager
+from matplotlib.ft2font import LoadFlags
+
+LATIN = "DejaVu Sans"
+"""Comes with matplotlib."""
+
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Heiti SC",
+    "STHeiti",
+    "Microsoft YaHei",
+    "SimHei",
+    "SimSun",
+    "Droid Sans Fallback",
+    "Noto Sans CJK JP",
+    "AR PL UMing CN",
+    "Arial Unicode MS",
+)
+"""Fonts with Chinese characters of Linux, macOS and Windows, those made for screens first."""
+
+EAST_ASIA = 0x2E80
+"""The first code point of the Chinese, Japanese and Korean blocks."""
+
+
+def families(*texts: str) -> list[str]:
+    """The fonts for these texts: a Chinese one joins in only where a character asks for it."""
+    return [LATIN, *_cjk_fonts()] if any(map(is_wide, texts)) else [LATIN]
+
+
+def missing_glyphs(text: str) -> str:
+    """One line that names the characters which no usable font of this machine has, and the remedy; else nothing."""
+    known = frozenset().union(*map(_characters, families(text)))
+    missing = [one for one in dict.fromkeys(text) if one.isprintable() and ord(one) not in known]
+    if not missing:
+        return ""
+    few = "".join(missing[:8]) + ("…" if len(missing) > 8 else "")
+    return f"no installed font has {few}; figures show boxes there: install a Chinese font such as Noto Sans CJK SC"
+
+
+def is_wide(text: str) -> bool:
+    """Whether the text has a character of East Asia, which is as wide as high."""
+    return any(ord(character) >= EAST_ASIA for character in text)
+
+
+def text_width(text: str, size: float) -> float:
+    """How wide a line at `size` points is, in inches, without kerning."""
+    return sum(map(_advance, text)) * size / 72
+
+
+def wrapped(text: str, width: float, size: float) -> str:
+    """The text in lines of at most `width` inches: broken at spaces and hyphens, inside a word only if it is longer."""
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for piece in _short_pieces(paragraph, width, size):
+            if line and text_width((line + piece).rstrip(), size) > width:
+                lines.append(line.rstrip())
+                line = ""
+            line += piece
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _short_pieces(text: str, width: float, size: float) -> Iterator[str]:
+    """What a line may hold as a whole; longer words in parts that end in _, / or =, or else anywhere."""
+    for word in _pieces(text, " -"):
+        for piece in [word] if text_width(word.rstrip(), size) <= width else _pieces(word, "_/="):
+            while text_width(piece.rstrip(), size) > width and len(piece) > 1:
+                fits = max(1, int(len(piece) * width / text_width(piece, size)))
+                yield piece[:fits]
+                piece = piece[fits:]
+            yield piece
+
+
+def _pieces(text: str, ends: str) -> list[str]:
+    """The text cut after each of the characters `ends`, and around characters of East Asia."""
+    pieces = [""]
+    for character in text:
+        if is_wide(character) and pieces[-1]:
+            pieces.append("")
+        pieces[-1] += character
+        if character in ends or is_wide(character):
+            pieces.append("")
+    return [piece for piece in pieces if piece]
+
+
+@cache
+def _advance(character: str) -> float:
+    """The width of a character in ems."""
+    if is_wide(character):
+        return 1.0
+    font = font_manager.get_font(font_manager.findfont(LATIN))
+    font.set_size(100, 72)
+    return float(font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100)
+
+
+@cache
+def _cjk_fonts() -> tuple[str, ...]:
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return tuple(name for name in CJK_FONTS if name in installed)[:2]
+
+
+@cache
+def _characters(font: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(font)).get_charmap())

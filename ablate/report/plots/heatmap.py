@@ -1,0 +1,112 @@
+"""A metric over two swept numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from ablate.analysis.frames import swept_knobs, value_text
+from ablate.metrics import METRICS
+from ablate.report.plots.lines import cleaned, is_number, named, values_of
+from ablate.report.plots.measures import seeds_text
+from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
+from ablate.report.plots.ticks import LABELS, WIDE_RANGE, log_ticks, plain
+
+MOST_PANELS = 9
+MOST_NUMBERS = 12
+"""Wider tables have no numbers in their fields."""
+
+
+def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", title: str = "") -> Figure:
+    """The mean of a metric in a field for each pair of values of the knobs x and y, a panel per other setting.
+
+    A field where every run diverged has a cross, one without a run is blank; all panels share their colours.
+    """
+    others = [knob for knob in swept_knobs(cells) if knob not in (x, y)]
+    groups = [(named(others, _first(group, others)), group) for _, group in _grouped(cells, others)]
+    note = f"Means over {seeds_text(cells)}." if (cells["n"] + cells["diverged"]).max() > 1 else "One seed per field."
+    if len(groups) > MOST_PANELS:
+        note += f" {MOST_PANELS} of {len(groups)} settings; the table has them all."
+        groups = groups[:MOST_PANELS]
+    columns = min(3, len(groups))
+    across, down = values_of(cells, x), values_of(cells, y)
+    if all(is_number(value) for value in down):
+        down.reverse()  # numbers rise from the bottom, names read from the top
+    with styled(title, *(name for name, _ in groups)):
+        figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
+        norm = _norm(cells[metric])
+        for panel, (name, group) in zip(axes, groups, strict=False):
+            image = _fields(panel, group, across, down, (x, y, metric), norm)
+            panel.set_title(name)
+            panel.set_xlabel(LABELS.get(x, x) if columns == 1 else x)
+            panel.set_ylabel(y)
+        for panel in axes[len(groups) :]:
+            panel.remove()
+        bar = figure.colorbar(image, ax=axes[: len(groups)], label=METRICS[metric].title, shrink=0.9, pad=0.02)
+        if isinstance(norm, LogNorm):
+            ticks = log_ticks(float(norm.vmin or 1), float(norm.vmax or 1), 6)
+            bar.set_ticks(ticks, labels=[plain(tick) for tick in ticks])
+            bar.ax.yaxis.set_minor_locator(NullLocator())
+        bar.outline.set_visible(False)
+        if ((cells["n"] == 0) & (cells["diverged"] > 0)).any():
+            note += " ×: every run diverged."
+        return finish(figure, title, note)
+
+
+def _width(columns: int) -> float:
+    return {1: 4.6, 2: WIDTH}.get(columns, WIDE)
+
+
+def _grouped(cells: pd.DataFrame, others: list[str]) -> list[tuple[Any, pd.DataFrame]]:
+    return list(cells.groupby(others, sort=False, dropna=False)) if others else [("", cells)]
+
+
+def _first(group: pd.DataFrame, knobs: list[str]) -> list[Any]:
+    return [cleaned(group[knob])[0] for knob in knobs]
+
+
+def _norm(values: pd.Series) -> Normalize:
+    known = values[np.isfinite(values)]
+    if known.empty:
+        return Normalize(0, 1)
+    low, high = float(known.min()), float(known.max())
+    if low > 0 and high / low >= WIDE_RANGE:
+        return LogNorm(low, high)
+    return Normalize(low, high if high > low else low + 1)
+
+
+def _number(value: float) -> str:
+    """Three digits: `1.20`, `12.3`, `123`."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}" if value < 1e5 else f"{value:.1e}"
+
+
+def _fields(
+    panel: Axes, cells: pd.DataFrame, across: list[Any], down: list[Any], names: tuple[str, str, str], norm: Normalize
+) -> Any:
+    """One panel; returns its image."""
+    x, y, metric = names
+    values = np.full((len(down), len(across)), np.nan)
+    for at_x, at_y, value, n in zip(cleaned(cells[x]), cleaned(cells[y]), cells[metric], cells["n"], strict=True):
+        row, column = down.index(at_y), across.index(at_x)
+        values[row, column] = value
+        if n == 0:
+            panel.plot([column], [row], marker="x", color="0.35", markersize=6, markeredgewidth=1.5)
+    panel.set_facecolor("0.95")
+    image = panel.imshow(values, norm=norm, cmap="viridis_r", aspect="auto")
+    if len(across) <= MOST_NUMBERS:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                red, green, blue, _ = image.cmap(norm(value))
+                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.42
+                colour = "white" if dark else "black"
+                panel.text(column, row, _number(value), ha="center", va="center", size=SMALL, color=colour)
+    panel.set_xticks(range(len(across)), [value_text(value) for value in across])
+    panel.set_yticks(range(len(down)), [value_text(value) for value in down])
+    panel.tick_params(length=0)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    return image

@@ -1,0 +1,153 @@
+"""What the panels of a figure show of cells and runs: which metric, its intervals, and the small print about them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ablate.report.plots.lines import Look
+from ablate.report.plots.ticks import plain, thousands
+
+RASTER = 1500
+"""More dots than this are a bitmap also in SVG and PDF."""
+
+MOST_TEXTS = 3
+"""More sources or differences than this are not listed in the small print."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric as an axis: `floor` is its smallest possible value, `published` its column in the published values."""
+
+    metric: str
+    label: str
+    text: Callable[[float], str] = plain
+    floor: float = 1.0
+    published: str = ""
+
+    def of(self, frame: pd.DataFrame, ending: str = "") -> np.ndarray:
+        """The metric (or its _low, _high) of each row of cells or runs; NaN where the column or a number is missing."""
+        column = f"{self.metric}{ending}"
+        if column not in frame:
+            return np.full(len(frame), np.nan)
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+        return np.array(np.where(np.isfinite(values), values, np.nan))
+
+    def interval(self, cells: pd.DataFrame) -> np.ndarray:
+        """(2, cells): how far the interval reaches below and above the mean; 0 where there is none."""
+        middle = self.of(cells)
+        low = np.fmax(self.of(cells, "_low"), self.floor)
+        reach = np.stack([middle - low, self.of(cells, "_high") - middle])
+        return np.array(np.fmax(reach, 0.0))  # of NaN and 0, 0
+
+    def shown(self, cells: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
+        """Every number that a panel of this measure shows, for its limits."""
+        middle, (below, above) = self.of(cells), self.interval(cells)
+        parts = [middle, middle - below, middle + above, self.of(runs)]
+        if published is not None and self.published in published:
+            parts.append(pd.to_numeric(published[self.published], errors="coerce").to_numpy(dtype=float))
+        every: np.ndarray = np.concatenate(parts)
+        return np.array(every[np.isfinite(every)])
+
+
+TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
+HELD_OUT = Measure("val_perplexity", "held-out perplexity")
+SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
+
+
+def measures_of(cells: pd.DataFrame) -> list[Measure]:
+    """Training perplexity, and what else was measured: held-out perplexity, tokens per second."""
+    return [TRAINING] + [one for one in (HELD_OUT, SPEED) if np.isfinite(one.of(cells)).any()]
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["status"] == "ok"]
+
+
+def dots(axes: Axes, x: Any, y: Any, look: Look) -> None:
+    """Single runs."""
+    axes.scatter(x, y, s=5, color=[look.colour], alpha=0.45, linewidths=0, zorder=1.5, rasterized=len(x) > RASTER)
+
+
+def hollow(look: Look, joined: bool = True) -> dict[str, Any]:
+    """How published values are drawn."""
+    return {
+        "color": look.colour,
+        "marker": look.marker,
+        "markerfacecolor": "white",
+        "markeredgewidth": 0.9,
+        "markersize": 4.2,
+        "linestyle": (0, (1, 2)) if joined else "",
+        "linewidth": 0.8,
+        "zorder": 1.8,
+    }
+
+
+def cross(axes: Axes, x: float, y: float, look: Look, transform: Any) -> None:
+    """The mark of diverged runs, at the edge of a panel."""
+    axes.plot(
+        [x], [y], marker="x", color=look.colour, transform=transform, clip_on=False, markersize=5, markeredgewidth=1.5
+    )
+
+
+def further_handles(
+    published: bool, diverged: bool, joined: bool = True, text: str = "diverged (k of n)"
+) -> list[Line2D]:
+    """The entries of the legend behind those of the lines."""
+    grey = Look((0.35, 0.35, 0.35))
+    handles = []
+    if published:
+        handles.append(Line2D([], [], label="published", **hollow(grey, joined)))
+    if diverged:
+        handles.append(Line2D([], [], color=grey.colour, linestyle="", marker="x", markeredgewidth=1.5, label=text))
+    return handles
+
+
+def diverged_text(diverged: int, runs: int) -> str:
+    return f"{diverged} of {runs} diverged"
+
+
+def level_text(level: float) -> str:
+    """`95 %`."""
+    return f"{100 * level:g} %"
+
+
+def seeds_text(cells: pd.DataFrame) -> str:
+    """`5 seeds`, or `3–5 seeds` where cells differ."""
+    n = cells["n"] + cells["diverged"]
+    number = f"{n.min()}" if n.min() == n.max() else f"{n.min()}–{n.max()}"
+    return f"{number} seed{'' if n.max() == 1 else 's'}"
+
+
+def small_print(
+    cells: pd.DataFrame, measures: Sequence[Measure], published: pd.DataFrame | None, level: float = 0.95
+) -> str:
+    """Which interval and which n a figure shows, where its speed and its published values come from."""
+    if not cells["n"].any():
+        parts = [f"All {cells['diverged'].sum()} runs diverged."]
+    elif (cells["n"] + cells["diverged"]).max() > 1:
+        interval = f"mean and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
+        parts = [f"Last epoch: {interval}; small dots are single runs."]
+    else:
+        parts = ["Last epoch; one seed per setting, so no interval."]
+    if cells["diverged"].any() and cells["n"].any():
+        parts.append("Diverged runs enter no mean.")
+    if SPEED in measures:
+        cpus = [cpu for cpu in cells.get("cpu", pd.Series(dtype=object)).dropna().unique() if cpu]
+        on = f" on {', '.join(map(str, cpus))}" if cpus else ""
+        parts.append(f"Tokens per second: median and 95 % interval of one run alone{on}.")
+    if published is not None and not published.empty:
+        parts.append(f"Hollow: published{_once(published, 'source', ', ', ' ({})')}.")
+        parts.append(_once(published, "differs", "; ", "Ours differ: {}."))
+    return " ".join(part for part in parts if part)
+
+
+def _once(frame: pd.DataFrame, column: str, between: str, form: str) -> str:
+    """The texts of a column without repeats, set into `form`; nothing where there are none, the first of many."""
+    texts = [str(text) for text in frame.get(column, pd.Series(dtype=object)).dropna().unique() if text]
+    shown = [*texts[:MOST_TEXTS], "…"] if len(texts) > MOST_TEXTS else texts
+    return form.format(between.join(shown)) if texts else ""

@@ -1,0 +1,138 @@
+"""All claims at a glance: effect with interval, and the verdict."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ablate.report.plots.fonts import wrapped
+from ablate.report.plots.lines import palette
+from ablate.report.plots.measures import level_text
+from ablate.report.plots.style import FAINT, SMALL, WIDE, finish, panels, styled
+from ablate.report.plots.ticks import log_ticks, plain
+
+LOOKS = {
+    "confirmed": (palette()[2], "o", "full"),
+    "refuted": (palette()[3], "X", "full"),
+    "undecided": (palette()[0], "D", "none"),
+    "not testable": ((0.55, 0.55, 0.55), "", "none"),
+}
+"""Verdict → colour, marker, fill."""
+WIDEST = 30.0
+"""Ratios beyond this factor, or below its inverse, leave the axis."""
+NAMES = 2.7
+EFFECT = 2.4
+"""Inches for the statements and for an effect in words."""
+ROW = 0.14
+"""Inches per line of text."""
+
+
+def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
+    """A row per claim: its statement, its ratio with the interval on a logarithmic axis, and its verdict in words.
+
+    `frame`: id, statement, verdict, effect, ratio, low, high, n (from claims.verdicts_frame). A claim whose effect is
+    no ratio shows it in words; an interval beyond the axis ends in an arrow.
+    """
+    frame = frame.reset_index(drop=True)
+    with styled(title, *frame["statement"], *frame["effect"].fillna("")):
+        several = "sweep" in frame and frame["sweep"].nunique() > 1
+        statements = [
+            wrapped(f"{row['statement']} [{row['sweep']}]" if several else row["statement"], NAMES, SMALL)
+            for _, row in frame.iterrows()
+        ]
+        lines = np.array([max(2, statement.count("\n") + 1) for statement in statements])
+        ends = np.cumsum(lines + 0.7)
+        centres = ends - (lines + 0.7) / 2
+        figure, (axes,) = panels(1, 1, 0.55 + ROW * float(ends[-1]), WIDE)
+        low, high = _limits(frame)
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(float(ends[-1]), 0)
+        ticks = log_ticks(low, high, 6)
+        axes.set_xticks(ticks, [f"×{plain(tick)}" for tick in ticks])
+        axes.minorticks_off()
+        axes.axvline(1, color=FAINT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        axes.hlines(ends[:-1], 0, 1, transform=axes.get_yaxis_transform(), color="0.9", linewidth=0.6, zorder=0.5)
+        for centre, (_, row) in zip(centres, frame.iterrows(), strict=True):
+            _row(axes, row, float(centre), low, high)
+        axes.set_yticks(centres, statements, size=SMALL)
+        axes.tick_params(axis="y", length=0, pad=7)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("ratio of the two sides (×1: no difference)")
+        axes.grid(axis="x")
+        shown = [name for name in LOOKS if (frame["verdict"] == name).any()]
+        counts = frame["verdict"].value_counts()
+        handles = [
+            Line2D([], [], linestyle="", color=colour, label=f"{name} ({counts[name]})", **_filled(marker or "_", fill))
+            for name, (colour, marker, fill) in LOOKS.items()
+            if name in shown
+        ]
+        return finish(figure, title, f"Bars: {level_text(level)} intervals over {_seeds(frame)}.", handles)
+
+
+def _row(axes: Axes, row: pd.Series, centre: float, low: float, high: float) -> None:
+    colour, marker, fill = LOOKS.get(row["verdict"], LOOKS["not testable"])
+    ratio = _number(row["ratio"])
+    if math.isfinite(ratio) and ratio > 0 and marker:
+        left, right = _number(row["low"]), _number(row["high"])
+        left = low if math.isnan(left) else max(left, low)
+        right = high if math.isnan(right) else min(right, high)
+        if not math.isnan(_number(row["low"])):
+            axes.plot([left, right], [centre, centre], color=colour, linewidth=1.2)
+            for at, edge, arrow in ((left, low, "<"), (right, high, ">")):
+                if at == edge:
+                    axes.plot([at], [centre], color=colour, marker=arrow, markersize=4, clip_on=False)
+        axes.plot([min(max(ratio, low), high)], [centre], color=colour, **_filled(marker, fill), markersize=6, zorder=3)
+    else:
+        words = row["effect"] if isinstance(row["effect"], str) else ""
+        axes.text(
+            0.5, centre, wrapped(words, EFFECT, SMALL), transform=axes.get_yaxis_transform(), ha="center", va="center",
+            size=SMALL, color=FAINT, linespacing=1.1, bbox={"facecolor": "white", "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip
+    axes.text(
+        1.02, centre, _verdict_text(row), transform=axes.get_yaxis_transform(), va="center", size=SMALL, color=colour
+    )
+
+
+def _filled(marker: str, fill: str) -> dict[str, Any]:
+    """A marker as Line2D takes it: hollow ones are white inside, so that no line runs through them."""
+    return {"marker": marker, "markerfacecolor": "white"} if fill == "none" else {"marker": marker}
+
+
+def _verdict_text(row: pd.Series) -> str:
+    """The verdict, and below it the seeds that it rests on or would need."""
+    needed, n = _number(row.get("needed")), _number(row.get("n"))
+    if row["verdict"] == "undecided" and math.isfinite(needed):
+        return f"undecided\n{needed:,.0f} seeds needed"
+    if row["verdict"] == "not testable" or not math.isfinite(n):
+        return str(row["verdict"])
+    return f"{row['verdict']}\nn = {n:.0f}"
+
+
+def _limits(frame: pd.DataFrame) -> tuple[float, float]:
+    """Ends of the axis: as far from 1 on either side as the farthest ratio or interval, within reason."""
+    numbers = frame[["ratio", "low", "high"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).ravel()
+    finite = numbers[np.isfinite(numbers) & (numbers > 0)]
+    far = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 2.0
+    far = min(max(far, 1.2), WIDEST) ** 1.08
+    return 1 / far, far
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    n = (
+        pd.to_numeric(frame["n"], errors="coerce").replace(0, np.nan).dropna()
+        if "n" in frame
+        else pd.Series(dtype=float)
+    )
+    if n.empty:
+        return "the seeds"
+    return f"{n.min():.0f} seeds" if n.min() == n.max() else f"{n.min():.0f}–{n.max():.0f} seeds"
+
+
+def _number(value: object) -> float:
+    number = pd.to_numeric(value, errors="coerce")  # type: ignore[call-overload]
+    return float("nan") if number is None else float(number)

@@ -1,0 +1,130 @@
+"""How the sweep was done, and what of it is not as published or as by default."""
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from ablate.analysis.frames import KNOBS
+from ablate.analysis.published import published, same
+from ablate.config import CONFIG_ROOT
+from ablate.report.blocks import Column, Sheet
+from ablate.report.material import Material
+from ablate.report.numbers import counted
+from ablate.report.tables import value_text
+
+SHOWN = (
+    *("model", "impl", "num_hiddens", "layers", "dropout", "sampling", "num_steps", "batch_size", "optimizer", "lr"),
+    *("clip", "epochs", "seeds", "max_tokens", "val_tokens", "corpus", "unit"),
+)
+"""The knobs of the protocol table, in the order of conf/config.yaml; others join in where they are swept."""
+
+MOST_VALUES = 8
+
+
+@cache
+def defaults() -> dict[str, Any]:
+    """The default of each knob, as conf/ has it."""
+    root = CONFIG_ROOT / "conf"
+    values = OmegaConf.to_container(OmegaConf.load(root / "config.yaml"), resolve=False)
+    assert isinstance(values, dict)
+    chosen = {key: value for entry in values["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
+    out = {str(key): value for key, value in values.items() if key in (*KNOBS, "seeds")}
+    out |= {group: chosen[group] for group in ("model", "optimizer")} | {"corpus": chosen["data"]}
+    optimizer = OmegaConf.to_container(OmegaConf.load(root / "optimizer" / f"{chosen['optimizer']}.yaml"))
+    assert isinstance(optimizer, dict)
+    out["lr"] = optimizer["lr"]
+    return out | {"unit": "char", "cleaning": "letters", "activation": "tanh"}
+
+
+def protocol_sheet(m: Material) -> Sheet:
+    """Knob by knob: the values here, the published ones, the default, and a remark where they differ."""
+    theirs = published()
+    theirs = theirs[theirs["source"].isin(m.published["source"])]
+    rows = []
+    for knob in (*SHOWN, *(name for name in m.swept if name not in (*SHOWN, "corpus_sha256"))):
+        ours, known = _ours(m, knob), _theirs(theirs, knob)
+        if ours:
+            default = [defaults()[knob]] if knob in defaults() else []
+            remark = "varied" if len(ours) > 1 else _remark(ours, known, default if knob != "corpus" else [])
+            rows.append([knob, _values(ours), _values(known), _values(default), remark])
+    names = ["knob", "here", "published", "default", ""]
+    kept = [place for place, name in enumerate(names) if name != "published" or len(theirs)]
+    rows = [[row[place] for place in kept] for row in rows]
+    names = [names[place] for place in kept]
+    data = pd.DataFrame(rows, columns=[*names[:-1], "remark"])
+    return Sheet("protocol", "The protocol, knob by knob", [Column(name) for name in names], rows, data)
+
+
+def _remark(ours: list[Any], theirs: list[Any], default: list[Any]) -> str:
+    """What a value is not."""
+    said = [
+        what for what, known in (("as published", theirs), ("the default", default)) if known and ours[0] not in known
+    ]
+    return f"not {' nor '.join(said)}" if said else ""
+
+
+def _ours(m: Material, knob: str) -> list[Any]:
+    """The values of a knob in this sweep; none where it applies to no cell."""
+    if knob == "seeds":
+        return sorted(set((m.cells["n"] + m.cells["diverged"]).tolist()))
+    values = m.cells[knob].drop_duplicates().tolist()
+    applies = knob in ("clip", "max_tokens")  # where null is a value
+    return [value for value in values if applies or not pd.isna(value)]
+
+
+def _theirs(rows: pd.DataFrame, knob: str) -> list[Any]:
+    if knob == "corpus":
+        return ["time_machine"] if len(rows) else []
+    name = "repeats" if knob == "seeds" else knob
+    return rows[name].dropna().drop_duplicates().tolist() if name in rows else []
+
+
+def _values(values: list[Any]) -> str:
+    if not values:
+        return "–"
+    numbers = [value for value in values if isinstance(value, int | float) and not pd.isna(value)]
+    if len(values) > 1 and len(numbers) == len(values):
+        values = sorted(values)
+    texts = list(dict.fromkeys(value_text(value) for value in values))
+    if len(texts) > MOST_VALUES:
+        return f"{', '.join(texts[:3])} … {texts[-1]} ({len(texts)} values)"
+    return ", ".join(texts)
+
+
+def deviations(m: Material) -> list[str]:
+    """What is not as published, in sentences; where nothing was published, why."""
+    if m.published.empty:
+        return [_why_unpublished(m)]
+    said = [f"{counted(len(m.published), 'cell')} of {len(m.cells)} laid beside published values ({_sources(m)})."]
+    differences = [part for text in m.published["differs"] for part in text.split("; ") if part]
+    for part in dict.fromkeys(differences):
+        n = differences.count(part)
+        where = "" if n == len(m.published) else f" (in {counted(n, 'cell')})"
+        said.append(f"{part[0].upper()}{part[1:]}{where}.")
+    if not differences:
+        said.append("Nothing that decides the outcome differs from the published protocol.")
+    said.append("Published perplexities are means without a spread, of as many repeats as the table says.")
+    if m.timed and m.published["published_tokens_per_s"].notna().any():
+        gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
+        said.append(
+            f"Published tokens/s are single readings of the last epoch on a machine that is not named{gpu}; ours come "
+            "from the speed lane, one run alone on the machine, repeated until the median is known. Their ratio "
+            "compares machines as much as programs."
+        )
+    return said
+
+
+def _sources(m: Material) -> str:
+    return ", ".join(dict.fromkeys(m.published["source"]))
+
+
+def _why_unpublished(m: Material) -> str:
+    text = published()["corpus_sha256"].iloc[0]
+    if not (m.cells["corpus_sha256"] == text).any():
+        corpora = ", ".join(dict.fromkeys(m.cells["corpus"].astype(str)))
+        return f"The published numbers are of The Time Machine; this sweep is on {corpora}: nothing to lay them beside."
+    if not all(same(value, "char") for value in m.cells["unit"]):
+        return "The published numbers are of characters; this sweep is on words: nothing to lay them beside."
+    return "No cell of this sweep has a setting for which there is a published number."

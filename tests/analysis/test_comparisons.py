@@ -1,0 +1,95 @@
+"""Pairs of cells that differ in one knob: which they are, and their numbers against scipy. CPU, 1 s."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.analysis.compare import COLUMNS, comparisons
+
+Cell = Callable[..., pd.DataFrame]
+
+
+def noisy(mean: float, seed: int, n: int = 8) -> list[float]:
+    return list(mean * np.exp(np.random.default_rng(seed).normal(0, 0.1, n)))
+
+
+def pairs(table: pd.DataFrame) -> list[tuple[object, ...]]:
+    return list(table[["knob", "from_value", "to_value", "at"]].itertuples(index=False, name=None))
+
+
+def test_neighbours_of_numbers_and_all_pairs_of_names(cell: Cell, together: Cell) -> None:
+    runs = together(
+        *(
+            cell(noisy(h, h), model=model, num_hiddens=h, reset="after" if model == "gru" else None)
+            for model in ("rnn", "lstm", "gru")
+            for h in (32, 8, 16)
+            if (model, h) != ("lstm", 16)
+        )
+    )
+    table = comparisons(runs, "perplexity")
+    assert list(table.columns) == list(COLUMNS)
+    # reset follows from the model and is no knob of its own here
+    assert pairs(table) == [
+        ("model", "rnn", "lstm", "num_hiddens=8"),
+        ("model", "rnn", "gru", "num_hiddens=8"),
+        ("model", "lstm", "gru", "num_hiddens=8"),
+        ("model", "rnn", "gru", "num_hiddens=16"),
+        ("model", "rnn", "lstm", "num_hiddens=32"),
+        ("model", "rnn", "gru", "num_hiddens=32"),
+        ("model", "lstm", "gru", "num_hiddens=32"),
+        ("num_hiddens", 8, 16, "model=rnn"),
+        ("num_hiddens", 16, 32, "model=rnn"),
+        ("num_hiddens", 8, 32, "model=lstm"),
+        ("num_hiddens", 8, 16, "model=gru"),
+        ("num_hiddens", 16, 32, "model=gru"),
+    ]
+
+
+def test_numbers_of_a_pair(cell: Cell, together: Cell) -> None:
+    low, high, far = noisy(2, 0), noisy(2.1, 1), noisy(9, 2)
+    runs = together(cell(low, lr=0.1), cell(high, lr=0.3), cell(far, lr=1.0))
+    table = comparisons(runs, "perplexity")
+    first, second = table.to_dict("records")
+    assert (first["cell_id"], first["reference_id"], first["n"], first["at"]) == ("lr=0.3", "lr=0.1", 8, "")
+    p = [stats.wilcoxon(np.log(a) - np.log(b), method="exact").pvalue for a, b in ((high, low), (far, high))]
+    assert list(table["p"]) == pytest.approx(p)
+    assert p[1] < p[0]
+    assert list(table["p_holm"]) == pytest.approx([p[0], 2 * p[1]])
+    assert first["low"] < first["ratio"] < first["high"]
+    assert first["ratio"] == pytest.approx(2.1 / 2, rel=0.1)
+    assert first["improvement"] == np.mean([[a < b for b in low] for a in high])
+    assert first["needed"] > 8  # far from settled
+    assert pd.isna(second["needed"])  # settled
+    assert second["p_holm"] == pytest.approx(2 * 2 / 2**8)
+
+
+def test_few_seeds_need_as_many_as_the_correction_takes(cell: Cell, together: Cell) -> None:
+    """Four pairs of cells: significant at 5 %/4 takes 2/2ⁿ ≤ 0.0125, 8 seeds, however large the difference."""
+    runs = together(*(cell([10.0**k * s for s in (1, 1.001, 1.002, 1.003)], lr=10.0**k) for k in range(5)))
+    table = comparisons(runs, "perplexity")
+    assert list(table["needed"]) == [8, 8, 8, 8]
+    assert (table["high"] == math.inf).all()
+
+
+def test_diverged_runs_count_and_cells_without_the_metric_do_not(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell([2.0] * 6, clip=1.0),
+        cell([2.1, 2.2, None, 2.3, 2.4, None], clip=None),
+        cell([3.0] * 6, clip=0.5).assign(val_perplexity=math.nan),
+    )
+    [row] = comparisons(runs, "val_perplexity").to_dict("records")
+    assert (row["from_value"], row["n"]) == (1.0, 6)
+    assert math.isnan(row["to_value"])
+    assert row["p"] == pytest.approx(2 / 64)
+    assert row["improvement"] == 0
+    assert len(comparisons(runs, "perplexity")) == 2
+
+
+def test_nothing_swept(cell: Cell, together: Cell) -> None:
+    table = comparisons(together(cell([2, 3, 4])), "perplexity")
+    assert table.empty
+    assert list(table.columns) == list(COLUMNS)

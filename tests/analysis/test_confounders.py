@@ -1,0 +1,151 @@
+"""Every warning on a frame with that flaw planted, and none on one without. CPU, 2 s."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.confounders import confounders, two_groups
+
+Cell = Callable[..., pd.DataFrame]
+STEADY = [2.0, 2.1, 2.05, 2.02, 1.98, 2.07]
+
+
+def curves_of(runs: pd.DataFrame, falls: float = 0.0, epochs: int = 100) -> pd.DataFrame:
+    """Curves that fall by this share over every 5 % of their epochs."""
+    width = math.ceil(0.05 * epochs)
+    steps = np.arange(1, epochs + 1)
+    perplexity = 10 * (1 - falls) ** (steps / width)
+    return pd.concat(
+        [pd.DataFrame({"run_id": run, "epoch": steps, "perplexity": perplexity}) for run in runs["run_id"]],
+        ignore_index=True,
+    )
+
+
+def warnings(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, str]:
+    found = confounders(runs, aggregate(runs), curves_of(runs) if curves is None else curves)
+    assert len({warning.kind for warning in found}) == len(found)
+    assert all(warning.text.endswith(".") and "\n" not in warning.text for warning in found)
+    return {warning.kind: warning.text for warning in found}
+
+
+@pytest.fixture
+def clean(cell: Cell, together: Cell) -> pd.DataFrame:
+    return together(cell(STEADY, lr=0.5), cell(STEADY, lr=1.0))
+
+
+def test_nothing_to_warn_of(clean: pd.DataFrame) -> None:
+    assert warnings(clean) == {}
+
+
+def test_diverged(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell([*STEADY, None], clip=1.0), cell([*STEADY[:3], None, None, None, None], clip=None), cell(STEADY)
+    )
+    found = warnings(runs)
+    assert set(found) == {"diverged"}
+    assert "5 of 20 runs diverged, in 2 of 3 cells, most with clip=null (4 of 7)" in found["diverged"]
+
+
+def test_few_seeds(cell: Cell, together: Cell) -> None:
+    """A diverged run is a pair too."""
+    found = warnings(together(cell(STEADY[:4], lr=0.5), cell([*STEADY[:5], None], lr=1.0)))
+    assert found["few seeds"].startswith("1 of 2 cells has fewer than 6 seeds (the fewest: 4)")
+    assert "All 2 cells have" in warnings(together(cell([2.0], lr=0.5), cell([2.0], lr=1.0)))["few seeds"]
+
+
+def test_updates_tokens_and_parameters(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell(STEADY, batch_size=16, updates_per_epoch=1700, tokens_per_epoch=9520, num_hiddens=8),
+        cell(STEADY, batch_size=256, updates_per_epoch=1, tokens_per_epoch=8960, num_hiddens=16, parameters=1234567),
+    )
+    found = warnings(runs)
+    assert set(found) == {"updates", "tokens", "parameters"}
+    # num_hiddens tells the cells apart; batch_size follows from it
+    assert "from 10 (num_hiddens=16) to 17,000 (num_hiddens=8)" in found["updates"]
+    assert "from 89,600 (num_hiddens=16) to 95,200 (num_hiddens=8)" in found["tokens"]
+    assert "from 100 (num_hiddens=8) to 1,234,567 (num_hiddens=16)" in found["parameters"]
+
+
+def test_a_remainder_is_no_difference_in_tokens(cell: Cell, together: Cell) -> None:
+    runs = together(cell(STEADY, lr=0.5, tokens_per_epoch=8960), cell(STEADY, lr=1.0, tokens_per_epoch=8990))
+    assert warnings(runs) == {}
+
+
+def test_training_text_only(clean: pd.DataFrame) -> None:
+    found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None))
+    assert set(found) == {"training text only"}
+    assert "in all 2 cells" in found["training text only"]
+    one = clean.assign(val_perplexity=clean["val_perplexity"].mask(clean["lr"] == 1.0))
+    assert "in 1 of 2 cells" in warnings(one)["training text only"]
+
+
+@pytest.mark.parametrize(("falls", "warned"), [(0.02, True), (0.0105, True), (0.0095, False), (-0.02, False)])
+def test_not_converged(clean: pd.DataFrame, falls: float, warned: bool) -> None:
+    curves = curves_of(clean, falls)
+    assert set(warnings(clean, curves)) == ({"not converged"} if warned else set())
+
+
+def test_which_cell_has_not_converged(clean: pd.DataFrame) -> None:
+    slow = clean["lr"] == 0.5
+    curves = pd.concat([curves_of(clean[slow], 0.031), curves_of(clean[~slow])])
+    text = warnings(clean, curves)["not converged"]
+    assert text.startswith("In 1 of 2 cells")
+    assert "lr=0.5 (3.1 % lower)" in text
+
+
+def test_without_curves(clean: pd.DataFrame) -> None:
+    assert warnings(clean, pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])) == {}
+
+
+def test_bimodal(cell: Cell, together: Cell) -> None:
+    runs = together(cell(STEADY, lr=0.5), cell([1.2, 1.21, 1.19, 1.2, 3.4, 3.3], lr=1.0))
+    found = warnings(runs)
+    assert set(found) == {"bimodal"}
+    assert "In 1 of 2 cells the runs fall into two groups, as with lr=1: 4 near 1.2 and 2 near 3.35" in found["bimodal"]
+
+
+@pytest.mark.parametrize(
+    ("values", "two"),
+    [
+        ([1, 1, 2, 2], True),
+        ([2, 1, 2, 1, 2], True),
+        ([1, 1, 1.15, 1.15], False),  # less than 20 % apart
+        ([1, 1, 1, 9], False),  # one run is no group
+        ([1, 1.5, 2.2, 3.3, 5], False),  # even gaps
+        ([1, 1, 2], False),
+        ([], False),
+    ],
+)
+def test_two_groups(values: list[float], two: bool) -> None:
+    groups = two_groups(np.array(values, dtype=float))
+    assert (groups is not None) == two
+    if groups:
+        assert sorted(values) == [*groups[0], *groups[1]]
+
+
+@pytest.mark.parametrize("n", [4, 6, 10, 20])
+def test_one_wide_group_is_rarely_taken_for_two(n: int) -> None:
+    rng = np.random.default_rng(n)
+    alarms = np.mean([two_groups(np.exp(rng.normal(0, 0.5, n))) is not None for _ in range(1000)])
+    assert alarms < 0.035
+
+
+def test_overfitted(clean: pd.DataFrame) -> None:
+    found = warnings(clean.assign(val_perplexity=8.0, best_val_perplexity=np.where(clean["lr"] == 1.0, 7.0, 7.9)))
+    assert set(found) == {"overfitted"}
+    assert "In 1 of 2 cells" in found["overfitted"]
+    assert "lr=1 (7 at best, 8 at the end)" in found["overfitted"]
+
+
+def test_mixed(clean: pd.DataFrame) -> None:
+    second = clean["seed"] > 1
+    mixed = clean.assign(
+        engine=np.where(second, "cohort", "api"), git_commit=np.where(second, "a" * 40, "b" * 40), gpu=None
+    )
+    found = warnings(mixed)
+    assert set(found) == {"mixed"}
+    assert "different engines (cohort: 8, api: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]

@@ -1,0 +1,114 @@
+"""PED-ANOVA and functional ANOVA on grids where it is known which knob matters. CPU, 1 s."""
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.analysis.importance import fanova, importance, marginal_variances, ped_anova
+from ablate.errors import UserError
+
+Cell = Callable[..., pd.DataFrame]
+GRID = np.array(list(itertools.product(range(3), range(4), range(2))))
+"""Numbered values of three knobs."""
+
+
+def test_one_knob_matters() -> None:
+    """The best six of 24 cells all have value 0 of the second knob: p/q is 4 once and 0 else, 3·(1/4)+9/4 = 3.
+
+    Six cells drawn blindly give (4 − 1)/6 · 18/23 on average, which is taken off.
+    """
+    raw = ped_anova(GRID, GRID[:, 1].astype(float))
+    assert list(raw) == pytest.approx([0, 3 - 3 / 6 * 18 / 23, 0])
+
+
+def test_divergence_by_hand() -> None:
+    """Four of eight cells are best (top 50 %): three with value 0 of the knob, one with value 1, of four each."""
+    codes = np.array([[0]] * 4 + [[1]] * 4)
+    values = np.array([1, 2, 3, 8, 4, 7, 6, 5])
+    expected = 0.5 * (1.5 - 1) ** 2 + 0.5 * (0.5 - 1) ** 2 - 1 / 4 * 4 / 7
+    assert ped_anova(codes, values, top=0.5) == pytest.approx([expected])
+
+
+def test_what_matters_more_counts_more() -> None:
+    values = 2.0 * GRID[:, 0] + GRID[:, 1]
+    first, second, third = ped_anova(GRID, values)
+    assert first > second > third == 0
+
+
+def test_knobs_that_do_nothing_have_little_on_average() -> None:
+    rng = np.random.default_rng(0)
+    raw = np.mean([ped_anova(GRID, rng.permutation(24)) for _ in range(300)], axis=0)
+    assert (raw < 0.3).all()  # of at most 2, 3 and 1
+    assert raw.max() < 3 * raw.min()  # although one has twice as many values as another
+
+
+def test_ties_and_no_difference() -> None:
+    assert list(ped_anova(GRID, np.zeros(24))) == [0, 0, 0]
+
+
+def runs_on_grid(cell: Cell, together: Cell) -> pd.DataFrame:
+    return together(
+        *(
+            cell([2 + h / 8 + 0.01 * lr, 2.02 + h / 8], num_hiddens=h, lr=lr)
+            if lr < 9
+            else cell([None, 3], num_hiddens=h, lr=lr)
+            for h in (8, 16, 32, 64)
+            for lr in (0.5, 1.0, 9.0)
+        )
+    )
+
+
+def test_a_table(cell: Cell, together: Cell) -> None:
+    table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"], "ped-anova")
+    assert list(table.columns) == ["knob", "importance", "evaluator"]
+    assert table["importance"].sum() == pytest.approx(1)
+    assert table["importance"].is_monotonic_decreasing
+    assert set(table["evaluator"]) == {"PED-ANOVA"}
+    # The best three of 12 cells: 8 units at lr 0.5 and 1, 16 units at one of them; lr 9, half diverged, is at none.
+    lr = 1 / 3 * (0 - 1) ** 2 + 1 / 3 * (2 / 3 * 3 - 1) ** 2 + 1 / 3 * (1 / 3 * 3 - 1) ** 2 - 2 / 3 * 9 / 11
+    h = 1 / 4 * ((2 / 3 * 4 - 1) ** 2 + (1 / 3 * 4 - 1) ** 2 + 1 + 1) - 3 / 3 * 9 / 11
+    lr = max(lr, 0)
+    assert dict(zip(table["knob"], table["importance"], strict=True)) == pytest.approx(
+        {"lr": lr / (lr + h), "num_hiddens": h / (lr + h)}
+    )
+
+
+def test_auto_says_which(cell: Cell, together: Cell) -> None:
+    found = "fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA"
+    table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"])
+    assert set(table["evaluator"]) == {found}
+
+
+def test_no_such_evaluator(cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = runs_on_grid(cell, together)
+    with pytest.raises(UserError, match="choose auto, ped-anova or fanova"):
+        importance(runs, "perplexity", ["lr"], "shapley")
+    monkeypatch.setattr("ablate.analysis.importance.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="scikit-learn"):
+        importance(runs, "perplexity", ["lr"], "fanova")
+
+
+def test_marginal_variances() -> None:
+    """f = 3a + b·c: the marginal of a is 3a, that of b half of b, that of c 1.5 c."""
+    variances = marginal_variances([3, 4, 2], lambda points: 3 * points[:, 0] + points[:, 1] * points[:, 2])
+    assert list(variances) == pytest.approx([9 * 2 / 3, 0.25 * 1.25, 2.25 * 0.25])
+
+
+def test_marginals_of_a_large_grid_are_drawn() -> None:
+    variances = marginal_variances([2] * 20, lambda points: points[:, 0] + 0.0 * points[:, 1])
+    assert variances[0] == pytest.approx(0.25, rel=0.01)
+    assert variances[1:].max() < 1e-4
+
+
+def test_forest() -> None:
+    pytest.importorskip("sklearn")
+    values = 2.0 * GRID[:, 1] + 0.5 * GRID[:, 2]
+    values[0] = math.inf
+    raw = fanova(GRID, values)
+    assert raw[1] > 20 * raw[2] > 20 * raw[0]
+    assert raw[1] == pytest.approx(4 * 1.25, rel=0.3)

@@ -1,0 +1,122 @@
+"""Curves read many at a time against each by itself, whole and damaged; how much they move at the end. CPU, 1 s."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate import results
+from ablate.analysis import curves
+from ablate.analysis.curves import COLUMNS, late_change, read_curves
+
+HEADER = "epoch,perplexity,val_perplexity"
+WHOLE = f"{HEADER}\n1,22.86816,\n2,17.61247,17.75644\n3,1.234567e+12,\n"
+
+
+def write(sweep: Path, texts: Mapping[str, str | bytes]) -> None:
+    (sweep / "curves").mkdir(exist_ok=True)
+    for run_id, text in texts.items():
+        path = results.curve_path(sweep, run_id)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def one_by_one(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
+    frames = [pd.DataFrame(results.load_curve(sweep, run), dtype=float).assign(run_id=run) for run in run_ids]
+    return pd.concat(frames, ignore_index=True).reindex(columns=list(COLUMNS))
+
+
+def random_curve(seed: int) -> str:
+    rng = np.random.default_rng(seed)
+    rows = [
+        f"{epoch},{value:.7g},{'' if epoch % 3 else f'{value * 2:.7g}'}"
+        for epoch, value in enumerate(np.exp(rng.normal(1, 2, rng.integers(1, 40))), 1)
+    ]
+    return "\n".join([HEADER, *rows]) + "\n"
+
+
+@pytest.mark.parametrize("together", [1, 4, 500])
+def test_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    monkeypatch.setattr(curves, "TOGETHER", together)
+    run_ids = [f"{k:012x}" for k in range(30)]
+    write(tmp_path, {run: random_curve(k) for k, run in enumerate(run_ids)})
+    pd.testing.assert_frame_equal(read_curves(tmp_path, run_ids), one_by_one(tmp_path, run_ids), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        HEADER,
+        f"{HEADER}\n1,2",
+        f"{HEADER}\n1,2,3\n2,1",
+        f"{HEADER}\n1,2,3\n2,4\n3,4,5,6\n",
+        f"{HEADER}\n1,two,3\n",
+        f"{HEADER}\n\n1,2,3\n",
+        b"\xff\xfe\x00,,\n",
+        "a,b\n1,2\n",
+        '{"not": "a curve"}\n',
+        None,
+    ],
+)
+def test_a_damaged_curve_is_left_out(tmp_path: Path, damaged: str | bytes | None) -> None:
+    whole = [f"{k:012x}" for k in range(9)]
+    write(tmp_path, dict.fromkeys(whole, WHOLE))
+    if damaged is not None:
+        write(tmp_path, {"damaged": damaged})
+    frame = read_curves(tmp_path, [*whole[:4], "damaged", *whole[4:]])
+    pd.testing.assert_frame_equal(frame, one_by_one(tmp_path, whole), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        WHOLE.replace("\n", "\r\n"),
+        WHOLE.rstrip("\n"),
+        "epoch,perplexity\n1,3.5\n2,3\n",
+        "epoch,val_perplexity,perplexity\n1,3.5,4\n",
+        f"{HEADER}\n1,nan,\n2,inf,1\n",
+    ],
+)
+def test_an_odd_curve_is_read_by_itself(tmp_path: Path, odd: str) -> None:
+    run_ids = ["a", "b", "odd", "c"]
+    write(tmp_path, dict.fromkeys(run_ids, WHOLE) | {"odd": odd})
+    frame = read_curves(tmp_path, run_ids)
+    assert set(frame["run_id"]) == set(run_ids)
+    pd.testing.assert_frame_equal(frame, one_by_one(tmp_path, run_ids), check_exact=True)
+
+
+def test_no_curves(tmp_path: Path) -> None:
+    for run_ids in ([], ["missing"]):
+        frame = read_curves(tmp_path, run_ids)
+        assert frame.empty
+        assert list(frame.columns) == list(COLUMNS)
+
+
+# --- the end of a curve -------------------------------------------------------------------------------------
+
+
+def curve(run_id: str, perplexity: Sequence[float]) -> pd.DataFrame:
+    return pd.DataFrame({"run_id": run_id, "epoch": range(1, len(perplexity) + 1), "perplexity": perplexity})
+
+
+def test_late_change_by_hand() -> None:
+    """Of 30 epochs the last two, of geometric mean 4, after two of geometric mean 5; of 3 the last after one."""
+    long = curve("long", [100.0] * 26 + [2.5, 10, 8, 2])
+    short = curve("short", [9, 8, 10])
+    change = late_change(pd.concat([long, short, curve("single", [3])], ignore_index=True))
+    assert dict(change) == pytest.approx({"long": -0.2, "short": 0.25})
+
+
+def test_late_change_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    frames = [curve(str(k), np.exp(rng.normal(size=int(n)))) for k, n in enumerate(rng.integers(2, 90, 12))]
+    table = pd.concat(frames, ignore_index=True)
+    expected = {}
+    for run, own in table.groupby("run_id"):
+        logs, width = np.log(own["perplexity"].to_numpy()), max(1, math.ceil(0.05 * len(own)))
+        expected[run] = math.expm1(logs[-width:].mean() - logs[-2 * width : -width].mean())
+    assert dict(late_change(table)) == pytest.approx(expected)
+    assert dict(late_change(table.sample(frac=1, random_state=0))) == pytest.approx(expected)

@@ -1,0 +1,79 @@
+"""Values by seed and by process, read from frames and timings made by hand. CPU, 1 s."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate.analysis.samples import cell_logs, measured, samples, speed_samples
+from ablate.errors import UserError
+
+Cell = Callable[..., pd.DataFrame]
+
+
+def test_a_series_by_seed_for_each_cell(cell: Cell, together: Cell) -> None:
+    runs = together(cell([3, None, 5], model="gru"), cell([7, 8], first_seed=2), cell([1], model="lstm"))
+    runs.loc[runs["perplexity"] == 8, "perplexity"] = math.nan  # finished, but not measured
+    by_cell = samples(runs.sample(frac=1, random_state=0), "perplexity")
+    assert {name: dict(values.sort_index()) for name, values in by_cell.items()} == {
+        "model=gru": {0: 3, 1: math.inf, 2: 5},
+        "plain": {2: 7},
+        "model=lstm": {0: 1},
+    }
+
+
+def test_a_metric_that_nobody_measured(cell: Cell, together: Cell) -> None:
+    runs = together(cell([3, 4]), cell([3, None], model="gru")).assign(val_perplexity=None)
+    by_cell = samples(runs, "val_perplexity")
+    assert list(by_cell["plain"]) == []
+    assert list(by_cell["model=gru"]) == [math.inf]
+    with pytest.raises(UserError, match=r"metric is 'perplexty'; choose perplexity.*did you mean perplexity"):
+        measured(runs, "perplexty")
+
+
+def test_mean_logarithm_of_a_cell(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell([2, 8]),
+        cell([3, None, 3], model="gru"),
+        cell([3, None], model="lstm"),
+        cell([None], model="rnn", lr=9.0),
+        cell([5], lr=0.5).assign(perplexity=math.nan),
+    )
+    values = cell_logs(runs, "perplexity").set_index("cell_id")["value"]
+    assert dict(values) == pytest.approx(
+        {"plain": math.log(4), "model=gru": math.log(3), "model=lstm": math.inf, "model=rnn lr=9.0": math.inf}
+    )
+
+
+def timing(cell_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:
+    taken = [{"launch": launch, "tokens_per_s": value, "unclean": why} for launch, value, why in samples]
+    summary = {"train": {"tokens_per_s": median}}
+    return {"cell_id": cell_id, "machine": "abc", "threads": 1, "samples": {"train": taken}, "summary": summary}
+
+
+def test_a_row_per_process(tmp_path: Path) -> None:
+    speed = tmp_path / "speed"
+    speed.mkdir()
+    first = timing("a", [(0, 10, ""), (1, 30, ""), (0, 12, ""), (0, 99, "busy"), (0, 20, ""), (1, 40, "")])
+    for name, content in {
+        "a": first,
+        "b": timing("b", [(0, 10, "")], median=None),  # not to be believed as a whole
+        "c": {"foreign": 1},
+    }.items():
+        (speed / f"{name}.json").write_text(json.dumps(content))
+    (speed / "d.json").write_text("{")
+    frame = speed_samples(tmp_path)
+    assert frame.to_dict("records") == [
+        {"cell_id": "a", "machine": "abc", "threads": 1, "launch": 0, "tokens_per_s": 12},
+        {"cell_id": "a", "machine": "abc", "threads": 1, "launch": 1, "tokens_per_s": 35},
+    ]
+
+
+def test_no_timings(tmp_path: Path) -> None:
+    frame = speed_samples(tmp_path)
+    assert frame.empty
+    assert list(frame.columns) == ["cell_id", "machine", "threads", "launch", "tokens_per_s"]

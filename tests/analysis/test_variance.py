@@ -1,0 +1,134 @@
+"""Main effects, interactions and the split of variance on tables of which the shares are known. CPU, 1 s."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.analysis.effects import interactions, main_effects, variance_split
+
+Cell = Callable[..., pd.DataFrame]
+KNOBS = ["model", "num_hiddens"]
+MODELS, SIZES = ("rnn", "lstm", "gru"), (8, 16)
+
+OF_MODEL = {"rnn": 0.3, "lstm": 0.0, "gru": -0.3}
+OF_SIZE = {8: 0.1, 16: -0.1}
+OF_BOTH = {("rnn", 8): 0.2, ("rnn", 16): -0.2, ("lstm", 8): -0.2, ("lstm", 16): 0.2, ("gru", 8): 0, ("gru", 16): 0}
+OF_SEED = [0.05, -0.05, 0.1, -0.1]
+
+
+def grid(cell: Cell, together: Cell, log: Callable[[str, int, int], float], seeds: int = 4) -> pd.DataFrame:
+    return together(
+        *(
+            cell([math.exp(log(m, h, s)) for s in range(seeds)], model=m, num_hiddens=h)
+            for m, h in itertools.product(MODELS, SIZES)
+        )
+    )
+
+
+def shares(table: pd.DataFrame) -> dict[str, float]:
+    return dict(table.itertuples(index=False, name=None))
+
+
+def test_known_shares(cell: Cell, together: Cell) -> None:
+    """Variances add: 0.06 of the model, 0.01 of the size, 0.08/3 of both together, 0.00625 of the seed."""
+    runs = grid(cell, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_BOTH[m, h] + OF_SEED[s])
+    parts = {"model": 0.06, "num_hiddens": 0.01, "model × num_hiddens": 0.08 / 3, "seed": 0.00625, "residual": 0}
+    total = sum(parts.values())
+    split = variance_split(runs, "perplexity", KNOBS)
+    assert list(split["source"]) == list(parts)
+    assert shares(split) == pytest.approx({name: part / total for name, part in parts.items()}, abs=1e-9)
+    [both] = interactions(runs, "perplexity", KNOBS).to_dict("records")
+    assert both == {"knobs": "model × num_hiddens", "share": pytest.approx(0.08 / 3 / total)}
+
+
+def test_against_the_sums_of_squares_of_two_ways(cell: Cell, together: Cell) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.2, (3, 2, 4))
+    runs = grid(cell, together, lambda m, h, s: noise[MODELS.index(m), SIZES.index(h), s])
+    mean = noise.mean()
+    squares = {
+        "model": 8 * np.sum((noise.mean((1, 2)) - mean) ** 2),
+        "num_hiddens": 12 * np.sum((noise.mean((0, 2)) - mean) ** 2),
+        "seed": 6 * np.sum((noise.mean((0, 1)) - mean) ** 2),
+    }
+    squares["model × num_hiddens"] = 4 * np.sum((noise.mean(2) - mean) ** 2) - squares["model"] - squares["num_hiddens"]
+    total = np.sum((noise - mean) ** 2)
+    squares["residual"] = total - sum(squares.values())
+    found = shares(variance_split(runs, "perplexity", KNOBS))
+    assert found == pytest.approx({name: value / total for name, value in squares.items()})
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_an_incomplete_grid(cell: Cell, together: Cell) -> None:
+    """Without one cell and some runs, what is additive is still all explained; the overlap goes to neither twice."""
+    runs = grid(cell, together, lambda m, h, s: OF_MODEL[m] + OF_SIZE[h])
+    runs = runs[(runs["cell_id"] != "model=gru num_hiddens=16") & ~((runs["model"] == "rnn") & (runs["seed"] > 1))]
+    split = shares(variance_split(runs, "perplexity", KNOBS))
+    assert split["residual"] == pytest.approx(0, abs=1e-9)
+    assert split["seed"] == pytest.approx(0, abs=1e-9)
+    assert split["model × num_hiddens"] == pytest.approx(0, abs=1e-9)
+    assert sum(split.values()) == pytest.approx(1)
+    assert split["model"] > 4 * split["num_hiddens"] > 0
+
+
+def test_knobs_that_never_vary_apart_share_what_they_explain(cell: Cell, together: Cell) -> None:
+    logs = {1: (0, 0.1), 2: (1, 1.1), 3: (2, 2.1)}
+    runs = together(*(cell(list(np.exp(logs[k])), lr=float(k), batch_size=2**k) for k in logs))
+    split = shares(variance_split(runs, "perplexity", ["lr", "batch_size"]))
+    whole, seed = 2 / 3, 0.05**2
+    each = whole / 2 / (whole + seed)
+    expected = {"lr": each, "batch_size": each, "lr × batch_size": 0, "seed": seed / (whole + seed), "residual": 0}
+    assert split == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("knobs", [KNOBS, ["model"], []])
+def test_shares_are_numbers_and_sum_to_one(cell: Cell, together: Cell, knobs: list[str]) -> None:
+    for log in (lambda m, h, s: 0.5, lambda m, h, s: 0.1 * s):
+        split = variance_split(grid(cell, together, log), "perplexity", knobs)
+        assert split["share"].sum() == pytest.approx(1)
+        assert split["share"].between(0, 1).all()
+
+
+def test_one_seed_and_diverged_runs(cell: Cell, together: Cell) -> None:
+    runs = together(*(cell([math.e**k, None], lr=float(k)) for k in (1, 2, 3)))
+    assert shares(variance_split(runs, "perplexity", ["lr"])) == pytest.approx({"lr": 1, "seed": 0, "residual": 0})
+
+
+def test_main_effects(cell: Cell, together: Cell) -> None:
+    """Over the two sizes; the interval comes from the seeds alone, here from what they do in all cells alike."""
+    runs = grid(cell, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_SEED[s])
+    table = main_effects(runs, "perplexity", KNOBS)
+    assert list(zip(table["knob"], table["value"], strict=True)) == [
+        *(("model", m) for m in MODELS),
+        *(("num_hiddens", h) for h in SIZES),
+    ]
+    assert list(table["n"]) == [8, 8, 8, 12, 12]
+    expected = [*(1 + OF_MODEL[m] for m in MODELS), *(1 + OF_SIZE[h] for h in SIZES)]
+    assert list(np.log(table["mean"])) == pytest.approx(expected)
+    half = stats.t.ppf(0.975, 3) * np.std(OF_SEED, ddof=1) / 2
+    assert list(np.log(table["high"])) == pytest.approx([value + half for value in expected])
+    assert list(np.log(table["low"])) == pytest.approx([value - half for value in expected])
+
+
+def test_main_effects_count_cells_alike(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell([math.e] * 2, lr=0.1, num_hiddens=8),
+        cell([math.e**3] * 6, lr=0.1, num_hiddens=16),
+        cell([math.e**5, None], lr=1.0, num_hiddens=8),
+    )
+    table = main_effects(runs, "perplexity", ["lr"])
+    assert list(np.log(table["mean"])) == pytest.approx([2, 5])
+    assert list(table["n"]) == [8, 1]
+    assert math.isnan(table["low"].iloc[1])
+
+
+def test_a_knob_that_can_be_off(cell: Cell, together: Cell) -> None:
+    runs = together(cell([2.0, 2.0], clip=1.0), cell([3.0, 3.0], clip=None))
+    table = main_effects(runs, "perplexity", ["clip"])
+    assert list(table["mean"]) == pytest.approx([2, 3])
+    assert table["value"].isna().tolist() == [False, True]
+    assert shares(variance_split(runs, "perplexity", ["clip"]))["clip"] == pytest.approx(1)

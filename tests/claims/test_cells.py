@@ -1,0 +1,259 @@
+"""Which cells a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.claims import Frames, Verdict
+from ablate.claims.choosing import claim_files, claims_for, has_all_cells
+from ablate.claims.measured import roughness
+from ablate.claims.reading import make_claim
+from ablate.claims.verdicts import judge, verdicts_frame
+from tests.claims.simulated import BASELINE, grid
+
+
+def runs(cells: list[dict[str, Any]], medians: list[float], seeds: int = 10, **columns: Any) -> pd.DataFrame:
+    """One row per run; the logarithms differ by no more than a tenth from seed to seed."""
+    rng = np.random.default_rng(4)
+    return pd.DataFrame(
+        [
+            BASELINE
+            | columns
+            | knobs
+            | {"cell_id": f"cell {k}", "run_id": f"{k}-{seed}", "seed": seed, "status": "ok", "device": "cpu"}
+            | {"perplexity": median * np.exp(rng.normal(0, 0.05))}
+            for k, (knobs, median) in enumerate(zip(cells, medians, strict=True))
+            for seed in range(seeds)
+        ]
+    )
+
+
+def verdict(frame: pd.DataFrame | Frames, **claim: Any) -> Verdict:
+    frames = frame if isinstance(frame, Frames) else Frames(frame)
+    return judge(frames, make_claim({"id": "c", "statement": "It is so."} | claim))
+
+
+SAMPLING = {"along": "sampling", "ascending": ["sequential", "random"]}
+MODELS = {"along": "model", "ascending": ["gru", "rnn"]}
+
+
+def test_every_other_swept_knob_makes_a_group() -> None:
+    frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.5, 1.9])
+    one = verdict(frame, order=MODELS)
+    assert one.verdict == "confirmed"
+    assert "of 2 comparisons" in one.evidence
+    assert "at num_hiddens=64" in one.effect  # the weaker of the two
+    assert one.ratio == pytest.approx(1.5 / 1.9, rel=0.05)
+
+
+def test_where_narrows_the_cells_down() -> None:
+    frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.9, 1.5])
+    assert verdict(frame, order=MODELS).verdict == "refuted"
+    assert verdict(frame, order=MODELS, where={"num_hiddens": 32}).verdict == "confirmed"
+    assert verdict(frame, order=MODELS, where={"num_hiddens": [32, 64]}).verdict == "refuted"
+
+
+def test_null_is_a_value() -> None:
+    frame = runs([{"clip": 1.0}, {"clip": None}], [2, 17])
+    assert verdict(frame, where={"clip": None}, fails={"above": 9, "at_least": 0.5}).verdict == "confirmed"
+    assert verdict(frame, where={"clip": 1}, fails={"above": 9, "at_least": 0.5}).verdict == "refuted"
+    one = verdict(frame, ratio={"of": {"clip": None}, "to": {"clip": 1}, "above": 2})
+    assert one.verdict == "confirmed"
+    assert one.effect.startswith("clip null/1 = 8.")
+
+
+def test_what_only_follows_makes_no_group() -> None:
+    """gru has a reset place, rnn has none; impl brings init: neither is a setting of its own."""
+    cells = [{"model": "rnn", "reset": None}, {"model": "gru", "reset": "after"}]
+    assert verdict(runs(cells, [3, 2]), order=MODELS).evidence.count("differs") == 0
+    cells = [{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}]
+    one = verdict(runs(cells, [2, 3]), order={"along": "impl", "ascending": ["api", "scratch"]})
+    assert (one.verdict, one.evidence.count("differs")) == ("confirmed", 0)
+
+
+def test_what_differs_besides_is_told() -> None:
+    cells = [{"batch_size": 32, "epochs": 500}, {"batch_size": 256, "epochs": 4000}]
+    one = verdict(runs(cells, [2, 3]), ratio={"of": {"batch_size": 256}, "to": {"batch_size": 32}, "above": 1})
+    assert one.verdict == "confirmed"
+    assert "epochs differs too (500, 4000)" in one.evidence
+
+
+def test_a_group_that_lacks_a_cell_is_left_out_and_named() -> None:
+    cells = [*grid(impl=["scratch"], sampling=["sequential", "random"]), {"impl": "api", "sampling": "sequential"}]
+    one = verdict(runs(cells, [2, 3, 1.5]), order={"along": "impl", "ascending": ["api", "scratch"]})
+    assert one.verdict == "confirmed"
+    assert "left out sampling=random (no cell with impl=api)" in one.evidence
+
+
+def test_one_change_at_a_time() -> None:
+    """A star of cells around a baseline: only the two that differ in the knob itself are compared."""
+    star = [{}, {"batch_size": 64}, {"num_steps": 64}, {"num_hiddens": 512}, {"lr": 0.5}, {"epochs": 200}]
+    one = verdict(
+        runs(star, [2, 9, 9, 9, 3, 9]), ratio={"of": {"lr": 0.5}, "to": {"lr": 1}, "above": 1}, where={"model": "rnn"}
+    )
+    assert one.verdict == "confirmed"
+    assert one.ratio == pytest.approx(1.5, rel=0.05)
+    assert "4 settings left out" in one.evidence
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ({"order": SAMPLING}, "No cell with sampling=random."),
+        ({"order": MODELS, "where": {"lr": 0.5}}, "No cell with lr=0.5 (there is lr=1)."),
+        ({"order": {"along": "lr", "ascending": [0.1, 0.5]}}, "No cell with lr=0.1 or lr=0.5."),
+        ({"monotone": {"along": "num_steps", "direction": "falls"}}, "No cell with a second value of num_steps."),
+        ({"no_trend": {"along": "num_hiddens"}}, "No cell with a third value of num_hiddens."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 32}}, "No cell with num_hiddens below 32."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 64}}, "No cell with num_hiddens above 64."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 128}}, "No cell with num_hiddens=128."),
+        (
+            {"narrows": {"along": "num_hiddens", "between": {"model": ["rnn", "lstm"]}}},
+            "No cell with a second num_hiddens that both model=rnn and model=lstm have.",
+        ),
+        ({"order": MODELS, "metric": "tokens_per_s"}, "No clean timing with one thread; the same command with"),
+        ({"order": MODELS, "metric": "val_perplexity"}, "No held-out perplexity was measured (val_tokens=0)."),
+        ({"order": MODELS, "metric": "roughness"}, "No curve of three epochs or more."),
+        ({"converged": {}}, "No curve of two epochs or more."),
+        ({"order": MODELS, "needs": "a unicorn"}, "This needs a unicorn."),
+        ({"order": MODELS, "tuned": "lr"}, "lr was not swept here"),
+    ],
+)
+def test_not_testable_says_what_is_missing(claim: dict[str, Any], reason: str) -> None:
+    frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.5, 1.9]).assign(val_perplexity=np.nan)
+    one = verdict(frame, **claim)
+    assert one.verdict == "not testable"
+    assert one.evidence.startswith(reason)
+    assert (one.effect, one.n, one.needed) == ("", 0, None)
+
+
+def test_cells_that_never_meet() -> None:
+    cells = [{"model": "gru", "num_hiddens": 32}, {"model": "rnn", "num_hiddens": 64}]
+    one = verdict(runs(cells, [2, 3]), where={"impl": "api"}, order=MODELS)
+    # Two cells that differ in two knobs: one group, and a word of warning.
+    assert "num_hiddens differs too (32, 64)" in one.evidence
+    cells.append({"model": "gru", "num_hiddens": 128})
+    one = verdict(runs(cells, [2, 3, 2]), order=MODELS)
+    assert one.verdict == "not testable"
+    assert one.evidence.startswith("No setting of the other knobs has all cells: left out num_hiddens=")
+
+
+def test_another_protocol_than_the_published_is_told() -> None:
+    frame = runs(grid(model=["gru", "rnn"]), [2, 3], epochs=60, corpus="python_docs")
+    one = verdict(frame, order=MODELS, source="conclusion 8 (table18)")
+    assert "epochs=60, published with 500" in one.evidence
+    assert "corpus=python_docs, published with time_machine" in one.evidence
+    assert "published" not in verdict(frame, order=MODELS).evidence
+    one = verdict(frame, order=MODELS, source="conclusion 8 (table18)", where={"epochs": 60})
+    assert "epochs" not in one.evidence
+
+
+def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other() -> None:
+    cells = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
+    frame = runs(cells, [4, 2, 3, 5], seeds=16)
+    # lr=0.5 is lucky on the second half of gru's seeds: choosing there would be the winner's curse.
+    frame.loc[(frame["cell_id"] == "cell 0") & (frame["seed"] >= 8), "perplexity"] = 0.1
+    one = verdict(frame, order=MODELS, tuned="lr")
+    assert one.verdict == "confirmed"
+    assert one.n == 8
+    assert one.ratio == pytest.approx(2 / 3, rel=0.05)
+    assert "lr chosen on half of the seeds" in one.evidence
+
+
+def test_timings_of_the_machine_that_timed_most_cells_with_one_thread() -> None:
+    frame = runs(grid(model=["gru", "lstm", "rnn"]), [2, 2, 2])
+    rng = np.random.default_rng(8)
+
+    def timed(cell: int, machine: str, threads: int, median: float) -> list[dict[str, Any]]:
+        values = median * np.exp(rng.normal(0, 0.01, 5))
+        common = {"cell_id": f"cell {cell}", "machine": machine, "threads": threads}
+        return [common | {"launch": k, "tokens_per_s": value} for k, value in enumerate(values)]
+
+    speed = pd.DataFrame(timed(0, "a", 1, 5e4) + timed(2, "a", 1, 6e4) + timed(2, "b", 1, 1e4) + timed(0, "a", 2, 9e4))
+    order = {"order": MODELS, "metric": "tokens_per_s"}
+    one = verdict(Frames(frame, speed=speed), **order)
+    assert (one.verdict, one.n, one.method) == ("confirmed", 5, "Welch t on logarithms")
+    assert one.ratio == pytest.approx(5 / 6, rel=0.02)
+    lstm = verdict(Frames(frame, speed=speed), metric="tokens_per_s", order=MODELS | {"ascending": ["lstm", "rnn"]})
+    assert lstm.evidence == "No measured cell with model=lstm."
+
+
+def test_a_gpu_is_named_without_its_number() -> None:
+    frame = runs(grid(model=["gru", "rnn"]), [2, 3])
+    gpu = verdict(frame.assign(device="cuda:0"), order=MODELS, where={"device": "cuda"})
+    assert gpu.verdict == "confirmed"
+    assert verdict(frame, order=MODELS, where={"device": "cuda"}).evidence == (
+        "No cell with device=cuda (there is device=cpu)."
+    )
+
+
+def test_roughness() -> None:
+    """By hand: logs 3, 2, 1 are straight; 3, 1, 2 bend by |2 − 1 − (1 − 3)| = 3; 0, 1, 0, 1 by 2 and 2."""
+    logs = {"straight": [3, 2, 1], "bent": [3, 1, 2], "zigzag": [0, 1, 0, 1], "short": [1, 2]}
+    curves = pd.DataFrame(
+        [
+            {"run_id": name, "epoch": epoch, "perplexity": np.exp(value)}
+            for name, values in logs.items()
+            for epoch, value in enumerate(values, start=1)
+        ]
+    ).sample(frac=1, random_state=0)
+    found = roughness(curves)
+    assert found["bent"] == pytest.approx(3)
+    assert found["zigzag"] == pytest.approx(2)
+    assert 0 < found["straight"] < 1e-8
+    assert np.isnan(found["short"])
+
+
+def test_roughness_of_two_models() -> None:
+    frame = runs(grid(model=["gru", "rnn"]), [2, 2])
+    rng = np.random.default_rng(0)
+    curves = pd.concat(
+        pd.DataFrame(
+            {"run_id": run, "epoch": range(30), "perplexity": np.exp(rng.normal(0, 0.1 if run[0] == "0" else 0.2, 30))}
+        )
+        for run in frame["run_id"]
+    )
+    claim = {"metric": "roughness", "ratio": {"of": {"model": "gru"}, "to": {"model": "rnn"}, "below": 1}}
+    one = verdict(Frames(frame, curves), **claim)
+    assert one.verdict == "confirmed"
+    assert one.ratio == pytest.approx(0.5, rel=0.1)
+
+
+def test_the_frame_of_verdicts() -> None:
+    frame = runs(grid(model=["gru", "rnn"]), [2, 2.01], seeds=8)
+    table = verdicts_frame([verdict(frame, order=MODELS), verdict(frame, order=SAMPLING)])
+    assert list(table["verdict"]) == ["undecided", "not testable"]
+    assert table["needed"].isna().tolist() == [False, True]
+    assert verdicts_frame([]).columns.tolist() == table.columns.tolist()
+
+
+def test_claims_of_other_presets_only_with_all_their_cells_under_their_protocol() -> None:
+    def taken(frame: pd.DataFrame, **claim: Any) -> bool:
+        return has_all_cells(Frames(frame), make_claim({"id": "c", "statement": "It is so."} | claim))
+
+    frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.5, 1.9])
+    published: dict[str, Any] = {"order": MODELS, "source": "conclusion 8 (table18)"}
+    assert taken(frame, **published)
+    assert not taken(frame[frame["cell_id"] != "cell 1"], **published)
+    assert not taken(frame.assign(epochs=60), **published)
+    assert taken(frame.assign(epochs=60), order=MODELS)
+    assert not taken(frame, order=MODELS, elsewhere=False)
+    assert not taken(frame, order=MODELS, needs="a unicorn")
+    assert not taken(frame, order=MODELS, tuned="lr")
+    budget = frame.assign(epochs=frame["num_hiddens"])
+    assert not taken(budget, monotone={"along": "num_hiddens", "direction": "falls"})
+
+
+def test_a_file_of_ones_own_takes_the_place_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = {path.stem: path for path in claim_files()}
+    folder = tmp_path / "sweeps" / "claims"
+    folder.mkdir(parents=True)
+    (folder / "smoke.yaml").write_text("- {id: mine, statement: It is so., converged: {}}")
+    files = {path.stem: path for path in claim_files()}
+    assert files == ours | {"smoke": folder / "smoke.yaml"}
+    frame = runs(grid(model=["gru", "rnn"]), [2, 3])
+    assert "mine" in [claim.id for claim in claims_for(Frames(frame))]

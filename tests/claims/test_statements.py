@@ -1,0 +1,170 @@
+"""From parts to the whole: partial conjunctions by hand, shares against scipy's binomial test. CPU, 1 s."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.claims.contrasts import by_seed, by_welch
+from ablate.claims.parts import Part, Share, number
+from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
+
+
+@dataclass(frozen=True)
+class Known:
+    """A statement whose p-values are given."""
+
+    confirm: float
+    contrary: float
+    seeds: int | None = None
+
+    @property
+    def leans(self) -> bool:
+        return self.confirm < self.contrary
+
+    def needed(self, level: float, power: float) -> int | None:
+        return self.seeds
+
+    def decisive(self, confirming: bool) -> Part:
+        return self  # type: ignore[return-value]
+
+    def parts(self) -> Iterator[Part]:
+        yield self  # type: ignore[misc]
+
+
+A, B, C = Known(0.01, 0.99, 20), Known(0.03, 0.97, 50), Known(0.98, 0.02, 30)
+
+
+@pytest.mark.parametrize(
+    ("whole", "confirm", "contrary", "decides", "contradicts"),
+    [
+        (every([A, B]), 0.03, 1.0, B, B),
+        (every([A, B, C]), 0.98, 3 * 0.02, C, C),
+        (some([A, B, C]), 3 * 0.01, 0.99, A, A),
+        (most([A, B, C]), 2 * 0.03, 1.0, B, B),  # two of three: B is the second; against it two must be false
+        (most([C, C, A]), 1.0, 2 * 0.02, C, C),
+        (Not(every([A, B, C])), 3 * 0.02, 0.98, C, C),
+        (every([most([A, B, C]), A]), 2 * 0.03, 1.0, B, A),
+        (every([B]), 0.03, 0.97, B, B),
+    ],
+)
+def test_p_values(whole: Statement, confirm: float, contrary: float, decides: Known, contradicts: Known) -> None:
+    assert whole.confirm == pytest.approx(confirm)
+    assert whole.contrary == pytest.approx(contrary)
+    assert whole.decisive(True) is decides
+    assert len(list(whole.parts())) >= 1
+    if contrary < 1:
+        assert whole.decisive(False) is contradicts
+
+
+def test_seeds_of_the_whole() -> None:
+    assert every([A, B]).needed(0.95, 0.8) == 50
+    assert every([A, B, C]).needed(0.95, 0.8) == 30  # C speaks against it: that decides
+    assert some([A, B]).needed(0.95, 0.8) == 20
+    assert most([A, B, C]).needed(0.95, 0.8) == 50
+    assert every([A, Known(0.1, 0.9, None)]).needed(0.95, 0.8) is None
+    assert some([A, Known(0.1, 0.9, None)]).needed(0.95, 0.8) == 20
+
+
+def test_a_partial_conjunction_keeps_its_level() -> None:
+    """At most one of three is true, so "most" is false: confirmed in no more than α of all draws."""
+    rng = np.random.default_rng(0)
+    draws = 20_000
+    wrong = 0
+    for null in rng.random((draws, 2)):
+        whole = AtLeast(2, [Known(1e-9, 1.0), *(Known(p, 1 - p) for p in null)])
+        wrong += whole.confirm <= 0.025
+    assert wrong <= stats.binom.isf(0.001, draws, 0.025)
+
+
+@pytest.mark.parametrize(("failed", "n"), [(0, 5), (0, 17), (3, 17), (14, 17), (17, 17), (30, 40)])
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_shares_are_those_of_scipy(failed: int, n: int, share: float) -> None:
+    at_least = Share("", failed, n, share, True, 0.95)
+    at_most = Share("", failed, n, share, False, 0.95)
+    greater = stats.binomtest(failed, n, share, "greater")
+    less = stats.binomtest(failed, n, share, "less")
+    assert (at_least.confirm, at_least.contrary) == pytest.approx((greater.pvalue, less.pvalue))
+    assert (at_most.confirm, at_most.contrary) == pytest.approx((less.pvalue, greater.pvalue))
+    interval = stats.binomtest(failed, n).proportion_ci(0.95, "exact")
+    assert at_least.interval == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_seventeen_runs_alike_are_nearly_always() -> None:
+    alpha = 0.025
+    assert Share("", 16, 16, 0.8, True, 0.95).confirm > alpha
+    assert Share("", 17, 17, 0.8, True, 0.95).confirm <= alpha
+
+
+@pytest.mark.parametrize(("failed", "n"), [(5, 5), (6, 8), (8, 10)])
+def test_runs_needed_have_the_power(failed: int, n: int) -> None:
+    """Recomputed from the definition: the observed share, a half added to either side, decides in four of five."""
+    share = Share("", failed, n, 0.8, True, 0.95)
+    needed = share.needed(0.95, 0.8)
+    truth = (failed + 0.5) / (n + 1)
+    if needed is None:
+        assert abs(truth - 0.8) < 0.02
+        return
+
+    def power(runs: int) -> float:
+        counts = np.arange(runs + 1)
+        against = stats.binom.cdf(counts, runs, 0.8) if truth < 0.8 else stats.binom.sf(counts - 1, runs, 0.8)
+        return float(stats.binom.pmf(counts, runs, truth)[against <= 0.025].sum())
+
+    assert needed > n
+    assert power(needed) >= 0.8
+    if needed < 50:  # beyond, it goes in steps
+        assert all(power(fewer) < 0.8 for fewer in range(n + 1, needed))
+
+
+def test_a_contrast_by_seed_is_that_of_its_logs() -> None:
+    """Against scipy's signed-rank test of hand-made log ratios; a cell that lacks a seed leaves it out."""
+    rng = np.random.default_rng(5)
+    cells = {name: pd.Series(np.exp(rng.normal(size=9)), index=range(9)) for name in "abcd"}
+    cells["d"] = cells["d"].drop(4)
+    test = by_seed({"a": 1.0, "b": -1.0, "c": -0.5, "d": 0.5}, cells, 0.95)
+    logs = np.log(pd.DataFrame(cells).dropna())
+    expected = logs["a"] - logs["b"] - logs["c"] / 2 + logs["d"] / 2
+    assert test.n == 8
+    assert test.p_below() == pytest.approx(stats.wilcoxon(expected, alternative="less").pvalue)
+    assert test.p_above(2) == pytest.approx(stats.wilcoxon(expected - math.log(2), alternative="greater").pvalue)
+
+
+def test_a_diverged_run_rules_its_seed_in_a_contrast() -> None:
+    ones = pd.Series([1.0] * 8)
+    broken = ones.replace(1.0, math.inf)
+    cells = {"a": broken, "b": ones, "c": broken}
+    assert by_seed({"a": 1.0, "b": -1.0}, cells, 0.95).ratio == math.inf
+    assert by_seed({"a": -1.0, "b": 1.0}, cells, 0.95).ratio == 0
+    assert by_seed({"a": 1.0, "c": -1.0, "b": 2.0}, cells, 0.95).ratio == 1  # both without bound, at the same rate
+    assert by_seed({"a": 1.0, "c": -2.0, "b": 1.0}, cells, 0.95).ratio == 0
+
+
+def test_a_welch_contrast_of_two_is_welchs_t() -> None:
+    rng = np.random.default_rng(6)
+    a, b = np.exp(rng.normal(1.0, 0.1, 5)), np.exp(rng.normal(0.9, 0.3, 7))
+    test = by_welch({"a": 1.0, "b": -1.0}, {"a": pd.Series(a), "b": pd.Series(b)}, 0.95)
+    expected = stats.ttest_ind(np.log(a), np.log(b), equal_var=False, alternative="less")
+    interval = stats.ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval(0.95)
+    assert test.p_below() == pytest.approx(expected.pvalue)
+    assert test.p_above() == pytest.approx(1 - expected.pvalue)
+    assert (test.low, test.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+    assert (test.n, test.ratio) == (5, pytest.approx(stats.gmean(a) / stats.gmean(b)))
+
+
+def test_one_process_has_no_interval() -> None:
+    test = by_welch({"a": 1.0, "b": -1.0}, {"a": pd.Series([2.0]), "b": pd.Series([1.0, 1.1])}, 0.95)
+    assert (test.low, test.high, test.p_below(), test.p_above()) == (0, math.inf, 1, 1)
+    assert test.needed() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.98765, "0.988"), (1.0, "1.000"), (123.456, "123"), (math.inf, "∞"), (math.nan, "?"), (0.05, "0.05")],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text

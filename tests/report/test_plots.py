@@ -1,0 +1,364 @@
+"""Figures of made-up sweeps: what they show, that nothing overlaps, what their files are. CPU, 15 s.
+
+What a figure should show is worked out from the frames here; warnings are errors, so that none of matplotlib's escape.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from sweeps_for_plots import GATES, SHAPES, SIZES, cells_of, curves_of, published_of, sweep
+
+from ablate.analysis.frames import swept_knobs
+from ablate.report import plots
+from ablate.report.plots.style import styled
+
+TIMED = {"models_by_sizes", "gates", "all_diverged"}
+PUBLISHED = {"models_by_sizes", "gates", "layers"}
+
+
+@functools.cache
+def drawn(name: str, title: str = "Does a wider network still gain?") -> Figure:
+    """The by_value figure of a shape."""
+    runs = SHAPES[name]
+    cells = cells_of(runs, name in TIMED)
+    return plots.by_value(runs, cells, swept_knobs(runs), published_of(cells) if name in PUBLISHED else None, title)
+
+
+def panel(figure: Figure, label: str) -> Axes:
+    """The panel whose x or y axis has this label."""
+    (found,) = [axes for axes in figure.axes if label in (axes.get_xlabel(), axes.get_ylabel())]
+    return found
+
+
+def said(figure: Figure) -> list[str]:
+    """Every visible text."""
+    return [text.get_text() for text in texts(figure)]
+
+
+def texts(figure: Figure) -> Iterator[Text]:
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_visible() and text.get_text().strip():
+            yield text
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for box in figure.legends for text in box.get_texts()]
+
+
+def tick_labels(axes: Axes, which: str) -> list[str]:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def points(axes: Axes, marker: str, hollow: bool = False) -> list[Line2D]:
+    """The lines with a marker, filled or hollow."""
+    found = [line for line in axes.lines if line.get_marker() == marker]
+    return [line for line in found if same_color(line.get_markerfacecolor(), "white") == hollow]
+
+
+def look(line: Line2D) -> tuple[str, str]:
+    return str(line.get_marker()), to_hex(line.get_color())
+
+
+def crosses(axes: Axes) -> list[Line2D]:
+    return [line for line in axes.lines if line.get_marker() == "x"]
+
+
+def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Every visible text with its box in pixels, a pixel smaller on each side."""
+    with styled(*said(figure)):
+        figure.draw_without_rendering()
+        return [(text.get_text(), text.get_window_extent().padded(-1)) for text in texts(figure)]
+
+
+def assert_legible(figure: Figure) -> None:
+    """No text overlaps another or leaves the figure, none is smaller than 7 points, no tick is a power of ten."""
+    found = boxes(figure)
+    outside = [text for text, box in found if not (figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1))]
+    outside += [text for text, box in found if not (figure.bbox.containsy(box.y0) and figure.bbox.containsy(box.y1))]
+    assert not outside
+    overlapping = [(a, b) for (a, one), (b, other) in itertools.combinations(found, 2) if one.overlaps(other)]
+    assert not overlapping
+    assert min(text.get_fontsize() for text in texts(figure)) >= 7
+    assert not [text for text in said(figure) if "10^" in text or "e+0" in text]
+    assert figure.get_size_inches()[0] <= 7.2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models_by_sizes",
+        "gates",
+        "layers",
+        "sampling_by_clip",
+        "twenty_values",
+        "models_diverged",
+        "all_diverged",
+        "nothing_finished",
+        "one_cell",
+        "long_names",
+        "chinese",
+        "many_lines",
+    ],
+)
+def test_by_value_is_legible_for_every_shape_of_sweep(name: str) -> None:
+    assert_legible(drawn(name))
+
+
+@pytest.mark.parametrize("name", ["gates", "models_diverged", "all_diverged", "one_seed"])
+def test_curves_are_legible_for_every_shape_of_sweep(name: str) -> None:
+    runs = SHAPES[name]
+    assert_legible(plots.curves(curves_of(runs, epochs=60), runs, swept_knobs(runs), "Curves"))
+
+
+def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
+    figure = drawn("models_by_sizes")
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "training perplexity",
+        "held-out perplexity",
+        "training tokens per second",
+    ]
+    assert legend(figure) == ["rnn", "lstm", "gru", "published"]
+    cells = cells_of(SHAPES["models_by_sizes"], timed=True)
+    training = panel(figure, "training perplexity")
+    for model, marker in (("rnn", "o"), ("lstm", "s"), ("gru", "D")):
+        (line,) = points(training, marker)
+        expected = cells.loc[cells["model"] == model].sort_values("num_hiddens")["perplexity"]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert training.get_xscale() == training.get_yscale() == "log"
+    assert tick_labels(training, "x") == [str(size) for size in SIZES]
+    assert {"2", "3", "5"} <= set(tick_labels(training, "y"))
+    assert {"10k", "100k"} <= set(tick_labels(panel(figure, "training tokens per second"), "y"))
+
+
+def test_small_print_names_interval_n_and_sources() -> None:
+    note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
+    assert "mean and 95 % interval (Student t) over 20 seeds" in note
+    assert "median and 95 % interval of one run alone on AMD EPYC 9V74" in note
+    assert "Hollow: published (table18_19)" in note
+    assert "no interval" in " ".join(said(drawn("one_seed")))
+
+
+def test_intervals_are_those_of_the_cells() -> None:
+    runs = SHAPES["one_knob"]
+    cells = cells_of(runs)
+    (bars,) = panel(drawn("one_knob"), "training perplexity").collections[1:]
+    low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
+    np.testing.assert_allclose(low, cells.sort_values("num_hiddens")["perplexity_low"])
+    np.testing.assert_allclose(high, cells.sort_values("num_hiddens")["perplexity_high"])
+
+
+def test_no_interval_reaches_below_a_perplexity_of_1() -> None:
+    runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(perplexity=[1.0, 3.0, 1.0, 4.0])
+    cells = cells_of(runs)
+    assert cells["perplexity_low"].max() < 0
+    figure = plots.by_value(runs, cells, ["num_hiddens"])
+    (bars,) = panel(figure, "training perplexity").collections[1:]
+    assert min(segment[:, 1].min() for segment in bars.get_segments()) == 1
+
+
+def test_single_runs_are_dots() -> None:
+    (dots,) = panel(drawn("one_knob"), "training perplexity").collections[:1]
+    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx(sorted(SHAPES["one_knob"]["perplexity"]))
+
+
+def test_published_values_are_hollow_in_the_colour_of_their_model() -> None:
+    figure = drawn("models_by_sizes")
+    cells = cells_of(SHAPES["models_by_sizes"], timed=True)
+    for label, column, factor in (
+        ("training perplexity", "perplexity", 1.1),
+        ("training tokens per second", "tokens_per_s", 0.6),
+    ):
+        ours, theirs = (points(panel(figure, label), "s", hollow) for hollow in (False, True))
+        assert len(ours) == len(theirs) == 1
+        assert same_color(ours[0].get_color(), theirs[0].get_color())
+        expected = cells.loc[cells["model"] == "lstm"].sort_values("num_hiddens")[column] * factor
+        np.testing.assert_allclose(theirs[0].get_ydata(), expected)
+    assert not points(panel(figure, "held-out perplexity"), "s", hollow=True)
+
+
+def test_published_values_of_other_cells_are_left_out() -> None:
+    runs = SHAPES["one_knob"]
+    cells = cells_of(runs)
+    others = published_of(cells).assign(cell_id="another")
+    assert legend(plots.by_value(runs, cells, ["num_hiddens"], others)) == ["rnn"]
+
+
+def test_models_are_rows_in_their_order() -> None:
+    figure = drawn("gates")
+    order = ["rnn", "lstm", "gru", "gru-no-reset", "gru-no-update"]
+    order += ["gru-no-reset-as-published", "gru-no-update-as-published"]
+    assert tick_labels(figure.axes[0], "y") == order
+    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first on top
+    assert "published" in legend(figure)
+
+
+def test_a_model_looks_alike_in_every_figure() -> None:
+    """As a row, as a line against the swept value and over the epochs, among other models or alone."""
+    rows, lines = drawn("gates"), drawn("models_by_sizes")
+    seen = {(name, *look(bar.lines[0])) for bar in lines.axes[0].containers for name in [bar.get_label()]}
+    names = tick_labels(rows.axes[0], "y")
+    seen |= {(names[round(bar.lines[0].get_ydata()[0])], *look(bar.lines[0])) for bar in rows.axes[0].containers}
+    runs = SHAPES["gates"]
+    over_epochs = plots.curves(curves_of(runs, 20), runs, ["model"])
+    seen |= {(line.get_label(), *look(line)) for line in over_epochs.axes[0].lines}
+    seen |= {("lstm", *look(line)) for line in points(drawn("layers").axes[0], "s")}
+    seen |= {(name, one.marker, to_hex(one.colour)) for name, one in plots.model_looks(["gru", "unheard-of"]).items()}
+    names_, markers, colours = zip(*seen, strict=True)
+    assert set(names_) == {*GATES, "unheard-of"}
+    assert len(seen) == len(set(names_)) == len(set(markers)) == len(set(colours))
+
+
+def test_a_diverged_cell_has_a_cross_and_its_number_of_runs() -> None:
+    """lr 0.5 finished, at 1 one of five diverged, at 2 and 4 all."""
+    training = panel(drawn("all_diverged"), "training perplexity")
+    assert [line.get_xdata()[0] for line in crosses(training)] == pytest.approx([1, 2, 4])
+    assert all(line.get_ydata()[0] > 1 for line in crosses(training))  # above the panel
+    (line,) = points(training, "o")
+    assert len(line.get_xdata()) == 2
+    counts = [text.get_text().replace("\ndiverged", "") for text in training.texts]
+    assert counts == ["1 of 5", "5 of 5", "5 of 5"]
+    assert not crosses(panel(drawn("all_diverged"), "training tokens per second"))
+
+
+def test_where_nothing_finished_there_are_only_crosses() -> None:
+    figure = drawn("nothing_finished")
+    assert len(crosses(figure.axes[0])) == 2
+    assert "All 10 runs diverged." in said(figure)
+
+
+def test_rows_say_how_many_diverged() -> None:
+    assert {"1 of 5 diverged", "5 of 5 diverged"} <= set(said(drawn("sampling_by_clip")))
+
+
+def test_twelve_lines_at_most_per_panel() -> None:
+    """3 models × 5 learning rates over num_hiddens: a panel per learning rate."""
+    figure = drawn("model_by_lr_by_size")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == 2 * ["lr=0.01", "lr=0.1", "lr=0.25", "lr=0.5", "lr=1"]
+    assert legend(figure) == ["rnn", "lstm", "gru"]
+    limits = {axes.get_ylim() for axes in figure.axes[:5]}
+    assert len(limits) == 1
+
+
+def test_more_lines_than_can_be_named_are_not_named() -> None:
+    figure = drawn("many_lines")
+    assert not legend(figure)
+    assert any("15 lines are too many to name" in text.replace("\n", " ") for text in said(figure))
+
+
+def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
+    figure = drawn("many_rows")
+    rows = tick_labels(figure.axes[0], "y")
+    best = cells_of(SHAPES["many_rows"]).nsmallest(40, "perplexity")["corpus"]
+    assert sorted(rows) == sorted(f"corpus={name}" for name in best)
+
+
+def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
+    assert panel(drawn("layers"), "training perplexity").get_xscale() == "linear"
+    assert panel(drawn("layers"), "training perplexity").get_yscale() == "log"
+    assert panel(drawn("lr"), "training perplexity").get_xscale() == "log"
+
+
+def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
+    runs = SHAPES["one_cell"]
+    curves = curves_of(runs, epochs=30)
+    figure = plots.curves(curves, runs, [])
+    training = panel(figure, "training perplexity")
+    assert training.get_yscale() == "log"
+    by_epoch = curves.groupby("epoch")["perplexity"]
+    (line,) = [line for line in training.lines if len(line.get_xdata()) == 30]
+    np.testing.assert_allclose(line.get_ydata(), np.exp(np.log(curves["perplexity"]).groupby(curves["epoch"]).mean()))
+    (band,) = training.collections
+    corners = band.get_paths()[0].vertices[:, 1]
+    assert corners.max() == pytest.approx(by_epoch.max().max())
+    assert corners.min() == pytest.approx(by_epoch.min().min())
+    assert "from the lowest to the highest" in " ".join(said(figure))
+
+
+def test_curves_without_held_out_text_have_one_panel() -> None:
+    runs = SHAPES["one_cell"]
+    figure = plots.curves(curves_of(runs, 10).assign(val_perplexity=np.nan), runs, [])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training perplexity"]
+
+
+def test_long_curves_are_drawn_in_bins() -> None:
+    runs = SHAPES["one_seed"]
+    figure = plots.curves(curves_of(runs, epochs=2500), runs, swept_knobs(runs))
+    assert max(len(line.get_xdata()) for axes in figure.axes for line in axes.lines) == 500
+    assert "Each point stands for 5 epochs." in " ".join(said(figure))
+
+
+def test_diverged_curves_end_in_a_cross_at_their_epoch() -> None:
+    runs = SHAPES["all_diverged"]
+    figure = plots.curves(curves_of(runs, epochs=60), runs, ["lr"])
+    training = panel(figure, "training perplexity")
+    assert [line.get_xdata()[0] for line in crosses(training)] == [40, 40, 40]
+    assert "lr=2 (5 of 5 diverged)" in legend(figure)
+    assert "lr=0.5" in legend(figure)
+
+
+def test_no_curves_at_all() -> None:
+    runs = SHAPES["one_cell"]
+    empty = pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])
+    assert_legible(plots.curves(empty, runs, []))
+
+
+def test_files(tmp_path: Path) -> None:
+    figure = drawn.__wrapped__("one_seed", title="costs $5 or 5 $")
+    paths = plots.save(figure, tmp_path / "new", "by_value")
+    assert [path.name for path in paths] == ["by_value.png", "by_value.svg", "by_value.pdf"]
+    png, svg, pdf = (path.read_bytes() for path in paths)
+    pixels = imread(paths[0])
+    assert pixels[0, 0].tolist() == [1, 1, 1, 1]  # white, not transparent
+    assert pixels.shape[1] >= 160 * 6.3
+    assert pixels.std() > 0.01
+    assert b"<svg" in svg
+    assert b"<text" not in svg  # paths: it looks alike without our fonts
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    again = plots.save(drawn.__wrapped__("one_seed", title="costs $5 or 5 $"), tmp_path, "again")
+    assert [path.read_bytes() for path in again] == [png, svg, pdf]
+    assert not figure.axes
+
+
+def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", tuple)
+    assert plots.missing_glyphs("Überlänge × 5 – σ") == ""
+    message = plots.missing_glyphs("循环神经网络: RNN")
+    assert message.startswith("no installed font has 循环神经网络;")
+    assert "\n" not in message
+    figure = drawn.__wrapped__("chinese", title="循环神经网络")
+    assert all(path.stat().st_size for path in plots.save(figure, tmp_path, "chinese"))
+
+
+def test_a_chinese_font_joins_in_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", lambda: ("Noto Sans CJK SC",))
+    from ablate.report.plots.fonts import families
+
+    assert families("plain — Ω") == ["DejaVu Sans"]
+    assert families("plain", "循环") == ["DejaVu Sans", "Noto Sans CJK SC"]
+
+
+def test_the_reader_s_own_settings_of_matplotlib_stay_as_they_are() -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 31, "axes.facecolor": "black"}):
+        figure = drawn.__wrapped__("one_seed")
+        assert mpl.rcParams["font.size"] == 31
+    assert to_rgba(figure.axes[0].get_facecolor()) == (1, 1, 1, 1)
+    assert max(text.get_fontsize() for text in texts(figure)) == 9

@@ -1,0 +1,305 @@
+"""Figures of what the analysis finds: Pareto front, effects, shares, path, claims, two knobs, speed. CPU, 8 s.
+
+The frames are made by hand in the form that the analysis gives them; positions are compared with their numbers.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from sweeps_for_plots import GATES, SHAPES, cells_of
+from test_plots import assert_legible, crosses, legend, said, tick_labels
+
+from ablate.analysis.pareto import pareto as pareto_points
+from ablate.report import plots
+from ablate.report.plots.effects import percent
+from ablate.report.plots.fonts import text_width, wrapped
+from ablate.report.plots.lines import facets, lines_of, values_of, x_knob
+from ablate.report.plots.ticks import Places, log_ticks, plain, thousands
+
+STEPS = pd.DataFrame(
+    {
+        "number": [0, 1, 2, 3],
+        "change": ["baseline", "model=gru", "num_hiddens=512", "a_rather_long_knob_of_somebody=some-long-value"],
+        "metric": "perplexity",
+        "n": [10, 8, 10, 0],
+        "diverged": [0, 2, 0, 10],
+        "value": [5.2, 3.1, 3.0, np.nan],
+        "value_low": [5.0, 3.0, 2.9, np.nan],
+        "value_high": [5.4, 3.2, 3.1, np.nan],
+        "ratio": [np.nan, 0.6, 0.97, np.inf],
+        "low": [np.nan, 0.57, 0.92, 0.0],
+        "high": [np.nan, 0.63, 1.02, np.inf],
+    }
+)
+
+VERDICTS = pd.DataFrame(
+    {
+        "id": ["sampling", "order", "layers", "clip", "bidirectional"],
+        "statement": [
+            "Sequential sampling gives lower perplexity than random sampling.",
+            "At every num_hiddens perplexity is gru < lstm < rnn, and the gaps close as num_hiddens grows.",
+            "Perplexity is U-shaped in layers with the best at 2.",
+            "Without clipping sequential sampling fails nearly always.",
+            "A bidirectional network is useless for next-token prediction.",
+        ],
+        "verdict": ["confirmed", "refuted", "undecided", "confirmed", "not testable"],
+        "effect": ["", "", "", "20 of 20 runs fail (83–100 %)", ""],
+        "ratio": [0.88, 1.2, 1.5, np.nan, np.nan],
+        "low": [0.85, 1.1, 0.0, np.nan, np.nan],
+        "high": [0.91, 1.31, np.inf, np.nan, np.nan],
+        "n": [20, 20, 5, 20, 0],
+        "needed": [None, None, 34, None, None],
+        "sweep": "made-up",
+    }
+)
+
+
+def assert_drawn(figure: Figure, folder: Path) -> None:
+    assert_legible(figure)
+    assert all(path.stat().st_size > 1000 for path in plots.save(figure, folder, "figure"))
+
+
+def markers(axes: Axes) -> list[tuple[float, float]]:
+    """Where single markers stand."""
+    lines = [
+        line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_marker() not in ("x", "|", "_", "None")
+    ]
+    return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["models_by_sizes", "models_diverged"])
+def test_pareto_is_legible(name: str) -> None:
+    assert_legible(plots.pareto(pareto_points(cells_of(SHAPES[name], timed=True)), "Perplexity against speed"))
+
+
+def test_pareto_front_and_points(tmp_path: Path) -> None:
+    cells = cells_of(SHAPES["gates"], timed=True)
+    points = pareto_points(cells)
+    figure = plots.pareto(points)
+    (axes,) = figure.axes
+    expected = set(zip(points["tokens_per_s"].round(3), points["perplexity"].round(6), strict=True))
+    assert {(round(x, 3), round(y, 6)) for x, y in markers(axes)} == expected
+    border = next(line for line in axes.lines if len(line.get_xdata()) > 2)
+    front = points[points["on_front"]]
+    assert set(np.round(front["perplexity"], 6)) <= set(np.round(border.get_ydata(), 6))
+    assert (np.diff(border.get_xdata()) >= 0).all()
+    assert (np.diff(border.get_ydata()) >= 0).all()
+    solid = [line for line in axes.lines if line.get_marker() in tuple("osD^v<>") and line.get_alpha() == 1]
+    assert {round(float(line.get_ydata()[0]), 6) for line in solid} == set(np.round(front["perplexity"], 6))
+    assert legend(figure)[-1] == "front"
+    assert_drawn(figure, tmp_path)
+
+
+def test_pareto_labels_say_the_further_knob() -> None:
+    figure = plots.pareto(pareto_points(cells_of(SHAPES["one_knob"], timed=True)))
+    assert {text.get_text() for text in figure.axes[0].texts} == {"32", "64", "128", "256", "512", "1024"}
+    assert any("Labels: num_hiddens." in text for text in said(figure))
+
+
+def test_importance_names_its_evaluator(tmp_path: Path) -> None:
+    table = pd.DataFrame({"knob": ["lr", "model"], "importance": [0.2, 0.8], "evaluator": "PED-ANOVA"})
+    figure = plots.importance(table, "Importance")
+    assert tick_labels(figure.axes[0], "y") == ["model", "lr"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.8, 0.2]
+    assert {"80 %", "20 %"} <= set(said(figure))
+    assert any("PED-ANOVA" in text for text in said(figure))
+    assert_drawn(figure, tmp_path)
+
+
+def test_variance_stands_in_order_of_kind_and_size(tmp_path: Path) -> None:
+    sources = ["model", "lr", "model × lr", "seed", "residual"]
+    split = pd.DataFrame({"source": sources, "share": [0.2, 0.5, 0.15, 0.0001, 0.1499]})
+    figure = plots.variance(split, "Variance")
+    assert tick_labels(figure.axes[0], "y") == ["lr", "model", "model × lr", "seed", "residual"]
+    assert "<0.1 %" in said(figure)
+    assert len({to_hex(bar.get_facecolor()) for bar in figure.axes[0].patches}) == 4
+    assert_drawn(figure, tmp_path)
+
+
+def test_variance_of_many_sources_says_what_it_leaves_out() -> None:
+    names = [f"knob{a} × knob{b}" for a in range(8) for b in range(a)]
+    split = pd.DataFrame({"source": [*names, "seed", "residual"], "share": 1 / (len(names) + 2)})
+    figure = plots.variance(split)
+    assert len(figure.axes[0].patches) == 20
+    assert any("10 smaller sources, together 33 %" in text.replace("\n", " ") for text in said(figure))
+    assert_legible(figure)
+
+
+def test_effects_share_an_axis_and_order_their_values(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "knob": ["model", "model", "lr", "lr", "lr", "clip", "clip"],
+            "value": ["gru", "rnn", 1.0, 0.01, 0.1, None, 1.0],
+            "mean": [2.0, 3.0, 2.2, 2.8, 2.5, 9.0, 2.0],
+            "n": 10,
+        }
+    )
+    table = table.assign(low=table["mean"] * 0.9, high=table["mean"] * 1.1)
+    figure = plots.effects(table, "Main effects")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["model", "lr (learning rate)", "clip (gradient norm)"]
+    assert [tick_labels(axes, "x") for axes in figure.axes] == [["gru", "rnn"], ["0.01", "0.1", "1"], ["1", "null"]]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert figure.axes[0].get_yscale() == "log"
+    assert_drawn(figure, tmp_path)
+
+
+def test_effects_with_long_names_stand_upright() -> None:
+    table = pd.DataFrame({"knob": "model", "value": GATES, "mean": range(1, 8), "low": np.nan, "high": np.nan, "n": 1})
+    figure = plots.effects(table)
+    assert figure.axes[0].get_xticklabels()[0].get_rotation() == 90
+    assert any("one seed, no interval" in text for text in said(figure))
+    assert_legible(figure)
+
+
+def test_ablation_path(tmp_path: Path) -> None:
+    figure = plots.ablation_path(STEPS, "From the baseline to the target")
+    (axes,) = figure.axes
+    assert [label.replace("\n", "") for label in tick_labels(axes, "y")] == [
+        "baseline",
+        "1. model=gru",
+        "2. num_hiddens=512",
+        "3. a_rather_long_knob_of_somebody=some-long-value",
+    ]
+    assert markers(axes) == [(5.2, 0), (3.1, 1), (3.0, 2)]
+    filled = [to_hex(line.get_markerfacecolor()) != "#ffffff" for line in axes.lines if line.get_marker() in "os"]
+    assert filled == [True, True, False]  # 0.92–1.02 holds 1
+    assert {"×0.6 (0.57–0.63)\n2 of 10 diverged", "–\n10 of 10 diverged"} <= set(said(figure))
+    assert len(crosses(axes)) == 1
+    assert_drawn(figure, tmp_path)
+
+
+def test_verdicts(tmp_path: Path) -> None:
+    figure = plots.verdicts(VERDICTS, "Claims")
+    (axes,) = figure.axes
+    assert [label.replace("\n", " ") for label in tick_labels(axes, "y")] == list(VERDICTS["statement"])
+    assert legend(figure) == ["confirmed (2)", "refuted (1)", "undecided (1)", "not testable (1)"]
+    low, high = axes.get_xlim()
+    assert low * high == pytest.approx(1)  # as far below 1 as above
+    ratios = [x for x, _ in markers(axes) if low < x < high]
+    assert ratios == [0.88, 1.2, 1.5]
+    arrows = [line.get_marker() for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert arrows == ["<", ">"]  # of the interval from 0 to infinity
+    assert {"confirmed\nn = 20", "undecided\n34 seeds needed", "20 of 20 runs fail (83–100 %)"} <= set(said(figure))
+    assert_drawn(figure, tmp_path)
+
+
+def test_verdicts_of_several_sweeps_name_them_and_need_no_ratio() -> None:
+    frame = VERDICTS.tail(2).assign(sweep=["one", "two"])
+    figure = plots.verdicts(frame)
+    assert any(label.endswith("[two]") for label in tick_labels(figure.axes[0], "y"))
+    assert_legible(figure)
+
+
+def test_heatmap(tmp_path: Path) -> None:
+    cells = cells_of(SHAPES["models_diverged"])
+    figure = plots.heatmap(cells, "lr", "model", "perplexity", "Both")
+    panel = figure.axes[0]
+    assert tick_labels(panel, "x") == ["0.01", "0.1", "0.25", "0.5", "1"]
+    assert tick_labels(panel, "y") == ["rnn", "lstm", "gru"]
+    numbers = [text.get_text() for text in panel.texts]
+    assert numbers == [f"{value:.2f}" for value in cells["perplexity"].dropna()]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses(panel)] == [(4, 0), (4, 1)]
+    assert any("×: every run diverged" in text for text in said(figure))
+    assert_drawn(figure, tmp_path)
+
+
+def test_heatmap_has_a_panel_per_further_setting() -> None:
+    figure = plots.heatmap(cells_of(SHAPES["model_by_lr_by_size"]), "num_hiddens", "lr")
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["rnn", "lstm", "gru"]
+    assert tick_labels(figure.axes[0], "y") == ["1", "0.5", "0.25", "0.1", "0.01"]  # rising from the bottom
+    assert_legible(figure)
+
+
+def test_speed(tmp_path: Path) -> None:
+    cells = cells_of(SHAPES["models_by_sizes"], timed=True).assign(gpu="", share_of_limit=0.4)
+    timed = pd.concat([cells.assign(threads=threads) for threads in (1, 2)], ignore_index=True)
+    figure = plots.speed_over_hiddens(timed)
+    assert legend(figure) == ["rnn", "lstm", "gru", "1 thread", "2 threads"]
+    assert "100k" in tick_labels(figure.axes[0], "y")
+    assert_legible(figure)
+    path = plots.draw_speed(tmp_path / "speed.png", timed)
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1.1, 3.4, [1.2, 1.5, 2, 2.5, 3]),
+        (1.0, 7.5, [1, 1.5, 2, 3, 5, 7]),
+        (1.5, 40, [2, 5, 10, 20]),
+        (1, 2000, [1, 3, 10, 30, 100, 300, 1000]),
+        (1800, 210_000, [2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000]),
+        (1e-3, 1e9, [1e-3, 1e-1, 1e1, 1e3, 1e5, 1e7, 1e9]),
+    ],
+)
+def test_log_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [((32, 64, 128, 1024), True), ((1, 2, 3, 4, 5), False), ((0.01, 0.1, 0.25, 0.5, 1.0), True), ((0, 0.5), False)],
+)
+def test_swept_values_stand_where_neighbours_are_farthest_apart(values: tuple[float, ...], log: bool) -> None:
+    places = Places.of(values, width=2.0)
+    assert places.log == log
+    np.testing.assert_allclose(places.at(values), values)
+
+
+def test_offsets_are_inches() -> None:
+    """Four doublings and the margins on 2 inches: an inch is 4 × 1.16 / 2 doublings."""
+    assert Places.of([1, 2, 4, 16], 2.0).at([1], 1.0)[0] == pytest.approx(2 ** (4 * 1.16 / 2))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(100_000.0, "100k"), (2500.0, "2.5k"), (950.0, "950"), (1.2e6, "1.2M"), (0.0, "0")]
+)
+def test_thousands(number: float, text: str) -> None:
+    assert thousands(number) == text
+
+
+def test_numbers_as_ticks() -> None:
+    assert [plain(number) for number in (1.5, 20.0, 0.01, 120_000.0)] == ["1.5", "20", "0.01", "120000"]
+    assert [percent(share) for share in (0.0, 0.0001, 0.034, 0.434, 0.996, 1.0)] == [
+        "0 %",
+        "<0.1 %",
+        "3.4 %",
+        "43 %",
+        "99.6 %",
+        "100 %",
+    ]
+
+
+def test_wrapping_breaks_long_words_and_chinese_anywhere() -> None:
+    text = "a-hyphened word, a/path/of/several_parts_without_an_end.txt and 循环神经网络循环神经网络"
+    lines = wrapped(text, 1.2, 7.5).split("\n")
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert max(text_width(line, 7.5) for line in lines) <= 1.2
+    assert wrapped("of several_parts.", 0.8, 7.5) == "of\nseveral_parts."  # no break in what fits a line
+    assert text_width("循环", 7.2) == pytest.approx(0.2)
+
+
+def test_order_of_values() -> None:
+    frame = pd.DataFrame({"model": ["gru", "new", "rnn"], "lr": [1.0, None, 0.1], "impl": ["scratch", "api", "api"]})
+    assert values_of(frame, "model") == ["rnn", "gru", "new"]
+    assert values_of(frame, "lr") == [0.1, 1.0, None]
+    assert values_of(frame, "impl") == ["scratch", "api"]
+
+
+def test_the_x_axis_is_the_number_with_the_most_values() -> None:
+    cells = cells_of(SHAPES["two_numbers"])
+    assert x_knob(["lr", "num_hiddens"], cells) == "num_hiddens"
+    assert x_knob(["model"], cells_of(SHAPES["gates"])) is None
+    assert x_knob(["sampling", "clip"], cells_of(SHAPES["sampling_by_clip"])) is None  # null is no number
+
+
+def test_facets_leave_models_together() -> None:
+    cells = cells_of(SHAPES["model_by_lr_by_size"])
+    assert facets(cells, ["model", "lr"], most=12) == ("lr", ["model"])
+    assert facets(cells, ["model", "lr"], most=15) == (None, ["model", "lr"])
+    assert [line.name for line in lines_of(cells, ["model"])] == ["rnn", "lstm", "gru"]

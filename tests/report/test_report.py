@@ -1,0 +1,302 @@
+"""The whole report of made-up sweeps: its files, its page read as a browser would, and what goes wrong. CPU, 30 s."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.report import figures, write_report
+from ablate.report.__main__ import main
+from tests.report.made import config, write_manifest, write_run, write_sweep
+
+VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
+
+
+class Document(HTMLParser):
+    """A page's tags with their attributes, its text, and the text below each id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.below: dict[str, str] = {}
+        self.rows: list[list[str]] = []
+        self.open: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append((tag, dict(attrs).get("id") or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        if any(tag == "style" for tag, _ in self.open):
+            return
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
+        self.text += data
+        for tag, name in self.open:
+            if name:
+                self.below[name] = self.below.get(name, "") + data
+            if tag in ("td", "th"):
+                self.rows[-1][-1] += data
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(attrs["id"]) for _, attrs in self.tags if "id" in attrs]
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the two simplest figures: for tests that look at something else."""
+    wanted = figures.wanted
+    monkeypatch.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in figures.MAIN})
+
+
+def page(folder: Path) -> Document:
+    return Document((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_file_is_there(full: Path) -> None:
+    tables = {"cells", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance", "importance"}
+    tables |= {"tuned", "verdicts"}
+    assert {path.name for path in (full / "tables").iterdir()} == {
+        f"{t}.{e}" for t in tables for e in ("csv", "md", "tex")
+    }
+    figures = {"by_value", "curves", "pareto", "heatmap", "verdicts", "effects", "variance", "importance"}
+    assert {path.name for path in (full / "figures").iterdir()} == {
+        f"{f}.{e}" for f in figures for e in ("png", "svg", "pdf")
+    }
+    assert (full / "figure.png").read_bytes() == (full / "figures" / "by_value.png").read_bytes()
+    assert len(pd.read_csv(full / "runs.csv")) == 48
+    assert len(pd.read_csv(full / "cells.csv")) == 8
+
+
+def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> None:
+    order = ["answer", "claims", "results", "curves", "comparisons", "spread", "trade-off", "what-matters", "texts"]
+    order += ["warnings", "protocol", "provenance", "commands"]
+    assert [name for name in page(full).ids if name != "top"] == order
+
+
+def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
+    """One cell, one seed, no timing, no text, nothing published."""
+    write_run(tmp_path / "one", config("gru", num_hiddens=48), 0, 2.0, text={})
+    write_report(tmp_path / "one")
+    document = page(tmp_path / "one")
+    assert not {"comparisons", "trade-off", "what-matters", "texts", "path"} & set(document.ids)
+    assert {"answer", "results", "protocol", "provenance", "commands"} <= set(document.ids)
+    assert "Training perplexity after 500 epochs: 2" in document.below["answer"]
+
+
+def test_the_page_needs_nothing_else(full: Path) -> None:
+    text = (full / "report.html").read_text(encoding="utf-8")
+    document = Document(text)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in document.tags}
+    for _, attributes in document.tags:
+        for name in ("src", "href", "srcset", "data", "action", "background"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("#", "data:image/"))
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    figures = [str(attributes["src"]) for tag, attributes in document.tags if tag == "img"]
+    assert len(figures) == 8
+    assert all(figure.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for figure in figures)
+
+
+def test_anchors_lead_somewhere(full: Path) -> None:
+    document = page(full)
+    assert max(Counter(document.ids).values()) == 1
+    targets = {str(attributes["href"])[1:] for tag, attributes in document.tags if tag == "a"}
+    assert targets <= set(document.ids)
+    assert set(document.ids) - targets == set()
+
+
+def test_every_image_says_what_it_shows(full: Path) -> None:
+    assert all(attributes.get("alt") for tag, attributes in page(full).tags if tag == "img")
+
+
+def test_the_numbers_are_those_of_the_runs(full: Path) -> None:
+    runs = pd.read_csv(full / "runs.csv")
+    document = page(full)
+    means = runs.groupby(["model", "num_hiddens", "lr"])["perplexity"].mean()
+    own = [row for row in document.rows if row[3:4] == ["here"]]
+    assert len(own) == len(means) == 8
+    for model, hidden, lr, _, n, perplexity, *_ in own:
+        finished = runs[(runs["model"] == model) & (runs["num_hiddens"] == int(hidden)) & (runs["lr"] == float(lr))]
+        assert int(n) == (finished["status"] == "ok").sum()
+        assert float(perplexity.split(" ± ")[0]) == pytest.approx(means[model, int(hidden), float(lr)], rel=0.02)
+    model, hidden, lr = means.idxmin()
+    assert f"Lowest training perplexity: {model}, num_hiddens={hidden}, lr={lr:g} with" in document.below["answer"]
+    diverged = (runs["status"] == "diverged").sum()
+    assert diverged > 0
+    assert f"{diverged} of 48 runs diverged" in document.below["answer"]
+
+
+def test_the_claims_are_counted_and_told_apart_without_colour(full: Path) -> None:
+    verdicts = pd.read_csv(full / "tables" / "verdicts.csv")
+    document = page(full)
+    symbols = {"confirmed": "✓", "refuted": "✗", "undecided": "?", "not testable": "–"}
+    for verdict, n in verdicts["verdict"].value_counts().items():
+        told = re.findall(rf"{re.escape(symbols[str(verdict)])}\s+{verdict}\b", document.below["claims"])
+        assert len(told) == n
+    tested = (verdicts["verdict"] != "not testable").sum()
+    assert f"Of {tested} claim" in document.below["answer"]
+    for statement in verdicts["statement"]:
+        assert statement in document.below["claims"]
+
+
+def test_protocol_and_provenance(full: Path) -> None:
+    document = page(full)
+    assert "6 seeds instead of 20" in document.below["protocol"]
+    assert "table17" in document.below["protocol"] or "table18_19" in document.below["protocol"]
+    rows = {row[0]: row[1:] for row in document.rows if row}
+    assert rows["epochs"] == ["500", "500", "500", ""]  # here, published, default, a remark
+    assert rows["seeds"] == ["6", "20", "5", "not as published nor the default"]
+    assert [rows["lr"][0], rows["lr"][-1]] == ["0.5, 1", "varied"]
+    for fact in (
+        "48 in 8 cells",
+        "3b4cba3f9e4913b3551a759f60198bf6",
+        "A Processor, 2 cores",
+        "2.13.0+cpu",
+        "267a96fc5442",
+    ):
+        assert fact in document.below["provenance"]
+    assert "python -m ablate -m sweeps=made-up" in document.below["commands"]
+    assert "python -m ablate.report results/full" in document.below["commands"]
+    assert "Not run: lstm (0123456789ab): MemoryError: too large" in document.below["warnings"]
+    assert "Which is better?" in document.text
+
+
+HOSTILE = '<script>alert(1)</script> & "x" </title><img src=x onerror=alert(2)>'
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_names_are_never_markup(tmp_path: Path) -> None:
+    sweep = tmp_path / "hostile"
+    for hidden in (8, 16):
+        write_run(
+            sweep, config("gru", num_hiddens=hidden), 0, 2.0, sha256="f" * 64, corpus=HOSTILE, text={HOSTILE: HOSTILE}
+        )
+    write_manifest(sweep, title=HOSTILE, question=HOSTILE, commands=[HOSTILE])
+    write_report(sweep)
+    document = page(sweep)
+    assert not any(tag == "script" for tag, _ in document.tags)
+    assert all(str(attributes["src"]).startswith("data:") for tag, attributes in document.tags if tag == "img")
+    for name in ("texts", "protocol", "provenance", "commands"):
+        assert "<script>alert(1)</script>" in document.below[name]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_chinese_titles(tmp_path: Path) -> None:
+    sweep = write_sweep(
+        tmp_path / "中文", [config("gru", num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4, timed=False
+    )
+    assert main([str(sweep), "--title", "循环神经网络"]) == 0
+    text = (sweep / "report.html").read_bytes().decode()
+    assert '<meta charset="utf-8">' in text
+    assert "<title>循环神经网络</title>" in text
+    tex = (sweep / "tables" / "cells.tex").read_bytes().decode()
+    assert "循环神经网络" in tex
+    assert "xelatex" in tex.splitlines()[0]
+    assert "--title '循环神经网络'" in page(sweep).below["commands"]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_damaged_records_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = write_sweep(tmp_path / "damaged", [config("gru", num_hiddens=8)], seeds=3, epochs=4, timed=False)
+    damaged, *_ = sorted((sweep / "runs").glob("*.json"))
+    damaged.write_text("{")
+    (sweep / "curves" / f"{sorted((sweep / 'runs').glob('*.json'))[1].stem}.csv").write_text("nonsense")
+    write_report(sweep)
+    assert damaged.name in capsys.readouterr().err
+    assert damaged.name in page(sweep).below["warnings"]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_what_fails_does_not_cost_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def strange(*_: object) -> None:
+        raise ValueError("a strange number")
+
+    from ablate.report import findings, plots
+
+    monkeypatch.setattr(plots, "by_value", strange)
+    monkeypatch.setattr(findings, "variance_sheet", strange)
+    sweep = write_sweep(tmp_path / "strange", [config("gru", num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4)
+    write_report(sweep)
+    shown = capsys.readouterr()
+    document = page(sweep)
+    for what in ("the figure by_value", "the table variance"):
+        line = f"{what} could not be made: ValueError: a strange number"
+        assert line in shown.err
+        assert line in document.below["warnings"]
+    assert not (sweep / "figures" / "by_value.png").exists()
+    assert (sweep / "figure.png").read_bytes() == (sweep / "figures" / "curves.png").read_bytes()
+    assert (sweep / "tables" / "comparisons.csv").is_file()
+    assert "gru" in shown.out
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    return [
+        write_sweep(tmp_path / name, [config(name, num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4, timed=False)
+        for name in ("gru", "rnn")
+    ]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
+    assert main([*map(str, two), "--title", "Both"]) == 0
+    document = page(tmp_path / "report")
+    assert max(Counter(document.ids).values()) == 1
+    targets = {str(attributes["href"])[1:] for tag, attributes in document.tags if tag == "a"}
+    assert targets <= set(document.ids)
+    assert "Both" in document.text
+    for sweep in two:
+        assert (sweep / "report.html").is_file()
+        assert sweep.name in document.below["overview"]
+    assert [tag for tag, _ in document.tags if tag == "h1"] == ["h1"]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_what_is_no_sweep_is_named_and_the_others_are_reported(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(two[0]), str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere holds no sweep" in capsys.readouterr().err
+    assert page(tmp_path / "out").ids
+    assert (two[0] / "report.html").is_file()
+
+
+@pytest.mark.parametrize("level", ["1", "0", "95", "abc", "0.4"])
+def test_a_level_that_is_none(level: str, two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(two[0]), "--level", level])
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_another_level_moves_every_interval(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(two[0]), "--level", "0.5"]) == 0
+    cells, runs = pd.read_csv(two[0] / "cells.csv"), pd.read_csv(two[0] / "runs.csv")
+    sem = runs.groupby("cell_id")["perplexity"].sem()[cells["cell_id"]].to_numpy()
+    half = sem * stats.t.ppf(0.75, 1)  # two seeds
+    assert (cells["perplexity_high"] - cells["perplexity"]).to_numpy() == pytest.approx(half)
+    assert "half the 50 % t interval" in capsys.readouterr().out
+    assert "half the 50 % t interval" in page(two[0]).below["results"]
+    assert "--level 0.5" in page(two[0]).below["commands"]

@@ -1,0 +1,133 @@
+"""Tables: numbers recomputed from the runs in plain pandas, and names that try to be markup. CPU, 2 s."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ablate.report.blocks import Attempts, Column, Sheet
+from ablate.report.findings import sheets
+from ablate.report.latex import escaped as latex_escaped
+from ablate.report.latex import latex
+from ablate.report.markdown import escaped as markdown_escaped
+from ablate.report.markdown import markdown
+from ablate.report.material import Material, gather
+from ablate.report.numbers import interval_text, p_text, ratio_text
+from ablate.report.sheets import MOST_ROWS
+from tests.report.made import config, write_sweep
+
+
+def material(sweep: Path) -> Material:
+    return gather(sweep, Attempts(lambda line: pytest.fail(line)))
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    settings = [config("gru", num_hiddens=hidden) for hidden in (32, 48)]
+    return material(write_sweep(tmp_path_factory.mktemp("sheets") / "compared", settings, seeds=8))
+
+
+def test_the_published_value_comes_first_and_the_ratio_beside_ours(compared: Material) -> None:
+    sheet = sheets(compared)["cells"]()
+    headings = [column.heading for column in sheet.columns]
+    table = pd.DataFrame(sheet.rows, columns=[f"{n}:{text}" for n, text in enumerate(headings)])
+    assert list(table["1:num_hiddens"]) == ["32", "32", "48"]  # nobody published 48
+    assert sheet.foreign == {0}
+    assert headings[2] == "whose"
+    assert table["2:whose"].tolist() == ["published", "here", "here"]
+    assert "table17" in " ".join(sheet.notes)
+    mean = compared.runs.groupby("num_hiddens")["perplexity"].mean()
+    perplexity, ratio = (headings.index(name) for name in ("perplexity", "ratio"))
+    assert sheet.rows[0][perplexity] == "3.7"
+    assert float(sheet.rows[1][perplexity].split(" ± ")[0]) == pytest.approx(mean[32], rel=1e-2)
+    assert float(sheet.rows[1][ratio]) == pytest.approx(mean[32] / 3.7, abs=6e-4)
+    assert sheet.rows[2][ratio] == "–"
+    assert sheet.rows[0][headings.index("tokens/s")] == "83.0k"
+    own = sheet.data[sheet.data["whose"] == "here"].set_index("num_hiddens")
+    assert own.loc[32, "perplexity"] == pytest.approx(mean[32])
+    assert own.loc[32, "tokens_per_s_over_published"] == pytest.approx(2e7 / (3 * 32 + 60) / 82965.5)
+    assert own.loc[32, "differs"] == "8 seeds instead of 20"
+
+
+def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:
+    sheet = sheets(material(write_sweep(tmp_path / "plain", [config("gru", num_hiddens=48)], timed=False)))["cells"]()
+    assert [column.heading for column in sheet.columns] == ["model", "n", "perplexity", "held-out", "diverged"]
+    assert sheet.foreign == set()
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
+    settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in range(2, 2 + MOST_ROWS)]
+    made = sheets(material(write_sweep(tmp_path / "long", settings, seeds=2, epochs=3, timed=False)))
+    cells, comparisons = made["cells"](), made["comparisons"]()
+    assert len(cells.rows) == MOST_ROWS
+    assert cells.left_out == len(cells.data) - MOST_ROWS > 0
+    assert len(comparisons.rows) == MOST_ROWS
+    assert comparisons.left_out == len(comparisons.data) - MOST_ROWS > 0
+    for text in (markdown(comparisons), latex(comparisons, "long")):
+        assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
+    assert r"\begin{longtable}" in latex(comparisons, "long")
+    assert "longtable" in latex(comparisons, "long").splitlines()[0]
+
+
+HOSTILE = r"a|b_c &<i>%$#{x}~^\ [y] `z` *w*"
+
+
+def hostile() -> Sheet:
+    columns = [Column(HOSTILE), Column("n", number=True), Column("why", long=True)]
+    rows = [[HOSTILE, "1", "two\nlines"], ["[first", "2 ± 1", "循环神经网络"]]
+    return Sheet("hostile", HOSTILE, columns, rows, pd.DataFrame(), [HOSTILE], {1})
+
+
+def test_markdown_keeps_its_cells() -> None:
+    lines = markdown(hostile()).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 4
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 4  # three cells
+        assert "<i>" not in row
+    assert rows[1] == "| :--- | ---: | :--- |"
+    assert markdown_escaped("num_hiddens") == "num_hiddens"
+
+
+def test_latex_has_no_bare_special_character() -> None:
+    text = latex(hostile(), "a_b%c")
+    caption = re.search(r"\\caption\{(.*)\}", text)
+    assert caption
+    for part in (caption[1], *text.split(r"\midrule")[1].split(r"\bottomrule")[0].splitlines()):
+        part = part.removesuffix(r"\\")
+        plain = re.sub(r"\\([&%$#_{}]|[a-zA-Z]+(\{\})?)", "", part.replace(" & ", ""))
+        plain = re.sub(r"\$[<>|]\$|\$\$", "", plain)  # $\pm$ has become $$
+        assert not re.search(r"[&%#_^\\]|\$", plain), plain
+        assert plain.count("{") == plain.count("}")
+    assert r"\label{tab:a-b-c-hostile}" in text
+    assert not re.search(r"^\[", text, re.MULTILINE)  # \\ would take it for an option
+    assert "xelatex" in text.splitlines()[0]
+    assert latex_escaped("5.2 ± 0.1") == r"5.2 $\pm$ 0.1"
+
+
+def test_latex_of_plain_text_needs_booktabs_alone(compared: Material) -> None:
+    first, *rest = latex(sheets(compared)["cells"](), "compared").splitlines()
+    assert first == r"% needs \usepackage{booktabs}"
+    assert rest[0] == r"\begin{table}"
+    assert rest[-1] == r"\end{table}"
+    assert any(line.startswith(r"\emph{gru} & \emph{32} & \emph{published} & \emph{20}") for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (p_text(0.0004), "< 0.001"),
+        (p_text(0.0123), "0.012"),
+        (p_text(0.5), "0.50"),
+        (p_text(float("nan")), "–"),
+        (ratio_text(1.23456), "1.235"),
+        (ratio_text(123.456), "123"),
+        (ratio_text(float("inf")), "∞"),
+        (interval_text(0.9, 1.1), "0.900 … 1.100"),
+        (interval_text(0, float("inf")), "–"),
+        (interval_text(float("nan"), 1.0), "–"),
+    ],
+)
+def test_numbers_as_people_read_them(text: str, expected: str) -> None:
+    assert text == expected

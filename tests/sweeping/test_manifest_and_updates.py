@@ -1,0 +1,126 @@
+"""What a sweep's folder says of its question, and `updates` in the place of `epochs`. CPU, 3 s."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator
+
+from ablate import results
+from ablate.config import Config
+from ablate.data import batches
+from ablate.data.corpora import Corpus, split
+from ablate.sweeping.launch import protocol_within
+from ablate.sweeping.plan import Plan, make_cell, make_plan, updates_per_epoch, write_manifest
+
+Configs = Callable[..., Config]
+
+
+# --- the manifest ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(small: Configs, compose: Configs, tmp_path: Path) -> Callable[..., Plan]:
+    def planned(*overrides: str) -> Plan:
+        return make_plan([small(*overrides)], tmp_path / "results" / "made-up", compose("data=python_docs").data)
+
+    return planned
+
+
+def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> None:
+    made = plan("title='时间机器 [1895]'")
+    write_manifest(made, "python -m ablate sweeps=gates", "gates")
+    assert results.load_manifest(made.folder) == {
+        "commands": ["python -m ablate sweeps=gates"],
+        "preset": "gates",
+        "question": "What does each gate of a gru do, truly removed and removed as published?",
+        "title": "时间机器 [1895]",
+        "auto_corpus": None,
+    }
+
+
+def test_a_later_command_without_preset_keeps_the_question(plan: Callable[..., Plan]) -> None:
+    write_manifest(plan("title=First"), "one", "gates")
+    write_manifest(plan(), "two")
+    kept = results.load_manifest(plan().folder)
+    assert kept["commands"] == ["one", "two"]
+    assert (kept["preset"], kept["title"]) == ("gates", "First")
+
+
+def test_a_preset_of_ones_own_may_ask_nothing(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text("# @package _global_\n# Is it so?   python -m ablate sweeps=mine\n")
+    (tmp_path / "sweeps" / "mute.yaml").write_text("num_hiddens: 5\n")
+    for preset, asked in (("mine", "Is it so?"), ("mute", None)):
+        write_manifest(plan(), "a command", preset)
+        assert results.load_manifest(plan().folder)["question"] == asked
+
+
+def test_a_manifest_older_than_questions_is_read(tmp_path: Path) -> None:
+    results.manifest_path(tmp_path).write_text(json.dumps({"commands": ["old"], "auto_corpus": "time_machine"}))
+    assert results.load_manifest(tmp_path) == {
+        "commands": ["old"],
+        "auto_corpus": "time_machine",
+        "preset": None,
+        "question": None,
+        "title": None,
+    }
+
+
+# --- updates --------------------------------------------------------------------------------------------
+
+
+def counted(config: Config, corpus: Corpus, epochs: int) -> float:
+    """Updates in so many epochs, by drawing them."""
+    tokens = torch.tensor(split(config, corpus)[0])
+    generator = Generator().manual_seed(1)
+    return sum(len(list(batches.epoch(config, tokens, generator))) for _ in range(epochs))
+
+
+@pytest.mark.parametrize("sampling", ["sequential", "random"])
+def test_updates_become_epochs_of_about_as_many(small: Configs, corpus: Corpus, sampling: str) -> None:
+    """Also where epochs are of different length: 101 tokens in batches of 4 by 5 make 5 minibatches or 4."""
+    for batch_size, tokens in ((2, 400), (4, 400), (16, 400), (4, 101)):
+        cell = make_cell(
+            small("updates=200", f"batch_size={batch_size}", f"max_tokens={tokens}", f"sampling={sampling}"), corpus
+        )
+        one_epoch = updates_per_epoch(cell.config, corpus)
+        assert counted(cell.config, corpus, cell.config.epochs) == pytest.approx(200, abs=max(one_epoch / 2, 10))
+        assert counted(cell.config, corpus, 400) / 400 == pytest.approx(one_epoch, rel=0.02)
+
+
+def test_a_cell_with_updates_is_the_cell_with_those_epochs(small: Configs, sweep: Callable[..., Any]) -> None:
+    """It trains as many, its records say so, and its runs are the same runs; epochs given beside it do not count."""
+    done = sweep([small("updates=76", "epochs=99", "seeds=2")], "by updates")  # 19 minibatches an epoch
+    assert done.trained == 2
+    for path in (done.folder / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        assert record["config"]["epochs"] == record["identity"]["epochs"] == record["counts"]["epochs_done"] == 4
+        assert record["counts"]["updates_per_epoch"] * 4 == 76
+    assert sweep([small("epochs=4", "seeds=2")], "by epochs").reused == 2
+
+
+def test_a_budget_below_one_epoch_is_one_epoch(small: Configs, corpus: Corpus) -> None:
+    assert make_cell(small("updates=1"), corpus).config.epochs == 1
+
+
+def test_no_updates_leave_the_epochs(small: Configs, corpus: Corpus) -> None:
+    config = small("epochs=7")
+    assert make_cell(config, corpus).config == replace(config, epochs=7)
+
+
+# --- the speed lane of a sweep --------------------------------------------------------------------------
+
+
+def test_a_short_time_for_a_cell_takes_fewer_processes_and_shorter_samples() -> None:
+    """A process gives 3 samples of 4 subjects at least, which takes 3 s at the usual quarter of a second."""
+    assert [protocol_within(s).launches for s in (0.5, 1, 5.9, 6, 14.9, 15, 30, 300)] == [1, 1, 1, 2, 4, 5, 5, 5]
+    assert [protocol_within(s).sample_s for s in (0.6, 2.4, 3, 15, 30)] == pytest.approx([0.05, 0.2, 0.25, 0.25, 0.25])
+    assert protocol_within(2.5).limit_s == 2.5

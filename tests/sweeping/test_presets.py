@@ -1,0 +1,196 @@
+"""The presets in sweeps/: each composes to the cells that it means, and the published rows are among them.
+
+Compares the files with the table below and with results/published; no run is trained, no book needed. CPU, 15 s.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.cli import with_configs
+from ablate.compose import fallback_data
+from ablate.config import CONFIG_ROOT, Config, DataConfig
+from ablate.data.corpora import Corpus, load
+from ablate.explain import opening_comment, question
+from ablate.sweeping import plan as planning
+from ablate.sweeping.plan import Plan, make_plan, updates_per_epoch
+
+CELLS = {
+    "activation": 2,
+    "budget_batch_size": 5,
+    "budget_num_steps": 6,
+    "clipping": 6,
+    "fig27_28_perplexity_over_epochs": 2,
+    "gates": 7,
+    "grid": 6,
+    "lr_retuned": 20,
+    "max_tokens": 8,
+    "smoke": 5,
+    "table09_sampling": 3,
+    "table10_implementation": 3,
+    "table12_rnn_num_hiddens": 6,
+    "table13_rnn_num_steps": 6,
+    "table14_rnn_batch_size": 5,
+    "table15_rnn_lr": 5,
+    "table16_lstm_num_hiddens": 6,
+    "table17_gru_num_hiddens": 6,
+    "table18_19_model_by_num_hiddens": 18,
+    "table20_lstm_layers": 5,
+    "vocabulary": 4,
+}
+"""Preset → how many cells it has, with what is typed beside it."""
+
+TYPED = {"lr_retuned": ["model=rnn"]}
+"""A third of its 60 cells: Hydra takes a tenth of a second for each."""
+
+PUBLISHED = sorted((CONFIG_ROOT / "results" / "published").glob("table*.csv"))
+
+Planned = Callable[..., Plan]
+
+
+@pytest.fixture(scope="session")
+def texts() -> dict[tuple[str, str], Corpus]:
+    """Python's own documentation in every kind of token, read once."""
+    return {
+        (tokens, cleaning): load(replace(fallback_data(), tokens=tokens, cleaning=cleaning))
+        for tokens in ("char", "word")
+        for cleaning in ("letters", "keep")
+    }
+
+
+@pytest.fixture(scope="session")
+def plans() -> dict[tuple[str, ...], Plan]:
+    """Those made so far: Hydra takes its time."""
+    return {}
+
+
+@pytest.fixture
+def planned(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    texts: dict[tuple[str, str], Corpus],
+    plans: dict[tuple[str, ...], Plan],
+    hydra_restore_singletons: None,
+) -> Iterator[Planned]:
+    """The plan of a command line, on Python's own documentation."""
+
+    def on_docs(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
+        return replace(fallback, tokens=data.tokens, cleaning=data.cleaning), ""
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ablate"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr(planning, "resolve_auto", on_docs)
+    monkeypatch.setattr(planning, "load", lambda data: texts[data.tokens, data.cleaning])
+
+    def plan(*arguments: str) -> Plan:
+        configs: list[Config] = []
+
+        def collect(batch: Sequence[Config], name: str, preset: str | None) -> None:
+            configs.extend(batch)
+
+        if arguments not in plans:
+            with_configs(arguments, collect)
+            plans[arguments] = make_plan(configs, tmp_path / "results" / "made-up", fallback_data())
+        return plans[arguments]
+
+    return plan
+
+
+def test_the_table_of_this_test_is_complete() -> None:
+    presets = {path.stem for path in (CONFIG_ROOT / "sweeps").glob("*.yaml")}
+    assert {preset for preset in presets if not preset.startswith("search_")} == CELLS.keys()
+
+
+@pytest.mark.parametrize("preset", CELLS)
+def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
+    path = CONFIG_ROOT / "sweeps" / f"{preset}.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1] == f"# {opening_comment(path)}"
+    asked, command = lines[1].removeprefix("# ").split("   ")
+    assert asked.endswith("?")
+    assert question(preset) == asked
+    assert command == f"python -m ablate sweeps={preset}"
+
+
+@pytest.mark.parametrize("preset", CELLS)
+def test_a_preset_has_the_cells_that_it_means(preset: str, planned: Planned) -> None:
+    plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))
+    assert len(plan.cells) == CELLS[preset]
+    assert [cell.error for cell in plan.cells] == [None] * len(plan.cells)
+    assert plan.warnings == []
+    protocol = {(cell.config.data.name, cell.config.optimizer.name, cell.config.val_tokens) for cell in plan.cells}
+    assert protocol == {("python_docs", "sgd", 10_000)}
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_published_rows_are_among_the_cells(path: Path, planned: Planned) -> None:
+    """All of the published protocol, and as many repeats; the text is the default one, The Time Machine."""
+    cells = [cell.config for cell in planned(f"sweeps={path.stem}").cells]
+    published = rows(path)
+    assert published
+    for row in published:
+        [cell] = [cell for cell in cells if agrees(cell, row)]
+        assert cell.seeds == int(row["repeats"])
+        assert cell.speed
+        assert (cell.max_tokens, cell.clip, cell.model.activation, cell.data.tokens) == (10_000, 1.0, "tanh", "char")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def agrees(cell: Config, row: dict[str, str]) -> bool:
+    numbers = ("num_hiddens", "layers", "num_steps", "batch_size", "lr", "epochs")
+    return (cell.model.name, cell.impl, cell.sampling) == (row["model"], row["impl"], row["sampling"]) and all(
+        getattr(cell, name) == float(row[name]) for name in numbers
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "preset"), [("gate study", "gates"), ("figure28", "fig27_28_perplexity_over_epochs")]
+)
+def test_the_published_single_runs_are_among_the_cells(source: str, preset: str, planned: Planned) -> None:
+    path = CONFIG_ROOT / "results" / "published" / "single_runs.csv"
+    published = [row for row in rows(path) if row["source"] == source]
+    assert published
+    cells = [cell.config for cell in planned(f"sweeps={preset}").cells]
+    for row in published:
+        assert [cell for cell in cells if agrees(cell, row)], row
+
+
+def values(plan: Plan, *names: str) -> set[tuple[Any, ...]]:
+    return {tuple(getattr(cell.config, name) for name in names) for cell in plan.cells}
+
+
+def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> None:
+    plan = planned("sweeps=table12_rnn_num_hiddens", "num_hiddens=32,64", "seeds=5", "epochs=100")
+    assert values(plan, "num_hiddens", "seeds", "epochs", "speed") == {(32, 5, 100, True), (64, 5, 100, True)}
+    plan = planned("-m", "sweeps=table20_lstm_layers", "num_hiddens=16,48", "layers=2")
+    assert values(plan, "num_hiddens", "layers") == {(16, 2), (48, 2)}
+
+
+def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> None:
+    plan = planned("sweeps=gates", "model=gru")
+    assert [(cell.config.model.name, cell.config.impl) for cell in plan.cells] == [("gru", "scratch"), ("gru", "api")]
+    plan = planned("sweeps=grid", "batch_size=16")
+    assert values(plan, "batch_size", "num_steps", "num_hiddens", "lr", "epochs") == {
+        (16, 35, 256, 1.0, 500),
+        (16, 64, 256, 1.0, 500),
+        (16, 35, 512, 1.0, 500),
+        (16, 35, 256, 0.5, 500),
+        (16, 35, 256, 1.0, 200),
+    }
+    assert len(planned("sweeps=fig27_28_perplexity_over_epochs", "epochs=3").cells) == 2
+
+
+@pytest.mark.parametrize("preset", ["budget_batch_size", "budget_num_steps", "max_tokens"])
+def test_a_budget_gives_every_cell_as_many_updates(preset: str, planned: Planned) -> None:
+    for cell in planned(f"sweeps={preset}").cells:
+        updates = cell.config.epochs * updates_per_epoch(cell.config, cell.corpus)
+        assert updates == pytest.approx(4000, rel=0.03)
