@@ -1,0 +1,69 @@
+"""The searches in sweeps/: question and command on top, and every corner of the space is legal. CPU, 5 s."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from ablate.config import CONFIG_ROOT, validate
+from ablate.searching import run
+from ablate.searching.run import check_produced
+from ablate.searching.samplers import make_pruner, make_sampler
+from ablate.searching.space import Problem
+
+PRESETS = {"search_gru": 5, "search_pareto": 4, "search_baseline": 4}
+"""Preset → dimensions."""
+
+
+class Caught(Exception):
+    """In place of the search."""
+
+
+@pytest.fixture
+def problem_of(main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Problem]:
+    problems: list[Problem] = []
+
+    def catch(problem: Problem, command: str) -> None:
+        problems.append(problem)
+        for values in problem.space.corners():  # while Hydra is there to compose
+            validate(problem.compose(problem.space.written(values)))
+        check_produced(problem.settings, problem.compose(problem.settings.baseline or ()))
+        raise Caught
+
+    monkeypatch.setattr(run, "run_search", catch)
+
+    def caught(*arguments: str) -> Problem:
+        with pytest.raises(Caught):
+            main(*arguments)
+        return problems[-1]
+
+    return caught
+
+
+def test_this_table_is_complete() -> None:
+    assert {path.stem for path in (CONFIG_ROOT / "sweeps").glob("search_*.yaml")} == PRESETS.keys()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_search_preset(preset: str, problem_of: Callable[..., Problem]) -> None:
+    text = (CONFIG_ROOT / "sweeps" / f"{preset}.yaml").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert lines[0] == "# @package _global_"
+    question, command = lines[1].removeprefix("# ").split("   ")
+    assert question.endswith("?")
+    assert command == f"python -m ablate sweeps={preset}"
+    assert {"override /hydra/sweeper": "optuna"} in yaml.safe_load(text)["defaults"]
+
+    problem = problem_of(f"sweeps={preset}")
+    settings = problem.settings
+    assert len(problem.space.dimensions) == PRESETS[preset]
+    assert problem.name == preset
+    make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, len(settings.objectives) > 1)
+    make_pruner(settings.pruner, settings.pruner_options, 60, len(settings.objectives) > 1)
+
+
+def test_the_options_of_a_preset_can_be_typed_over(problem_of: Callable[..., Problem]) -> None:
+    problem = problem_of("sweeps=search_gru", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random", "lr=0.5")
+    assert (problem.settings.n_trials, problem.settings.sampler) == (7, "random")
+    assert "lr" not in problem.space.to_json()
