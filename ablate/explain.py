@@ -22,7 +22,8 @@ EXAMPLES = """\
   python -m ablate.plan sweeps=table12_rnn_num_hiddens           what that would take, and what it could tell
   python -m ablate.path model=rnn,gru num_hiddens=32,256         from one to the other, the best change first
   python -m ablate data=text_file data.path=book.txt data.tokens=word
-  python -m ablate.report results/NAME                           tables and figure again, from the records"""
+  python -m ablate.report results/NAME                           tables, figures and page again, from the records
+  python -m ablate.claims results/NAME                           which published conclusions they confirm or refute"""
 
 
 def help_text() -> str:
@@ -38,7 +39,10 @@ def help_text() -> str:
     ]
     for group in ("model", "data", "optimizer", "sweeps"):
         parts += ["", group]
-        parts += [f"  {name:<28} {comment}" for name, comment in options(group).items()]
+        found = options(group)
+        width = max(map(len, found))
+        # A preset's comment ends with its command, which its name tells here.
+        parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
     for title, lines in knobs():
         parts += ["", title, *lines]
     parts += ["", "flags", "  -m            sweep (knobs with several values sweep without it, too)"]
