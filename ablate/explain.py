@@ -24,7 +24,8 @@ EXAMPLES = """\
   python -m ablate sweeps=search_gru                             a search for the best configuration
   python -m ablate hydra/sweeper=optuna 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))'
   python -m ablate data=text_file data.path=book.txt data.tokens=word
-  python -m ablate.report results/NAME                           tables and figure again, from the records"""
+  python -m ablate.report results/NAME                           tables, figures and page again, from the records
+  python -m ablate.claims results/NAME                           which published conclusions they confirm or refute"""
 
 
 def help_text() -> str:
@@ -40,7 +41,10 @@ def help_text() -> str:
     ]
     for group in ("model", "data", "optimizer", "sweeps"):
         parts += ["", group]
-        parts += [f"  {name:<28} {comment}" for name, comment in options(group).items()]
+        found = options(group)
+        width = max(map(len, found))
+        # A preset's comment ends with its command, which its name tells here.
+        parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
     for title, lines in knobs():
         parts += ["", title, *lines]
     parts += ["", "flags", "  -m            sweep (knobs with several values sweep without it, too)"]

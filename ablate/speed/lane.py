@@ -107,7 +107,8 @@ def time_missing(
 ) -> None:
     """Time every cell that has no clean timing on this machine (`again`: every cell) and keep the timings.
 
-    A clean timing that another sweep in the same results folder has of a cell is copied. Takes the whole machine. Raises UserError where another ablate trains or measures on it.
+    A clean timing that another sweep in the same results folder has of a cell is copied. Takes the whole machine.
+    Raises UserError where another ablate trains or measures on it.
     """
     with speed_lane():
         for n in threads:
