@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.metrics import METRICS
 from ablate.report.material import Material
-from ablate.report.numbers import counted, number, percent, ratio_text
+from ablate.report.numbers import counted, interval_text, number, percent, ratio_text
 from ablate.report.tables import cell_name, plus_minus, thousands
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
@@ -16,7 +16,7 @@ VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 
 def answer(m: Material) -> list[str]:
     """Claims, best cells, what matters most, agreement with the published numbers, and what went wrong."""
-    return [*_claims(m), *_best(m), *_matters(m), *_published(m), *_diverged(m)]
+    return [*_claims(m), *_path(m), *_best(m), *_matters(m), *_published(m), *_diverged(m)]
 
 
 def verdict_counts(m: Material) -> dict[str, int]:
@@ -42,6 +42,19 @@ def _claims(m: Material) -> Iterator[str]:
     missing = counts.get("not testable", 0)
     more = f"; {missing} cannot be tested here" if missing else ""
     yield f"Of {counted(tested, 'claim')} tested, {said} at {percent(m.level)} confidence{more}."
+
+
+def _path(m: Material) -> Iterator[str]:
+    if m.path is None or len(m.path) < 2:
+        return
+    last = m.path.iloc[-1]
+    metric = METRICS[last["metric"]].title
+    interval = interval_text(last["total_low"], last["total_high"])
+    said = f" ({percent(m.level)} interval {interval})" if interval != "–" else ""
+    yield (
+        f"In {counted(len(m.path) - 1, 'step')} from the baseline to the target: {ratio_text(last['total'])} times the "
+        f"{metric} of the baseline{said}."
+    )
 
 
 def _best(m: Material) -> Iterator[str]:

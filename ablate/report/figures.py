@@ -19,6 +19,12 @@ Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
 
 MOST_CURVES = 12
 """Cells in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
+MOST_POINTS = 100
+"""Cells in the figure of perplexity against speed; of more, the front and an even choice of the others."""
+MOST_DOTS = 3000
+"""Runs drawn as single dots; of more, those of the first seeds."""
+MOST_KNOBS = 3
+"""Swept knobs up to which a heatmap shows them all: two as its axes, one as its panels."""
 MAIN = ("by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
@@ -52,18 +58,20 @@ def _of_cells(m: Material) -> Wanted:
 
     out: Wanted = {}
     if m.swept and (m.cells["n"] > 0).any():
-        what = " and tokens/s" if m.timed else ""
-        caption = f"Perplexity{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}."
-        out["by_value"] = caption, partial(plots.by_value, m.runs, m.cells, m.swept, m.published, m.title)
+        what = f"Perplexity{' and tokens/s' if m.timed else ''}"
+        runs, some = _few_runs(m.runs)
+        caption = f"{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
+        out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.title, m.level)
     if len(m.curves):
         runs, some = _few_cells(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
         out["curves"] = f"Perplexity over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.title)
     if m.pareto is not None and len(m.pareto) > 1:
-        caption = "Perplexity against tokens/s; the front joins the cells that no other beats in both."
-        out["pareto"] = caption, partial(plots.pareto, m.pareto, m.title, m.level)
+        points, some = _few_points(m.pareto)
+        caption = f"Perplexity against tokens/s; the front joins the cells that no other beats in both.{some}"
+        out["pareto"] = caption, partial(plots.pareto, points, m.title, m.level)
     numeric = [name for name in m.swept if pd.api.types.is_numeric_dtype(m.cells[name]) and m.cells[name].notna().all()]
-    if len(numeric) > 1:
+    if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
         caption = f"Training perplexity over {x} and {y}."
         out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.title)
@@ -102,3 +110,23 @@ def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
     places = np.linspace(0, len(ranked) - 1, MOST_CURVES).round().astype(int)
     said = f" {MOST_CURVES} of {len(m.cells):,} cells, evenly spaced from the best to the worst."
     return m.runs[m.runs["cell_id"].isin(ranked["cell_id"].iloc[places])], said
+
+
+def _few_runs(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The runs that are drawn as dots, and a sentence on those that are not."""
+    seeds = sorted(runs["seed"].unique())
+    kept = max(1, len(seeds) * MOST_DOTS // len(runs))
+    if kept >= len(seeds):
+        return runs, ""
+    return runs[runs["seed"].isin(seeds[:kept])], f" Dots: the first {kept} of {len(seeds)} seeds."
+
+
+def _few_points(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The cells that are drawn against speed, and a sentence on those that are not."""
+    if len(points) <= MOST_POINTS:
+        return points, ""
+    behind = np.flatnonzero(~points["on_front"])
+    room = max(0, MOST_POINTS - (len(points) - len(behind)))
+    chosen = behind[np.linspace(0, len(behind) - 1, room).round().astype(int)] if room else behind[:0]
+    kept = points[points["on_front"] | points.index.isin(points.index[chosen])]
+    return kept, f" {len(kept)} of {len(points):,} cells: the whole front, and some of those behind it."

@@ -38,28 +38,31 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
 def verdicts_sheet(m: Material) -> Sheet:
     frame = verdicts_frame(m.verdicts)
     columns = [Column("claim", long=True), Column("source"), Column("verdict"), Column("effect", long=True)]
-    columns += [Column(name, True) for name in (percent(m.level), "n", "p", "seeds needed")]
+    columns += [Column(name, True) for name in ("n", "p", "seeds needed")]
     rows = [
         [
             row["statement"],
             text_or_dash(row["source"]),
             row["verdict"],
             text_or_dash(row["effect"]),
-            interval_text(row["low"], row["high"]),
             whole(row["n"] or None),
             p_text(row["p"]),
             whole(row["needed"]),
         ]
         for _, row in frame.iterrows()
     ]
-    notes = ["p is corrected for the parts of each claim; seeds needed: to settle an undecided one at 80 % power."]
+    notes = [
+        f"Effect: of the comparison that decides, with its {percent(m.level)} interval. p: corrected for the parts of "
+        "each claim. Seeds needed: to settle an undecided one in four of five repetitions."
+    ]
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 
 
 def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
     """Pairs of cells that differ in one knob; of too many, those with the smallest corrected p."""
     title = METRICS[metric].title
-    columns = [Column("knob"), Column("from", True), Column("to", True), Column("at", long=True)]
+    numeric = not any(isinstance(value, str) for value in table["to_value"])
+    columns = [Column("knob"), Column("from", numeric), Column("to", numeric), Column("at", long=True)]
     columns += [
         Column(text, True) for text in ("n", "ratio", percent(m.level), "p (Holm)", "P(better)", "seeds needed")
     ]
@@ -140,8 +143,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     columns = [Column("step", True), Column("change", long=True), Column("tried", True), Column("n", True)]
-    columns += [Column(METRICS[table["metric"].iloc[0]].title, True), Column("over the step before", True)]
-    columns += [Column(percent(m.level), True), Column("p (Holm)", True), Column("over the baseline", True)]
+    columns += [Column(METRICS[table["metric"].iloc[0]].title, True), Column("to the last step", True)]
+    columns += [Column(percent(m.level), True), Column("p (Holm)", True), Column("to the baseline", True)]
     rows = [
         [
             whole(row["number"]),
@@ -157,7 +160,8 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     notes = [
-        "Each step was trained: of all changes left, the one that helped most, paired by seed with the step before. It "
-        "was chosen on these very seeds: where its rivals come close, its ratio is a little too good."
+        "Each step was trained: of all changes left, the one that helped most. Ratios to the step before, with interval"
+        " and p, and to the baseline are paired by seed. A step was chosen on these very seeds: where its rivals come"
+        " close, its ratio is a little too good."
     ]
     return Sheet("path", "Ablation path", columns, rows, table, notes)

@@ -2,7 +2,7 @@
 
 import re
 
-from ablate.report.blocks import Column, Sheet
+from ablate.report.blocks import Sheet
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -43,14 +43,21 @@ ESCAPES = {
 }
 PAGE = 45
 """Rows that fit on a page; a longer table runs over several."""
+LINE = {r"\small": 96, r"\footnotesize": 104, r"\scriptsize": 115}
+"""Characters that fit beside each other into a line of 16 cm."""
+SEPARATION = r"\setlength{\tabcolsep}{3.5pt}"
+GAP = 1.9
+"""The space that this leaves between two columns, in characters."""
+LEAST_WRAPPED = 24
+"""Characters: a column of long text is no narrower."""
 
 
 def latex(sheet: Sheet, sweep: str) -> str:
     """A table environment with caption and label; a comment says what the document must load."""
     long = len(sheet.rows) > PAGE
-    columns = "".join(_column(column, sheet.columns) for column in sheet.columns)
+    size, columns = _layout(sheet)
     heading = _row([escaped(column.heading) for column in sheet.columns])
-    rows = [_styled(row, number in sheet.foreign) for number, row in enumerate(sheet.rows)]
+    rows = [_styled(row, sheet, number in sheet.foreign) for number, row in enumerate(sheet.rows)]
     notes = [escaped(note) for note in sheet.notes]
     if sheet.left_out:
         notes.append(escaped(f"{sheet.left_out:,} more rows are in {sheet.name}.csv."))
@@ -58,10 +65,15 @@ def latex(sheet: Sheet, sweep: str) -> str:
     label = "tab:" + re.sub(r"[^A-Za-z0-9]+", "-", f"{sweep}-{sheet.name}").strip("-")
     body = [r"\toprule", heading, r"\midrule", *([r"\endhead"] if long else []), *rows, r"\bottomrule"]
     if long:
-        lines = [rf"\begin{{longtable}}{{{columns}}}", rf"\caption{{{caption}}}\label{{{label}}}\\", *body]
-        lines.append(r"\end{longtable}")
+        lines = [
+            f"{{{size}{SEPARATION}",
+            rf"\begin{{longtable}}{{{columns}}}",
+            rf"\caption{{{caption}}}\label{{{label}}}\\",
+            *body,
+        ]
+        lines.append(r"\end{longtable}}")
     else:
-        lines = [r"\begin{table}", r"\centering", r"\small", rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
+        lines = [r"\begin{table}", r"\centering", size, SEPARATION, rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
         lines += [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]
     text = "\n".join(lines) + "\n"
     return f"% needs {_packages(text, long)}\n{text}"
@@ -81,15 +93,29 @@ def _packages(text: str, long: bool) -> str:
     return ", ".join(needs)
 
 
-def _column(column: Column, columns: list[Column]) -> str:
-    wrapped = sum(other.long for other in columns)
-    return f"p{{{0.5 / wrapped:.2g}\\linewidth}}" if column.long else "r" if column.number else "l"
+def _layout(sheet: Sheet) -> tuple[str, str]:
+    """The largest type in which the table is no wider than the text, and its columns; long ones share what is left."""
+    widths = [
+        max(len(text) for text in texts)
+        for texts in zip(*([c.heading for c in sheet.columns], *sheet.rows), strict=True)
+    ]
+    wraps = [column.long and width > LEAST_WRAPPED for column, width in zip(sheet.columns, widths, strict=True)]
+    fixed = sum(width + GAP for width, wrap in zip(widths, wraps, strict=True) if not wrap)
+    needed = fixed + sum(wraps) * (LEAST_WRAPPED + GAP)
+    size, line = next(((size, line) for size, line in LINE.items() if needed <= line), list(LINE.items())[-1])
+    share = max(LEAST_WRAPPED, (line - fixed) / max(1, sum(wraps)) - GAP) / line
+    plain = ["r" if column.number else "l" for column in sheet.columns]
+    wrapped = rf"p{{{share:.2f}\linewidth}}"
+    return size, "".join(wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True))
 
 
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _styled(row: list[str], foreign: bool) -> str:
+def _styled(row: list[str], sheet: Sheet, foreign: bool) -> str:
+    """What somebody else measured in italics, long text without stretched spaces."""
     cells = [escaped(cell) for cell in row]
-    return _row([rf"\emph{{{cell}}}" if cell else "" for cell in cells] if foreign else cells)
+    if foreign:
+        cells = [rf"\emph{{{cell}}}" if cell else "" for cell in cells]
+    return _row([rf"\raggedright {cell}" if c.long else cell for cell, c in zip(cells, sheet.columns, strict=True)])

@@ -30,9 +30,9 @@ def p_text(p: float) -> str:
 
 
 def ratio_text(ratio: float) -> str:
-    if pd.isna(ratio):
+    if math.isnan(ratio):
         return "–"
-    if math.isinf(ratio) or ratio == 0:  # the end of an interval that has none on this side
+    if ratio in (0, math.inf):  # the end of an interval that has none on this side
         return "∞" if ratio else "0"
     return f"{ratio:.3f}" if ratio < 9.9995 else f"{ratio:.3g}"
 

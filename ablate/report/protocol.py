@@ -54,7 +54,13 @@ def protocol_sheet(m: Material) -> Sheet:
     rows = [[row[place] for place in kept] for row in rows]
     names = [names[place] for place in kept]
     data = pd.DataFrame(rows, columns=[*names[:-1], "remark"])
-    return Sheet("protocol", "The protocol, knob by knob", [Column(name) for name in names], rows, data)
+    return Sheet(
+        "protocol",
+        "The protocol, knob by knob",
+        [Column(name, long=name in ("here", "published")) for name in names],
+        rows,
+        data,
+    )
 
 
 def _remark(ours: list[Any], theirs: list[Any], default: list[Any]) -> str:

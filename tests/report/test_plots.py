@@ -22,6 +22,7 @@ from sweeps_for_plots import GATES, SHAPES, SIZES, cells_of, curves_of, publishe
 
 from ablate.analysis.frames import swept_knobs
 from ablate.report import plots
+from ablate.report.plots import style
 from ablate.report.plots.style import styled
 
 TIMED = {"models_by_sizes", "gates", "all_diverged"}
@@ -362,3 +363,16 @@ def test_the_reader_s_own_settings_of_matplotlib_stay_as_they_are() -> None:
         assert mpl.rcParams["font.size"] == 31
     assert to_rgba(figure.axes[0].get_facecolor()) == (1, 1, 1, 1)
     assert max(text.get_fontsize() for text in texts(figure)) == 9
+
+
+@pytest.mark.parametrize("names", [2, 5, 13, 31])
+def test_a_legend_of_long_names_takes_one_column_in_the_end(names: int) -> None:
+    handles = [
+        Line2D([], [], label=f"gru-no-update-as-published, num_hiddens=256, num_steps={n}") for n in range(names)
+    ]
+    with styled():
+        figure, _ = style.panels(1, 1)
+        style.finish(figure, handles=handles)
+        [box] = figure.legends
+        assert len(box.get_texts()) == names
+        assert box.get_window_extent().width <= figure.bbox.width

@@ -1,6 +1,7 @@
 """Which fonts write a text, how wide it becomes, where it breaks."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 
 from matplotlib import font_manager
@@ -108,6 +109,16 @@ def _advance(character: str) -> float:
 
 @cache
 def _cjk_fonts() -> tuple[str, ...]:
+    return _known_cjk_fonts() or _known_cjk_fonts(look=True)
+
+
+def _known_cjk_fonts(look: bool = False) -> tuple[str, ...]:
+    """Those that matplotlib knows; its list is from its first use, so that `look` adds what was installed since."""
+    if look:
+        known = {entry.fname for entry in font_manager.fontManager.ttflist}
+        for path in set(font_manager.findSystemFonts()) - known:
+            with suppress(OSError, RuntimeError):  # a font that matplotlib cannot read
+                font_manager.fontManager.addfont(path)
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     return tuple(name for name in CJK_FONTS if name in installed)[:2]
 

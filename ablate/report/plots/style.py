@@ -148,7 +148,8 @@ def _legend(figure: Figure, handles: Sequence[Artist], width: float) -> Legend:
     legend = figure.legend(handles=list(handles), ncols=columns, **look)
     while columns > 1 and legend.get_window_extent().width / figure.dpi > width:
         legend.remove()
-        columns = math.ceil(len(handles) / (math.ceil(len(handles) / columns) + 1))  # one row more, evenly filled
+        rows = math.ceil(len(handles) / columns) + 1
+        columns = min(columns - 1, math.ceil(len(handles) / rows))  # at least one row more, evenly filled
         legend = figure.legend(handles=list(handles), ncols=columns, **look)
     return legend
 
