@@ -176,7 +176,11 @@ def main(
     capsys: pytest.CaptureFixture[str],
     hydra_restore_singletons: None,
 ) -> Iterator[Callable[..., Outcome]]:
-    """Run `python -m ablate …`, or another module's main, in this process, in tmp_path: where no own one is needed."""
+    """Run `python -m ablate …`, or another module's main, in this process, in tmp_path: where no own one is needed.
+
+    No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`.
+    """
+    monkeypatch.setattr("ablate.report.figures.draw", lambda material, attempt: {})
     (tmp_path / "no-data").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ablate"])

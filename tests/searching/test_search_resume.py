@@ -31,6 +31,8 @@ SEARCH = (
     "hydra.sweeper.sampler=random",
     "hydra.sweeper.race={fresh: 2}",
 )
+
+pytestmark = pytest.mark.slow
 BOWL = space_of("x=interval(-2,2)")
 
 
