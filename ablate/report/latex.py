@@ -56,8 +56,9 @@ def latex(sheet: Sheet, sweep: str) -> str:
     """A table environment with caption and label; a comment says what the document must load."""
     long = len(sheet.rows) > PAGE
     size, columns = _layout(sheet)
+    wrapped = [column.startswith("p") for column in columns]
     heading = _row([escaped(column.heading) for column in sheet.columns])
-    rows = [_styled(row, sheet, number in sheet.foreign) for number, row in enumerate(sheet.rows)]
+    rows = [_styled(row, wrapped, number in sheet.foreign) for number, row in enumerate(sheet.rows)]
     notes = [escaped(note) for note in sheet.notes]
     if sheet.left_out:
         notes.append(escaped(f"{sheet.left_out:,} more rows are in {sheet.name}.csv."))
@@ -67,14 +68,14 @@ def latex(sheet: Sheet, sweep: str) -> str:
     if long:
         lines = [
             f"{{{size}{SEPARATION}",
-            rf"\begin{{longtable}}{{{columns}}}",
+            rf"\begin{{longtable}}{{{''.join(columns)}}}",
             rf"\caption{{{caption}}}\label{{{label}}}\\",
             *body,
         ]
         lines.append(r"\end{longtable}}")
     else:
         lines = [r"\begin{table}", r"\centering", size, SEPARATION, rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
-        lines += [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]
+        lines += [rf"\begin{{tabular}}{{{''.join(columns)}}}", *body, r"\end{tabular}", r"\end{table}"]
     text = "\n".join(lines) + "\n"
     return f"% needs {_packages(text, long)}\n{text}"
 
@@ -93,7 +94,7 @@ def _packages(text: str, long: bool) -> str:
     return ", ".join(needs)
 
 
-def _layout(sheet: Sheet) -> tuple[str, str]:
+def _layout(sheet: Sheet) -> tuple[str, list[str]]:
     """The largest type in which the table is no wider than the text, and its columns; long ones share what is left."""
     widths = [
         max(len(text) for text in texts)
@@ -106,16 +107,16 @@ def _layout(sheet: Sheet) -> tuple[str, str]:
     share = max(LEAST_WRAPPED, (line - fixed) / max(1, sum(wraps)) - GAP) / line
     plain = ["r" if column.number else "l" for column in sheet.columns]
     wrapped = rf"p{{{share:.2f}\linewidth}}"
-    return size, "".join(wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True))
+    return size, [wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True)]
 
 
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _styled(row: list[str], sheet: Sheet, foreign: bool) -> str:
-    """What somebody else measured in italics, long text without stretched spaces."""
+def _styled(row: list[str], wrapped: list[bool], foreign: bool) -> str:
+    """What somebody else measured in italics, wrapped text without stretched spaces."""
     cells = [escaped(cell) for cell in row]
     if foreign:
         cells = [rf"\emph{{{cell}}}" if cell else "" for cell in cells]
-    return _row([rf"\raggedright {cell}" if c.long else cell for cell, c in zip(cells, sheet.columns, strict=True)])
+    return _row([rf"\raggedright {cell}" if wrap else cell for cell, wrap in zip(cells, wrapped, strict=True)])
