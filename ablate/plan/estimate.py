@@ -23,7 +23,7 @@ from ablate.data import batches
 from ablate.data.corpora import split
 from ablate.engines import build
 from ablate.models.parameters import initial
-from ablate.speed.lane import START_S, default_threads, machine_of, stored
+from ablate.speed.lane import START_S, default_threads, found, machine_of
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import protocol_within
 from ablate.sweeping.plan import Plan, updates_per_epoch
@@ -135,7 +135,7 @@ def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
     """How many timings the speed lane would take, and for how many seconds."""
     cells = [cell for cell in plan.cells if not cell.error]
     missing = sum(
-        stored(plan.folder, cell.cell_id, threads, machine_of(cell.config)["id"]) is None
+        found(plan.folder, cell.cell_id, threads, machine_of(cell.config)["id"]) is None
         for cell in cells
         for threads in default_threads()
     )

@@ -33,7 +33,7 @@ def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
     """Write every figure that makes sense as PNG, SVG and PDF below figures/, and the main one as figure.png."""
     from ablate.report.plots import missing_glyphs, save
 
-    if lacking := missing_glyphs(m.title):
+    if lacking := missing_glyphs(m.heading):
         attempt.note(lacking)
     folder = m.folder / "figures"
     drawn: dict[str, Figure] = {}
@@ -61,20 +61,20 @@ def _of_cells(m: Material) -> Wanted:
         what = f"Perplexity{' and tokens/s' if m.timed else ''}"
         runs, some = _few_runs(m.runs)
         caption = f"{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
-        out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.title, m.level)
+        out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
         runs, some = _few_cells(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
-        out["curves"] = f"Perplexity over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.title)
+        out["curves"] = f"Perplexity over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
         caption = f"Perplexity against tokens/s; the front joins the cells that no other beats in both.{some}"
-        out["pareto"] = caption, partial(plots.pareto, points, m.title, m.level)
+        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
     numeric = [name for name in m.swept if pd.api.types.is_numeric_dtype(m.cells[name]) and m.cells[name].notna().all()]
     if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
         caption = f"Training perplexity over {x} and {y}."
-        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.title)
+        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.heading)
     return out
 
 
@@ -84,21 +84,21 @@ def _of_findings(m: Material) -> Wanted:
     out: Wanted = {}
     if any(verdict.verdict != "not testable" for verdict in m.verdicts):
         caption = "The effect behind each verdict, with its interval."
-        out["verdicts"] = caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.title, m.level)
+        out["verdicts"] = caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.heading, m.level)
     if m.effects is not None and len(m.swept) > 1:
         caption = "Training perplexity at each value of a knob, over all other settings."
-        out["effects"] = caption, partial(plots.effects, m.effects, m.title, m.level)
+        out["effects"] = caption, partial(plots.effects, m.effects, m.heading, m.level)
     if m.variance is not None and len(m.variance):
         out["variance"] = (
             "Where the variance of log perplexity comes from.",
-            partial(plots.variance, m.variance, m.title),
+            partial(plots.variance, m.variance, m.heading),
         )
     if m.importance is not None and len(m.importance):
         caption = "How much of the differences between cells each knob accounts for."
-        out["importance"] = caption, partial(plots.importance, m.importance, m.title)
+        out["importance"] = caption, partial(plots.importance, m.importance, m.heading)
     if m.path is not None:
         caption = "From the baseline to the target, one change at a time."
-        out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.title, m.level)
+        out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.heading, m.level)
     return out
 
 

@@ -65,6 +65,11 @@ class Material:
         )
 
     @property
+    def heading(self) -> str:
+        """Of the figures, which also stand by themselves: the title that was given, or else the question."""
+        return self.title if self.title != self.folder.name else self.question or self.title
+
+    @property
     def timed(self) -> bool:
         return bool(self.cells["tokens_per_s"].notna().any())
 

@@ -124,15 +124,20 @@ def time_missing(
 
 def at_hand(sweep: Path, cell_id: str, config: Config, threads: int) -> bool:
     """Whether this sweep has a clean timing of a cell on this machine, if need be taken over from another sweep."""
-    machine = machine_of(config)["id"]
-    if stored(sweep, cell_id, threads, machine):
-        return True
-    for path in sorted(sweep.parent.glob(f"*/speed/{timing_path(sweep, cell_id, threads, machine).name}")):
-        timing = stored(path.parents[1], cell_id, threads, machine)
+    timing = found(sweep, cell_id, threads, machine_of(config)["id"])
+    if timing and not stored(sweep, cell_id, threads, timing.machine):
+        store(sweep, timing)
+    return timing is not None
+
+
+def found(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:
+    """A clean timing of this cell in this sweep, or in another one in the same results folder."""
+    name = timing_path(sweep, cell_id, threads, machine).name
+    for folder in (sweep, *(path.parents[1] for path in sorted(sweep.parent.glob(f"*/speed/{name}")))):
+        timing = stored(folder, cell_id, threads, machine)
         if timing:
-            store(sweep, timing)
-            return True
-    return False
+            return timing
+    return None
 
 
 def machine_of(config: Config) -> dict[str, Any]:
