@@ -127,7 +127,8 @@ def _few(lines: list[str], what: str, most: int = 20) -> list[str]:
 def commands(m: Material) -> list[tuple[str, str]]:
     """What makes each part again."""
     folder = shlex.quote(str(_short(m.folder)))
-    said = [("The runs; only what is missing is trained", str(line)) for line in m.manifest.get("commands", [])]
+    lines = [str(line) for line in m.manifest.get("commands", [])]
+    said = [("The runs; only what is missing is trained", "\n".join(lines))] if lines else []
     said += [("Tokens per second, on this machine", f"python -m ablate.bench {folder}")]
     if m.verdicts:
         said.append(("The verdicts", f"python -m ablate.claims {folder}"))
