@@ -61,7 +61,8 @@ def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
     assert chosen
     for name, comment in chosen.items():
         assert len(comment) > 10, f"{group}/{name}.yaml does not open with a comment"
-        assert re.search(rf"^ +{re.escape(name)} +{re.escape(comment)}$", help_text(), re.MULTILINE), name
+        told = comment.split("   ")[0]  # a preset's comment ends with its command
+        assert re.search(rf"^ +{re.escape(name)} +{re.escape(told)}$", help_text(), re.MULTILINE), name
 
 
 def test_help_shows_the_main_job() -> None:
