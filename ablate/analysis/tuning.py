@@ -30,7 +30,7 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
         )
     others = [name for name in swept if name != knob]
     table = runs.assign(measured=measured(runs, metric), chooses=runs["seed"].isin(seeds[: len(seeds) // 2]))
-    table = table.dropna(subset="measured")
+    table = table.loc[table["measured"].notna(), [*swept, "cell_id", "measured", "chooses"]]
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
         means = group[group["chooses"]].groupby("cell_id", sort=False)["measured"].mean()
