@@ -1,23 +1,25 @@
-"""A recurrent language model: one-hot tokens, recurrent layers, a linear output layer.
+"""A recurrent language model that is trained by autograd: the readable network, and the same with torch.nn.
 
 Axes: T steps, B sequences, H hidden units, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ablate.config import Config, resolve
-from ablate.models.cells import CELLS, State
-from ablate.models.parameters import live_gates
+from ablate.models.cells import State
+from ablate.models.network import Network
+from ablate.models.parameters import directions, live_gates, widths
+from ablate.models.stack import climb, mask_shapes
 
 
 class LanguageModel(nn.Module):
     """Tokens (T, B) and the state of each layer → logits (T·B, V), time-major, and the new states.
 
-    `parameters` are copied; `dropout` is drawn from `generator`, between layers and in training mode only.
+    `parameters` are copied; dropout is drawn from `generator`, between layers and in training mode only.
     """
 
     def __init__(
@@ -36,32 +38,27 @@ class LanguageModel(nn.Module):
 
     def initial_state(self, B: int) -> list[State]:
         """Zeros (B, H): one tuple per layer."""
-        zeros = self.output_W.new_zeros(B, self.config.num_hiddens)
-        return [(zeros,) * CELLS[self.config.model.cell].states for _ in range(self.config.layers)]
-
-    def forward(self, tokens: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
-        X = F.one_hot(tokens, self.vocabulary_size).to(self.output_W.dtype)
-        new_states = []
-        for layer in range(self.config.layers):
-            if layer > 0:
-                X = self.dropped(X)
-            X, state = self.layer(layer, X, states[layer])
-            new_states.append(state)
-        return X.flatten(0, 1) @ self.output_W + self.output_b, new_states
-
-    def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
-        """Inputs (T, B, inputs) and the layer's state → outputs (T, B, H) and the new state."""
         raise NotImplementedError
+
+    def forward(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
+        logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape))
+        return logits.flatten(0, 1), new_states
+
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+        """Tokens (T, B), states, and masks of the inputs of each layer but the first → logits (T, B, V), new states."""
+        raise NotImplementedError
+
+    def masks(self, T: int, B: int) -> list[Tensor]:
+        """The dropout masks of one minibatch, from the lowest layer up; none where nothing is dropped."""
+        share, weights = self.config.dropout, self.output_W
+        if not self.training or share == 0:
+            return []
+        shapes = mask_shapes(self.config, self.vocabulary_size, T, B)
+        return [dropout_mask(shape, share, self.generator, weights.dtype).to(weights.device) for shape in shapes]
 
     def named_tensors(self) -> dict[str, Tensor]:
         """The parameters under the names of `ablate.models.parameters`, detached."""
         raise NotImplementedError
-
-    def dropped(self, X: Tensor) -> Tensor:
-        share = self.config.dropout
-        if not self.training or share == 0:
-            return X
-        return X * dropout_mask(X.shape, share, self.generator, X.dtype).to(X.device)
 
 
 def dropout_mask(
@@ -71,8 +68,18 @@ def dropout_mask(
     return (torch.rand(shape, generator=generator) >= share).to(dtype) / (1 - share)
 
 
+def without_dots(parameters: Mapping[str, Tensor]) -> nn.ParameterDict:
+    """Copies of the parameters; a name in a ParameterDict must not have a dot."""
+    return nn.ParameterDict({name.replace(".", "/"): nn.Parameter(value.clone()) for name, value in parameters.items()})
+
+
+def with_dots(parameters: nn.ParameterDict) -> dict[str, Tensor]:
+    """The parameters themselves, under their own names."""
+    return {name.replace("/", "."): value for name, value in parameters.items()}
+
+
 class ScratchModel(LanguageModel):
-    """The equations of `ablate.models.cells`, one time step after the other."""
+    """The readable network, one time step after the other."""
 
     def __init__(
         self,
@@ -82,36 +89,27 @@ class ScratchModel(LanguageModel):
         generator: Generator | None = None,
     ) -> None:
         super().__init__(config, vocabulary_size, parameters, generator)
-        # A name in a ParameterDict must not have a dot.
-        self.recurrent = nn.ParameterDict(
-            {
-                name.replace(".", "/"): nn.Parameter(value.clone())
-                for name, value in parameters.items()
-                if not name.startswith("output.")
-            }
+        self.recurrent = without_dots(
+            {name: value for name, value in parameters.items() if not name.startswith("output.")}
         )
 
-    def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
-        prefix = f"{number}/"
-        own = {
-            name.removeprefix(prefix).replace("/", "."): value
-            for name, value in self.recurrent.items()
-            if name.startswith(prefix)
-        }
-        cell = CELLS[self.config.model.cell](self.config, own)
-        outputs = []
-        for X_t in X:
-            output, state = cell(X_t, state)
-            outputs.append(output)
-        return torch.stack(outputs), state
+    def network(self) -> Network:
+        """The network of the parameters as they are now."""
+        own = with_dots(self.recurrent) | {"output.W": self.output_W, "output.b": self.output_b}
+        return Network(self.config, self.vocabulary_size, own)
+
+    def initial_state(self, B: int) -> list[State]:
+        return self.network().initial_state(B)
+
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+        return self.network()(tokens, states, masks)
 
     def named_tensors(self) -> dict[str, Tensor]:
-        out = {name.replace("/", "."): value.detach() for name, value in self.recurrent.items()}
-        return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
+        return {name: value.detach() for name, value in self.network().p.items()}
 
 
 class LibraryModel(LanguageModel):
-    """torch.nn.RNN, GRU or LSTM, one module per layer.
+    """torch.nn.RNN, GRU or LSTM, one module per layer, and torch.nn.Linear where a transition reduces the width.
 
     A second bias that the config does not have (bias_vectors=1) is held at zero and not trained.
     """
@@ -126,38 +124,54 @@ class LibraryModel(LanguageModel):
         super().__init__(config, vocabulary_size, parameters, generator)
         cell, H = config.model.cell, config.num_hiddens
         options = {"nonlinearity": config.model.activation} if cell == "rnn" else {}
-        dtype = parameters["output.W"].dtype
         module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        inputs = widths(config, vocabulary_size)
         self.layers = nn.ModuleList(
-            module(vocabulary_size if layer == 0 else H, H, dtype=dtype, **options) for layer in range(config.layers)
+            module(width, H, dtype=self.output_W.dtype, bidirectional=config.model.bidirectional, **options)
+            for width in inputs[: config.layers]
         )
+        self.transitions = without_dots({name: value for name, value in parameters.items() if ".transition." in name})
         with torch.no_grad():
-            for layer, recurrent in enumerate(self.layers):
+            for prefix, target, ours in self.places():
+                blocks = [parameters.get(f"{prefix}{gate}.{ours}") for gate in live_gates(config)]
+                if blocks[0] is None:
+                    target.zero_().requires_grad_(False)
+                else:
+                    target.copy_(torch.cat([block.t() for block in blocks if block is not None]))
+
+    def places(self) -> Iterator[tuple[str, nn.Parameter, str]]:
+        """For each of torch.nn's tensors: what stands before the gate's name in ours, it, and our name's last part."""
+        for layer, recurrent in enumerate(self.layers):
+            for direction in directions(self.config):
                 for ours, theirs in LIBRARY_NAMES.items():
-                    target = recurrent.get_parameter(theirs)
-                    blocks = [parameters.get(f"{layer}.{gate}.{ours}") for gate in live_gates(config)]
-                    if blocks[0] is None:
-                        target.zero_().requires_grad_(False)
-                    else:
-                        target.copy_(torch.cat([block.t() for block in blocks if block is not None]))
+                    target = recurrent.get_parameter(theirs + ("_reverse" if direction else ""))
+                    yield f"{layer}.{direction}", target, ours
+
+    def initial_state(self, B: int) -> list[State]:
+        parts = (2 if self.config.model.cell == "lstm" else 1) * len(directions(self.config))
+        return [(self.output_W.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
+
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+        X = F.one_hot(tokens, self.vocabulary_size).to(self.output_W.dtype)
+        X, new_states = climb(self.config, X, states, self.layer, with_dots(self.transitions), masks)
+        return X @ self.output_W + self.output_b, new_states
 
     def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
-        recurrent = self.layers[number]
-        if len(state) == 2:
-            output, (H, C) = recurrent(X, (state[0].unsqueeze(0), state[1].unsqueeze(0)))
-            return output, (H.squeeze(0), C.squeeze(0))
-        output, H = recurrent(X, state[0].unsqueeze(0))
-        return output, (H.squeeze(0),)
+        """Inputs (T, B, inputs) and the layer's state → outputs (T, B, made) and the new state."""
+        recurrent, ways = self.layers[number], len(directions(self.config))
+        if len(state) == ways:
+            output, H = recurrent(X, torch.stack(state))
+            return output, tuple(H.unbind())
+        output, (H, C) = recurrent(X, (torch.stack(state[0::2]), torch.stack(state[1::2])))
+        return output, tuple(part for way in zip(H, C, strict=True) for part in way)
 
     def named_tensors(self) -> dict[str, Tensor]:
-        out = {}
-        for layer, recurrent in enumerate(self.layers):
-            gates = live_gates(self.config)
-            for ours, theirs in LIBRARY_NAMES.items():
-                source = recurrent.get_parameter(theirs)
-                if source.requires_grad:
-                    for gate, block in zip(gates, source.detach().chunk(len(gates)), strict=True):
-                        out[f"{layer}.{gate}.{ours}"] = block.t()
+        gates, out = live_gates(self.config), {}
+        for prefix, source, ours in self.places():
+            if source.requires_grad:
+                for gate, block in zip(gates, source.detach().chunk(len(gates)), strict=True):
+                    out[f"{prefix}{gate}.{ours}"] = block.t()
+        out |= {name: value.detach() for name, value in with_dots(self.transitions).items()}
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
 
 
