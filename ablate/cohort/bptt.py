@@ -11,12 +11,12 @@ A program allocates its buffers once and makes the views of each step once: a st
 much as calling torch does.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ablate.cohort.output import Output, lowest_of
 from ablate.cohort.products import Product
 from ablate.cohort.steps import Shape, replicas_first, steps_class
 from ablate.cohort.weights import LayerWeights, Layout
@@ -127,7 +127,8 @@ class Embedding:
         self.first_row = vocabulary_size * torch.arange(self.R, device=shape.device).view(-1, 1, 1)
 
     def forward(self, tokens: Tensor) -> None:
-        """Tokens (R, T, B) → the input's share, in the layer's `A`."""
+        """Tokens (R, T, B) → the input's share, in the layer's `A`. IndexError for one outside the vocabulary."""
+        lowest_of(tokens, range(self.V))
         layer, W_x = self.layer, self.layer.weights.W_x
         of_input = self.rows[..., layer.cell.from_input]
         if self.tabled:
@@ -184,45 +185,6 @@ class Projection:
         self.below.cell.d_output.copy_(d_X if self.mask is None else d_X.mul_(self.mask))
 
 
-class Output:
-    """Logits, softmax and cross-entropy, with the vocabulary before the tokens: (R, V, N).
-
-    In base 2, L = log₂e · (W Y + b) and P = 2^(L − max) / Σ, because torch's exp2 is three times as fast as its
-    exp on the CPU; loss = ln 2 · (log₂ Σ − L[target]). That order of axes makes the softmax vectorise over tokens.
-    """
-
-    def __init__(self, layout: Layout, parameters: Tensor, grads: Tensor | None, shape: Shape, V: int) -> None:
-        self.W, self.b = layout.output_views(parameters)
-        self.shape = shape
-        self.P = shape.zeros(shape.R, V, shape.T * shape.B)
-        self.minus_ones = shape.zeros(shape.R, 1, shape.T * shape.B).sub_(1)
-        if grads is not None:
-            self.dW, self.db = layout.output_views(grads)
-            self.d_Y = shape.zeros(shape.R if shape.R > 1 else 0, shape.T * shape.B, shape.H)
-
-    def losses(self, Y: Tensor, targets: Tensor) -> Tensor:
-        """Top outputs (R, N, H), targets (R, T, B) → mean cross-entropy (R,) in nats per token."""
-        self.Y, self.targets = Y, targets.flatten(1).unsqueeze(1)
-        log2_e = 1 / math.log(2)
-        P = torch.baddbmm(self.b, self.W, Y.transpose(1, 2), beta=log2_e, alpha=log2_e, out=self.P)
-        P.sub_(P.amax(1, keepdim=True))
-        of_targets = P.gather(1, self.targets)
-        self.total = P.exp2_().sum(1, keepdim=True)
-        return (self.total.log2() - of_targets).mean((1, 2)).mul_(math.log(2))
-
-    def backward(self, d_output: Tensor) -> None:
-        """The gradients of W and b, and that of the top outputs (R, T, B, H)."""
-        share = 1 / self.targets.shape[-1]
-        d_L = self.P.mul_(self.total.reciprocal()).scatter_add_(1, self.targets, self.minus_ones)
-        self.dW.baddbmm_(d_L, self.Y, beta=0, alpha=share)
-        torch.mul(d_L.sum(2, keepdim=True), share, out=self.db)
-        alone = self.shape.R == 1  # then the two layouts of steps are one
-        d_Y = d_output.flatten(1, 2) if alone else self.d_Y
-        d_Y.baddbmm_(d_L.transpose(1, 2), self.W, beta=0, alpha=share)
-        if not alone:
-            d_output.copy_(d_Y.view(d_output.shape))
-
-
 class Program:
     """The whole network over minibatches of one size: buffers, forward, loss, backward.
 
@@ -254,7 +216,7 @@ class Program:
         states: Sequence[Sequence[Tensor]],
         masks: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """Tokens and targets (R, T, B) → mean cross-entropy (R,) in nats per token.
+        """Tokens and targets (R, T, B) → mean cross-entropy (R,) in nats per scored token (see `Output`).
 
         `states` (layer, part: (R, B, H)) are moved on in place. `masks` (R, T, B, H) multiply the outputs below
         each layer but the first.

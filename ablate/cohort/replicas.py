@@ -3,10 +3,9 @@
 Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers per replica.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -17,9 +16,8 @@ from ablate.cohort.steps import steps_class
 from ablate.cohort.updates import Update
 from ablate.cohort.weights import Layout
 from ablate.config import Config, resolve
+from ablate.models.autograd import UNSCORED
 from ablate.models.language_model import dropout_mask
-
-Item = TypeVar("Item")
 
 READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
@@ -86,9 +84,10 @@ class Cohort:
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """One minibatch: tokens and targets (R, T, B) → each replica's loss (R,) before its update.
 
-        The loss is the mean cross-entropy in nats per token. `carry` continues from the states in which the
-        minibatch before ended (of the same B), else from zeros. A replica whose loss is not finite keeps its
-        parameters from then on, and its loss is reported again at every later step.
+        The loss is the mean cross-entropy in nats per scored token: a target of `UNSCORED` does not count.
+        `carry` continues from the states in which the minibatch before ended (of the same B), else from zeros. A
+        replica whose loss is not finite keeps its parameters from then on, and its loss is reported again at every
+        later step.
         """
         losses = self._backpropagate(tokens, targets, carry)
         if self._all_alive and self.device.type == "cpu" and bool(losses.isfinite().all()):
@@ -161,7 +160,7 @@ class Cohort:
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy (R,) in nats per token, float64, from a zero state, without dropout or update.
+        """Mean cross-entropy (R,) in nats per scored token, float64, from a zero state, without dropout or update.
 
         Tokens and targets: (T, B) for all replicas, or (R, T, B). A long text is read in pieces of the size of
         a training minibatch, the state carried from piece to piece.
@@ -174,9 +173,13 @@ class Cohort:
         total = torch.zeros(len(self), dtype=torch.float64, device=self.device)
         for start in range(0, T, piece):
             x, y = tokens[:, start : start + piece], targets[:, start : start + piece]
-            program = self._program(x.shape[1], B, training=False)
-            total += program.losses(x, y, states).double() * x[0].numel()
-        return total / tokens[0].numel()
+            total += self._held_out(x, y, states).double() * _scored(y)
+        return total / _scored(targets).clamp(min=1)
+
+    def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
+        """Losses (R,) of (R, T, B), from states that are moved on in place."""
+        _, T, B = tokens.shape
+        return self._program(T, B, training=False).losses(tokens, targets, states)
 
     def named_tensors(self, replica: int) -> dict[str, Tensor]:
         """Copies of one replica's parameters under the names of `ablate.models.parameters`."""
@@ -245,55 +248,15 @@ def _shared_options(optimizer: Any) -> dict[str, Any]:
     }
 
 
-CHUNK_COLUMNS = 512
-"""Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
-CHUNK_LIMIT = 8
-
-
-def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
-    """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
-
-    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
-    step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
-    """
-    if torch.device(device).type != "cpu":
-        return None
-    if config.num_hiddens > 64:
-        return 1
-    columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
-    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
-
-
-def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
-    """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
-    count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
-    for number in range(count):
-        yield items[number * len(items) // count : (number + 1) * len(items) // count]
-
-
-def memory_bytes(config: Config, R: int, vocabulary_size: int, dtype: torch.dtype = torch.float32) -> int:
-    """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
-
-    Counted on a program without storage. What torch allocates for the length of one call comes on top: an
-    update's temporary parameters, and with dropout the masks.
-    """
-    layout = Layout(resolve(config), vocabulary_size)
-    with torch.inference_mode():
-        parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
-        grads = torch.empty_like(parameters)
-        update = Update([config] * R, parameters)
-        size = (config.num_steps, config.batch_size)
-        training = Program(layout, parameters, grads, *size, vocabulary_size)
-        held_out = Program(layout, parameters, None, *size, vocabulary_size)
-    buffers = [parameters, grads, *update.moments.values()]
-    kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
-    return kept + training.allocated_bytes + held_out.allocated_bytes
-
-
 def prepare_thread() -> None:
     """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def _scored(targets: Tensor) -> Tensor:
+    """How many of each replica's targets (R, T, B) count: (R,)."""
+    return (targets != UNSCORED).sum((1, 2))
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

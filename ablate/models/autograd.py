@@ -15,6 +15,8 @@ from ablate.errors import ConfigError
 from ablate.models.cells import State
 from ablate.models.language_model import ENGINES, LanguageModel
 
+UNSCORED = -1
+"""A target that does not count: losses are means over the other ones."""
 EVALUATED_STEPS = 250
 """Steps of a held-out text that are computed at once: bounds the memory, does not change the outcome."""
 
@@ -37,7 +39,7 @@ class AutogradProgram:
         self.states: list[State] = []
 
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
-        """One minibatch: tokens and targets (1, T, B) → its loss (1,) before the update, in nats per token.
+        """One minibatch: tokens and targets (1, T, B) → its loss (1,) before the update, in nats per scored token.
 
         `carry` continues from the states, detached, in which the minibatch before ended; else from zeros.
         """
@@ -48,7 +50,7 @@ class AutogradProgram:
         else:
             states = self.model.initial_state(X.shape[1])
         logits, self.states = self.model(X, states)
-        loss = F.cross_entropy(logits, Y.flatten())
+        loss = summed_loss(logits, Y) / scored(Y).clamp(min=1)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.model, self.config.clip)
@@ -57,15 +59,15 @@ class AutogradProgram:
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy (1,) in nats per token of (T, B), from a zero state that is carried throughout."""
+        """Mean cross-entropy (1,) in nats per scored token of (T, B), from a zero state that is carried throughout."""
         self.model.eval()
         states = self.model.initial_state(tokens.shape[1])
         total = torch.zeros(1, dtype=torch.float64)
         for start in range(0, len(tokens), EVALUATED_STEPS):
             piece = slice(start, start + EVALUATED_STEPS)
             logits, states = self.model(tokens[piece], states)
-            total += F.cross_entropy(logits, targets[piece].flatten(), reduction="sum").cpu()
-        return total / tokens.numel()
+            total += summed_loss(logits, targets[piece]).cpu()
+        return total / scored(targets).clamp(min=1).cpu()
 
     def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:
         """The parameters under the names of `ablate.models.parameters`."""
@@ -89,6 +91,16 @@ class AutogradProgram:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.model.generator is not None:
             self.model.generator.set_state(state["generator"])
+
+
+def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy () in nats, summed over the scored ones of targets (T, B); logits (T·B, V)."""
+    return F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
+
+
+def scored(targets: Tensor) -> Tensor:
+    """How many of these targets count: ()."""
+    return (targets != UNSCORED).sum()
 
 
 def clip_gradients(model: torch.nn.Module, clip: float | None) -> None:

@@ -49,7 +49,7 @@ def backpropagate(model: LanguageModel, of_replica: Sequence[Batch], carry: bool
             states = model.initial_state(x.shape[1])
         logits, states = model(x, [tuple(part.detach() for part in state) for state in states])
         model.zero_grad()
-        loss = F.cross_entropy(logits, y.flatten())
+        loss = F.cross_entropy(logits, y.flatten(), ignore_index=-1)
         loss.backward()
     return loss.detach()
 
@@ -73,7 +73,7 @@ def train(
         if not carry:
             states = model.initial_state(config.batch_size)
         logits, states = model(x, [tuple(part.detach() for part in state) for state in states])
-        loss = F.cross_entropy(logits, y.flatten())
+        loss = F.cross_entropy(logits, y.flatten(), ignore_index=-1)
         optimizer.zero_grad()
         loss.backward()
         clip_gradients(model, config.clip)

@@ -1,6 +1,7 @@
 // One minibatch of one replica, forward and back, in float32 on one core: the cells of ablate/cohort/steps.py.
 //
-// Axes: T steps, B sequences, N = T·B tokens, H hidden units, V vocabulary, G gates, L lanes of a vector.
+// Axes: T steps, B sequences, N = T·B tokens, of which S are scored, H hidden units, V vocabulary, G gates, L lanes of
+// a vector.
 // Per layer, with X the input's share of the pre-activations (a row of W_x per token, biases included):
 //
 //   forward   for t = 1 … T:   P = H_{t−1} W_h;   gates from X_t + P;   H_t from the gates and H_{t−1}
@@ -11,6 +12,8 @@
 // a token, a word or a row of a weight matrix. So a tile's product delivers every gate of L units for a few
 // sequences at once; they become states, or gradients, before they leave the innermost cache. A gate's gradient
 // takes the place of the gate. Units beyond H are padding: weights, states and gradients of zero.
+//
+// A token whose target is −1 is not scored. The output layer computes the rows of the S others only, moved together.
 //
 // No global state and no allocation: the caller brings the workspace. Compiled without -ffast-math, which would
 // cancel the rounding constant of exp.
@@ -277,6 +280,7 @@ struct Workspace {
         used += (4 * n + 63) / 64 * 64;
         return out;
     }
+    i64 *integers(i64 n) { return (i64 *)floats(2 * n); }
     Panels panels(i64 panels, i64 rows, i64 gates) { return {floats(panels * rows * gates * L), rows, gates * L}; }
 };
 
@@ -285,9 +289,10 @@ template <Cell C> struct Network {
     const Sizes s;
     const i64 N, units, words;
     Layer layer[16];  // LAYER_LIMIT in program.py
-    Panels P, dY, carried, W_out, dW_out, W_rows;
+    Panels P, Y_scored, dY, carried, W_out, dW_out, W_rows;
     float *W_logits, *b_logits, *db;
-    i64 *first_row;
+    i64 *scored;  // S numbers of tokens, ascending
+    i64 S = 0;
 
     Network(const Sizes &sizes, Workspace &work) : s(sizes), N(s.T * s.B), units(panels_of(s.H)), words(panels_of(s.V)) {
         const i64 square = units * units * L * L;
@@ -310,9 +315,11 @@ template <Cell C> struct Network {
         }
         P = work.panels(words, N, 1);
         W_logits = work.floats(words * L * units * L), b_logits = work.floats(words * L), db = work.floats(words * L);
-        if (!s.training) return;
-        dY = work.panels(units, N, 1), carried = work.panels(units, s.B, 1);
-        W_rows = work.panels(units, words * L, 1), dW_out = work.panels(units, words * L, 1);
+        if (s.training) {
+            dY = work.panels(units, N, 1), carried = work.panels(units, s.B, 1);
+            W_rows = work.panels(units, words * L, 1), dW_out = work.panels(units, words * L, 1);
+        }
+        Y_scored = work.panels(units, N, 1), scored = work.integers(N);
     }
 
     // Where the caller's tensors lie: per layer and gate W_x, W_h, b_x, b_h (at < 0: none), then the output's W and b.
@@ -492,13 +499,29 @@ template <Cell C> struct Network {
         }
     }
 
-    // Logits, softmax and cross-entropy; with `training` P becomes the gradient at the logits and dY is filled.
+    // The scored rows of Y: Y itself where all are.
+    Panels choose(const Panels &Y, const i64 *targets) {
+        i64 count = 0;
+        for (i64 n = 0; n < N; n++) {  // without a branch: what is not scored is written over
+            scored[count] = n;
+            count += targets[n] >= 0;
+        }
+        S = count;
+        if (S == N) return Y;
+        for (i64 u = 0; u < units; u++)
+            for (i64 r = 0; r < S; r++) store(Y_scored(u, r), load(Y(u, scored[r])));
+        return Y_scored;
+    }
+
+    // Logits, softmax and cross-entropy of the scored rows; with `training` P becomes the gradient at the logits and
+    // dY is filled. The loss is 0 if nothing is scored.
     double output(const Panels &Y, const i64 *targets) {
-        const float share = 1.f / N;
+        const float share = 1.f / S;
         double loss = 0;
         const i64 block = 32;
-        for (i64 n0 = 0; n0 < N; n0 += block) {
-            const i64 rows = N - n0 < block ? N - n0 : block;
+        if (s.training && S < N) std::memset(dY.at, 0, 4 * units * N * L);
+        for (i64 n0 = 0; n0 < S; n0 += block) {
+            const i64 rows = S - n0 < block ? S - n0 : block;
             const Panels logits = P.from(n0);
             product<1>(rows, words, Y.from(n0), units, L, W_logits, [&](i64 v, i64 r, const vec *p) {
                 store(logits(v, r), p[0] + load(b_logits + v * L));
@@ -511,7 +534,7 @@ template <Cell C> struct Network {
                     top = x > top ? x : top;
                 }
                 top = reduce(top, [](vec x, vec y) { return x > y ? x : y; });
-                const i64 target = targets[n0 + r];
+                const i64 target = targets[scored[n0 + r]];
                 float *of_target = logits(target / L, r) + target % L;
                 loss -= *of_target - top[0];
                 for (i64 v = 0; v < words; v++) {
@@ -529,11 +552,12 @@ template <Cell C> struct Network {
             }
             loss += std::log(sums);
             if (!s.training) continue;
-            const Panels d = dY.from(n0);
+            const Panels d = dY;
+            const i64 *row = scored + n0;
             product<1>(rows, units, logits, words, L, W_rows.at,
-                       [&](i64 u, i64 r, const vec *p) { store(d(u, r), p[0]); });
+                       [&](i64 u, i64 r, const vec *p) { store(d(u, row[r]), p[0]); });
         }
-        return loss / N;
+        return S ? loss / S : 0;
     }
 
     double run(const Places &places, const float *w, float *grads, const i64 *tokens, const i64 *targets,
@@ -557,15 +581,15 @@ template <Cell C> struct Network {
             for (int part = 0; part < parts; part++)
                 unpack(states[l * parts + part], s.H, (part == 0 ? y.states : y.cells).from(N), s.B, s.H);
         }
-        const Panels Y = layer[s.layers - 1].states.from(s.B);
+        const Panels Y = choose(layer[s.layers - 1].states.from(s.B), targets);
         const double loss = output(Y, targets);
         if (!s.training) return loss;
 
-        weight_gradient<1>(dW_out, P, words, Y, units, N);
+        weight_gradient<1>(dW_out, P, words, Y, units, S);
         unpack(grads + places.output_W(s.layers), s.H, dW_out, s.V, s.H);
         std::memset(db, 0, 4 * words * L);
         for (i64 v = 0; v < words; v++)
-            for (i64 n = 0; n < N; n++) store(db + v * L, load(db + v * L) + load(P(v, n)));
+            for (i64 n = 0; n < S; n++) store(db + v * L, load(db + v * L) + load(P(v, n)));
         std::memcpy(grads + places.output_b(s.layers), db, 4 * s.V);
         for (i64 l = s.layers - 1; l >= 0; l--) gradients(l, places, grads, tokens);
         return loss;
@@ -641,16 +665,16 @@ i64 workspace_bytes(const Sizes *sizes) {
     });
 }
 
-// Tokens and targets (T, B), states (layer, part: (B, H)) moved on in place → mean cross-entropy in nats per token;
-// with sizes.training also the gradients, where the parameters lie. −1 where a token is not in the vocabulary.
+// Tokens and targets (T, B), states (layer, part: (B, H)) moved on in place → mean cross-entropy in nats per scored
+// token; with sizes.training also the gradients, where the parameters lie. −1 where a token is not in the vocabulary,
+// or a target neither in it nor −1.
 double minibatch(const Sizes *sizes, const i64 *places, const float *parameters, float *grads, const i64 *tokens,
                  const i64 *targets, float *const *states, char *workspace) {
     return with_cell(sizes->cell, [&](auto cell) {
         Workspace work{(uintptr_t)workspace};
         Network<cell()> network(*sizes, work);
-        for (const i64 *words : {tokens, targets})
-            for (i64 n = 0; n < network.N; n++)
-                if (words[n] < 0 || words[n] >= sizes->V) return -1.0;
+        for (i64 n = 0; n < network.N; n++)
+            if (tokens[n] < 0 || tokens[n] >= sizes->V || targets[n] < -1 || targets[n] >= sizes->V) return -1.0;
         return network.run({places}, parameters, grads, tokens, targets, states);
     });
 }

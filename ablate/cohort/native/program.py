@@ -108,19 +108,8 @@ class NativeCohort(Cohort):
         ]
         return self.last_losses.new_tensor(values)
 
-    @torch.inference_mode()
-    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """As `Cohort.evaluate`."""
-        if tokens.ndim == 2:
-            tokens, targets = (x.expand(len(self), *x.shape) for x in (tokens, targets))
-        _, T, B = tokens.shape
-        piece = max(1, self.config.num_steps * self.config.batch_size // B)
-        states = self._zero_states(B)
-        total = torch.zeros(len(self), dtype=torch.float64)
-        for start in range(0, T, piece):
-            x, y = tokens[:, start : start + piece], targets[:, start : start + piece]
-            total += self._losses(x, y, states, training=False).double() * x[0].numel()
-        return total / tokens[0].numel()
+    def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
+        return self._losses(tokens, targets, states, training=False)
 
 
 class Kernel:
@@ -141,10 +130,10 @@ class Kernel:
     def minibatch(
         self, tokens: Tensor, targets: Tensor, states: Sequence[Tensor], parameters: Tensor, grads: Tensor | None
     ) -> float:
-        """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per token.
+        """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per scored token.
 
         `states` (B, H), of each layer and part, are moved on in place; `grads` (P,) is filled. Raises IndexError
-        for a token outside the vocabulary.
+        for a token outside the vocabulary, or a target that is neither in it nor `UNSCORED`.
         """
         T, B = tokens.shape
         sizes = self._sizes(T, B, grads is not None)

@@ -1,0 +1,59 @@
+"""How many replicas make a cohort, and the memory it takes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from ablate.cohort.bptt import Program
+from ablate.cohort.steps import steps_class
+from ablate.cohort.updates import Update
+from ablate.cohort.weights import Layout
+from ablate.config import Config, resolve
+
+Item = TypeVar("Item")
+
+CHUNK_COLUMNS = 512
+"""Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
+CHUNK_LIMIT = 8
+
+
+def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
+    """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
+
+    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
+    step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
+    """
+    if torch.device(device).type != "cpu":
+        return None
+    if config.num_hiddens > 64:
+        return 1
+    columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
+    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
+
+
+def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
+    """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
+    count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
+    for number in range(count):
+        yield items[number * len(items) // count : (number + 1) * len(items) // count]
+
+
+def memory_bytes(config: Config, R: int, vocabulary_size: int, dtype: torch.dtype = torch.float32) -> int:
+    """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
+
+    Counted on a program without storage. What torch allocates for the length of one call comes on top: an
+    update's temporary parameters, and with dropout the masks.
+    """
+    layout = Layout(resolve(config), vocabulary_size)
+    with torch.inference_mode():
+        parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
+        grads = torch.empty_like(parameters)
+        update = Update([config] * R, parameters)
+        size = (config.num_steps, config.batch_size)
+        training = Program(layout, parameters, grads, *size, vocabulary_size)
+        held_out = Program(layout, parameters, None, *size, vocabulary_size)
+    buffers = [parameters, grads, *update.moments.values()]
+    kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+    return kept + training.allocated_bytes + held_out.allocated_bytes
