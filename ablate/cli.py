@@ -154,12 +154,12 @@ def _stop(*_: object) -> NoReturn:
 
 
 def conclude_found(found: "Found") -> int:
-    """Tables and figures of a search, and what it found; returns the exit status."""
-    from ablate.report.search import write_search
+    """The report of a search, and what it found; returns the exit status."""
+    from ablate.report import write_report
     from ablate.searching.run import conclude_search
 
     if found.outcome.finalists:
-        write_search(found.folder)
+        write_report(found.folder)
     return conclude_search(found)
 
 

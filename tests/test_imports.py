@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
     "sweeping": "checkpoints cohort compose config data engines environment errors explain results speed training",
-    "searching": """checkpoints cohort compose config data engines environment errors metrics results speed sweeping
+    "searching": """analysis checkpoints cohort compose config data engines environment errors metrics results speed sweeping
     training""",
     "plugins": "searching sweeping",
     "analysis": "config errors metrics results",

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,21 @@ from ablate.results import RecordError, read_json
 
 VALUED = ("done", "dropped", "reused")
 """States of trials with a value that says something of their configuration."""
+WHOLE = ("done", "reused")
+"""Those of them that had all their seeds."""
 FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
 BETTER = {"tokens_per_s": "higher"}
 """Which way objectives other than perplexities are good."""
+
+
+SQLITE, JOURNAL = "study.db", "study.journal"
+"""Where a search keeps its study unless it is told otherwise, in its folder."""
+
+
+def holds_search(folder: Path) -> bool:
+    """Whether a search has been in this folder."""
+    return any((folder / name).is_file() for name in (SQLITE, JOURNAL, "trials.csv", "search.json"))
 
 
 def search_facts(folder: Path) -> dict[str, Any]:
@@ -36,12 +47,26 @@ def trials_frame(folder: Path) -> pd.DataFrame:
     """
     path = folder / "trials.csv"
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+        return read_table(path)
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def read_table(table: Path | IO[str]) -> pd.DataFrame:
+    """The frame of a table of trials."""
+    frame = pd.read_csv(table, keep_default_na=False, na_values=[""])
     for column in ("started", "ended"):
         frame[column] = pd.to_datetime(frame[column], format="ISO8601")
     return frame
+
+
+def best_trial(trials: pd.DataFrame, objective: str) -> pd.Series | None:
+    """The row with the best value of a configuration with all its seeds; None where there is none."""
+    whole = trials[trials["state"].isin(WHOLE)].dropna(subset=[objective])
+    whole = whole[np.isfinite(whole[objective].astype(float))]
+    if whole.empty:
+        return None
+    return whole.sort_values(objective, ascending=BETTER.get(objective) != "higher", kind="stable").iloc[0]
 
 
 def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.DataFrame:
@@ -52,7 +77,7 @@ def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.D
     shown = trials[trials["state"].isin((*VALUED, "pruned"))].sort_values("number")
     shown = shown[np.isfinite(shown[objective].astype(float))]
     value = shown[objective].astype(float)
-    whole = value.where(shown["state"].isin(("done", "reused")))
+    whole = value.where(shown["state"].isin(WHOLE))
     best = whole.cummin() if better == "lower" else whole.cummax()
     return pd.DataFrame({"number": shown["number"], "state": shown["state"], "value": value, "best": best.ffill()})
 

@@ -46,14 +46,11 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
     """
     from ablate.files import write_atomically
     from ablate.report.html import render
-    from ablate.report.search import write_search
 
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
             pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None))
-            if (sweep / "search.json").is_file():
-                write_search(sweep)
             done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
@@ -112,9 +109,13 @@ def _show(material: "Material") -> None:
     from rich.console import Console
 
     from ablate.report.page import verdict_lines
-    from ablate.report.tables import print_cells
+    from ablate.report.search import finalists
+    from ablate.report.tables import finalists_table, print_cells, print_whole
 
-    print_cells(material.cells, material.runs, title=material.folder.name, level=material.level)
+    if material.search is None:
+        print_cells(material.cells, material.runs, title=material.folder.name, level=material.level)
+    elif finalists(material.search):
+        print_whole(finalists_table(material.folder.name, finalists(material.search), material.search.objectives))
     for line in verdict_lines(material):
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
 

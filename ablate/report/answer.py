@@ -9,6 +9,7 @@ import pandas as pd
 from ablate.metrics import METRICS
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, number, percent, ratio_text
+from ablate.report.search import search_answer
 from ablate.report.tables import cell_name, plus_minus, thousands
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
@@ -16,6 +17,8 @@ VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 
 def answer(m: Material) -> list[str]:
     """Claims, best cells, what matters most, agreement with the published numbers, and what went wrong."""
+    if m.search is not None:  # its best cell by name would be the luckiest of many
+        return [*search_answer(m.search, m.searched), *_claims(m), *_failed(m)]
     return [*_claims(m), *_path(m), *_best(m), *_matters(m), *_published(m), *_diverged(m)]
 
 
@@ -124,6 +127,10 @@ def _diverged(m: Material) -> Iterator[str]:
     if n:
         cells = (m.cells["diverged"] > 0).sum()
         yield f"{n} of {counted(len(m.runs), 'run')} diverged, in {counted(cells, 'cell')}; they enter no mean."
+    yield from _failed(m)
+
+
+def _failed(m: Material) -> Iterator[str]:
     if m.failures:
         yield f"{counted(len(m.failures), 'cell')} could not be run, see the warnings."
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ablate.claims import verdicts_frame
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.material import Material
+from ablate.report.search_figures import best_cells, of_search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -25,7 +26,7 @@ MOST_DOTS = 3000
 """Runs drawn as single dots; of more, those of the first seeds."""
 MOST_KNOBS = 3
 """Swept knobs up to which a heatmap shows them all: two as its axes, one as its panels."""
-MAIN = ("by_value", "curves")
+MAIN = ("search_front", "search_history", "by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
 
@@ -50,14 +51,16 @@ def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
 
 def wanted(m: Material) -> Wanted:
     """Name → caption and what draws it."""
-    return _of_cells(m) | _of_findings(m)
+    if m.search is not None:
+        return of_search(m.search, m.searched, m.heading) | _of_cells(m) | _of_claims(m)
+    return _of_cells(m) | _of_claims(m) | _of_findings(m)
 
 
 def _of_cells(m: Material) -> Wanted:
     from ablate.report import plots
 
     out: Wanted = {}
-    if m.swept and (m.cells["n"] > 0).any():
+    if m.search is None and m.swept and (m.cells["n"] > 0).any():
         what = f"Perplexity{' and tokens/s' if m.timed else ''}"
         runs, some = _few_runs(m.runs)
         caption = f"{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
@@ -70,6 +73,8 @@ def _of_cells(m: Material) -> Wanted:
         points, some = _few_points(m.pareto)
         caption = f"Perplexity against tokens/s; the front joins the cells that no other beats in both.{some}"
         out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
+    if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
+        return out
     numeric = [name for name in m.swept if pd.api.types.is_numeric_dtype(m.cells[name]) and m.cells[name].notna().all()]
     if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
@@ -78,13 +83,19 @@ def _of_cells(m: Material) -> Wanted:
     return out
 
 
+def _of_claims(m: Material) -> Wanted:
+    from ablate.report import plots
+
+    if all(verdict.verdict == "not testable" for verdict in m.verdicts):
+        return {}
+    caption = "The effect behind each verdict, with its interval."
+    return {"verdicts": (caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.heading, m.level))}
+
+
 def _of_findings(m: Material) -> Wanted:
     from ablate.report import plots
 
     out: Wanted = {}
-    if any(verdict.verdict != "not testable" for verdict in m.verdicts):
-        caption = "The effect behind each verdict, with its interval."
-        out["verdicts"] = caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.heading, m.level)
     if m.effects is not None and len(m.swept) > 1:
         caption = "Training perplexity at each value of a knob, over all other settings."
         out["effects"] = caption, partial(plots.effects, m.effects, m.heading, m.level)
@@ -104,6 +115,8 @@ def _of_findings(m: Material) -> Wanted:
 
 def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
     """The runs whose curves are drawn, and a sentence on those that are not."""
+    if m.search is not None:
+        return m.runs[m.runs["cell_id"].isin(best_cells(m.search, m.cells))], " The best few, and the baseline."
     ranked = m.cells[m.cells["n"] > 0].sort_values("perplexity", kind="stable")
     if len(ranked) <= MOST_CURVES:
         return m.runs, ""

@@ -10,13 +10,20 @@ from ablate.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, number, p_text, percent, ratio_text, share_text, text_or_dash, whole
+from ablate.report.search import search_sheets
 from ablate.report.sheets import MOST_ROWS, CellsSheet, cut, knob_columns, spread_sheet
 from ablate.report.tables import plus_minus, value_text
 
 
 def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
     """Name → what makes the table, for all tables that make sense for this sweep."""
-    makers: dict[str, Callable[[], Sheet]] = {"cells": CellsSheet(m).sheet, "spread": partial(spread_sheet, m)}
+    makers: dict[str, Callable[[], Sheet]] = {}
+    if m.search is not None:
+        makers |= search_sheets(m.search, m.searched)
+    if not m.runs.empty:
+        makers["cells"] = CellsSheet(m).sheet
+        if m.search is None:
+            makers["spread"] = partial(spread_sheet, m)
     if m.verdicts:
         makers["verdicts"] = partial(verdicts_sheet, m)
     for metric, table in m.comparisons.items():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,11 +19,15 @@ from ablate.analysis.importance import importance
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
 from ablate.analysis.speed import speed_frame, with_speed
+from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
 from ablate.report.blocks import Attempts
 from ablate.results import RecordError
+
+if TYPE_CHECKING:
+    from ablate.analysis.study import StoredSearch
 
 METRICS = ("perplexity", "val_perplexity")
 """What is compared: on the training text, as published, and on held-out text."""
@@ -31,7 +35,10 @@ METRICS = ("perplexity", "val_perplexity")
 
 @dataclass
 class Material:
-    """The frames of a sweep and what the analysis says of them; None or empty where there is nothing to say."""
+    """The frames of a sweep and what the analysis says of them; None or empty where there is nothing to say.
+
+    Of a search for speed alone, which trains nothing, runs and cells are empty.
+    """
 
     folder: Path
     title: str
@@ -53,6 +60,8 @@ class Material:
     tuned: pd.DataFrame | None = None
     pareto: pd.DataFrame | None = None
     path: pd.DataFrame | None = None
+    search: "StoredSearch | None" = None
+    searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
 
     @property
     def question(self) -> str:
@@ -60,6 +69,8 @@ class Material:
         asked = self.manifest.get("question")
         if asked:
             return str(asked)
+        if self.search:
+            return f"Which {_all(list(self.search.space))} is best?"
         return (
             f"What difference {'does' if len(self.swept) == 1 else 'do'} {_all(self.swept)} make?" if self.swept else ""
         )
@@ -71,43 +82,65 @@ class Material:
 
     @property
     def timed(self) -> bool:
-        return bool(self.cells["tokens_per_s"].notna().any())
+        return "tokens_per_s" in self.cells and bool(self.cells["tokens_per_s"].notna().any())
 
 
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
-    if not (folder / "runs").is_dir():
+    search = attempt("the search", lambda: _search(folder))
+    if search is None and not (folder / "runs").is_dir():
         raise UserError(
             f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
         )
     runs, skipped = runs_frame(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
-    if runs.empty:
+    if search is None and runs.empty:
         raise UserError(f"{folder} holds no finished run yet")
     try:
         manifest = results.load_manifest(folder)
     except RecordError:
         manifest = {"commands": []}
-    cells = with_speed(aggregate(runs, level), speed_frame(folder))
-    curves = curves_frame(folder, runs)
-    swept = swept_knobs(runs)
-    known = attempt("the comparison with published values", lambda: match(cells))
     material = Material(
         folder=folder,
         title=title or str(manifest.get("title") or folder.name),
         level=level,
         manifest=manifest,
         runs=runs,
-        cells=cells,
-        curves=curves,
-        published=match(cells.iloc[:0]) if known is None else known,
-        swept=swept,
+        cells=pd.DataFrame(),
+        curves=pd.DataFrame(),
+        published=pd.DataFrame(),
+        swept=[],
         skipped=skipped,
         failures=failures(folder),
+        search=search,
     )
-    _analyse(material, attempt)
+    if not runs.empty:
+        _aggregate(material, attempt)
+        _analyse(material, attempt)
+    if search is not None:
+        for name in search.objectives:
+            what = f"the importance of the knobs for {name}"
+            table = attempt(what, partial(search_importance, search.trials, search.space, name))
+            if table is not None:
+                material.searched[name] = table
     return material
+
+
+def _search(folder: Path) -> "StoredSearch | None":
+    if not holds_search(folder):
+        return None
+    from ablate.analysis.study import stored_search  # loads Optuna
+
+    return stored_search(folder)
+
+
+def _aggregate(m: Material, attempt: Attempts) -> None:
+    m.cells = with_speed(aggregate(m.runs, m.level), speed_frame(m.folder))
+    m.curves = curves_frame(m.folder, m.runs)
+    m.swept = swept_knobs(m.runs)
+    known = attempt("the comparison with published values", lambda: match(m.cells))
+    m.published = match(m.cells.iloc[:0]) if known is None else known
 
 
 def _analyse(m: Material, attempt: Attempts) -> None:
@@ -118,7 +151,7 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
         m.pareto = attempt("the Pareto front", lambda: pareto(m.cells))
-    if not m.swept:
+    if not m.swept or m.search is not None:  # whose cells were chosen by what came out: no grid to average over
         return
     for metric in METRICS:
         if m.runs[metric].notna().any():

@@ -27,6 +27,7 @@ from ablate.report.material import Material
 from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
+from ablate.report.search import search_sections
 from ablate.report.tables import cell_name
 from ablate.results import RecordError
 
@@ -52,9 +53,11 @@ def _sections(
     def tabled(*names: str) -> list[Block]:
         return [sheets[name] for name in names if name in sheets]
 
-    main = "by_value" if "by_value" in figures else "curves"
+    main = "" if m.search is not None else "by_value" if "by_value" in figures else "curves"
     yield Section("answer", "In short", _block(Bullets, attempt("the answer", lambda: answer(m))))
     yield Section("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
+    if m.search is not None:
+        yield from search_sections(m.search, m.folder, sheets, figures)
     yield Section("results", "Results", [*drawn(main), *tabled("cells")])
     yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
     yield Section("comparisons", "Comparisons", tabled("comparisons", "comparisons_val_perplexity"))
@@ -63,6 +66,9 @@ def _sections(
     matters = [block for name in MATTERS for block in (*drawn(name), *tabled(name))]
     yield Section("what-matters", "What matters", matters)
     yield Section("path", "Ablation path", [*drawn("ablation_path"), *tabled("path")])
+    if m.runs.empty:
+        yield Section("commands", "Regenerate", [Commands(commands(m))])
+        return
     yield Section("texts", "Generated text", _block(Samples, attempt("the generated texts", lambda: samples(m))))
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:

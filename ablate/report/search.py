@@ -1,64 +1,282 @@
-"""The tables and figures of a search, from trials.csv and search.json in its folder; loads no torch."""
+"""What a search found, in sentences, tables and sections of its page."""
 
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from ablate.analysis.trials import BETTER, history, search_facts, search_importance, timeline, trials_frame
-from ablate.report.tables import PLAIN, print_whole
+from ablate.analysis.trials import BETTER, VALUED, best_trial, is_number, narrow, text
+from ablate.metrics import METRICS
+from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
+from ablate.report.numbers import counted, number, p_text, share_text, whole
+from ablate.report.sheets import cut
+from ablate.report.tables import configuration, with_interval
 
+UNITS = (("h", 3600), ("min", 60), ("s", 1))
+REGIONS = {"whole space": "all", "better half": "half"}
 
-def write_search(folder: Path) -> list[Path]:
-    """importance.csv and the figures search-*.png; prints the finalists. Raises UserError where there is no search."""
-    import matplotlib.pyplot as plt
+if TYPE_CHECKING:
+    from ablate.analysis.study import StoredSearch
 
-    from ablate.report import search_plots as plots
-
-    facts, trials = search_facts(folder), trials_frame(folder)
-    space, names = facts["space"], [objective["name"] for objective in facts["settings"]["objectives"]]
-    figures: dict[str, Any] = {"timeline": plots.plot_timeline(timeline(trials), folder.name)}
-    tables = []
-    for name in names:
-        suffix = f"-{name}" if len(names) > 1 else ""
-        table = search_importance(trials, space, name)
-        tables.append(table.assign(objective=name))
-        better = BETTER.get(name, "lower")
-        figures[f"history{suffix}"] = plots.plot_history(history(trials, name, better), name, folder.name)
-        figures[f"importance{suffix}"] = plots.plot_importance(table, f"{folder.name}: {name}")
-        figures[f"parallel{suffix}"] = plots.plot_parallel(trials, space, name, folder.name)
-        figures[f"slices{suffix}"] = plots.plot_slices(trials, space, name, folder.name)
-    if len(names) == 2:
-        numbers = [one["number"] for one in facts["front"]]
-        figures["front"] = plots.plot_front(trials, numbers, (names[0], names[1]), folder.name)
-    pd.concat(tables).to_csv(folder / "importance.csv", index=False)
-    written = []
-    for name, figure in figures.items():
-        path = folder / f"search-{name}.png"
-        figure.savefig(path, dpi=160, bbox_inches="tight")
-        plt.close(figure)
-        written.append(path)
-    print_whole(finalists_table(facts, names))
-    return written
+ENDED = {
+    "done": "with all their seeds",
+    "reused": "taken from other sweeps",
+    "dropped": "dropped as surely worse after a few seeds",
+    "pruned": "stopped within a run",
+    "diverged": "diverged",
+    "failed": "failed",
+    "duplicate": "the same as an earlier one",
+    "running": "not finished",
+    "waiting": "waiting",
+}
+"""State of a trial → what a sentence says of those in it."""
 
 
-def finalists_table(facts: dict[str, Any], names: list[str]) -> Table:
-    """The finalists, best first, and the baseline: their fresh seeds, and what the search had seen."""
-    table = Table(title=f"{facts['study']}: the best few on fresh seeds", **PLAIN)
-    table.add_column("trial", justify="right")
-    table.add_column("configuration")
-    for name in names:
-        table.add_column(f"{name}, fresh", justify="right")
-        table.add_column("in the search", justify="right")
-    everyone = [*(facts["front"] or facts["finalists"]), *([facts["baseline"]] if facts["baseline"] else [])]
-    for one in everyone:
-        cells = []
-        for name in names:
-            fresh, told = one["fresh"].get(name), one["in_the_search"].get(name)
-            interval = f" ({fresh['low']:.4g} to {fresh['high']:.4g})" if fresh and fresh["high"] else ""
-            cells += [f"{fresh['value']:.4g}{interval}" if fresh and fresh["value"] else "–"]
-            cells += [f"{told:.4g}" if told is not None else "–"]
-        number = "baseline" if one["number"] is None else str(one["number"])
-        table.add_row(number, " ".join(one["overrides"]) or "the defaults", *cells)
-    return table
+def title_of(objective: str) -> str:
+    return METRICS[objective].title if objective in METRICS else "training tokens per second"
+
+
+def value_of(objective: str, value: float | None) -> str:
+    """A value of an objective as people read it."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:,.0f}" if objective in BETTER else "∞" if math.isinf(value) else number(value)
+
+
+def finalists(s: "StoredSearch") -> list[dict[str, Any]]:
+    """The best few or the front, best first, and then the baseline."""
+    facts = s.facts
+    return [
+        *(facts.get("front") or facts.get("finalists") or []),
+        *([facts["baseline"]] if facts.get("baseline") else []),
+    ]
+
+
+# --- in short -------------------------------------------------------------------------------------------
+
+
+def search_answer(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The winner or the front, the baseline, the trials, and the knob that decides."""
+    return [*_found(s), *_against(s), _trials(s), *_deciding(importance)]
+
+
+def _found(s: "StoredSearch") -> Iterator[str]:
+    winner, front = s.facts.get("winner"), s.facts.get("front") or []
+    if front:
+        names = " and ".join(title_of(name) for name in s.objectives)
+        yield f"{counted(len(front), 'configuration')} that no other beats in both {names}."
+    elif winner:
+        metric = s.primary
+        fresh, seen = winner["fresh"].get(metric), winner["in_the_search"].get(metric)
+        if fresh:
+            yield (
+                f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
+                f"{len(fresh['seeds'])} fresh seeds, on which nothing was chosen; the search had seen {seen:.4g}."
+            )
+        else:
+            yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."
+    else:
+        best, known = best_trial(s.trials, s.primary), ""
+        if best is not None:
+            said = " ".join(f"{k}={knob_text(best[k], s.space[k])}" for k in s.space if not pd.isna(best[k]))
+            known = f" Best so far: {said}, with a {title_of(s.primary)} of {value_of(s.primary, best[s.primary])}."
+        yield f"The search has not come to its end: nothing is confirmed on fresh seeds yet.{known}"
+
+
+def _against(s: "StoredSearch") -> Iterator[str]:
+    ratio, baseline = s.facts.get("against_baseline"), s.facts.get("baseline")
+    if ratio and baseline:
+        reach = f" ({ratio['low']:.3f} to {ratio['high']:.3f})" if math.isfinite(ratio["high"] or math.inf) else ""
+        yield (
+            f"That is {ratio['ratio']:.3f} times{reach} the {title_of(s.primary)} of the baseline, "
+            f"{configuration(baseline)}, paired over {counted(ratio['n'], 'seed')}; Wilcoxon p = {p_text(ratio['p'])}."
+        )
+
+
+def _trials(s: "StoredSearch") -> str:
+    counts = s.trials["state"].value_counts()
+    parts = [f"{counts[state]} {said}" for state, said in ENDED.items() if state in counts]
+    others = int(sum(n for state, n in counts.items() if state not in ENDED))
+    parts += [f"{others} given up and begun again"] * bool(others)
+    return f"{counted(len(s.trials), 'trial')}: {', '.join(parts)}."
+
+
+def _deciding(importance: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    for name, table in importance.items():
+        over_all = table[table["region"] == "whole space"]
+        if over_all.empty:
+            continue
+        parts = []
+        for evaluator, own in over_all.groupby("evaluator", sort=False):
+            top = own.sort_values("importance", ascending=False, kind="stable").iloc[0]
+            parts.append(f"{top['knob']} with {100 * top['importance']:.0f} % by {evaluator}")
+        yield f"What decides the {title_of(name)} over the whole space: {', '.join(parts)}."
+
+
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+def search_sheets(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Sheet]]:
+    """Name → what makes the table."""
+    makers: dict[str, Callable[[], Sheet]] = {}
+    if finalists(s):
+        makers["finalists"] = partial(finalists_sheet, s)
+    makers["trials"] = partial(trials_sheet, s)
+    for name, table in importance.items():
+        if len(table):
+            makers[suffixed("search_importance", name, s)] = partial(importance_sheet, s, name, table)
+    return makers
+
+
+def suffixed(name: str, objective: str, s: "StoredSearch") -> str:
+    """The name of a table or figure about one of several objectives."""
+    return f"{name}_{objective}" if s.several else name
+
+
+def finalists_sheet(s: "StoredSearch") -> Sheet:
+    columns = [Column("trial", True), Column("configuration", long=True)]
+    for name in s.objectives:
+        if name in BETTER:
+            columns.append(Column(title_of(name), True))
+        else:
+            columns += [Column(f"{title_of(name)}, fresh seeds", True), Column("in the search", True)]
+    rows, full = [], []
+    for one in finalists(s):
+        row = ["baseline" if one["number"] is None else str(one["number"]), configuration(one)]
+        data: dict[str, Any] = {"trial": one["number"], "configuration": " ".join(one["overrides"])}
+        for name in s.objectives:
+            fresh, seen = one["fresh"].get(name) or {}, one["in_the_search"].get(name)
+            row += ([] if name in BETTER else [with_interval(fresh)]) + [value_of(name, seen)]
+            data |= {f"{name}_{key}": fresh.get(key) for key in ("value", "low", "high")} | {
+                f"{name}_in_the_search": seen
+            }
+        rows.append(row)
+        full.append(data | {"failure": one.get("failure")})
+    notes = [
+        "The best value of a search is also the luckiest: the best few were trained again on seeds on which nothing "
+        "had been chosen, the same for all. Geometric means with 95 % intervals."
+    ]
+    title = "The front" if s.facts.get("front") else "The best few"
+    return Sheet("finalists", title, columns, rows, pd.DataFrame(full), notes)
+
+
+def trials_sheet(s: "StoredSearch") -> Sheet:
+    """Every trial: those with a value first, best first."""
+    knobs = [name for name in s.space if name in s.trials]
+    columns = [Column("trial", True), Column("how it ended", long=True)]
+    columns += [Column(name, number=is_number(s.space[name])) for name in knobs]
+    columns += [Column(title_of(name), True) for name in s.objectives]
+    columns += [Column("seeds", True), Column("time", True)]
+    sign = -1 if BETTER.get(s.primary) == "higher" else 1
+    late, value = ~s.trials["state"].isin(VALUED), s.trials[s.primary].astype(float)
+    ranked = s.trials.iloc[np.lexsort([s.trials["number"], sign * value, late])]
+    lasted = (ranked["ended"] - ranked["started"]).dt.total_seconds().tolist()
+    rows = [
+        [
+            str(row["number"]),
+            ended_text(row["state"], row["reason"]),
+            *(knob_text(row[name], s.space[name]) for name in knobs),
+            *(value_of(name, row[name]) for name in s.objectives),
+            whole(row["n"] or None),
+            time_text(seconds),
+        ]
+        for (_, row), seconds in zip(ranked.iterrows(), lasted, strict=True)
+    ]
+    notes = [
+        "Values are means over the seeds that a trial was given. Done: all seeds; dropped: surely worse than the best "
+        "after a few; pruned: stopped within a run. Time: from the question to the answer."
+    ]
+    return cut(Sheet("trials", "Trials", columns, rows, s.trials, notes))
+
+
+def ended_text(state: str, reason: Any) -> str:
+    """`done`, `pruned after epoch 20`, `failed: out of memory`."""
+    if pd.isna(reason) or not reason:
+        return state
+    return str(reason) if str(reason).startswith(state) else f"{state}: {reason}"
+
+
+def knob_text(value: Any, facts: Mapping[str, Any]) -> str:
+    if pd.isna(value):
+        return "–"
+    return text(value) if facts["kind"] == "choice" else f"{float(value):.4g}"
+
+
+def time_text(seconds: float) -> str:
+    """`4.2 s`, `3.5 min`."""
+    if math.isnan(seconds):
+        return "–"
+    unit, size = next(pair for pair in UNITS if seconds >= 1.5 * pair[1] or pair[1] == 1)
+    return f"{seconds / size:.1f} {unit}"
+
+
+def importance_sheet(s: "StoredSearch", objective: str, table: pd.DataFrame) -> Sheet:
+    """A row per knob: where it was searched, where the better half lies, and its share by each evaluator over each."""
+    found = s.trials[s.trials["state"].isin(VALUED)].dropna(subset=[objective])
+    half = (len(found) + 1) // 2
+    better = (found.nlargest if BETTER.get(objective) == "higher" else found.nsmallest)(half, objective)
+    inside = narrow(better, s.space)
+    pairs = sorted(
+        dict.fromkeys(zip(table["evaluator"], table["region"], strict=True)),
+        key=lambda pair: (pair[0] == "fANOVA", pair[1] == "better half"),
+    )
+    shares = table.set_index(["knob", "evaluator", "region"])["importance"]
+    columns = [Column("knob"), Column("searched", long=True), Column("the better half lies in", long=True)]
+    columns += [Column(f"{evaluator}, {REGIONS[region]}", True) for evaluator, region in pairs]
+    rows = [
+        [
+            knob,
+            range_text(s.space[knob]),
+            range_text(inside[knob]) if knob in inside else "–",
+            *(share_text(shares.get((knob, *pair), math.nan)) for pair in pairs),
+        ]
+        for knob in dict.fromkeys(table["knob"])
+    ]
+    notes = [
+        "Shares of an importance hold for the ranges over which it was computed: over the better half of the trials "
+        "(half), a knob that only tells bad from good no longer counts. PED-ANOVA: what sets the best tenth apart from "
+        "all; fANOVA: shares "
+        "of the variance, of knobs that every trial has. The two can disagree."
+    ]
+    named = f": {title_of(objective)}" if s.several else ""
+    return Sheet(
+        suffixed("search_importance", objective, s), f"Importance of the knobs{named}", columns, rows, table, notes
+    )
+
+
+def range_text(facts: Mapping[str, Any]) -> str:
+    """`16, 32, 64`, `0.05 to 8 (log)`."""
+    if facts["kind"] == "choice":
+        return ", ".join(text(choice) for choice in facts["choices"])
+    return f"{facts['low']:.4g} to {facts['high']:.4g}{' (log)' if facts['log'] else ''}"
+
+
+# --- sections -------------------------------------------------------------------------------------------
+
+
+def search_sections(
+    s: "StoredSearch", folder: Path, sheets: Mapping[str, Sheet], figures: Mapping[str, Figure]
+) -> Iterator[Section]:
+    """The winner and how it was found; what decides; which configurations there were; every trial."""
+
+    def of_each(*names: str) -> list[Block]:
+        wanted = [suffixed(name, objective, s) for objective in s.objectives for name in names]
+        return [made[name] for name in wanted for made in (figures, sheets) if name in made]
+
+    def of_all(*names: str) -> list[Block]:
+        return [made[name] for name in names for made in (figures, sheets) if name in made]
+
+    best: list[Block] = []
+    if (folder / "best.yaml").is_file():
+        again = f"python -m ablate --config-dir results/{folder.resolve().name} --config-name best"
+        best = [Commands([("Train the best configuration again", again)])]
+    yield Section(
+        "search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")]
+    )
+    yield Section("deciding", "Which knobs decide", of_each("search_importance"))
+    yield Section("configurations", "Configurations", of_each("search_parallel", "search_slices"))
+    yield Section("trials", "Trials", of_all("trials", "search_timeline"))

@@ -1,7 +1,7 @@
 """The table of a sweep on the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -57,6 +57,45 @@ def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
         speed = [thousands(cell, "tokens_per_s")] if timed else []
         table.add_row(*(value_text(cell[name]) for name in shown), str(cell["n"]), *measured, diverged, *speed, time)
     return table
+
+
+def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
+    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen."""
+    table = Table(title=f"{title}: the best few on fresh seeds", **PLAIN)
+    table.add_column("trial", justify="right")
+    table.add_column("configuration")
+    for name in objectives:
+        table.add_column(f"{name}, fresh", justify="right")
+        table.add_column("in the search", justify="right")
+    for one in finalists:
+        cells = []
+        for name in objectives:
+            told = one["in_the_search"].get(name)
+            cells += [with_interval(one["fresh"].get(name)), f"{told:.4g}" if told is not None else "–"]
+        number = "baseline" if one["number"] is None else str(one["number"])
+        table.add_row(number, configuration(one), *cells)
+    return table
+
+
+def configuration(one: Mapping[str, Any]) -> str:
+    """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
+    return " ".join(map(_short, one["overrides"])) or "the defaults"
+
+
+def _short(override: str) -> str:
+    name, _, value = override.partition("=")
+    try:
+        return f"{name}={float(value):.4g}" if not value.lstrip("-").isdigit() else override
+    except ValueError:
+        return override
+
+
+def with_interval(fresh: Mapping[str, Any] | None) -> str:
+    """A result on fresh seeds, `10.02 (9.699 to 10.36)`; `–` where there is none."""
+    if not fresh or fresh.get("value") is None:
+        return "–"
+    reach = f" ({fresh['low']:.4g} to {fresh['high']:.4g})" if fresh.get("high") else ""
+    return f"{fresh['value']:.4g}{reach}"
 
 
 def shown_knobs(swept: Sequence[str]) -> list[str]:

@@ -5,8 +5,6 @@ trials.csv    one row per trial of the study
 search.json   the space, the settings, the winner and the finalists with their fresh seeds
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -14,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from ablate.analysis.study import trial_table
 from ablate.config import Config
 from ablate.metrics import METRICS
 from ablate.results import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome
-from ablate.searching.search import readings_of
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space
 
@@ -90,80 +88,11 @@ def groups_of(config: Config) -> list[str]:
     return [f"{group}={getattr(config, group).name}" for group in GROUPS if group != "data"]
 
 
-# --- tables ---------------------------------------------------------------------------------------------
-
-STATES = {
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-    TrialState.FAIL: "failed",
-    TrialState.PRUNED: "pruned",
-}
-
-
-LAST = ("n", "last_epoch", "started", "ended", "worker", "cell_id", "duplicate_of", "again", "reason")
-"""Columns of trials.csv after the knobs and the metrics."""
-
-
-def state_of(trial: FrozenTrial) -> str:
-    """done, dropped, pruned, diverged, failed, running, waiting; duplicate and reused for those that took no slot."""
-    excluded = trial.user_attrs.get("excluded")
-    if excluded:
-        return str(excluded)
-    if trial.state != TrialState.COMPLETE:
-        return STATES[trial.state]
-    return next((word for word in ("diverged", "dropped") if trial.user_attrs.get(word)), "done")
-
-
-def trial_rows(trials: Sequence[FrozenTrial], space: Space, settings: Settings) -> list[dict[str, Any]]:
-    """One row per trial: number, state, the knobs, the objectives, seeds, times, process, reason."""
-    rows = []
-    for trial in trials:
-        attributes, readings = trial.user_attrs, readings_of(trial)
-        values = dict.fromkeys(objective.name for objective in settings.objectives)
-        if trial.state == TrialState.COMPLETE:
-            values = dict(zip(values, trial.values, strict=True))
-        elif trial.state == TrialState.PRUNED and readings:
-            values[settings.primary] = readings[max(readings)]
-        others = {k: v for k, v in attributes.get("metrics", {}).items() if k not in values}
-        rows.append(
-            {
-                "number": trial.number,
-                "state": state_of(trial),
-                **{d.name: written(trial.params, d.name) for d in space.dimensions},
-                **values,
-                **others,
-                "n": attributes.get("n", 0),
-                "last_epoch": max(readings) if readings and settings.pruner != "wilcoxon" else None,
-                "started": stamp(trial.datetime_start),
-                "ended": stamp(trial.datetime_complete),
-                "worker": attributes.get("worker"),
-                "cell_id": attributes.get("key"),
-                "duplicate_of": attributes.get("duplicate_of"),
-                "again": attributes.get("again"),
-                "reason": attributes.get("reason"),
-            }
-        )
-    return rows
-
-
-def written(params: Mapping[str, Any], name: str) -> Any:
-    """A chosen value; null is a choice, and not the same as none."""
-    return "null" if name in params and params[name] is None else params.get(name)
-
-
-def stamp(moment: Any) -> str | None:
-    return moment.isoformat(timespec="milliseconds") if moment is not None else None
-
-
 def write_trials(folder: Path, trials: Sequence[FrozenTrial], space: Space, settings: Settings) -> None:
-    """trials.csv; a knob that was chosen to be null says so, one that did not exist is empty."""
-    rows = trial_rows(trials, space, settings)
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in LAST]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, *LAST], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "trials.csv", text.getvalue())
+    """trials.csv, one row per trial."""
+    knobs = [dimension.name for dimension in space.dimensions]
+    objectives = [objective.name for objective in settings.objectives]
+    write_text(folder / "trials.csv", trial_table(trials, knobs, objectives))
 
 
 def write_summary(

@@ -16,6 +16,7 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ablate.analysis.study import readings_of
 from ablate.errors import ConfigError
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
@@ -30,6 +31,8 @@ ORPHANS_S = 20.0
 """How often to look for trials of processes that died."""
 REPEATS = 4
 """So many configurations in a row that were tried before; then one that was not is drawn at random."""
+COPIED = ("seeds", "metrics", "n", "last_epoch", "dropped", "diverged")
+"""What a trial has of its twin."""
 DRAWS = 200
 """Draws that must all be known before a space counts as exhausted."""
 
@@ -52,7 +55,7 @@ class PrimaryView:
     @staticmethod
     def with_readings(trial: FrozenTrial) -> FrozenTrial:
         seen = copy.copy(trial)
-        seen.intermediate_values = {int(k): float(v) for k, v in trial.user_attrs.get("readings", {}).items()}
+        seen.intermediate_values = readings_of(trial)
         return seen
 
     def __getattr__(self, name: str) -> Any:
@@ -183,9 +186,7 @@ class Search:
                 continue
             del self.twins[number]
             trial = self.asked.pop(number)
-            copied = {
-                k: twin.user_attrs[k] for k in ("seeds", "metrics", "n", "dropped", "diverged") if k in twin.user_attrs
-            }
+            copied = {k: twin.user_attrs[k] for k in COPIED if k in twin.user_attrs}
             mark(self.study, number, **copied, reason=f"the same as trial {original}")
             if twin.state == TrialState.COMPLETE:
                 told(self.study, number, TrialState.COMPLETE, twin.values)
@@ -330,6 +331,7 @@ class Search:
             },
             "metrics": {name: finite(estimate(candidate.results(name))) for name in whole},
             "n": len(candidate.runs),
+            "last_epoch": max(candidate.reported, default=None),
             "seconds": round(time.monotonic() - candidate.began, 1),
         }
 
@@ -414,11 +416,6 @@ class Search:
 def finite(value: float) -> float | None:
     """JSON has no infinity."""
     return value if math.isfinite(value) else None
-
-
-def readings_of(trial: FrozenTrial) -> dict[int, float]:
-    """Epoch → primary metric, as reported to the pruner."""
-    return dict(trial.intermediate_values) or PrimaryView.with_readings(trial).intermediate_values
 
 
 def seeds_of(trial: FrozenTrial, metric: str) -> dict[int, float]:

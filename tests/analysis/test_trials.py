@@ -1,63 +1,16 @@
-"""The frames and figures of a search, from a trials.csv of known content. CPU, 8 s."""
+"""The frames of a search, from a trials.csv of known content, and from a study. CPU, 6 s."""
 
-import json
+import os
 from pathlib import Path
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from ablate.analysis import trials as t
+from ablate.analysis.study import stored_search
 from ablate.errors import UserError
-from ablate.report import search_plots as plots
-from ablate.report.search import write_search
-
-SPACE = {
-    "lr": {"kind": "float", "low": 0.01, "high": 10.0, "step": None, "log": True},
-    "num_hiddens": {"kind": "choice", "choices": [8, 16, 32]},
-    "layers": {"kind": "int", "low": 1, "high": 3, "step": 1, "log": False},
-    "clip": {"kind": "choice", "choices": [None, 1]},
-    "dropout": {"kind": "float", "low": 0.0, "high": 0.5, "step": None, "log": False, "conditions": {"layers": [2, 3]}},
-}
-
-
-def made_up(count: int = 60) -> pd.DataFrame:
-    """lr decides nearly all, with its optimum at 1; num_hiddens a little; the rest nothing."""
-    rng = np.random.default_rng(0)
-    start = pd.Timestamp("2026-01-01T00:00:00")
-    rows = []
-    for number in range(count):
-        lr, hidden = 10 ** rng.uniform(-2, 1), int(rng.choice([8, 16, 32]))
-        layers = int(rng.integers(1, 4))
-        value = 8 + 3 * np.log10(lr) ** 2 + 4 / hidden + rng.normal(0, 0.02)
-        state = (
-            "diverged" if number % 20 == 19 else "pruned" if number % 10 == 8 else "dropped" if number % 3 else "done"
-        )
-        began = start + pd.Timedelta(seconds=5 * (number // 2))
-        rows.append(
-            {
-                "number": number,
-                "state": state,
-                "lr": lr,
-                "num_hiddens": hidden,
-                "layers": layers,
-                "clip": rng.choice(["null", "1"]),
-                "dropout": rng.uniform(0, 0.5) if layers > 1 else None,
-                "val_perplexity": np.inf if state == "diverged" else value,
-                "n": 2,
-                "last_epoch": None,
-                "started": began.isoformat(),
-                "ended": (began + pd.Timedelta(seconds=7)).isoformat(),
-                "worker": f"process {number % 2}",
-                "cell_id": str(number),
-                "duplicate_of": None,
-                "again": None,
-                "reason": None,
-            }
-        )
-    return pd.DataFrame(rows)
+from tests.report.made_search import SPACE, made_up, write_search, write_study
 
 
 @pytest.fixture
@@ -145,57 +98,55 @@ def test_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:
         t.trials_frame(tmp_path)
 
 
-def test_every_figure_shows_its_trials(frame: pd.DataFrame) -> None:
-    shown = frame[frame["state"].isin(t.VALUED)]
-    history = plots.plot_history(t.history(frame, "val_perplexity"), "val_perplexity", "a search")
-    assert sum(len(c.get_offsets()) for c in history.axes[0].collections) == (frame["state"] != "diverged").sum()
-    slices = plots.plot_slices(frame, SPACE, "val_perplexity")
-    assert [axis.get_xlabel() for axis in slices.axes] == list(SPACE)
-    parallel = plots.plot_parallel(frame, SPACE, "val_perplexity")
-    assert len([line for line in parallel.axes[0].lines if len(line.get_xdata()) == len(SPACE) + 1]) == len(shown)
-    timeline = plots.plot_timeline(t.timeline(frame))
-    assert len(timeline.axes[0].patches) == len(frame)
-    importance = t.search_importance(frame, SPACE, "val_perplexity")
-    assert len(plots.plot_importance(importance).axes) == importance["evaluator"].nunique()
-    assert plots.plot_importance(importance.head(0)).axes
-    speed = frame.assign(tokens_per_s=np.linspace(1000, 9000, len(frame)))
-    front = plots.plot_front(speed, [1, 4, 7], ("val_perplexity", "tokens_per_s"))
-    assert len(front.axes[0].lines[0].get_xdata()) == 3
-    plt.close("all")
+def test_the_best_trial_had_all_its_seeds(frame: pd.DataFrame) -> None:
+    best = t.best_trial(frame, "val_perplexity")
+    assert best is not None
+    assert best["state"] == "done"
+    assert best["val_perplexity"] == frame.loc[frame["state"] == "done", "val_perplexity"].min()
+    assert t.best_trial(frame[frame["state"] != "done"], "val_perplexity") is None
 
 
-@pytest.mark.parametrize("objectives", [["val_perplexity"], ["val_perplexity", "tokens_per_s"]])
-def test_the_report_of_a_search(folder: Path, objectives: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    fresh = {"value": 7.5, "low": 7.0, "high": 8.0, "seeds": {"6": 7.5}}
-    told = dict.fromkeys(objectives, 7.25)
-    one: dict[str, Any] = {
-        "number": 4,
-        "values": {"lr": 1.0},
-        "overrides": ["lr=1.0"],
-        "in_the_search": told,
-        "fresh": {"val_perplexity": fresh},
-        "speed": None,
-        "failure": None,
-    }
-    facts = {
-        "study": "made-up",
-        "space": SPACE,
-        "settings": {"objectives": [{"name": n} for n in objectives]},
-        "winner": one,
-        "finalists": [one],
-        "front": [one] if len(objectives) > 1 else [],
-        "baseline": one | {"number": None, "overrides": []},
-    }
-    (folder / "search.json").write_text(json.dumps(facts))
-    if len(objectives) > 1:
-        made_up().assign(tokens_per_s=5000.0).to_csv(folder / "trials.csv", index=False)
-    written = {path.name for path in write_search(folder)}
-    kinds = ["history", "importance", "parallel", "slices"]
-    several = len(objectives) > 1
-    expected = {f"search-{kind}{f'-{name}' if several else ''}.png" for kind in kinds for name in objectives}
-    assert written == expected | {"search-timeline.png"} | ({"search-front.png"} if several else set())
-    assert all((folder / name).stat().st_size > 5000 for name in written)
-    assert {"evaluator", "region"} <= set(pd.read_csv(folder / "importance.csv").columns)
-    out = capsys.readouterr().out
-    assert "7.5 (7 to 8)" in out
-    assert "baseline" in out
+# --- where a search is stored ---------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_search_has_none(tmp_path: Path) -> None:
+    assert not t.holds_search(tmp_path)
+    assert stored_search(tmp_path) is None
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_study_tells_the_same_as_its_table(tmp_path: Path, journal: bool) -> None:
+    """Neither trials.csv nor search.json is there: the search is still under way, or was killed."""
+    write_study(tmp_path / "found", made_up(12), journal=journal)
+    search = stored_search(tmp_path / "found")
+    assert search is not None
+    assert (search.space, search.objectives, search.facts) == (SPACE, ["val_perplexity"], {})
+    expected = made_up(12).set_index("number")
+    found = search.trials.set_index("number")
+    for name in ("state", "num_hiddens", "layers", "clip", "n", "cell_id"):
+        assert found[name].astype(str).to_list() == expected[name].astype(str).to_list(), name
+    assert found["lr"].to_numpy() == pytest.approx(expected["lr"].to_numpy())
+    assert (found["dropout"].isna() == (expected["layers"] == 1)).all()
+    told = expected["val_perplexity"].to_numpy()
+    assert found["val_perplexity"].to_numpy(float) == pytest.approx(told)
+    assert found.loc[expected["state"] == "pruned", "reason"].eq("pruned after epoch 20").all()
+
+
+def test_the_newer_of_study_and_table_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    write_search(folder, made_up(20))
+    write_study(folder, made_up(24))
+    table, study = folder / "trials.csv", folder / "study.db"
+    for newer, count in ((table, 20), (study, 24)):
+        for path in (table, study):
+            os.utime(path, (1000, 2000 if path is newer else 1000))
+        search = stored_search(folder)
+        assert search is not None
+        assert len(search.trials) == count
+        assert search.facts["winner"]["number"] == 4
+
+
+def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("this is no database, but a text that is long enough to be looked at" * 20)
+    with pytest.raises(UserError, match=r"the study .*study.db cannot be read: "):
+        stored_search(tmp_path)

@@ -14,9 +14,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from synthetic import Noisy, knobs, run, searching, settings, space_of
 
+from ablate.analysis.study import state_of
 from ablate.errors import ConfigError, UserError
 from ablate.searching.finale import conclude
-from ablate.searching.outcome import state_of
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler, sampler_seed
 from ablate.searching.settings import Objective, Race, named, objectives, race_of

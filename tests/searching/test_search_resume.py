@@ -16,8 +16,8 @@ import pytest
 from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
+from ablate.analysis.study import state_of
 from ablate.searching import workers
-from ablate.searching.outcome import state_of
 from ablate.searching.storage import takes_slot
 
 SEARCH = (

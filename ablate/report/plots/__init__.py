@@ -7,6 +7,9 @@ measures           what panels show of cells and runs
 by_value, rows     the swept value against perplexity and speed; settings without an order
 curves             perplexity over the epochs
 pareto, heatmap, effects, path, verdicts, speed
+search_trials      history, front and timeline of a search
+search_space       importance of its knobs, parallel coordinates, slices
+labels             texts beside points
 """
 
 from ablate.report.plots.by_value import by_value
@@ -17,11 +20,14 @@ from ablate.report.plots.heatmap import heatmap
 from ablate.report.plots.lines import model_looks
 from ablate.report.plots.pareto import pareto
 from ablate.report.plots.path import ablation_path
+from ablate.report.plots.search_space import search_importance, search_parallel, search_slices
+from ablate.report.plots.search_trials import Estimate, search_front, search_history, search_timeline
 from ablate.report.plots.speed import draw_speed, speed_over_hiddens
 from ablate.report.plots.style import save
 from ablate.report.plots.verdicts import verdicts
 
 __all__ = [
+    "Estimate",
     "ablation_path",
     "by_value",
     "curves",
@@ -33,6 +39,12 @@ __all__ = [
     "model_looks",
     "pareto",
     "save",
+    "search_front",
+    "search_history",
+    "search_importance",
+    "search_parallel",
+    "search_slices",
+    "search_timeline",
     "speed_over_hiddens",
     "variance",
     "verdicts",

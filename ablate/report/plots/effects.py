@@ -100,7 +100,7 @@ def effects(main_effects: pd.DataFrame, title: str = "", level: float = 0.95) ->
     with styled(title, main_effects[["knob", "value"]].to_csv()):
         width = {1: 4.4, 2: WIDTH}.get(columns, WIDE) / columns - 0.5
         tables = [_in_order(main_effects[main_effects["knob"] == knob]) for knob in knobs]
-        names = [_place_names(cleaned(table["value"]), width) for table in tables]
+        names = [place_names(cleaned(table["value"]), width) for table in tables]
         figure, axes = panels(-(-len(knobs) // columns), columns, 1.75 + max(height for *_, height in names))
         for number, (panel, knob) in enumerate(zip(axes, knobs, strict=False)):
             own, (labels, upright, _) = tables[number], names[number]
@@ -142,7 +142,7 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.argsort([np.inf if value is None else value for value in values], kind="stable")]
 
 
-def _place_names(values: Sequence[object], width: float) -> tuple[list[str], bool, float]:
+def place_names(values: Sequence[object], width: float) -> tuple[list[str], bool, float]:
     """Tick labels of a panel: level where they fit side by side, else upright (True); and their height."""
     names = [value_text(value) for value in values]
     room = width / max(len(names), 1) - 0.05

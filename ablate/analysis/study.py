@@ -1,0 +1,178 @@
+"""A search as it is stored: the study itself, or trials.csv and search.json, which outlive it. Loads no torch."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from ablate.analysis.trials import BETTER, JOURNAL, SQLITE, read_table, search_facts, trials_frame
+from ablate.errors import UserError
+
+STATES = {
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+    TrialState.FAIL: "failed",
+    TrialState.PRUNED: "pruned",
+}
+LAST = ("n", "last_epoch", "started", "ended", "worker", "cell_id", "duplicate_of", "again", "reason")
+"""Columns of the table of trials after the knobs and the metrics."""
+
+
+@dataclass(frozen=True)
+class StoredSearch:
+    """What is known of a search from its folder."""
+
+    trials: pd.DataFrame  # as trials_frame has them
+    space: dict[str, Any]  # knob → its dimension
+    objectives: list[str]
+    facts: dict[str, Any]  # search.json: finalists, winner, baseline; empty where the search has not concluded
+
+    @property
+    def several(self) -> bool:
+        return len(self.objectives) > 1
+
+    @property
+    def primary(self) -> str:
+        """The objective by which configurations are ranked, pruned and raced."""
+        return primary(self.objectives)
+
+
+def stored_search(folder: Path) -> StoredSearch | None:
+    """The search in this folder; None where there is none.
+
+    trials.csv and search.json are written at the end of a search: a study in the folder that is newer, or that has
+    not come to an end, is read itself. Raises UserError for what is there and cannot be read.
+    """
+    table, summary = folder / "trials.csv", folder / "search.json"
+    facts = search_facts(folder) if summary.is_file() else {}
+    changed = max((_changed(folder / f"{name}{end}") for name in (SQLITE, JOURNAL) for end in ("", "-wal")), default=0)
+    if facts and _changed(table) >= changed:
+        objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
+        return StoredSearch(trials_frame(folder), facts["space"], objectives, facts)
+    if not changed:
+        return None
+    trials, design = read_study(folder)
+    if not design:
+        return None  # begun, and stopped before it knew what to search
+    frame = read_table(io.StringIO(trial_table(trials, list(design["space"]), design["objectives"])))
+    return StoredSearch(frame, design["space"], design["objectives"], facts)
+
+
+def _changed(path: Path) -> float:
+    """When a file was last written, in seconds; 0 where there is none."""
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
+    """The trials of the study in a search's folder, and what it was begun with.
+
+    Raises UserError where it cannot be read: of another version of Optuna, damaged, or in a folder without the right
+    to write, which SQLite needs even for reading.
+    """
+    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = folder / SQLITE if (folder / SQLITE).is_file() else folder / JOURNAL
+    storage: BaseStorage | None = None
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        if path.name == SQLITE:
+            storage = RDBStorage(f"sqlite:///{path.resolve()}")
+        else:
+            storage = JournalStorage(JournalFileBackend(str(path)))
+        names = optuna.get_all_study_names(storage)
+        if not names:
+            return [], {}
+        name = folder.resolve().name if folder.resolve().name in names else names[0]
+        study = optuna.load_study(study_name=name, storage=storage)
+        return study.get_trials(deepcopy=False), dict(study.user_attrs.get("design", {}))
+    except Exception as error:  # Optuna, SQLAlchemy and SQLite each have errors of their own
+        raise UserError(f"the study {path} cannot be read: {str(error).splitlines()[0]}") from error
+    finally:
+        optuna.logging.set_verbosity(before)
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def primary(objectives: Sequence[str]) -> str:
+    """The objective by which runs are pruned and configurations raced: the first that training gives."""
+    return next((name for name in objectives if name not in BETTER), objectives[0])
+
+
+# --- trials as rows -------------------------------------------------------------------------------------
+
+
+def trial_table(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: Sequence[str]) -> str:
+    """The text of trials.csv; a knob that was chosen to be null says so, one that did not exist is empty."""
+    rows = trial_rows(trials, knobs, objectives)
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in LAST]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*(columns or ["number", "state", *knobs, *objectives]), *LAST], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def trial_rows(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per trial: number, state, the knobs, the objectives, seeds, times, process, reason."""
+    rows = []
+    for trial in trials:
+        attributes, readings = trial.user_attrs, readings_of(trial)
+        values: dict[str, Any] = dict.fromkeys(objectives)
+        if trial.state == TrialState.COMPLETE:
+            values = dict(zip(values, trial.values, strict=True))
+        elif trial.state == TrialState.PRUNED and readings:
+            values[primary(objectives)] = readings[max(readings)]
+        others = {name: value for name, value in attributes.get("metrics", {}).items() if name not in values}
+        rows.append(
+            {
+                "number": trial.number,
+                "state": state_of(trial),
+                **{name: _written(trial.params, name) for name in knobs},
+                **values,
+                **others,
+                "n": attributes.get("n", 0),
+                "last_epoch": attributes.get("last_epoch"),
+                "started": _stamp(trial.datetime_start),
+                "ended": _stamp(trial.datetime_complete),
+                "worker": attributes.get("worker"),
+                "cell_id": attributes.get("key"),
+                "duplicate_of": attributes.get("duplicate_of"),
+                "again": attributes.get("again"),
+                "reason": attributes.get("reason"),
+            }
+        )
+    return rows
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """done, dropped, pruned, diverged, failed, running, waiting; duplicate and reused for those that took no slot."""
+    excluded = trial.user_attrs.get("excluded")
+    if excluded:
+        return str(excluded)
+    if trial.state != TrialState.COMPLETE:
+        return STATES[trial.state]
+    return next((word for word in ("diverged", "dropped") if trial.user_attrs.get(word)), "done")
+
+
+def readings_of(trial: FrozenTrial) -> dict[int, float]:
+    """Epoch → primary metric, as reported to the pruner; of several objectives Optuna keeps none, so we do."""
+    kept: Mapping[str, float] = trial.user_attrs.get("readings", {})
+    return dict(trial.intermediate_values) or {int(epoch): float(value) for epoch, value in kept.items()}
+
+
+def _written(params: Mapping[str, Any], name: str) -> Any:
+    """A chosen value; null is a choice, and not the same as none."""
+    return "null" if name in params and params[name] is None else params.get(name)
+
+
+def _stamp(moment: Any) -> str | None:
+    return moment.isoformat(timespec="milliseconds") if moment is not None else None

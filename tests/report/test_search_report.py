@@ -1,0 +1,311 @@
+"""The report of a search: its figures, tables, sentences and sections, from each of the forms in which it is stored.
+
+Made-up trials of known content; CPU, 15 s.
+"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from test_plots import assert_legible, said, tick_labels
+from test_report import Document, page
+
+from ablate.analysis import trials as t
+from ablate.report import figures, plots, write_report
+from ablate.report.plots.search_trials import capped, lanes
+from ablate.report.plots.style import save
+from tests.report.made import config, write_run
+from tests.report.made_search import SPACE, made_up, write_search, write_study
+
+PERPLEXITY = "val_perplexity"
+BOTH = (PERPLEXITY, "tokens_per_s")
+
+
+def read(trials: pd.DataFrame) -> pd.DataFrame:
+    """The frame of these trials, as from trials.csv."""
+    return t.read_table(io.StringIO(trials.to_csv(index=False)))
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return read(made_up())
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at something else."""
+    monkeypatch.setattr(figures, "wanted", lambda m: {})
+
+
+def with_speed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The smaller and worse, the faster."""
+    return frame.assign(tokens_per_s=2e5 / frame["num_hiddens"] + 100 * frame["layers"])
+
+
+def written_runs(folder: Path, trials: pd.DataFrame, seeds: int = 2) -> Path:
+    """A record for each trial with a value, so that the folder is that of a sweep, too; sets their cell_id."""
+    for row in trials[trials["state"].isin(t.VALUED)].itertuples():
+        settings = config("gru", num_hiddens=int(row.num_hiddens), lr=float(row.lr), layers=int(row.layers))
+        for seed in range(seeds):
+            write_run(folder, settings, seed, 5.0 + row.number / 100, float(row.val_perplexity), [20.0, 9.0])
+    return folder
+
+
+# --- figures --------------------------------------------------------------------------------------------
+
+
+def drawn(
+    frame: pd.DataFrame, space: dict[str, Any] = SPACE, title: str = "Which network is best?"
+) -> dict[str, Figure]:
+    """Every figure of a search."""
+    importance = t.search_importance(frame, space, PERPLEXITY) if len(space) > 2 else frame.head(0)
+    diverged = frame.loc[frame["state"] == "diverged", "number"].tolist()
+    winner = plots.Estimate(8.6, 8.2, 9.1)
+    history = t.history(frame, PERPLEXITY)
+    speedy = with_speed(frame)
+    front = speedy[speedy["state"].isin(t.VALUED)].nlargest(6, "tokens_per_s")["number"].tolist()
+    out = {
+        "history": plots.search_history(history, PERPLEXITY, title, diverged, winner, 12.5),
+        "parallel": plots.search_parallel(frame, space, PERPLEXITY, title),
+        "slices": plots.search_slices(frame, space, PERPLEXITY, title),
+        "timeline": plots.search_timeline(t.timeline(frame), title),
+        "front": plots.search_front(speedy, front, BOTH, title),
+    }
+    if len(importance):
+        out["importance"] = plots.search_importance(importance, title)
+    return out
+
+
+def shapes() -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+    """Searches of many kinds, by name."""
+    full = made_up()
+    words = [f"a-rather-long-name-{k}" for k in range(12)]
+    named = full.assign(kind=[words[k % 12] for k in range(len(full))])
+    return {
+        "usual": (full, SPACE),
+        "long_names": (named, {**SPACE, "kind": {"kind": "choice", "choices": words}}),
+        "one_knob": (full, {"lr": SPACE["lr"]}),
+        "few": (full.head(3), SPACE),
+        "blown_up": (full.assign(val_perplexity=full["val_perplexity"].where(full.index % 9 != 1, 4e6)), SPACE),
+        "two_values": (full, {"num_hiddens": SPACE["num_hiddens"], "layers": {**SPACE["layers"], "high": 30}}),
+    }
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_every_figure_is_legible(name: str, tmp_path: Path) -> None:
+    trials, space = shapes()[name]
+    for kind, figure in drawn(read(trials), space).items():
+        assert_legible(figure)
+        if name == "usual":
+            assert all(path.stat().st_size > 5000 for path in save(figure, tmp_path, kind))
+
+
+def test_every_figure_shows_its_trials(frame: pd.DataFrame) -> None:
+    made = drawn(frame)
+    shown = frame[frame["state"].isin(t.VALUED)]
+    (axes,) = made["history"].axes
+    marks = {line.get_label(): len(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "None"}
+    for state in ("done", "dropped", "pruned"):
+        assert marks[state] == (frame["state"] == state).sum()
+    crosses = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_marker() == "x"]
+    assert [line.get_xdata()[0] for line in crosses] == frame.loc[frame["state"] == "diverged", "number"].tolist()
+    best = frame.loc[frame["state"] == "done", PERPLEXITY].min()
+    (line,) = [line for line in axes.lines if line.get_label() == "best so far"]
+    assert line.get_ydata()[-1] == pytest.approx(best)
+
+    panels = {axes.get_xlabel().partition(" ")[0]: axes for axes in made["slices"].axes}
+    assert list(panels) == list(SPACE)
+    seen = sorted(float(x) for line in panels["lr"].lines if line.get_label() in t.VALUED for x in line.get_xdata())
+    assert seen == pytest.approx(sorted(shown["lr"]))
+
+    (axes,) = made["parallel"].axes
+    whole = [line for line in axes.lines if line.get_marker() == "o"]
+    assert len(whole) == len(shown)
+    (bold,) = [line for line in whole if line.get_linewidth() > 2]
+    best_row = frame.loc[frame[PERPLEXITY] == best].iloc[0]
+    assert bold.get_ydata()[1] == pytest.approx([8, 16, 32].index(best_row["num_hiddens"]) / 2)
+    assert max(float(line.get_ydata()[-1]) for line in whole) == pytest.approx(1)  # the best value is on top
+
+    (axes,) = made["timeline"].axes
+    assert len(axes.patches) == len(frame)
+    assert tick_labels(axes, "y") == ["process 1", "process 2"]
+    assert {axes.get_title(loc="left") for axes in made["importance"].axes} >= {"PED-ANOVA"}
+    for count in (len(shown), (len(shown) + 1) // 2):
+        assert f"({count} trials)" in " ".join(said(made["importance"]))
+
+
+def test_bars_of_one_process_do_not_overlap() -> None:
+    ordered = pd.DataFrame(
+        {
+            "worker": [1, 1, 1, 1, 2, 2],
+            "begin_s": [0.0, 1.0, 2.0, 2.5, 0.0, 9.0],
+            "end_s": [2.0, 3.0, 4.0, 5.0, 9.0, 10.0],
+        }
+    )
+    assert lanes(ordered) == [0, 1, 0, 2, 3, 3]
+
+
+def test_the_front_is_joined_in_steps_that_no_trial_beats(frame: pd.DataFrame) -> None:
+    shown = with_speed(frame)[frame["state"].isin(t.VALUED)]
+    points = shown[[PERPLEXITY, "tokens_per_s"]].to_numpy(float)
+    better = [(points[:, 0] <= p) & (points[:, 1] >= s) & (points != (p, s)).any(axis=1) for p, s in points]
+    on = [not one.any() for one in better]
+    numbers = shown.loc[on, "number"].tolist()
+    figure = plots.search_front(with_speed(frame), numbers, BOTH)
+    (axes,) = figure.axes
+    (border,) = [line for line in axes.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 1]
+    for (x, y), (x2, y2) in zip(border.get_xydata(), border.get_xydata()[1:], strict=False):
+        assert x == x2 or y == y2
+        middle = np.array([(y + y2) / 2, (x + x2) / 2])
+        assert not ((points[:, 0] < middle[0] - 1e-9) & (points[:, 1] > middle[1] + 1e-9)).any()
+    labels = {text for text in said(figure) if text.isdigit()} & set(map(str, numbers))
+    assert len(labels) >= len(numbers) - 2
+
+
+def test_a_value_that_blew_up_presses_nobody_together() -> None:
+    values = pd.Series([8.0, 9.0, 10.0, 12.0, 4e6, 13.0, np.nan])
+    shown, note = capped(values, PERPLEXITY)
+    assert shown.max() < 40
+    assert shown[[0, 1, 2, 3, 5]].equals(values[[0, 1, 2, 3, 5]])
+    assert "1 beyond it, up to 4,000,000" in note
+    assert capped(values, "tokens_per_s") == (values, "") or capped(values, "tokens_per_s")[1] == ""
+
+
+# --- the page -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[(PERPLEXITY,), BOTH], ids=["one", "two"])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a whole search with its report, and its objectives. Of one objective few figures are drawn."""
+    folder = tmp_path_factory.mktemp("search") / "found"
+    trials = made_up() if request.param == (PERPLEXITY,) else with_speed(made_up())
+    write_search(folder, trials, request.param)
+    written_runs(folder, trials.head(12))
+    (folder / "best.yaml").write_text("# the best\n")
+    with pytest.MonkeyPatch.context() as patched:
+        if len(request.param) == 1:
+            wanted = figures.wanted
+            kept = ("search_history", "search_timeline", "curves")
+            patched.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
+        write_report(folder)
+    return folder, request.param
+
+
+def test_the_sections_of_a_search(found: tuple[Path, tuple[str, ...]]) -> None:
+    folder, objectives = found
+    document = page(folder)
+    several = len(objectives) > 1
+    order = ["answer", "search", "deciding", *["configurations"] * several, "trials", "results", "curves", "texts"]
+    assert [name for name in document.ids if name in order] == order
+    assert not {"what-matters", "comparisons", "spread"} & set(document.ids)  # cells that were chosen are no grid
+    expected = {"search_timeline", "curves"}
+    if several:
+        kinds = ["history", "importance", "parallel", "slices"]
+        expected |= {"search_front", *(f"search_{kind}_{name}" for kind in kinds for name in objectives)}
+    else:
+        expected |= {"search_history"}
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} == expected
+    images = [str(attributes["src"]) for tag, attributes in document.tags if tag == "img"]
+    assert len(images) == len(expected)
+    main = "search_front" if several else "search_history"
+    assert (folder / "figure.png").read_bytes() == (folder / "figures" / f"{main}.png").read_bytes()
+    assert "--config-dir results/found --config-name best" in document.below["search"]
+
+
+def test_what_the_page_says(found: tuple[Path, tuple[str, ...]]) -> None:
+    folder, objectives = found
+    answer = page(folder).below["answer"]
+    if len(objectives) > 1:
+        assert (
+            "3 configurations that no other beats in both held-out perplexity and training tokens per second" in answer
+        )
+    else:
+        seen = made_up().set_index("number").loc[4, PERPLEXITY]
+        assert "Best: lr=1, with a held-out perplexity of 7.5 (7 to 8) over 6 fresh seeds" in answer
+        assert f"the search had seen {seen:.4g}" in answer
+    assert "0.833 times (0.810 to 0.860) the held-out perplexity of the baseline, model=rnn" in answer
+    assert "60 trials: 18 with all their seeds, 33 dropped" in answer or "60 trials: " in answer
+    assert "lr with" in answer
+    assert "by PED-ANOVA" in answer
+
+
+def test_the_tables_of_a_search(found: tuple[Path, tuple[str, ...]]) -> None:
+    folder, objectives = found
+    rows = page(folder).rows
+    baseline = next(row for row in rows if row[0] == "baseline")
+    assert baseline[:4] == ["baseline", "model=rnn", "9 (8.5 to 9.5)", "–"]
+    trials = pd.read_csv(folder / "tables" / "trials.csv")
+    assert trials["number"].tolist() == made_up()["number"].tolist()
+    start = next(k for k, row in enumerate(rows) if row[:2] == ["trial", "how it ended"])
+    shown = rows[start + 1 : start + 61]
+    valued = made_up()[made_up()["state"].isin(t.VALUED)].sort_values(PERPLEXITY)
+    assert [int(row[0]) for row in shown[: len(valued)]] == valued["number"].tolist()
+    assert {row[1] for row in shown[len(valued) :]} == {"pruned", "diverged"}
+    named = "search_importance" if len(objectives) == 1 else "search_importance_tokens_per_s"
+    assert {"evaluator", "region", "importance"} <= set(pd.read_csv(folder / "tables" / f"{named}.csv").columns)
+    ranges = next(row for row in rows if row[0] == "lr" and "log" in row[1])
+    assert ranges[1] == "0.01 to 10 (log)"
+    assert ranges[2] != ranges[1]
+
+
+def test_the_terminal_shows_the_best_few(tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report(written_runs(write_search(tmp_path / "found", made_up()), made_up().head(5)))
+    out = capsys.readouterr().out
+    assert "the best few on fresh seeds" in out
+    assert "7.5 (7 to 8)" in out
+    assert "baseline" in out
+
+
+def test_a_search_under_way_is_read_from_its_study_without_torch(tmp_path: Path) -> None:
+    """As killed: no trials.csv, no search.json, no best.yaml."""
+    folder = tmp_path / "found"
+    write_study(folder, made_up(20))
+    written_runs(folder, made_up(20))
+    code = (
+        "import sys; from ablate.report import figures; figures.wanted = lambda m: {}\n"
+        "from ablate.report.__main__ import main; status = main(sys.argv[1:])\n"
+        "assert not status and 'torch' not in sys.modules and 'optuna' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    document = page(folder)
+    best = t.best_trial(made_up(20), PERPLEXITY)
+    assert best is not None
+    assert "has not come to its end: nothing is confirmed on fresh seeds yet" in document.below["answer"]
+    assert f"Best so far: lr={best['lr']:.4g} num_hiddens={best['num_hiddens']}" in document.below["answer"]
+    assert "finalists" not in {path.stem for path in (folder / "tables").iterdir()}
+
+
+def test_records_alone_are_reported_as_a_sweep(tmp_path: Path, no_figures: None) -> None:
+    folder = written_runs(tmp_path / "found", made_up(12))
+    write_report(folder)
+    document = page(folder)
+    assert {"answer", "results", "spread"} <= set(document.ids)
+    assert not {"search", "trials"} & set(document.ids)
+
+
+def test_a_damaged_table_of_trials_costs_only_what_rests_on_it(tmp_path: Path, no_figures: None) -> None:
+    folder = written_runs(write_search(tmp_path / "found", made_up()), made_up().head(5))
+    (folder / "trials.csv").write_text("nothing,of,the,kind\n1,2,3,4\n")
+    write_report(folder)
+    document = page(folder)
+    assert "search" not in document.ids
+    assert "the search could not be made: " in document.below["warnings"]
+
+
+def test_a_search_for_speed_alone_has_a_page_without_any_run(tmp_path: Path, no_figures: None) -> None:
+    folder = write_search(
+        tmp_path / "fast", with_speed(made_up()), ("tokens_per_s",), baseline=None, against_baseline=None
+    )
+    write_report(folder)
+    document: Document = page(folder)
+    assert {"answer", "search", "trials", "commands"} <= set(document.ids)
+    assert "results" not in document.ids
+    assert "Best: lr=1, with" in document.below["answer"]
+    assert "training tokens per second in the search" in document.below["answer"]
