@@ -42,7 +42,7 @@ class Projection:
         if cell.config.bias_vectors == 2:
             biases = [b + cell.p[f"{g}.b_h"] if g in self.added else b for g, b in zip(self.names, biases, strict=True)]
         W_x, b = torch.cat([cell.p[f"{gate}.W_x"] for gate in self.names], -1), torch.cat(biases, -1)
-        made = linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x) + b.unsqueeze(-2)
+        made = linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
         self.shares = list(made.unbind(-3))
         self.H = cell.config.num_hiddens
         self.W_h = torch.cat([cell.p[f"{gate}.W_h"] for gate in self.added], -1) if self.added else None

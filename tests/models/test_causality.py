@@ -1,0 +1,102 @@
+"""No network that reads from left to right sees a later token; bidirectional ones and planted leaks are found out.
+
+CPU, 3 s.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from ablate.config import Config
+from ablate.explain import options
+from ablate.models.causality import sees_future
+from ablate.models.language_model import ENGINES, LanguageModel
+from ablate.models.network import Network
+from ablate.models.parameters import initial
+
+V, T = 7, 6
+MODELS = tuple(options("model"))
+STACKS = {
+    "plain": (),
+    "residual": ("model.connection=residual",),
+    "dense": ("model.connection=dense",),
+    "dense, reduced": ("model.connection=dense", "model.transition=4"),
+}
+BIDIRECTIONAL = ("model.bidirectional=true", "sampling=random")
+
+every_start = pytest.mark.parametrize("init", ["torch", "normal"])
+
+
+def network(config: Config, *, project: bool = False) -> Callable[[Tensor], Tensor]:
+    """The readable network of these knobs from a zero state: tokens (T, B) → logits (T, B, V), in float32."""
+    built = Network(config, V, initial(config, V, Generator().manual_seed(0)), project=project)
+    return lambda tokens: built(tokens, built.initial_state(tokens.shape[1]))[0]
+
+
+@every_start
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("model", MODELS)
+def test_no_model_sees_the_future(compose: Callable[..., Config], model: str, stack: str, init: str) -> None:
+    config = compose(f"model={model}", "num_hiddens=6", "layers=3", f"init={init}", *STACKS[stack])
+    assert not sees_future(network(config), V, T)
+    assert not sees_future(network(config, project=True), V, T)
+
+
+@every_start
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_bidirectional_model_that_remembers_does(
+    compose: Callable[..., Config], model: str, stack: str, init: str
+) -> None:
+    config = compose(f"model={model}", "num_hiddens=6", "layers=2", f"init={init}", *STACKS[stack], *BIDIRECTIONAL)
+    assert sees_future(network(config), V, T) == (model != "gru-no-update-as-published")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_engines_by_the_same_probe(compose: Callable[..., Config], engine: str) -> None:
+    def seen(*overrides: str) -> bool:
+        config = compose("model=lstm", "num_hiddens=6", "layers=2", *overrides)
+        model: LanguageModel = ENGINES[engine](config, V, initial(config, V, Generator().manual_seed(0))).eval()
+        return sees_future(lambda X: model(X, model.initial_state(X.shape[1]))[0].view(*X.shape, V), V, T)
+
+    assert not seen()
+    assert seen(*BIDIRECTIONAL)
+
+
+@pytest.mark.parametrize("place", range(1, T))
+def test_a_leak_of_one_step_at_one_place_is_caught(compose: Callable[..., Config], place: int) -> None:
+    """The output before `place` is that of a network which has read one token too many, and weakly at that."""
+    honest = network(compose("model=gru", "num_hiddens=6"))
+
+    def leaks(tokens: Tensor) -> Tensor:
+        logits = honest(tokens)
+        logits[place - 1] += 0.01 * honest(tokens)[place]
+        return logits
+
+    assert not sees_future(honest, V, T)
+    assert sees_future(leaks, V, T)
+
+
+def test_rounding_is_no_leak(compose: Callable[..., Config]) -> None:
+    """Large outputs, small movements: what float32 rounds off is not the future."""
+    honest, noise = network(compose("model=gru", "num_hiddens=6")), Generator().manual_seed(1)
+
+    def rounded(tokens: Tensor) -> Tensor:
+        logits = 100 + honest(tokens)
+        return logits * (1 + 1e-7 * torch.rand(logits.shape, generator=noise))
+
+    assert not sees_future(rounded, V, T)
+
+
+def test_the_probe_touches_no_random_stream(compose: Callable[..., Config]) -> None:
+    before = torch.get_rng_state()
+    sees_future(network(compose("num_hiddens=6")), V, T)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("vocabulary", "steps"), [(1, 5), (5, 1)])
+def test_nothing_to_change_is_an_error(vocabulary: int, steps: int) -> None:
+    with pytest.raises(ValueError, match="give 2 or more of each"):
+        sees_future(lambda tokens: tokens, vocabulary, steps)
