@@ -5,6 +5,7 @@ engines can compute a config (`engines_for`), and what makes two runs the same r
 Facts about a knob are declared in its field's metadata and nowhere else:
 
     identity      False: the knob only says how or where a run is computed, not what comes out
+    absent        the value at which the knob is no part of a run's identity: that of runs older than the knob
     per_replica   True: runs that differ in this knob alone can still train as one batched program
     choices       the legal values of a string
     minimum       the smallest legal number
@@ -17,7 +18,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,17 @@ GATES = {
     "rnn": (),
     "gru": ("reset", "update"),
     "lstm": ("input", "forget", "output"),
+    "mgu": ("forget",),
+    "mingru": ("update",),
+    "minlstm": ("input", "forget"),
 }
 """The gates of each cell, which a model may fix at a constant."""
+
+FORGETFUL = ("lstm", "minlstm")
+"""The cells whose forget gate may start at a bias of its own, `forget_bias`."""
+
+NO_KNOB = object()
+"""As `absent`: the knob always counts."""
 
 
 def knob(default: Any = MISSING, **metadata: Any) -> Any:
@@ -50,14 +60,24 @@ def knob(default: Any = MISSING, **metadata: Any) -> Any:
 
 @dataclass
 class ModelConfig:
-    """A recurrent cell and what is taken out of it. An ablation is a change to one gate of the same cell."""
+    """A recurrent cell, what is changed in it, and how its layers are connected.
+
+    An ablation is a change to one thing of the same cell.
+    """
 
     name: str = knob(identity=False)
     cell: str = knob(choices=tuple(GATES))
-    activation: str = knob(choices=("tanh", "relu"))
+    activation: str = knob(choices=("tanh", "relu", "identity"))
     gates: dict[str, float] = field(default_factory=dict)
     readout: str = knob(choices=("state", "candidate"))
     write_back: bool = knob()
+    output_activation: str = knob(default="tanh", absent="tanh", choices=("tanh", "identity"), cells=("lstm",))
+    coupled: bool = knob(default=False, absent=False, cells=("lstm",))
+    peepholes: bool = knob(default=False, absent=False, cells=("lstm",))
+    gate_recurrence: bool = knob(default=False, absent=False, cells=("lstm",))
+    bidirectional: bool = knob(default=False, absent=False)
+    connection: str = knob(default="plain", absent="plain", choices=("plain", "residual", "dense"))
+    transition: int | None = knob(default=None, absent=None, minimum=1)
 
     @property
     def has_reset_gate(self) -> bool:
@@ -66,14 +86,66 @@ class ModelConfig:
     @property
     def is_plain(self) -> bool:
         """True for the cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
-        return not self.gates and self.readout == "state" and self.write_back
+        return not self.gates and self.readout == "state" and self.write_back and not self.beyond_textbook
+
+    @property
+    def beyond_textbook(self) -> str:
+        """What no rnn, gru or lstm of the textbook has (a knob and its value), or an empty string."""
+        if self.cell not in ("rnn", "gru", "lstm"):
+            return f"model.cell={self.cell}"
+        if self.activation == "identity" or (self.activation == "relu" and self.cell != "rnn"):
+            return f"model.activation={self.activation}"
+        for name in ("output_activation", "coupled", "peepholes", "gate_recurrence"):
+            value = getattr(self, name)
+            if value not in (False, "tanh"):
+                return f"model.{name}={value}".replace("True", "true")
+        return ""
+
+    @property
+    def stacks_plainly(self) -> bool:
+        """Whether each layer reads the outputs of the one below it and nothing else, from the past to the future."""
+        return self.connection == "plain" and self.transition is None and not self.bidirectional
+
+
+TEXTS = ("auto", "time_machine", "python_docs", "text_file")
+MEMORY = ("copy", "adding", "first-token", "skip", "reset")
+PAIRS = ("fra_eng", "number_pairs", "pair_file")
+
+DATA = {"language_model": TEXTS, "fill_in": TEXTS, "memory": MEMORY, "translation": PAIRS}
+"""The data that each task can be trained on."""
+
+OWN_FILE = ("text_file", "pair_file")
+"""The data that a user's own file holds."""
+
+TASK_OPTIONS = {
+    "language_model": (),
+    "fill_in": ("masked",),
+    "memory": ("symbols", "sequences"),
+    "translation": ("pairs", "val_pairs", "embed", "context", "attention"),
+}
+"""The options that each task reads."""
+
+
+@dataclass
+class TaskConfig:
+    """What the network is trained to do with its data."""
+
+    name: str = knob(default="language_model", choices=tuple(TASK_OPTIONS))
+    masked: float = knob(default=0.15, above=0, below=1)
+    symbols: int = knob(default=8, minimum=2)
+    sequences: int = knob(default=320, minimum=1)
+    pairs: int | None = knob(default=600, minimum=1)
+    val_pairs: int = knob(default=0, minimum=0)
+    embed: int = knob(default=32, minimum=1)
+    context: str = knob(default="constant", choices=("constant", "as-published"))
+    attention: bool = knob(default=False)
 
 
 @dataclass
 class DataConfig:
-    """A text and how it becomes tokens."""
+    """A text, or pairs of sentences, and how they become tokens; or the name of a memory task."""
 
-    name: str = knob(choices=("auto", "time_machine", "python_docs", "text_file"))
+    name: str = knob(choices=(*TEXTS, *MEMORY, *PAIRS))
     tokens: str = knob(choices=("char", "word"))
     cleaning: str = knob(choices=("letters", "keep"))
     path: str | None = None
@@ -102,12 +174,14 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig, metadata={"identity": False})
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
 
     num_hiddens: int = knob(minimum=1)
     layers: int = knob(minimum=1)
     dropout: float = knob(minimum=0, below=1)
     impl: str = knob(choices=("api", "scratch"))
-    init: str | None = knob(choices=("torch", "normal"))
+    init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"))
+    forget_bias: float | None = knob(default=None, absent=None)
     reset: str | None = knob(choices=("before", "after"))
     bias_vectors: int | None = knob(choices=(1, 2))
 
@@ -124,6 +198,8 @@ class Config:
 
     seed: int = knob(minimum=0, per_replica=True)
     seeds: int = knob(minimum=1, identity=False)
+
+    match: str | None = knob(default=None, choices=("params",), identity=False)  # sets num_hiddens, which decide
 
     engine: str = knob(choices=("auto", "cohort", "api", "scratch"), identity=False)
     device: str = knob(identity=False)
@@ -157,8 +233,13 @@ def resolve(config: Config) -> Config:
     """
     api = config.impl == "api"
     reset = config.reset or ("after" if api else "before")
+    reads_text = config.task.name in ("language_model", "fill_in")
     return replace(
         config,
+        forget_bias=config.forget_bias if config.model.cell in FORGETFUL else None,
+        sampling=config.sampling if reads_text else "random",
+        max_tokens=config.max_tokens if reads_text else None,
+        val_tokens=config.val_tokens if reads_text else 0,
         init=config.init or ("torch" if api else "normal"),
         reset=reset if config.model.has_reset_gate else None,
         bias_vectors=config.bias_vectors or (2 if api else 1),
@@ -183,6 +264,10 @@ def engines_for(config: Config) -> tuple[str, ...]:
 def api_cannot(config: Config) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
     model, resolved = config.model, resolve(config)
+    if config.task.name == "translation" and config.task.attention:
+        return "the decoder with attention is written for the scratch cells alone"
+    if model.beyond_textbook:
+        return f"it has no {model.beyond_textbook}"
     if model.gates:
         return f"torch.nn.{model.cell.upper()} has no option to fix its {listing(model.gates)} gate"
     if not model.is_plain:
@@ -203,19 +288,55 @@ def validate(config: Config) -> None:
             raise ConfigError(f"model.gates names {gate!r}, but a {config.model.cell} has no such gate; {has}")
         if not 0 <= constant <= 1:
             raise ConfigError(f"model.gates.{gate} is {constant}; a gate lies between 0 and 1")
+    for f in fields(config.model):
+        if config.model.cell not in f.metadata.get("cells", GATES) and _given(config.model, f):
+            value = str(getattr(config.model, f.name)).lower()
+            raise ConfigError(
+                f"model.{f.name} is {value}, but a {config.model.cell} has no such thing; "
+                f"it is for model.cell={listing(f.metadata['cells'])}"
+            )
+    if config.model.coupled and {"input", "forget"} & set(config.model.gates):
+        raise ConfigError("model.coupled makes the forget gate 1 − input: fix neither of them in model.gates")
+    if config.model.transition is not None and config.model.connection != "dense":
+        raise ConfigError(
+            f"model.transition is {config.model.transition}, but model.connection is {config.model.connection}; "
+            "only densely connected layers grow wider and can be reduced: add model.connection=dense"
+        )
+    if config.data.name not in DATA[config.task.name]:
+        fitting = next(task for task, names in DATA.items() if config.data.name in names)
+        raise ConfigError(
+            f"data is {config.data.name}, but task is {config.task.name}; choose data={listing(DATA[config.task.name])}"
+            f" or task={fitting}"
+        )
     betas = config.optimizer.betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")
-    if config.data.name == "text_file" and not config.data.path:
-        raise ConfigError("data=text_file needs a file: give data.path=FILE")
-    if config.data.path and config.data.name != "text_file":
-        raise ConfigError(f"data.path is {config.data.path!r}, but data is {config.data.name}; add data=text_file")
+    if config.data.name in OWN_FILE and not config.data.path:
+        raise ConfigError(f"data={config.data.name} needs a file: give data.path=FILE")
+    if config.data.path and config.data.name not in OWN_FILE:
+        raise ConfigError(
+            f"data.path is {config.data.path!r}, but data is {config.data.name}; add data={listing(OWN_FILE)}"
+        )
     if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")
     if config.name is not None and (
         not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')
     ):
         raise ConfigError(f'name is {config.name!r}; it names a folder: leave out / \\ : * ? " < > |')
+
+
+def check_combination(config: Config) -> None:
+    """Raise CombinationError for values that are legal by themselves and mean nothing together."""
+    if config.model.bidirectional and resolve(config).sampling == "sequential":
+        raise CombinationError(
+            "model.bidirectional reads each sequence from its end, too, so no state can be carried from minibatch to "
+            "minibatch (sampling=sequential); choose sampling=random or sampling=sequential-reset"
+        )
+    engines_for(config)
+
+
+def _given(model: ModelConfig, f: Field[Any]) -> bool:
+    return bool(getattr(model, f.name) != f.metadata["absent"])
 
 
 def _knobs(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
@@ -259,8 +380,11 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     """
     resolved = resolve(config)
     identity = _deciding(resolved)
-    if config.model.cell != "rnn":
+    if config.model.cell != "rnn" and config.model.activation == "tanh":
         del identity["model"]["activation"]
+    del identity["task"]  # what was trained before there were tasks is a language model
+    if config.task.name != "language_model":
+        identity["task"] = {"name": config.task.name} | relevant_options(asdict(config.task), TASK_OPTIONS)
     options = asdict(resolved.optimizer)
     identity["optimizer"] = {"name": options["name"]} | relevant_options(options)
     identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens}
@@ -271,8 +395,8 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
 def _deciding(config: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(config):
-        if f.metadata.get("identity", True):
-            value = getattr(config, f.name)
+        value = getattr(config, f.name)
+        if f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
             out[f.name] = _deciding(value) if is_dataclass(value) else value
     return out
 
@@ -287,9 +411,11 @@ OPTIMIZER_OPTIONS = {
 """The options that each update rule reads."""
 
 
-def relevant_options(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, of a stored optimizer, that its update rule reads."""
-    return {key: optimizer[key] for key in OPTIMIZER_OPTIONS[optimizer["name"]]}
+def relevant_options(
+    group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]] = OPTIMIZER_OPTIONS
+) -> dict[str, Any]:
+    """The options, of a stored optimizer or task, that matter to the one it names."""
+    return {key: group[key] for key in options[group["name"]]}
 
 
 def short_hash(value: Any) -> str:

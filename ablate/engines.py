@@ -12,10 +12,12 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.cohort import Cohort, chunk_size
+from ablate.cohort.capacity import by_hand
 from ablate.cohort.native import NativeCohort, computed_by, not_covered
+from ablate.cohort.stacked import StackedCohort
 from ablate.config import Config, engines_for, resolve
 from ablate.models.autograd import AutogradProgram
-from ablate.models.parameters import initial
+from ablate.models.parameters import Sizes, initial
 
 TIMED_ROUNDS = 3
 
@@ -42,13 +44,16 @@ class Program(Protocol):
 def build(
     engine: str,
     configs: Sequence[Config],
-    vocabulary_size: int,
+    vocabulary_size: int | Sizes,
     parameters: Sequence[Mapping[str, Tensor]],
     generators: Sequence[Generator],
     device: torch.device,
 ) -> Program:
     """The program that trains these replicas: several only with engine=cohort."""
+    if engine == "cohort" and not by_hand(configs[0]):
+        return StackedCohort(configs, vocabulary_size, parameters, device=device, generators=generators)
     if engine == "cohort":
+        assert isinstance(vocabulary_size, int)
         uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
         kind = Cohort if uncovered else NativeCohort
         return kind(configs, vocabulary_size, parameters, device=device, generators=generators)
@@ -56,9 +61,14 @@ def build(
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
 
 
-def kernel(engine: str, config: Config, vocabulary_size: int, device: torch.device) -> str:
-    """What computes inside the engine: `native`, or `torch` and why not native."""
-    return computed_by(config, vocabulary_size, torch.float32, device) if engine == "cohort" else "torch"
+def kernel(engine: str, config: Config, vocabulary_size: int | Sizes, device: torch.device) -> str:
+    """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
+    if engine != "cohort":
+        return "torch"
+    if not by_hand(config):
+        return "torch, autograd on stacked parameters"
+    assert isinstance(vocabulary_size, int)
+    return computed_by(config, vocabulary_size, torch.float32, device)
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Choice:
 _choices: dict[tuple[Any, ...], Choice] = {}
 
 
-def choose(config: Config, vocabulary_size: int, device: torch.device, replicas: int) -> Choice:
+def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, replicas: int) -> Choice:
     """The engine of `config`: the only one that can, the one asked for, or the fastest.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
@@ -83,27 +93,37 @@ def choose(config: Config, vocabulary_size: int, device: torch.device, replicas:
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)
     c = resolve(config)
-    shape = (c.model.cell, c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
+    shape = (str(c.model), str(c.task), c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
     key = (*shape, c.optimizer.name, vocabulary_size, str(device), together, candidates)
     if key not in _choices:
         _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
     return _choices[key]
 
 
-def _fastest(candidates: Sequence[str], config: Config, V: int, device: torch.device, together: int) -> Choice:
+def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: torch.device, together: int) -> Choice:
     """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
     generator = Generator().manual_seed(0)
     programs = {}
     for engine in candidates:
         R = together if engine == "cohort" else 1
         parameters = [initial(config, V, generator) for _ in range(R)]
-        tokens = torch.randint(V, (R, config.num_steps, config.batch_size), generator=generator).to(device)
-        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), tokens
+        size = (R, config.num_steps, config.batch_size)
+        X, Y = (part.to(device) for part in any_minibatch(V, size, generator))
+        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), X, Y
     fastest = dict.fromkeys(candidates, float("inf"))
     for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
-        for engine, (program, tokens) in programs.items():
+        for engine, (program, X, Y) in programs.items():
             began = time.perf_counter()
-            program.step(tokens, tokens, carry=False).tolist()
-            milliseconds = 1000 * (time.perf_counter() - began) / len(tokens)
+            program.step(X, Y, carry=False).tolist()
+            milliseconds = 1000 * (time.perf_counter() - began) / len(X)
             fastest[engine] = min(fastest[engine], round(milliseconds, 4))
     return Choice(min(fastest, key=lambda engine: fastest[engine]), fastest)
+
+
+def any_minibatch(sizes: int | Sizes, shape: tuple[int, int, int], generator: Generator) -> tuple[Tensor, Tensor]:
+    """Random tokens of a minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+    if isinstance(sizes, int):
+        tokens = torch.randint(sizes, shape, generator=generator)
+        return tokens, tokens
+    source, target = (torch.randint(size, shape, generator=generator) for size in sizes)
+    return torch.stack([source, target], dim=1), target

@@ -39,7 +39,7 @@ def help_text() -> str:
         "examples",
         EXAMPLES,
     ]
-    for group in ("model", "data", "optimizer", "sweeps"):
+    for group in ("model", "data", "optimizer", "task", "sweeps"):
         parts += ["", group]
         found = options(group)
         width = max(map(len, found))

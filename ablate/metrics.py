@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+UNSCORED = -1
+"""A target that does not count: no loss, no gradient, no share in the accuracy."""
+
 TAIL = 0.05
 """The share of the epochs, from the end, over which the tail perplexity averages."""
 
@@ -13,6 +16,8 @@ class Metric:
     title: str
     better: str  # lower, higher or neither
     unit: str = ""
+    top: float | None = None
+    """The largest value of a metric that may be 0, which is compared by differences, not by ratios."""
 
 
 METRICS = {
@@ -21,6 +26,10 @@ METRICS = {
     "best_perplexity": Metric("best perplexity", "lower"),
     "val_perplexity": Metric("held-out perplexity", "lower"),
     "best_val_perplexity": Metric("best held-out perplexity", "lower"),
+    "accuracy": Metric("accuracy", "higher", top=1.0),
+    "bleu": Metric("held-out BLEU", "higher", top=100.0),
+    "published_bleu": Metric("published BLEU", "higher", top=1.0),
+    "published_loss": Metric("published loss", "lower"),
     "wall_s": Metric("time", "lower", "s"),
 }
 

@@ -5,35 +5,30 @@ draw from a generator of their own, whatever else is trained before, after or be
 """
 
 import hashlib
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from ablate.checkpoints import Checkpoints
-from ablate.config import Config, api_cannot, cell_id, resolve, run_id, run_identity, to_dict
-from ablate.data import batches
-from ablate.data.corpora import Corpus, split
+from ablate.config import Config, cell_id, resolve, run_id, run_identity, to_dict
+from ablate.data.corpora import Corpus
 from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
-from ablate.metrics import perplexity, tail_perplexity
-from ablate.models.language_model import ENGINES, LanguageModel
+from ablate.metrics import UNSCORED, perplexity, tail_perplexity
 from ablate.models.parameters import count, initial
 from ablate.results import Record
+from ablate.tasks import Task, task_of
 
-VAL_STREAMS = 8
-"""Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
-PREDICTED_TOKENS = 50
-"""Tokens generated after each prefix."""
 
 OnEpoch = Callable[[int, float], None]
 Watch = Callable[[int, Sequence["Replica"]], Sequence[bool]]
@@ -55,49 +50,73 @@ class Trajectory:
 
     perplexity: list[float] = field(default_factory=list)
     val_perplexity: list[float | None] = field(default_factory=list)
+    scores: dict[str, list[float | None]] = field(default_factory=dict)  # what else the task measures
     divergence: dict[str, Any] | None = None
 
-    def add(self, losses: Sequence[float], val_loss: float | None) -> bool:
-        """Record an epoch from its minibatch losses (all of the same size). False once the run has diverged."""
+    def add(self, losses: Sequence[float], val_loss: float | None, weights: Sequence[float] = ()) -> bool:
+        """Record an epoch from its minibatch losses. False once the run has diverged.
+
+        `weights` are the scored targets of each minibatch, where those differ.
+        """
         if self.divergence:
             return False
         epoch = len(self.perplexity) + 1
-        finite = list(itertools.takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
+        finite = list(takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
         previous = math.log(self.perplexity[-1]) if self.perplexity else None
         last_finite = finite[-1] if finite else previous
         if len(finite) < len(losses) or (val_loss is not None and not math.isfinite(perplexity(val_loss))):
             self.divergence = {"epoch": epoch, "last_finite_loss": last_finite}
             return False
-        self.perplexity.append(perplexity(sum(losses) / len(losses)))
+        self.perplexity.append(perplexity(_mean(losses, weights)))
         self.val_perplexity.append(None if val_loss is None else perplexity(val_loss))
         return True
+
+    def score(self, measured: Mapping[str, float]) -> None:
+        """Record what else was measured after the epoch just added."""
+        for name, value in measured.items():
+            column = self.scores.setdefault(name, [])
+            column += [None] * (len(self.perplexity) - len(column))
+            column[-1] = value
 
     @property
     def metrics(self) -> dict[str, float | None]:
         """The numbers of `ablate.metrics` that this trajectory gives; those of a diverged run mean nothing."""
         measured = [value for value in self.val_perplexity if value is not None]
         if self.divergence:
-            return dict.fromkeys(
-                ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
-            )
+            names = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
+            return dict.fromkeys((*names, *self.scores))
         return {
             "perplexity": self.perplexity[-1],
             "tail_perplexity": tail_perplexity(self.perplexity),
             "best_perplexity": min(self.perplexity),
             "val_perplexity": measured[-1] if measured else None,
             "best_val_perplexity": min(measured, default=None),
+            **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
         }
 
     @property
     def curve(self) -> dict[str, list[float | None]]:
         epochs: list[float | None] = [float(epoch + 1) for epoch in range(len(self.perplexity))]
-        return {"epoch": epochs, "perplexity": list(self.perplexity), "val_perplexity": self.val_perplexity}
+        columns: dict[str, list[float | None]] = {
+            "epoch": epochs,
+            "perplexity": list(self.perplexity),
+            "val_perplexity": self.val_perplexity,
+        }
+        for name, values in self.scores.items():
+            columns[name] = values + [None] * (len(epochs) - len(values))
+        return columns
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    if not weights:
+        return sum(values) / len(values)
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
     """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
     device = resolve_device(config.device)
-    choice = choose(config, len(corpus.vocabulary), device, replicas=1)
+    choice = choose(config, task_of(config, corpus).sizes, device, replicas=1)
     return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
 
 
@@ -122,9 +141,8 @@ def train_together(
     config = configs[0]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
-    training_ids, held_out_ids = split(config, corpus)
-    tokens, held_out = torch.tensor(training_ids, device=device), streams(held_out_ids, device)
-    V = len(corpus.vocabulary)
+    task = task_of(config, corpus, device)
+    V, held_out = task.sizes, task.held_out
     together, replicas = len(configs), [Replica(own) for own in configs]
     parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
     dropout = [stream(own.seed, "dropout") for own in configs]
@@ -135,10 +153,14 @@ def train_together(
     clock -= spent_s
 
     for epoch in range(done + 1, config.epochs + 1):
-        losses = train_epoch(config, program, [batches.epoch(config, tokens, r.order) for r in replicas], stop)
+        losses, weights = train_epoch(task, program, [r.order for r in replicas], stop)
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
         for k, replica in enumerate(replicas):
-            replica.trajectory.add([loss[k] for loss in losses], held[k] if held else None)
+            own = replica.trajectory.add(
+                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights]
+            )
+            if own and measures_held_out(config, epoch):
+                replica.trajectory.score(task.scores(program.named_tensors(k)))
         running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
         if not running:
             break
@@ -174,11 +196,15 @@ def train_together(
     }
     records = []
     for k, replica in enumerate(replicas):
-        text = {}
+        text: dict[str, str] = {}
+        future = None
         if not replica.trajectory.divergence:
-            model = readable(replica.config, V, program.named_tensors(k))
-            text = {prefix: generate(model, corpus, prefix) for prefix in config.prefixes}
-        records.append(make_record(replica.config, corpus, replica.trajectory, text, choice.engine, timing))
+            parameters_now = program.named_tensors(k)
+            text, future = task.texts(parameters_now, config.prefixes), task.sees_future(parameters_now)
+            replica.trajectory.score(task.final_scores(parameters_now, replica.trajectory.perplexity[-1]))
+        record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
+        record.sees_future = future
+        records.append(record)
     return records
 
 
@@ -224,11 +250,10 @@ def _restore(
 
 
 def make_record(
-    config: Config, corpus: Corpus, trajectory: Trajectory, text: dict[str, str], engine: str, timing: dict[str, Any]
+    config: Config, task: Task, trajectory: Trajectory, text: dict[str, str], engine: str, timing: dict[str, Any]
 ) -> Record:
     """The record of one finished run."""
-    training_ids, held_out_ids = split(config, corpus)
-    per_epoch = batches.updates_per_epoch(config, len(training_ids))
+    corpus = task.corpus
     return Record(
         run_id=run_id(config, corpus.sha256),
         cell_id=cell_id(config, corpus.sha256),
@@ -242,15 +267,15 @@ def make_record(
             "unit": corpus.unit,
             "characters": corpus.characters,
             "tokens": len(corpus.ids),
-            "vocabulary": len(corpus.vocabulary),
+            "vocabulary": task.sizes if isinstance(task.sizes, int) else list(task.sizes),
         },
         metrics=trajectory.metrics,
         counts={
-            "parameters": count(config, len(corpus.vocabulary)),
-            "updates_per_epoch": per_epoch,
-            "tokens_per_epoch": per_epoch * config.batch_size * config.num_steps,
-            "train_tokens": len(training_ids),
-            "val_tokens": len(held_out_ids),
+            "parameters": count(config, task.sizes),
+            "updates_per_epoch": task.epoch_updates,
+            "tokens_per_epoch": task.tokens_per_epoch,
+            "train_tokens": task.train_tokens,
+            "val_tokens": task.val_tokens,
             "epochs_done": len(trajectory.perplexity),
         },
         text=text,
@@ -263,54 +288,34 @@ def make_record(
 
 
 def train_epoch(
-    config: Config,
+    task: Task,
     program: Program,
-    minibatches: Sequence[Iterable[tuple[Tensor, Tensor]]],
+    orders: Sequence[Generator],
     stop: Callable[[], bool] = lambda: False,
-) -> list[list[float]]:
-    """One pass over each replica's minibatches: for each minibatch the losses (R,) before its update."""
+    updates: int | None = None,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """One pass over each replica's minibatches, or its first `updates`.
+
+    For each minibatch the losses (R,) before its update, and the numbers of its scored targets (R,): empty where
+    these are all the same.
+    """
     losses: list[Tensor] = []
+    scored: list[Tensor] = []
+    minibatches = (islice(task.minibatches(order), updates) for order in orders)
     for replicas in zip(*minibatches, strict=True):
         if stop():
             raise Stopped
         X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
-        losses.append(program.step(X, Y, carry=bool(losses) and batches.carries_state(config)))
+        losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
+        if task.scores_some:
+            scored.append((Y != UNSCORED).sum((1, 2)))
     values: list[list[float]] = torch.stack(losses).tolist()
-    return values
-
-
-def streams(ids: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Held-out tokens as parallel streams: inputs (steps, streams) and targets; None for fewer than 2 tokens."""
-    if len(ids) < 2:
-        return None
-    S = min(VAL_STREAMS, len(ids) - 1)
-    tokens = torch.tensor(ids)
-    count = (len(ids) - 1) // S * S
-    return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
+    return values, torch.stack(scored).tolist() if scored else []
 
 
 def measures_held_out(config: Config, epoch: int) -> bool:
     """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
     return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0
-
-
-def readable(config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor]) -> LanguageModel:
-    """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
-    engine = "scratch" if api_cannot(config) else "api"
-    return ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
-
-
-@torch.inference_mode()
-def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:
-    """The prefix and its greedy continuation: batch of one, zero state, warmed up on the prefix."""
-    model.eval()
-    ids = corpus.encode(prefix) or [0]
-    logits, states = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
-    for _ in range(predicted):
-        ids.append(int(logits[-1].argmax()))
-        logits, states = model(torch.tensor([[ids[-1]]]), states)
-    continuation = corpus.decode(ids[len(ids) - predicted :])
-    return corpus.separator.join([prefix, continuation]) if prefix else continuation
 
 
 def resolve_device(name: str) -> torch.device:

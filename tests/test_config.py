@@ -34,7 +34,7 @@ Configs = Callable[..., Config]
 CORPUS = "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6"
 """SHA-256 of the cleaned book: only a name here, the book is not needed."""
 
-TOP_LEVEL = [f.name for f in fields(Config) if f.name not in ("model", "data", "optimizer")]
+TOP_LEVEL = [f.name for f in fields(Config) if f.name not in ("model", "data", "optimizer", "task")]
 
 
 # --- every knob stands once, explained ------------------------------------------------------------------
@@ -55,7 +55,7 @@ def test_the_configuration_has_no_other_knobs() -> None:
     assert set(composed) - {"defaults", "hydra"} == set(TOP_LEVEL)
 
 
-@pytest.mark.parametrize("group", ["model", "data", "optimizer", "sweeps"])
+@pytest.mark.parametrize("group", ["model", "data", "optimizer", "task", "sweeps"])
 def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
     chosen = options(group)
     assert chosen
@@ -105,7 +105,7 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
         ("sampling=radnom", "did you mean random?"),
         ("impl=torch", "impl is 'torch'; choose api or scratch"),
         ("engine=scrach", "engine is 'scrach'; choose auto, cohort, api or scratch; did you mean scratch?"),
-        ("init=zeros", "init is 'zeros'; choose torch or normal"),
+        ("init=zeros", "init is 'zeros'; choose torch, normal, xavier or orthogonal"),
         ("reset=never", "reset is 'never'; choose before or after"),
         ("bias_vectors=3", "bias_vectors is 3; choose 1 or 2"),
         ("num_hiddens=0", "num_hiddens is 0; it must be 1 or more"),
@@ -124,7 +124,7 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
         ("clip=0", "clip is 0.0; it must be above 0 (clip=null switches clipping off)"),
         ("dropout=1", "dropout is 1.0; it must be below 1"),
         ("dropout=-0.1", "dropout is -0.1; it must be 0 or more"),
-        ("model.activation=gelu", "model.activation is 'gelu'; choose tanh or relu"),
+        ("model.activation=gelu", "model.activation is 'gelu'; choose tanh, relu or identity"),
         ("model.readout=all", "model.readout is 'all'; choose state or candidate"),
         ("+model.gates.reset=1", "model.gates names 'reset', but a rnn has no such gate; it has none"),
         ("data.tokens=byte", "data.tokens is 'byte'; choose char or word"),
@@ -240,6 +240,7 @@ MEANS = {
     "speed": ["speed=true"],
     "speed_s": ["speed_s=3"],
     "prefixes": ["prefixes=[once upon]"],
+    "match": ["match=params"],
     "data": ["data=time_machine"],
     "optimizer.lr": ["lr=1.0", "optimizer.lr=3"],
 }
@@ -257,6 +258,23 @@ DECIDING = {
     "optimizer.eps": ["optimizer=adam", "optimizer.eps=1e-7"],
     "optimizer.alpha": ["optimizer=rmsprop", "optimizer.alpha=0.9"],
     "optimizer.weight_decay": ["optimizer.weight_decay=0.1"],
+    "model.output_activation": ["model=lstm", "model.output_activation=identity"],
+    "model.coupled": ["model=lstm", "model.coupled=true"],
+    "model.peepholes": ["model=lstm", "model.peepholes=true"],
+    "model.gate_recurrence": ["model=lstm", "model.gate_recurrence=true"],
+    "model.bidirectional": ["model.bidirectional=true"],
+    "model.connection": ["model.connection=residual"],
+    "model.transition": ["model.connection=dense", "model.transition=8"],
+    "forget_bias": ["model=lstm", "forget_bias=1"],
+    "task.name": ["task=fill_in"],
+    "task.masked": ["task=fill_in", "task.masked=0.2"],
+    "task.symbols": ["task=memory", "task.symbols=5"],
+    "task.sequences": ["task=memory", "task.sequences=64"],
+    "task.pairs": ["task=translation", "task.pairs=100"],
+    "task.val_pairs": ["task=translation", "task.val_pairs=10"],
+    "task.embed": ["task=translation", "task.embed=8"],
+    "task.context": ["task=translation", "task.context=as-published"],
+    "task.attention": ["task=translation", "task.attention=true"],
     "num_hiddens": ["num_hiddens=255"],
     "layers": ["layers=2"],
     "dropout": ["layers=2", "dropout=0.1"],
@@ -325,7 +343,7 @@ def test_the_text_and_its_tokens_are_part_of_the_identity(compose: Configs) -> N
         ("model=rnn", "model=rnn reset=before"),
         ("model=lstm", "model=lstm reset=before"),
         ("model=gru-no-reset", "model=gru-no-reset reset=before"),
-        ("model=gru", "model=gru model.activation=relu"),
+        ("model=gru", "model=gru forget_bias=1"),
         ("model=gru", "model=gru dropout=0.5"),  # between layers only, and there is one
         ("optimizer=sgd", "optimizer=sgd optimizer.momentum=0.9"),
         ("optimizer=adam", "optimizer=adam optimizer.alpha=0.5"),

@@ -24,13 +24,12 @@ from ablate.models.autograd import build_optimizer, clip_gradients
 from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.models.parameters import initial
 from ablate.results import Record
+from ablate.tasks.text import generate, streams
 from ablate.training import (
     Trajectory,
-    generate,
     measures_held_out,
     resolve_device,
     stream,
-    streams,
     train,
     train_together,
 )

@@ -1,26 +1,37 @@
 """Records as a DataFrame, one row per run."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
-from ablate.config import PROTOCOL, relevant_options
+from ablate.config import PROTOCOL, TASK_OPTIONS, ModelConfig, relevant_options
 from ablate.metrics import METRICS
 from ablate.results import RecordError, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
 KNOBS = (
+    "task",
     "model",
     "activation",
+    "output_activation",
+    "coupled",
+    "peepholes",
+    "gate_recurrence",
+    "bidirectional",
+    "connection",
+    "transition",
     "num_hiddens",
     "layers",
     "dropout",
     "impl",
     "init",
+    "forget_bias",
     "reset",
     "bias_vectors",
     "num_steps",
@@ -43,9 +54,21 @@ KNOBS = (
     "betas",
     "eps",
     "alpha",
+    "masked",
+    "symbols",
+    "sequences",
+    "pairs",
+    "val_pairs",
+    "embed",
+    "context",
+    "attention",
     "corpus_sha256",
 )
 """What may tell two cells apart, as columns of the frames."""
+
+
+NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if "absent" in f.metadata}
+"""Knobs of a model that records may be older than, and the value that these mean."""
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -91,18 +114,26 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "git_commit": record["environment"]["git_commit"],
         "git_dirty": record["environment"].get("git_dirty"),
         "reused_from": record["reused_from"],
+        "sees_future": record.get("sees_future"),
+        "match": config.get("match"),
     }
 
 
 def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """The values of KNOBS in a stored config and its corpus; None where a knob does not apply."""
-    model, optimizer = config["model"], config["optimizer"]
+    model, optimizer = NEW_MODEL_KNOBS | config["model"], config["optimizer"]
+    task = config.get("task", {"name": "language_model"})
     known = {
+        "forget_bias": None,
         **config,
+        **{name: model[name] for name in NEW_MODEL_KNOBS},
+        **dict.fromkeys(name for options in TASK_OPTIONS.values() for name in options),
+        **relevant_options(task, TASK_OPTIONS),
+        "task": task["name"],
         **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "alpha")),
         **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
         "model": model["name"],
-        "activation": model["activation"] if model["cell"] == "rnn" else None,
+        "activation": model["activation"] if model["cell"] == "rnn" or model["activation"] != "tanh" else None,
         "gates": " ".join(f"{gate}={value:g}" for gate, value in sorted(model["gates"].items())) or None,
         "readout": model["readout"],
         "write_back": model["write_back"],
@@ -133,6 +164,8 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 def swept_knobs(runs: pd.DataFrame) -> list[str]:
     """The knobs in which the cells of a sweep differ; what only follows from another knob is left out."""
     varying = [name for name in KNOBS if runs[name].nunique(dropna=False) > 1]
+    if matched(runs):  # the width follows from all the others
+        varying.sort(key=lambda name: name == "num_hiddens")
     told: list[str] = []
     for name in varying:
         if not told or runs.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:
@@ -140,8 +173,13 @@ def swept_knobs(runs: pd.DataFrame) -> list[str]:
     return told
 
 
+def matched(frame: pd.DataFrame) -> bool:
+    """Whether num_hiddens was set so that all models have as many parameters (match=params)."""
+    return "match" in frame and bool((frame["match"] == "params").all())
+
+
 def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity; nothing of a run whose curve is damaged."""
+    """One row per run and epoch: run_id, epoch and what was measured; nothing of a run whose curve is damaged."""
     return read_curves(sweep, [str(run_id) for run_id in runs["run_id"]])
 
 
@@ -154,4 +192,6 @@ def value_text(value: Any) -> str:
     """A knob's value as typed."""
     if value is None or value != value:
         return "null"
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

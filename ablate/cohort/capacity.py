@@ -6,17 +6,31 @@ from typing import TypeVar
 
 import torch
 
+from ablate.cohort import stacked
 from ablate.cohort.bptt import Program
 from ablate.cohort.steps import steps_class
 from ablate.cohort.updates import Update
 from ablate.cohort.weights import Layout
 from ablate.config import Config, resolve
+from ablate.models.parameters import Sizes
 
 Item = TypeVar("Item")
 
 CHUNK_COLUMNS = 512
 """Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
 CHUNK_LIMIT = 8
+
+
+STACKED_COLUMNS = 1024
+"""Hidden units, over all replicas, of a cohort under autograd."""
+STACKED_LIMIT = 20
+"""Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
+
+
+def by_hand(config: Config) -> bool:
+    """Whether `ablate.cohort.steps` has the derivatives of this network; else autograd finds them."""
+    plain = config.model.stacks_plainly and not config.model.beyond_textbook
+    return plain and config.task.name != "translation"
 
 
 def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
@@ -27,6 +41,8 @@ def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None
     """
     if torch.device(device).type != "cpu":
         return None
+    if not by_hand(config):
+        return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
     if config.num_hiddens > 64:
         return 1
     columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
@@ -40,12 +56,15 @@ def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "
         yield items[number * len(items) // count : (number + 1) * len(items) // count]
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: int, dtype: torch.dtype = torch.float32) -> int:
+def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes, dtype: torch.dtype = torch.float32) -> int:
     """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
 
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
+    if not by_hand(config):
+        return stacked.memory_bytes(resolve(config), R, vocabulary_size)
+    assert isinstance(vocabulary_size, int)
     layout = Layout(resolve(config), vocabulary_size)
     with torch.inference_mode():
         parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablate.cohort.steps import Shape
 from ablate.cohort.weights import Layout
-from ablate.models.autograd import UNSCORED
+from ablate.metrics import UNSCORED
 
 
 class Output:

@@ -16,8 +16,9 @@ from ablate.cohort.steps import steps_class
 from ablate.cohort.updates import Update
 from ablate.cohort.weights import Layout
 from ablate.config import Config, resolve
-from ablate.models.autograd import UNSCORED
+from ablate.metrics import UNSCORED
 from ablate.models.language_model import dropout_mask
+from ablate.models.parameters import Sizes
 
 READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
@@ -40,7 +41,7 @@ class Cohort:
     def __init__(
         self,
         configs: Sequence[Config],
-        vocabulary_size: int,
+        vocabulary_size: int | Sizes,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
         device: str | torch.device = "cpu",
@@ -53,13 +54,13 @@ class Cohort:
         self.config = resolve(configs[0])
         if self.config.dropout > 0 and (generators is None or len(generators) != len(configs)):
             raise ValueError("dropout needs a generator for each replica")
-        self.V = vocabulary_size
+        self.V: Any = vocabulary_size
         self.device = torch.device(device)
         if cuda_graphs and self.device.type != "cuda":
             raise ValueError(f"cuda_graphs needs a CUDA device, not {self.device}")
         self.cuda_graphs = cuda_graphs
         self.generators = generators if self.config.dropout > 0 else None
-        self.layout = Layout(self.config, vocabulary_size)
+        self.layout = self._laid_out(vocabulary_size)
         with torch.inference_mode():
             self.parameters = self.layout.stack(parameters, self.device)
             self.grads = torch.zeros_like(self.parameters)
@@ -71,6 +72,10 @@ class Cohort:
         self._programs: dict[tuple[int, int, bool], Program] = {}
         self._replays: dict[Program, Replay] = {}
         self._states: list[list[Tensor]] = []
+
+    def _laid_out(self, vocabulary_size: int | Sizes) -> Layout:
+        assert isinstance(vocabulary_size, int), "the derivatives by hand are those of one vocabulary"
+        return Layout(self.config, vocabulary_size)
 
     def __len__(self) -> int:
         return len(self.parameters)

@@ -7,10 +7,13 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from ablate.config import Config, DataConfig
+from ablate.config import MEMORY, PAIRS, Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.vocabulary import Vocabulary
 from ablate.errors import CombinationError, DataError
+
+MEMORY_VERSION = 1
+"""Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
 
 NOT_A_LETTER = re.compile("[^A-Za-z]+")
 
@@ -25,7 +28,7 @@ class Corpus:
     name: str
     sha256: str
     characters: int
-    unit: str  # char or word
+    unit: str  # char, word or symbol
     ids: tuple[int, ...]
     vocabulary: Vocabulary
 
@@ -94,6 +97,12 @@ def clean(text: str, rule: str) -> list[str]:
 
 def load(data: DataConfig) -> Corpus:
     """The corpus that `data` names; `data=auto` must have been resolved before. Raises DataError."""
+    if data.name in MEMORY:
+        return made_by_rule(data.name)
+    if data.name in PAIRS:
+        from ablate.data.pairs import load_pairs  # here, because pairs are a corpus, too
+
+        return load_pairs(data)
     lines = clean(raw_text(data), data.cleaning)
     joined = "".join(lines)
     tokens = list(joined) if data.tokens == "char" else [word for line in lines for word in line.split()]
@@ -109,6 +118,12 @@ def load(data: DataConfig) -> Corpus:
         ids=tuple(vocabulary.encode(tokens)),
         vocabulary=vocabulary,
     )
+
+
+def made_by_rule(name: str) -> Corpus:
+    """A memory task has no text: its name and the version of its rule say what it is."""
+    version = hashlib.sha256(f"{name} {MEMORY_VERSION}".encode()).hexdigest()
+    return Corpus(name, version, characters=0, unit="symbol", ids=(), vocabulary=Vocabulary(()))
 
 
 def _word_hash(words: list[str]) -> str:

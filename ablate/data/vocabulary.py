@@ -7,10 +7,15 @@ UNKNOWN = "<unk>"
 
 
 class Vocabulary:
-    """`<unk>` and then the tokens by falling count, ties in the order in which they were first seen."""
+    """`<unk>`, the reserved tokens, and then the others by falling count, ties in the order of first sight.
 
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self.itos = [UNKNOWN, *(token for token, _ in Counter(tokens).most_common() if token != UNKNOWN)]
+    Tokens seen fewer than `min_count` times are left to `<unk>`.
+    """
+
+    def __init__(self, tokens: Iterable[str], reserved: Sequence[str] = (), min_count: int = 1) -> None:
+        first = [UNKNOWN, *reserved]
+        counted = [token for token, count in Counter(tokens).most_common() if count >= min_count]
+        self.itos = [*first, *(token for token in counted if token not in first)]
         self.stoi = {token: index for index, token in enumerate(self.itos)}
 
     def __len__(self) -> int:

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from ablate.config import Config
 from ablate.errors import ConfigError
+from ablate.metrics import UNSCORED
 from ablate.models.cells import State
-from ablate.models.language_model import ENGINES, LanguageModel
+from ablate.models.families import carries, trainable
+from ablate.models.language_model import LanguageModel
+from ablate.models.parameters import Sizes
 
-UNSCORED = -1
-"""A target that does not count: losses are means over the other ones."""
 EVALUATED_STEPS = 250
 """Steps of a held-out text that are computed at once: bounds the memory, does not change the outcome."""
 
@@ -28,13 +29,13 @@ class AutogradProgram:
         self,
         engine: str,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: int | Sizes,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.config = config
-        self.model = ENGINES[engine](config, vocabulary_size, parameters, generator).to(device)
+        self.model = trainable(engine, config, vocabulary_size, parameters, generator).to(device)
         self.optimizer = build_optimizer(config, self.model)
         self.states: list[State] = []
 
@@ -61,12 +62,14 @@ class AutogradProgram:
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy (1,) in nats per scored token of (T, B), from a zero state that is carried throughout."""
         self.model.eval()
-        states = self.model.initial_state(tokens.shape[1])
+        T, B = targets.shape
+        states = self.model.initial_state(B)
+        piece = EVALUATED_STEPS if carries(self.config) else T
         total = torch.zeros(1, dtype=torch.float64)
-        for start in range(0, len(tokens), EVALUATED_STEPS):
-            piece = slice(start, start + EVALUATED_STEPS)
-            logits, states = self.model(tokens[piece], states)
-            total += summed_loss(logits, targets[piece]).cpu()
+        for start in range(0, T, piece):
+            at = slice(start, start + piece)
+            logits, states = self.model(tokens[..., at, :], states)
+            total += summed_loss(logits, targets[at]).cpu()
         return total / scored(targets).clamp(min=1).cpu()
 
     def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:

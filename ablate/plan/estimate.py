@@ -10,17 +10,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
-import torch
 from torch import Generator
 
 from ablate.checkpoints import reached
 from ablate.cohort import memory_bytes, prepare_thread
 from ablate.config import cohort_key
-from ablate.data import batches
-from ablate.data.corpora import split
 from ablate.engines import build
 from ablate.models.parameters import initial
 from ablate.speed.lane import START_S, default_threads, found, machine_of
@@ -28,6 +24,7 @@ from ablate.sweeping import schedule
 from ablate.sweeping.launch import protocol_within
 from ablate.sweeping.plan import Plan, updates_per_epoch
 from ablate.sweeping.schedule import Task
+from ablate.tasks import task_of
 from ablate.training import measures_held_out, resolve_device, train_epoch
 
 PROBE_S = 0.5
@@ -74,7 +71,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
             if key not in probes:
                 probes[key] = max(pool.map(probe, [largest] * at_once))
             seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
-            memory = memory_bytes(group.config, len(largest.runs), len(group.corpus.vocabulary))
+            memory = memory_bytes(group.config, len(largest.runs), task_of(group.config, group.corpus).sizes)
             out.append(Estimate(group, programs, probes[key], seconds, memory))
     return out
 
@@ -91,16 +88,15 @@ def probe(task: Task) -> float:
     """Seconds per update of a program like this one: the median over a moment of real training, warm-up apart."""
     config, corpus, device = task.config, task.corpus, resolve_device(task.config.device)
     assert task.choice is not None
-    V, R = len(corpus.vocabulary), len(task.runs)
+    trained, R = task_of(config, corpus, device), len(task.runs)
     generators = [Generator().manual_seed(seed) for seed in range(R)]
-    parameters = [initial(config, V, generator) for generator in generators]
-    program = build(task.choice.engine, [run.config for run in task.runs], V, parameters, generators, device)
-    tokens = torch.tensor(split(config, corpus)[0], device=device)
+    parameters = [initial(config, trained.sizes, generator) for generator in generators]
+    configs = [run.config for run in task.runs]
+    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device)
 
     def seconds(updates: int) -> float:
-        minibatches = [islice(batches.epoch(config, tokens, generator), updates) for generator in generators]
         began = time.perf_counter()
-        losses = train_epoch(config, program, minibatches)
+        losses, _ = train_epoch(trained, program, generators, updates=updates)
         return (time.perf_counter() - began) / len(losses)
 
     last = seconds(1)  # the warm-up

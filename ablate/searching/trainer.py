@@ -21,8 +21,6 @@ from ablate.checkpoints import Checkpoints
 from ablate.cohort import chunk_size, prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config, cohort_key, validate
-from ablate.data import batches
-from ablate.data.corpora import split
 from ablate.engines import choose
 from ablate.errors import UserError
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
@@ -32,6 +30,7 @@ from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
+from ablate.tasks import task_of
 from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
 
 LANE_WAIT_S = 2.0
@@ -212,20 +211,20 @@ class Trainer:
     def _together(self, group: Task, idle: int) -> int:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
         config, device = group.config, resolve_device(group.config.device)
-        if not batches.same_count_every_epoch(config, len(split(config, group.corpus)[0])):
+        task = task_of(config, group.corpus)
+        if not task.same_count_every_epoch:
             return 1
         size = chunk_size(config, device) or len(group.runs)
         size = min(size, math.ceil(len(group.runs) / idle))
         shape = cohort_key(config, group.corpus.sha256)
         if shape not in self.fits:
-            vocabulary = len(group.corpus.vocabulary)
-            self.fits[shape] = schedule.runs_that_fit(config, vocabulary, device, self.side_by_side)
+            self.fits[shape] = schedule.runs_that_fit(config, task.sizes, device, self.side_by_side)
         return max(1, min(size, self.fits[shape]))
 
     def _train(self, task: Task) -> None:
         """In a worker: train one program's runs, and tell of each epoch that is measured."""
         config, device = task.config, resolve_device(task.config.device)
-        choice = choose(config, len(task.corpus.vocabulary), device, len(task.runs))
+        choice = choose(config, task_of(config, task.corpus).sizes, device, len(task.runs))
         if task.begun_with and task.begun_with != choice.engine and config.engine in ("auto", task.begun_with):
             choice = replace(choice, engine=task.begun_with)
         together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]

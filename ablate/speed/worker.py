@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from ablate.cohort import chunk_size
 from ablate.compose import from_dict
 from ablate.config import Config, api_cannot, cell_id
-from ablate.data import batches
-from ablate.data.corpora import Corpus, load, split
+from ablate.data.corpora import Corpus, load
 from ablate.engines import Program, build, kernel
 from ablate.errors import DataError
-from ablate.models.language_model import ENGINES
+from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
+from ablate.tasks import Task, task_of
 from ablate.training import resolve_device, stream
 
 WARM_UP_S = 0.5
@@ -58,14 +58,14 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def real_minibatches(config: Config, tokens: Tensor, replicas: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
+def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """Minibatches (R, T, B) of the corpus, epoch after epoch, each with whether it continues the one before."""
-    orders = [stream(config.seed + k, "data") for k in range(replicas)]
+    orders = [stream(task.config.seed + k, "data") for k in range(replicas)]
     while True:
         first = True
-        for parts in zip(*(batches.epoch(config, tokens, order) for order in orders), strict=False):
+        for parts in zip(*(task.minibatches(order) for order in orders), strict=False):
             X, Y = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
-            yield X, Y, not first and batches.carries_state(config)
+            yield X, Y, not first and task.carries_state
             first = False
 
 
@@ -73,9 +73,9 @@ class Cell:
     """The subjects of one cell, built and warmed up when first asked for."""
 
     def __init__(self, config: Config, corpus: Corpus) -> None:
-        self.config, self.V = config, len(corpus.vocabulary)
+        self.config = config
         self.device = resolve_device(config.device)
-        self.tokens = torch.tensor(split(config, corpus)[0], device=self.device)
+        self.task = task_of(config, corpus, self.device)
         self.timed: dict[str, Timed] = {}
         self.cpu_told = time.process_time()
         self.per_sample: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Cell:
         """train: one run as `impl` means it; cohort_1, cohort_R: the cohort engine; inference: forward only."""
         if name not in self.timed:
             replicas = self.together if name == "cohort_R" else 1
-            minibatches = real_minibatches(self.config, self.tokens, replicas)
+            minibatches = real_minibatches(self.task, replicas)
             self.timed[name] = Timed(self.work(name, replicas), minibatches, replicas)
             self.warm_up(name)
         return self.timed[name]
@@ -98,16 +98,16 @@ class Cell:
 
     def program(self, engine: str, replicas: int) -> Program:
         generators = [Generator().manual_seed(k) for k in range(replicas)]
-        parameters = [initial(self.config, self.V, generator) for generator in generators]
-        return build(engine, [self.config] * replicas, self.V, parameters, generators, self.device)
+        parameters = [initial(self.config, self.task.sizes, generator) for generator in generators]
+        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device)
 
     def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
-        parameters = initial(self.config, self.V, Generator().manual_seed(0))
-        model = ENGINES[engine_of(self.config)](self.config, self.V, parameters).to(self.device).eval()
+        parameters = initial(self.config, self.task.sizes, Generator().manual_seed(0))
+        model = trainable(engine_of(self.config), self.config, self.task.sizes, parameters).to(self.device).eval()
 
         def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
             with torch.inference_mode():
-                model(X[0], model.initial_state(X.shape[2]))
+                model(X[0], model.initial_state(X.shape[-1]))
 
         return forward
 
@@ -125,18 +125,18 @@ class Cell:
 
     def flops_per_token(self) -> int:
         """Multiplications and additions of the matrix products in one training step, counted as it runs."""
-        X, Y, _ = next(real_minibatches(self.config, self.tokens, 1))
+        X, Y, _ = next(real_minibatches(self.task, 1))
         program = self.program("scratch", 1)
         with FlopCounterMode(display=False) as counter:
             program.step(X, Y, carry=False)
-        return int(counter.get_total_flops()) // X.numel()
+        return int(counter.get_total_flops()) // Y.numel()
 
     def last_epoch(self) -> float:
         """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""
-        n = batches.updates_per_epoch(self.config, len(self.tokens))
-        timed = Timed(self.work("train", 1), real_minibatches(self.config, self.tokens, 1), 1)
+        n = self.task.epoch_updates
+        timed = Timed(self.work("train", 1), real_minibatches(self.task, 1), 1)
         timed.run(n)
-        return n * self.config.batch_size * self.config.num_steps / timed.run(n)
+        return self.task.tokens_per_epoch / timed.run(n)
 
     def sample(self, name: str, seconds: float) -> dict[str, Any]:
         """Tokens per second over about `seconds`, after one minibatch that wakes caches and threads."""
@@ -148,7 +148,7 @@ class Cell:
         after, cpu_now = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
         since_last, self.cpu_told = cpu_now - self.cpu_told, cpu_now
         return {
-            "tokens_per_s": n * timed.replicas * self.config.batch_size * self.config.num_steps / took,
+            "tokens_per_s": n * timed.replicas * self.task.tokens_per_epoch / self.task.epoch_updates / took,
             "seconds": took,
             "cpu_s": cpu_now - cpu,
             "cpu_since_last_s": since_last,
@@ -161,9 +161,9 @@ class Cell:
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
         return {
             "engine": engine_of(self.config),
-            "kernel": kernel("cohort", self.config, self.V, self.device),
+            "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
             "replicas_together": self.together,
-            "parameters": count(self.config, self.V),
+            "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,
             "memory_bytes": peak_memory_bytes(self.device) - before,
             "flops_per_token": self.flops_per_token(),

@@ -15,7 +15,7 @@ from ablate.config import (
     ModelConfig,
     OptimizerConfig,
     cell_id,
-    engines_for,
+    check_combination,
     resolve,
     run_id,
     short_hash,
@@ -23,10 +23,11 @@ from ablate.config import (
     validate,
     with_seed,
 )
-from ablate.data import batches
-from ablate.data.corpora import Corpus, load, resolve_auto, split
+from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError
 from ablate.explain import question
+from ablate.sweeping.matching import matched
+from ablate.tasks import task_of
 
 
 @dataclass
@@ -134,7 +135,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
         data, corpus = texts[key]
         if config.data.name == "auto":
             auto = data.name
-        cell = make_cell(resolve(replace(config, data=data)), corpus)
+        cell = make_cell(resolve(replace(config, data=data)), corpus, configs[0])
         known = cells.setdefault(cell.cell_id, cell)
         have = {run.run_id for run in known.runs}
         known.runs += [run for run in cell.runs if run.run_id not in have]
@@ -154,14 +155,14 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     return plan
 
 
-def make_cell(config: Config, corpus: Corpus) -> Cell:
-    """A cell with its runs, or with the reason why there can be none."""
+def make_cell(config: Config, corpus: Corpus, first: Config | None = None) -> Cell:
+    """A cell with its runs, or with the reason why there can be none; `first` is the sweep's first config."""
     try:
-        engines_for(config)
-        split(config, corpus)
+        check_combination(config)
+        task_of(config, corpus)
     except CombinationError as error:
         return Cell(config, cell_id(config, corpus.sha256), corpus, error=error)
-    config = in_epochs(config, corpus)
+    config = in_epochs(matched(config, first or config, corpus), corpus)
     cell = Cell(config, cell_id(config, corpus.sha256), corpus)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
@@ -178,9 +179,7 @@ def in_epochs(config: Config, corpus: Corpus) -> Config:
 
 def updates_per_epoch(config: Config, corpus: Corpus) -> float:
     """Minibatches in an epoch; where their number depends on the epoch's random offset, the mean."""
-    tokens = len(split(config, corpus)[0])
-    offsets = range(batches.largest_offset(config) + 1)
-    return sum(batches.updates_per_epoch(config, tokens, offset) for offset in offsets) / len(offsets)
+    return task_of(config, corpus).updates_per_epoch()
 
 
 def find_finished(cell: Cell, folder: Path) -> None:

@@ -11,11 +11,12 @@ import torch
 from ablate.checkpoints import reached
 from ablate.cohort import chunk_size, memory_bytes
 from ablate.config import Config, cohort_key, engines_for
-from ablate.data import batches
-from ablate.data.corpora import Corpus, split
+from ablate.data.corpora import Corpus
 from ablate.engines import Choice, choose
 from ablate.environment import cores
+from ablate.models.parameters import Sizes
 from ablate.sweeping.plan import Cell, Plan, Run
+from ablate.tasks import task_of
 from ablate.training import resolve_device
 
 
@@ -58,15 +59,15 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     one run fits beside the other programs.
     """
     config, corpus = group.config, group.corpus
-    device = resolve_device(config.device)
+    device, task = resolve_device(config.device), task_of(config, corpus)
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
     else:
-        choice = choose(config, len(corpus.vocabulary), device, len(group.runs))
+        choice = choose(config, task.sizes, device, len(group.runs))
     size = 1
-    if choice.engine == "cohort" and batches.same_count_every_epoch(config, len(split(config, corpus)[0])):
+    if choice.engine == "cohort" and task.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
-    size = min(size, runs_that_fit(config, len(corpus.vocabulary), device, side_by_side))
+    size = min(size, runs_that_fit(config, task.sizes, device, side_by_side))
     count = math.ceil(len(group.runs) / size)
     if alone:
         count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
@@ -79,7 +80,7 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     return tasks
 
 
-def runs_that_fit(config: Config, vocabulary_size: int, device: torch.device, side_by_side: int) -> int:
+def runs_that_fit(config: Config, vocabulary_size: int | Sizes, device: torch.device, side_by_side: int) -> int:
     """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
     free = free_memory(device)
     if free is None:

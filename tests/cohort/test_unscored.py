@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from ablate.cohort import Cohort, output
 from ablate.cohort.native import NativeCohort, unavailable
 from ablate.config import Config
-from ablate.models.autograd import UNSCORED, AutogradProgram
+from ablate.metrics import UNSCORED
+from ablate.models.autograd import AutogradProgram
 from ablate.models.language_model import ScratchModel
 from tests.cohort.networks import Batch, backpropagate, batches, named_gradients, network, train, weights
 

@@ -1,0 +1,124 @@
+"""Pairs of sentences: where they come from, and how they become words."""
+
+import hashlib
+import re
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ablate.config import DataConfig
+from ablate.data.cache import fetch
+from ablate.data.corpora import Corpus, read_text
+from ablate.data.number_words import number_pairs
+from ablate.data.vocabulary import Vocabulary
+from ablate.errors import ConfigError, DataError
+
+Pair = tuple[str, str]
+
+ARCHIVED = "fra-eng/fra.txt"
+NO_BREAK = str.maketrans("\u202f\u00a0", "  ")
+NO_SPACE_BEFORE = re.compile(r"(?<=[^ ])(?=[,.!?])")
+
+SAMPLES: dict[str, tuple[Pair, ...]] = {
+    "fra_eng": (
+        ("go .", "va !"),
+        ("i lost .", "j'ai perdu ."),
+        ("he's calm .", "il est calme ."),
+        ("i'm home .", "je suis chez moi ."),
+    ),
+    "number_pairs": (
+        ("twenty one", "vingt et un"),
+        ("ninety nine", "quatre vingt dix neuf"),
+        ("two hundred", "deux cents"),
+        ("one thousand nine hundred and eighty four", "mille neuf cent quatre vingt quatre"),
+    ),
+}
+"""Sentences that are translated after training, with their references: of fra_eng, the published four."""
+
+FILE_SAMPLES = 4
+"""So many sentences of a file of one's own stand for them."""
+
+
+@dataclass(frozen=True)
+class Pairs(Corpus):
+    """Cleaned pairs of sentences, source first, in the order of their origin; words stand between single spaces.
+
+    They have no vocabulary yet: those of source and target are built from the pairs that are trained on.
+    `sha256` is the hash of the cleaned pairs in UTF-8, a tab between source and target, a line end after each.
+    """
+
+    pairs: tuple[Pair, ...]
+    samples: tuple[Pair, ...]
+
+
+def load_pairs(data: DataConfig) -> Pairs:
+    """The pairs that `data` names. Raises DataError, and ConfigError for options that pairs do not have."""
+    for knob, value, only in (("tokens", data.tokens, "word"), ("cleaning", data.cleaning, "keep")):
+        if value != only:
+            raise ConfigError(f"data.{knob} is {value}, but sentence pairs know data.{knob}={only} alone; leave it out")
+    if data.name == "pair_file":
+        path = Path(str(data.path)).expanduser()
+        return cleaned_pairs(path.name, read_text(path))
+    return _named(data.name, data.file, data.sha256, tuple(data.urls))
+
+
+@cache
+def _named(name: str, file: str | None, sha256: str | None, urls: tuple[str, ...]) -> Pairs:
+    """Pairs that never change, made once."""
+    if name == "number_pairs":
+        return cleaned_pairs(name, "\n".join(f"{source}\t{target}" for source, target in number_pairs()))
+    assert file is not None
+    assert sha256 is not None
+    with zipfile.ZipFile(fetch(file, sha256, urls)) as archive:
+        return cleaned_pairs(name, archive.read(ARCHIVED).decode())
+
+
+def cleaned_pairs(name: str, text: str) -> Pairs:
+    """The pairs of a text of two columns. Raises DataError."""
+    pairs = columns(clean(text), name)
+    cleaned = "".join(f"{source}\t{target}\n" for source, target in pairs)
+    return Pairs(
+        name=name,
+        sha256=hashlib.sha256(cleaned.encode()).hexdigest(),
+        characters=len(cleaned),
+        unit="word",
+        ids=(),
+        vocabulary=Vocabulary(()),
+        pairs=tuple(pairs),
+        samples=SAMPLES.get(name) or _first_of_each(pairs),
+    )
+
+
+def clean(text: str) -> str:
+    """Lower case, no-break spaces as spaces, and a space before each `,` `.` `!` `?` that has none."""
+    return NO_SPACE_BEFORE.sub(" ", text.translate(NO_BREAK).lower())
+
+
+def columns(text: str, origin: str) -> list[Pair]:
+    """Source and target of each line, a tab between them; empty lines and further columns do not count.
+
+    Raises DataError, with the number of the line, where there are no two columns or one of them is empty.
+    """
+    out = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        source, tab, rest = line.partition("\t")
+        source, target = source.strip(" "), rest.partition("\t")[0].strip(" ")
+        if source and target:
+            out.append((source, target))
+        elif line.strip():
+            lacks = "no tab" if not tab else "an empty target" if source else "an empty source"
+            raise DataError(f"{origin}, line {number}, has {lacks}; give one pair per line, SOURCE<tab>TARGET")
+    if not out:
+        raise DataError(f"{origin} has no pair of sentences; give one pair per line, SOURCE<tab>TARGET")
+    return out
+
+
+def _first_of_each(pairs: list[Pair]) -> tuple[Pair, ...]:
+    """The first few different sources, each with its first target."""
+    out: dict[str, str] = {}
+    for source, target in pairs:
+        if len(out) == FILE_SAMPLES:
+            break
+        out.setdefault(source, target)
+    return tuple(out.items())

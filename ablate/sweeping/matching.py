@@ -1,0 +1,31 @@
+"""match=params: as wide as it takes to have as many parameters as the sweep's first model."""
+
+from dataclasses import replace
+
+from ablate.config import Config, resolve
+from ablate.data.corpora import Corpus
+from ablate.models.parameters import count
+from ablate.tasks import task_of
+
+
+def matched(config: Config, first: Config, corpus: Corpus) -> Config:
+    """The config with the `num_hiddens` that brings it nearest to the parameters of the first config's model.
+
+    That model is given every other knob of `config`, its num_hiddens included.
+    """
+    if config.match is None:
+        return config
+    sizes = task_of(config, corpus).sizes
+    target = count(resolve(replace(config, model=first.model)), sizes)
+
+    def parameters(num_hiddens: int) -> int:
+        return count(replace(config, num_hiddens=num_hiddens), sizes)
+
+    enough = 1
+    while parameters(enough) < target:
+        enough *= 2
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (middle, enough) if parameters(middle) < target else (too_few, middle)
+    return replace(config, num_hiddens=min((max(too_few, 1), enough), key=lambda h: abs(parameters(h) - target)))

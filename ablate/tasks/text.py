@@ -1,0 +1,196 @@
+"""Tasks on a text: its next token, or masked tokens of it. Axes: T steps, B sequences, V vocabulary."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config import Config, api_cannot
+from ablate.data import batches
+from ablate.data.corpora import Corpus, split
+from ablate.metrics import UNSCORED
+from ablate.models.causality import sees_future
+from ablate.models.language_model import ENGINES, LanguageModel
+from ablate.tasks.task import Minibatch, Task
+
+VAL_STREAMS = 8
+"""Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""
+PREDICTED_TOKENS = 50
+"""Tokens generated after each prefix."""
+PROBED_STEPS = 8
+"""Tokens of the sequences in which the causality probe changes one after the other."""
+HELD_OUT_SEED = 20_000
+"""What is masked in the held-out text is the same for every run."""
+FILLED = ("[", "]")
+"""What stands around a token that the network filled in, in the texts of a record."""
+
+
+class TextTask(Task):
+    """Training tokens from the start of a text, held-out tokens right after them."""
+
+    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+        super().__init__(config, corpus, device)
+        self.training_ids, self.held_out_ids = split(config, corpus)
+        self.carries_state = batches.carries_state(config)
+        self.same_count_every_epoch = batches.same_count_every_epoch(config, self.train_tokens)
+
+    @property
+    def train_tokens(self) -> int:
+        return len(self.training_ids)
+
+    @property
+    def val_tokens(self) -> int:
+        return len(self.held_out_ids)
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        return torch.tensor(self.training_ids, device=self.device)
+
+    def updates_per_epoch(self) -> float:
+        offsets = range(batches.largest_offset(self.config) + 1)
+        return sum(batches.updates_per_epoch(self.config, self.train_tokens, k) for k in offsets) / len(offsets)
+
+    @property
+    def epoch_updates(self) -> int:
+        return batches.updates_per_epoch(self.config, self.train_tokens)
+
+    def windows(self) -> Tensor | None:
+        """The held-out tokens cut into sequences of num_steps (T, B), or into one where there are fewer."""
+        T = min(self.config.num_steps, self.val_tokens)
+        if T < 2:
+            return None
+        ids = torch.tensor(self.held_out_ids)
+        return ids[: len(ids) // T * T].reshape(-1, T).T
+
+
+class LanguageModelling(TextTask):
+    """The next token, of every token."""
+
+    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+        super().__init__(config, corpus, device)
+        self.sizes = len(corpus.vocabulary)
+
+    @cached_property
+    def held_out(self) -> Minibatch | None:
+        if not self.config.model.bidirectional:
+            return streams(self.held_out_ids, self.device)
+        # A network that reads backwards, too, begins each sequence anew: it carries nothing along a stream.
+        windows = self.windows()
+        return None if windows is None else (windows[:-1].to(self.device), windows[1:].to(self.device))
+
+    def minibatches(self, order: Generator) -> Iterator[Minibatch]:
+        return batches.epoch(self.config, self.tokens, order)
+
+    def sees_future(self, parameters: Mapping[str, Tensor]) -> bool | None:
+        V, T = len(self.corpus.vocabulary), min(self.config.num_steps, PROBED_STEPS)
+        if T < 2:
+            return None
+        model = readable(self.config, V, parameters)
+        return sees_future(lambda tokens: model(tokens, model.initial_state(tokens.shape[1]))[0].view(T, -1, V), V, T)
+
+    def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
+        model = readable(self.config, len(self.corpus.vocabulary), parameters)
+        return {prefix: generate(model, self.corpus, prefix) for prefix in prefixes}
+
+
+class FillIn(TextTask):
+    """Masked tokens, from what stands around them; only they are scored.
+
+    The mask is a token of its own, the last of the vocabulary, and so one that is never right.
+    """
+
+    scores_some = True
+
+    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+        super().__init__(config, corpus, device)
+        self.mask = len(corpus.vocabulary)
+        self.sizes = self.mask + 1
+
+    @cached_property
+    def held_out(self) -> Minibatch | None:
+        windows = self.windows()
+        if windows is None:
+            return None
+        X, Y = self.masked(windows, Generator().manual_seed(HELD_OUT_SEED))
+        return X.to(self.device), Y.to(self.device)
+
+    def masked(self, tokens: Tensor, generator: Generator) -> Minibatch:
+        """Tokens (T, B) → the same with a share of them masked, and the masked ones as targets; at least one."""
+        hidden = (torch.rand(tokens.shape, generator=generator) < self.config.task.masked).to(tokens.device)
+        hidden[0, 0] |= ~hidden.any()
+        return tokens.masked_fill(hidden, self.mask), tokens.masked_fill(~hidden, UNSCORED)
+
+    def minibatches(self, order: Generator) -> Iterator[Minibatch]:
+        for X, _ in batches.epoch(self.config, self.tokens, order):
+            yield self.masked(X, order)
+
+    def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
+        return accuracy(readable(self.config, self.mask + 1, parameters), self.held_out)
+
+    def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
+        """Each prefix with every fourth of its tokens masked, and in brackets what the network puts there."""
+        model = readable(self.config, self.mask + 1, parameters)
+        return {prefix: fill_in(model, self.corpus, prefix, self.mask) for prefix in prefixes}
+
+
+def streams(ids: Sequence[int], device: torch.device) -> Minibatch | None:
+    """Held-out tokens as parallel streams: inputs (steps, streams) and targets; None for fewer than 2 tokens."""
+    if len(ids) < 2:
+        return None
+    S = min(VAL_STREAMS, len(ids) - 1)
+    tokens = torch.tensor(ids, device=device)
+    count = (len(ids) - 1) // S * S
+    return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
+
+
+def readable(config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor]) -> LanguageModel:
+    """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
+    engine = "scratch" if api_cannot(config) else "api"
+    model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
+    return model.eval()
+
+
+@torch.inference_mode()
+def accuracy(model: LanguageModel, held_out: Minibatch | None) -> dict[str, float]:
+    """The share of the scored targets (T, B) that the network ranks first."""
+    if held_out is None:
+        return {}
+    X, Y = (part.cpu() for part in held_out)
+    logits, _ = model(X, model.initial_state(X.shape[1]))
+    right = logits.argmax(-1).view(Y.shape) == Y
+    return {"accuracy": right[Y != UNSCORED].double().mean().item()}
+
+
+@torch.inference_mode()
+def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:
+    """The prefix and its greedy continuation: batch of one, zero state, warmed up on the prefix.
+
+    A bidirectional network cannot go on from a state: it reads the whole text so far again for each token.
+    """
+    model.eval()
+    ids = corpus.encode(prefix) or [0]
+    carries = not model.config.model.bidirectional
+    logits, states = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
+    for _ in range(predicted):
+        ids.append(int(logits[-1].argmax()))
+        if carries:
+            logits, states = model(torch.tensor([[ids[-1]]]), states)
+        else:
+            logits, _ = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
+    continuation = corpus.decode(ids[len(ids) - predicted :])
+    return corpus.separator.join([prefix, continuation]) if prefix else continuation
+
+
+@torch.inference_mode()
+def fill_in(model: LanguageModel, corpus: Corpus, text: str, mask: int) -> str:
+    """`ti[m]e t[r]aveller`: every fourth token masked, and what the network puts there."""
+    ids = torch.tensor(corpus.encode(text))
+    if len(ids) == 0:
+        return ""
+    hidden = torch.arange(len(ids)) % 4 == 2
+    logits, _ = model(ids.masked_fill(hidden, mask).unsqueeze(1), model.initial_state(1))
+    words = corpus.vocabulary.decode(torch.where(hidden, logits.argmax(-1).clamp_max(mask - 1), ids).tolist())
+    opening, closing = FILLED
+    filled = [f"{opening}{word}{closing}" if hid else word for word, hid in zip(words, hidden, strict=True)]
+    return corpus.separator.join(filled)

@@ -1,0 +1,228 @@
+"""What tasks give to training: minibatches, what of them counts, held-out data, accuracy; and runs. CPU, 20 s."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Generator
+
+from ablate.compose import compose
+from ablate.config import Config, check_combination, resolve, run_id, with_seed
+from ablate.data.corpora import Corpus, load
+from ablate.engines import Choice
+from ablate.errors import CombinationError, ConfigError
+from ablate.metrics import UNSCORED
+from ablate.models.parameters import count, initial
+from ablate.sweeping.matching import matched
+from ablate.sweeping.plan import make_cell
+from ablate.tasks import task_of
+from ablate.tasks.text import readable
+from ablate.training import train, train_together
+
+FILL_IN = ["task=fill_in", "data=python_docs", "num_hiddens=12", "num_steps=8", "max_tokens=600", "val_tokens=300"]
+MEMORY = ["task=memory", "num_hiddens=8", "num_steps=4", "task.sequences=64", "epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def docs() -> Corpus:
+    return load(compose(["data=python_docs"]).data)
+
+
+# --- fill_in ----------------------------------------------------------------------------------------------
+
+
+def test_only_masked_tokens_are_scored_and_the_mask_is_not_in_the_text(docs: Corpus) -> None:
+    task = task_of(compose([*FILL_IN, "task.masked=0.3"]), docs)
+    plain = task_of(compose(["data=python_docs", *FILL_IN[2:], "sampling=random"]), docs)
+    (X, Y), (tokens, _) = (next(t.minibatches(Generator().manual_seed(1))) for t in (task, plain))
+    hidden = len(docs.vocabulary) == X
+    assert 0.2 < hidden.double().mean() < 0.4
+    assert torch.equal(X[~hidden], tokens[~hidden])
+    assert torch.equal(Y[hidden], tokens[hidden])
+    assert (Y[~hidden] == UNSCORED).all()
+    assert task.sizes == len(docs.vocabulary) + 1
+
+
+def test_every_minibatch_has_something_to_fill_in(docs: Corpus) -> None:
+    task = task_of(compose([*FILL_IN, "task.masked=1e-9"]), docs)
+    for _, Y in task.minibatches(Generator().manual_seed(0)):
+        assert (Y != UNSCORED).sum() == 1
+
+
+def test_the_held_out_gaps_are_those_of_every_run(docs: Corpus) -> None:
+    one, other = (task_of(with_seed(compose(FILL_IN), seed), docs).held_out for seed in (0, 7))
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one[0], other[0])
+    assert one[0].shape == (8, 300 // 8)
+    assert torch.equal(torch.where(one[1] == UNSCORED, one[0], one[1]).T.flatten(), torch.tensor(docs.ids[600:896]))
+
+
+@pytest.mark.parametrize("bidirectional", ["false", "true"])
+def test_accuracy_is_the_share_of_gaps_filled_right(docs: Corpus, bidirectional: str) -> None:
+    config = compose([*FILL_IN, "model=gru", f"model.bidirectional={bidirectional}"])
+    task = task_of(config, docs)
+    parameters = initial(resolve(config), task.sizes, Generator().manual_seed(0))
+    model = readable(resolve(config), len(docs.vocabulary) + 1, parameters)
+    assert task.held_out is not None
+    right = asked = 0
+    for x, y in zip(task.held_out[0].T, task.held_out[1].T, strict=True):  # one window at a time
+        guesses = model(x.unsqueeze(1), model.initial_state(1))[0].argmax(-1).flatten()
+        right += int((guesses == y).sum())
+        asked += int((y != UNSCORED).sum())
+    assert task.scores(parameters) == {"accuracy": pytest.approx(right / asked)}
+
+
+def test_a_run_records_accuracy_perplexity_and_what_it_filled_in(docs: Corpus) -> None:
+    record = train(compose([*FILL_IN, "epochs=3", "model=gru", "model.bidirectional=true"]), docs)
+    assert record.metrics["accuracy"] == record.curve["accuracy"][-1]
+    assert len(record.curve["accuracy"]) == len(record.curve["perplexity"]) == 3
+    assert record.metrics["val_perplexity"]
+    for prefix, text in record.text.items():
+        assert len(text) == len(prefix) + 2 * text.count("[")
+        assert text.count("[") == len(range(2, len(prefix), 4))
+    assert record.counts["tokens_per_epoch"] == record.counts["updates_per_epoch"] * 32 * 8
+
+
+@pytest.mark.parametrize(
+    "overrides", [[*FILL_IN, "model=gru"], [*MEMORY, "model=gru"], [*MEMORY, "model=rnn", "data=reset"]]
+)
+def test_every_engine_learns_the_same(docs: Corpus, overrides: list[str]) -> None:
+    config = compose([*overrides, "epochs=4"])
+    corpus = docs if config.task.name == "fill_in" else load(config.data)
+    curves = [
+        train_together([config], corpus, Choice(engine, {}))[0].metrics["val_perplexity"]
+        for engine in ("cohort", "api", "scratch")
+    ]
+    assert curves == pytest.approx([curves[0]] * 3, rel=1e-3)
+
+
+def test_runs_of_a_program_are_those_of_each_alone(docs: Corpus) -> None:
+    config = compose([*FILL_IN, "epochs=3", "model=gru", "model.bidirectional=true", "engine=cohort"])
+    runs = [with_seed(config, k) for k in range(3)]
+    together = train_together(runs, docs, Choice("cohort", {}))
+    for own, record in zip(runs, together, strict=True):
+        alone = train(own, docs)
+        assert record.metrics["perplexity"] == pytest.approx(alone.metrics["perplexity"], rel=1e-4)
+
+
+# --- bidirectional language models --------------------------------------------------------------------------
+
+
+def test_a_bidirectional_model_reads_held_out_text_window_by_window(docs: Corpus) -> None:
+    config = compose(["data=python_docs", *FILL_IN[2:], "sampling=random", "model.bidirectional=true"])
+    held_out = task_of(config, docs).held_out
+    assert held_out is not None
+    X, Y = held_out
+    assert X.shape == (7, 300 // 8)
+    assert torch.equal(X[1:], Y[:-1])
+    assert X[0].tolist() == list(docs.ids[600:896:8])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_record_says_whether_its_model_sees_the_future(docs: Corpus, bidirectional: bool) -> None:
+    knobs = ["data=python_docs", *FILL_IN[2:], "sampling=random", "epochs=1", "model=gru"]
+    record = train(compose([*knobs, f"model.bidirectional={str(bidirectional).lower()}"]), docs)
+    assert record.sees_future is bidirectional
+    assert train(compose([*FILL_IN, "epochs=1", "model.bidirectional=true"]), docs).sees_future is None
+
+
+@pytest.mark.parametrize("task", ["language_model", "fill_in"])
+def test_what_reads_from_both_ends_carries_no_state(task: str, docs: Corpus) -> None:
+    config = compose([f"task={task}", "data=python_docs", "model.bidirectional=true", "sampling=sequential"])
+    with pytest.raises(CombinationError, match="choose sampling=random or sampling=sequential-reset"):
+        check_combination(config)
+    assert isinstance(make_cell(config, docs).error, CombinationError)
+
+
+# --- memory tasks -------------------------------------------------------------------------------------------
+
+
+def made(config: Config) -> Corpus:
+    return load(config.data)
+
+
+def test_every_epoch_brings_new_sequences_and_held_out_ones_stay() -> None:
+    config = compose(MEMORY)
+    task, order = task_of(config, made(config)), Generator().manual_seed(0)
+    first, second = (torch.cat([X for X, _ in task.minibatches(order)], 1) for _ in range(2))
+    assert first.shape == second.shape == (8, 64)
+    assert not torch.equal(first, second)
+    held, again = (task_of(with_seed(config, seed), made(config)).held_out for seed in (0, 3))
+    assert held is not None
+    assert again is not None
+    assert torch.equal(held[0], again[0])
+    assert held[0].shape == (8, 512)
+
+
+def test_a_short_copy_is_learned_and_shown() -> None:
+    config = compose([*MEMORY, "model=gru", "num_hiddens=24", "num_steps=2", "task.symbols=3", "epochs=80"])
+    record = train(config, made(config))
+    assert record.metrics["accuracy"] > 0.99
+    for read, answered in record.text.items():
+        symbols = read.split(" ? ")[0]
+        assert answered.removeprefix(" → ") == symbols
+
+
+def test_memory_runs_differ_by_rule_and_symbols_but_not_by_what_a_text_would_need() -> None:
+    ids = [
+        run_id(c, made(c).sha256)
+        for c in (
+            compose(MEMORY),
+            compose([*MEMORY, "data=reset"]),
+            compose([*MEMORY, "task.symbols=5"]),
+            compose([*MEMORY, "max_tokens=77", "sampling=sequential", "task.masked=0.5"]),
+        )
+    ]
+    assert ids[0] == ids[3]
+    assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data=adding", "num_steps=1"], "num_steps=2 or more"),
+        (["task.sequences=10"], "fewer than one minibatch of batch_size=32"),
+    ],
+)
+def test_too_little_is_refused_in_one_line(overrides: list[str], says: str) -> None:
+    config = compose([*MEMORY, *overrides])
+    with pytest.raises(CombinationError, match=says) as raised:
+        task_of(config, made(config))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["task=memory", "data=time_machine"], "data is time_machine, but task is memory; choose data=copy"),
+        (["data=copy"], "or task=memory"),
+        (["model=gru", "model.peepholes=true"], "it is for model.cell=lstm"),
+        (["model.transition=4"], "add model.connection=dense"),
+        (["model=lstm", "model.coupled=true", "+model.gates.input=1"], "fix neither"),
+    ],
+)
+def test_knobs_that_do_not_fit_are_refused_in_one_line(overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as raised:
+        compose(overrides)
+    assert "\n" not in str(raised.value)
+
+
+# --- match=params -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "mgu", "lstm-coupled"])
+def test_models_get_as_many_parameters_as_the_first(
+    docs: Corpus, model: str, parameters: Callable[[Config], int]
+) -> None:
+    first = compose(["data=python_docs", "model=lstm", "num_hiddens=40", "match=params"])
+    own = matched(compose(["data=python_docs", f"model={model}", "num_hiddens=40", "match=params"]), first, docs)
+    step = parameters(replace(own, num_hiddens=own.num_hiddens + 1)) - parameters(own)
+    assert abs(parameters(own) - parameters(first)) <= step / 2 + 1
+    assert matched(first, first, docs).num_hiddens == 40
+
+
+@pytest.fixture
+def parameters(docs: Corpus) -> Callable[[Config], int]:
+    return lambda config: count(config, task_of(config, docs).sizes)
