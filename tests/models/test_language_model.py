@@ -4,6 +4,7 @@ CPU, 4 s.
 """
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -24,12 +25,19 @@ MODELS = [
     ["model=lstm"],
 ]
 MODEL_IDS = ["rnn tanh", "rnn relu", "gru", "lstm"]
+STACKS = {
+    "plain": [],
+    "bidirectional": ["model.bidirectional=true"],
+    "residual": ["model.connection=residual"],
+    "dense": ["model.connection=dense"],
+    "dense, reduced, bidirectional": ["model.connection=dense", "model.transition=4", "model.bidirectional=true"],
+}
 every_model = pytest.mark.parametrize("model", MODELS, ids=MODEL_IDS)
 
 
 @pytest.fixture
 def config_of(compose: Callable[..., Config]) -> Callable[..., Config]:
-    return lambda *overrides: compose(f"num_hiddens={H}", "init=torch", *overrides)
+    return lambda *overrides: compose(f"num_hiddens={H}", "init=torch", "sampling=random", *overrides)
 
 
 def pair(config: Config, seed: int = 0, dropout_seed: int = 9) -> tuple[ScratchModel, LibraryModel]:
@@ -63,11 +71,13 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("bias_vectors", [1, 2])
 @pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("stack", STACKS)
 @every_model
 def test_engines_agree(
-    config_of: Callable[..., Config], model: list[str], layers: int, bias_vectors: int, dropout: float
+    config_of: Callable[..., Config], model: list[str], stack: str, layers: int, bias_vectors: int, dropout: float
 ) -> None:
-    config = config_of(*model, f"layers={layers}", f"bias_vectors={bias_vectors}", f"dropout={dropout}")
+    sizes = f"layers={layers}", f"bias_vectors={bias_vectors}", f"dropout={dropout}"
+    config = config_of(*model, *STACKS[stack], *sizes)
     scratch, library = pair(config)
     out = []
     for engine in (scratch, library):
@@ -81,7 +91,8 @@ def test_engines_agree(
     torch.testing.assert_close(logits, others, **TOLERANCE)
     torch.testing.assert_close(loss, other_loss, **TOLERANCE)
     for state, other in zip(states, other_states, strict=True):
-        assert len(state) == len(other) == (2 if "model=lstm" in model else 1)
+        parts = (2 if "model=lstm" in model else 1) * (2 if config.model.bidirectional else 1)
+        assert len(state) == len(other) == parts
         for part, other_part in zip(state, other, strict=True):
             torch.testing.assert_close(part, other_part, **TOLERANCE)
     assert_same(of_scratch, of_library)
@@ -95,31 +106,41 @@ ORDER = {
 }
 """The gates in the order of torch.nn's documentation."""
 
+WAYS = (("", ""), ("reverse.", "_reverse"))
+"""What stands in a name for each direction: in ours, and at the end of torch.nn's."""
+
 
 def plain_torch(config: Config, parameters: dict[str, Tensor]) -> tuple[nn.RNNBase, nn.Linear]:
     """One torch.nn module for all layers and a Linear, loaded through state_dict."""
     kind, order = ORDER[config.model.cell]
     options = {"nonlinearity": config.model.activation} if kind is nn.RNN else {}
-    recurrent = kind(V, H, num_layers=config.layers, **options).double()
+    ways = WAYS[: 2 if config.model.bidirectional else 1]
+    recurrent = kind(V, H, num_layers=config.layers, bidirectional=len(ways) == 2, **options).double()
     recurrent.load_state_dict(
         {
-            f"{theirs}_l{k}": torch.cat([parameters[f"{k}.{gate}.{ours}"].t() for gate in order])
+            f"{theirs}_l{k}{suffix}": torch.cat([parameters[f"{k}.{way}{gate}.{ours}"].t() for gate in order])
             for k in range(config.layers)
             for theirs, ours in NAMES.items()
+            for way, suffix in ways
         }
     )
-    output = nn.Linear(H, V).double()
+    output = nn.Linear(len(ways) * H, V).double()
     output.load_state_dict({"weight": parameters["output.W"].t(), "bias": parameters["output.b"]})
     return recurrent, output
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @every_model
-def test_both_equal_a_plain_torch_module(config_of: Callable[..., Config], model: list[str], layers: int) -> None:
-    config = config_of(*model, f"layers={layers}", "bias_vectors=2")
+def test_both_equal_a_plain_torch_module(
+    config_of: Callable[..., Config], model: list[str], layers: int, bidirectional: bool
+) -> None:
+    """Logits, last states, loss and gradients of one torch.nn module with num_layers and bidirectional of its own."""
+    config = config_of(*model, f"layers={layers}", "bias_vectors=2", f"model.bidirectional={bidirectional}")
     parameters = initial(config, V, Generator().manual_seed(0), torch.float64)
     recurrent, output = plain_torch(config, parameters)
-    hidden, _ = recurrent(F.one_hot(some_tokens(), V).double())
+    hidden, last = recurrent(F.one_hot(some_tokens(), V).double())
+    last = last if isinstance(last, tuple) else (last,)
     expected = output(hidden).reshape(-1, V)
     loss = F.cross_entropy(expected, some_tokens(2).flatten())
     loss.backward()
@@ -128,14 +149,17 @@ def test_both_equal_a_plain_torch_module(config_of: Callable[..., Config], model
     expected_gradients = {"output.W": output.weight.grad.t(), "output.b": output.bias.grad}
     _, order = ORDER[config.model.cell]
     for k in range(layers):
-        for theirs, ours in NAMES.items():
-            whole = recurrent.get_parameter(f"{theirs}_l{k}").grad
+        for (theirs, ours), (way, suffix) in product(NAMES.items(), WAYS[: 1 + bidirectional]):
+            whole = recurrent.get_parameter(f"{theirs}_l{k}{suffix}").grad
             assert whole is not None
             for gate, block in zip(order, whole.chunk(len(order)), strict=True):
-                expected_gradients[f"{k}.{gate}.{ours}"] = block.t()
+                expected_gradients[f"{k}.{way}{gate}.{ours}"] = block.t()
 
     for engine in pair(config):
-        logits, _ = engine(some_tokens(), engine.initial_state(B))
+        logits, states = engine(some_tokens(), engine.initial_state(B))
+        parts = [part for state in states for part in state]
+        for i, theirs in enumerate(last):  # (layers · directions, B, H), of H or of C
+            torch.testing.assert_close(torch.stack(parts[i :: len(last)]), theirs, **TOLERANCE)
         own_loss = F.cross_entropy(logits, some_tokens(2).flatten())
         own_loss.backward()
         torch.testing.assert_close(logits, expected, **TOLERANCE)
@@ -143,12 +167,13 @@ def test_both_equal_a_plain_torch_module(config_of: Callable[..., Config], model
         assert_same(gradients(engine), expected_gradients)
 
 
+@pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("bias_vectors", [1, 2])
 @every_model
 def test_weights_move_between_the_engines(
-    config_of: Callable[..., Config], model: list[str], bias_vectors: int
+    config_of: Callable[..., Config], model: list[str], stack: str, bias_vectors: int
 ) -> None:
-    config = config_of(*model, "layers=2", f"bias_vectors={bias_vectors}")
+    config = config_of(*model, *STACKS[stack], "layers=2", f"bias_vectors={bias_vectors}")
     parameters = initial(config, V, Generator().manual_seed(0), torch.float64)
     there = LibraryModel(config, V, parameters).named_tensors()
     back = ScratchModel(config, V, there).named_tensors()

@@ -25,9 +25,8 @@ NETWORKS = {
     "gru, reset before": ("model=gru", "reset=before"),
     "lstm, all variants": ("model=lstm-coupled", "model.peepholes=true", "model.gate_recurrence=true"),
     "lstm, no gate at all": (
-        "model=lstm",
-        "model.gates={input: 1, forget: 1, output: 1}",
-        "model.gate_recurrence=true",
+        *("model=lstm", "model.gate_recurrence=true"),
+        *("+model.gates.input=1", "+model.gates.forget=0.5", "+model.gates.output=1"),
     ),
     "bidirectional": ("model=lstm", "model.bidirectional=true", "sampling=random"),
     "residual": ("model=gru", "model.connection=residual"),

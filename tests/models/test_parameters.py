@@ -98,3 +98,133 @@ def test_a_generator_decides_all_and_nothing_else_does(compose: Callable[..., Co
     other = initial(config, V, Generator().manual_seed(4))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- further cells and stacks, counted by hand ------------------------------------------------------------
+
+H = 5
+GATE = V * H + H * H + H
+"""Numbers of one gate with one bias, in the first layer."""
+OUTPUT = H * V + V
+
+COUNTS = [
+    ("mgu", (), 2 * GATE + OUTPUT),
+    ("mingru", (), 2 * (V * H + H) + OUTPUT),
+    ("mingru", ("bias_vectors=2",), 2 * (V * H + H) + OUTPUT),  # no recurrent product, no bias on it
+    ("minlstm", (), 3 * (V * H + H) + OUTPUT),
+    ("minlstm", ("+model.gates.forget=0.5",), 2 * (V * H + H) + OUTPUT),
+    ("lstm-no-input-gate", (), 3 * GATE + OUTPUT),
+    ("lstm-no-forget-gate", (), 3 * GATE + OUTPUT),
+    ("lstm-no-output-gate", (), 3 * GATE + OUTPUT),
+    ("lstm-no-input-activation", (), 4 * GATE + OUTPUT),
+    ("lstm-no-output-activation", (), 4 * GATE + OUTPUT),
+    ("lstm-coupled", (), 3 * GATE + OUTPUT),
+    ("lstm-peepholes", (), 4 * GATE + 3 * H + OUTPUT),
+    ("lstm-peepholes", ("model.coupled=true",), 3 * GATE + 2 * H + OUTPUT),
+    ("lstm-peepholes", ("+model.gates.output=1",), 3 * GATE + 2 * H + OUTPUT),
+    ("lstm-full-gate-recurrence", (), 4 * GATE + 9 * H * H + OUTPUT),
+    ("lstm-full-gate-recurrence", ("+model.gates.input=1",), 3 * GATE + 4 * H * H + OUTPUT),
+    ("lstm", ("bias_vectors=2",), 4 * (GATE + H) + OUTPUT),
+    ("rnn", ("model.bidirectional=true",), 2 * GATE + 2 * H * V + V),
+    ("rnn", ("model.bidirectional=true", "layers=2"), 2 * GATE + 2 * (3 * H * H + H) + 2 * H * V + V),
+    ("rnn", ("model.connection=residual", "layers=2"), GATE + 2 * H * H + H + OUTPUT),
+    ("rnn", ("model.connection=dense",), GATE + (V + H) * V + V),
+    ("rnn", ("model.connection=dense", "layers=2"), GATE + (V + H) * H + H * H + H + (V + 2 * H) * V + V),
+    (
+        "rnn",
+        ("model.connection=dense", "model.transition=3", "layers=2"),
+        GATE + (V + H) * 3 + 3 + 3 * H + H * H + H + (3 + H) * V + V,
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "overrides", "expected"), COUNTS, ids=lambda value: str(value))
+def test_counts_by_hand(compose: Callable[..., Config], model: str, overrides: tuple[str, ...], expected: int) -> None:
+    config = compose(f"model={model}", f"num_hiddens={H}", "bias_vectors=1", "sampling=random", *overrides)
+    assert count(config, V) == expected
+
+
+def test_the_plain_part_of_a_bidirectional_layer_is_drawn_first(compose: Callable[..., Config]) -> None:
+    config = compose("model=gru", "model.bidirectional=true", "sampling=random", "num_hiddens=4")
+    ahead, back = (
+        [name.removeprefix(prefix) for name in shapes(config, V) if name.startswith(prefix)]
+        for prefix in ("0.", "0.reverse.")
+    )
+    assert ahead == [*back, *(f"reverse.{name}" for name in back)]
+
+
+# --- how they start -------------------------------------------------------------------------------------
+
+WIDE = ("num_hiddens=64", "layers=2", "bias_vectors=2", "sampling=random")
+
+
+def assert_uniform(values: torch.Tensor, bound: float) -> None:
+    assert stats.kstest(values.flatten().numpy(), "uniform", (-bound, 2 * bound)).pvalue > 1e-3
+
+
+def test_xavier_is_uniform_by_each_matrix_of_its_own(compose: Callable[..., Config]) -> None:
+    model = ("model=lstm-peepholes", "model.gate_recurrence=true", "model.connection=dense", "model.transition=10")
+    parameters = initial(compose(*model, *WIDE, "init=xavier"), V, Generator().manual_seed(1))
+    for name, values in parameters.items():
+        kind = name.rsplit(".", 1)[1]
+        if kind.startswith("b"):
+            assert not values.any(), name
+        elif kind == "P":
+            assert_uniform(values, (6 / (64 + 64)) ** 0.5)
+        else:
+            assert_uniform(values, (6 / sum(values.shape)) ** 0.5)
+
+
+def test_orthogonal_turns_the_recurrent_products_and_nothing_else(compose: Callable[..., Config]) -> None:
+    config = compose("model=gru", *WIDE, "init=orthogonal")
+    parameters = initial(config, V, Generator().manual_seed(1), torch.float64)
+    for name, values in parameters.items():
+        kind = name.rsplit(".", 1)[1]
+        if kind == "W_h":
+            torch.testing.assert_close(values @ values.T, torch.eye(64, dtype=torch.float64), rtol=0, atol=1e-12)
+        elif kind.startswith("b"):
+            assert not values.any(), name
+        else:
+            assert_uniform(values, (6 / sum(values.shape)) ** 0.5)
+    again = initial(config, V, Generator().manual_seed(1), torch.float64)
+    assert all(torch.equal(parameters[name], again[name]) for name in parameters)
+
+
+def test_normal_draws_peepholes_and_gate_recurrence_as_weights(compose: Callable[..., Config]) -> None:
+    config = compose("model=lstm-peepholes", "model.gate_recurrence=true", *WIDE, "init=normal")
+    parameters = initial(config, V, Generator().manual_seed(1))
+    for ending in (".P", ".W_gates"):
+        values = torch.cat([value.flatten() for name, value in parameters.items() if name.endswith(ending)])
+        assert stats.kstest(values.numpy(), "norm", (0, 0.01)).pvalue > 1e-3
+
+
+def test_linear_layers_start_as_torch_nn_linear_does(compose: Callable[..., Config]) -> None:
+    """By the width that they read, which is not num_hiddens where the layers below are wider."""
+    model = ("model=rnn", "model.bidirectional=true", "model.connection=dense", "model.transition=100")
+    parameters = initial(compose(*model, *WIDE, "init=torch"), V, Generator().manual_seed(1))
+    inputs = {"0.transition": V + 2 * 64, "output": 100 + 2 * 64}
+    for name, values in parameters.items():
+        assert_uniform(values, inputs.get(name.rsplit(".", 1)[0], 64) ** -0.5)
+
+
+@pytest.mark.parametrize("init", ["torch", "normal", "xavier", "orthogonal"])
+@pytest.mark.parametrize("model", ["lstm", "lstm-full-gate-recurrence", "minlstm"])
+def test_forget_bias_replaces_that_bias_and_nothing_else(compose: Callable[..., Config], model: str, init: str) -> None:
+    options = (f"model={model}", "num_hiddens=6", "layers=2", "bias_vectors=2", f"init={init}")
+    options = (*options, "model.bidirectional=true", "sampling=random")
+    plain = initial(compose(*options), V, Generator().manual_seed(1))
+    biased = initial(compose(*options, "forget_bias=1.5"), V, Generator().manual_seed(1))
+    replaced = {name for name in plain if name.endswith(("forget.b_x", "forget.b_h"))}
+    assert len(replaced) == (4 if model == "minlstm" else 8)
+    for name, values in biased.items():
+        if name in replaced:
+            assert (values == (1.5 if name.endswith("b_x") else 0)).all(), name
+        else:
+            assert torch.equal(values, plain[name]), name
+
+
+@pytest.mark.parametrize("model", ["lstm-no-forget-gate", "lstm-coupled", "gru", "mgu"])
+def test_forget_bias_means_nothing_without_such_a_gate(compose: Callable[..., Config], model: str) -> None:
+    plain = initial(compose(f"model={model}", "num_hiddens=6"), V, Generator().manual_seed(1))
+    biased = initial(compose(f"model={model}", "num_hiddens=6", "forget_bias=1"), V, Generator().manual_seed(1))
+    assert all(torch.equal(biased[name], plain[name]) for name in plain)
