@@ -40,7 +40,7 @@ class Translation(Task):
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.pairs = cast(Pairs, corpus)
-        _refuse_other_stacks(config)
+        check(config)
         training, self.held_out_pairs = split(config, self.pairs)
         if self.held_out_pairs:
             require_sacrebleu()
@@ -195,7 +195,13 @@ def _after(pairs: Pairs, count: int, held: int) -> tuple[Sequence[Pair], Sequenc
     return training, others[:held]
 
 
-def _refuse_other_stacks(config: Config) -> None:
+def check(config: Config) -> None:
+    """Raise CombinationError for what an encoder–decoder cannot be."""
+    if config.task.attention and config.task.context != "constant":
+        raise CombinationError(
+            f"task.context is {config.task.context}, but with task.attention=true each step has a context of its own; "
+            "leave one of them out"
+        )
     model = config.model
     if model.stacks_plainly:
         return

@@ -161,6 +161,10 @@ def test_of_several_references_the_first_counts(tiny: Callable[..., Config]) -> 
             r"number_pairs has 10,000 pairs, but .* ask for 10,008; lower one of .*",
         ),
         (["model.bidirectional=true"], r"model.bidirectional=true is for language_model.*stack their layers plainly"),
+        (
+            ["task.attention=true", "task.context=as-published"],
+            r"task.context is as-published, but with .* leave one .*",
+        ),
         (["model.connection=residual"], r"model.connection=residual is for .*"),
     ],
 )
