@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from ablate.analysis.pairs import Pairs, by_seed, pairs, standard_deviation
 from ablate.analysis.power import detectable_log, fewest
-from ablate.analysis.signed_rank import DECIMALS, EXACT_UP_TO, invert, least_pairs, median, tails, walsh_averages
+from ablate.analysis.signed_rank import DECIMALS, invert, median
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,24 @@ class RatioTest(ABC):
 class _Paired(RatioTest):
     """Wilcoxon's signed-rank test of the log ratios of the pairs."""
 
-    differences: np.ndarray = field(repr=False, compare=False)
+    logs: Pairs = field(repr=False, compare=False)
 
     def p_below(self, bound: float = 1.0) -> float:
-        return tails(self.differences - math.log(bound))[0]
+        return self.logs.p_below(math.log(bound))
 
     def p_above(self, bound: float = 1.0) -> float:
-        return tails(self.differences - math.log(bound))[1]
+        return self.logs.p_above(math.log(bound))
 
     @property
     def _least(self) -> int:
-        return least_pairs(self.level)
+        return self._at_level.least
 
     def _detectable(self, n: int, power: float) -> float:
-        return detectable_log(self._spread, n, self.level, power)
+        return self._at_level.detectable(n, power)
 
     @cached_property
-    def _spread(self) -> float:
-        return _sd(self.differences)
+    def _at_level(self) -> Pairs:
+        return replace(self.logs, level=self.level)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _Welch(RatioTest):
 
     @cached_property
     def _spread(self) -> float:
-        return math.hypot(_sd(self.a), _sd(self.b))
+        return math.hypot(standard_deviation(self.a), standard_deviation(self.b))
 
 
 @dataclass(frozen=True)
@@ -148,22 +149,14 @@ def paired(a: pd.Series, b: pd.Series, level: float = 0.95) -> RatioTest:
     A pair counts by its log ratio; where both runs diverged (∞) it is a tie and tells nothing. The estimate is that of
     Hodges and Lehmann, the interval inverts the test, so that interval and p agree.
     """
-    if not a.index.equals(b.index):
-        seeds = a.index.intersection(b.index)
-        a, b = a.loc[seeds], b.loc[seeds]
-    left, right = _logs(a), _logs(b)
-    known = ~(np.isnan(left) | np.isnan(right))
-    left, right = left[known], right[known]
-    told = ~(np.isinf(left) & np.isinf(right))
-    differences = np.round(left[told] - right[told], DECIMALS)
-    averages = walsh_averages(differences)
-    low, high = -math.inf, math.inf
-    if len(differences) >= least_pairs(level):
-        low, high = invert(averages, lambda x: tails(differences - x)[0], lambda x: tails(differences - x)[1], level)
-    exact = "exact" if len(differences) <= EXACT_UP_TO else "normal approximation"
-    method = f"Wilcoxon signed-rank, {exact}, paired by seed"
-    ratio, low, high = _exp(median(averages)), _exp(low), _exp(high)
-    return _Paired(ratio, low, high, int(known.sum()), method, level, differences)
+    a, b = by_seed(a, b)
+    return of_pairs(pairs(_logs(a), _logs(b), level))
+
+
+def of_pairs(logs: Pairs) -> RatioTest:
+    """The ratio whose logarithms these differences are."""
+    ratio, low, high = (_exp(value) for value in (logs.estimate, logs.low, logs.high))
+    return _Paired(ratio, low, high, logs.n, logs.method, logs.level, logs)
 
 
 def independent(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
@@ -204,12 +197,6 @@ def _logs(values: ArrayLike) -> np.ndarray:
 
 def _exp(value: float) -> float:
     return math.exp(value) if value < 709 else math.inf if value > 0 else value
-
-
-def _sd(values: np.ndarray) -> float:
-    """Standard deviation of the finite values; NaN for fewer than two."""
-    finite = values[np.isfinite(values)]
-    return float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
 
 
 def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

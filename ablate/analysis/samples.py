@@ -15,18 +15,19 @@ SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
 
 
 def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
-    """The values of a metric, one per row of `runs`: ∞ where the run diverged, NaN where nobody measured it.
+    """The values of a metric, one per row of `runs`; of a diverged run the worst (∞ or −∞), NaN where not measured.
 
     Raises UserError for a metric that there is not.
     """
     names = [name for name in METRICS if name in runs.columns]
     if metric not in names:
         raise UserError(f"metric is {metric!r}; choose {listing(names or METRICS)}{nearest(metric, names)}")
-    return runs[metric].astype(float).mask(runs["status"] == "diverged", np.inf)
+    worst = -np.inf if METRICS[metric].better == "higher" else np.inf
+    return runs[metric].astype(float).mask(runs["status"] == "diverged", worst)
 
 
 def samples(runs: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
-    """cell_id → the metric by seed, in the order of `runs`: ∞ for a diverged run, nothing where it was not measured."""
+    """cell_id → the metric by seed, in the order of `runs`: as `measured` has it, without what was not measured."""
     values = measured(runs, metric)
     known = values.notna()
     by_seed = pd.Series(values[known].to_numpy(), index=pd.Index(runs.loc[known, "seed"], name="seed"), name=metric)

@@ -9,7 +9,7 @@
     choosing     which claims a sweep can test
     measured     the records of a sweep as samples of a metric
     contrasts    tests of more than two cells at once
-    parts        one ratio against a bound, one share of runs
+    parts        one ratio or difference against a bound, one share of runs
     statements   from the p-values of parts to those of the whole
     verdicts     confirmed, refuted, undecided or not testable, with the evidence
     table        the verdicts on a terminal

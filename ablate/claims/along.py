@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -28,38 +28,46 @@ class Along(Predicate):
     def values(self, group: Group) -> list[Any]:
         return in_size([key[0] for key in group.cells])
 
-    def ratio(self, group: Group, data: Samples, a: Any, b: Any, bound: float = 1.0, below: bool = True) -> Comparison:
-        text = f"{self.along} {shown(a)}/{shown(b)}"
-        return Comparison(text, group.where, data.compare(group.cells[a,], group.cells[b,]), bound, below)
+    def part(
+        self, group: Group, data: Samples, a: Any, b: Any, bound: float | None = None, below: bool = True
+    ) -> Comparison:
+        """One value of the knob against another."""
+        text = f"{self.along} {shown(a)}{data.kind.between}{shown(b)}"
+        return data.part(text, group.where, data.compare(group.cells[a,], group.cells[b,]), bound, below)
 
     def steps(self, group: Group, data: Samples, values: list[Any], falls: bool, margin: float) -> list[Statement]:
         """Every step from one value to the next goes this way, or the other by no more than the margin."""
-        bound = 1 + margin if falls else 1 / (1 + margin)
-        return [self.ratio(group, data, b, a, bound, below=falls) for a, b in pairwise(values)]
+        bound = data.kind.beyond(margin if falls else -margin)
+        return [self.part(group, data, b, a, bound, below=falls) for a, b in pairwise(values)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order(Along):
-    """The metric grows from each of the values to the next."""
+    """The metric grows from each of the values to the next; several values may share a place, in whatever order."""
 
-    ascending: tuple[Any, ...]
+    ascending: tuple[tuple[Any, ...], ...]
+
+    @property
+    def named(self) -> list[Any]:
+        return list(chain.from_iterable(self.ascending))
 
     def relevant(self, key: Key) -> bool:
-        return key[0] in self.ascending
+        return key[0] in self.named
 
     def missing(self, present: Collection[Key]) -> list[str]:
-        return absent(self.keys, [(value,) for value in self.ascending], present)
+        return absent(self.keys, [(value,) for value in self.named], present)
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        return every([self.ratio(group, data, a, b) for a, b in pairwise(self.ascending)])
+        neighbours = chain.from_iterable(product(*places) for places in pairwise(self.ascending))
+        return every([self.part(group, data, a, b) for a, b in neighbours])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Monotone(Along):
     """The metric falls (or rises) from each value of the knob to the next larger one.
 
-    With a margin a step may go the other way by that share, as on a plateau; from the smallest to the largest value
-    the metric must fall none the less.
+    With a margin a step may go the other way by as much, as on a plateau; from the smallest to the largest value the
+    metric must fall none the less.
     """
 
     falls: bool
@@ -72,7 +80,7 @@ class Monotone(Along):
         values = self.values(group)
         parts = self.steps(group, data, values, self.falls, self.margin)
         if self.margin:
-            parts.append(self.ratio(group, data, values[-1], values[0], below=self.falls))
+            parts.append(self.part(group, data, values[-1], values[0], below=self.falls))
         return every(parts)
 
 
@@ -80,7 +88,7 @@ class Monotone(Along):
 class UShape(Along):
     """The metric falls up to the optimum and rises beyond it; `peak`: it rises, then falls.
 
-    With a margin single steps may go the other way by that share, but the optimum must beat every other value.
+    With a margin single steps may go the other way by as much, but the optimum must beat every other value.
     Without an optimum, some value between the ends is meant, whichever it be.
     """
 
@@ -109,7 +117,7 @@ class UShape(Along):
         parts += self.steps(group, data, values[turn:], self.peak, self.margin)
         if self.margin:
             others = [value for value in values if value != values[turn]]
-            parts += [self.ratio(group, data, values[turn], value, below=not self.peak) for value in others]
+            parts += [self.part(group, data, values[turn], value, below=not self.peak) for value in others]
         return every(parts)
 
 
@@ -117,7 +125,8 @@ class UShape(Along):
 class NoTrend(Along):
     """From the smallest to the largest value the metric changes by less than the margin, as a fitted line has it.
 
-    The line is that of the metric's logarithm on the logarithm of the knob (on the knob itself where it can be 0).
+    The line is that of the metric's logarithm (of the metric itself where it may be 0) on the logarithm of the knob (on
+    the knob itself where it may be 0).
     """
 
     margin: float
@@ -132,14 +141,16 @@ class NoTrend(Along):
         centred = x - x.mean()
         slopes = centred / (centred**2).sum() * (x[-1] - x[0])
         test = data.contrast({group.cells[value,]: float(w) for value, w in zip(values, slopes, strict=True)})
-        text = f"{self.along} {shown(values[-1])}/{shown(values[0])}, fitted"
-        return within(text, group, test, self.margin)
+        text = f"{self.along} {shown(values[-1])}{data.kind.between}{shown(values[0])}, fitted"
+        return within(text, group, data, test, self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Narrows(Along):
-    """The first of a pair lies above the second, by a factor that is smaller at the knob's largest value than at its
-    smallest."""
+    """The first of a pair lies above the second, by less at the knob's largest value than at its smallest.
+
+    By a factor, or by a difference where the metric may be 0.
+    """
 
     knob: str
     pair: tuple[Any, Any]
@@ -165,14 +176,15 @@ class Narrows(Along):
         small, *_, large = self.common(group.cells)
         a, b = self.pair
         cells = [group.cells[key] for key in ((a, large), (b, large), (a, small), (b, small))]
-        text, both = f"{self.knob} {shown(a)}/{shown(b)}", f"{shown(small)} and {shown(large)}"
+        between = data.kind.between
+        text, both = f"{self.knob} {shown(a)}{between}{shown(b)}", f"{shown(small)} and {shown(large)}"
         change = data.contrast(dict(zip(cells, (1.0, -1.0, -1.0, 1.0), strict=True)))
         mean = data.contrast(dict(zip(cells, (0.5, -0.5, 0.5, -0.5), strict=True)))
         return every(
             [
-                Comparison(f"{text}, {self.along} {shown(large)}/{shown(small)}", group.where, change),
+                data.part(f"{text}, {self.along} {shown(large)}{between}{shown(small)}", group.where, change),
                 # With the first part this says that it is the size of the gap that shrinks, not only its sign.
-                Comparison(f"{text}, mean of {self.along} {both}", group.where, mean, below=False),
+                data.part(f"{text}, mean of {self.along} {both}", group.where, mean, below=False),
             ]
         )
 

@@ -13,9 +13,13 @@ Key = tuple[Any, ...]
 """The values of the knobs that a claim varies, in their order: what tells the cells of one group apart."""
 
 FOLLOWS = {
-    "model": ("activation", "gates", "readout", "write_back", "reset"),
+    "model": (
+        *("activation", "output_activation", "coupled", "peepholes", "gate_recurrence", "gates"),
+        *("readout", "write_back", "reset", "forget_bias"),
+    ),
     "impl": ("init", "reset", "bias_vectors"),
     "layers": ("dropout",),
+    "connection": ("transition",),
     "optimizer": ("lr", "momentum", "weight_decay", "betas", "eps", "alpha"),
     "corpus": ("corpus_sha256", "unit", "cleaning"),
     "unit": ("corpus_sha256",),

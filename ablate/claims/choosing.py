@@ -7,13 +7,13 @@ import pandas as pd
 
 from ablate.analysis.frames import value_text
 from ablate.claims.cells import NotTestable, grouped, matching
-from ablate.claims.measured import ROUGHNESS, Frames
-from ablate.claims.predicates import Converged
+from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, Frames
 from ablate.claims.reading import Claim, read_claims
 from ablate.config import CONFIG_ROOT
 from ablate.results import RecordError, load_manifest
 
 PUBLISHED = {
+    "task": "language_model",
     "epochs": 500,
     "batch_size": 32,
     "num_steps": 35,
@@ -62,8 +62,9 @@ def has_all_cells(frames: Frames, claim: Claim) -> bool:
         cells = matching(frames.cells, claim.where)
         if claim.tuned and cells[claim.tuned].nunique(dropna=False) < 2:
             return False
-        if not (claim.metric == ROUGHNESS or isinstance(claim.predicate, Converged)):  # curves take long to read
-            cells = cells[cells["cell_id"].isin(frames.samples(claim.metric, cells, level=0.95).values)]
+        metric = claim.predicate.reads or claim.metric
+        if metric not in (ROUGHNESS, LATE_CHANGE):  # curves take long to read
+            cells = cells[cells["cell_id"].isin(frames.samples(metric, cells, level=0.95).values)]
         groups, along_with = grouped(cells, claim.predicate.keys, claim.predicate.relevant)
     except NotTestable:
         return False

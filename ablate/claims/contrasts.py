@@ -1,6 +1,7 @@
-"""Tests of more than two cells at once: a product of their values, each to a power.
+"""Tests of more than two cells at once: a product of their values, each to a power, or a weighted sum of them.
 
-A trend along a knob, or how a gap changes, is a weighted sum of the logarithms of several cells.
+A trend along a knob, or how a gap changes, is a weighted sum of the logarithms of several cells; of the values
+themselves where these may be 0.
 """
 
 import math
@@ -12,25 +13,38 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from ablate.analysis.difference import DifferenceTest
+from ablate.analysis.pairs import Pairs, pairs
 from ablate.analysis.power import detectable_log
-from ablate.analysis.statistics import RatioTest, paired
+from ablate.analysis.ratio import of_pairs
+from ablate.analysis.statistics import RatioTest
 
 
 def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> RatioTest:
-    """The product of the cells' values for each seed that all of them have, tested against 1.
+    """The product of the cells' values for each seed that all of them have, tested against 1."""
+    logs = {cell: pd.Series(np.log(values[cell].astype(float)), index=values[cell].index) for cell in weights}
+    return of_pairs(sums(weights, logs, level))
 
-    A diverged run counts as a value that grows without bound: with several of them in a seed, the sign of the sum of
-    their weights decides.
+
+def sum_by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> DifferenceTest:
+    """The weighted sum of the cells' values for each seed that all of them have, tested against 0."""
+    return DifferenceTest(sums(weights, values, level))
+
+
+def sums(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> Pairs:
+    """The weighted sums of values that add up, seed by seed.
+
+    A diverged run counts as a value that grows, or falls, without bound: with several of them in a seed, the sign of
+    the sum of their weights decides.
     """
     seeds = reduce(pd.Index.intersection, (values[cell].index for cell in weights))
     table = np.column_stack([values[cell].loc[seeds].to_numpy(float) for cell in weights])
     powers = np.array(list(weights.values()))
     diverged = np.isinf(table)
-    growth = np.round((diverged * powers).sum(axis=1), 9)
-    product = np.exp(np.log(np.where(diverged, 1.0, table)) @ powers)
-    # A ratio of 0 has no logarithm: what shrinks without bound is ∞ on the other side.
-    top = np.where(growth > 0, np.inf, np.where(growth < 0, 1.0, product))
-    return paired(pd.Series(top), pd.Series(np.where(growth < 0, np.inf, 1.0)), level)
+    growth = np.round((np.sign(table) * diverged * powers).sum(axis=1), 9)
+    finite = np.where(diverged, 0.0, table) @ powers
+    total = np.where(growth == 0, finite, np.copysign(np.inf, growth))
+    return pairs(total, np.zeros(len(total)), level)
 
 
 def by_welch(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> RatioTest:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
 from ablate.claims.knobs import KNOB_FIELDS, is_number, knob_value
-from ablate.claims.predicates import Converged, Equivalent, Fails, Predicate, Ratio
+from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
 from ablate.errors import UserError, listing, nearest
 
 
@@ -65,13 +65,13 @@ class Arguments:
             raise ClaimError(f"{self.predicate}.margin is {margin:g}; it must be 0 or more")
         return margin
 
-    def either(self, *names: str) -> tuple[str, float]:
+    def either(self, *names: str, positive: bool = True) -> tuple[str, float]:
         """The one of these that is given, and its value."""
         given = [name for name in names if name in self.given]
         if len(given) != 1:
             raise ClaimError(f"{self.predicate} needs exactly one of {listing(names)}")
         shares = given[0].startswith("at_")
-        return given[0], self.number(given[0], above=0, below=1 if shares else math.inf)
+        return given[0], self.number(given[0], above=0 if positive else -math.inf, below=1 if shares else math.inf)
 
     def flag(self, name: str) -> bool:
         value = self.given.pop(name, False)
@@ -110,10 +110,13 @@ def order(given: Arguments) -> Order:
     along, values = given.knob(), given.take("ascending")
     if not isinstance(values, list) or len(values) < 2:
         raise ClaimError(f"order.ascending is {values!r}; give two or more values of {along} in a list")
-    known = any_of(along, values)
+    places = tuple(any_of(along, place) for place in values)
+    known = [value for place in places for value in place]
     if len(set(known)) < len(known):
         raise ClaimError(f"order.ascending names a value of {along} twice")
-    return Order(along=along, ascending=known, most=given.most())
+    if not all(places):
+        raise ClaimError("order.ascending has an empty place; give a value, or several in a list of their own")
+    return Order(along=along, ascending=places, most=given.most())
 
 
 def monotone(given: Arguments) -> Monotone:
@@ -144,6 +147,12 @@ def ratio(given: Arguments) -> Ratio:
     return Ratio(of=of, to=to, bound=bound, below=side == "below", most=given.most())
 
 
+def difference(given: Arguments) -> Difference:
+    of, to = two_cells(given)
+    side, bound = given.either("below", "above", positive=False)
+    return Difference(of=of, to=to, bound=bound, below=side == "below", most=given.most())
+
+
 def equivalent(given: Arguments) -> Equivalent:
     of, to = two_cells(given)
     return Equivalent(of=of, to=to, margin=given.number("margin", above=0, default=0.05), most=given.most())
@@ -171,6 +180,17 @@ def fails(given: Arguments) -> Fails:
     return Fails(above=above, share=share, at_least=side == "at_least", most=given.most())
 
 
+def solves(given: Arguments) -> Solves:
+    reach = given.number("at_least")
+    share = given.number("in_share", above=0, below=1)
+    return Solves(reach=reach, share=share, negated=given.predicate == "does_not_solve", most=given.most())
+
+
+def sees_future(given: Arguments) -> SeesFuture:
+    share = given.number("in_share", above=0, default=0.5, below=1)
+    return SeesFuture(share=share, negated=given.predicate == "sees_no_future", most=given.most())
+
+
 def converged(given: Arguments) -> Converged:
     within = given.number("within", above=0, default=0.01)
     return Converged(within=within, negated=given.predicate == "not_converged", most=given.most())
@@ -181,10 +201,15 @@ PREDICATES: dict[str, Callable[[Arguments], Predicate]] = {
     "monotone": monotone,
     "u_shape": u_shape,
     "ratio": ratio,
+    "difference": difference,
     "equivalent": equivalent,
     "no_trend": no_trend,
     "narrows": narrows,
     "fails": fails,
+    "solves": solves,
+    "does_not_solve": solves,
+    "sees_future": sees_future,
+    "sees_no_future": sees_future,
     "converged": converged,
     "not_converged": converged,
 }

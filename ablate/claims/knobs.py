@@ -5,20 +5,22 @@ from dataclasses import Field, fields
 from typing import Any
 
 from ablate.analysis.frames import KNOBS
-from ablate.config import Config, DataConfig, ModelConfig, OptimizerConfig
+from ablate.config import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
 from ablate.errors import ConfigError, listing, nearest
 
 
 def _fields() -> dict[str, Field[Any] | None]:
-    config, model, data, optimizer = (
-        {field.name: field for field in fields(kind)} for kind in (Config, ModelConfig, DataConfig, OptimizerConfig)
+    config, model, data, optimizer, task = (
+        {field.name: field for field in fields(kind)}
+        for kind in (Config, ModelConfig, DataConfig, OptimizerConfig, TaskConfig)
     )
-    elsewhere = {"unit": data["tokens"], "cleaning": data["cleaning"], "optimizer": optimizer["name"]}
+    elsewhere = {"unit": data["tokens"], "cleaning": data["cleaning"]}
+    elsewhere |= {"optimizer": optimizer["name"], "task": task["name"]}
     # Any name may be that of a model, a corpus or a device; None: a text without a list of choices.
     names: dict[str, Field[Any] | None] = dict.fromkeys(
         ("model", "corpus", "corpus_sha256", "gates", "betas", "device")
     )
-    known = optimizer | model | config | elsewhere | names
+    known = task | optimizer | model | config | elsewhere | names
     return {name: known[name] for name in (*KNOBS, "device")}
 
 

@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import late_change
+from ablate.analysis.difference import DifferenceTest, paired_difference
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.statistics import RatioTest, independent, paired
 from ablate.analysis.tuning import tuned
 from ablate.claims.cells import NotTestable, cells_of
-from ablate.claims.contrasts import by_seed, by_welch
+from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
+from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
 from ablate.errors import UserError
 from ablate.metrics import METRICS
 
 SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"
 LATE_CHANGE = "late_change"
+SEES_FUTURE = "sees_future"
 CLAIMABLE = (*(name for name in METRICS if name != "wall_s"), SPEED, ROUGHNESS)
 """The metrics of which a claim may speak."""
 UNMEASURED = {
@@ -29,30 +32,60 @@ UNMEASURED = {
     "best_val_perplexity": "no held-out perplexity was measured (val_tokens=0)",
     ROUGHNESS: "no curve of three epochs or more",
     LATE_CHANGE: "no curve of two epochs or more",
+    SEES_FUTURE: "no run records whether its outputs depend on later tokens",
+    "accuracy": "no run measured an accuracy; those of task=memory, fill_in and translation do",
+    "bleu": "no translation was held out (task.val_pairs=0)",
 }
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The values of one metric, cell by cell: by seed, or by process for tokens per second."""
+    """The values of one metric, cell by cell: by seed, or by process for tokens per second.
+
+    A metric that may be 0 is compared by differences, every other by ratios.
+    """
 
     values: Mapping[str, pd.Series]
     level: float = 0.95
     paired: bool = True
+    metric: str = "perplexity"
 
     @property
     def unit(self) -> str:
         return "seeds" if self.paired else "processes"
 
-    def compare(self, a: str, b: str) -> RatioTest:
-        """The ratio of cell a to cell b."""
+    @property
+    def kind(self) -> type[Comparison]:
+        """How two values of the metric are compared."""
+        return DifferenceComparison if by_difference(self.metric) else RatioComparison
+
+    def compare(self, a: str, b: str) -> RatioTest | DifferenceTest:
+        """Cell a against cell b."""
+        if self.kind is DifferenceComparison:
+            return paired_difference(self.values[a], self.values[b], self.level)
         test = paired if self.paired else independent
         return test(self.values[a], self.values[b], self.level)
 
-    def contrast(self, weights: Mapping[str, float]) -> RatioTest:
-        """The product of all cells' values, each to the power of its weight; a ratio if the weights sum to 0."""
+    def contrast(self, weights: Mapping[str, float]) -> RatioTest | DifferenceTest:
+        """Of all cells' values the product, each to the power of its weight; or, for differences, the weighted sum."""
         used = {cell: weight for cell, weight in weights.items() if weight}
+        if self.kind is DifferenceComparison:
+            return sum_by_seed(used, self.values, self.level)
         return (by_seed if self.paired else by_welch)(used, self.values, self.level)
+
+    def part(
+        self, text: str, where: str, test: RatioTest | DifferenceTest, bound: float | None = None, below: bool = True
+    ) -> Comparison:
+        """The statement that what is tested lies below, or above, a bound; without one, below or above equality."""
+        bound = self.kind.beyond(0) if bound is None else bound
+        if isinstance(test, DifferenceTest):
+            return DifferenceComparison(text, where, test, bound, below, self.metric)
+        return RatioComparison(text, where, test, bound, below)
+
+
+def by_difference(metric: str) -> bool:
+    """Whether a metric may be 0, so that its values have differences but no ratios."""
+    return metric in METRICS and METRICS[metric].top is not None
 
 
 @dataclass
@@ -92,12 +125,21 @@ class Frames:
             values = self.processes(cells)
         elif metric in (ROUGHNESS, LATE_CHANGE):
             values = samples(self.with_curves(self.of(cells), metric), "perplexity")
+        elif metric == SEES_FUTURE:
+            values = self.probed(self.of(cells))
         else:
             values = samples(self.of(cells), metric) if metric in self.runs else {}
         values = {cell: one for cell, one in values.items() if len(one)}
         if not values:
             raise NotTestable(UNMEASURED.get(metric, f"no run holds {metric}"))
-        return Samples(values, level, paired=metric != SPEED)
+        return Samples(values, level, paired=metric != SPEED, metric=metric)
+
+    def probed(self, runs: pd.DataFrame) -> dict[str, pd.Series]:
+        """1 for each run whose outputs depend on later tokens, 0 for one whose outputs do not; by seed."""
+        if SEES_FUTURE not in runs:
+            return {}
+        known = runs[runs[SEES_FUTURE].notna()].set_index("seed")
+        return {str(cell): own.astype(float) for cell, own in known.groupby("cell_id", sort=False)[SEES_FUTURE]}
 
     def with_curves(self, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         """The runs, where `perplexity` is replaced by a measure of its curve; NaN without one."""

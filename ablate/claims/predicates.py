@@ -1,4 +1,7 @@
-"""What a claim may say. Each predicate is a statement about the cells of a group: every part of it a tested ratio.
+"""What a claim may say. Each predicate is a statement about the cells of a group, every part of it tested.
+
+Cells are compared by the ratio of the metric, or by its difference where it may be 0: a margin of 0.1 is then one of
+0.1 in the metric's own unit, not one of a tenth.
 
 The knobs that a predicate varies are its `keys`; all other knobs that differ among the cells make the groups, and the
 claim must hold in every one of them (`in: most`: in more than half).
@@ -6,14 +9,18 @@ claim must hold in every one of them (`in: most`: in more than half).
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from ablate.analysis.difference import DifferenceTest
 from ablate.analysis.frames import value_text as shown
 from ablate.analysis.statistics import RatioTest
 from ablate.claims.cells import Group, Key, absent
-from ablate.claims.measured import Samples
-from ablate.claims.parts import Comparison, Share
+from ablate.claims.measured import LATE_CHANGE, SEES_FUTURE, Samples
+from ablate.claims.parts import Share
 from ablate.claims.statements import Not, Statement, every
+from ablate.metrics import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +29,13 @@ class Predicate:
 
     most: bool = False
 
+    reads: ClassVar[str | None] = None
+    """What it is about, where that is no metric that a claim could name."""
+
     @property
     def keys(self) -> tuple[str, ...]:
-        """The knobs whose values it compares."""
-        raise NotImplementedError
+        """The knobs whose values it compares; none: it speaks of each cell by itself."""
+        return ()
 
     def relevant(self, key: Key) -> bool:
         """Whether it speaks of the cells with these values of its keys."""
@@ -61,53 +71,110 @@ class Between(Predicate):
     def missing(self, present: Collection[Key]) -> list[str]:
         return absent(self.keys, self.sides, present)
 
-    @property
-    def text(self) -> str:
+    def compared(self, group: Group, data: Samples) -> tuple[str, RatioTest | DifferenceTest]:
+        """The first cell against the second, and both in words."""
+        of, to = (group.cells[side] for side in self.sides)
+        return self.text(data.kind.between), data.compare(of, to)
+
+    def text(self, between: str) -> str:
         varied = [knob for knob in self.of if self.of[knob] != self.to[knob]]
         fixed = [f"{knob}={shown(self.of[knob])}" for knob in self.of if knob not in varied]
-        both = ", ".join(f"{knob} {shown(self.of[knob])}/{shown(self.to[knob])}" for knob in varied)
+        both = ", ".join(f"{knob} {shown(self.of[knob])}{between}{shown(self.to[knob])}" for knob in varied)
         return f"{both} with {' '.join(fixed)}" if fixed else both
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio(Between):
-    """The metric of one cell, over that of the other, is below (or above) a bound."""
+class Apart(Between):
+    """The metric of one cell, over that of the other or minus it, is below (or above) a bound."""
 
     bound: float
     below: bool
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        of, to = (group.cells[side] for side in self.sides)
-        return Comparison(self.text, group.where, data.compare(of, to), self.bound, self.below)
+        text, test = self.compared(group, data)
+        return data.part(text, group.where, test, self.bound, self.below)
+
+
+class Ratio(Apart):
+    """The metric of one cell over that of the other."""
+
+
+class Difference(Apart):
+    """The metric of one cell minus that of the other, where it may be 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalent(Between):
-    """The ratio of the two lies within the margin on either side of 1: two one-sided tests (Schuirmann 1987)."""
+    """The two are equal within the margin on either side: two one-sided tests (Schuirmann 1987)."""
 
     margin: float
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        of, to = (group.cells[side] for side in self.sides)
-        return within(self.text, group, data.compare(of, to), self.margin)
+        text, test = self.compared(group, data)
+        return within(text, group, data, test, self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fails(Predicate):
-    """At least (or at most) this share of all runs of a cell diverge or end above a value."""
+class InShare(Predicate):
+    """At least (or at most) this share of all runs of a cell do something."""
 
-    above: float
     share: float
-    at_least: bool
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return ()
+    at_least: bool = True
 
     def statement(self, group: Group, data: Samples) -> Statement:
         values = data.values[group.cells[()]].to_numpy()
-        failed = int((values > self.above).sum())
-        return Share(group.where, failed, len(values), self.share, self.at_least, data.level)
+        count = int(self.counts(values).sum())
+        return Share(group.where, count, len(values), self.share, self.at_least, data.level, self.what(data.metric))
+
+    def counts(self, values: np.ndarray) -> np.ndarray:
+        """Which of the runs (n,) do it."""
+        raise NotImplementedError
+
+    def what(self, metric: str) -> str:
+        """What they do, after "5 of 6 runs"."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fails(InShare):
+    """They diverge or end above a value."""
+
+    above: float
+
+    def counts(self, values: np.ndarray) -> np.ndarray:
+        return values > self.above
+
+    def what(self, metric: str) -> str:
+        return "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solves(InShare):
+    """They reach a value of a metric that is better when higher; or, negated, they do not. A diverged run does not."""
+
+    reach: float
+    negated: bool = False
+
+    def counts(self, values: np.ndarray) -> np.ndarray:
+        return values < self.reach if self.negated else values >= self.reach
+
+    def what(self, metric: str) -> str:
+        return f"{'stay below' if self.negated else 'reach'} {METRICS[metric].title} {self.reach:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeesFuture(InShare):
+    """Outputs depend on later tokens; or, negated, they do not."""
+
+    reads: ClassVar[str | None] = SEES_FUTURE
+    negated: bool = False
+
+    def counts(self, values: np.ndarray) -> np.ndarray:
+        seen: np.ndarray = values == (0 if self.negated else 1)
+        return seen
+
+    def what(self, metric: str) -> str:
+        return "see no later token" if self.negated else "see the tokens that they are to predict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,20 +184,18 @@ class Converged(Predicate):
     A diverged run has not converged.
     """
 
+    reads: ClassVar[str | None] = LATE_CHANGE
     within: float
     negated: bool = False
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return ()
-
     def statement(self, group: Group, data: Samples) -> Statement:
         test = data.contrast({group.cells[()]: 1.0})
-        flat = within("last 5 % of epochs/5 % before", group, test, self.within)
+        flat = within("last 5 % of epochs/5 % before", group, data, test, self.within)
         return Not(flat) if self.negated else flat
 
 
-def within(text: str, group: Group, test: RatioTest, margin: float) -> Statement:
-    """A ratio between 1/(1 + margin) and 1 + margin."""
-    upper = Comparison(text, group.where, test, 1 + margin)
-    return every([upper, Comparison(text, group.where, test, 1 / (1 + margin), below=False)])
+def within(text: str, group: Group, data: Samples, test: RatioTest | DifferenceTest, margin: float) -> Statement:
+    """No farther from equality than the margin, on either side."""
+    beyond = data.kind.beyond
+    upper = data.part(text, group.where, test, beyond(margin))
+    return every([upper, data.part(text, group.where, test, beyond(-margin), below=False)])

@@ -12,17 +12,22 @@
 
 The last line is the predicate, one for each claim:
 
-    order         {along: KNOB, ascending: [A, B, …]}
-    monotone      {along: KNOB, direction: falls | rises, margin: 0}
-    u_shape       {along: KNOB, optimum: VALUE, peak: false, margin: 0}
-    ratio         {of: {KNOB: A, …}, to: {KNOB: B, …}, below: X | above: X}
-    equivalent    {of: {KNOB: A, …}, to: {KNOB: B, …}, margin: 0.05}
-    no_trend      {along: KNOB, margin: 0.1}
-    narrows       {along: KNOB, between: {KNOB: [HIGHER, LOWER]}}
-    fails         {above: X, at_least: SHARE | at_most: SHARE}
-    converged     {within: 0.01}
-    not_converged {within: 0.01}
+    order          {along: KNOB, ascending: [A, B, …]}   # [[A, B], C]: both A and B below C
+    monotone       {along: KNOB, direction: falls | rises, margin: 0}
+    u_shape        {along: KNOB, optimum: VALUE, peak: false, margin: 0}
+    ratio          {of: {KNOB: A, …}, to: {KNOB: B, …}, below: X | above: X}
+    difference     {of: {KNOB: A, …}, to: {KNOB: B, …}, below: X | above: X}
+    equivalent     {of: {KNOB: A, …}, to: {KNOB: B, …}, margin: 0.05}
+    no_trend       {along: KNOB, margin: 0.1}
+    narrows        {along: KNOB, between: {KNOB: [HIGHER, LOWER]}}
+    fails          {above: X, at_least: SHARE | at_most: SHARE}
+    solves         {at_least: X, in_share: SHARE}        # at least this share of all runs reaches X
+    does_not_solve {at_least: X, in_share: SHARE}        # at least this share of all runs does not
+    sees_future    {in_share: 0.5}                       # outputs depend on later tokens; or sees_no_future
+    converged      {within: 0.01}                        # or not_converged
 
+Perplexities, losses and speeds are compared by ratios: a margin of 0.1 is a tenth. Accuracy and BLEU, which may be 0,
+are compared by differences: a margin of 0.1 is 0.1 in their own unit (accuracy, published_bleu 0 … 1, bleu 0 … 100).
 Each of them may add `in: most`: it then has to hold in more than half of the settings of the other knobs, not in all.
 """
 
@@ -33,10 +38,12 @@ from typing import Any
 
 import yaml
 
+from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
-from ablate.claims.measured import CLAIMABLE, SPEED
-from ablate.claims.predicates import Converged, Fails, Predicate
+from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED, by_difference
+from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
 from ablate.errors import UserError, listing, nearest
+from ablate.metrics import METRICS
 
 FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
 
@@ -106,14 +113,9 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
     predicate = PREDICATES[named[0]](Arguments(named[0], entry[named[0]]))
     if tuned:
         known_knob(tuned, "tuned")
-        if tuned in predicate.keys or metric == SPEED or isinstance(predicate, Converged):
+        if tuned in predicate.keys or metric == SPEED or predicate.reads:
             raise ClaimError(f"tuned: {tuned} chooses by a metric of the runs, among cells that differ in it alone")
-    if isinstance(predicate, Fails) and metric == SPEED:
-        raise ClaimError(f"fails speaks of runs, which have no {SPEED}; give a perplexity as metric")
-    if isinstance(predicate, Converged) and metric != "perplexity":
-        raise ClaimError(
-            f"metric is {metric!r}; {named[0]} reads the curves of perplexity, the only metric that it knows"
-        )
+    check_metric(named[0], predicate, metric, entry)
     return Claim(
         id=entry["id"],
         statement=entry["statement"].strip(),
@@ -126,6 +128,26 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
         elsewhere=elsewhere,
         preset=preset,
     )
+
+
+def check_metric(name: str, predicate: Predicate, metric: str, entry: Mapping[str, Any]) -> None:
+    """Raise ClaimError where a predicate cannot speak of a metric."""
+    may_be_0 = [name for name in CLAIMABLE if by_difference(name)]
+    if predicate.reads and metric != "perplexity":
+        what = "a mark of each run" if predicate.reads == SEES_FUTURE else "the curves of perplexity"
+        raise ClaimError(f"metric is {metric!r}; {name} reads {what} and no other metric: leave metric out")
+    if isinstance(predicate, InShare) and metric == SPEED:
+        raise ClaimError(f"{name} speaks of runs, which have no {SPEED}; give another metric")
+    if isinstance(predicate, Solves | Difference) and metric not in may_be_0:
+        instead = "fails" if isinstance(predicate, Solves) else "ratio"
+        raise ClaimError(f"metric is {metric!r}; {name} is for {listing(may_be_0)}, for others there is {instead}")
+    if isinstance(predicate, Ratio | Fails) and metric in may_be_0:
+        instead = "does_not_solve" if isinstance(predicate, Fails) else "difference"
+        raise ClaimError(f"metric is {metric!r}, which is better when higher and may be 0; use {instead}, not {name}")
+    if isinstance(predicate, Solves) and not 0 < predicate.reach <= (METRICS[metric].top or 0):
+        raise ClaimError(f"{name}.at_least is {predicate.reach:g}; {metric} lies between 0 and {METRICS[metric].top:g}")
+    if isinstance(predicate, Equivalent | NoTrend) and metric in may_be_0 and "margin" not in entry[name]:
+        raise ClaimError(f"{name} lacks margin; give it in the unit of {metric}, 0 to {METRICS[metric].top:g}")
 
 
 def text(entry: Mapping[str, Any], key: str, required: bool = False) -> str:

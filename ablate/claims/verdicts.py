@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ablate.claims.cells import Group, NotTestable, grouped, matching
 from ablate.claims.choosing import differences
 from ablate.claims.knobs import KNOB_FIELDS
-from ablate.claims.measured import LATE_CHANGE, Frames, Samples
-from ablate.claims.parts import Comparison, Part
-from ablate.claims.predicates import Converged
+from ablate.claims.measured import SEES_FUTURE, Frames, Samples
+from ablate.claims.parts import Comparison, DifferenceComparison, Part, RatioComparison
 from ablate.claims.reading import Claim
 from ablate.claims.statements import Statement, every, most
 
@@ -27,10 +27,12 @@ class Verdict:
     """One claim on one sweep.
 
     `ratio`, `low` and `high` are those of the comparison that decides (the weakest of a confirmed or undecided claim,
-    the clearest contradiction of a refuted one) and empty where a share of runs is claimed. `p` is two-sided and
+    the clearest contradiction of a refuted one), and `bound` is what the ratio is compared with: 1 unless the claim has
+    a margin. They are empty where a share of runs is claimed, or a metric that may be 0: there `difference`,
+    `difference_low` and `difference_high` are those of the comparison, in the metric's unit. `p` is two-sided and
     corrected within the claim: of the claim's contrary where it is refuted, else of the claim; a verdict falls at
     p ≤ 1 − level. `needed`: seeds (processes, for tokens per second) that would settle an undecided claim in four
-    sweeps of five. `bound`: what the ratio is compared with, 1 unless the claim has a margin.
+    sweeps of five.
     """
 
     id: str
@@ -49,6 +51,9 @@ class Verdict:
     evidence: str = ""
     sweep: str = ""
     bound: float = math.nan
+    difference: float = math.nan
+    difference_low: float = math.nan
+    difference_high: float = math.nan
 
 
 def evaluate(sweep: Path | Frames, claims: Iterable[Claim], level: float = 0.95) -> list[Verdict]:
@@ -80,7 +85,7 @@ def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samp
         frames = frames.tuned(claim.tuned, claim.metric, cells)
         cells = frames.cells
         notes.append(f"{claim.tuned} chosen on half of the seeds, judged on the others")
-    data = frames.samples(LATE_CHANGE if isinstance(predicate, Converged) else claim.metric, cells, level)
+    data = frames.samples(predicate.reads or claim.metric, cells, level)
     measured = cells[cells["cell_id"].isin(data.values)]
     groups, along_with = grouped(measured, predicate.keys, predicate.relevant)
     lacking = {group.at: predicate.missing(group.cells) for group in groups}
@@ -91,9 +96,20 @@ def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samp
     if len(whole) < len(groups):
         notes.append(left_out({at: missing for at, missing in lacking.items() if missing}, noun))
     notes += [f"{name} differs too ({', '.join(values)})" for name, values in along_with.items()]
-    diverged = sum(int((data.values[cell] == math.inf).sum()) for group in whole for cell in group.cells.values())
+    used = [cell for group in whole for cell in group.cells.values()]
+    diverged = sum(int(np.isinf(data.values[cell]).sum()) for cell in used)
     notes += [f"{diverged} runs diverged"] * (diverged > 0)
-    return whole, data, notes
+    return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
+
+
+def sighted(frames: Frames, cells: Sequence[str]) -> list[str]:
+    """What a reader must know of cells whose outputs depend on the very tokens that they are to predict."""
+    if SEES_FUTURE not in frames.runs:
+        return []
+    runs = frames.runs[frames.runs["cell_id"].isin(cells)]
+    count = runs.loc[runs[SEES_FUTURE].eq(True), "cell_id"].nunique()
+    of = "the cell sees" if len(cells) == 1 else f"{count} of {len(cells)} cells see"
+    return [f"{of} the tokens to be predicted: no perplexity there is that of a prediction"] * (count > 0)
 
 
 def why_none(wanted: Sequence[str], lacking: dict[str, list[str]], noun: str) -> str:
@@ -128,24 +144,29 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
     told = [evidence(whole, part, verdict, p, data.unit), *notes]
     if verdict == "undecided":
         told.insert(1, outlook(part, needed, data.unit))
-    ratio, low, high, bound = (math.nan,) * 4
-    if isinstance(part, Comparison):
-        ratio, low, high, bound = part.test.ratio, part.test.low, part.test.high, part.bound
     return verdict_of(
         claim,
         sweep,
         verdict,
         effect=part.effect,
-        ratio=ratio,
-        low=low,
-        high=high,
         n=part.n,
         p=p,
         method=part.method,
         needed=needed,
         evidence=sentence("; ".join(told)),
-        bound=bound,
+        **estimates(part),
     )
+
+
+def estimates(part: Part) -> dict[str, float]:
+    """What a comparison estimates, with its interval, as a verdict has them; nothing of a share."""
+    if isinstance(part, RatioComparison):
+        test = part.test
+        return {"ratio": test.ratio, "low": test.low, "high": test.high, "bound": part.bound}
+    if isinstance(part, DifferenceComparison):
+        ends = {"difference_low": part.test.low, "difference_high": part.test.high}
+        return {"difference": part.estimate} | ends
+    return {}
 
 
 def evidence(whole: Statement, part: Part, verdict: str, p: float, unit: str) -> str:

@@ -15,6 +15,7 @@ from ablate.claims.measured import Samples
 from ablate.claims.reading import make_claim
 
 BASELINE = dict.fromkeys(KNOBS) | {
+    "task": "language_model",
     "model": "rnn",
     "num_hiddens": 64,
     "layers": 1,
@@ -32,6 +33,10 @@ BASELINE = dict.fromkeys(KNOBS) | {
 SEED_SD, NOISE_SD = 0.3, 0.1
 """Standard deviations of the logarithm: what a seed does to all cells alike, and to each by itself."""
 EPOCHS = 40
+SEED_SPREAD, NOISE_SPREAD = 0.03, 0.02
+"""The same of an accuracy, which has no logarithm."""
+MEASURES = {"runs": "perplexity", "shares": "perplexity", "scores": "accuracy", "solved": "accuracy"}
+"""Measure of a kind → the column in which the records have it."""
 
 
 def grid(**knobs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -54,7 +59,8 @@ class Kind:
     weak: Sequence[float]
     edge: Sequence[float]
     metric: str = "perplexity"
-    measure: str = "runs"  # runs, shares (of failed runs), changes (late in the curve) or processes
+    measure: str = "runs"
+    """runs, shares (of failed runs), changes (late in the curve), processes, scores (from 0 to 1), solved or probed."""
     enough: int = 20
     thin: int = 8
 
@@ -69,13 +75,22 @@ class Kind:
         if self.measure == "shares":
             failed = rng.random(shape) < truth
             values = np.where(failed, np.where(rng.random(shape) < 0.5, math.inf, 17.0), 1.5)
+        elif self.measure == "solved":
+            solved = rng.random(shape) < truth
+            values = np.where(solved, rng.uniform(0.99, 1, shape), np.where(rng.random(shape) < 0.5, -math.inf, 0.98))
+        elif self.measure == "probed":
+            values = (rng.random(shape) < truth).astype(float)
+        elif self.measure == "scores":
+            values = truth + rng.normal(0, SEED_SPREAD, n) + rng.normal(0, NOISE_SPREAD, shape)
+            values = values.clip(0, 1)
         elif self.measure in ("changes", "processes"):
             values = truth * np.exp(rng.normal(0, 0.01, shape))
         else:
             values = truth * np.exp(rng.normal(0, SEED_SD, n) + rng.normal(0, NOISE_SD, shape))
-        values = np.where(rng.random(shape) < diverge, math.inf, values)
+        worst = -math.inf if self.measure in ("scores", "solved") else math.inf
+        values = np.where(rng.random(shape) < diverge, worst, values)
         cells = {str(k): pd.Series(row, index=pd.Index(range(n), name="seed")) for k, row in enumerate(values)}
-        return Samples(cells, paired=self.measure != "processes")
+        return Samples(cells, paired=self.measure != "processes", metric=self.metric)
 
     def frames(self, samples: Samples) -> Frames:
         """The same as the records would have it."""
@@ -87,7 +102,10 @@ class Kind:
                 "run_id": f"{k}-{seed}",
                 "seed": seed,
                 "status": "ok" if math.isfinite(value) else "diverged",
-                "perplexity": value if math.isfinite(value) and self.measure in ("runs", "shares") else math.nan,
+                MEASURES.get(self.measure, "perplexity"): value
+                if math.isfinite(value) and self.measure in MEASURES
+                else math.nan,
+                "sees_future": bool(value) if self.measure == "probed" else None,
             }
             for k, knobs in enumerate(self.cells)
             for seed, value in samples.values[str(k)].items()
@@ -113,6 +131,8 @@ class Kind:
 
 STEP = math.exp(0.5 * NOISE_SD * 2**0.5)
 """A ratio that a pair of runs shows by half a standard deviation."""
+RISE = 0.5 * NOISE_SPREAD * 2**0.5
+"""The same of a difference."""
 
 KINDS = {
     "order": Kind(
@@ -122,6 +142,14 @@ KINDS = {
         false=[2, 3, 4, 1.5, 2, 1.5],
         weak=[2, 3, 4, 1.2, 1.2 * STEP, 2],
         edge=[2, 3, 4, 1.2, 1.2, 2],
+    ),
+    "order of places": Kind(
+        {"order": {"along": "model", "ascending": [["gru", "lstm"], "rnn"]}},
+        grid(model=["gru", "lstm", "rnn"]),
+        true=[2, 1.5, 3],
+        false=[2, 4, 3],
+        weak=[2, 3 / STEP, 3],
+        edge=[2, 3, 3],
     ),
     "order in most": Kind(
         {"order": {"along": "model", "ascending": ["gru", "lstm"], "in": "most"}},
@@ -266,5 +294,113 @@ KINDS = {
         weak=[math.exp(-0.005) / 1.02],
         edge=[1 / 1.02],
         measure="changes",
+    ),
+    "order of scores": Kind(
+        {"order": {"along": "model", "ascending": ["rnn", "gru"]}},
+        grid(num_steps=[10, 20], model=["gru", "rnn"]),
+        true=[0.9, 0.8, 0.7, 0.3],
+        false=[0.8, 0.9, 0.7, 0.3],
+        weak=[0.7 + RISE, 0.7, 0.7, 0.3],
+        edge=[0.7, 0.7, 0.7, 0.3],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "monotone with a margin, of scores": Kind(
+        {"monotone": {"along": "num_steps", "direction": "falls", "margin": 0.05}},
+        grid(num_steps=[10, 20, 50]),
+        true=[0.8, 0.5, 0.5],
+        false=[0.8, 0.5, 0.7],
+        weak=[0.8, 0.5, 0.55 - RISE],
+        edge=[0.8, 0.5, 0.55],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "u_shape of scores, peak": Kind(
+        {"u_shape": {"along": "num_hiddens", "optimum": 64, "peak": True, "margin": 0.05}},
+        grid(num_hiddens=[32, 64, 128]),
+        true=[0.5, 0.8, 0.6],
+        false=[0.5, 0.6, 0.8],
+        weak=[0.5, 0.8, 0.8 - RISE],
+        edge=[0.5, 0.8, 0.8],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "difference": Kind(
+        {"difference": {"of": {"model": "gru"}, "to": {"model": "rnn"}, "above": 0.1}},
+        grid(model=["gru", "rnn"]),
+        true=[0.8, 0.5],
+        false=[0.55, 0.5],
+        weak=[0.6 + RISE, 0.5],
+        edge=[0.6, 0.5],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "equivalent scores": Kind(
+        {"equivalent": {"of": {"model": "gru"}, "to": {"model": "rnn"}, "margin": 0.05}},
+        grid(model=["gru", "rnn"]),
+        true=[0.5, 0.5],
+        false=[0.5, 0.6],
+        weak=[0.55 - RISE, 0.5],
+        edge=[0.55, 0.5],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "no_trend of scores": Kind(
+        {"no_trend": {"along": "num_steps", "margin": 0.1}},
+        grid(num_steps=[10, 20, 40]),
+        true=[0.5, 0.6, 0.5],
+        false=[0.5, 0.55, 0.7],
+        weak=[0.5, 0.5, 0.6 - RISE],
+        edge=[0.5, 0.5, 0.6],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "narrows, of scores": Kind(
+        {"narrows": {"along": "num_hiddens", "between": {"model": ["gru", "rnn"]}}},
+        grid(num_hiddens=[32, 64, 128], model=["gru", "rnn"]),
+        true=[0.8, 0.3, 0.8, 0.2, 0.8, 0.7],
+        false=[0.8, 0.7, 0.8, 0.7, 0.8, 0.3],
+        weak=[0.8, 0.5, 0.8, 0.6, 0.8, 0.5 + RISE * 2**0.5],
+        edge=[0.8, 0.5, 0.8, 0.6, 0.8, 0.5],
+        metric="accuracy",
+        measure="scores",
+    ),
+    "solves": Kind(
+        {"solves": {"at_least": 0.99, "in_share": 0.8}},
+        [{}],
+        true=[1.0],
+        false=[0.3],
+        weak=[0.95],
+        edge=[0.8],
+        metric="accuracy",
+        measure="solved",
+    ),
+    "does_not_solve": Kind(
+        {"does_not_solve": {"at_least": 0.99, "in_share": 0.8}},
+        [{}],
+        true=[0.0],
+        false=[0.7],
+        weak=[0.05],
+        edge=[0.2],
+        metric="accuracy",
+        measure="solved",
+    ),
+    "sees_future": Kind(
+        {"sees_future": {"in_share": 0.8}},
+        [{}],
+        true=[1.0],
+        false=[0.0],
+        weak=[0.95],
+        edge=[0.8],
+        measure="probed",
+    ),
+    "sees_no_future": Kind(
+        {"sees_no_future": {"in_share": 0.8}},
+        [{}],
+        true=[0.0],
+        false=[1.0],
+        weak=[0.05],
+        edge=[0.2],
+        measure="probed",
     ),
 }

@@ -115,6 +115,7 @@ def test_one_change_at_a_time() -> None:
             "No cell with a second num_hiddens that both model=rnn and model=lstm have.",
         ),
         ({"order": MODELS, "metric": "tokens_per_s"}, "No clean timing with one thread; the same command with"),
+        ({"order": MODELS, "metric": "accuracy"}, "No run measured an accuracy; those of task=memory, fill_in"),
         ({"order": MODELS, "metric": "val_perplexity"}, "No held-out perplexity was measured (val_tokens=0)."),
         ({"order": MODELS, "metric": "roughness"}, "No curve of three epochs or more."),
         ({"converged": {}}, "No curve of two epochs or more."),
@@ -139,6 +140,72 @@ def test_cells_that_never_meet() -> None:
     one = verdict(runs(cells, [2, 3, 2]), order=MODELS)
     assert one.verdict == "not testable"
     assert one.evidence.startswith("No setting of the other knobs has all cells: left out num_hiddens=")
+
+
+SCORED = {"task": "memory", "corpus": "copy"}
+
+
+def scores(cells: list[dict[str, Any]], values: list[list[float]]) -> pd.DataFrame:
+    """Runs of a memory task with these accuracies."""
+    frame = runs(cells, [2.0] * len(cells), seeds=len(values[0]), **SCORED)
+    return frame.assign(accuracy=np.ravel(values))
+
+
+def test_accuracies_are_told_in_their_own_words() -> None:
+    spread = np.linspace(0, 0.05, 6)
+    frame = scores(grid(model=["gru", "rnn"]), [list(0.95 + spread), list(0.45 - spread)])
+    one = verdict(frame, order={"along": "model", "ascending": ["rnn", "gru"]}, metric="accuracy")
+    assert one.verdict == "confirmed"
+    # by hand: the differences of the pairs are −0.5 to −0.6 in equal steps, their mean −0.55
+    assert one.effect == "model rnn, gru: accuracy 0.425 against 0.975, difference −0.550 (−0.600 to −0.500)"
+    assert (one.difference, one.difference_low, one.difference_high) == pytest.approx((-0.55, -0.6, -0.5))
+    assert np.isnan([one.ratio, one.low, one.high, one.bound]).all()
+    more = verdict(frame, difference={"of": {"model": "gru"}, "to": {"model": "rnn"}, "above": 0.58}, metric="accuracy")
+    assert more.verdict == "undecided"
+    assert "difference +0.550 (+0.500 to +0.600), bound +0.580, n = 6 seeds" in more.evidence
+    thin = verdict(frame[frame["seed"] < 3], order=MODELS, metric="accuracy")
+    assert "(−1.000 to +1.000)" in thin.effect  # three pairs can reject nothing that an accuracy could be
+
+
+def test_bleu_is_told_with_one_digit() -> None:
+    frame = scores(grid(model=["gru", "rnn"]), [[31.0] * 6, [29.0] * 6]).rename(columns={"accuracy": "bleu"})
+    one = verdict(frame, order={"along": "model", "ascending": ["rnn", "gru"]}, metric="bleu")
+    assert one.effect == "model rnn, gru: held-out BLEU 29.0 against 31.0, difference −2.0 (−2.0 to −2.0)"
+
+
+def test_runs_that_solve_are_counted() -> None:
+    frame = scores(grid(model=["gru", "rnn"]), [[1, 0.99, 1, 1, 1, 1], [0.2, 0.3, 0.98, 0, 0.1, 0.1]])
+    halves = {"at_least": 0.99, "in_share": 0.5}
+    gru = verdict(frame, solves=halves, metric="accuracy", where={"model": "gru"})
+    assert gru.verdict == "confirmed"
+    assert gru.effect.startswith("6 of 6 runs reach accuracy 0.99 (54%–100%)")
+    rnn = verdict(frame, does_not_solve=halves, metric="accuracy", where={"model": "rnn"})
+    assert rnn.verdict == "confirmed"
+    assert rnn.effect.startswith("6 of 6 runs stay below accuracy 0.99")
+    assert verdict(frame, solves=halves, metric="accuracy", where={"model": "rnn"}).verdict == "refuted"
+    nearly = verdict(frame, solves=halves | {"in_share": 0.8}, metric="accuracy", where={"model": "gru"})
+    assert nearly.verdict == "undecided"
+    assert (nearly.needed or 0) >= 17  # as many alike are the fewest that show a share of 80 %
+    broken = frame.assign(status=["diverged"] * 6 + ["ok"] * 6)
+    assert verdict(broken, does_not_solve=halves, metric="accuracy", where={"model": "gru"}).verdict == "confirmed"
+
+
+def test_what_sees_the_future_is_marked() -> None:
+    frame = runs(grid(bidirectional=[False, True]), [8, 2])
+    frame["sees_future"] = frame["bidirectional"]
+    lower = {"along": "bidirectional", "ascending": [True, False]}
+    note = "1 of 2 cells see the tokens to be predicted: no perplexity there is that of a prediction"
+    assert note in verdict(frame, order=lower).evidence
+    own = verdict(frame, fails={"above": 9, "at_most": 0.5}, where={"bidirectional": True})
+    assert "the cell sees the tokens to be predicted" in own.evidence
+    seen = verdict(frame, sees_future={}, where={"bidirectional": True})
+    assert seen.verdict == "confirmed"
+    assert "10 of 10 runs see the tokens that they are to predict" in seen.evidence
+    assert verdict(frame, sees_future={}, where={"bidirectional": False}).verdict == "refuted"
+    assert verdict(frame, sees_no_future={}, where={"bidirectional": False}).verdict == "confirmed"
+    unknown = verdict(frame.assign(sees_future=None), sees_future={})
+    assert unknown.evidence == "No run records whether its outputs depend on later tokens."
+    assert "tokens to be predicted" not in verdict(frame.assign(sees_future=None), order=lower).evidence
 
 
 def test_another_protocol_than_the_published_is_told() -> None:

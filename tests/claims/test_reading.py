@@ -29,10 +29,15 @@ def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "table09.yaml"
     path.write_text(GOOD)
     first, second = read_claims(path)
-    assert first.predicate == Order(along="sampling", ascending=("sequential", "random"), most=True)
+    assert first.predicate == Order(along="sampling", ascending=(("sequential",), ("random",)), most=True)
     assert first.where == {"model": ("rnn",), "num_hiddens": (32, 64), "clip": (None,), "lr": (0.01,)}
     assert (first.id, first.preset, first.metric, first.elsewhere) == ("sampling", "table09", "perplexity", True)
     assert (second.statement, second.metric) == ("Two lines of it.", "tokens_per_s")
+
+
+def test_several_values_may_share_a_place() -> None:
+    claim = make_claim({"id": "c", "statement": "It is so.", "order": {"along": "lr", "ascending": [[1, 2], 3]}})
+    assert claim.predicate == Order(along="lr", ascending=((1.0, 2.0), (3.0,)))
 
 
 def message(entry: dict[str, Any]) -> str:
@@ -44,6 +49,8 @@ def message(entry: dict[str, Any]) -> str:
 
 
 ORDER = {"order": {"along": "model", "ascending": ["gru", "rnn"]}}
+TWO = {"ratio": {"of": {"lr": 1}, "to": {"lr": 2}, "above": 1}}
+SOLVED = {"solves": {"at_least": 0.9, "in_share": 0.5}}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +102,23 @@ ORDER = {"order": {"along": "model", "ascending": ["gru", "rnn"]}}
         ({"fails": {"above": 9}}, ["exactly one of at_least or at_most"]),
         ({"fails": {"above": 9, "at_least": 1}}, ["at_least is 1", "below 1"]),
         ({"fails": {"above": 9, "at_least": 0.5}, "metric": "tokens_per_s"}, ["fails", "tokens_per_s"]),
+        ({"order": {"along": "model", "ascending": [["gru", "lstm"], "gru"]}}, ["twice"]),
+        ({"order": {"along": "model", "ascending": ["gru", []]}}, ["an empty place"]),
+        (TWO | {"metric": "accuracy"}, ["'accuracy'", "may be 0", "use difference, not ratio"]),
+        ({"difference": {**TWO["ratio"]}}, ["'perplexity'", "difference is for accuracy, bleu", "there is ratio"]),
+        ({"difference": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["exactly one of below or above"]),
+        ({"equivalent": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["lacks margin", "bleu, 0 to 100"]),
+        ({"no_trend": {"along": "lr"}, "metric": "accuracy"}, ["lacks margin", "accuracy, 0 to 1"]),
+        ({"fails": {"above": 9, "at_least": 0.5}, "metric": "bleu"}, ["use does_not_solve, not fails"]),
+        ({"solves": SOLVED["solves"]}, ["'perplexity'", "solves is for accuracy", "there is fails"]),
+        (SOLVED | {"metric": "tokens_per_s"}, ["solves speaks of runs", "tokens_per_s"]),
+        ({"solves": {"at_least": 99, "in_share": 0.5}, "metric": "accuracy"}, ["at_least is 99", "between 0 and 1"]),
+        ({"solves": {"at_least": 0.9}, "metric": "accuracy"}, ["solves lacks in_share"]),
+        ({"does_not_solve": {"at_least": 0.9, "in_share": 1}, "metric": "accuracy"}, ["in_share is 1", "below 1"]),
+        ({"sees_future": {}, "metric": "accuracy"}, ["sees_future reads a mark of each run", "leave metric out"]),
+        ({"sees_future": {}, "tuned": "lr"}, ["tuned: lr"]),
+        (ORDER | {"where": {"task": "memmory"}}, ["task is 'memmory'", "did you mean memory?"]),
+        (ORDER | {"where": {"bidirectional": "both"}}, ["bidirectional is 'both'", "true or false"]),
         ({"converged": {}, "metric": "val_perplexity"}, ["converged", "curves of perplexity"]),
         ({"converged": {"within": "nan"}}, ["within", "a number"]),
     ],

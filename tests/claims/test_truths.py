@@ -13,6 +13,8 @@ from tests.claims.simulated import KINDS, Kind
 
 EVERY = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 ALPHA = 0.025
+COUNTED = ("shares", "solved", "probed")
+"""Measures of which a share of runs is claimed."""
 
 
 def verdicts(kind: Kind, medians: Sequence[float], n: int, sweeps: int, diverge: float = 0.0) -> Iterator[Verdict]:
@@ -61,8 +63,11 @@ def test_a_verdict_says_what_it_rests_on(kind: Kind) -> None:
     assert one.needed is None
     assert one.method
     assert one.effect in one.evidence
-    if kind.measure != "shares":
-        assert one.low <= one.ratio <= one.high
+    estimates = (one.low, one.ratio, one.high), (one.difference_low, one.difference, one.difference_high)
+    told = [known for known in estimates if not np.isnan(known).any()]
+    assert len(told) == (kind.measure not in COUNTED)
+    assert all(low <= middle <= high for low, middle, high in told)
+    if kind.measure not in (*COUNTED, "scores"):
         assert not one.low <= one.bound <= one.high
 
 
@@ -71,7 +76,7 @@ def test_two_runs_settle_nothing_of_quality(kind: Kind) -> None:
     for medians in (kind.true, kind.false):
         for one in verdicts(kind, medians, 2, 3):
             if kind.measure != "processes":
-                assert one.verdict == "undecided" or (kind.measure == "shares" and one.verdict == "refuted")
+                assert one.verdict == "undecided" or (kind.measure in COUNTED and one.verdict == "refuted")
 
 
 def rates(kind: Kind, medians: Sequence[float], n: int, sweeps: int, diverge: float = 0.0) -> tuple[int, int]:
@@ -88,7 +93,7 @@ def keeps(count: int, sweeps: int, nominal: float = ALPHA) -> bool:
 @pytest.fixture
 def without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals take most of the time, and no p-value needs them."""
-    monkeypatch.setattr("ablate.analysis.ratio.invert", lambda *_: (-np.inf, np.inf))
+    monkeypatch.setattr("ablate.analysis.pairs.invert", lambda *_: (-np.inf, np.inf))
 
 
 @pytest.mark.usefixtures("without_intervals")
