@@ -82,6 +82,7 @@ class Candidate:
     curve: dict[int, dict[int, float]] = field(default_factory=dict)  # epoch → seed → primary metric
     reported: set[int] = field(default_factory=set)
     trained: bool = False
+    timings: int = 0  # how often its speed has been measured
     began: float = 0.0
 
     def results(self, metric: str) -> dict[int, float]:

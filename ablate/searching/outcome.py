@@ -56,10 +56,9 @@ def result_line(one: Finalist, settings: Settings) -> str:
             parts.append(f"{told:,.0f} tokens/s")
         elif one.runs:
             low, high = one.interval(objective.name)
-            title = METRICS[objective.name].title
-            parts.append(
-                f"{title} {one.estimate(objective.name):.4g} ({low:.4g} to {high:.4g}) over {len(one.runs)} fresh seeds"
-            )
+            title, n = METRICS[objective.name].title, len(one.runs)
+            reach = f" ({low:.4g} to {high:.4g})" if math.isfinite(high) else ""  # one seed has no interval
+            parts.append(f"{title} {one.estimate(objective.name):.4g}{reach} over {n} fresh seed{'s' * (n > 1)}")
         else:
             parts.append(f"{objective.name} {told:.4g} in the search")
     return ", ".join(parts)

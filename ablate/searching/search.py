@@ -33,6 +33,8 @@ REPEATS = 4
 """So many configurations in a row that were tried before; then one that was not is drawn at random."""
 COPIED = ("seeds", "metrics", "n", "last_epoch", "dropped", "diverged")
 """What a trial has of its twin."""
+TIMINGS = 3
+"""So often a configuration is timed before it fails for lack of a clean number."""
 DRAWS = 200
 """Draws that must all be known before a space counts as exhausted."""
 
@@ -313,9 +315,14 @@ class Search:
         """In the speed lane, together, while nothing trains."""
         timings = self.evaluator.measure_speed({number: c.overrides for number, c in self.untimed.items()})
         for number, timed in timings.items():
-            candidate = self.flying[number] = self.untimed.pop(number)
+            candidate = self.untimed[number]
+            candidate.timings += 1
+            if timed.tokens_per_s is None and candidate.timings < TIMINGS:
+                self.progress.say(f"trial {number} is timed again: {timed.why}")
+                continue  # with those that come next, when what disturbed it may have gone
+            self.flying[number] = self.untimed.pop(number)
             if timed.tokens_per_s is None:
-                self.fail(number, f"no clean timing: {timed.why}")
+                self.fail(number, f"no clean timing in {TIMINGS} attempts: {timed.why}")
             else:
                 self.tell(candidate, timed)
 

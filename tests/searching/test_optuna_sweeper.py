@@ -17,10 +17,7 @@ from hydra.test_utils.launcher_common_tests import IntegrationTestSuite
 from omegaconf import OmegaConf
 
 # As a program without version_base, of which Hydra warns.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
 """One study in a PostgreSQL database, shared by processes. Needs Debian's package `postgresql` (its binaries only: the
-server is the test's own, on a free port) and psycopg; skipped where one is missing. CPU, 20 s.
+server is the test's own, on a free port) and psycopg; skipped where one is missing. CPU, 15 s.
 """
 
 import csv
@@ -20,8 +20,6 @@ from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.errors import UserError
 from ablate.searching.storage import StorageLost
-
-pytestmark = pytest.mark.slow
 
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'ablate-rnn[postgres]'")
 
@@ -124,18 +122,18 @@ BOWL = space_of("x=interval(-2,2)")
 
 
 def test_two_processes_share_one_study_on_a_server(
-    server: Server, start: Callable[..., Any], small_arguments: list[str], tmp_path: Path
+    server: Server, start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
     """The same command twice at the same time, on an empty database: both create the tables, neither is lost."""
     url = server.database("shared")
     command = [
-        *("-m", "hydra/sweeper=optuna", "name=found", "lr=tag(log, interval(0.1, 4))", "threads=1"),
+        *("-m", "hydra/sweeper=optuna", "name=found", "lr=tag(log, interval(0.1, 4))", "threads=1", "prefixes=[]"),
         *(argument for argument in small_arguments if not argument.startswith(("epochs", "seeds"))),
-        *("epochs=30", "seeds=2", "hydra.sweeper.n_trials=12", "hydra.sweeper.race={fresh: 2}"),
+        *("epochs=30", "seeds=2", "hydra.sweeper.n_trials=12", "hydra.sweeper.race={best: 1, fresh: 1}"),
         f"hydra.sweeper.storage={url}",
     ]
     # each with a results folder of its own, as on two machines
-    both = [start(*command, f"results_dir={tmp_path / name}") for name in ("one", "two")]
+    both = [start_search(*command, f"results_dir={tmp_path / name}") for name in ("one", "two")]
     ended = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
 

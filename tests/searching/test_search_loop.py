@@ -264,8 +264,31 @@ def test_a_speed_that_cannot_be_measured_cleanly_fails_its_trial(tmp_path: Path)
     trials = run(LINE, wanted, evaluator, tmp_path)
     [failed] = [trial for trial in trials if trial.state == TrialState.FAIL]
     assert failed.params == {"x": 2}
-    assert failed.user_attrs["reason"] == "no clean timing: too noisy"
+    assert failed.user_attrs["reason"] == "no clean timing in 3 attempts: too noisy"
     assert evaluator.evaluated == []  # nothing needs to be trained
+
+
+def test_a_speed_that_was_disturbed_is_measured_again(tmp_path: Path) -> None:
+    """Nothing is trained again for it, and what was clean is not timed twice."""
+    asked: Counter[str] = Counter()
+
+    def speed(k: dict[str, str]) -> float:
+        asked[k["x"]] += 1
+        return 10.0 if asked[k["x"]] > 2 or k["x"] not in ("2", "5") else 0.0
+
+    evaluator = Noisy(line, speed=speed)
+    wanted = settings(
+        objectives=(Objective("perplexity"), Objective("tokens_per_s", "higher")),
+        n_trials=10,
+        sampler="grid",
+        parallel=4,
+        seeds=(0, 1),
+        storage="memory",
+    )
+    trials = run(LINE, wanted, evaluator, tmp_path)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 10
+    assert asked == {str(x): 3 if x in (2, 5) else 1 for x in range(10)}
+    assert len(evaluator.evaluated) == 20
 
 
 # --- the finale -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Searches that are killed for real and go on, and several processes on one study. Starts programs; CPU, 20 s."""
+"""Searches that are killed for real and go on, and several processes on one study. Starts programs; CPU, 15 s."""
 
 import csv
 import json
@@ -29,10 +29,11 @@ SEARCH = (
     "num_hiddens=choice(8,16,24,32)",
     "lr=tag(log, interval(0.1, 4))",
     "hydra.sweeper.sampler=random",
-    "hydra.sweeper.race={fresh: 2}",
+    "hydra.sweeper.race={best: 1, fresh: 1}",
+    "threads=1",
+    "prefixes=[]",
 )
 
-pytestmark = pytest.mark.slow
 BOWL = space_of("x=interval(-2,2)")
 
 
@@ -50,13 +51,13 @@ def finished_runs(folder: Path) -> set[str]:
 
 
 def test_a_killed_search_goes_on_with_the_same_command(
-    start: Callable[..., Any], small_arguments: list[str], tmp_path: Path
+    start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "results" / "found"
     kept = [argument for argument in small_arguments if not argument.startswith(("epochs", "seeds", "num_hiddens"))]
-    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12"]
-    process = start(*command)
-    while len(finished_runs(folder)) < 5:
+    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=6"]
+    process = start_search(*command)
+    while len(finished_runs(folder)) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
@@ -68,13 +69,13 @@ def test_a_killed_search_goes_on_with_the_same_command(
     asked = {trial.number: trial.params for trial in left}
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
-    again = start(*command)
+    again = start_search(*command)
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
     trials = {int(row["number"]): row for row in trial_table(folder)}
     counts = Counter(row["state"] for row in trials.values())
     assert counts["running"] == counts["waiting"] == 0
-    assert sum(counts[state] for state in ("done", "dropped", "diverged", "failed")) == 12
+    assert sum(counts[state] for state in ("done", "dropped", "diverged", "failed")) == 6
     retried = {int(row["again"]): row for row in trials.values() if row["again"]}
     for number, params in asked.items():
         assert trials[number]["state"] == "orphan"
@@ -90,11 +91,14 @@ def test_a_killed_search_goes_on_with_the_same_command(
     database.close()
 
 
-def test_two_processes_share_one_study(start: Callable[..., Any], small_arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.slow  # as in test_postgres, on SQLite
+def test_two_processes_share_one_study(
+    start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "results" / "found"
     kept = [argument for argument in small_arguments if not argument.startswith(("epochs", "seeds", "num_hiddens"))]
-    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12", "threads=1"]
-    both = [start(*command) for _ in range(2)]
+    command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12"]
+    both = [start_search(*command) for _ in range(2)]
     ended = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     trials = trial_table(folder)

@@ -1,0 +1,24 @@
+"""Searches as programs of their own, quick ones."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+from ablate.report import figures
+
+figures.draw = lambda material, attempt: {}
+from ablate.cli import main
+
+raise SystemExit(main())
+"""
+
+
+@pytest.fixture
+def start_search(start: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Start `python -m ablate …` as `start` does, but draw no figure, which would take longer than the search."""
+    (tmp_path / "ablate_without_figures.py").write_text(PROGRAM)
+    return functools.partial(start, module="ablate_without_figures")
