@@ -11,7 +11,8 @@ import yaml
 from ablate.analysis.frames import KNOBS
 from ablate.claims import Claim, read_claims
 from ablate.claims.choosing import claim_files
-from ablate.claims.predicates import Between
+from ablate.claims.parts import Share
+from ablate.claims.predicates import Between, InShare
 from ablate.config import CONFIG_ROOT
 
 FILES = claim_files([CONFIG_ROOT])
@@ -113,3 +114,14 @@ def test_statements_are_sentences() -> None:
         assert claim.statement.endswith("."), claim.id
         assert claim.statement[0].isupper(), claim.id
     assert pd.Series([claim.statement for claim in CLAIMS]).is_unique
+
+
+SHARES = [(claim, claim.predicate) for claim in CLAIMS if isinstance(claim.predicate, InShare)]
+
+
+@pytest.mark.parametrize(("claim", "of"), SHARES, ids=[claim.id for claim, _ in SHARES])
+def test_runs_that_all_agree_can_confirm_a_share(claim: Claim, of: InShare) -> None:
+    """With the seeds of the preset, or the half of them that judges where a knob is tuned."""
+    seeds = loaded("sweeps", claim.preset).get("seeds", DEFAULTS["seeds"])
+    n = seeds // 2 if claim.tuned else seeds
+    assert Share("", n if of.at_least else 0, n, of.share, of.at_least, level=0.95).confirm <= 0.025

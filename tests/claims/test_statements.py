@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.claims.contrasts import by_seed, by_welch
-from ablate.claims.parts import Part, Share, number
+from ablate.analysis.difference import DifferenceTest
+from ablate.analysis.pairs import pairs
+from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
+from ablate.claims.parts import DifferenceComparison, Part, Share, number
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
 
 
@@ -142,6 +144,29 @@ def test_a_diverged_run_rules_its_seed_in_a_contrast() -> None:
     assert by_seed({"a": -1.0, "b": 1.0}, cells, 0.95).ratio == 0
     assert by_seed({"a": 1.0, "c": -1.0, "b": 2.0}, cells, 0.95).ratio == 1  # both without bound, at the same rate
     assert by_seed({"a": 1.0, "c": -2.0, "b": 1.0}, cells, 0.95).ratio == 0
+
+
+def test_a_sum_by_seed_is_that_of_its_values() -> None:
+    """Values from 0 to 1, whose diverged runs are below any other."""
+    rng = np.random.default_rng(7)
+    cells = {name: pd.Series(rng.uniform(size=9)) for name in "abc"}
+    test = sum_by_seed({"a": 1.0, "b": -0.5, "c": -0.5}, cells, 0.95)
+    expected = cells["a"] - cells["b"] / 2 - cells["c"] / 2
+    assert test.n == 9
+    assert test.p_below(0.1) == pytest.approx(stats.wilcoxon(expected - 0.1, alternative="less").pvalue)
+    broken = cells | {"b": pd.Series([-math.inf] * 9)}
+    assert sum_by_seed({"a": 1.0, "b": -0.5, "c": -0.5}, broken, 0.95).difference == math.inf
+    assert sum_by_seed({"a": 1.0, "b": 0.5, "c": -0.5}, broken, 0.95).difference == -math.inf
+    even = sum_by_seed({"a": 1.0, "b": -1.0, "c": 1.0}, broken | {"c": broken["b"]}, 0.95)
+    assert even.difference == pytest.approx(sum_by_seed({"a": 1.0}, cells, 0.95).difference)
+
+
+def test_a_change_of_a_difference_is_told_without_the_values_behind_it() -> None:
+    rises = DifferenceTest(pairs(np.linspace(0.1, 0.2, 9), np.zeros(9), 0.95))
+    part = DifferenceComparison("model gru, rnn, num_steps 50, 10", "", rises, bound=0.02, below=False)
+    assert part.effect.startswith("model gru, rnn, num_steps 50, 10: difference of accuracy +0.150 (+0.1")
+    assert part.against == ", bound +0.020"
+    assert part.confirm == pytest.approx(0.5**9)
 
 
 def test_a_welch_contrast_of_two_is_welchs_t() -> None:
