@@ -134,7 +134,7 @@ class TaskConfig:
     masked: float = knob(default=0.15, above=0, below=1)
     symbols: int = knob(default=8, minimum=2)
     sequences: int = knob(default=320, minimum=1)
-    pairs: int | None = knob(default=600, minimum=1)
+    pairs: int | None = knob(default=601, minimum=1)
     val_pairs: int = knob(default=0, minimum=0)
     embed: int = knob(default=32, minimum=1)
     context: str = knob(default="constant", choices=("constant", "as-published"))

@@ -72,14 +72,11 @@ def adding(L: int, B: int, K: int, generator: Generator) -> Made:
 
 
 def first_token(L: int, B: int, K: int, generator: Generator) -> Made:
-    """`b c a d b` → `. . . . yes`: whether the last symbol, the control, is the first. Half of them are. T = L."""
+    """`b c a d ?` → `. . . . b`: the first of L symbols, when all others have gone by. T = L + 1."""
     symbols = draw(K, L, B, generator=generator)
-    same = draw(2, B, generator=generator)
-    other = (symbols[0] + 1 + draw(K - 1, B, generator=generator)) % K
-    symbols[-1] = torch.where(same == 1, symbols[0], other)
-    answer = torch.full((L, B), UNSCORED)
-    answer[-1] = K + same
-    return symbols, answer
+    answer = torch.full((L + 1, B), UNSCORED)
+    answer[-1] = symbols[0]
+    return torch.cat([symbols, torch.full((1, B), K)]), answer
 
 
 def skip(L: int, B: int, K: int, generator: Generator) -> Made:
@@ -116,7 +113,7 @@ def adding_words(K: int) -> list[str]:
 RULES = {
     "copy": Rule(copy, 1, lambda K: [*letters(K), "_", "?"]),
     "adding": Rule(adding, 2, adding_words),
-    "first-token": Rule(first_token, 2, lambda K: [*letters(K), "no", "yes"]),
+    "first-token": Rule(first_token, 1, lambda K: [*letters(K), "?"]),
     "skip": Rule(skip, 1, lambda K: [*letters(K), "_", "?"]),
     "reset": Rule(reset, 2, lambda K: ["0", "1", "|", *(f"={k}" for k in range(K))]),
 }

@@ -60,16 +60,22 @@ class AutogradProgram:
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy (1,) in nats per scored token of (T, B), from a zero state that is carried throughout."""
+        """Mean cross-entropy (1,) in nats per scored token of (T, B), from a zero state that is carried throughout.
+
+        What cannot go on from a state reads each sequence whole, a minibatch of them at a time.
+        """
         self.model.eval()
-        T, B = targets.shape
-        states = self.model.initial_state(B)
-        piece = EVALUATED_STEPS if carries(self.config) else T
         total = torch.zeros(1, dtype=torch.float64)
-        for start in range(0, T, piece):
-            at = slice(start, start + piece)
-            logits, states = self.model(tokens[..., at, :], states)
-            total += summed_loss(logits, targets[at]).cpu()
+        if carries(self.config):
+            states = self.model.initial_state(targets.shape[1])
+            for x, y in zip(*(torch.split(part, EVALUATED_STEPS) for part in (tokens, targets)), strict=True):
+                logits, states = self.model(x, states)
+                total += summed_loss(logits, y).cpu()
+        else:
+            size = self.config.batch_size
+            for x, y in zip(*(torch.split(part, size, -1) for part in (tokens, targets)), strict=True):
+                logits, _ = self.model(x, self.model.initial_state(y.shape[1]))
+                total += summed_loss(logits, y).cpu()
         return total / scored(targets).clamp(min=1).cpu()
 
     def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:

@@ -60,6 +60,10 @@ class Translation(Task):
         return _scored(self._held_out) if self._held_out else 0
 
     @property
+    def tokens_per_epoch(self) -> int:
+        return self.training[1].numel()
+
+    @property
     def held_out(self) -> Minibatch | None:
         return self._held_out
 
