@@ -4,10 +4,11 @@ The package, from what everything rests on to what a person types:
 
     config, compose    the knobs: what is legal, what decides an outcome, from overrides to a Config
     metrics, results   what is measured; what a run leaves on disk
-    data               texts, vocabularies, minibatches
-    models             the cells, readable and as torch.nn has them, on shared named parameters
-    cohort             seeds as a tensor dimension: replicas trained as one program, in torch or a native kernel
+    data               texts, sentence pairs, sequences made by rule; vocabularies, minibatches
+    models             cells, stacks and translators, readable and as torch.nn has them, on shared named parameters
+    cohort             seeds as a tensor dimension: replicas trained as one program, native, in torch or by autograd
     engines            which of these computes a config, and what they have in common
+    tasks, bleu        what a network is trained to do, what of it counts, and how well it is done
     training           from configs to records, one loop for all engines; checkpoints of long runs
     speed              tokens per second: the lane that has the machine to itself
     sweeping           a list of configs to finished records: skip, fuse, reuse, isolate, resume, progress
