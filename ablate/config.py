@@ -297,6 +297,8 @@ def validate(config: Config) -> None:
             )
     if config.model.coupled and {"input", "forget"} & set(config.model.gates):
         raise ConfigError("model.coupled makes the forget gate 1 − input: fix neither of them in model.gates")
+    if config.model.cell == "minlstm" and list(config.model.gates.values()) == [0, 0]:
+        raise ConfigError("model.gates fixes both gates of a minlstm at 0; their sum divides them: let one be above 0")
     if config.model.transition is not None and config.model.connection != "dense":
         raise ConfigError(
             f"model.transition is {config.model.transition}, but model.connection is {config.model.connection}; "

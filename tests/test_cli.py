@@ -217,8 +217,8 @@ def test_several_values_sweep_without_m(main: CLI, small_arguments: list[str], t
 # --- mistakes -------------------------------------------------------------------------------------------
 
 MISTAKES = [
-    ("model=gur", "model is 'gur'; choose"),
-    ("model=gur", "did you mean gru?"),
+    ("model=gruu", "model is 'gruu'; choose"),
+    ("model=gruu", "did you mean gru?"),
     ("sweeps=smok", "did you mean smoke?"),
     ("data=timemachine", "did you mean time_machine?"),
     ("optimizer=adan", "did you mean adam?"),

@@ -66,7 +66,7 @@ def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("model=gur", "did you mean gru?"),
+        ("model=gruu", "did you mean gru?"),
         ("num_hidden=3", "did you mean num_hiddens?"),
         ("epochs=0", "epochs is 0; it must be 1 or more"),
         ("--seeds", "there is no option --seeds"),

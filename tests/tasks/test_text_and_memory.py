@@ -200,6 +200,7 @@ def test_too_little_is_refused_in_one_line(overrides: list[str], says: str) -> N
         (["data=copy"], "or task=memory"),
         (["model=gru", "model.peepholes=true"], "it is for model.cell=lstm"),
         (["model.transition=4"], "add model.connection=dense"),
+        (["model=minlstm", "+model.gates.input=0", "+model.gates.forget=0"], "let one be above 0"),
         (["model=lstm", "model.coupled=true", "+model.gates.input=1"], "fix neither"),
     ],
 )
