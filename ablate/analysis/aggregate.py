@@ -8,13 +8,18 @@ from ablate.analysis.frames import KNOBS, in_order
 from ablate.analysis.statistics import bootstrap_means
 from ablate.metrics import METRICS
 
+ALONGSIDE = ("match", "sees_future")
+"""What else the runs of a cell have in common."""
+INTERVALS = ("_low", "_high", "_boot_low", "_boot_high")
+
 
 def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """One row per cell, from one row per run.
 
     `n` counts the runs that finished, `diverged` those that did not; a diverged run enters no mean. For each
     metric m: m (the mean), m_sd, m_median, m_iqm (interquartile mean), and two intervals of the mean at `level`,
-    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap); both are empty for fewer than two runs.
+    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap); both are empty for fewer than two runs,
+    and end where the metric does.
     """
     if runs.empty:
         return pd.DataFrame()
@@ -26,6 +31,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
         diverged=np.bincount(cell, minlength=len(cell_ids)) - n,
+        **{name: first[name] for name in ALONGSIDE if name in first},
         seed=0,
     )
     columns: dict[str, np.ndarray] = {}
@@ -33,6 +39,8 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
         known = finished & ~np.isnan(values)
         summary = summaries(values[known], cell[known], len(cell_ids), level)
+        if METRICS[metric].top is not None:
+            summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([cells, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
 

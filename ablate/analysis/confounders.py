@@ -41,8 +41,8 @@ class Warning_:
 def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: diverged, few seeds, updates, tokens, parameters, training text only, not converged, bimodal, overfitted,
-    mixed.
+    Kinds: diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not converged,
+    bimodal, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
@@ -51,6 +51,7 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
 
     found = [
         *_diverged(runs, cells, named),
+        *_sees_future(cells, named),
         *_few_seeds(cells, level),
         *_unequal(runs, cells, named),
         *_training_only(cells),
@@ -79,6 +80,20 @@ def _diverged(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
     )
 
 
+def _sees_future(cells: pd.DataFrame, named: Name) -> Found:
+    """A language model that reads backwards, too, has seen the token that it is asked for."""
+    if "sees_future" not in cells:
+        return
+    seeing = cells[cells["sees_future"].eq(True)]
+    if len(seeing):
+        as_with = f", as with {named(seeing.iloc[0])}" if 1 < len(cells) != len(seeing) else ""
+        yield (
+            "sees the future",
+            f"In {_of(seeing, cells)}{as_with}, outputs depend on later tokens, the ones to be predicted among them: a "
+            "perplexity near 1 there is no prediction, and such a cell cannot be compared with the others.",
+        )
+
+
 def _few_seeds(cells: pd.DataFrame, level: float) -> Found:
     least, seeds = least_pairs(level), cells["n"] + cells["diverged"]
     few = cells[seeds < least]
@@ -93,16 +108,24 @@ def _few_seeds(cells: pd.DataFrame, level: float) -> Found:
 
 def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
     per_run = runs.drop_duplicates("cell_id").set_index("cell_id")
-    tokens = (per_run["tokens_per_epoch"] * per_run["epochs"]).reindex(cells["cell_id"]).to_numpy()
-    cells = cells.assign(tokens=tokens)
+    by_rule = _of_task(cells, "memory").all()  # of longer sequences as many are read: that is no advantage
+    each = per_run["sequences" if by_rule else "tokens_per_epoch"] * per_run["epochs"]
+    cells = cells.assign(tokens=each.reindex(cells["cell_id"]).to_numpy())
+    read = (
+        ("sequences read", "some saw more of them")
+        if by_rule
+        else ("tokens read", "some saw more text, or saw it more often")
+    )
     for kind, what, consequence, tolerance in (
         ("updates", "updates of the weights", "part of any difference between them is one of training length", 0.0),
-        ("tokens", "training tokens read", "some saw more text, or saw it more often", SAME_TOKENS),
+        ("tokens", f"training {read[0]}", read[1], SAME_TOKENS),
         ("parameters", "parameters", "part of any difference between them is one of size", 0.0),
     ):
         known = cells[cells[kind].notna()]
         if known.empty:
             continue
+        if by_rule:  # tasks have vocabularies of their own: what differs between them alone says nothing
+            known = max((own for _, own in known.groupby("corpus")), key=lambda own: own[kind].max() / own[kind].min())
         lowest, highest = _largest(known, -known[kind]), _largest(known, known[kind])
         if highest[kind] > (1 + tolerance) * lowest[kind]:
             yield (
@@ -115,12 +138,17 @@ def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
 def _training_only(cells: pd.DataFrame) -> Found:
     finished = cells[cells["n"] > 0]
     without = finished[finished["val_perplexity"].isna()]
-    if len(without):
-        yield (
-            "training text only",
-            f"No held-out text was measured in {_of(without, cells)} (val_tokens=0): a perplexity of the training text "
-            "near 1 says that it has been memorised, not that the model is good.",
-        )
+    for what, knob, own in (
+        ("text", "val_tokens", without[~_of_task(without, "translation")]),
+        ("pairs", "task.val_pairs", without[_of_task(without, "translation")]),
+    ):
+        if len(own):
+            yield (
+                "training text only",
+                f"No held-out {what} {'were' if what == 'pairs' else 'was'} measured in {_of(own, cells)} ({knob}=0): "
+                f"a perplexity of the training {what} near 1 says that {'they have' if what == 'pairs' else 'it has'} "
+                "been memorised, not that the model is good.",
+            )
 
 
 def _not_converged(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
@@ -176,15 +204,18 @@ def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _overfitted(cells: pd.DataFrame, named: Name) -> Found:
+    """Not of memory tasks: their sequences are new in every epoch, so none can be learnt by heart."""
+    cells = cells[~_of_task(cells, "memory")]
     risen = cells["val_perplexity"] / cells["best_val_perplexity"] - 1
     over = cells[risen > OVERFITTED]
     if len(over):
         worst = _largest(cells, risen)
+        pairs = worst["task"] == "translation"
         yield (
             "overfitted",
             f"In {_of(over, cells)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, most "
             f"with {named(worst)} ({worst['best_val_perplexity']:.3g} at best, {worst['val_perplexity']:.3g} at the "
-            "end): what is learnt last is the training text by heart.",
+            f"end): what is learnt last is the training {'pairs' if pairs else 'text'} by heart.",
         )
 
 
@@ -198,6 +229,11 @@ def _mixed(runs: pd.DataFrame) -> Found:
             parts.append(f"{title} ({', '.join(shown[:4])}{more})")
     if parts:
         yield "mixed", f"The runs were computed by different {' and different '.join(parts)}."
+
+
+def _of_task(cells: pd.DataFrame, task: str) -> pd.Series:
+    """Whether each cell has this task."""
+    return cells["task"].eq(task)
 
 
 def _largest(cells: pd.DataFrame, values: pd.Series) -> pd.Series:

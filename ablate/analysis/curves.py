@@ -12,12 +12,17 @@ from ablate.metrics import TAIL
 from ablate.results import RecordError, curve_path, load_curve
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
+SCORES = ("accuracy",)
+"""What the curves of some tasks have beside these."""
 TOGETHER = 500
 """Files that are parsed as one."""
 
 
 def read_curves(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
-    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity; nothing of a run whose curve is damaged."""
+    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity, and the SCORES that some run has.
+
+    Nothing of a run whose curve is damaged.
+    """
     parts = [
         part
         for start in range(0, len(run_ids), TOGETHER)
@@ -41,7 +46,8 @@ def _read(sweep: Path, run_ids: list[str]) -> Iterator[pd.DataFrame]:
         except RecordError:
             return
         if {"epoch", "perplexity"} <= set(curve) and len(curve):
-            yield curve.assign(run_id=run_ids[0]).reindex(columns=list(COLUMNS))
+            scores = [name for name in SCORES if name in curve]
+            yield curve.assign(run_id=run_ids[0]).reindex(columns=[*COLUMNS, *scores])
 
 
 def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
@@ -52,7 +58,7 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
         return None
     header = texts[0][: texts[0].find(b"\n") + 1]
     names = header.decode(errors="replace").rstrip("\n").split(",")
-    if names != list(COLUMNS[1:]) or not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
+    if tuple(names[:3]) != COLUMNS[1:] or not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
         return None
     lines = [text.count(b"\n") - 1 for text in texts]
     if any(text.count(b",") != (n + 1) * (len(names) - 1) for text, n in zip(texts, lines, strict=True)):
@@ -74,6 +80,7 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
         return None
     if len(frame) != sum(lines) or not isinstance(frame.index, pd.RangeIndex):
         return None
+    frame = frame[[name for name in names if name in (*COLUMNS, *SCORES)]]
     frame.insert(0, "run_id", np.repeat(np.array(run_ids, dtype=object), lines))
     return frame
 

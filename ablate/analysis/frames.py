@@ -103,7 +103,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
-        **record["counts"],
+        **{name: count for name, count in record["counts"].items() if name not in KNOBS},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
@@ -147,7 +147,10 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows sorted by model (rnn, lstm, gru, ablations), then by every other knob, then by seed."""
+    """Rows sorted by model (rnn, lstm, gru, ablations), then by every other knob, then by seed.
+
+    Those of memory tasks by task first.
+    """
     if frame.empty:
         return frame
 
@@ -157,13 +160,21 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
         order = [*MODEL_ORDER, *sorted(set(column) - set(MODEL_ORDER))]
         return column.map({name: position for position, name in enumerate(order)})
 
-    by = [name for name in KNOBS if frame[name].nunique(dropna=False) > 1]
+    by = _varying(frame)
     return frame.sort_values([*by, "seed"], key=rank, ignore_index=True)
+
+
+def _varying(frame: pd.DataFrame) -> list[str]:
+    """The knobs of which there are several values, in the order of KNOBS; but what memory tasks differ in first."""
+    varying = [name for name in KNOBS if frame[name].nunique(dropna=False) > 1]
+    if frame["task"].eq("memory").all():
+        varying.sort(key=lambda name: name != "corpus")
+    return varying
 
 
 def swept_knobs(runs: pd.DataFrame) -> list[str]:
     """The knobs in which the cells of a sweep differ; what only follows from another knob is left out."""
-    varying = [name for name in KNOBS if runs[name].nunique(dropna=False) > 1]
+    varying = _varying(runs)
     if matched(runs):  # the width follows from all the others
         varying.sort(key=lambda name: name == "num_hiddens")
     told: list[str] = []

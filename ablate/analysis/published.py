@@ -2,11 +2,13 @@
 
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import swept_knobs
+from ablate.analysis.frames import NEW_MODEL_KNOBS, swept_knobs
+from ablate.analysis.published_translation import FILE, match_translations
 from ablate.config import PUBLISHED_DIR
 
 PROTOCOL: dict[str, Any] = {
@@ -39,20 +41,28 @@ AS_PUBLISHED = {
 }
 """Gates held fixed, readout and write_back of the published models that are no plain cells."""
 
-MATCHED = ("published_perplexity", "published_tokens_per_s", "source", "repeats", "published_epochs", "differs")
+MATCHED = (
+    *("published_perplexity", "published_tokens_per_s", "published_published_loss", "published_perfect"),
+    *("source", "repeats", "published_epochs", "differs"),
+)
 
 
 @cache
 def published() -> pd.DataFrame:
-    """One row per published cell: source, note, device, the knobs, repeats, perplexity, tokens_per_s.
+    """One row per published cell of a language model: source, note, device, the knobs, repeats, perplexity,
+    tokens_per_s.
 
     The rows of a table are means over `repeats` runs without a spread; tokens_per_s is a single reading.
     """
-    tables = [pd.read_csv(path, encoding="utf-8") for path in sorted(PUBLISHED_DIR.glob("*.csv"))]
+    tables = [pd.read_csv(path, encoding="utf-8") for path in _tables()]
     rows = pd.concat([table.rename(columns={"table": "source"}) for table in tables], ignore_index=True)
     rows = rows.rename(columns={"tokens_per_sec": "tokens_per_s"}).assign(**PROTOCOL)
     rows["repeats"] = rows["repeats"].fillna(1).astype(int)
     return rows
+
+
+def _tables() -> list[Path]:
+    return sorted(path for path in PUBLISHED_DIR.glob("*.csv") if path.name != FILE)
 
 
 def match(cells: pd.DataFrame) -> pd.DataFrame:
@@ -63,6 +73,17 @@ def match(cells: pd.DataFrame) -> pd.DataFrame:
     have the same cell, the one nearest in epochs is taken; then the one that covers most of the sweep, so that cells
     compared with each other come from one publication; then the one with most repeats, then the smallest table.
     """
+    if cells.empty:
+        return pd.DataFrame(columns=["cell_id", *MATCHED])
+    found = [part for part in (_match_language(cells), match_translations(cells)) if len(part)]
+    if not found:
+        return pd.DataFrame(columns=["cell_id", *MATCHED])
+    return pd.concat(found, ignore_index=True).reindex(columns=["cell_id", *MATCHED])
+
+
+def _match_language(cells: pd.DataFrame) -> pd.DataFrame:
+    """The same for the language models among the cells."""
+    cells = cells[cells["task"] == "language_model"]
     known = cells[_as_published(cells)] if len(cells) else cells
     rows = published().rename(columns=lambda name: name if name in SETTING else f"published_{name}")
     pairs = known.merge(rows, on=SETTING) if len(known) else known
@@ -70,7 +91,7 @@ def match(cells: pd.DataFrame) -> pd.DataFrame:
         swept = swept_knobs(cells)
         pairs = pairs[[_comparable(pair, swept) for _, pair in pairs.iterrows()]]
     if pairs.empty:
-        return pd.DataFrame(columns=["cell_id", *MATCHED])
+        return pairs
     source, repeats = pairs["published_source"], pairs["published_repeats"]
     pairs = pairs.assign(
         source=source,
@@ -83,7 +104,7 @@ def match(cells: pd.DataFrame) -> pd.DataFrame:
         size=source.map(published()["source"].value_counts()),
     )
     best = pairs.sort_values(["far", "uncovered", "single", "size", "source"]).drop_duplicates("cell_id")
-    return best.sort_values("place", ignore_index=True)[["cell_id", *MATCHED]]
+    return best.sort_values("place", ignore_index=True)
 
 
 def _as_published(cells: pd.DataFrame) -> list[bool]:
@@ -100,6 +121,8 @@ def _as_published(cells: pd.DataFrame) -> list[bool]:
             and same(cell["gates"], gates)
             and (cell["readout"], bool(cell["write_back"])) == (readout, write_back)
             and cell["dropout"] == 0
+            and pd.isna(cell["forget_bias"])
+            and all(same(cell[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
         )
     return fits
 

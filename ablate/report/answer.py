@@ -7,10 +7,21 @@ import numpy as np
 import pandas as pd
 
 from ablate.metrics import METRICS
+from ablate.report.lengths import SOLVED, by_length
 from ablate.report.material import Material
-from ablate.report.numbers import counted, interval_text, number, percent, ratio_text
+from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
 from ablate.report.search import search_answer
-from ablate.report.tables import cell_name, plus_minus, thousands
+from ablate.report.tables import cell_name, mean_text, shown_knobs, thousands
+from ablate.report.wording import (
+    DAGGER,
+    HEADINGS,
+    future_note,
+    own_metrics,
+    perplexity_of,
+    scored,
+    seeing,
+    shown_metrics,
+)
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 
@@ -62,26 +73,81 @@ def _path(m: Material) -> Iterator[str]:
 
 def _best(m: Material) -> Iterator[str]:
     if not m.swept:
-        cell = m.cells.iloc[0]
-        if cell["n"]:
-            held_out = "" if pd.isna(cell["val_perplexity"]) else f", {_with_interval(cell, 'val_perplexity')} held out"
-            yield f"Training perplexity after {cell['epochs']} epochs: {_with_interval(cell, 'perplexity')}{held_out}."
+        yield from _only(m)
         return
-    for metric, what in (
-        ("perplexity", "Lowest training perplexity"),
-        ("val_perplexity", "Lowest held-out perplexity"),
-    ):
-        best = best_cell(m.cells, metric)
+    if by_length(m):
+        yield from _solved(m)
+        return
+    of = f" {scored(m.cells)}" if scored(m.cells) else ""
+    what = {
+        "bleu": "Highest BLEU on held-out pairs",
+        "published_bleu": "Highest published BLEU",
+        "accuracy": "Highest accuracy",
+        "perplexity": f"Lowest training perplexity{of}",
+        "val_perplexity": f"Lowest held-out perplexity{of}",
+    }
+    causal = m.cells[~seeing(m.cells)]
+    for metric in what:
+        best = best_cell(causal, metric) if metric in shown_metrics(m.cells) else None
         if best is not None:
-            yield f"{what}: {cell_name(best, m.swept)} with {_with_interval(best, metric)}, n = {best['n']}."
+            yield f"{what[metric]}: {cell_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}."
+    if len(causal) < len(m.cells):
+        some = counted(len(m.cells) - len(causal), "cell")
+        one = len(m.cells) - len(causal) == 1
+        yield (
+            f"{some} {'sees' if one else 'see'} the future ({DAGGER}) and {'is' if one else 'are'} not ranked: where "
+            "outputs depend on later tokens, a low perplexity is no prediction."
+        )
     fastest = best_cell(m.cells, "tokens_per_s")
     if fastest is not None:
         speed = thousands(fastest, "tokens_per_s")
         yield f"Fastest: {cell_name(fastest, m.swept)} with {speed} training tokens per second."
 
 
-def _with_interval(cell: pd.Series, metric: str) -> str:
-    return plus_minus(cell[metric], cell[f"{metric}_high"])
+def _only(m: Material) -> Iterator[str]:
+    """What the one cell of a sweep reaches."""
+    cell = m.cells.iloc[0]
+    if not cell["n"]:
+        return
+    own = [f"{HEADINGS[name]} {mean_text(cell, name)}" for name in own_metrics(m.cells)]
+    if own:
+        said = ", ".join(own)
+        yield f"After {cell['epochs']} epochs: {said}."
+    held_out = "" if pd.isna(cell["val_perplexity"]) else f", {mean_text(cell, 'val_perplexity')} held out"
+    yield f"{perplexity_of(m.cells)} after {cell['epochs']} epochs: {mean_text(cell, 'perplexity')}{held_out}."
+    yield from [future_note(m.cells)] * bool(future_note(m.cells))
+
+
+def _solved(m: Material) -> Iterator[str]:
+    """Of each memory task, up to which length each network solves it."""
+    knobs = [name for name in shown_knobs(m.swept) if name not in ("corpus", "num_steps")]
+    for task, cells in m.cells.groupby("corpus", sort=False):
+        reached: dict[int, list[str]] = {}
+        for _, own in cells.groupby(knobs, sort=False, dropna=False):
+            name = cell_name(own.iloc[0], [knob for knob in knobs if knob != "model"])
+            reached.setdefault(_longest(own), []).append(name)
+        longest = int(cells["num_steps"].max())
+        said = [
+            f"{listed(names)} {'solves' if len(names) == 1 else 'solve'} it {_up_to(length, longest)}"
+            for length, names in sorted(reached.items(), reverse=True)
+        ]
+        yield f"{task} (mean accuracy of {SOLVED:g} or more): {'; '.join(said)}."
+
+
+def _up_to(length: int, longest: int) -> str:
+    if not length:
+        return "at no length"
+    return f"up to num_steps={length}{', the longest tried' if length == longest else ''}"
+
+
+def _longest(cells: pd.DataFrame) -> int:
+    """The longest sequences up to which all lengths are solved in the mean; 0 where none is."""
+    longest = 0
+    for _, cell in cells.sort_values("num_steps").iterrows():
+        if not cell["accuracy"] >= SOLVED:
+            break
+        longest = int(cell["num_steps"])
+    return longest
 
 
 def _matters(m: Material) -> Iterator[str]:
@@ -93,15 +159,17 @@ def _matters(m: Material) -> Iterator[str]:
         return
     chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
     said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
+    of = f" {scored(m.cells)}" if scored(m.cells) else ""
     yield (
-        f"{100 * others.iloc[0]:.0f} % of the variance of the logarithm of training perplexity goes back to "
+        f"{100 * others.iloc[0]:.0f} % of the variance of the logarithm of training perplexity{of} goes back to "
         f"{others.index[0]}; seeds and chance account for {said}."
     )
 
 
 def _published(m: Material) -> Iterator[str]:
     cells = m.cells.merge(m.published, on="cell_id")
-    cells = cells[cells["perplexity"].notna()]
+    yield from _published_translations(cells)
+    cells = cells[cells["perplexity"].notna() & cells["published_perplexity"].notna()]
     if cells.empty:
         return
     ratios = cells["perplexity"] / cells["published_perplexity"]
@@ -120,6 +188,15 @@ def _published(m: Material) -> Iterator[str]:
     )
     held = f"; {inside.sum()} of {known.sum()} published values lie inside our {percent(m.level)} interval"
     yield f"{text}{held if known.any() else ''}."
+
+
+def _published_translations(cells: pd.DataFrame) -> Iterator[str]:
+    for _, cell in cells[cells["published_published_loss"].notna() & (cells["n"] > 0)].iterrows():
+        loss, bleu = mean_text(cell, "published_loss"), mean_text(cell, "published_bleu")
+        yield (
+            f"The published loss is {cell['published_published_loss']:g}, ours {loss}; the published BLEU is 1 on "
+            f"{cell['published_perfect']} sentences, ours {bleu} in the mean of them all."
+        )
 
 
 def _diverged(m: Material) -> Iterator[str]:

@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ablate.claims import verdicts_frame
+from ablate.metrics import METRICS
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.material import Material
+from ablate.report.numbers import listed
 from ablate.report.search_figures import best_cells, of_search
+from ablate.report.sheets import knob_columns
+from ablate.report.wording import DRAWN, HEADINGS, all_seeing, own_metrics, perplexity_of, shown_metrics, task_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -61,26 +65,36 @@ def _of_cells(m: Material) -> Wanted:
 
     out: Wanted = {}
     if m.search is None and m.swept and (m.cells["n"] > 0).any():
-        what = f"Perplexity{' and tokens/s' if m.timed else ''}"
         runs, some = _few_runs(m.runs)
-        caption = f"{what} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
+        caption = f"{_measured(m)} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
+        if plots.by_task(m.cells, m.swept):
+            caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
         runs, some = _few_cells(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
-        out["curves"] = f"Perplexity over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
+        what = "Accuracy and perplexity" if "accuracy" in curves else "Perplexity"
+        out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
         caption = f"Perplexity against tokens/s; the front joins the cells that no other beats in both.{some}"
         out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
     if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
         return out
-    numeric = [name for name in m.swept if pd.api.types.is_numeric_dtype(m.cells[name]) and m.cells[name].notna().all()]
+    numeric = [column.heading for column in knob_columns(m.swept, m.cells) if column.number]
+    numeric = [name for name in numeric if m.cells[name].notna().all()]
     if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
         caption = f"Training perplexity over {x} and {y}."
         out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.heading)
     return out
+
+
+def _measured(m: Material) -> str:
+    """`Accuracy, perplexity and tokens/s`"""
+    drawn = [name for name in own_metrics(m.cells) if name in DRAWN[task_of(m.cells)]]
+    text = listed([*(HEADINGS[name] for name in drawn), "perplexity", *["tokens/s"] * m.timed])
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _of_claims(m: Material) -> Wanted:
@@ -97,8 +111,11 @@ def _of_findings(m: Material) -> Wanted:
 
     out: Wanted = {}
     if m.effects is not None and len(m.swept) > 1:
-        caption = "Training perplexity at each value of a knob, over all other settings."
-        out["effects"] = caption, partial(plots.effects, m.effects, m.heading, m.level)
+        caption = f"{perplexity_of(m.cells)} at each value of a knob, over all other settings."
+        seen = [all_seeing(m.cells, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
+        effects = m.effects.assign(sees_future=seen)
+        label = perplexity_of(m.cells).lower().replace(" of ", "\nof ")
+        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label)
     if m.variance is not None and len(m.variance):
         out["variance"] = (
             "Where the variance of log perplexity comes from.",
@@ -117,7 +134,9 @@ def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
     """The runs whose curves are drawn, and a sentence on those that are not."""
     if m.search is not None:
         return m.runs[m.runs["cell_id"].isin(best_cells(m.search, m.cells))], " The best few, and the baseline."
-    ranked = m.cells[m.cells["n"] > 0].sort_values("perplexity", kind="stable")
+    first = shown_metrics(m.cells)[0]
+    rising = METRICS[first].better == "lower"
+    ranked = m.cells[m.cells["n"] > 0].sort_values(first, ascending=rising, kind="stable")
     if len(ranked) <= MOST_CURVES:
         return m.runs, ""
     places = np.linspace(0, len(ranked) - 1, MOST_CURVES).round().astype(int)

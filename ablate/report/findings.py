@@ -8,11 +8,13 @@ import pandas as pd
 from ablate.claims import verdicts_frame
 from ablate.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
+from ablate.report.lengths import by_length, lengths_sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, number, p_text, percent, ratio_text, share_text, text_or_dash, whole
 from ablate.report.search import search_sheets
 from ablate.report.sheets import MOST_ROWS, CellsSheet, cut, knob_columns, spread_sheet
-from ablate.report.tables import plus_minus, value_text
+from ablate.report.tables import cell_texts, plus_minus, value_text
+from ablate.report.wording import FUTURE_NOTE, all_seeing, future_note, marked, perplexity_of, seeing
 
 
 def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
@@ -24,6 +26,8 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
         makers["cells"] = CellsSheet(m).sheet
         if m.search is None:
             makers["spread"] = partial(spread_sheet, m)
+        if by_length(m):
+            makers["lengths"] = partial(lengths_sheet, m)
     if m.verdicts:
         makers["verdicts"] = partial(verdicts_sheet, m)
     for metric, table in m.comparisons.items():
@@ -73,14 +77,14 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
     columns += [
         Column(text, True) for text in ("n", "ratio", percent(m.level), "p (Holm)", "P(better)", "seeds needed")
     ]
-    chosen = table
+    chosen, seen = table, set(m.cells.loc[seeing(m.cells), "cell_id"])
     if len(table) > MOST_ROWS:
         chosen = table.sort_values("p_holm", kind="stable").head(MOST_ROWS).sort_index()
     rows = [
         [
             row["knob"],
-            value_text(row["from_value"]),
-            value_text(row["to_value"]),
+            marked(value_text(row["from_value"]), row["reference_id"] in seen),
+            marked(value_text(row["to_value"]), row["cell_id"] in seen),
             text_or_dash(row["at"]),
             whole(row["n"]),
             ratio_text(row["ratio"]),
@@ -96,6 +100,8 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
         "corrected for the whole table by Holm's method. P(better): that a run with the second value beats one with "
         "the first. Seeds needed: for the pair to be significant, corrected, in four of five repetitions."
     ]
+    if seen & {*table["cell_id"], *table["reference_id"]}:
+        notes.append(FUTURE_NOTE)
     sheet = Sheet(name, f"Comparisons: {title}", columns, rows, table, notes)
     sheet.left_out = len(table) - len(rows)
     return sheet
@@ -107,20 +113,26 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             row["knob"],
-            value_text(row["value"]),
+            marked(value_text(row["value"]), all_seeing(m.cells, row["knob"], row["value"])),
             whole(row["n"]),
             number(row["mean"]),
             interval_text(row["low"], row["high"]),
         ]
         for _, row in table.iterrows()
     ]
-    notes = ["Geometric mean of the training perplexity over all cells with that value."]
+    notes = [f"Geometric mean of the {training(m)} over all cells with that value."]
+    notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("effects", "Main effects", columns, rows, table, notes))
+
+
+def training(m: Material) -> str:
+    """`training perplexity of the answers`, within a sentence."""
+    return perplexity_of(m.cells).replace("T", "t", 1)
 
 
 def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [[str(row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
-    notes = ["Shares of the variance of the logarithm of the training perplexity over all finished runs."]
+    notes = [f"Shares of the variance of the logarithm of the {training(m)} over all finished runs."]
     columns = [Column("source"), Column("share", True)]
     return cut(Sheet("variance", "Where the variance comes from", columns, rows, table, notes))
 
@@ -128,7 +140,7 @@ def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [[row["knob"], share_text(row["importance"]), row["evaluator"]] for _, row in table.iterrows()]
     columns = [Column("knob"), Column("importance", True), Column("evaluator")]
-    notes = ["On the mean logarithm of the training perplexity of each cell."]
+    notes = [f"On the mean logarithm of the {training(m)} of each cell."]
     return cut(Sheet("importance", "Importance of the knobs", columns, rows, table, notes))
 
 
@@ -136,15 +148,18 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
     columns = [*knob_columns(others, m.cells), Column("best lr", True), Column("n", True), Column("diverged", True)]
     columns += [Column("perplexity", True)]
+    by_id = m.cells.set_index("cell_id")
     rows = [
         [
-            *(value_text(row[name]) for name in (*others, "value")),
+            *cell_texts(by_id.loc[row["cell_id"]], others),
+            value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["high"]),
         ]
         for _, row in table.iterrows()
     ]
     notes = ["The learning rate is chosen on the first half of the seeds; the perplexity is that of the other half."]
+    notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 
 

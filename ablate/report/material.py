@@ -1,6 +1,5 @@
 """Everything that a report tells of one sweep, read once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,8 @@ from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
 from ablate.report.blocks import Attempts
+from ablate.report.numbers import listed
+from ablate.report.wording import seeing
 from ablate.results import RecordError
 
 if TYPE_CHECKING:
@@ -70,9 +71,11 @@ class Material:
         if asked:
             return str(asked)
         if self.search:
-            return f"Which {_all(list(self.search.space))} is best?"
+            return f"Which {listed(list(self.search.space))} is best?"
         return (
-            f"What difference {'does' if len(self.swept) == 1 else 'do'} {_all(self.swept)} make?" if self.swept else ""
+            f"What difference {'does' if len(self.swept) == 1 else 'do'} {listed(self.swept)} make?"
+            if self.swept
+            else ""
         )
 
     @property
@@ -150,15 +153,16 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     m.warnings = attempt("the confounders", lambda: confounders(m.runs, m.cells, m.curves, m.level)) or []
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.cells))
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.cells[~seeing(m.cells)]))
     if not m.swept or m.search is not None:  # whose cells were chosen by what came out: no grid to average over
         return
-    for metric in METRICS:
+    by_rule = m.cells["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
+    for metric in METRICS[1:] if by_rule else METRICS:
         if m.runs[metric].notna().any():
             table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
             if table is not None and len(table):
                 m.comparisons[metric] = table
-    if m.path is not None:  # its cells are no grid over which anything could be averaged
+    if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
         return
     m.effects = attempt("the main effects", lambda: main_effects(m.runs, "perplexity", m.swept, m.level))
     m.variance = attempt("the variance split", lambda: variance_split(m.runs, "perplexity", m.swept))
@@ -179,7 +183,3 @@ def failures(folder: Path) -> list[tuple[str, str]]:
         except (RecordError, KeyError, TypeError, IndexError):
             found.append((path.stem, "its record is damaged"))
     return found
-
-
-def _all(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,6 +1,7 @@
 """Numbers in a report, as people read them; `–` where there is none."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -46,6 +47,11 @@ def interval_text(low: float, high: float) -> str:
 
 def text_or_dash(value: Any) -> str:
     return "–" if value is None or pd.isna(value) or value == "" else str(value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`"""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def counted(n: int, what: str) -> str:

@@ -3,6 +3,9 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from ablate import results
 from ablate.claims import Verdict
@@ -29,12 +32,21 @@ from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
 from ablate.report.tables import cell_name
+from ablate.report.wording import HEADINGS, MEMORY_TASKS, shown_metrics, task_of
 from ablate.results import RecordError
 
 MOST_SAMPLES = 8
 """Cells whose texts are shown one by one; of more, only the best of each model."""
 MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
 """What is shown of the question what matters: of each the figure, then the table."""
+
+
+TEXTS = {
+    "fill_in": "Filled-in text",
+    "memory": "Answers",
+    "translation": "Translations",
+}
+"""Task → the heading of what the networks wrote."""
 
 
 def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Page:
@@ -58,7 +70,8 @@ def _sections(
     yield Section("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
     if m.search is not None:
         yield from search_sections(m.search, m.folder, sheets, figures)
-    yield Section("results", "Results", [*drawn(main), *tabled("cells")])
+    explained = _block(Bullets, memory_tasks(m))
+    yield Section("results", "Results", [*explained, *drawn(main), *tabled("lengths", "cells")])
     yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
     yield Section("comparisons", "Comparisons", tabled("comparisons", "comparisons_val_perplexity"))
     yield Section("spread", "Spread over the seeds", tabled("spread"))
@@ -69,7 +82,8 @@ def _sections(
     if m.runs.empty:
         yield Section("commands", "Regenerate", [Commands(commands(m))])
         return
-    yield Section("texts", "Generated text", _block(Samples, attempt("the generated texts", lambda: samples(m))))
+    told = attempt("the generated texts", lambda: samples(m))
+    yield Section("texts", TEXTS.get(task_of(m.cells), "Generated text"), _block(Samples, told))
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
         protocol.append(Bullets(said))
@@ -80,6 +94,13 @@ def _sections(
     yield Section("protocol", "Protocol", protocol)
     yield Section("provenance", "Provenance", _block(Facts, origin))
     yield Section("commands", "Regenerate", [Commands(commands(m))])
+
+
+def memory_tasks(m: Material) -> list[str]:
+    """What is asked in each of the memory tasks of a sweep."""
+    if task_of(m.cells) != "memory":
+        return []
+    return [f"{rule}: {MEMORY_TASKS[rule]}." for rule in m.cells["corpus"].unique() if rule in MEMORY_TASKS]
 
 
 def _block(kind: type, content: list | None) -> list[Block]:  # type: ignore[type-arg]
@@ -98,24 +119,42 @@ def _details(v: Verdict) -> str:
 
 
 def samples(m: Material) -> list[Sample]:
-    """What the networks wrote: of each cell, or of the best of each model, the run with the median perplexity."""
+    """What the networks wrote: of each cell, or of the best of each model, the run with the median perplexity.
+
+    Beside it what the run reached, in the metric that its task was made for.
+    """
+    first = shown_metrics(m.cells)[0]
     finished = m.runs[m.runs["status"] == "ok"]
     cells = m.cells[m.cells["n"] > 0]
     if len(cells) > MOST_SAMPLES:
-        cells = cells.loc[cells.groupby("model", sort=False)["perplexity"].idxmin().dropna()]
+        cells = cells.loc[cells.groupby(["corpus", "model"], sort=False)["perplexity"].idxmin().dropna()]
     found = []
     for _, cell in cells.head(3 * MOST_SAMPLES).iterrows():
         own = finished[finished["cell_id"] == cell["cell_id"]].sort_values("perplexity")
         run = own.iloc[(len(own) - 1) // 2]
         try:
-            texts = results.load(results.record_path(m.folder, run["run_id"])).get("text") or {}
+            record = results.load(results.record_path(m.folder, run["run_id"]))
         except RecordError:
             continue
-        pairs = [(str(prefix), str(text).removeprefix(str(prefix))) for prefix, text in texts.items()]
+        pairs = _told(record, str(cell["task"]))
         if pairs:
-            who = f"{cell_name(cell, m.swept)} (seed {run['seed']}, perplexity {run['perplexity']:.3g})"
+            reached = f"{HEADINGS[first]} {run[first]:.3g}" if pd.notna(run[first]) else "–"
+            who = f"{cell_name(cell, m.swept)} (seed {run['seed']}, {reached})"
             found.append(Sample(who, pairs))
     return found
+
+
+def _told(record: dict[str, Any], task: str) -> list[tuple[str, str]]:
+    """What was given to a network, and what it made of it, as it stands on the page."""
+    texts, references = record.get("text") or {}, record.get("references") or {}
+    if task == "language_model":
+        return [(str(prefix), str(text).removeprefix(str(prefix))) for prefix, text in texts.items()]
+    pairs = []
+    for given, text in texts.items():
+        right = references.get(given)
+        meant = "" if not right else " (as the reference)" if right == text else f" (reference: {right})"
+        pairs.append((str(given), f" → {str(text).strip().removeprefix('→').strip()}{meant}"))
+    return pairs
 
 
 def warnings(m: Material, failed: list[str]) -> list[str]:

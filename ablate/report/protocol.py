@@ -8,11 +8,13 @@ from omegaconf import OmegaConf
 
 from ablate.analysis.frames import KNOBS
 from ablate.analysis.published import published, same
-from ablate.config import CONFIG_ROOT
+from ablate.analysis.published_translation import published_translations
+from ablate.config import CONFIG_ROOT, TASK_OPTIONS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import counted
 from ablate.report.tables import value_text
+from ablate.report.wording import task_of
 
 SHOWN = (
     *("model", "impl", "num_hiddens", "layers", "dropout", "sampling", "num_steps", "batch_size", "optimizer", "lr"),
@@ -24,29 +26,41 @@ MOST_VALUES = 8
 
 
 @cache
-def defaults() -> dict[str, Any]:
-    """The default of each knob, as conf/ has it."""
-    root = CONFIG_ROOT / "conf"
-    values = OmegaConf.to_container(OmegaConf.load(root / "config.yaml"), resolve=False)
-    assert isinstance(values, dict)
+def defaults(task: str = "language_model") -> dict[str, Any]:
+    """The default of each knob in a task, as conf/ has it."""
+    values = _loaded("config")
+    own = _loaded(f"task/{task}") if task != "language_model" else {}
     chosen = {key: value for entry in values["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
-    out = {str(key): value for key, value in values.items() if key in (*KNOBS, "seeds")}
+    chosen |= {
+        key.removeprefix("override /"): value for entry in own.get("defaults", []) for key, value in entry.items()
+    }
+    out = {str(key): value for key, value in (values | own).items() if key in (*KNOBS, "seeds")}
     out |= {group: chosen[group] for group in ("model", "optimizer")} | {"corpus": chosen["data"]}
-    optimizer = OmegaConf.to_container(OmegaConf.load(root / "optimizer" / f"{chosen['optimizer']}.yaml"))
-    assert isinstance(optimizer, dict)
-    out["lr"] = optimizer["lr"]
-    return out | {"unit": "char", "cleaning": "letters", "activation": "tanh"}
+    data = _loaded(f"data/{chosen['data']}") if own else {}
+    out |= {knob: data[name] for knob, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data}
+    lr = own.get("lr", _loaded(f"optimizer/{chosen['optimizer']}")["lr"])
+    options = {key: value for key, value in own.get("task", {}).items() if key != "name"}
+    return {"unit": "char", "cleaning": "letters", "activation": "tanh"} | out | {"lr": lr, "task": task} | options
+
+
+def _loaded(name: str) -> dict[Any, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(CONFIG_ROOT / "conf" / f"{name}.yaml"), resolve=False)
+    assert isinstance(values, dict)
+    return values
 
 
 def protocol_sheet(m: Material) -> Sheet:
     """Knob by knob: the values here, the published ones, the default, and a remark where they differ."""
-    theirs = published()
+    task = task_of(m.cells)
+    theirs = published_translations() if task == "translation" else published()
     theirs = theirs[theirs["source"].isin(m.published["source"])]
+    usual = defaults(task or "language_model")
+    shown = [*["task"] * (task != "language_model"), *SHOWN, *TASK_OPTIONS.get(task, ())]
     rows = []
-    for knob in (*SHOWN, *(name for name in m.swept if name not in (*SHOWN, "corpus_sha256"))):
+    for knob in (*shown, *(name for name in m.swept if name not in (*shown, "corpus_sha256"))):
         ours, known = _ours(m, knob), _theirs(theirs, knob)
         if ours:
-            default = [defaults()[knob]] if knob in defaults() else []
+            default = [usual[knob]] if knob in usual else []
             remark = "varied" if len(ours) > 1 else _remark(ours, known, default if knob != "corpus" else [])
             rows.append([knob, _values(ours), _values(known), _values(default), remark])
     names = ["knob", "here", "published", "default", ""]
@@ -76,12 +90,16 @@ def _ours(m: Material, knob: str) -> list[Any]:
     if knob == "seeds":
         return sorted(set((m.cells["n"] + m.cells["diverged"]).tolist()))
     values = m.cells[knob].drop_duplicates().tolist()
-    applies = knob in ("clip", "max_tokens")  # where null is a value
+    of_text = bool(m.cells["task"].isin(("language_model", "fill_in")).any())
+    if knob in ("max_tokens", "val_tokens", "sampling") and not of_text:
+        return []
+    applies = knob in ("clip", "max_tokens", "pairs")  # where null is a value
+    applies = applies and not (knob == "pairs" and task_of(m.cells) != "translation")
     return [value for value in values if applies or not pd.isna(value)]
 
 
 def _theirs(rows: pd.DataFrame, knob: str) -> list[Any]:
-    if knob == "corpus":
+    if knob == "corpus" and "corpus" not in rows:
         return ["time_machine"] if len(rows) else []
     name = "repeats" if knob == "seeds" else knob
     return rows[name].dropna().drop_duplicates().tolist() if name in rows else []
@@ -111,7 +129,13 @@ def deviations(m: Material) -> list[str]:
         said.append(f"{part[0].upper()}{part[1:]}{where}.")
     if not differences:
         said.append("Nothing that decides the outcome differs from the published protocol.")
-    said.append("Published perplexities are means without a spread, of as many repeats as the table says.")
+    if task_of(m.cells) == "translation":
+        said.append(
+            "The published loss and BLEU are those of a typical run. In prediction the published decoder read its own "
+            "state where in training it read the encoder's (context=as-published)."
+        )
+    else:
+        said.append("Published perplexities are means without a spread, of as many repeats as the table says.")
     if m.timed and m.published["published_tokens_per_s"].notna().any():
         gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
         said.append(
@@ -127,6 +151,11 @@ def _sources(m: Material) -> str:
 
 
 def _why_unpublished(m: Material) -> str:
+    task = task_of(m.cells)
+    if task == "translation":
+        return "No cell of this sweep has the settings of the published translation: nothing to lay it beside."
+    if task in ("fill_in", "memory"):
+        return "There are no published numbers for this task: nothing to lay ours beside."
     text = published()["corpus_sha256"].iloc[0]
     if not (m.cells["corpus_sha256"] == text).any():
         corpora = ", ".join(dict.fromkeys(m.cells["corpus"].astype(str)))

@@ -6,10 +6,22 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, number, percent, ratio_text
-from ablate.report.tables import plus_minus, shown_knobs, thousands, value_text
+from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
+from ablate.report.tables import cell_columns, cell_texts, mean_text, shown_knobs, thousands
+from ablate.report.wording import (
+    HEADINGS,
+    explanations,
+    future_note,
+    own_metrics,
+    scored,
+    seeing,
+    sees_future,
+    shown_metrics,
+    task_of,
+)
 
 MOST_ROWS = 60
 """What a person reads; longer tables are cut, say so, and are whole in their CSV."""
@@ -23,18 +35,30 @@ def cut(sheet: Sheet, most: int = MOST_ROWS) -> Sheet:
 
 
 def knob_columns(names: Iterable[str], cells: pd.DataFrame) -> list[Column]:
-    return [Column(name, number=pd.api.types.is_numeric_dtype(cells[name])) for name in names]
+    """Columns of knobs; those of numbers are aligned right."""
+    kinds = pd.api.types
+    return [
+        Column(name, number=kinds.is_numeric_dtype(cells[name]) and not kinds.is_bool_dtype(cells[name]))
+        for name in names
+    ]
 
 
 class CellsSheet:
     """Each setting: first what was published, then what was measured here, with the ratio of the two."""
 
     def __init__(self, m: Material) -> None:
-        self.m, self.shown = m, shown_knobs(m.swept)
+        self.m, self.shown = m, cell_columns(m.cells, m.swept)
         self.published = m.published.set_index("cell_id")
         self.compared = len(m.published) > 0
-        self.held_out = bool(m.cells["val_perplexity"].notna().any())
+        self.measured = shown_metrics(m.cells)
+        self.compares = [name for name in self.measured if self._known(name).notna().any()]
+        """Metrics with published values, each with a column for the ratio to them."""
         self.timed = m.timed or bool(m.cells["why"].notna().any())  # the speed lane has at least tried
+
+    def _known(self, metric: str) -> pd.Series:
+        """cell_id → the published value of a metric, as text or number; empty where nobody published any."""
+        column = "published_perfect" if metric == "published_bleu" else f"published_{metric}"
+        return self.published[column] if column in self.published else pd.Series(dtype=float)
 
     def sheet(self) -> Sheet:
         rows, full, foreign = list[list[str]](), list[dict[str, Any]](), set[int]()
@@ -49,28 +73,34 @@ class CellsSheet:
         return cut(Sheet("cells", "Cells", self._columns(), rows, pd.DataFrame(full), self._notes(), foreign))
 
     def _columns(self) -> list[Column]:
-        ratio = [Column("ratio", True)] * self.compared
+        ratio = [Column("ratio", True)]
         columns = [*knob_columns(self.shown, self.m.cells), *[Column("whose")] * self.compared, Column("n", True)]
-        columns += [Column("perplexity", True), *ratio, *[Column("held-out", True)] * self.held_out]
-        return [*columns, Column("diverged", True), *[Column("tokens/s", True), *ratio] * self.timed]
+        for metric in self.measured:
+            columns += [Column(HEADINGS[metric], True), *ratio * self._has_ratio(metric)]
+        timed = [Column("tokens/s", True), *ratio * self.compared] * self.timed
+        return [*columns, Column("diverged", True), *timed]
+
+    def _has_ratio(self, metric: str) -> bool:
+        return metric in self.compares and metric != "published_bleu"
 
     def _published(self, cell: pd.Series, known: pd.Series) -> list[str]:
         speed = known["published_tokens_per_s"]
-        row = [*self._knobs(cell), "published", str(known["repeats"])]
-        row += [f"{known['published_perplexity']:g}", "", *[""] * self.held_out, ""]
-        return row + ["–" if pd.isna(speed) else f"{speed / 1000:.1f}k", ""] * self.timed
+        row = [*cell_texts(cell, self.shown), "published", str(known["repeats"])]
+        for metric in self.measured:
+            value = self._known(metric).get(cell["cell_id"], math.nan)
+            text = f"{value} at 1" if isinstance(value, str) else f"{value:g}"
+            row += ["" if pd.isna(value) else text, *[""] * self._has_ratio(metric)]
+        return [*row, "", *["–" if pd.isna(speed) else f"{speed / 1000:.1f}k", ""] * self.timed]
 
     def _measured(self, cell: pd.Series, known: pd.Series | None) -> list[str]:
         def ratio(metric: str) -> list[str]:
-            return [ratio_text(_ratio(cell, known, metric))] * self.compared
+            return [ratio_text(_ratio(cell, known, metric))]
 
-        row = [*self._knobs(cell), *["here"] * self.compared, str(cell["n"])]
-        row += [plus_minus(cell["perplexity"], cell["perplexity_high"]), *ratio("perplexity")]
-        row += [plus_minus(cell["val_perplexity"], cell["val_perplexity_high"])] * self.held_out
-        return [*row, str(cell["diverged"]), *[thousands(cell, "tokens_per_s"), *ratio("tokens_per_s")] * self.timed]
-
-    def _knobs(self, cell: pd.Series) -> list[str]:
-        return [value_text(cell[name]) for name in self.shown]
+        row = [*cell_texts(cell, self.shown), *["here"] * self.compared, str(cell["n"])]
+        for metric in self.measured:
+            row += [mean_text(cell, metric), *(ratio(metric) if self._has_ratio(metric) else [])]
+        timed = [thousands(cell, "tokens_per_s"), *(ratio("tokens_per_s") if self.compared else [])]
+        return [*row, str(cell["diverged"]), *timed * self.timed]
 
     def _published_data(self, cell: pd.Series, known: pd.Series) -> dict[str, Any]:
         return {
@@ -81,22 +111,29 @@ class CellsSheet:
             "n": known["repeats"],
             "perplexity": known["published_perplexity"],
             "tokens_per_s": known["published_tokens_per_s"],
+            **{name: known[f"published_{name}"] for name in self.measured if name == "published_loss"},
         }
 
     def _measured_data(self, cell: pd.Series, known: pd.Series | None) -> dict[str, Any]:
         out = {"cell_id": cell["cell_id"], **{name: cell[name] for name in self.shown}, "whose": "here"}
         out |= {"source": "", "n": cell["n"], "diverged": cell["diverged"]}
-        for metric in ("perplexity", "val_perplexity", "tokens_per_s"):
+        for metric in dict.fromkeys((*self.measured, "perplexity", "val_perplexity", "tokens_per_s")):
             out |= {name: cell[name] for name in (metric, f"{metric}_low", f"{metric}_high")}
+        if seeing(self.m.cells).any():
+            out["sees_future"] = sees_future(cell)
         for metric in ("perplexity", "tokens_per_s"):
             out[f"{metric}_over_published"] = _ratio(cell, known, metric)
         return out | {"differs": "" if known is None else known["differs"]}
 
     def _notes(self) -> list[str]:
+        cells, level = self.m.cells, percent(self.m.level)
+        own = own_metrics(cells)
+        itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
+        mean = f"Mean ± half the {level} t interval{f', of {itself} the interval itself,' if itself else ''}"
         notes = [
-            "Perplexity of the last epoch on the training text"
-            f"{'; held-out: on the text right after it' if self.held_out else ''}. "
-            f"Mean ± half the {percent(self.m.level)} t interval over n seeds; a diverged run enters no mean."
+            *explanations(cells),
+            f"{perplexity_note(cells)} {mean} over n seeds; a diverged run enters no mean.",
+            *[future_note(cells)] * bool(future_note(cells)),
         ]
         if self.timed:
             notes.append(
@@ -107,12 +144,27 @@ class CellsSheet:
             sources = ", ".join(dict.fromkeys(self.m.published["source"]))
             notes.append(
                 f"Published ({sources}): what someone else measured once, over n repeats; ratio: ours over theirs."
+                + (" 3 of 4 at 1: so many of the sentences shown had a BLEU of 1." if own else "")
             )
         return notes
 
 
+def perplexity_note(cells: pd.DataFrame) -> str:
+    """What the perplexities of a table are."""
+    held_out = cells["val_perplexity"].notna().any()
+    of, task = scored(cells), task_of(cells)
+    if not own_metrics(cells):
+        of, after = "of the last epoch on the training text", "on the text right after it"
+    elif task == "memory":
+        of, after = f"{of} in the last epoch, whose sequences were new", "on the same held-out sequences for all"
+    else:
+        after = {"fill_in": "in the text right after the training's"}.get(task, "of what is not trained on")
+        of = f"{of} in the last epoch of training".strip()
+    return f"Perplexity {of}{f'; held-out: {after}' if held_out else ''}."
+
+
 def _ratio(cell: pd.Series, known: pd.Series | None, metric: str) -> float:
-    if known is None or pd.isna(cell[metric]):
+    if known is None or pd.isna(cell[metric]) or pd.isna(known[f"published_{metric}"]):
         return math.nan
     return float(cell[metric]) / float(known[f"published_{metric}"])
 
@@ -122,10 +174,10 @@ SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
 
 def spread_sheet(m: Material) -> Sheet:
     """How the runs of each cell spread: moments, robust means and both intervals."""
-    shown = shown_knobs(m.swept)
-    metrics = {"perplexity": "training", "val_perplexity": "held-out"}
+    shown, own = shown_knobs(m.swept), own_metrics(m.cells)
+    metrics = {name: HEADINGS[name] for name in own} | {"perplexity": "training", "val_perplexity": "held-out"}
     metrics = {name: text for name, text in metrics.items() if m.cells[name].notna().any()}
-    columns = [*knob_columns(shown, m.cells), Column("text")]
+    columns = [*knob_columns(shown, m.cells), Column("of" if own else "text")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]
     columns += [Column("parameters", True), Column("updates", True)]
     rows, full = [], []
@@ -134,7 +186,7 @@ def spread_sheet(m: Material) -> Sheet:
             values = {key: cell[f"{metric}_{key}"] for key in SPREAD}
             rows.append(
                 [
-                    *(value_text(cell[name]) for name in shown),
+                    *cell_texts(cell, shown),
                     text,
                     str(cell["n"]),
                     number(cell[metric]),
@@ -149,7 +201,7 @@ def spread_sheet(m: Material) -> Sheet:
             known = {name: cell[name] for name in ("cell_id", *shown)}
             facts = {name: cell[name] for name in ("n", "diverged", "parameters", "updates")}
             full.append(known | {"metric": metric, "mean": cell[metric]} | values | facts)
-    notes = [
-        f"Perplexity. IQM: mean of the middle half of the runs; bootstrap: {percent(m.level)} interval of the mean."
-    ]
+    what = "training, held-out: perplexity" if own else "Perplexity"
+    notes = [f"{what}. IQM: mean of the middle half of the runs; bootstrap: {percent(m.level)} interval of the mean."]
+    notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("spread", "Spread over the seeds", columns, rows, pd.DataFrame(full), notes))

@@ -9,8 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ablate.analysis.frames import swept_knobs
+from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
+from ablate.metrics import METRICS
+from ablate.report.numbers import listed
+from ablate.report.wording import HEADINGS, future_note, marked, own_metrics, scored, sees_future, shown_metrics
 
 PLAIN: dict[str, Any] = {
     "box": box.SIMPLE_HEAD,
@@ -29,6 +32,12 @@ MEASURED = {
 }
 
 
+def measured_columns(cells: pd.DataFrame) -> dict[str, str]:
+    """Metric → heading of what the table on the terminal shows."""
+    own = own_metrics(cells)
+    return {name: HEADINGS[name] for name in shown_metrics(cells)} if own else MEASURED
+
+
 def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per cell: what was varied, n, means ± half their 95 % interval, diverged runs, time."""
     print_whole(cells_table(cells, runs, title))
@@ -43,19 +52,19 @@ def print_whole(table: Table) -> None:
 
 
 def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
-    shown = shown_knobs(swept_knobs(runs))
+    shown, measures = cell_columns(cells, swept_knobs(runs)), measured_columns(cells)
     table = Table(title=title, **PLAIN)
     for name in shown:
         table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
     timed = cells["tokens_per_s"].notna().any() or cells["why"].notna().any()
-    for name in ("n", *MEASURED.values(), "diverged", *(["tokens/s"] if timed else []), "time per run"):
+    for name in ("n", *measures.values(), "diverged", *(["tokens/s"] if timed else []), "time per run"):
         table.add_column(name, justify="right")
     for _, cell in cells.iterrows():
-        measured = [plus_minus(cell[metric], cell[f"{metric}_high"]) for metric in MEASURED]
+        measured = [mean_text(cell, metric) for metric in measures]
         diverged = f"[red]{cell['diverged']}[/]" if cell["diverged"] else "0"
         time = "–" if math.isnan(cell["wall_s"]) else f"{cell['wall_s']:.3g} s"
         speed = [thousands(cell, "tokens_per_s")] if timed else []
-        table.add_row(*(value_text(cell[name]) for name in shown), str(cell["n"]), *measured, diverged, *speed, time)
+        table.add_row(*cell_texts(cell, shown), str(cell["n"]), *measured, diverged, *speed, time)
     return table
 
 
@@ -103,10 +112,27 @@ def shown_knobs(swept: Sequence[str]) -> list[str]:
     return [*swept] if "model" in swept else ["model", *swept]
 
 
+def cell_columns(cells: pd.DataFrame, swept: Sequence[str]) -> list[str]:
+    """The columns that tell cells apart in a table; where sizes were matched, how wide and large they came out, too."""
+    shown = shown_knobs(swept)
+    sized = matched(cells) and cells["num_hiddens"].nunique() > 1
+    return [*shown, *(name for name in ("num_hiddens", "parameters") if sized and name not in shown)]
+
+
+def cell_texts(cell: pd.Series, shown: Sequence[str]) -> list[str]:
+    """What stands in these columns for a cell; with a dagger where it sees the future."""
+    texts = [f"{cell[name]:,}" if name == "parameters" else value_text(cell[name]) for name in shown]
+    if texts:
+        where = shown.index("bidirectional") if "bidirectional" in shown else 0
+        texts[where] = marked(texts[where], sees_future(cell))
+    return texts
+
+
 def cell_name(cell: pd.Series, swept: Sequence[str]) -> str:
-    """`gru, lr=0.5`: a model by its name, other knobs with theirs."""
+    """`gru, lr=0.5`: a model by its name, other knobs with theirs; with a dagger where the cell sees the future."""
     said = {knob: value_text(cell[knob]) for knob in shown_knobs(swept)}
-    return ", ".join(text if knob == "model" else f"{knob}={text}" for knob, text in said.items())
+    name = ", ".join(text if knob == "model" else f"{knob}={text}" for knob, text in said.items())
+    return marked(name, sees_future(cell))
 
 
 def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
@@ -115,10 +141,35 @@ def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
         f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
     )
+    of, own, seen = scored(runs), own_metrics(runs), future_note(runs)
+    if own:
+        what = f"perplexity {of} in the last epoch" if of else "perplexity of the last epoch"
+        itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
+        return (
+            f"{what}, mean ± half the {100 * level:g} % t interval over n seeds, of {itself} the interval itself; "
+            f"corpus {corpora}"
+        )
     return (
         "perplexity of the last epoch (tail: geometric mean of the last 5 % of epochs; held-out: text right after "
         f"the training tokens), mean ± half the {100 * level:g} % t interval over n seeds; corpus {corpora}"
+        f"{f'. {seen}' if seen else ''}"
     )
+
+
+def mean_text(cell: pd.Series, metric: str) -> str:
+    """The mean of a cell with its interval: `3.21 ± 0.04`; of a metric with a largest value, `0.97 (0.94–1.00)`."""
+    top = METRICS[metric].top
+    if top is None:
+        return plus_minus(cell[metric], cell[f"{metric}_high"])
+    return bounded(cell[metric], cell[f"{metric}_low"], cell[f"{metric}_high"], top)
+
+
+def bounded(mean: float, low: float, high: float, top: float) -> str:
+    """`0.970 (0.940–1.000)`: an interval that ends where its metric does cannot be written with ±."""
+    if math.isnan(mean):
+        return "–"
+    digits = 3 if top == 1 else 1
+    return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")
 
 
 def plus_minus(mean: float, high: float) -> str:

@@ -30,6 +30,7 @@ def test_every_published_row_is_there() -> None:
     rows = [
         row
         for path in PUBLISHED_DIR.glob("*.csv")
+        if path.name != "translation.csv"
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     ]
     frame = published()

@@ -12,7 +12,7 @@ search_space       importance of its knobs, parallel coordinates, slices
 labels             texts beside points
 """
 
-from ablate.report.plots.by_value import by_value
+from ablate.report.plots.by_value import by_task, by_value
 from ablate.report.plots.curves import curves
 from ablate.report.plots.effects import effects, importance, variance
 from ablate.report.plots.fonts import missing_glyphs
@@ -29,6 +29,7 @@ from ablate.report.plots.verdicts import verdicts
 __all__ = [
     "Estimate",
     "ablation_path",
+    "by_task",
     "by_value",
     "curves",
     "draw_speed",

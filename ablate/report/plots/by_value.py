@@ -1,10 +1,13 @@
 """Perplexity and tokens per second against the swept value, by model: the form of the published figures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of, values_of, x_knob
@@ -16,18 +19,21 @@ from ablate.report.plots.measures import (
     dots,
     finished,
     further_handles,
+    has_published,
     hollow,
     measures_of,
     small_print,
 )
 from ablate.report.plots.rows import by_name
-from ablate.report.plots.style import HEIGHT, SMALL, finish, styled
-from ablate.report.plots.ticks import Places, measured_axis
+from ablate.report.plots.style import FAINT, HEIGHT, SMALL, finish, styled
+from ablate.report.plots.ticks import Places
+from ablate.report.wording import guessed_accuracy, task_of
 
 ROOM = (0.52, 0.36)
 """Inches that `5 of 5 diverged` takes in two lines, and `5 of 5` in one."""
 BESIDE = 0.035
 """How far single runs stand beside their mean, in inches; half of what lines stand apart."""
+GUESS: dict[str, Any] = {"color": FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1.5))}
 CROSS = 0.1
 """Inches between the crosses of different lines."""
 
@@ -40,9 +46,11 @@ def by_value(
     title: str = "",
     level: float = 0.95,
 ) -> Figure:
-    """Training perplexity, held-out perplexity and tokens/s (where measured) of the cells of a sweep.
+    """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's cells.
 
-    Against the swept number with the most values, a line for each combination of the other swept knobs; where no
+    Of several memory tasks: a panel for each, with accuracy against the length of the sequences.
+
+    Else against the swept number with the most values, a line for each combination of the other swept knobs; where no
     number was swept, a row for each setting. `runs` and `cells`: from runs_frame and aggregate (with_speed);
     `published`: cell_id, published_perplexity, published_tokens_per_s, source.
     """
@@ -50,25 +58,43 @@ def by_value(
         published = published[published["cell_id"].isin(cells["cell_id"])].drop_duplicates("cell_id")
         published = None if published.empty else published
     with styled(title, cells[list(swept)].to_csv()):
+        if by_task(cells, swept):
+            knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
+            shown = Shown("num_steps", knobs, measures_of(cells)[:1], "corpus", log=True)
+            return _against(shown, runs, cells, published, title, level)
         x = x_knob(swept, cells)
         if x is None:
             return by_name(runs, cells, swept, published, title, level)
-        return _against(x, runs, cells, [knob for knob in swept if knob != x], published, title, level)
+        facet, rest = facets(cells, [knob for knob in swept if knob != x])
+        return _against(Shown(x, rest, measures_of(cells), facet), runs, cells, published, title, level)
+
+
+def by_task(cells: pd.DataFrame, swept: Sequence[str]) -> bool:
+    """Whether the cells are of several memory tasks at several lengths, whose answers no single axis could compare."""
+    several = task_of(cells) == "memory" and {"corpus", "num_steps"} <= set(swept)
+    return several and bool(np.isfinite(measures_of(cells)[0].of(cells)).any())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a figure shows: the knob on its x axis, those that tell lines apart, and what tells panels apart."""
+
+    x: str
+    knobs: Sequence[str]
+    measures: Sequence[Measure]
+    facet: str | None
+    log: bool = False  # whatever the values of x
 
 
 def _against(
-    x: str,
-    runs: pd.DataFrame,
-    cells: pd.DataFrame,
-    knobs: Sequence[str],
-    published: pd.DataFrame | None,
-    title: str,
-    level: float,
+    shown: Shown, runs: pd.DataFrame, cells: pd.DataFrame, published: pd.DataFrame | None, title: str, level: float
 ) -> Figure:
-    facet, rest = facets(cells, knobs)
-    figure, spots, left_out = grid(cells, measures_of(cells), facet, HEIGHT + 0.3 * bool(cells["diverged"].any()))
+    x, rest = shown.x, shown.knobs
+    figure, spots, left_out = grid(cells, shown.measures, shown.facet, HEIGHT + 0.3 * bool(cells["diverged"].any()))
     measures = list(dict.fromkeys(spot.measure for spot in spots))
     places = Places.of(values_of(cells, x), spots[0].width)
+    places = replace(places, log=places.log or (shown.log and places.values[0] > 0))
+    guessed = False
     runs = finished(runs)
     every = lines_of(cells, rest)
     for spot in spots:
@@ -76,7 +102,8 @@ def _against(
         for offset, line in zip(_offsets(len(lines), 2 * BESIDE, places), lines, strict=True):
             _line(spot, line, offset, places, x, runs, published)
         places.mark(spot.panel, x)
-        measured_axis(spot.panel, "y", spot.measure.shown(cells, runs, published), spot.measure.text)
+        spot.measure.axis(spot.panel, "y", spot.measure.shown(cells, runs, published))
+        guessed |= _guess(spot)
         spot.label(spot.panel.get_xlabel(), spot.measure.label)
         spot.panel.grid(axis="y")
         if spot.measure is not SPEED:
@@ -86,15 +113,25 @@ def _against(
         left_out_text([m.label for m in left_out]),
         unnamed_text(every),
     )
-    with_published = published is not None and any(
-        published[m.published].notna().any() for m in measures if m.published
-    )
+    with_published = any(has_published(published, measure) for measure in measures)
     return finish(
         figure,
         title,
         " ".join(part for part in note if part),
-        [*handles_of(every, cells), *further_handles(with_published, bool(cells["diverged"].sum()))],
+        [
+            *handles_of(every, cells),
+            *[Line2D([], [], label="best guess without memory", **GUESS)] * guessed,
+            *further_handles(with_published, bool(cells["diverged"].sum())),
+        ],
     )
+
+
+def _guess(spot: Spot[Measure]) -> bool:
+    """A line at the accuracy that needs no memory, where that is known of the panel's one task; whether there is."""
+    if spot.measure.metric != "accuracy" or (guess := guessed_accuracy(spot.cells)) is None:
+        return False
+    spot.panel.axhline(guess, zorder=1, **GUESS)
+    return True
 
 
 def _line(

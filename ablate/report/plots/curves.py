@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ablate.metrics import METRICS
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of
-from ablate.report.plots.measures import cross, diverged_text, further_handles
+from ablate.report.plots.measures import cross, diverged_text, further_handles, label_of
 from ablate.report.plots.style import finish, styled
-from ablate.report.plots.ticks import counted_axis, measured_axis
+from ablate.report.plots.ticks import bounded_axis, counted_axis, measured_axis
+from ablate.report.wording import future_note, task_of
 
-LABELS = {"perplexity": "training perplexity", "val_perplexity": "held-out perplexity"}
+LABELS = {"accuracy": "accuracy", "perplexity": "training perplexity", "val_perplexity": "held-out perplexity"}
 TANGLE = 6
 """More lines than this, with their bands, are spread over several panels."""
 MOST_POINTS = 500
@@ -28,17 +30,20 @@ MANY_SEEDS = 40
 
 
 def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title: str = "") -> Figure:
-    """Training and held-out perplexity over the epochs, a line with a band for each cell.
+    """Accuracy where it was measured, training and held-out perplexity over the epochs; a line and band for each cell.
 
-    `curves`: run_id, epoch, perplexity, val_perplexity (from curves_frame); `runs`: from runs_frame. The line is the
-    geometric mean over the runs that still have a finite number at that epoch; diverged runs are marked above the
-    epoch at which the first of a cell broke off.
+    `curves`: run_id, epoch, perplexity … (from curves_frame); `runs`: from runs_frame. The line is the geometric mean
+    (of accuracy the arithmetic one) over the runs that still have a finite number at that epoch; diverged runs are
+    marked above the epoch at which the first of a cell broke off.
     """
     cells = runs.drop_duplicates("cell_id").reset_index(drop=True)
     joined = curves.merge(runs[["run_id", "cell_id"]], on="run_id")
-    metrics = [name for name in LABELS if name in joined and joined[name].notna().any()] or ["perplexity"]
+    # the training sequences of memory tasks are as new as the held-out ones: two panels would show the same
+    wanted = [name for name in LABELS if name != "perplexity" or task_of(cells) != "memory"]
+    metrics = [name for name in wanted if name in joined and joined[name].notna().any()] or ["perplexity"]
     with styled(title, cells[list(swept)].to_csv()):
         facet, rest = facets(cells, swept, TANGLE)
+        labels = {metric: label_of(metric, cells, LABELS[metric]) for metric in metrics}
         figure, spots, left_out = grid(cells, metrics, facet, 1.75 if facet else 2.2)
         every = lines_of(cells, rest)
         points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(cells) * len(metrics))))
@@ -47,34 +52,48 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         for spot in spots:
             summary = summaries[spot.measure]
             between = max(1, summary["bin"].nunique() // MARKERS)
-            measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=True)
+            if METRICS[spot.measure].top is None:
+                measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=True)
+            else:
+                bounded_axis(spot.panel, "y", float(METRICS[spot.measure].top or 1))
             for number, line in enumerate(every):
                 own = summary[summary["cell_id"].isin(set(line.cells) & set(spot.cells["cell_id"]))]
                 _curve(spot, own, line, number / len(every), between)
             counted_axis(spot.panel, int(joined["epoch"].max()) if len(joined) else 1)
-            spot.label("epoch", LABELS[spot.measure])
+            spot.label("epoch", labels[spot.measure])
             spot.panel.grid(axis="y")
             _broken_off(spot, every, runs, count=facet is not None)
         if facet is None:
             every = [replace(line, name=_with_diverged(line, runs)) for line in every]
-        note = (_spread(runs, each), left_out_text([LABELS[name] for name in left_out]), unnamed_text(every))
+        note = (
+            _spread(runs, each, "accuracy" in metrics),
+            left_out_text([" ".join(labels[name].split()) for name in left_out]),
+            unnamed_text(every),
+            future_note(cells),
+        )
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")
         handles = [*handles_of(every, cells, linestyle="-"), *further]
         return finish(figure, title, " ".join(part for part in note if part), handles)
 
 
 def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:
-    """cell_id, epoch, middle (geometric mean over the runs), low and high (the band), runs; a row per `each` epochs."""
-    values = curves[["cell_id", "run_id", "epoch"]].assign(
-        log=np.log(pd.to_numeric(curves[metric], errors="coerce").clip(lower=1e-9))
-    )
-    values = values[np.isfinite(values["log"])]
+    """cell_id, epoch, middle (mean over the runs), low and high (the band), runs; a row per `each` epochs.
+
+    The mean is geometric, of a metric with a largest value arithmetic.
+    """
+    measured = pd.to_numeric(curves[metric], errors="coerce")
+    as_it_is = METRICS[metric].top is not None
+    scaled = measured if as_it_is else np.log(measured.clip(lower=1e-9))
+    values = curves[["cell_id", "run_id", "epoch"]].assign(scaled=scaled)
+    values = values[np.isfinite(values["scaled"])]
     values["bin"] = (values["epoch"] - 1) // each
     tail = 0.025 if (values.groupby("cell_id")["run_id"].nunique() >= MANY_SEEDS).any() else 0.0
     groups = values.groupby(["cell_id", "bin"], sort=True)
     out: pd.DataFrame = groups.agg(epoch=("epoch", "mean"), runs=("run_id", "nunique"))
-    out["middle"] = np.exp(groups["log"].mean())
-    out["low"], out["high"] = np.exp(groups["log"].quantile(tail)), np.exp(groups["log"].quantile(1 - tail))
+    out["middle"] = groups["scaled"].mean()
+    out["low"], out["high"] = groups["scaled"].quantile(tail), groups["scaled"].quantile(1 - tail)
+    if not as_it_is:
+        out[["middle", "low", "high"]] = np.exp(out[["middle", "low", "high"]])
     return out.reset_index()
 
 
@@ -127,7 +146,7 @@ def _with_diverged(line: Line, runs: pd.DataFrame) -> str:
     return f"{line.name} ({diverged_text(diverged, len(own))})" if diverged else line.name
 
 
-def _spread(runs: pd.DataFrame, each: int) -> str:
+def _spread(runs: pd.DataFrame, each: int, accuracy: bool) -> str:
     """What line and band show."""
     seeds = runs.groupby("cell_id").size()
     if seeds.max() == 1:
@@ -135,5 +154,6 @@ def _spread(runs: pd.DataFrame, each: int) -> str:
     else:
         number = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
         band = "2.5–97.5 % of them" if seeds.max() >= MANY_SEEDS else "from the lowest to the highest"
-        note = f"Line: geometric mean over {number} seeds; band: {band}."
+        mean = "geometric mean (of accuracy the arithmetic one)" if accuracy else "geometric mean"
+        note = f"Line: {mean} over {number} seeds; band: {band}."
     return note if each == 1 else f"{note} Each point stands for {each} epochs."

@@ -13,6 +13,7 @@ from ablate.report.plots.lines import Look, cleaned, is_number, model_looks, pal
 from ablate.report.plots.measures import level_text
 from ablate.report.plots.style import WIDE, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, measured_axis
+from ablate.report.wording import future_note, marked, seeing
 
 BLUE, ORANGE = 0, 1
 GREYS = {"seed": "0.45", "residual": "0.75"}
@@ -88,11 +89,13 @@ def percent(share: float) -> str:
     return f"{hundredths:.0f} %" if 10 <= hundredths <= 99 or hundredths in (0, 100) else f"{hundredths:.1f} %"
 
 
-def effects(main_effects: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
+def effects(
+    main_effects: pd.DataFrame, title: str = "", level: float = 0.95, label: str = "training perplexity"
+) -> Figure:
     """A panel per knob: geometric mean of the perplexity at each of its values, over all other settings.
 
-    `main_effects`: knob, value, n, mean, low, high (from main_effects). All panels share their axis, so that effects
-    can be compared.
+    `main_effects`: knob, value, n, mean, low, high (from main_effects), and sees_future, where that is known. All
+    panels share their axis, so that effects can be compared.
     """
     knobs = list(dict.fromkeys(main_effects["knob"]))
     columns = min(COLUMNS, len(knobs))
@@ -100,7 +103,7 @@ def effects(main_effects: pd.DataFrame, title: str = "", level: float = 0.95) ->
     with styled(title, main_effects[["knob", "value"]].to_csv()):
         width = {1: 4.4, 2: WIDTH}.get(columns, WIDE) / columns - 0.5
         tables = [_in_order(main_effects[main_effects["knob"] == knob]) for knob in knobs]
-        names = [place_names(cleaned(table["value"]), width) for table in tables]
+        names = [place_names(_marked(table), width) for table in tables]
         figure, axes = panels(-(-len(knobs) // columns), columns, 1.75 + max(height for *_, height in names))
         for number, (panel, knob) in enumerate(zip(axes, knobs, strict=False)):
             own, (labels, upright, _) = tables[number], names[number]
@@ -125,13 +128,19 @@ def effects(main_effects: pd.DataFrame, title: str = "", level: float = 0.95) ->
             if number % columns:
                 panel.tick_params(labelleft=False)
             else:
-                panel.set_ylabel("training perplexity")
+                panel.set_ylabel(label)
         for panel in axes[len(knobs) :]:
             panel.remove()
         note = f"Geometric mean over all other settings, {level_text(level)} interval over the seeds."
         if main_effects["low"].isna().all():
             note = "Geometric mean over all other settings; one seed, no interval."
-        return finish(figure, title, note)
+        return finish(figure, title, f"{note} {future_note(main_effects)}".strip())
+
+
+def _marked(table: pd.DataFrame) -> list[object]:
+    """The values of one knob, those with a dagger where all cells see the future."""
+    both = zip(cleaned(table["value"]), seeing(table), strict=True)
+    return [marked(value_text(value), True) if sees else value for value, sees in both]
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:

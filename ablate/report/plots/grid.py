@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ablate.report.plots.lines import cleaned, named, values_of
 from ablate.report.plots.style import HEIGHT, panels
+from ablate.report.wording import marked, seeing, task_of
 
 MOST_PANELS = 12
 COLUMNS = 3
@@ -43,12 +44,16 @@ def grid(
 ) -> tuple[Figure, list[Spot[M]], list[M]]:
     """A figure, its spots, and the measures for which there is no space.
 
-    Without a facet the measures stand side by side; with one, each measure has a block of rows of panels.
+    Without a facet the measures stand side by side, of many in several rows; with one, each measure has a block of
+    rows of panels.
     """
     if facet is None:
-        figure, axes = panels(1, len(measures), height)
-        width = figure.get_size_inches()[0] / len(measures) - 0.65
-        return figure, [Spot(a, m, cells, width, True, True) for a, m in zip(axes, measures, strict=True)], []
+        columns = 2 if len(measures) == 4 else min(COLUMNS, len(measures))
+        figure, axes = panels(math.ceil(len(measures) / columns), columns, height)
+        for panel in axes[len(measures) :]:
+            panel.remove()
+        width = figure.get_size_inches()[0] / columns - 0.65
+        return figure, [Spot(a, m, cells, width, True, True) for a, m in zip(axes, measures, strict=False)], []
     values = values_of(cells, facet)
     shown = list(measures) if len(values) * len(measures) <= MOST_PANELS else [measures[0]]
     columns = 2 if len(values) == 4 else min(COLUMNS, len(values))
@@ -60,12 +65,18 @@ def grid(
         own_axes = axes[row * block * columns : (row + 1) * block * columns]
         for number, (panel, value) in enumerate(zip(own_axes, values, strict=False)):
             own = cells[[one == value for one in cleaned(cells[facet])]]
-            panel.set_title(named([facet], [value]))
+            panel.set_title(marked(_title(facet, value, cells), bool(seeing(own).all())))
             bottom = number // columns == block - 1
             spots.append(Spot(panel, measure, own, width, number % columns == 0, bottom))
         for panel in own_axes[len(values) :]:
             panel.remove()
     return figure, spots, list(measures[len(shown) :])
+
+
+def _title(facet: str, value: Any, cells: pd.DataFrame) -> str:
+    """`lr=0.5`; a model or a memory task by its name alone."""
+    by_name = facet == "corpus" and task_of(cells) == "memory"
+    return str(value) if by_name else named([facet], [value])
 
 
 def left_out_text(labels: Sequence[str]) -> str:

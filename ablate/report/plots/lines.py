@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from ablate.analysis.frames import MODEL_ORDER, value_text
+from ablate.report.wording import marked, seeing
 
 Colour = tuple[float, float, float]
 
@@ -144,13 +145,19 @@ def lines_of(cells: pd.DataFrame, knobs: Sequence[str], everything: pd.DataFrame
     groups: dict[tuple[Any, ...], list[str]] = {}
     for combination, cell in zip(_combinations(cells, knobs), cells["cell_id"], strict=True):
         groups.setdefault(combination, []).append(cell)
-    names = {combination: named(knobs, combination) for combination in looks}
+    names = _names(everything, knobs, list(looks))
     told = _told(list(names.values()), ordered=len(knobs) == 1 and all(is_number(value) for (value, *_) in looks))
     return [
         Line(names[values], tuple(groups[values]), look, names[values] in told)
         for values, look in looks.items()
         if values in groups
     ]
+
+
+def _names(cells: pd.DataFrame, knobs: Sequence[str], found: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """Combination of values → name of its line, with a dagger where all of its cells see the future."""
+    blind = {values for values, sees in zip(_combinations(cells, knobs), seeing(cells), strict=True) if not sees}
+    return {values: marked(named(knobs, values), values not in blind) for values in found}
 
 
 def _combinations(cells: pd.DataFrame, knobs: Sequence[str]) -> list[tuple[Any, ...]]:

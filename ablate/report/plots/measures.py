@@ -1,7 +1,8 @@
 """What the panels of a figure show of cells and runs: which metric, its intervals, and the small print about them."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ablate.report.plots.lines import Look
-from ablate.report.plots.ticks import plain, thousands
+from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
+from ablate.report.wording import future_note, scored, task_of
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
@@ -21,13 +23,15 @@ MOST_TEXTS = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric as an axis: `floor` is its smallest possible value, `published` its column in the published values."""
+    """A metric as an axis: `floor` and `ceiling` are its smallest and largest possible values, `published` its column
+    in the published values. An axis with a ceiling shows all that is possible."""
 
     metric: str
     label: str
     text: Callable[[float], str] = plain
     floor: float = 1.0
     published: str = ""
+    ceiling: float = math.inf
 
     def of(self, frame: pd.DataFrame, ending: str = "") -> np.ndarray:
         """The metric (or its _low, _high) of each row of cells or runs; NaN where the column or a number is missing."""
@@ -41,7 +45,9 @@ class Measure:
         """(2, cells): how far the interval reaches below and above the mean; 0 where there is none."""
         middle = self.of(cells)
         low = np.fmax(self.of(cells, "_low"), self.floor)
-        reach = np.stack([middle - low, self.of(cells, "_high") - middle])
+        high = np.fmin(self.of(cells, "_high"), self.ceiling)
+        high[np.isnan(self.of(cells, "_high"))] = np.nan
+        reach = np.stack([middle - low, high - middle])
         return np.array(np.fmax(reach, 0.0))  # of NaN and 0, 0
 
     def shown(self, cells: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
@@ -53,15 +59,43 @@ class Measure:
         every: np.ndarray = np.concatenate(parts)
         return np.array(every[np.isfinite(every)])
 
+    def axis(self, axes: Axes, which: str, values: np.ndarray, most: int = 8) -> None:
+        """Limits, scale and ticks for these values."""
+        if math.isfinite(self.ceiling):
+            bounded_axis(axes, which, self.ceiling, self.text)
+        else:
+            measured_axis(axes, which, values, self.text, most=most)
+
 
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
 HELD_OUT = Measure("val_perplexity", "held-out perplexity")
+ACCURACY = Measure("accuracy", "accuracy", floor=0.0, ceiling=1.0)
+BLEU = Measure("bleu", "BLEU of held-out pairs", floor=0.0, ceiling=100.0)
+PUBLISHED_BLEU = Measure("published_bleu", "published BLEU, sentences shown", floor=0.0, ceiling=1.0)
 SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
 
 
+BY_TASK = {
+    "fill_in": (ACCURACY, TRAINING, HELD_OUT, SPEED),
+    "memory": (ACCURACY, HELD_OUT, SPEED),
+    "translation": (BLEU, PUBLISHED_BLEU, TRAINING, HELD_OUT, SPEED),
+}
+"""Task → what its figures show where it was measured; a memory task's training sequences are as new as the others."""
+
+
 def measures_of(cells: pd.DataFrame) -> list[Measure]:
-    """Training perplexity, and what else was measured: held-out perplexity, tokens per second."""
-    return [TRAINING] + [one for one in (HELD_OUT, SPEED) if np.isfinite(one.of(cells)).any()]
+    """What was made for the task, training perplexity, and what else was measured: held-out perplexity, tokens/s."""
+    wanted = BY_TASK.get(task_of(cells), (TRAINING, HELD_OUT, SPEED))
+    found = [one for one in wanted if np.isfinite(one.of(cells)).any()] or [TRAINING]
+    return [one if one is SPEED else replace(one, label=label_of(one.metric, cells, one.label)) for one in found]
+
+
+def label_of(metric: str, frame: pd.DataFrame, label: str) -> str:
+    """The label of an axis, with what the task scores, of runs or cells."""
+    of = scored(frame)
+    if metric == "accuracy":
+        return "accuracy\non held-out sequences" if task_of(frame) == "memory" else f"accuracy\n{of}".strip()
+    return f"{label}\n{of}" if of and "perplexity" in metric else label
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
@@ -140,10 +174,19 @@ def small_print(
         cpus = [cpu for cpu in cells.get("cpu", pd.Series(dtype=object)).dropna().unique() if cpu]
         on = f" on {', '.join(map(str, cpus))}" if cpus else ""
         parts.append(f"Tokens per second: median and 95 % interval of one run alone{on}.")
-    if published is not None and not published.empty:
+    if note := future_note(cells):
+        parts.append(note)
+    if published is not None and any(has_published(published, measure) for measure in measures):
         parts.append(f"Hollow: published{_once(published, 'source', ', ', ' ({})')}.")
         parts.append(_once(published, "differs", "; ", "Ours differ: {}."))
     return " ".join(part for part in parts if part)
+
+
+def has_published(published: pd.DataFrame | None, measure: Measure) -> bool:
+    """Whether somebody published values of a measure."""
+    if published is None or measure.published not in published:
+        return False
+    return bool(published[measure.published].notna().any())
 
 
 def _once(frame: pd.DataFrame, column: str, between: str, form: str) -> str:

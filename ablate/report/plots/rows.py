@@ -7,26 +7,30 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ablate.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
+from ablate.report.plots.grid import left_out_text
 from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks, named, values_of
 from ablate.report.plots.measures import (
     SPEED,
-    TRAINING,
     cross,
     diverged_text,
     dots,
     finished,
     further_handles,
+    has_published,
     hollow,
     measures_of,
     small_print,
 )
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels
-from ablate.report.plots.ticks import measured_axis
+from ablate.report.wording import marked, seeing
 
 NAMES = 2.1
 """Inches for the names of the rows."""
 MOST_ROWS = 40
+MOST_MEASURES = 3
+"""More panels than this would leave too little space for the names."""
 MOST_BESIDE = 4
 """More settings of the further knobs than this are not drawn into one row: each cell then has a row of its own."""
 
@@ -42,11 +46,16 @@ def by_name(
     """Means with intervals and single runs, a row per setting; call it within `styled`."""
     note = ""
     if len(cells) > MOST_ROWS:
-        note = f" The {MOST_ROWS} of {len(cells)} settings with the lowest training perplexity."
-        best = TRAINING.of(cells).argsort()[:MOST_ROWS]
+        first = measures_of(cells)[0]
+        better = "highest" if METRICS[first.metric].better == "higher" else "lowest"
+        what = " ".join(first.label.split())
+        note = f" The {MOST_ROWS} of {len(cells)} settings with the {better} {what}."
+        best = (first.of(cells) * (-1 if better == "highest" else 1)).argsort()[:MOST_ROWS]
         cells = cells.iloc[sorted(best)]
     names, lines, row_of = _rows(cells, swept)
-    measures = measures_of(cells)
+    measures, left_out = measures_of(cells)[:MOST_MEASURES], measures_of(cells)[MOST_MEASURES:]
+    if left_out:
+        note += f" {left_out_text([' '.join(measure.label.split()) for measure in left_out])}"
     beside = max(len(lines), 1)
     height = 0.5 + len(names) * max(0.2, 0.11 * beside, 0.13 * max(name.count("\n") + 1 for name in names))
     figure, axes = panels(1, len(measures), max(height, 1.25), WIDTH if len(measures) < 3 else WIDE, sharey=True)
@@ -88,7 +97,7 @@ def by_name(
                             size=SMALL,
                             va="center",
                         )
-        measured_axis(panel, "x", measure.shown(cells, runs, published), measure.text, most=8 - len(measures))
+        measure.axis(panel, "x", measure.shown(cells, runs, published), most=8 - len(measures))
         panel.set_xlabel(measure.label)
         panel.grid(axis="both")
     axes[0].set_yticks(range(len(names)), names)
@@ -96,7 +105,7 @@ def by_name(
     for panel in axes:
         panel.tick_params(axis="y", length=0)
     handles: list[Any] = [line.handle(linestyle="") for line in lines] if beside > 1 else []
-    shown = any(measure.published and published is not None for measure in measures)
+    shown = any(has_published(published, measure) for measure in measures)
     handles += further_handles(shown, bool(cells["diverged"].sum()), joined=False)
     return finish(figure, title, small_print(cells, measures, published, level) + note, handles)
 
@@ -111,11 +120,13 @@ def _rows(cells: pd.DataFrame, swept: Sequence[str]) -> tuple[list[str], list[Li
     if rest and len(lines) > MOST_BESIDE:
         found = [named(swept, values) for values in zip(*(cleaned(cells[name]) for name in swept), strict=True)]
         row_of = dict(zip(cells["cell_id"], range(len(cells)), strict=True))
-        names, lines = found, lines_of(cells, [])
+        names = [marked(*both) for both in zip(found, seeing(cells), strict=True)]
+        lines = lines_of(cells, [])
     else:
         values = values_of(cells, knob)
         row_of = {cell: values.index(value) for cell, value in zip(cells["cell_id"], cleaned(cells[knob]), strict=True)}
-        names = [named([knob], [value]) for value in values]
+        blind = {value for value, sees in zip(cleaned(cells[knob]), seeing(cells), strict=True) if not sees}
+        names = [marked(named([knob], [value]), value not in blind) for value in values]
     return [wrapped(name, NAMES, 7.5) for name in names], lines, row_of
 
 

@@ -111,6 +111,15 @@ def measured_axis(
     axis.set_minor_locator(NullLocator())
 
 
+def bounded_axis(axes: Axes, which: str, ceiling: float, text: Callable[[float], str] = plain) -> None:
+    """An axis from 0 to the largest value that there can be, with a little room for what lies at its ends."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    ticks = [ceiling * part / 5 for part in range(6)]
+    (axes.set_xlim if which == "x" else axes.set_ylim)(-0.03 * ceiling, 1.03 * ceiling)
+    axis.set_ticks(ticks, [text(tick) for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
 def counted_axis(axes: Axes, last: int) -> None:
     """An x axis from 0 to `last`, with whole numbers."""
     axes.set_xlim(0, 1.01 * last)

@@ -1,0 +1,68 @@
+"""The published translation experiment, laid beside our cells (`results/published/translation.csv`)."""
+
+from functools import cache
+
+import pandas as pd
+
+from ablate.config import PUBLISHED_DIR
+
+FILE = "translation.csv"
+PAIRS_SHA256 = "28f0e806d34e24aa4a98e9fc1c976759559d005b353d527c9a553da3d385a4db"
+"""Of the cleaned English–French pairs of Tatoeba, as our records have it."""
+
+SETTING = (
+    *("model", "impl", "init", "num_hiddens", "layers", "dropout", "embed", "num_steps", "batch_size", "pairs"),
+    *("optimizer", "lr", "clip"),
+)
+"""What a cell must agree with."""
+MAY_DIFFER = ("epochs", "context")
+"""A cell that differs in these is still laid beside the published one, and the difference named."""
+
+
+@cache
+def published_translations() -> pd.DataFrame:
+    """One row per published cell: source, the knobs, repeats, published_loss, sentences, perfect, note.
+
+    `perfect` of the `sentences` shown were translated with a BLEU(2) of 1.
+    """
+    rows = pd.read_csv(PUBLISHED_DIR / FILE, encoding="utf-8")
+    return rows.assign(corpus="fra_eng", unit="word", context="as-published", attention=False)
+
+
+def match_translations(cells: pd.DataFrame) -> pd.DataFrame:
+    """As `published.match`, with published_published_loss and published_perfect (`3 of 4`); for translations alone."""
+    found = []
+    for _, cell in cells[cells["task"] == "translation"].iterrows():
+        for _, theirs in published_translations().iterrows():
+            if _agrees(cell, theirs):
+                found.append(
+                    {
+                        "cell_id": cell["cell_id"],
+                        "published_published_loss": theirs["loss"],
+                        "published_perfect": f"{theirs['perfect']} of {theirs['sentences']}",
+                        "source": theirs["source"],
+                        "repeats": theirs["repeats"],
+                        "published_epochs": theirs["epochs"],
+                        "differs": "; ".join(_differences(cell, theirs)),
+                    }
+                )
+    return pd.DataFrame(found)
+
+
+def _agrees(cell: pd.Series, theirs: pd.Series) -> bool:
+    """Whether a cell is the published one, but for what may differ."""
+    plain = pd.isna(cell["gates"]) and cell["readout"] == "state" and bool(cell["write_back"])
+    return (
+        plain
+        and cell["corpus_sha256"] == PAIRS_SHA256
+        and not cell["attention"]
+        and all(cell[name] == theirs[name] for name in SETTING)
+    )
+
+
+def _differences(cell: pd.Series, theirs: pd.Series) -> list[str]:
+    said = [f"{name} {cell[name]} instead of {theirs[name]}" for name in MAY_DIFFER if cell[name] != theirs[name]]
+    runs = cell["n"] + cell["diverged"]
+    if runs != theirs["repeats"]:
+        said.append(f"{runs} seed{'' if runs == 1 else 's'} instead of {theirs['repeats']}")
+    return said
