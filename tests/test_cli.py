@@ -290,10 +290,9 @@ def test_a_mistake_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     done = cli("-m", "model=gru,lstn", "num_hiddens=32")
     assert done.status == 2
     assert done.out == ""
-    assert done.err.splitlines() == [
-        "ablate: model is 'lstn'; choose gru, gru-no-reset, gru-no-reset-as-published, gru-no-update, "
-        "gru-no-update-as-published, lstm or rnn; did you mean lstm?"
-    ]
+    (line,) = done.err.splitlines()
+    assert line.startswith("ablate: model is 'lstn'; choose gru, gru-no-reset, ")
+    assert line.endswith("mgu, mingru, minlstm or rnn; did you mean lstm?")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["no-data"]
 
 
