@@ -40,6 +40,7 @@ class Record:
     environment: dict[str, Any]
     divergence: dict[str, Any] | None = None
     reused_from: str | None = None
+    references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
     protocol: int = PROTOCOL
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file

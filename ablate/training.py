@@ -279,6 +279,7 @@ def make_record(
             "epochs_done": len(trajectory.perplexity),
         },
         text=text,
+        references=task.references(config.prefixes) if text else {},
         engine=engine,
         timing=timing,
         environment=environment(),

@@ -78,3 +78,7 @@ class Task(ABC):
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         """What the trained network makes of each of `prefixes`, or examples of its own choice."""
         return {}
+
+    def references(self, prefixes: Sequence[str]) -> dict[str, str]:
+        """What a person wrote in its place, for those of these texts that have such."""
+        return {}

@@ -125,6 +125,10 @@ class Translation(Task):
         sources = list(self._samples(prefixes))
         return dict(zip(sources, self.translated(parameters, sources), strict=True))
 
+    def references(self, prefixes: Sequence[str]) -> dict[str, str]:
+        """The first translation that the data has of each of these sentences."""
+        return {source: reference for source, reference in self._samples(prefixes).items() if reference}
+
     def translated(self, parameters: Mapping[str, Tensor], sources: Sequence[str]) -> list[str]:
         """Greedy translations, of at most num_steps words, without `<eos>`."""
         translator = self.translator(parameters)

@@ -1,6 +1,7 @@
 """Means, spreads and intervals against plain pandas and scipy on a frame made by hand. CPU, 1 s."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -101,3 +102,12 @@ def test_one_sample_is_a_cell_by_itself(runs: pd.DataFrame) -> None:
 
 def test_no_runs() -> None:
     assert aggregate(pd.DataFrame()).empty
+
+
+def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame]) -> None:
+    runs = cell([1.1, 1.1, 1.1]).assign(accuracy=[1.0, 1.0, 0.94], sees_future=None, match="params")
+    row = aggregate(runs).iloc[0]
+    half = 4.302653 * runs["accuracy"].std() / 3**0.5  # t(2), 97.5 %
+    assert row["accuracy_low"] == pytest.approx(0.98 - half, abs=1e-6)
+    assert row["accuracy"] + half > row["accuracy_high"] == 1
+    assert row["match"] == "params"

@@ -149,3 +149,23 @@ def test_mixed(clean: pd.DataFrame) -> None:
     found = warnings(mixed)
     assert set(found) == {"mixed"}
     assert "different engines (cohort: 8, api: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]
+
+
+def test_memory_tasks_cannot_be_learnt_by_heart(cell: Cell, together: Cell) -> None:
+    """Longer sequences are more tokens, but as many sequences; a rising held-out perplexity is chance."""
+    runs = together(
+        cell(STEADY, num_steps=5, task="memory", sequences=320, tokens_per_epoch=1600),
+        cell(STEADY, num_steps=50, task="memory", sequences=320, tokens_per_epoch=16000),
+    ).assign(corpus="copy", val_perplexity=3.0, best_val_perplexity=2.0)
+    assert warnings(runs) == {}
+    assert set(warnings(runs.assign(task="language_model"))) == {"tokens", "overfitted"}
+
+
+def test_seeing_the_future(cell: Cell, together: Cell) -> None:
+    runs = together(cell(STEADY, bidirectional=False), cell(STEADY, bidirectional=True, sees_future=True))
+    assert "In 1 of 2 cells, as with bidirectional=true, outputs depend" in warnings(runs)["sees the future"]
+
+
+def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
+    found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
+    assert found["training text only"].startswith("No held-out pairs were measured in all 2 cells (task.val_pairs=0)")

@@ -120,3 +120,16 @@ def test_late_change_in_any_order() -> None:
         expected[run] = math.expm1(logs[-width:].mean() - logs[-2 * width : -width].mean())
     assert dict(late_change(table)) == pytest.approx(expected)
     assert dict(late_change(table.sample(frac=1, random_state=0))) == pytest.approx(expected)
+
+
+def test_accuracy_is_read_where_a_task_has_it(tmp_path: Path) -> None:
+    """And nothing else that some tasks measure at the end alone."""
+    (tmp_path / "curves").mkdir()
+    with_it = "epoch,perplexity,val_perplexity,accuracy,published_loss\n1,9,8,0.5,\n2,4,,,0.1\n"
+    (tmp_path / "curves" / "a.csv").write_text(with_it)
+    (tmp_path / "curves" / "b.csv").write_text("epoch,perplexity,val_perplexity\n1,7,\n")
+    frame = read_curves(tmp_path, ["a", "b"])
+    assert list(frame) == ["run_id", "epoch", "perplexity", "val_perplexity", "accuracy"]
+    assert frame["accuracy"].tolist()[0] == 0.5
+    assert frame["accuracy"].isna().tolist() == [False, True, True]
+    assert list(read_curves(tmp_path, ["b"])) == ["run_id", "epoch", "perplexity", "val_perplexity"]

@@ -1,0 +1,237 @@
+"""Reports of tasks beside language modelling, of what sees the future, and of matched sizes. CPU, 8 s.
+
+Made-up sweeps with known numbers: what the tables, sentences and figures say of them.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.text import Text
+
+from ablate.analysis.published_translation import PAIRS_SHA256
+from ablate.report import plots, write_report
+from ablate.report.answer import answer
+from ablate.report.blocks import Attempts
+from ablate.report.figures import wanted
+from ablate.report.findings import sheets
+from ablate.report.material import Material, gather
+from ablate.report.page import memory_tasks, samples
+from ablate.report.protocol import deviations, protocol_sheet
+from ablate.report.wording import DAGGER, FUTURE_NOTE
+from tests.report.made import config, write_manifest, write_run
+
+TASK = {"masked": 0.15, "symbols": 8, "sequences": 320, "pairs": 601, "val_pairs": 0, "embed": 32}
+TASK |= {"context": "constant", "attention": False}
+SEEDS = 6
+
+
+def add(sweep: Path, settings: Mapping[str, Any], seed: int, perplexity: float, sha256: str = "", **more: Any) -> None:
+    """A made-up run; `more`: what its record has beside, metrics by their names."""
+    sha = {"sha256": sha256} if sha256 else {}
+    run = write_run(sweep, settings, seed, perplexity, perplexity * 1.1, corpus=settings["data"]["name"], **sha)
+    path = sweep / "runs" / f"{run}.json"
+    record = json.loads(path.read_text())
+    metrics = ("accuracy", "bleu", "published_bleu", "published_loss")
+    record["metrics"] |= {name: more.pop(name) for name in metrics if name in more}
+    path.write_text(json.dumps(record | more))
+
+
+def gathered(sweep: Path) -> Material:
+    write_manifest(sweep)
+    return gather(sweep, Attempts(lambda line: pytest.fail(line)))
+
+
+def of_task(name: str, model: str = "gru", **knobs: Any) -> dict[str, Any]:
+    return config(model, **knobs) | {"task": {"name": name, **TASK}}
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Material:
+    """Copy and adding at 5 and 20 steps: the gru solves copy at both, the rnn at 5; of adding, nobody anything."""
+    for data in ("copy", "adding"):
+        for model in ("rnn", "gru"):
+            for steps in (5, 20):
+                cell = of_task("memory", model, num_steps=steps, max_tokens=None, **{"data.name": data})
+                cell["max_tokens"] = 10_000  # made-up counts are taken from it
+                solved = data == "copy" and (model == "gru" or steps == 5)
+                for seed in range(SEEDS):
+                    accuracy = 0.2 + 0.01 * seed if not solved else 0.97 if model == "rnn" and seed == 0 else 1.0
+                    add(tmp_path, cell, seed, 1.1 if solved else 8.0, f"{data:0<64}", accuracy=accuracy)
+    return gathered(tmp_path)
+
+
+def test_memory_tasks_are_shown_by_length(memory: Material) -> None:
+    made = {name: make() for name, make in sheets(memory).items()}
+    rows = [row for row in made["lengths"].rows if row[:2] == ["copy", "rnn"]]
+    assert [column.heading for column in made["lengths"].columns] == ["corpus", "model", "5 steps", "20 steps"]
+    assert rows == [["copy", "rnn", "0.995 (0.982–1.000), 5 of 6", "0.225 (0.205–0.245), 0 of 6"]]
+    headings = [column.heading for column in made["cells"].columns]
+    assert headings[:6] == ["corpus", "model", "num_steps", "n", "accuracy", "perplexity"]
+    assert not {"effects", "variance", "importance", "comparisons"} & set(made)
+    assert "corpus" not in set(memory.comparisons["val_perplexity"]["knob"])
+
+
+def test_memory_tasks_in_words(memory: Material) -> None:
+    said = " ".join(answer(memory))
+    assert "copy (mean accuracy of 0.99 or more): gru solves it up to num_steps=20, the longest tried; rnn " in said
+    assert "rnn solves it up to num_steps=5" in said
+    assert "adding (mean accuracy of 0.99 or more): rnn and gru solve it at no length." in said
+    assert memory_tasks(memory) == [
+        "adding: the sum of the two marked digits of a sequence.",
+        "copy: repeat the symbols of a sequence once it has ended.",
+    ]
+    assert not {"overfitted", "tokens"} & {warning.kind for warning in memory.warnings}
+    assert deviations(memory) == ["There are no published numbers for this task: nothing to lay ours beside."]
+    knobs = {row[0] for row in protocol_sheet(memory).rows}
+    assert {"task", "symbols", "sequences"} <= knobs
+    assert not {"max_tokens", "val_tokens", "sampling", "pairs", "masked"} & knobs
+
+
+def test_memory_tasks_have_a_panel_each(memory: Material) -> None:
+    caption, draw = wanted(memory)["by_value"]
+    figure = draw()
+    assert caption.startswith("Accuracy against the length of the sequences")
+    assert [panel.get_title() for panel in figure.axes] == ["adding", "copy"]
+    for panel in figure.axes:
+        assert panel.get_xscale() == "log"
+        assert panel.get_ylim() == pytest.approx((-0.03, 1.03))
+        assert [line.get_ydata()[0] for line in panel.lines if line.get_zorder() == 1] == [1 / 8]  # the best guess
+
+
+@pytest.fixture
+def future(tmp_path: Path) -> Material:
+    """A language model that reads both ways has the lowest perplexity by far."""
+    for both in (False, True):
+        cell = config("lstm", **{"model.bidirectional": both, "sampling": "random"})
+        for seed in range(SEEDS):
+            add(tmp_path, cell, seed, 1.1 + 0.01 * seed if both else 6.0 + 0.1 * seed, sees_future=both or None)
+    return gathered(tmp_path)
+
+
+def test_what_sees_the_future_is_never_the_best(future: Material) -> None:
+    said = answer(future)
+    assert any(line.startswith("Lowest training perplexity: lstm, bidirectional=false") for line in said)
+    assert not any("bidirectional=true" in line for line in said if line.startswith("Lowest"))
+    assert any(line.startswith(f"1 cell sees the future ({DAGGER}) and is not ranked") for line in said)
+    [warning] = [warning.text for warning in future.warnings if warning.kind == "sees the future"]
+    assert "1 of 2 cells, as with bidirectional=true" in warning
+
+
+def test_what_sees_the_future_has_a_dagger_everywhere(future: Material) -> None:
+    for name in ("cells", "spread", "comparisons", "effects"):
+        sheet = sheets(future)[name]()
+        marked = [row for row in sheet.rows if any(DAGGER in cell for cell in row)]
+        assert marked, name
+        assert all(f"true {DAGGER}" in row for row in marked), name
+        assert FUTURE_NOTE in sheet.notes, name
+    assert sheets(future)["cells"]().data["sees_future"].tolist() == [False, True]
+    for name in ("by_value", "curves"):
+        texts = " ".join(text.get_text() for text in wanted(future)[name][1]().findobj(Text))
+        assert f"bidirectional=true {DAGGER}" in " ".join(texts.split())
+        assert "sees the future" in " ".join(texts.split())
+    assert {DAGGER in sample.who for sample in samples(future)} == {False, True}
+
+
+def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ablate.report import material
+
+    seen = []
+    monkeypatch.setattr(material, "pareto", lambda cells: seen.append(cells["bidirectional"].tolist()))
+    monkeypatch.setattr(Material, "timed", property(lambda m: True))
+    material._analyse(future, Attempts(lambda line: pytest.fail(line)))
+    assert seen == [[False]]
+
+
+def test_a_width_that_only_follows_is_not_swept_but_shown(tmp_path: Path) -> None:
+    for model, layers, hidden in (("rnn", 1, 32), ("rnn", 2, 33), ("gru", 1, 17), ("gru", 2, 18)):
+        cell = config(model, layers=layers, num_hiddens=hidden) | {"match": "params"}
+        for seed in range(2):
+            add(tmp_path, cell, seed, 5.0 + seed)
+    m = gathered(tmp_path)
+    assert m.swept == ["model", "layers"]
+    headings = [column.heading for column in sheets(m)["cells"]().columns]
+    assert headings[:4] == ["model", "layers", "num_hiddens", "parameters"]
+
+
+@pytest.fixture
+def translation(tmp_path: Path) -> Material:
+    """The published experiment with other seeds and epochs."""
+    cell = of_task("translation", num_hiddens=32, layers=2, dropout=0.1, init="xavier", num_steps=10, batch_size=64)
+    cell |= {"lr": 0.005, "clip": 0.037, "epochs": 200}
+    cell["data"] |= {"name": "fra_eng", "tokens": "word", "cleaning": "keep"}
+    cell["optimizer"] |= {"name": "adam", "lr": 0.005}
+    told = {"text": {"go .": "va !", "i lost .": "je <unk> ."}}
+    told |= {"references": {"go .": "va !", "i lost .": "j'ai perdu ."}}
+    for seed in range(3):
+        scores = {"accuracy": 0.99, "published_bleu": 0.8 + 0.1 * seed, "published_loss": 0.018 + 0.001 * seed}
+        add(tmp_path, cell, seed, 1.2, PAIRS_SHA256, **scores, **told)
+    return gathered(tmp_path)
+
+
+def test_the_published_translation_stands_beside_ours(translation: Material) -> None:
+    sheet = sheets(translation)["cells"]()
+    rows = [dict(zip([column.heading for column in sheet.columns], row, strict=True)) for row in sheet.rows]
+    assert [row["whose"] for row in rows] == ["published", "here"]
+    assert (rows[0]["published loss"], rows[0]["published BLEU"]) == ("0.02", "3 of 4 at 1")
+    assert rows[1]["published BLEU"] == "0.900 (0.652–1.000)"  # ± 4.303 · 0.1 / √3, and no more than 1
+    assert rows[1]["ratio"] == "0.950"
+    said = " ".join(deviations(translation))
+    assert "Epochs 200 instead of 300." in said
+    assert "Context constant instead of as-published." in said
+    assert "3 seeds instead of 1." in said
+    assert "The published loss is 0.02, ours 0.0190 ± 0.0025" in " ".join(answer(translation))
+
+
+def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:
+    cell = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
+    for seed in range(2):
+        add(tmp_path, cell, seed, 1.2, "0" * 64, published_bleu=0.5)
+    said = deviations(gathered(tmp_path))
+    assert said == ["No cell of this sweep has the settings of the published translation: nothing to lay it beside."]
+
+
+def test_translations_stand_beside_their_references(translation: Material) -> None:
+    [sample] = samples(translation)
+    assert sample.who == "gru (seed 1, published BLEU 0.9)"  # of three that end alike, the middle one
+    assert sample.texts == [
+        ("go .", " → va ! (as the reference)"),
+        ("i lost .", " → je <unk> . (reference: j'ai perdu .)"),
+    ]
+
+
+def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
+    for hidden in (16, 32, 64):
+        cell = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
+        for seed in range(3):
+            add(tmp_path, cell, seed, 1.2 + hidden / 100, "0" * 64, published_bleu=0.5, bleu=40.0 + seed)
+    m = gathered(tmp_path)
+    figure = plots.by_value(m.runs, m.cells, m.swept)
+    labels = [" ".join(panel.get_ylabel().split()) for panel in figure.axes]
+    assert labels == [
+        "BLEU of held-out pairs",
+        "published BLEU, sentences shown",
+        "training perplexity of target words",
+        "held-out perplexity of target words",
+    ]
+    assert figure.axes[0].get_ylim() == pytest.approx((-3, 103))
+    rows = {round(panel.get_subplotspec().rowspan.start) for panel in figure.axes}
+    assert rows == {0, 1}
+
+
+@pytest.mark.parametrize("made", ["memory", "future", "translation"])
+def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing fails on the way, and the page says what was measured."""
+    m: Material = request.getfixturevalue(made)
+    page = write_report(m.folder)
+    assert "could not be made" not in capsys.readouterr().err
+    text = (m.folder / "report.html").read_text(encoding="utf-8")
+    expected = {
+        "memory": "Accuracy: the share of right answers on 512 held-out sequences",
+        "future": FUTURE_NOTE,
+        "translation": "Published loss: the cross-entropy per target word divided by num_steps",
+    }
+    assert expected[made] in text
+    assert page.cells == len(m.cells)
