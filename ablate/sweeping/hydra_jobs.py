@@ -58,7 +58,7 @@ def check_values(override: Override) -> None:
     key, written = override.get_key_element(), str(override.input_line)
     if override.is_sweep_override() and not override.is_discrete_sweep():
         raise ConfigError(f"{written} is a range; a grid needs its values one by one: {key}=VALUE,VALUE,…")
-    if key in ("model", "data", "optimizer", "sweeps") and isinstance(override.value(), list):
+    if key in ("model", "data", "optimizer", "task", "sweeps") and isinstance(override.value(), list):
         raise ConfigError(f"{written} would mix several into one; write {key}=A,B to sweep them")
 
 
