@@ -14,6 +14,7 @@ from ablate.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    TaskConfig,
     cell_id,
     check_combination,
     resolve,
@@ -81,7 +82,7 @@ def knobs_of(config: Config) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
-        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig):
+        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig | TaskConfig):
             out[f.name] = value
             continue
         out[f.name] = value.name
