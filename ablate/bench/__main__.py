@@ -14,10 +14,12 @@ from typing import NoReturn, TypeVar
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate.config import GATES
 from ablate.errors import UserError, listing
 
 Item = TypeVar("Item")
+
+LIBRARY = ("rnn", "gru", "lstm")
+"""The models that torch.nn has, too."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +68,7 @@ def engines_parser() -> Parser:
         description="Time training minibatches of torch.nn, one run after the other, against the cohort engine: "
         "interleaved in one process, one thread, V 28, B 32, T 35, one layer, SGD with clipping.",
     )
-    engines.add_argument("--models", type=several(model), default=list(GATES), help="default: rnn,gru,lstm")
+    engines.add_argument("--models", type=several(model), default=list(LIBRARY), help="default: rnn,gru,lstm")
     engines.add_argument(
         "--hiddens", type=several(positive), default=[32, 64, 128, 256, 512, 1024], help="default: 32,64,…,1024"
     )
@@ -100,8 +102,8 @@ def several(one: Callable[[str], Item]) -> Callable[[str], list[Item]]:
 
 
 def model(text: str) -> str:
-    if text not in GATES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no model; choose {listing(GATES)}")
+    if text not in LIBRARY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no model of torch.nn; choose {listing(LIBRARY)}")
     return text
 
 

@@ -23,7 +23,7 @@ def test_it_writes_a_row_per_model_size_and_number_of_replicas(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["engines", "--models", "foo"], "'foo' is no model; choose rnn, gru or lstm"),
+        (["engines", "--models", "foo"], "'foo' is no model of torch.nn; choose rnn, gru or lstm"),
         (["engines", "--hiddens", "0"], "'0' is not a whole number from 1 up"),
         (["engines", "--seconds", "nan"], "'nan' is not a number of seconds"),
         (["engines", "--nonsense"], "unrecognized arguments: --nonsense"),
