@@ -1,5 +1,6 @@
 """Which figures make sense for a sweep, and what is said below each."""
 
+import math
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -100,8 +101,8 @@ def _measured(m: Material) -> str:
 def _of_claims(m: Material) -> Wanted:
     from ablate.report import plots
 
-    if all(verdict.verdict == "not testable" for verdict in m.verdicts):
-        return {}
+    if not any(math.isfinite(verdict.ratio) for verdict in m.verdicts):
+        return {}  # differences and shares stand in the cards in words, and would in the figure
     caption = "The effect behind each verdict, with its interval."
     return {"verdicts": (caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.heading, m.level))}
 

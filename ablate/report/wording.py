@@ -50,14 +50,14 @@ EXPLAINED = {
 
 MEMORY_TASKS = {
     "copy": "repeat the symbols of a sequence once it has ended",
-    "adding": "the sum of the two marked digits of a sequence",
-    "first-token": "whether the last symbol of a sequence is the same as its first",
+    "adding": "the sum of the two marked numbers of a sequence",
+    "first-token": "the first symbol of a sequence, at its end",
     "skip": "the few symbols of a sequence in order, without the blanks between them",
     "reset": "a running count that starts again at each break",
 }
 """What is asked in each memory task."""
 
-ONE_OF_SYMBOLS = ("copy", "adding", "skip")
+ONE_OF_SYMBOLS = ("copy", "adding", "first-token", "skip")
 """Memory tasks in which the best guess without memory is right once in as many times as there are symbols."""
 
 
@@ -91,8 +91,6 @@ def guessed_accuracy(cells: pd.DataFrame) -> float | None:
     if task_of(cells) != "memory" or len(rules) != 1:
         return None
     (rule,) = rules
-    if rule == "first-token":
-        return 0.5
     return 1 / float(symbols[0]) if rule in ONE_OF_SYMBOLS and len(symbols) == 1 else None
 
 
