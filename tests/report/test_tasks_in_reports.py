@@ -80,7 +80,7 @@ def test_memory_tasks_in_words(memory: Material) -> None:
     assert "rnn solves it up to num_steps=5" in said
     assert "adding (mean accuracy of 0.99 or more): rnn and gru solve it at no length." in said
     assert memory_tasks(memory) == [
-        "adding: the sum of the two marked digits of a sequence.",
+        "adding: the sum of the two marked numbers of a sequence.",
         "copy: repeat the symbols of a sequence once it has ended.",
     ]
     assert not {"overfitted", "tokens"} & {warning.kind for warning in memory.warnings}
