@@ -84,6 +84,11 @@ class ModelConfig:
         return self.cell == "gru" and "reset" not in self.gates
 
     @property
+    def has_forget_gate(self) -> bool:
+        """Whether there is a bias of a forget gate, which `forget_bias` sets."""
+        return self.cell in FORGETFUL and "forget" not in self.gates and not self.coupled
+
+    @property
     def is_plain(self) -> bool:
         """True for the cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
         return not self.gates and self.readout == "state" and self.write_back and not self.beyond_textbook
@@ -236,7 +241,7 @@ def resolve(config: Config) -> Config:
     reads_text = config.task.name in ("language_model", "fill_in")
     return replace(
         config,
-        forget_bias=config.forget_bias if config.model.cell in FORGETFUL else None,
+        forget_bias=config.forget_bias if config.model.has_forget_gate else None,
         sampling=config.sampling if reads_text else "random",
         max_tokens=config.max_tokens if reads_text else None,
         val_tokens=config.val_tokens if reads_text else 0,
@@ -244,6 +249,7 @@ def resolve(config: Config) -> Config:
         reset=reset if config.model.has_reset_gate else None,
         bias_vectors=config.bias_vectors or (2 if api else 1),
         dropout=config.dropout if config.layers > 1 else 0.0,
+        prefixes=config.prefixes if config.task.name != "memory" else [],
     )
 
 
@@ -257,17 +263,18 @@ def engines_for(config: Config) -> tuple[str, ...]:
         return ("cohort",) if why_not else ("cohort", "api")
     if config.engine == "api" and why_not:
         remedy = "use engine=cohort, engine=scratch or engine=auto"
-        raise CombinationError(f"engine=api cannot compute model={config.model.name}: {why_not}; {remedy}")
+        what = "task.attention=true" if _attends(config) else f"model={config.model.name}"
+        raise CombinationError(f"engine=api cannot compute {what}: {why_not}; {remedy}")
     return (config.engine,)
 
 
 def api_cannot(config: Config) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
     model, resolved = config.model, resolve(config)
-    if config.task.name == "translation" and config.task.attention:
+    if _attends(config):
         return "the decoder with attention is written for the scratch cells alone"
     if model.beyond_textbook:
-        return f"it has no {model.beyond_textbook}"
+        return f"torch.nn has no {model.beyond_textbook}"
     if model.gates:
         return f"torch.nn.{model.cell.upper()} has no option to fix its {listing(model.gates)} gate"
     if not model.is_plain:
@@ -275,6 +282,10 @@ def api_cannot(config: Config) -> str:
     if resolved.reset == "before":
         return "torch.nn.GRU applies the reset gate after the recurrent product (reset=after)"
     return ""
+
+
+def _attends(config: Config) -> bool:
+    return config.task.name == "translation" and config.task.attention
 
 
 def validate(config: Config) -> None:
@@ -305,11 +316,16 @@ def validate(config: Config) -> None:
             "only densely connected layers grow wider and can be reduced: add model.connection=dense"
         )
     if config.data.name not in DATA[config.task.name]:
-        fitting = next(task for task, names in DATA.items() if config.data.name in names)
+        fitting = [task for task, names in DATA.items() if config.data.name in names]
         raise ConfigError(
             f"data is {config.data.name}, but task is {config.task.name}; choose data={listing(DATA[config.task.name])}"
-            f" or task={fitting}"
+            f", or task={listing(fitting)}"
         )
+    for option, only in (("tokens", "word"), ("cleaning", "keep")) if config.data.name not in TEXTS else ():
+        value = getattr(config.data, option)
+        if value != only:
+            known = f"data={config.data.name} knows data.{option}={only} alone"
+            raise ConfigError(f"data.{option} is {value}, but {known}; leave it out")
     betas = config.optimizer.betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")

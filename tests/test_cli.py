@@ -250,6 +250,13 @@ MISTAKES = [
     ("results_dir=a-file", "cannot write to a-file"),
     ("model=gru-no-reset engine=api", "engine=api cannot compute model=gru-no-reset"),
     ("model=gru reset=before engine=api", "reset=after"),
+    ("model=mgu engine=api", "torch.nn has no model.cell=mgu"),
+    ("model.bidirectional=true", "choose sampling=random or sampling=sequential-reset"),
+    ("task.maked=0.2", "did you mean task.masked?"),
+    (
+        "task=memory",
+        "but task is memory; choose data=copy, adding, first-token, skip or reset, or task=language_model or",
+    ),
     ("device=gpu", "device is 'gpu'; choose cpu, cuda"),
     ("name=a,b", "name has several values"),
     ("name=a/b", "it names a folder"),

@@ -12,7 +12,7 @@ from ablate.data.cache import fetch
 from ablate.data.corpora import Corpus, read_text
 from ablate.data.number_words import number_pairs
 from ablate.data.vocabulary import Vocabulary
-from ablate.errors import ConfigError, DataError
+from ablate.errors import DataError
 
 Pair = tuple[str, str]
 
@@ -53,10 +53,7 @@ class Pairs(Corpus):
 
 
 def load_pairs(data: DataConfig) -> Pairs:
-    """The pairs that `data` names. Raises DataError, and ConfigError for options that pairs do not have."""
-    for knob, value, only in (("tokens", data.tokens, "word"), ("cleaning", data.cleaning, "keep")):
-        if value != only:
-            raise ConfigError(f"data.{knob} is {value}, but sentence pairs know data.{knob}={only} alone; leave it out")
+    """The pairs that `data` names. Raises DataError."""
     if data.name == "pair_file":
         path = Path(str(data.path)).expanduser()
         return cleaned_pairs(path.name, read_text(path))

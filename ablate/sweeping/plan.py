@@ -10,6 +10,7 @@ from typing import Any
 
 from ablate import results
 from ablate.config import (
+    TASK_OPTIONS,
     Config,
     DataConfig,
     ModelConfig,
@@ -49,6 +50,7 @@ class Cell:
     corpus: Corpus
     runs: list[Run] = field(default_factory=list)
     missing: list[Run] = field(default_factory=list)
+    tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
 
 
@@ -147,6 +149,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
         warnings.append(
             f"{combinations} combinations make {len(cells)} different cells: a knob does not matter to some of them"
         )
+    warnings += without_effect(configs)
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
@@ -156,15 +159,30 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     return plan
 
 
+def without_effect(configs: Sequence[Config]) -> list[str]:
+    """One line for each knob that is given, and that none of the configs reads."""
+    out = []
+    for name, lacking in (("forget_bias", "a forget gate whose bias it sets"), ("reset", "a reset gate")):
+        given = [getattr(config, name) for config in configs if getattr(config, name) is not None]
+        if given and all(getattr(resolve(config), name) is None for config in configs):
+            out.append(f"{name}={given[0]} changes nothing: no model here has {lacking}")
+    for task, names in TASK_OPTIONS.items():
+        for name in names if all(config.task.name != task for config in configs) else ():
+            usual, given = getattr(TaskConfig(), name), [getattr(config.task, name) for config in configs]
+            if any(value != usual for value in given):
+                out.append(f"task.{name} changes nothing here: it is for task={task}")
+    return out
+
+
 def make_cell(config: Config, corpus: Corpus, first: Config | None = None) -> Cell:
     """A cell with its runs, or with the reason why there can be none; `first` is the sweep's first config."""
     try:
         check_combination(config)
-        task_of(config, corpus)
+        tokens = task_of(config, corpus).tokens_per_epoch
     except CombinationError as error:
         return Cell(config, cell_id(config, corpus.sha256), corpus, error=error)
     config = in_epochs(matched(config, first or config, corpus), corpus)
-    cell = Cell(config, cell_id(config, corpus.sha256), corpus)
+    cell = Cell(config, cell_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
         cell.runs.append(Run(run_id(own, corpus.sha256), own))

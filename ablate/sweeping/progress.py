@@ -12,18 +12,18 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from ablate.config import Config
+from ablate.models.parameters import directions, live_gates
 from ablate.results import Record
-from ablate.sweeping.plan import Plan, Run
+from ablate.sweeping.plan import Plan
 from ablate.sweeping.schedule import Task
 
 
-def cost(run: Run) -> float:
+def cost(config: Config, tokens_per_epoch: int) -> float:
     """Relative training time of a run: multiplications, plus what a time step costs however small it is."""
-    c = run.config
-    gates = {"rnn": 1, "gru": 3, "lstm": 4}[c.model.cell]
-    tokens = c.max_tokens or 100_000
-    per_token = gates * c.layers * (c.num_hiddens * (2 * c.num_hiddens + 30) + 5_000)
-    return float(c.epochs * tokens * per_token)
+    gates = len(live_gates(config)) * len(directions(config))
+    per_token = gates * config.layers * (config.num_hiddens * (2 * config.num_hiddens + 30) + 5_000)
+    return float(config.epochs * tokens_per_epoch * per_token)
 
 
 class Progress:
@@ -36,7 +36,9 @@ class Progress:
         self.finished_runs = done_before
         self.failures = 0
         self.missing = {cell.cell_id: len(cell.missing) for cell in plan.cells}
-        self.outstanding = {run.run_id: cost(run) for cell in plan.cells for run in cell.missing}
+        self.outstanding = {
+            run.run_id: cost(run.config, cell.tokens_per_epoch) for cell in plan.cells for run in cell.missing
+        }
         self.cost_done = 0.0
         self.running: dict[str, tuple[float, int]] = {}  # first run of a program -> share done, how many runs
         self.began = time.monotonic()

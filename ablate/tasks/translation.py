@@ -1,6 +1,7 @@
 """Sentences of one language to another. Axes: T steps, B or N sentences."""
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -49,7 +50,7 @@ class Translation(Task):
         self.sizes = self._sizes = Sizes(len(self.source), len(self.target))
         self.training = self.made(training)
         self._held_out = self.made(self.held_out_pairs) if self.held_out_pairs else None
-        self.samples = self._samples(config.prefixes)
+        self.shown(config.prefixes)  # a sentence that cannot be translated is refused before anything is trained
 
     @property
     def train_tokens(self) -> int:
@@ -102,7 +103,7 @@ class Translation(Task):
     def final_scores(self, parameters: Mapping[str, Tensor], perplexity: float) -> dict[str, float]:
         """BLEU of the held-out pairs as a corpus, and the published figures.
 
-        published_bleu is the mean of the course's BLEU(2) over the few sentences shown. published_loss is the training
+        published_bleu is the mean of the course's BLEU(2) over the data's own samples. published_loss is the training
         cross-entropy per token once more divided by num_steps: the course took the mean over all steps, padding
         included, and then divided by the number of words.
         """
@@ -113,21 +114,19 @@ class Translation(Task):
                 references.setdefault(source, []).append(target)
             predictions = self.translated(parameters, list(references))
             out["bleu"] = corpus_bleu(dict(zip(references, predictions, strict=True)), references)
-        referenced = {source: reference for source, reference in self.samples.items() if reference}
-        if referenced:
-            predictions = self.translated(parameters, list(referenced))
-            each = [sentence_bleu(*both) for both in zip(predictions, referenced.values(), strict=True)]
-            out["published_bleu"] = sum(each) / len(each)
+        sources, wanted = zip(*self.pairs.samples, strict=True)
+        predictions = self.translated(parameters, sources)
+        out["published_bleu"] = statistics.fmean(map(sentence_bleu, predictions, wanted))
         return out
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         """The translation of each of `prefixes`, or, where there are none, of the data's own samples."""
-        sources = list(self._samples(prefixes))
-        return dict(zip(sources, self.translated(parameters, sources), strict=True))
+        shown = self.shown(prefixes)
+        return dict(zip(shown, self.translated(parameters, [source for source, _ in shown.values()]), strict=True))
 
     def references(self, prefixes: Sequence[str]) -> dict[str, str]:
         """The first translation that the data has of each of these sentences."""
-        return {source: reference for source, reference in self._samples(prefixes).items() if reference}
+        return {prefix: reference for prefix, (_, reference) in self.shown(prefixes).items() if reference}
 
     def translated(self, parameters: Mapping[str, Tensor], sources: Sequence[str]) -> list[str]:
         """Greedy translations, of at most num_steps words, without `<eos>`."""
@@ -141,13 +140,13 @@ class Translation(Task):
         own = {name: value.cpu() for name, value in parameters.items()}
         return Translator(self.config, self._sizes, own, project=True)
 
-    def _samples(self, prefixes: Sequence[str]) -> dict[str, str]:
-        """Cleaned sentences to show, each with its reference, or an empty string where the pairs do not have it.
+    def shown(self, prefixes: Sequence[str]) -> dict[str, Pair]:
+        """Sentences to show, each cleaned and with its reference, or an empty string where the pairs do not have it.
 
         Raises CombinationError for a sentence with a word that no pair has.
         """
         if not prefixes:
-            return dict(self.pairs.samples)
+            return {source: (source, reference) for source, reference in self.pairs.samples}
         known = dict(reversed(self.pairs.pairs)) | dict(self.pairs.samples)
         words = {word for source in known for word in source.split(" ")}
         out = {}
@@ -159,7 +158,7 @@ class Translation(Task):
                 raise CombinationError(
                     f"prefixes has {prefix!r}, but {what}; give sentences of words from there, or prefixes=[]"
                 )
-            out[source] = known.get(source, "")
+            out[prefix] = source, known.get(source, "")
         return out
 
 
@@ -173,12 +172,13 @@ def split(config: Config, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]
     if count < config.batch_size:
         raise CombinationError(
             f"{max(count, 0):,} of {total:,} pairs are left to train on, fewer than one minibatch of "
-            f"batch_size={config.batch_size}; lower batch_size or task.val_pairs={held}, or raise task.pairs"
+            f"batch_size={config.batch_size}; lower batch_size, or "
+            + (f"lower task.val_pairs={held}" if config.task.pairs is None else f"raise task.pairs={count}")
         )
     if count + held > total:
         raise CombinationError(
             f"{pairs.name} has {total:,} pairs, but task.pairs={count} and task.val_pairs={held} ask for "
-            f"{count + held:,}; lower one of them"
+            f"{count + held:,}; lower one of them, or give task.pairs=null for all that are not held out"
         )
     return _apart(pairs.pairs, count) if config.task.pairs is None else _after(pairs, count, held)
 

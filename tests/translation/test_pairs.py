@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ablate.config import DataConfig
+from ablate.config import Config, DataConfig
 from ablate.data.corpora import load
 from ablate.data.number_words import LIMIT, english, french
 from ablate.data.pairs import Pairs, clean, load_pairs
@@ -119,10 +120,13 @@ def test_a_bad_file_is_one_line(tmp_path: Path, content: str, message: str) -> N
         pairs_of(name="pair_file", path=str(path))
 
 
-@pytest.mark.parametrize(("knob", "value", "only"), [("tokens", "char", "word"), ("cleaning", "letters", "keep")])
-def test_options_of_texts_are_refused(knob: str, value: str, only: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^data.{knob} is {value}, but .*data.{knob}={only}"):
-        pairs_of(**{"name": "number_pairs", knob: value})
+@pytest.mark.parametrize(("option", "value", "only"), [("tokens", "char", "word"), ("cleaning", "letters", "keep")])
+@pytest.mark.parametrize("chosen", [("task=translation", "data=number_pairs"), ("task=memory", "data=copy")])
+def test_options_of_texts_are_refused(
+    compose: Callable[..., Config], chosen: tuple[str, str], option: str, value: str, only: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^data.{option} is {value}, but {chosen[1]} knows data.{option}={only}"):
+        compose(*chosen, f"data.{option}={value}")
 
 
 @pytest.fixture(scope="module")

@@ -135,15 +135,28 @@ def test_every_engine_trains_the_same_run(tiny: Callable[..., Config], overrides
 def test_prefixes_are_cleaned_and_translated(tiny: Callable[..., Config]) -> None:
     config = tiny("prefixes=['Twenty one','zero zero']")
     task = translation(config)
-    assert task.samples == {"twenty one": "vingt et un", "zero zero": ""}
+    assert task.shown(config.prefixes) == {"Twenty one": ("twenty one", "vingt et un"), "zero zero": ("zero zero", "")}
     parameters = initial(task.config, task.sizes, Generator().manual_seed(0))
-    assert list(task.texts(parameters, config.prefixes)) == ["twenty one", "zero zero"]
+    told = task.texts(parameters, config.prefixes)
+    assert list(told) == ["Twenty one", "zero zero"]  # as typed: by these a finished run is told
+    assert told["Twenty one"] == task.texts(parameters, ["twenty one"])["twenty one"]
+    assert task.references(config.prefixes) == {"Twenty one": "vingt et un"}
+
+
+def test_what_is_shown_does_not_decide_the_published_bleu(tiny: Callable[..., Config]) -> None:
+    """prefixes are no part of a run's identity."""
+    scores = []
+    for prefixes in ("[]", "['zero zero']", "['one']"):
+        task = translation(tiny(f"prefixes={prefixes}"))
+        parameters = initial(task.config, task.sizes, Generator().manual_seed(0))
+        scores.append(task.final_scores(parameters, 2.0)["published_bleu"])
+    assert len(set(scores)) == 1
 
 
 def test_of_several_references_the_first_counts(tiny: Callable[..., Config]) -> None:
     pairs = [("a", "x"), ("a", "y"), ("a b", "z")]
     task = own(tiny("task.pairs=3", "batch_size=1", "prefixes=[a,a b]"), pairs)
-    assert task.samples == {"a": "x", "a b": "x y"}  # those of the data's own samples go before
+    assert task.references(["a", "a b"]) == {"a": "x", "a b": "x y"}  # those of the data's own samples go before
 
 
 @pytest.mark.parametrize(
