@@ -115,7 +115,8 @@ def task_s(task: Task, update_s: float, plan: Plan) -> float:
     left = range(epoch + 1, config.epochs + 1)
     updates = len(left) * updates_per_epoch(config, task.corpus)
     readings = sum(measures_held_out(config, number) for number in left)
-    minibatches_held_out = config.val_tokens / (config.batch_size * config.num_steps)
+    trained = task_of(config, task.corpus)
+    minibatches_held_out = trained.val_tokens * trained.epoch_updates / trained.tokens_per_epoch
     return update_s * (updates + readings * minibatches_held_out * FORWARD_SHARE)
 
 

@@ -81,14 +81,14 @@ class Settings:
 
 
 def objectives(value: Any) -> tuple[Objective, ...]:
-    """Of `perplexity` or `[val_perplexity, tokens_per_s]`. Raises ConfigError for what no run produces."""
+    """Of `perplexity` or `[val_perplexity, tokens_per_s]`. Raises ConfigError for what no search looks for."""
     found = []
     for written in [value] if isinstance(value, str) else list(value):
         name = ALIASES.get(str(written), str(written))
         known = [*QUALITY, SPEED]
         if name not in known:
             raise ConfigError(
-                f"objective is {written!r}, which no run produces; choose {listing(known)}{nearest(name, known)}"
+                f"objective is {written!r}, for which no search looks; choose {listing(known)}{nearest(name, known)}"
             )
         found.append(Objective(name, "higher" if name == SPEED else METRICS[name].better))
     if len({objective.name for objective in found}) < len(found) or not found:
@@ -98,11 +98,12 @@ def objectives(value: Any) -> tuple[Objective, ...]:
 
 def check_produced(settings: Settings, config: Config) -> None:
     """Raise ConfigError for an objective that runs of this config do not produce."""
-    if config.val_tokens < 2 and any(o.name in ("val_perplexity", "best_val_perplexity") for o in settings.objectives):
-        raise ConfigError(
-            f"objective is {settings.primary}, but val_tokens={config.val_tokens} holds out no text; "
-            "raise val_tokens, or search for perplexity"
-        )
+    held_out = {"memory": 1, "translation": config.task.val_pairs}.get(config.task.name, config.val_tokens // 2)
+    if not held_out and any(o.name in ("val_perplexity", "best_val_perplexity") for o in settings.objectives):
+        nothing = f"task.val_pairs={config.task.val_pairs} holds out no pair; raise task.val_pairs"
+        if config.task.name != "translation":
+            nothing = f"val_tokens={config.val_tokens} holds out no text; raise val_tokens"
+        raise ConfigError(f"objective is {settings.primary}, but {nothing}, or search for perplexity")
 
 
 def named(value: Any, what: str) -> tuple[str, dict[str, Any]]:

@@ -212,8 +212,12 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
             ["lr=tag(log, interval(0, 1))"],
             "lr=tag(log, interval(0, 1)): a logarithmic interval cannot begin at 0; begin above zero",
         ),
-        (["hydra.sweeper.objective=accuracy"], "objective is 'accuracy', which no run produces; choose perplexity"),
+        (["hydra.sweeper.objective=accuracy"], "objective is 'accuracy', for which no search looks; choose perplexity"),
         (["val_tokens=0"], "objective is val_perplexity, but val_tokens=0 holds out no text"),
+        (
+            ["task=translation", "data=number_pairs", "data.path=null", "data.tokens=word", "data.cleaning=keep"],
+            "objective is val_perplexity, but task.val_pairs=0 holds out no pair; raise task.val_pairs",
+        ),
         (
             ["hydra.sweeper.storage=postgresql://nobody@127.0.0.1:9/none"],
             "cannot reach the study at postgresql+psycopg://nobody@127.0.0.1:9/none",

@@ -350,7 +350,7 @@ def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:
         (lambda: make_sampler("cmaes", {}, 0, BOWL, True), "has one objective only"),
         (lambda: make_pruner("medan", {}, 10, False), "pruner is 'medan'; choose none, median.*did you mean median"),
         (lambda: make_pruner("hyperband", {}, 10, True), "hyperband has one objective only"),
-        (lambda: objectives("perplexit"), "objective is 'perplexit', which no run produces.*did you mean perplexity"),
+        (lambda: objectives("perplexit"), "objective is 'perplexit', for which no search looks.*mean perplexity"),
         (lambda: objectives(["perplexity", "perplexity"]), "name one or several different ones"),
         (lambda: race_of({"frist": 2}), "its options are first, p, best or fresh"),
         (lambda: race_of({"first": 0}), "race.first is 0; it must be a whole number, 1 or more"),
