@@ -45,7 +45,7 @@ def help_text() -> str:
         width = max(map(len, found))
         # A preset's comment ends with its command, which its name tells here.
         parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
-    for title, lines in knobs():
+    for title, lines in (*knobs(), *group_knobs()):
         parts += ["", title, *lines]
     parts += ["", "flags", "  -m            sweep (knobs with several values sweep without it, too)"]
     parts += ["  --cfg job     show the composed configuration", "  --version     show the version"]
@@ -86,6 +86,18 @@ def knobs() -> Iterator[tuple[str, list[str]]]:
         elif entry and title:
             lines.append(f"  {entry[1] + '=' + entry[2]:<22} {entry[3]}")
     yield title, lines
+
+
+def group_knobs() -> Iterator[tuple[str, list[str]]]:
+    """The knobs that models have in common, and those of each task: title and one line per knob."""
+    for title, file, prefix, indent in (
+        ("every model", "model/rnn", "model", ""),
+        *((f"task={name}", f"task/{name}", "task", "  ") for name in options("task")),
+    ):
+        text = (CONFIG_ROOT / "conf" / f"{file}.yaml").read_text(encoding="utf-8")
+        entries = re.findall(rf"^{indent}(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
+        if entries:
+            yield title, [f"  {f'{prefix}.{name}={value}':<26} {comment}" for name, value, comment in entries]
 
 
 @cache
