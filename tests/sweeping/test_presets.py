@@ -38,7 +38,7 @@ CELLS = {
     "memory_tasks": 57,
     "minimal_gates": 6,
     "seq2seq": 11,
-    "smoke": 5,
+    "smoke": 4,
     "table09_sampling": 3,
     "table10_implementation": 3,
     "table12_rnn_num_hiddens": 6,
