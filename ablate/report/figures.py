@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from ablate.claims import verdicts_frame
 from ablate.metrics import METRICS
 from ablate.report.blocks import Attempts, Figure
+from ablate.report.drawing import at_once
 from ablate.report.material import Material
 from ablate.report.numbers import listed
 from ablate.report.search_figures import best_cells, of_search
@@ -37,21 +39,27 @@ MAIN = ("search_front", "search_history", "by_value", "curves")
 
 def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
     """Write every figure that makes sense as PNG, SVG and PDF below figures/, and the main one as figure.png."""
-    from ablate.report.plots import missing_glyphs, save
+    from ablate.report.plots import missing_glyphs
 
     if lacking := missing_glyphs(m.heading):
         attempt.note(lacking)
-    folder = m.folder / "figures"
+    folder, what = m.folder / "figures", wanted(m)
     drawn: dict[str, Figure] = {}
-    for name, (caption, make) in wanted(m).items():
-        drawing = attempt(f"the figure {name}", make)
-        paths = attempt(f"the figure {name}", partial(save, drawing, folder, name)) if drawing else None
-        if paths:
-            drawn[name] = Figure(name, caption, paths)
+    saved = {name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}
+    with at_once(saved) as jobs:
+        for name, job in jobs.items():
+            if paths := attempt(f"the figure {name}", job):
+                drawn[name] = Figure(name, what[name][0], paths)
     main = next((drawn[name] for name in MAIN if name in drawn), None)
     if main:
         shutil.copyfile(main.path(".png"), m.folder / "figure.png")
     return drawn
+
+
+def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]:
+    from ablate.report.plots import save
+
+    return save(make(), folder, name)
 
 
 def wanted(m: Material) -> Wanted:

@@ -1,0 +1,61 @@
+"""Figures drawn by several processes: most of a report's time is spent on them, and each stands alone."""
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from ablate.environment import cores
+
+Job = Callable[[], list[Path]]
+
+_jobs: Mapping[str, Job] = {}
+
+
+@contextmanager
+def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
+    """The same jobs, begun in as many processes as there are cores; called, each returns or raises what it did.
+
+    The children are forks, which have the data and the loaded modules already; they use no torch. Elsewhere than on
+    Linux, with one core, or where other threads of this program could hold a lock at that moment, each job is done
+    when it is called.
+    """
+    workers = min(cores(), len(jobs))
+    if workers < 2 or not _can_fork():
+        yield jobs
+        return
+    forks = multiprocessing.get_context("fork")
+    # Arguments of the initializer are inherited by a fork, not pickled.
+    with ProcessPoolExecutor(workers, forks, initializer=_remember, initargs=(jobs,)) as pool:
+        yield begun(pool, jobs)
+
+
+def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
+    futures = {name: pool.submit(_do, name) for name in jobs}
+
+    def outcome(name: str) -> list[Path]:
+        try:
+            return futures[name].result()
+        except BrokenProcessPool:  # a child was killed, for memory say; here is more of it
+            return jobs[name]()
+
+    return {name: partial(outcome, name) for name in jobs}
+
+
+def _can_fork() -> bool:
+    alone = threading.active_count() == 1 and not multiprocessing.current_process().daemon
+    return sys.platform == "linux" and alone
+
+
+def _remember(jobs: Mapping[str, Job]) -> None:
+    global _jobs
+    _jobs = jobs
+
+
+def _do(name: str) -> list[Path]:
+    return _jobs[name]()
