@@ -10,7 +10,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 
-from ablate.config import CONFIG_ROOT, Config, DataConfig, validate
+from ablate.config import CONFIG_ROOT, Config, DataConfig
+from ablate.validation import validate
 
 
 def register_schema() -> None:

@@ -15,9 +15,10 @@ from ablate.cohort import Cohort, chunk_size
 from ablate.cohort.capacity import by_hand
 from ablate.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.cohort.stacked import StackedCohort
-from ablate.config import Config, engines_for, resolve
+from ablate.config import Config, resolve
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import Sizes, initial
+from ablate.validation import engines_for
 
 TIMED_ROUNDS = 3
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.config import PROTOCOL
 from ablate.files import write_atomically
+from ablate.identity import PROTOCOL
 
 FINISHED = ("ok", "diverged")
 NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}

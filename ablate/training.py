@@ -17,11 +17,12 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.checkpoints import Checkpoints
-from ablate.config import Config, cell_id, resolve, run_id, run_identity, to_dict
+from ablate.config import Config, resolve, to_dict
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
+from ablate.identity import cell_id, run_id, run_identity
 from ablate.metrics import UNSCORED, perplexity, tail_perplexity
 from ablate.models.parameters import count, initial
 from ablate.results import Record

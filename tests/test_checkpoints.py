@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from ablate.checkpoints import Checkpoints, path_of, reached
-from ablate.config import Config, run_id, with_seed
+from ablate.config import Config, with_seed
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
+from ablate.identity import run_id
 from ablate.results import Record
 from ablate.training import Stopped, train_together
 

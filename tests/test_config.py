@@ -14,20 +14,11 @@ from omegaconf import OmegaConf
 
 from ablate.compose import compose as compose_overrides
 from ablate.compose import fallback_data
-from ablate.config import (
-    CONFIG_ROOT,
-    PROTOCOL,
-    Config,
-    cell_id,
-    engines_for,
-    resolve,
-    run_id,
-    run_identity,
-    to_dict,
-    with_seed,
-)
+from ablate.config import CONFIG_ROOT, Config, resolve, to_dict, with_seed
 from ablate.errors import CombinationError, ConfigError
 from ablate.explain import help_text, options
+from ablate.identity import PROTOCOL, cell_id, run_id, run_identity
+from ablate.validation import engines_for
 
 Configs = Callable[..., Config]
 

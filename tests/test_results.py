@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ablate import results
-from ablate.config import PROTOCOL, Config, to_dict
+from ablate.config import Config, to_dict
 from ablate.data.corpora import Corpus
+from ablate.identity import PROTOCOL
 from ablate.results import Record, RecordError
 from ablate.training import train
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
-from ablate.config import PROTOCOL, TASK_OPTIONS, ModelConfig, relevant_options
+from ablate.config import TASK_OPTIONS, ModelConfig
+from ablate.identity import PROTOCOL, relevant_options
 from ablate.metrics import METRICS
 from ablate.results import RecordError, records
 

@@ -16,8 +16,8 @@ from torch import Generator
 
 from ablate.checkpoints import reached
 from ablate.cohort import memory_bytes, prepare_thread
-from ablate.config import cohort_key
 from ablate.engines import build
+from ablate.identity import cohort_key
 from ablate.models.parameters import initial
 from ablate.speed.lane import START_S, default_threads, found, machine_of
 from ablate.sweeping import schedule

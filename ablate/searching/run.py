@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from ablate.config import Config, resolve, validate
+from ablate.config import Config, resolve
 from ablate.errors import CombinationError
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
@@ -23,6 +23,7 @@ from ablate.searching.study import joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
+from ablate.validation import validate
 
 
 @dataclass

@@ -20,9 +20,10 @@ from ablate import results
 from ablate.checkpoints import Checkpoints
 from ablate.cohort import chunk_size, prepare_thread
 from ablate.compose import fallback_data
-from ablate.config import Config, cohort_key, validate
+from ablate.config import Config
 from ablate.engines import choose
 from ablate.errors import UserError
+from ablate.identity import cohort_key
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.speed.lane import Protocol, machine_of, stored, time_missing, timing_path
 from ablate.speed.machine import quality_jobs
@@ -32,6 +33,7 @@ from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, wr
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
 from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
+from ablate.validation import validate
 
 LANE_WAIT_S = 2.0
 """How often to look whether the machine is free to be timed."""

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ablate.config import short_hash
 from ablate.environment import cores, environment
 from ablate.errors import UserError
+from ablate.identity import short_hash
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 

@@ -19,14 +19,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.cohort import chunk_size
 from ablate.compose import from_dict
-from ablate.config import Config, api_cannot, cell_id
+from ablate.config import Config
 from ablate.data.corpora import Corpus, load
 from ablate.engines import Program, build, kernel
 from ablate.errors import DataError
+from ablate.identity import cell_id
 from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
 from ablate.tasks import Task, task_of
 from ablate.training import resolve_device, stream
+from ablate.validation import api_cannot
 
 WARM_UP_S = 0.5
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from ablate.config import Config, short_hash
+from ablate.config import Config
+from ablate.identity import short_hash
 
 NAME_LIMIT = 100
 """Longest folder name made from overrides; what is longer is cut and told apart by a hash."""

@@ -16,20 +16,17 @@ from ablate.config import (
     ModelConfig,
     OptimizerConfig,
     TaskConfig,
-    cell_id,
-    check_combination,
     resolve,
-    run_id,
-    short_hash,
     to_dict,
-    validate,
     with_seed,
 )
 from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError
 from ablate.explain import question
+from ablate.identity import cell_id, run_id, short_hash
 from ablate.sweeping.matching import matched
 from ablate.tasks import task_of
+from ablate.validation import check_combination, validate
 
 
 @dataclass

@@ -10,14 +10,16 @@ import torch
 
 from ablate.checkpoints import reached
 from ablate.cohort import chunk_size, memory_bytes
-from ablate.config import Config, cohort_key, engines_for
+from ablate.config import Config
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice, choose
 from ablate.environment import cores
+from ablate.identity import cohort_key
 from ablate.models.parameters import Sizes
 from ablate.sweeping.plan import Cell, Plan, Run
 from ablate.tasks import task_of
 from ablate.training import resolve_device
+from ablate.validation import engines_for
 
 
 @dataclass

@@ -6,13 +6,14 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from ablate.config import Config, api_cannot
+from ablate.config import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.metrics import UNSCORED
 from ablate.models.causality import sees_future
 from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.tasks.task import Minibatch, Task
+from ablate.validation import api_cannot
 
 VAL_STREAMS = 8
 """Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""

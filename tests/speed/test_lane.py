@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from ablate import results
-from ablate.config import Config, cell_id, resolve
+from ablate.config import Config, resolve
 from ablate.data.corpora import Corpus
 from ablate.environment import cores
 from ablate.errors import UserError
+from ablate.identity import cell_id
 from ablate.speed import lane
 from ablate.speed.lane import SUBJECTS, Protocol, Timing, interval, summarise, why_unclean
 from ablate.speed.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane

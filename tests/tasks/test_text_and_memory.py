@@ -8,10 +8,11 @@ import torch
 from torch import Generator
 
 from ablate.compose import compose
-from ablate.config import Config, check_combination, resolve, run_id, with_seed
+from ablate.config import Config, resolve, with_seed
 from ablate.data.corpora import Corpus, load
 from ablate.engines import Choice
 from ablate.errors import CombinationError, ConfigError
+from ablate.identity import run_id
 from ablate.metrics import UNSCORED
 from ablate.models.parameters import count, initial
 from ablate.sweeping.matching import matched
@@ -19,6 +20,7 @@ from ablate.sweeping.plan import make_cell
 from ablate.tasks import task_of
 from ablate.tasks.text import readable
 from ablate.training import train, train_together
+from ablate.validation import check_combination
 
 FILL_IN = ["task=fill_in", "data=python_docs", "num_hiddens=12", "num_steps=8", "max_tokens=600", "val_tokens=300"]
 MEMORY = ["task=memory", "num_hiddens=8", "num_steps=4", "task.sequences=64", "epochs=3"]
