@@ -35,7 +35,7 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
     for verdict in verdicts:
         table.add_row(
             Text(verdict.verdict, style=STYLES[verdict.verdict]),
-            Text(verdict.statement),
+            Text(verdict.statement + " †" * verdict.sees_future),
             Text(verdict.effect or "–"),
             str(verdict.n) if verdict.n else "–",
             p_text(verdict.p),
@@ -54,4 +54,6 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
         f"{counts}. effect: of the comparison that decides, with its interval; n: seeds, or processes for "
         "tokens per second; p: two-sided, corrected within the claim; needed: n that settles it in four of five "
         f"sweeps{f'. {methods}' if methods else ''}."
+        + " † rests on cells that see the future."
+        * any(verdict.sees_future for verdict in verdicts)
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class Verdict:
     `difference_low` and `difference_high` are those of the comparison, in the metric's unit. `p` is two-sided and
     corrected within the claim: of the claim's contrary where it is refuted, else of the claim; a verdict falls at
     p ≤ 1 − level. `needed`: seeds (processes, for tokens per second) that would settle an undecided claim in four
-    sweeps of five.
+    sweeps of five. `sees_future`: the outputs of some of the cells depend on the very tokens that they are to predict.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Verdict:
     difference: float = math.nan
     difference_low: float = math.nan
     difference_high: float = math.nan
+    sees_future: bool = False
 
 
 def evaluate(sweep: Path | Frames, claims: Iterable[Claim], level: float = 0.95) -> list[Verdict]:
@@ -68,7 +69,8 @@ def judge(frames: Frames, claim: Claim, level: float = 0.95) -> Verdict:
         groups, data, notes = found(frames, claim, level)
     except NotTestable as reason:
         return verdict_of(claim, frames.name, "not testable", evidence=sentence(str(reason)))
-    return conclude(claim, frames.name, statement_of(claim, groups, data), data, notes)
+    verdict = conclude(claim, frames.name, statement_of(claim, groups, data), data, notes)
+    return replace(verdict, sees_future=seeing(frames, _used(groups)) > 0)
 
 
 def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samples, list[str]]:
@@ -96,18 +98,27 @@ def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samp
     if len(whole) < len(groups):
         notes.append(left_out({at: missing for at, missing in lacking.items() if missing}, noun))
     notes += [f"{name} differs too ({', '.join(values)})" for name, values in along_with.items()]
-    used = [cell for group in whole for cell in group.cells.values()]
+    used = _used(whole)
     diverged = sum(int(np.isinf(data.values[cell]).sum()) for cell in used)
     notes += [f"{diverged} runs diverged"] * (diverged > 0)
     return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
 
 
-def sighted(frames: Frames, cells: Sequence[str]) -> list[str]:
-    """What a reader must know of cells whose outputs depend on the very tokens that they are to predict."""
+def _used(groups: Sequence[Group]) -> list[str]:
+    return [cell for group in groups for cell in group.cells.values()]
+
+
+def seeing(frames: Frames, cells: Sequence[str]) -> int:
+    """The number of these cells whose outputs depend on the very tokens that they are to predict."""
     if SEES_FUTURE not in frames.runs:
-        return []
+        return 0
     runs = frames.runs[frames.runs["cell_id"].isin(cells)]
-    count = runs.loc[runs[SEES_FUTURE].eq(True), "cell_id"].nunique()
+    return int(runs.loc[runs[SEES_FUTURE].eq(True), "cell_id"].nunique())
+
+
+def sighted(frames: Frames, cells: Sequence[str]) -> list[str]:
+    """What a reader must know of cells that see the future."""
+    count = seeing(frames, cells)
     of = "the cell sees" if len(cells) == 1 else f"{count} of {len(cells)} cells see"
     return [f"{of} the tokens to be predicted: no perplexity there is that of a prediction"] * (count > 0)
 

@@ -52,7 +52,7 @@ def verdicts_sheet(m: Material) -> Sheet:
     columns += [Column(name, True) for name in ("n", "p", "seeds needed")]
     rows = [
         [
-            row["statement"],
+            marked(row["statement"], row["sees_future"]),
             text_or_dash(row["source"]),
             row["verdict"],
             text_or_dash(row["effect"]),
@@ -66,6 +66,7 @@ def verdicts_sheet(m: Material) -> Sheet:
         f"Effect: of the comparison that decides, with its {percent(m.level)} interval. p: corrected for the parts of "
         "each claim. Seeds needed: to settle an undecided one in four of five repetitions."
     ]
+    notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 
 

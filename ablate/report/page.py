@@ -32,7 +32,7 @@ from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
 from ablate.report.tables import cell_name
-from ablate.report.wording import HEADINGS, MEMORY_TASKS, shown_metrics, task_of
+from ablate.report.wording import FUTURE_NOTE, HEADINGS, MEMORY_TASKS, marked, shown_metrics, task_of
 from ablate.results import RecordError
 
 MOST_SAMPLES = 8
@@ -110,12 +110,12 @@ def _block(kind: type, content: list | None) -> list[Block]:  # type: ignore[typ
 def cards(m: Material) -> list[Card]:
     """The claims, those that cannot be tested last."""
     ranked = sorted(m.verdicts, key=lambda v: v.verdict == "not testable")
-    return [Card(Badge(v.verdict), v.statement, v.evidence, _details(v)) for v in ranked]
+    return [Card(Badge(v.verdict), marked(v.statement, v.sees_future), v.evidence, _details(v)) for v in ranked]
 
 
 def _details(v: Verdict) -> str:
     """Source and method, as far as there are such."""
-    return " · ".join(part for part in (v.source, v.method) if part)
+    return " · ".join(part for part in (v.source, v.method, FUTURE_NOTE * v.sees_future) if part)
 
 
 def samples(m: Material) -> list[Sample]:
@@ -189,4 +189,4 @@ def _short(folder: Path) -> Path:
 
 def verdict_lines(m: Material) -> list[str]:
     """For the terminal: symbol, verdict and statement; the evidence is on the page and in tables/verdicts.csv."""
-    return [f"{Badge(v.verdict).symbol} {v.verdict}: {v.statement}" for v in m.verdicts]
+    return [f"{Badge(v.verdict).symbol} {v.verdict}: {marked(v.statement, v.sees_future)}" for v in m.verdicts]

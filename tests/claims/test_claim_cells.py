@@ -201,6 +201,9 @@ def test_what_sees_the_future_is_marked() -> None:
     seen = verdict(frame, sees_future={}, where={"bidirectional": True})
     assert seen.verdict == "confirmed"
     assert "10 of 10 runs see the tokens that they are to predict" in seen.evidence
+    assert seen.sees_future
+    assert verdict(frame, order=lower).sees_future
+    assert not verdict(frame, sees_no_future={}, where={"bidirectional": False}).sees_future
     assert verdict(frame, sees_future={}, where={"bidirectional": False}).verdict == "refuted"
     assert verdict(frame, sees_no_future={}, where={"bidirectional": False}).verdict == "confirmed"
     unknown = verdict(frame.assign(sees_future=None), sees_future={})

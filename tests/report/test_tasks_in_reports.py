@@ -5,6 +5,7 @@ Made-up sweeps with known numbers: what the tables, sentences and figures say of
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from matplotlib.text import Text
 
 from ablate.analysis.published_translation import PAIRS_SHA256
+from ablate.claims import verdicts_frame
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts
 from ablate.report.figures import wanted
 from ablate.report.findings import sheets
 from ablate.report.material import Material, gather
-from ablate.report.page import memory_tasks, samples
+from ablate.report.page import cards, memory_tasks, samples
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.wording import DAGGER, FUTURE_NOTE
 from tests.report.made import config, write_manifest, write_run
@@ -133,6 +135,21 @@ def test_what_sees_the_future_has_a_dagger_everywhere(future: Material) -> None:
         assert f"bidirectional=true {DAGGER}" in " ".join(texts.split())
         assert "sees the future" in " ".join(texts.split())
     assert {DAGGER in sample.who for sample in samples(future)} == {False, True}
+
+
+def test_what_is_claimed_of_it_has_a_dagger_too(future: Material) -> None:
+    (seen,) = future.verdicts
+    future.verdicts.append(replace(seen, statement="Another claim.", sees_future=False))
+    sheet = sheets(future)["verdicts"]()
+    assert [row[0] for row in sheet.rows if DAGGER in row[0]] == [f"{seen.statement} {DAGGER}"]
+    assert FUTURE_NOTE in sheet.notes
+    noted = [card.statement for card in cards(future) if FUTURE_NOTE in card.details]
+    assert noted == [f"{seen.statement} {DAGGER}"]
+    figure = plots.verdicts(verdicts_frame(future.verdicts))
+    drawn = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+    assert f"{seen.statement} {DAGGER}" in drawn
+    assert f"Another claim. {DAGGER}" not in drawn
+    assert FUTURE_NOTE in drawn
 
 
 def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: pytest.MonkeyPatch) -> None:

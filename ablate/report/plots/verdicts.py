@@ -14,6 +14,7 @@ from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import level_text
 from ablate.report.plots.style import FAINT, SMALL, WIDE, finish, panels, styled
 from ablate.report.plots.ticks import log_ticks, plain
+from ablate.report.wording import future_note, marked, seeing
 
 LOOKS = {
     "confirmed": (palette()[2], "o", "full"),
@@ -41,8 +42,8 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
     with styled(title, *frame["statement"], *frame["effect"].fillna("")):
         several = "sweep" in frame and frame["sweep"].nunique() > 1
         statements = [
-            wrapped(f"{row['statement']} [{row['sweep']}]" if several else row["statement"], NAMES, SMALL)
-            for _, row in frame.iterrows()
+            wrapped(marked(f"{row['statement']} [{row['sweep']}]" if several else row["statement"], seen), NAMES, SMALL)
+            for seen, (_, row) in zip(seeing(frame), frame.iterrows(), strict=True)
         ]
         lines = np.array([max(2, statement.count("\n") + 1) for statement in statements])
         ends = np.cumsum(lines + 0.7)
@@ -71,7 +72,8 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
             for name, (colour, marker, fill) in LOOKS.items()
             if name in shown
         ]
-        return finish(figure, title, f"Bars: {level_text(level)} intervals over {_seeds(frame)}.", handles)
+        note = f"Bars: {level_text(level)} intervals over {_seeds(frame)}. {future_note(frame)}".strip()
+        return finish(figure, title, note, handles)
 
 
 def _row(axes: Axes, row: pd.Series, centre: float, low: float, high: float) -> None:
