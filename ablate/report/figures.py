@@ -1,6 +1,5 @@
 """Which figures make sense for a sweep, and what is said below each."""
 
-import math
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -109,10 +108,11 @@ def _measured(m: Material) -> str:
 def _of_claims(m: Material) -> Wanted:
     from ablate.report import plots
 
-    if not any(math.isfinite(verdict.ratio) for verdict in m.verdicts):
-        return {}  # differences and shares stand in the cards in words, and would in the figure
+    frame = verdicts_frame(m.verdicts)
+    if plots.scale_of(frame) is None:
+        return {}  # shares of runs stand in the cards in words, and would in the figure
     caption = "The effect behind each verdict, with its interval."
-    return {"verdicts": (caption, partial(plots.verdicts, verdicts_frame(m.verdicts), m.heading, m.level))}
+    return {"verdicts": (caption, partial(plots.verdicts, frame, m.heading, m.level))}
 
 
 def _of_findings(m: Material) -> Wanted:

@@ -24,7 +24,7 @@ from ablate.report.plots.search_space import search_importance, search_parallel,
 from ablate.report.plots.search_trials import Estimate, search_front, search_history, search_timeline
 from ablate.report.plots.speed import draw_speed, speed_over_hiddens
 from ablate.report.plots.style import save
-from ablate.report.plots.verdicts import verdicts
+from ablate.report.plots.verdicts import scale_of, verdicts
 
 __all__ = [
     "Estimate",
@@ -40,6 +40,7 @@ __all__ = [
     "model_looks",
     "pareto",
     "save",
+    "scale_of",
     "search_front",
     "search_history",
     "search_importance",

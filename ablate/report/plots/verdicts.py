@@ -1,7 +1,8 @@
 """All claims at a glance: effect with interval, and the verdict."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ LOOKS = {
 """Verdict → colour, marker, fill."""
 WIDEST = 30.0
 """Ratios beyond this factor, or below its inverse, leave the axis."""
+NARROWEST = 1.2
+"""Ratios up to this factor do not need all of it."""
 NAMES = 2.7
 EFFECT = 2.4
 """Inches for the statements and for an effect in words."""
@@ -32,13 +35,63 @@ ROW = 0.14
 """Inches per line of text."""
 
 
-def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
-    """A row per claim: its statement, its ratio with the interval on a logarithmic axis, and its verdict in words.
+@dataclass(frozen=True)
+class Scale:
+    """What the effects are, and where they stand in the frame."""
 
-    `frame`: id, statement, verdict, effect, ratio, low, high, n (from claims.verdicts_frame). A claim whose effect is
-    no ratio shows it in words; an interval beyond the axis ends in an arrow.
+    kind: Literal["log", "linear"]
+    columns: tuple[str, str, str]  # estimate, and the ends of its interval
+    equal: float  # the two sides do not differ
+    label: str
+
+    def limits(self, frame: pd.DataFrame) -> tuple[float, float]:
+        """Ends of the axis: as far from equality on either side as the farthest effect, within reason."""
+        numbers = frame[list(self.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).ravel()
+        if self.kind == "linear":
+            far = float(np.nanmax(np.abs(numbers), initial=0.05)) * 1.08
+            return -far, far
+        finite = numbers[np.isfinite(numbers) & (numbers > 0)]
+        far = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 2.0
+        far = min(max(far, NARROWEST), WIDEST) ** 1.08
+        return 1 / far, far
+
+    def effect(self, row: pd.Series) -> tuple[float, float, float]:
+        """Estimate, low, high; not a number where this claim's effect is another."""
+        estimate, low, high = (_number(row.get(name)) for name in self.columns)
+        return (estimate if self.kind == "linear" or estimate > 0 else math.nan), low, high
+
+    def label_axis(self, axes: Axes, low: float, high: float) -> None:
+        axes.set_xscale(self.kind)
+        axes.set_xlim(low, high)
+        if self.kind == "log":
+            ticks = log_ticks(low, high, 6)
+            axes.set_xticks(ticks, [f"×{plain(tick)}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel(self.label)
+
+
+RATIOS = Scale("log", ("ratio", "low", "high"), 1, "ratio of the two sides (×1: no difference)")
+DIFFERENCES = Scale(
+    "linear", ("difference", "difference_low", "difference_high"), 0, "difference of the two sides (0: none)"
+)
+
+
+def scale_of(frame: pd.DataFrame) -> Scale | None:
+    """Ratios where there are any, else differences; None where all effects are shares of runs, or unknown."""
+    for scale in (RATIOS, DIFFERENCES):
+        if scale.columns[0] in frame and pd.to_numeric(frame[scale.columns[0]], errors="coerce").notna().any():
+            return scale
+    return None
+
+
+def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
+    """A row per claim: its statement, its effect with the interval on an axis, and its verdict in words.
+
+    `frame`: id, statement, verdict, effect, ratio, low, high, n (from claims.verdicts_frame). The axis is that of
+    `scale_of`; other effects are shown in words. An interval beyond the axis ends in an arrow.
     """
     frame = frame.reset_index(drop=True)
+    scale = scale_of(frame) or RATIOS
     with styled(title, *frame["statement"], *frame["effect"].fillna("")):
         several = "sweep" in frame and frame["sweep"].nunique() > 1
         statements = [
@@ -49,21 +102,15 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
         ends = np.cumsum(lines + 0.7)
         centres = ends - (lines + 0.7) / 2
         figure, (axes,) = panels(1, 1, 0.55 + ROW * float(ends[-1]), WIDE)
-        low, high = _limits(frame)
-        axes.set_xscale("log")
-        axes.set_xlim(low, high)
+        scale.label_axis(axes, *scale.limits(frame))
         axes.set_ylim(float(ends[-1]), 0)
-        ticks = log_ticks(low, high, 6)
-        axes.set_xticks(ticks, [f"×{plain(tick)}" for tick in ticks])
-        axes.minorticks_off()
-        axes.axvline(1, color=FAINT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        axes.axvline(scale.equal, color=FAINT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         axes.hlines(ends[:-1], 0, 1, transform=axes.get_yaxis_transform(), color="0.9", linewidth=0.6, zorder=0.5)
         for centre, (_, row) in zip(centres, frame.iterrows(), strict=True):
-            _row(axes, row, float(centre), low, high)
+            _row(axes, row, float(centre), scale)
         axes.set_yticks(centres, statements, size=SMALL)
         axes.tick_params(axis="y", length=0, pad=7)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("ratio of the two sides (×1: no difference)")
         axes.grid(axis="x")
         shown = [name for name in LOOKS if (frame["verdict"] == name).any()]
         counts = frame["verdict"].value_counts()
@@ -76,19 +123,20 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
         return finish(figure, title, note, handles)
 
 
-def _row(axes: Axes, row: pd.Series, centre: float, low: float, high: float) -> None:
+def _row(axes: Axes, row: pd.Series, centre: float, scale: Scale) -> None:
     colour, marker, fill = LOOKS.get(row["verdict"], LOOKS["not testable"])
-    ratio = _number(row["ratio"])
-    if math.isfinite(ratio) and ratio > 0 and marker:
-        left, right = _number(row["low"]), _number(row["high"])
-        left = low if math.isnan(left) else max(left, low)
-        right = high if math.isnan(right) else min(right, high)
-        if not math.isnan(_number(row["low"])):
+    low, high = axes.get_xlim()
+    estimate, *interval = scale.effect(row)
+    if math.isfinite(estimate) and marker:
+        left, right = max(interval[0], low), min(interval[1], high)
+        if not math.isnan(interval[0]):
             axes.plot([left, right], [centre, centre], color=colour, linewidth=1.2)
             for at, edge, arrow in ((left, low, "<"), (right, high, ">")):
                 if at == edge:
                     axes.plot([at], [centre], color=colour, marker=arrow, markersize=4, clip_on=False)
-        axes.plot([min(max(ratio, low), high)], [centre], color=colour, **_filled(marker, fill), markersize=6, zorder=3)
+        axes.plot(
+            [min(max(estimate, low), high)], [centre], color=colour, **_filled(marker, fill), markersize=6, zorder=3
+        )
     else:
         words = row["effect"] if isinstance(row["effect"], str) else ""
         axes.text(
@@ -113,15 +161,6 @@ def _verdict_text(row: pd.Series) -> str:
     if row["verdict"] == "not testable" or not math.isfinite(n):
         return str(row["verdict"])
     return f"{row['verdict']}\nn = {n:.0f}"
-
-
-def _limits(frame: pd.DataFrame) -> tuple[float, float]:
-    """Ends of the axis: as far from 1 on either side as the farthest ratio or interval, within reason."""
-    numbers = frame[["ratio", "low", "high"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).ravel()
-    finite = numbers[np.isfinite(numbers) & (numbers > 0)]
-    far = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 2.0
-    far = min(max(far, 1.2), WIDEST) ** 1.08
-    return 1 / far, far
 
 
 def _seeds(frame: pd.DataFrame) -> str:
