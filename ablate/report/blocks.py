@@ -121,6 +121,7 @@ class Sample:
 class Samples:
     kind: ClassVar[str] = "samples"
     samples: list[Sample]
+    note: str
 
 
 Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples

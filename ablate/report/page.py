@@ -42,11 +42,12 @@ MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
 
 
 TEXTS = {
-    "fill_in": "Filled-in text",
-    "memory": "Answers",
-    "translation": "Translations",
+    "language_model": ("Generated text", "what was given, and what it wrote after that."),
+    "fill_in": ("Filled-in text", "every fourth token was masked; in brackets stands what it put there."),
+    "memory": ("Answers", "a sequence, and what it answered."),
+    "translation": ("Translations", "a sentence, greedily translated."),
 }
-"""Task → the heading of what the networks wrote."""
+"""Task → the heading of what the networks wrote, and what is shown of the run chosen."""
 
 
 def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Page:
@@ -83,7 +84,9 @@ def _sections(
         yield Section("commands", "Regenerate", [Commands(commands(m))])
         return
     told = attempt("the generated texts", lambda: samples(m))
-    yield Section("texts", TEXTS.get(task_of(m.cells), "Generated text"), _block(Samples, told))
+    heading, shown = TEXTS.get(task_of(m.cells), TEXTS["language_model"])
+    note = f"Of each setting shown, the run with the median {HEADINGS[shown_metrics(m.cells)[0]]}: {shown}"
+    yield Section("texts", heading, [Samples(told, note)] if told else [])
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
         protocol.append(Bullets(said))
@@ -119,10 +122,8 @@ def _details(v: Verdict) -> str:
 
 
 def samples(m: Material) -> list[Sample]:
-    """What the networks wrote: of each cell, or of the best of each model, the run with the median perplexity.
-
-    Beside it what the run reached, in the metric that its task was made for.
-    """
+    """What the networks wrote: of each cell, or of the best of each model, the run with the median of the metric that
+    its task was made for, and what that is."""
     first = shown_metrics(m.cells)[0]
     finished = m.runs[m.runs["status"] == "ok"]
     cells = m.cells[m.cells["n"] > 0]
@@ -130,7 +131,7 @@ def samples(m: Material) -> list[Sample]:
         cells = cells.loc[cells.groupby(["corpus", "model"], sort=False)["perplexity"].idxmin().dropna()]
     found = []
     for _, cell in cells.head(3 * MOST_SAMPLES).iterrows():
-        own = finished[finished["cell_id"] == cell["cell_id"]].sort_values("perplexity")
+        own = finished[finished["cell_id"] == cell["cell_id"]].sort_values(first)
         run = own.iloc[(len(own) - 1) // 2]
         try:
             record = results.load(results.record_path(m.folder, run["run_id"]))

@@ -56,7 +56,7 @@ def _tally(runs: pd.DataFrame, columns: list[str]) -> str:
 
 def _said(name: str, value: Any) -> str:
     if value is None or pd.isna(value):
-        return ""
+        return "not recorded" if name == "git_commit" else ""
     match name:
         case "cores":
             return counted(int(value), "core")
