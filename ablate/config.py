@@ -224,8 +224,12 @@ def resolve(config: Config) -> Config:
     api = config.impl == "api"
     reset = config.reset or ("after" if api else "before")
     reads_text = config.task.name in ("language_model", "fill_in")
+    model = config.model
+    if config.layers == 1 and model.connection == "residual":  # nothing stands below the only layer
+        model = replace(model, connection="plain")
     return replace(
         config,
+        model=model,
         forget_bias=config.forget_bias if config.model.has_forget_gate else None,
         sampling=config.sampling if reads_text else "random",
         max_tokens=config.max_tokens if reads_text else None,

@@ -198,13 +198,12 @@ def train_together(
     records = []
     for k, replica in enumerate(replicas):
         text: dict[str, str] = {}
-        future = None
+        parameters_now = program.named_tensors(k)
         if not replica.trajectory.divergence:
-            parameters_now = program.named_tensors(k)
-            text, future = task.texts(parameters_now, config.prefixes), task.sees_future(parameters_now)
+            text = task.texts(parameters_now, config.prefixes)
             replica.trajectory.score(task.final_scores(parameters_now, replica.trajectory.perplexity[-1]))
         record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
-        record.sees_future = future
+        record.sees_future = task.sees_future(parameters_now)
         records.append(record)
     return records
 

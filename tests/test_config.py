@@ -254,7 +254,7 @@ DECIDING = {
     "model.peepholes": ["model=lstm", "model.peepholes=true"],
     "model.gate_recurrence": ["model=lstm", "model.gate_recurrence=true"],
     "model.bidirectional": ["model.bidirectional=true"],
-    "model.connection": ["model.connection=residual"],
+    "model.connection": ["layers=2", "model.connection=residual"],
     "model.transition": ["model.connection=dense", "model.transition=8"],
     "forget_bias": ["model=lstm", "forget_bias=1"],
     "task.name": ["task=fill_in"],

@@ -8,8 +8,6 @@ from ablate.analysis.frames import KNOBS, in_order
 from ablate.analysis.statistics import bootstrap_means
 from ablate.metrics import METRICS
 
-ALONGSIDE = ("match", "sees_future")
-"""What else the runs of a cell have in common."""
 INTERVALS = ("_low", "_high", "_boot_low", "_boot_high")
 
 
@@ -31,7 +29,8 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
         diverged=np.bincount(cell, minlength=len(cell_ids)) - n,
-        **{name: first[name] for name in ALONGSIDE if name in first},
+        **({"match": first["match"]} if "match" in first else {}),
+        **({"sees_future": any_sees_future(runs, cell_ids)} if "sees_future" in runs else {}),
         seed=0,
     )
     columns: dict[str, np.ndarray] = {}
@@ -43,6 +42,13 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
             summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([cells, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
+
+
+def any_sees_future(runs: pd.DataFrame, cell_ids: pd.Index) -> np.ndarray:
+    """Whether any run of each cell does; None where none was probed."""
+    probed = runs.loc[runs["sees_future"].notna(), ["cell_id", "sees_future"]]
+    known = probed["sees_future"].astype(bool).groupby(probed["cell_id"]).any()
+    return np.array([known.get(cell) for cell in cell_ids], dtype=object)
 
 
 def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) -> dict[str, np.ndarray]:

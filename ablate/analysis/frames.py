@@ -141,7 +141,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         "optimizer": optimizer["name"],
         "corpus": corpus["name"],
         "corpus_sha256": corpus["sha256"],
-        "unit": config["data"]["tokens"],
+        "unit": corpus.get("unit", config["data"]["tokens"]),
         "cleaning": config["data"]["cleaning"],
     }
     return {name: known[name] for name in KNOBS}

@@ -15,9 +15,9 @@ from ablate.errors import CombinationError
 from ablate.metrics import UNSCORED
 
 SKIPPED_SYMBOLS = 5
-"""Symbols among the blanks of `skip`, or as many as there are steps."""
+"""Symbols among the blanks of `skip`."""
 BREAKS = 3
-"""Breaks in a sequence of `reset`, or as many as there are steps."""
+"""Breaks in a sequence of `reset`."""
 
 Made = tuple[Tensor, Tensor]
 
@@ -81,7 +81,7 @@ def first_token(L: int, B: int, K: int, generator: Generator) -> Made:
 
 def skip(L: int, B: int, K: int, generator: Generator) -> Made:
     """`_ c _ _ a b ? _ _` → `. . . . . . c a b`: a few symbols among L − n blanks, wanted in order. T = L + n."""
-    blank, sign, n = K, K + 1, min(SKIPPED_SYMBOLS, L)
+    blank, sign, n = K, K + 1, SKIPPED_SYMBOLS
     symbols = draw(K, n, B, generator=generator)
     tokens = torch.full((L + n, B), blank)
     tokens[:L].scatter_(0, places(n, L, B, generator), symbols)
@@ -95,7 +95,7 @@ def reset(L: int, B: int, K: int, generator: Generator) -> Made:
     Tokens 0 and 1, 2 is a break; the answers follow: 0 … K − 1.
     """
     tokens = draw(2, L, B, generator=generator)
-    tokens.scatter_(0, places(min(BREAKS, L), L, B, generator), 2)
+    tokens.scatter_(0, places(BREAKS, L, B, generator), 2)
     ones = (tokens == 1).long().cumsum(0)
     since = (tokens == 2).long() * ones
     return tokens, 3 + (ones - since.cummax(0).values) % K
@@ -114,7 +114,7 @@ RULES = {
     "copy": Rule(copy, 1, lambda K: [*letters(K), "_", "?"]),
     "adding": Rule(adding, 2, adding_words),
     "first-token": Rule(first_token, 1, lambda K: [*letters(K), "?"]),
-    "skip": Rule(skip, 1, lambda K: [*letters(K), "_", "?"]),
-    "reset": Rule(reset, 2, lambda K: ["0", "1", "|", *(f"={k}" for k in range(K))]),
+    "skip": Rule(skip, SKIPPED_SYMBOLS + 1, lambda K: [*letters(K), "_", "?"]),
+    "reset": Rule(reset, BREAKS + 2, lambda K: ["0", "1", "|", *(f"={k}" for k in range(K))]),
 }
 """By the name of `data`."""

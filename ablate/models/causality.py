@@ -3,7 +3,8 @@
 Axes: T steps, B sequences, V vocabulary.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -11,8 +12,8 @@ from torch import Generator, Tensor
 RELATIVE_SHIFT = 1e-4
 """An output before the change that moves by more than this share of the largest movement has seen the change …"""
 
-ROUNDING = 1e-6
-"""… unless it moves by less than this share of the largest output."""
+ROUNDING = 8
+"""… unless it moves by less than so many times the precision of the largest output."""
 
 
 @torch.no_grad()
@@ -29,10 +30,25 @@ def sees_future(
         raise ValueError(f"vocabulary_size is {vocabulary_size} and T is {T}; give 2 or more of each")
     tokens = torch.randint(vocabulary_size, (T, B), generator=Generator().manual_seed(0)).to(device)
     before = network(tokens)
+    rounding = ROUNDING * torch.finfo(before.dtype).eps
     for t in range(1, T):
         changed = tokens.clone()
         changed[t] = (changed[t] + 1) % vocabulary_size
         moved = (network(changed) - before).abs().flatten(1).amax(1)
-        if moved[:t].max() > max(RELATIVE_SHIFT * moved.max(), ROUNDING * before.abs().max()):
+        if moved[:t].max() > max(RELATIVE_SHIFT * moved.max(), rounding * before.abs().max()):
             return True
     return False
+
+
+def lively(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Random weights of the same shapes, in float64 and large enough that whatever is connected passes something on.
+
+    What a network has learnt may hide what it could see: one whose weights are still near zero lets nothing through.
+    Matrices (in, out) are N(0, 1/in), vectors N(0, 1/4); always the same ones.
+    """
+    generator = Generator().manual_seed(0)
+    out = {}
+    for name, value in parameters.items():
+        scale = 1 / math.sqrt(value.shape[-2]) if value.dim() > 1 else 0.5
+        out[name] = scale * torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    return out

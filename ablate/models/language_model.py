@@ -53,8 +53,11 @@ class LanguageModel(nn.Module):
         share, weights = self.config.dropout, self.output_W
         if not self.training or share == 0:
             return []
-        shapes = mask_shapes(self.config, self.vocabulary_size, T, B)
+        shapes = self.mask_shapes(T, B)
         return [dropout_mask(shape, share, self.generator, weights.dtype).to(weights.device) for shape in shapes]
+
+    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        return mask_shapes(self.config, self.vocabulary_size, T, B)
 
     def named_tensors(self) -> dict[str, Tensor]:
         """The parameters under the names of `ablate.models.parameters`, detached."""

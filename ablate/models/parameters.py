@@ -141,9 +141,15 @@ def initial(
         linear, kind = name.rsplit(".", 1)
         inputs = named[f"{linear}.W"][0] if kind in ("W", "b") else None
         out[name] = drawn(config, name, torch.empty(shape, dtype=dtype), generator, inputs)
+    return with_forget_bias(config, out)
+
+
+def with_forget_bias(config: Config, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters, those of the forget gates' biases set in place: the first vector to it, the second to zero."""
+    for name, value in parameters.items():
         if config.forget_bias is not None and name.endswith(("forget.b_x", "forget.b_h")):
-            out[name].fill_(config.forget_bias if kind == "b_x" else 0)
-    return out
+            value.fill_(config.forget_bias if name.endswith("b_x") else 0)
+    return parameters
 
 
 def drawn(config: Config, name: str, empty: Tensor, generator: Generator, inputs: int | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ablate.config import Config
 from ablate.models.cells import State
-from ablate.models.language_model import LIBRARY_NAMES, LanguageModel, dropout_mask, with_dots, without_dots
+from ablate.models.language_model import LIBRARY_NAMES, LanguageModel, with_dots, without_dots
 from ablate.models.parameters import Sizes, live_gates
 from ablate.models.translator import Translator, mask_shapes
 
@@ -37,12 +37,8 @@ class TranslationModel(LanguageModel):
         logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape[-2:]))
         return logits.flatten(0, 1), new_states
 
-    def masks(self, T: int, B: int) -> list[Tensor]:
-        share, weights = self.config.dropout, self.output_W
-        if not self.training or share == 0:
-            return []
-        shapes = mask_shapes(self.config, T, B)
-        return [dropout_mask(shape, share, self.generator, weights.dtype).to(weights.device) for shape in shapes]
+    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        return mask_shapes(self.config, T, B)
 
 
 class ScratchTranslator(TranslationModel):

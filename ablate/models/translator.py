@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 
 from ablate.config import Config, resolve
 from ablate.models.cells import CELLS, Cell, State
-from ablate.models.parameters import CELL_GATES, NORMAL_SD, Sizes, cell_shapes, drawn
+from ablate.models.parameters import CELL_GATES, NORMAL_SD, Sizes, cell_shapes, drawn, with_forget_bias
 from ablate.models.projection import looked_up, run
 from ablate.models.stack import linear
 
@@ -182,6 +182,4 @@ def initial(
             outputs = shape[1] * (1 if name == "output.W" else stacked)
             bound = math.sqrt(6 / (shape[0] + outputs))
             out[name] = empty.uniform_(-bound, bound, generator=generator)
-        if config.forget_bias is not None and name.endswith(("forget.b_x", "forget.b_h")):
-            out[name].fill_(config.forget_bias if kind == "b_x" else 0)
-    return out
+    return with_forget_bias(config, out)

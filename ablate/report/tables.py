@@ -13,7 +13,16 @@ from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
 from ablate.metrics import METRICS
 from ablate.report.numbers import listed
-from ablate.report.wording import HEADINGS, future_note, marked, own_metrics, scored, sees_future, shown_metrics
+from ablate.report.wording import (
+    HEADINGS,
+    MEMORY_TASKS,
+    future_note,
+    marked,
+    own_metrics,
+    scored,
+    sees_future,
+    shown_metrics,
+)
 
 PLAIN: dict[str, Any] = {
     "box": box.SIMPLE_HEAD,
@@ -115,8 +124,7 @@ def shown_knobs(swept: Sequence[str]) -> list[str]:
 def cell_columns(cells: pd.DataFrame, swept: Sequence[str]) -> list[str]:
     """The columns that tell cells apart in a table; where sizes were matched, how wide and large they came out, too."""
     shown = shown_knobs(swept)
-    sized = matched(cells) and cells["num_hiddens"].nunique() > 1
-    return [*shown, *(name for name in ("num_hiddens", "parameters") if sized and name not in shown)]
+    return [*shown, *(name for name in ("num_hiddens", "parameters") if matched(cells) and name not in shown)]
 
 
 def cell_texts(cell: pd.Series, shown: Sequence[str]) -> list[str]:
@@ -138,7 +146,7 @@ def cell_name(cell: pd.Series, swept: Sequence[str]) -> str:
 def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
     """What the numbers are and where they come from."""
     corpora = ", ".join(
-        f"{name} ({unit}, SHA-256 {sha[:12]}…)"
+        f"{name} ({unit}s made by rule)" if name in MEMORY_TASKS else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
     )
     of, own, seen = scored(runs), own_metrics(runs), future_note(runs)

@@ -24,7 +24,7 @@ from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError
 from ablate.explain import question
 from ablate.identity import cell_id, run_id, short_hash
-from ablate.sweeping.matching import matched
+from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
 from ablate.validation import check_combination, validate
 
@@ -135,7 +135,10 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
         data, corpus = texts[key]
         if config.data.name == "auto":
             auto = data.name
-        cell = make_cell(resolve(replace(config, data=data)), corpus, configs[0])
+        one = resolve(replace(config, data=data))
+        cell = make_cell(one, corpus, configs[0])
+        if not cell.error:
+            warnings += unequal(one, cell.config, configs[0], corpus)
         known = cells.setdefault(cell.cell_id, cell)
         have = {run.run_id for run in known.runs}
         known.runs += [run for run in cell.runs if run.run_id not in have]

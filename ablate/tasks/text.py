@@ -10,7 +10,7 @@ from ablate.config import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.metrics import UNSCORED
-from ablate.models.causality import sees_future
+from ablate.models.causality import lively, sees_future
 from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.tasks.task import Minibatch, Task
 from ablate.validation import api_cannot
@@ -87,7 +87,10 @@ class LanguageModelling(TextTask):
         V, T = len(self.corpus.vocabulary), min(self.config.num_steps, PROBED_STEPS)
         if T < 2:
             return None
-        model = readable(self.config, V, parameters)
+        return any(self._sees_future(weights, V, T) for weights in (lively(parameters), parameters))
+
+    def _sees_future(self, weights: Mapping[str, Tensor], V: int, T: int) -> bool:
+        model = readable(self.config, V, weights)
         return sees_future(lambda tokens: model(tokens, model.initial_state(tokens.shape[1]))[0].view(T, -1, V), V, T)
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:

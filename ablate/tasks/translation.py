@@ -169,18 +169,32 @@ def split(config: Config, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]
     """
     total, held = len(pairs.pairs), config.task.val_pairs
     count = total - held if config.task.pairs is None else config.task.pairs
-    if count < config.batch_size:
-        raise CombinationError(
-            f"{max(count, 0):,} of {total:,} pairs are left to train on, fewer than one minibatch of "
-            f"batch_size={config.batch_size}; lower batch_size, or "
-            + (f"lower task.val_pairs={held}" if config.task.pairs is None else f"raise task.pairs={count}")
-        )
+    _enough(config, max(count, 0), total)
     if count + held > total:
         raise CombinationError(
             f"{pairs.name} has {total:,} pairs, but task.pairs={count} and task.val_pairs={held} ask for "
             f"{count + held:,}; lower one of them, or give task.pairs=null for all that are not held out"
         )
-    return _apart(pairs.pairs, count) if config.task.pairs is None else _after(pairs, count, held)
+    if config.task.pairs is not None:
+        return _after(pairs, count, held)
+    training, held_out = _apart(pairs.pairs, count)
+    _enough(config, len(training), total, shared=count - len(training))
+    return training, held_out
+
+
+def _enough(config: Config, count: int, total: int, shared: int = 0) -> None:
+    """Raise CombinationError unless there is a minibatch to train on; `shared`: pairs left out for their source."""
+    if count >= config.batch_size:
+        return
+    remedies = [f"lower batch_size={config.batch_size}"]
+    if config.task.pairs is not None:
+        remedies.append(f"raise task.pairs={config.task.pairs}")
+    elif config.task.val_pairs:
+        remedies.append(f"lower task.val_pairs={config.task.val_pairs}")
+    without = f" ({shared:,} have a source that is held out)" if shared else ""
+    raise CombinationError(
+        f"{count:,} of {total:,} pairs are left to train on{without}, fewer than one minibatch; {' or '.join(remedies)}"
+    )
 
 
 def _apart(pairs: Sequence[Pair], count: int) -> tuple[Sequence[Pair], Sequence[Pair]]:

@@ -104,6 +104,12 @@ def test_no_runs() -> None:
     assert aggregate(pd.DataFrame()).empty
 
 
+def test_a_cell_sees_the_future_if_any_of_its_runs_does(cell: Callable[..., pd.DataFrame]) -> None:
+    for probed, told in (([None, True, True], True), ([False, None, True], True), ([None, False, False], False)):
+        assert aggregate(cell([1.1, 1.2, 1.3]).assign(sees_future=probed))["sees_future"].tolist() == [told]
+    assert aggregate(cell([1.1, 1.2, 1.3]).assign(sees_future=None))["sees_future"].tolist() == [None]
+
+
 def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame]) -> None:
     runs = cell([1.1, 1.1, 1.1]).assign(accuracy=[1.0, 1.0, 0.94], sees_future=None, match="params")
     row = aggregate(runs).iloc[0]

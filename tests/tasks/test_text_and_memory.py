@@ -15,7 +15,7 @@ from ablate.errors import CombinationError, ConfigError
 from ablate.identity import run_id
 from ablate.metrics import UNSCORED
 from ablate.models.parameters import count, initial
-from ablate.sweeping.matching import matched
+from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.plan import make_cell
 from ablate.tasks import task_of
 from ablate.tasks.text import readable
@@ -23,7 +23,7 @@ from ablate.training import train, train_together
 from ablate.validation import check_combination
 
 FILL_IN = ["task=fill_in", "data=python_docs", "num_hiddens=12", "num_steps=8", "max_tokens=600", "val_tokens=300"]
-MEMORY = ["task=memory", "num_hiddens=8", "num_steps=4", "task.sequences=64", "epochs=3"]
+MEMORY = ["task=memory", "num_hiddens=8", "num_steps=6", "task.sequences=64", "epochs=3"]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,18 @@ def test_a_record_says_whether_its_model_sees_the_future(docs: Corpus, bidirecti
     knobs = ["data=python_docs", *FILL_IN[2:], "sampling=random", "epochs=1", "model=gru"]
     record = train(compose([*knobs, f"model.bidirectional={str(bidirectional).lower()}"]), docs)
     assert record.sees_future is bidirectional
+
+
+def test_what_a_network_could_see_does_not_depend_on_what_it_has_learnt(docs: Corpus) -> None:
+    """Nothing gets through five layers of small weights; and a diverged network is probed, too."""
+    knobs = [*FILL_IN[2:], "data=python_docs", "sampling=random", "epochs=1", "model=lstm", "model.bidirectional=true"]
+    assert train(compose([*knobs, "layers=5", "impl=scratch"]), docs).sees_future
+    diverged = train(compose([*knobs, "lr=1e30", "clip=null"]), docs)
+    assert diverged.status == "diverged"
+    assert diverged.sees_future
+
+
+def test_filling_in_is_no_prediction(docs: Corpus) -> None:
     assert train(compose([*FILL_IN, "epochs=1", "model.bidirectional=true"]), docs).sees_future is None
 
 
@@ -149,13 +161,13 @@ def test_every_epoch_brings_new_sequences_and_held_out_ones_stay() -> None:
     config = compose(MEMORY)
     task, order = task_of(config, made(config)), Generator().manual_seed(0)
     first, second = (torch.cat([X for X, _ in task.minibatches(order)], 1) for _ in range(2))
-    assert first.shape == second.shape == (8, 64)
+    assert first.shape == second.shape == (12, 64)
     assert not torch.equal(first, second)
     held, again = (task_of(with_seed(config, seed), made(config)).held_out for seed in (0, 3))
     assert held is not None
     assert again is not None
     assert torch.equal(held[0], again[0])
-    assert held[0].shape == (8, 512)
+    assert held[0].shape == (12, 512)
 
 
 def test_a_short_copy_is_learned_and_shown() -> None:
@@ -224,6 +236,22 @@ def test_models_get_as_many_parameters_as_the_first(
     step = parameters(replace(own, num_hiddens=own.num_hiddens + 1)) - parameters(own)
     assert abs(parameters(own) - parameters(first)) <= step / 2 + 1
     assert matched(first, first, docs).num_hiddens == 40
+
+
+def test_sizes_that_cannot_be_matched_are_told(docs: Corpus) -> None:
+    def told(num_hiddens: int, *match: str) -> list[str]:
+        first, own = (
+            compose(["data=python_docs", f"model={model}", f"num_hiddens={num_hiddens}", *match])
+            for model in ("rnn", "lstm")
+        )
+        return unequal(own, matched(own, first, docs), first, docs)
+
+    (line,) = told(1, "match=params")
+    assert line.startswith(
+        "match=params: lstm of num_hiddens=1 has 180 parameters, as near as it gets to the 87 of rnn;"
+    )
+    assert not told(100, "match=params")
+    assert not told(1)
 
 
 @pytest.fixture

@@ -167,7 +167,10 @@ def test_of_several_references_the_first_counts(tiny: Callable[..., Config]) -> 
             r"prefixes has 'xylophone one', but 'xylophone' stands in no source .*number_pairs; .*",
         ),
         (["prefixes=['  ']"], r"prefixes has '  ', but it is empty; .*"),
-        (["task.pairs=31"], r"31 of 10,000 pairs are left to train on, fewer than one minibatch of batch_size=32; .*"),
+        (
+            ["task.pairs=31"],
+            r"31 of 10,000 .* to train on, fewer than one minibatch; .*batch_size=32 or raise task.pairs=31",
+        ),
         (["task.pairs=null", "task.val_pairs=10000"], r"0 of 10,000 pairs are left .* lower .*task.val_pairs=10000.*"),
         (
             ["task.pairs=9999", "task.val_pairs=9"],
@@ -185,6 +188,20 @@ def test_a_bad_choice_is_one_line(tiny: Callable[..., Config], overrides: list[s
     config = tiny(*overrides)
     with pytest.raises(CombinationError, match=rf"^{message}$"):
         translation(config)
+
+
+def test_what_shares_its_source_with_a_held_out_pair_is_not_trained_on_and_may_leave_too_little(
+    tiny: Callable[..., Config],
+) -> None:
+    pairs = [("a", "x")] * 4 + [("b", "y")] * 2 + [("a", "z")]
+    task = own(tiny("task.pairs=null", "task.val_pairs=1", "batch_size=2"), pairs)
+    assert task.training[1].shape[1] == 2
+    assert list(task.held_out_pairs) == [("a", "z")]
+    message = r"2 of 7 pairs .* \(4 have a source that is held out\), .*batch_size=3 or lower task.val_pairs=1"
+    with pytest.raises(CombinationError, match=f"^{message}$"):
+        own(tiny("task.pairs=null", "task.val_pairs=1", "batch_size=3"), pairs)
+    with pytest.raises(CombinationError, match=r"fewer than one minibatch; lower batch_size=8$"):
+        own(tiny("task.pairs=null", "batch_size=8"), pairs)
 
 
 def test_too_few_pairs_with_other_sources(tiny: Callable[..., Config]) -> None:
