@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from scipy import special
 
 from ablate.analysis.samples import measured
@@ -19,7 +20,7 @@ MOST_COLUMNS = 1000
 
 
 def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: float = 0.95) -> pd.DataFrame:
-    """One row per knob and value: knob, value, n (runs), mean, low, high, in units of the metric.
+    """One row per knob and value, numbers by size: knob, value, n (runs), mean, low, high, in units of the metric.
 
     `mean` is the geometric mean over the cells that have this value, each cell counting alike. The interval is that of
     Student's t over the seeds: each seed gives its mean deviation over those cells, so that what the other knobs do,
@@ -30,7 +31,7 @@ def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: f
     known = known.assign(cell_mean=cell_mean, deviation=known["log"] - cell_mean)
     rows = []
     for knob in knobs:
-        for value, group in known.groupby(knob, dropna=False, sort=False):
+        for value, group in known.groupby(knob, dropna=False, sort=is_numeric_dtype(known[knob])):
             mean = group.drop_duplicates("cell_id")["cell_mean"].mean()
             by_seed = group.groupby("seed")["deviation"].mean()
             S = len(by_seed)

@@ -151,6 +151,11 @@ def _longest(cells: pd.DataFrame) -> int:
 
 
 def _matters(m: Material) -> Iterator[str]:
+    if m.confounded:
+        yield (
+            "The settings do not form a full grid, so the effects of single knobs cannot be separated; see the "
+            "comparisons, which are paired within equal settings."
+        )
     if m.variance is None or m.variance.empty or m.variance["share"].isna().all():
         return
     shares = m.variance.set_index("source")["share"]

@@ -13,7 +13,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.effects import main_effects, variance_split
-from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs
+from ablate.analysis.frames import curves_frame, is_full_grid, runs_frame, swept_knobs
 from ablate.analysis.importance import importance
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
@@ -55,6 +55,7 @@ class Material:
     verdicts: list[Verdict] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)  # by metric
+    confounded: bool = False  # what a knob does by itself cannot be told, as the cells are no full grid
     effects: pd.DataFrame | None = None
     variance: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
@@ -164,12 +165,15 @@ def _analyse(m: Material, attempt: Attempts) -> None:
                 m.comparisons[metric] = table
     if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
         return
+    if len(m.swept) > 1 and "lr" in m.swept:
+        m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", "perplexity", m.level))
+    m.confounded = not is_full_grid(m.runs, m.swept)
+    if m.confounded:
+        return
     m.effects = attempt("the main effects", lambda: main_effects(m.runs, "perplexity", m.swept, m.level))
     m.variance = attempt("the variance split", lambda: variance_split(m.runs, "perplexity", m.swept))
     if len(m.swept) > 1:
         m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, "perplexity", m.swept))
-        if "lr" in m.swept:
-            m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", "perplexity", m.level))
 
 
 def failures(folder: Path) -> list[tuple[str, str]]:

@@ -114,6 +114,14 @@ def test_main_effects(cell: Cell, together: Cell) -> None:
     assert list(np.log(table["low"])) == pytest.approx([value - half for value in expected])
 
 
+def test_numbers_stand_by_size_whatever_comes_first(cell: Cell, together: Cell) -> None:
+    """In the frame 16 comes before 8, which the rnn does not have."""
+    runs = together(*(cell([2.0], model=m, num_hiddens=h) for m, h in (("rnn", 16), ("gru", 8), ("gru", 16))))
+    table = main_effects(runs, "perplexity", KNOBS)
+    assert list(runs["num_hiddens"].unique()) == [16, 8]
+    assert list(table["value"]) == ["rnn", "gru", 8, 16]
+
+
 def test_main_effects_count_cells_alike(cell: Cell, together: Cell) -> None:
     runs = together(
         cell([math.e] * 2, lr=0.1, num_hiddens=8),
