@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -103,7 +103,7 @@ class RatioComparison(Comparison):
         return self.test.ratio
 
     def needed(self, level: float, power: float) -> int | None:
-        return replace(self.test, level=level).needed(self.bound, power)
+        return self.test.at(level).needed(self.bound, power)
 
     @property
     def effect(self) -> str:
@@ -154,11 +154,7 @@ class DifferenceComparison(Comparison):
         return METRICS[self.metric].top or math.inf
 
     def signed(self, value: float) -> str:
-        """With the digits that a share, or a number up to 100, can be told apart by."""
-        if not math.isfinite(value):
-            return "?" if math.isnan(value) else f"{value:+}".replace("inf", "∞")
-        text = f"{value:+.{3 if self.top <= 1 else 1}f}".replace("-", "−")
-        return text[1:] if not float(text[1:]) else text
+        return signed(value, self.top)
 
     def plain(self, value: float) -> str:
         return self.signed(value).lstrip("+")
@@ -237,6 +233,14 @@ class Share:
     @property
     def against(self) -> str:
         return f", claimed: {'at least' if self.at_least else 'at most'} {self.share:.0%}"
+
+
+def signed(value: float, top: float) -> str:
+    """A difference with the digits that a share (top 1), or a number up to 100, can be told apart by."""
+    if not math.isfinite(value):
+        return "?" if math.isnan(value) else f"{value:+}".replace("inf", "∞")
+    text = f"{value:+.{3 if top <= 1 else 1}f}".replace("-", "−")
+    return text[1:] if not float(text[1:]) else text
 
 
 Part = Comparison | Share

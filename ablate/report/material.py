@@ -24,14 +24,14 @@ from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
-from ablate.report.wording import seeing
+from ablate.report.wording import main_metric, seeing
 from ablate.results import RecordError
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
 
-METRICS = ("perplexity", "val_perplexity")
-"""What is compared: on the training text, as published, and on held-out text."""
+PERPLEXITIES = ("perplexity", "val_perplexity")
+"""What is compared beside the task's main measure: on the training text, as published, and on held-out text."""
 
 
 @dataclass
@@ -83,6 +83,11 @@ class Material:
     def heading(self) -> str:
         """Of the figures, which also stand by themselves: the title that was given, or else the question."""
         return self.title if self.title != self.folder.name else self.question or self.title
+
+    @property
+    def main(self) -> str:
+        """The metric that the cells are compared by."""
+        return main_metric(self.cells)
 
     @property
     def timed(self) -> bool:
@@ -158,7 +163,7 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     if not m.swept or m.search is not None:  # whose cells were chosen by what came out: no grid to average over
         return
     by_rule = m.cells["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
-    for metric in METRICS[1:] if by_rule else METRICS:
+    for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if by_rule else PERPLEXITIES))):
         if m.runs[metric].notna().any():
             table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
             if table is not None and len(table):
@@ -166,14 +171,14 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
         return
     if len(m.swept) > 1 and "lr" in m.swept:
-        m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", "perplexity", m.level))
+        m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", m.main, m.level))
     m.confounded = not is_full_grid(m.runs, m.swept)
     if m.confounded:
         return
-    m.effects = attempt("the main effects", lambda: main_effects(m.runs, "perplexity", m.swept, m.level))
-    m.variance = attempt("the variance split", lambda: variance_split(m.runs, "perplexity", m.swept))
+    m.effects = attempt("the main effects", lambda: main_effects(m.runs, m.main, m.swept, m.level))
+    m.variance = attempt("the variance split", lambda: variance_split(m.runs, m.main, m.swept))
     if len(m.swept) > 1:
-        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, "perplexity", m.swept))
+        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, m.main, m.swept))
 
 
 def failures(folder: Path) -> list[tuple[str, str]]:
