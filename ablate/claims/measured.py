@@ -80,7 +80,7 @@ class Samples:
         bound = self.kind.beyond(0) if bound is None else bound
         if isinstance(test, DifferenceTest):
             return DifferenceComparison(text, where, test, bound, below, self.metric)
-        return RatioComparison(text, where, test, bound, below)
+        return RatioComparison(text, where, test, bound, below, self.metric)
 
 
 @dataclass
