@@ -215,8 +215,8 @@ def _overfitted(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, n
     fitted = fitted_since_best(curves) if len(curves) else pd.Series(dtype=bool)
     by_cell = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["cell_id"]).mean()
     apart = cells["cell_id"].isin(by_cell.index[by_cell <= 0.5])
-    cells = cells[~_of_task(cells, "memory") & ~apart]
-    risen = cells["val_perplexity"] / cells["best_val_perplexity"] - 1
+    cells = cells[~_of_task(cells, "memory")]
+    risen = (cells["val_perplexity"] / cells["best_val_perplexity"] - 1).mask(apart)
     over = cells[risen > OVERFITTED]
     if len(over):
         worst = _largest(cells, risen)
@@ -234,11 +234,15 @@ def _mixed(runs: pd.DataFrame, swept: list[str]) -> Found:
     for column, title in MEANS.items():
         counts = runs[column].value_counts() if column in runs else pd.Series(dtype=int)
         if len(counts) > 1:
-            shown = [f"{str(value)[:9] if column == 'git_commit' else value}: {n}" for value, n in counts.items()]
+            shown = [f"{_name(column, value)}: {n}" for value, n in counts.items()]
             more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
             parts.append(f"{title} ({', '.join(shown[:4])}{more}{_along_with(runs, column, swept)})")
     if parts:
         yield "mixed", f"The runs were computed by different {' and different '.join(parts)}."
+
+
+def _name(column: str, value: object) -> str:
+    return str(value)[:9] if column == "git_commit" else str(value)
 
 
 def _along_with(runs: pd.DataFrame, column: str, swept: list[str]) -> str:
@@ -249,7 +253,7 @@ def _along_with(runs: pd.DataFrame, column: str, swept: list[str]) -> str:
         groups = runs.groupby(knob, dropna=False, sort=False)[column]
         if groups.nunique(dropna=False).max() == 1:
             of_value = groups.first().items()
-            said += [f"{knob}={value_text(value)} all by {by}" for value, by in of_value if by != usual]
+            said += [f"{knob}={value_text(value)} all by {_name(column, by)}" for value, by in of_value if by != usual]
     return f"; {', '.join(said)}" if 0 < len(said) <= MOST_NAMED else ""
 
 

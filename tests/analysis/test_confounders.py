@@ -20,7 +20,10 @@ def curves_of(runs: pd.DataFrame, falls: float = 0.0, epochs: int = 100) -> pd.D
     steps = np.arange(1, epochs + 1)
     perplexity = 10 * (1 - falls) ** (steps / width)
     return pd.concat(
-        [pd.DataFrame({"run_id": run, "epoch": steps, "perplexity": perplexity}) for run in runs["run_id"]],
+        [
+            pd.DataFrame({"run_id": run, "epoch": steps, "perplexity": perplexity, "val_perplexity": math.nan})
+            for run in runs["run_id"]
+        ],
         ignore_index=True,
     )
 
