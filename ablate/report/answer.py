@@ -16,7 +16,7 @@ from ablate.report.wording import (
     DAGGER,
     HEADINGS,
     future_note,
-    marked,
+    marked_source,
     own_metrics,
     perplexity_of,
     scale_name,
@@ -194,7 +194,7 @@ def _matters(m: Material) -> Iterator[str]:
     chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
     said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
     largest = f"{100 * others.iloc[0]:.0f} %" if others.iloc[0] >= 0.01 else "Less than 1 %"
-    knob = marked(str(others.index[0]), bool(future_note(m.cells)))
+    knob = marked_source(m.cells, str(others.index[0]))
     yield (
         f"{largest} of the variance of {scale_name(m.main, m.cells)} goes back to {knob}; seeds and chance account for "
         f"{said}. {future_note(m.cells)}".strip()

@@ -24,6 +24,7 @@ from ablate.report.wording import (
     all_seeing,
     capital,
     future_note,
+    marked_source,
     measure_name,
     own_metrics,
     short_scale,
@@ -140,14 +141,16 @@ def _of_findings(m: Material) -> Wanted:
         geometric = not by_difference(m.main)
         out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
     if m.variance is not None and len(m.variance):
+        split = m.variance.assign(source=[marked_source(m.cells, source) for source in m.variance["source"]])
         out["variance"] = (
             f"Where the variance of {short_scale(m.main)} comes from.",
-            partial(plots.variance, m.variance, m.heading, short_scale(m.main), future_note(m.cells)),
+            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.cells)),
         )
     if m.importance is not None and len(m.importance):
         caption = "How much of the differences between cells each knob accounts for."
+        table = m.importance.assign(knob=[marked_source(m.cells, knob) for knob in m.importance["knob"]])
         told = short_scale(m.main), future_note(m.cells)
-        out["importance"] = caption, partial(plots.importance, m.importance, m.heading, *told)
+        out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
     if m.path is not None:
         caption = "From the baseline to the target, one change at a time."
         out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.heading, m.level)

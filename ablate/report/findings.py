@@ -35,6 +35,7 @@ from ablate.report.wording import (
     capital,
     future_note,
     marked,
+    marked_source,
     measure_name,
     scale_name,
     seeing,
@@ -88,14 +89,15 @@ def verdicts_sheet(m: Material) -> Sheet:
     ]
     notes = [
         f"Effect: of the comparison that decides, with its {percent(m.level)} interval. p: corrected for the parts of "
-        "each claim. Seeds needed: to settle an undecided one in four of five repetitions."
+        "each claim. Seeds needed: to decide an undecided one, for it or against it as its estimate points, in four of "
+        "five repetitions."
     ]
     notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 
 
 def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
-    """Pairs of cells that differ in one knob; of too many, those with the smallest corrected p."""
+    """Pairs of cells that differ in one knob; of too many, those with the smallest p."""
     title = METRICS[metric].title
     numeric = not any(isinstance(value, str) for value in table["to_value"])
     columns = [Column("knob"), Column("from", numeric), Column("to", numeric), Column("at", long=True)]
@@ -104,7 +106,7 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
     columns += [Column(text, True) for text in texts]
     chosen, seen = table, set(m.cells.loc[seeing(m.cells), "cell_id"])
     if len(table) > MOST_ROWS:
-        chosen = table.sort_values("p_holm", kind="stable").head(MOST_ROWS).sort_index()
+        chosen = table.sort_values("p", kind="stable").head(MOST_ROWS).sort_index()
     rows = [
         [
             row["knob"],
@@ -175,7 +177,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 
 def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[str(row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
+    rows = [[marked_source(m.cells, row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
     notes = [f"Shares of the variance of {scale_name(m.main, m.cells)} over all finished runs."]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     columns = [Column("source"), Column("share", True)]
@@ -183,7 +185,10 @@ def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 
 def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[row["knob"], share_text(row["importance"]), row["evaluator"]] for _, row in table.iterrows()]
+    rows = [
+        [marked_source(m.cells, row["knob"]), share_text(row["importance"]), row["evaluator"]]
+        for _, row in table.iterrows()
+    ]
     columns = [Column("knob"), Column("importance", True), Column("evaluator")]
     notes = [f"On the mean of {scale_name(m.main, m.cells)} in each cell."]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))

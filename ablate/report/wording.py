@@ -171,6 +171,12 @@ def marked(text: str, sees_future: bool) -> str:
     return f"{text} {DAGGER}" if sees_future else text
 
 
+def marked_source(cells: pd.DataFrame, source: str) -> str:
+    """A source of variance, `model` or `model × lr`, with a dagger where a value of such a knob brings the future."""
+    knobs = [knob for knob in source.split(" × ") if knob in cells]
+    return marked(source, any(all_seeing(cells, knob, value) for knob in knobs for value in cells[knob].unique()))
+
+
 def future_note(frame: pd.DataFrame) -> str:
     """The note that belongs below whatever shows these rows; empty where none of them sees the future."""
     return FUTURE_NOTE if seeing(frame).any() else ""

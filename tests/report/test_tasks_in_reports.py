@@ -261,8 +261,12 @@ def test_what_it_does_to_an_average_is_noted(future: Material) -> None:
     [said] = [line for line in answer(future) if "of the variance" in line]
     assert f"goes back to bidirectional {DAGGER}; " in said
     assert said.endswith(FUTURE_NOTE)
-    assert FUTURE_NOTE in sheets(future)["variance"]().notes
-    assert FUTURE_NOTE in texts(wanted(future)["variance"][1]())
+    variance = sheets(future)["variance"]()
+    assert [row[0] for row in variance.rows] == [f"bidirectional {DAGGER}", "seed", "residual"]
+    assert FUTURE_NOTE in variance.notes
+    drawn = texts(wanted(future)["variance"][1]())
+    assert f"bidirectional {DAGGER}" in drawn
+    assert FUTURE_NOTE in drawn
     [row] = sheets(future)["comparisons"]().rows
     headings = [column.heading for column in sheets(future)["comparisons"]().columns]
     assert row[headings.index("P(better)")] == "–"
