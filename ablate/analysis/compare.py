@@ -1,35 +1,26 @@
 """What changing one knob does, with everything else the same: pairs of cells, paired by seed."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
 from ablate.analysis.frames import in_order, setting, swept_knobs
 from ablate.analysis.samples import samples
-from ablate.analysis.statistics import holm, paired, probability_of_improvement
+from ablate.analysis.statistics import RatioTest, holm, paired, probability_of_improvement
 from ablate.metrics import METRICS
 
-COLUMNS = (
-    "knob",
-    "from_value",
-    "to_value",
-    "at",
-    "cell_id",
-    "reference_id",
-    "n",
-    "ratio",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "improvement",
-    "needed",
-)
+
+def columns(metric: str) -> list[str]:
+    """Those of a table of comparisons: a metric that may be 0 has a difference where others have a ratio."""
+    pair = ["knob", "from_value", "to_value", "at", "cell_id", "reference_id", "n"]
+    effect = "difference" if by_difference(metric) else "ratio"
+    return [*pair, effect, "low", "high", "p", "p_holm", "improvement", "needed"]
 
 
 def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
@@ -37,19 +28,21 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
 
     Of a numeric knob neighbouring values are compared, of any other all pairs. Columns: knob, from_value (of the cell
     reference_id), to_value (of cell_id), at (the other swept knobs, as typed); n pairs of seeds; ratio, low, high:
-    the metric at to_value over that at from_value, with the interval of this pair alone; p (Wilcoxon, two-sided) and
-    p_holm (corrected over the whole table); improvement: the probability that a run at to_value is the better one;
-    needed: the seeds with which the pair would be significant, corrected for the size of the table, in four of five
-    repetitions (empty where it is significant, or where that takes more than 10,000).
+    the metric at to_value over that at from_value, with the interval of this pair alone, or difference, low, high of a
+    metric that may be 0: that at to_value minus that at from_value; p (Wilcoxon, two-sided) and p_holm (corrected over
+    the whole table); improvement: the probability that a run at to_value is the better one, empty where one of the two
+    sees the future; needed: the seeds with which the pair would be significant, corrected for the size of the table, in
+    four of five repetitions (empty where it is significant, or where that takes more than 10,000).
     """
-    by_cell = samples(runs, metric)
-    rows, tests = [], []
+    by_cell, sighted = samples(runs, metric), _sighted(runs)
+    rows, tests = list[dict[str, Any]](), list[RatioTest | DifferenceTest]()
     for knob, others, reference, cell in neighbours(runs):
         a, b = by_cell[cell["cell_id"]], by_cell[reference["cell_id"]]
-        test = paired(a, b, level)
+        test = paired_difference(a, b, level) if by_difference(metric) else paired(a, b, level)
         if not test.n:  # nobody measured the metric in one of them
             continue
         tests.append(test)
+        better = probability_of_improvement(a, b, METRICS[metric].better)
         rows.append(
             {
                 "knob": knob,
@@ -59,20 +52,29 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
                 "cell_id": cell["cell_id"],
                 "reference_id": reference["cell_id"],
                 "n": test.n,
-                "ratio": test.ratio,
+                **_effect(test),
                 "low": test.low,
                 "high": test.high,
                 "p": test.p(),
-                "improvement": probability_of_improvement(a, b, METRICS[metric].better),
+                "improvement": math.nan if sighted & {cell["cell_id"], reference["cell_id"]} else better,
             }
         )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=columns(metric))
     table["p_holm"] = holm(table["p"])
     settled = table["p_holm"] <= 1 - level
     each = 1 - (1 - level) / max(1, len(tests))
-    needed = [None if done else replace(test, level=each).needed() for test, done in zip(tests, settled, strict=True)]
+    needed = [None if done else test.at(each).needed() for test, done in zip(tests, settled, strict=True)]
     table["needed"] = pd.array(needed, dtype="Int64")
     return table
+
+
+def _effect(test: RatioTest | DifferenceTest) -> dict[str, float]:
+    return {"difference": test.difference} if isinstance(test, DifferenceTest) else {"ratio": test.ratio}
+
+
+def _sighted(runs: pd.DataFrame) -> set[str]:
+    """The cells that see the future: that they are better at what they have seen says nothing."""
+    return set(runs.loc[runs["sees_future"].eq(True), "cell_id"]) if "sees_future" in runs else set()
 
 
 def neighbours(runs: pd.DataFrame) -> Iterator[tuple[str, list[str], dict[str, Any], dict[str, Any]]]:

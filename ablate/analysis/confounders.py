@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.curves import late_change
-from ablate.analysis.frames import setting, swept_knobs
+from ablate.analysis.curves import fitted_since_best, late_change
+from ablate.analysis.frames import setting, swept_knobs, value_text
 from ablate.analysis.signed_rank import least_pairs
 
 NOT_CONVERGED = 0.01
@@ -18,6 +18,9 @@ BIMODAL_GAP = 0.2
 """Two groups of runs lie at least this far apart."""
 SAME_TOKENS = 0.01
 """Cells whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
+
+MOST_NAMED = 4
+"""Values of knobs that are named beside what computed their runs."""
 
 MEANS = {
     "engine": "engines",
@@ -57,8 +60,8 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
         *_training_only(cells),
         *_not_converged(runs, cells, curves, named),
         *_bimodal(runs, cells, named),
-        *_overfitted(cells, named),
-        *_mixed(runs),
+        *_overfitted(runs, cells, curves, named),
+        *_mixed(runs, swept),
     ]
     return [Warning_(kind, text) for kind, text in found]
 
@@ -203,10 +206,17 @@ def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return (values[:at], values[at:]) if wide else None
 
 
-def _overfitted(cells: pd.DataFrame, named: Name) -> Found:
-    """Not of memory tasks: their sequences are new in every epoch, so none can be learnt by heart."""
+def _overfitted(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+    """Not of memory tasks: their sequences are new in every epoch, so none can be learnt by heart.
+
+    Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that
+    came apart.
+    """
+    fitted = fitted_since_best(curves) if len(curves) else pd.Series(dtype=bool)
+    by_cell = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["cell_id"]).mean()
+    apart = cells["cell_id"].isin(by_cell.index[by_cell <= 0.5])
     cells = cells[~_of_task(cells, "memory")]
-    risen = cells["val_perplexity"] / cells["best_val_perplexity"] - 1
+    risen = (cells["val_perplexity"] / cells["best_val_perplexity"] - 1).mask(apart)
     over = cells[risen > OVERFITTED]
     if len(over):
         worst = _largest(cells, risen)
@@ -219,16 +229,32 @@ def _overfitted(cells: pd.DataFrame, named: Name) -> Found:
         )
 
 
-def _mixed(runs: pd.DataFrame) -> Found:
+def _mixed(runs: pd.DataFrame, swept: list[str]) -> Found:
     parts = []
     for column, title in MEANS.items():
         counts = runs[column].value_counts() if column in runs else pd.Series(dtype=int)
         if len(counts) > 1:
-            shown = [f"{str(value)[:9] if column == 'git_commit' else value}: {n}" for value, n in counts.items()]
+            shown = [f"{_name(column, value)}: {n}" for value, n in counts.items()]
             more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
-            parts.append(f"{title} ({', '.join(shown[:4])}{more})")
+            parts.append(f"{title} ({', '.join(shown[:4])}{more}{_along_with(runs, column, swept)})")
     if parts:
         yield "mixed", f"The runs were computed by different {' and different '.join(parts)}."
+
+
+def _name(column: str, value: object) -> str:
+    return str(value)[:9] if column == "git_commit" else str(value)
+
+
+def _along_with(runs: pd.DataFrame, column: str, swept: list[str]) -> str:
+    """`; bidirectional=true all by api`: the values of knobs that decide what a run was computed by."""
+    usual = runs[column].value_counts().index[0]
+    said = []
+    for knob in swept:
+        groups = runs.groupby(knob, dropna=False, sort=False)[column]
+        if groups.nunique(dropna=False).max() == 1:
+            of_value = groups.first().items()
+            said += [f"{knob}={value_text(value)} all by {_name(column, by)}" for value, by in of_value if by != usual]
+    return f"; {', '.join(said)}" if 0 < len(said) <= MOST_NAMED else ""
 
 
 def _of_task(cells: pd.DataFrame, task: str) -> pd.Series:

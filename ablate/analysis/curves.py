@@ -106,6 +106,23 @@ def late_change(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
     return long_enough
 
 
+def fitted_since_best(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
+    """run_id → whether the training perplexity still fell after the epoch with the lowest held-out perplexity.
+
+    It is that epoch's against the geometric mean of the last 5 % of epochs. Nothing of a run that no held-out
+    perplexity was measured of, or whose last epochs were its best.
+    """
+    curves = curves[(curves["perplexity"] > 0) & np.isfinite(curves["perplexity"])]
+    measured = curves[curves["val_perplexity"].notna()]
+    lowest = measured.loc[measured.groupby("run_id", sort=False)["val_perplexity"].idxmin()].set_index("run_id")
+    last = curves.groupby("run_id", sort=False)["epoch"].transform("max")
+    tail = curves[curves["epoch"] > (1 - share) * last]
+    ends = np.exp(np.log(tail["perplexity"]).groupby(tail["run_id"]).mean())
+    before = lowest[lowest["epoch"] <= (1 - share) * last.groupby(curves["run_id"]).first().reindex(lowest.index)]
+    fell: pd.Series = ends.reindex(before.index) < before["perplexity"]
+    return fell
+
+
 def _sorted(run: np.ndarray, epoch: np.ndarray) -> bool:
     """Whether the runs (rows,), by number, come one after the other, and their epochs (rows,) in order."""
     same = run[1:] == run[:-1]

@@ -6,6 +6,12 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.pairs import Pairs, by_seed, pairs
+from ablate.metrics import METRICS
+
+
+def by_difference(metric: str) -> bool:
+    """Whether a metric may be 0, so that its values have differences but no ratios."""
+    return metric in METRICS and METRICS[metric].top is not None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class DifferenceTest:
     def p_above(self, bound: float = 0.0) -> float:
         """One-sided p of H1: difference > bound."""
         return self.pairs.p_above(bound)
+
+    def p(self) -> float:
+        """Two-sided p against no difference."""
+        return min(1.0, 2 * min(self.p_below(), self.p_above()))
 
     def needed(self, bound: float = 0.0, power: float = 0.8) -> int | None:
         """The pairs that decide against `bound` if difference and spread are as they seem; see RatioTest.needed."""

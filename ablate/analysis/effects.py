@@ -1,7 +1,7 @@
 """What each knob of a grid does on average, and how much of all variation comes from it.
 
-On the logarithm of the metric, so that effects are factors. Diverged runs have no logarithm and are left out: count
-them beside these numbers.
+On the logarithm of the metric, so that effects are factors; on the metric itself where it may be 0. Diverged runs have
+no such value and are left out: count them beside these numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,34 +10,39 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from scipy import special
 
-from ablate.analysis.samples import measured
+from ablate.analysis.difference import by_difference
+from ablate.analysis.samples import added_up
+from ablate.metrics import METRICS
 
 MOST_COLUMNS = 1000
 """Columns of the design matrix; an interaction, or the seeds, that would exceed them counts as residual."""
 
 
 def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: float = 0.95) -> pd.DataFrame:
-    """One row per knob and value: knob, value, n (runs), mean, low, high, in units of the metric.
+    """One row per knob and value, numbers by size: knob, value, n (runs), mean, low, high, in units of the metric.
 
-    `mean` is the geometric mean over the cells that have this value, each cell counting alike. The interval is that of
+    `mean` is the geometric mean over the cells that have this value, each cell counting alike; the arithmetic one of a
+    metric that may be 0. The interval is that of
     Student's t over the seeds: each seed gives its mean deviation over those cells, so that what the other knobs do,
-    the same for every seed, does not widen it. Empty with fewer than two seeds.
+    the same for every seed, does not widen it, and ends where the metric does. Empty with fewer than two seeds.
     """
     known = _finite(runs, metric)
-    cell_mean = known.groupby("cell_id")["log"].transform("mean")
-    known = known.assign(cell_mean=cell_mean, deviation=known["log"] - cell_mean)
-    rows = []
+    cell_mean = known.groupby("cell_id")["added_up"].transform("mean")
+    known = known.assign(cell_mean=cell_mean, deviation=known["added_up"] - cell_mean)
+    rows, names = [], ("mean", "low", "high")
     for knob in knobs:
-        for value, group in known.groupby(knob, dropna=False, sort=False):
+        for value, group in known.groupby(knob, dropna=False, sort=is_numeric_dtype(known[knob])):
             mean = group.drop_duplicates("cell_id")["cell_mean"].mean()
             by_seed = group.groupby("seed")["deviation"].mean()
             S = len(by_seed)
             half = special.stdtrit(S - 1, 0.5 + level / 2) * by_seed.std(ddof=1) / S**0.5 if S > 1 else np.nan
-            low, high = np.exp(mean - half), np.exp(mean + half)
-            rows.append({"knob": knob, "value": value, "n": len(group), "mean": np.exp(mean), "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["knob", "value", "n", "mean", "low", "high"])
+            told = np.array([mean, mean - half, mean + half])
+            told = np.clip(told, 0, METRICS[metric].top) if by_difference(metric) else np.exp(told)
+            rows.append({"knob": knob, "value": value, "n": len(group)} | dict(zip(names, told, strict=True)))
+    return pd.DataFrame(rows, columns=["knob", "value", "n", *names])
 
 
 def interactions(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
@@ -48,20 +53,21 @@ def interactions(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.Da
 
 
 def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
-    """source, share: how much of the variance of the log metric over all runs comes from where; the shares sum to 1.
+    """source, share: how much of the variance over all runs comes from where; the shares sum to 1.
 
-    Sources are each knob, each two-way interaction ("a × b"), "seed" (what a seed does in all cells alike) and
-    "residual" (everything else: higher interactions, and what a seed does in a cell of its own). On a complete
-    balanced grid this is the classical analysis of variance. On any other the sources overlap: first the knobs, then
-    the seed, then the interactions are added one by one, in their order and in the reverse one, and each has the mean
-    of what it explains in both (for two knobs that is what Lindeman, Merenda & Gold, 1980, propose).
+    The variance is that of the logarithm of the metric, or of the metric itself where it may be 0. Sources are each
+    knob, each two-way interaction ("a × b"), "seed" (what a seed does in all cells alike) and "residual" (everything
+    else: higher interactions, and what a seed does in a cell of its own). On a complete balanced grid this is the
+    classical analysis of variance. On any other the sources overlap: first the knobs, then the seed, then the
+    interactions are added one by one, in their order and in the reverse one, and each has the mean of what it explains
+    in both (for two knobs that is what Lindeman, Merenda & Gold, 1980, propose).
     """
     known = _finite(runs, metric)
     knobs = [knob for knob in knobs if known[knob].nunique(dropna=False) > 1]
-    log = known["log"].to_numpy() - known["log"].mean()
-    total = float(log @ log)
-    if total < 1e-18 * len(log):  # rounding
-        log, total = np.zeros(len(log)), 0.0
+    values = known["added_up"].to_numpy() - known["added_up"].mean()
+    total = float(values @ values)
+    if total < 1e-18 * len(values):  # rounding
+        values, total = np.zeros(len(values)), 0.0
     blocks = {knob: _indicators(known[knob]) for knob in knobs}
     room = MOST_COLUMNS - sum(block.shape[1] for block in blocks.values())
     optional = [("seed", ["seed"]), *((f"{a} × {b}", [a, b]) for a, b in combinations(knobs, 2))]
@@ -70,7 +76,7 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
         if 1 < levels.nunique() <= room:
             blocks[source] = _indicators(levels)
             room -= blocks[source].shape[1]
-    explained = _explained_by(blocks, log)
+    explained = _explained_by(blocks, values)
     squares = dict.fromkeys(blocks, 0.0)
     pairs = [source for source in blocks if " × " in source]
     seed = [source for source in blocks if source not in (*knobs, *pairs)]
@@ -85,11 +91,11 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
     return pd.DataFrame([*rows, ("residual", rest)], columns=["source", "share"])
 
 
-def _explained_by(blocks: dict[str, np.ndarray], log: np.ndarray) -> Callable[[Sequence[str]], float]:
-    """A function: the sum of squares of `log` (N,) that the named blocks of columns explain together."""
-    design = np.concatenate(list(blocks.values()), axis=1) if blocks else np.zeros((len(log), 0))
+def _explained_by(blocks: dict[str, np.ndarray], values: np.ndarray) -> Callable[[Sequence[str]], float]:
+    """A function: the sum of squares of `values` (N,) that the named blocks of columns explain together."""
+    design = np.concatenate(list(blocks.values()), axis=1) if blocks else np.zeros((len(values), 0))
     design = design - design.mean(axis=0)
-    gram, towards = design.T @ design, design.T @ log
+    gram, towards = design.T @ design, design.T @ values
     owner = np.repeat(list(blocks), [block.shape[1] for block in blocks.values()])
 
     @cache
@@ -97,10 +103,10 @@ def _explained_by(blocks: dict[str, np.ndarray], log: np.ndarray) -> Callable[[S
         chosen = np.flatnonzero(np.isin(owner, list(sources)))
         if not len(chosen):
             return 0.0
-        values, vectors = np.linalg.eigh(gram[np.ix_(chosen, chosen)])
+        scales, vectors = np.linalg.eigh(gram[np.ix_(chosen, chosen)])
         along = vectors.T @ towards[chosen]
-        kept = values > 1e-9 * values.max(initial=0.0)  # indicators of all levels are linearly dependent
-        return float(np.sum(np.square(along[kept]) / values[kept]))
+        kept = scales > 1e-9 * scales.max(initial=0.0)  # indicators of all levels are linearly dependent
+        return float(np.sum(np.square(along[kept]) / scales[kept]))
 
     return lambda sources: of(frozenset(sources))
 
@@ -113,6 +119,6 @@ def _indicators(levels: pd.Series) -> np.ndarray:
 
 
 def _finite(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    log = np.log(measured(runs, metric))
-    known: pd.DataFrame = runs.assign(log=log)[np.isfinite(log)]
+    values = added_up(runs, metric)
+    known: pd.DataFrame = runs.assign(added_up=values)[np.isfinite(values)]
     return known

@@ -1,5 +1,6 @@
 """Records as a DataFrame, one row per run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -183,6 +184,15 @@ def swept_knobs(runs: pd.DataFrame) -> list[str]:
         if not told or runs.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:
             told.append(name)
     return told
+
+
+def is_full_grid(runs: pd.DataFrame, knobs: Sequence[str]) -> bool:
+    """Whether there is a cell for every combination of the values of these knobs: only then do they average out.
+
+    A cell of which all runs diverged is there. `knobs`: from `swept_knobs`, so that none merely follows from others.
+    """
+    combinations = len(runs[list(knobs)].drop_duplicates()) if knobs else 1
+    return combinations == math.prod(int(runs[knob].nunique(dropna=False)) for knob in knobs)
 
 
 def matched(frame: pd.DataFrame) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.samples import cell_logs
+from ablate.analysis.samples import cell_losses
 from ablate.errors import UserError
 
 EVALUATORS = {"ped-anova": "PED-ANOVA", "fanova": "fANOVA"}
@@ -23,7 +23,8 @@ def importance(runs: pd.DataFrame, metric: str, knobs: Sequence[str], evaluator:
     """knob, importance (they sum to 1, or are all 0), evaluator (the name of the one that was used); largest first.
 
     `evaluator`: ped-anova, fanova, or auto: fANOVA where scikit-learn can be imported, else PED-ANOVA. Both look
-    at the mean log metric of each cell. Raises UserError for an evaluator that there is not.
+    at the mean log metric of each cell, or at the mean of a metric that may be 0. Raises UserError for an evaluator
+    that there is not.
     """
     if evaluator == "auto":
         evaluator = "fanova" if find_spec("sklearn") else "ped-anova"
@@ -31,7 +32,7 @@ def importance(runs: pd.DataFrame, metric: str, knobs: Sequence[str], evaluator:
         raise UserError(f"evaluator is {evaluator!r}; choose auto, ped-anova or fanova")
     if evaluator == "fanova" and not find_spec("sklearn"):
         raise UserError("evaluator=fanova needs scikit-learn; pip install scikit-learn, or choose ped-anova")
-    cells = cell_logs(runs, metric)
+    cells = cell_losses(runs, metric)
     codes = np.stack([pd.factorize(cells[knob], use_na_sentinel=False)[0] for knob in knobs], axis=1)
     raw = (ped_anova if evaluator == "ped-anova" else fanova)(codes, cells["value"].to_numpy())
     shares = raw / raw.sum() if raw.sum() > 0 else raw

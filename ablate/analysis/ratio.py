@@ -43,6 +43,10 @@ class RatioTest(ABC):
         """Two-sided p against a ratio of 1."""
         return min(1.0, 2 * min(self.p_below(), self.p_above()))
 
+    def at(self, level: float) -> "RatioTest":
+        """The same test at another level; its interval stays that of the old one."""
+        return replace(self, level=level)
+
     def needed(self, bound: float = 1.0, power: float = 0.8) -> int | None:
         """The pairs (runs of each sample) that decide against `bound` if ratio and spread are as they seem.
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.difference import by_difference
 from ablate.analysis.frames import in_order
 from ablate.errors import UserError, listing, nearest
 from ablate.metrics import METRICS
@@ -60,15 +61,23 @@ def _processes(timing: dict[str, Any]) -> list[dict[str, Any]]:
     return [common | {"launch": launch, "tokens_per_s": value} for launch, value in medians.to_dict().items()]
 
 
-def cell_logs(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row per cell, its columns as in `runs`, with `value`: the mean logarithm of the metric over its runs.
+def added_up(runs: pd.DataFrame, metric: str) -> pd.Series:
+    """The values of `measured` on the scale on which effects add up: logarithms, or themselves where they may be 0."""
+    values = measured(runs, metric)
+    scaled: pd.Series = values if by_difference(metric) else np.log(values)
+    return scaled
 
-    +∞ where at least half of the runs diverged: no mean of the others stands for such a cell. Cells of which nothing
-    was measured are left out.
+
+def cell_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per cell, its columns as in `runs`, with `value`: the mean of `added_up` over its runs, lower is better.
+
+    So of a metric that is better when higher the sign is turned. +∞ where at least half of the runs diverged: no mean
+    of the others stands for such a cell. Cells of which nothing was measured are left out.
     """
-    logs = np.log(measured(runs, metric))
-    cells = pd.DataFrame({"cell_id": runs["cell_id"], "value": logs.mask(np.isinf(logs)), "broken": np.isinf(logs)})
-    means = cells[logs.notna()].groupby("cell_id", sort=False).mean()
+    losses = added_up(runs, metric) * (-1 if METRICS[metric].better == "higher" else 1)
+    gone = np.isinf(losses)
+    cells = pd.DataFrame({"cell_id": runs["cell_id"], "value": losses.mask(gone), "broken": gone})
+    means = cells[losses.notna()].groupby("cell_id", sort=False).mean()
     value = means["value"].mask(means["broken"] >= 0.5, np.inf)
     out = runs.drop_duplicates("cell_id").drop(columns="value", errors="ignore")
     return in_order(out.merge(value.rename("value"), left_on="cell_id", right_index=True))

@@ -177,14 +177,16 @@ class Narrows(Along):
         a, b = self.pair
         cells = [group.cells[key] for key in ((a, large), (b, large), (a, small), (b, small))]
         between = data.kind.between
-        text, both = f"{self.knob} {shown(a)}{between}{shown(b)}", f"{shown(small)} and {shown(large)}"
+        at_large, at_small = (data.part("", "", data.compare(*pair)).plainly for pair in (cells[:2], cells[2:]))
+        ends = f"{at_small} at {self.along}={shown(small)}, {at_large} at {shown(large)}"
+        text = f"{self.knob} {shown(a)}{between}{shown(b)} ({ends})"
         change = data.contrast(dict(zip(cells, (1.0, -1.0, -1.0, 1.0), strict=True)))
         mean = data.contrast(dict(zip(cells, (0.5, -0.5, 0.5, -0.5), strict=True)))
         return every(
             [
                 data.part(f"{text}, {self.along} {shown(large)}{between}{shown(small)}", group.where, change),
                 # With the first part this says that it is the size of the gap that shrinks, not only its sign.
-                data.part(f"{text}, mean of {self.along} {both}", group.where, mean, below=False),
+                data.part(f"{text}, mean of both", group.where, mean, below=False),
             ]
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import late_change
-from ablate.analysis.difference import DifferenceTest, paired_difference
+from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.statistics import RatioTest, independent, paired
@@ -80,12 +80,7 @@ class Samples:
         bound = self.kind.beyond(0) if bound is None else bound
         if isinstance(test, DifferenceTest):
             return DifferenceComparison(text, where, test, bound, below, self.metric)
-        return RatioComparison(text, where, test, bound, below)
-
-
-def by_difference(metric: str) -> bool:
-    """Whether a metric may be 0, so that its values have differences but no ratios."""
-    return metric in METRICS and METRICS[metric].top is not None
+        return RatioComparison(text, where, test, bound, below, self.metric)
 
 
 @dataclass

@@ -145,7 +145,8 @@ class Fails(InShare):
         return values > self.above
 
     def what(self, metric: str) -> str:
-        return "fail"
+        title = "" if metric == "perplexity" else f"{METRICS[metric].title} "
+        return f"end above {title}{self.above:g} or diverge"
 
 
 @dataclass(frozen=True, kw_only=True)

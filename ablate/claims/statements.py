@@ -80,11 +80,12 @@ class AtLeast:
         return int(ordered[together - 1])
 
     def decisive(self, confirming: bool) -> Part:
+        """Of children with the same p that with the smaller margin is the weaker, for or against."""
         if confirming:
-            child = sorted(self.children, key=lambda child: child.confirm)[self.u - 1]
-        else:
-            child = sorted(self.children, key=lambda child: child.contrary)[self.v - 1]
-        return child.decisive(confirming)
+            ranked = sorted(self.children, key=lambda child: (child.confirm, -child.decisive(True).margin))
+            return ranked[self.u - 1].decisive(True)
+        ranked = sorted(self.children, key=lambda child: (child.contrary, child.decisive(False).margin))
+        return ranked[self.v - 1].decisive(False)
 
     def parts(self) -> Iterator[Part]:
         for child in self.children:

@@ -26,13 +26,14 @@ SHOWN = 3
 class Verdict:
     """One claim on one sweep.
 
-    `ratio`, `low` and `high` are those of the comparison that decides (the weakest of a confirmed or undecided claim,
-    the clearest contradiction of a refuted one), and `bound` is what the ratio is compared with: 1 unless the claim has
-    a margin. They are empty where a share of runs is claimed, or a metric that may be 0: there `difference`,
-    `difference_low` and `difference_high` are those of the comparison, in the metric's unit. `p` is two-sided and
-    corrected within the claim: of the claim's contrary where it is refuted, else of the claim; a verdict falls at
-    p ≤ 1 − level. `needed`: seeds (processes, for tokens per second) that would settle an undecided claim in four
-    sweeps of five. `sees_future`: the outputs of some of the cells depend on the very tokens that they are to predict.
+    `ratio`, `low` and `high` are those of the comparison that decides: the weakest of a confirmed claim, or of an
+    undecided one whose estimate speaks for it; else the clearest contradiction. `bound` is what the ratio is compared
+    with: 1 unless the claim has a margin. They are empty where a share of runs is claimed, or a metric that may be 0:
+    there `difference`, `difference_low` and `difference_high` are those of the comparison, in the metric's unit. `p` is
+    two-sided and corrected within the claim: of the claim's contrary where a contradiction decides, else of the claim;
+    a verdict falls at p ≤ 1 − level. `needed`: seeds (processes, for tokens per second) that would settle an undecided
+    claim, on the side that its estimate speaks for, in four sweeps of five. `sees_future`: the outputs of some of the
+    cells depend on the very tokens that they are to predict.
     """
 
     id: str
@@ -149,12 +150,13 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
     alpha = (1 - data.level) / 2
     confirmed, refuted = whole.confirm <= alpha, whole.contrary <= alpha
     verdict = "confirmed" if confirmed else "refuted" if refuted else "undecided"
-    p = min(1.0, 2 * (whole.contrary if verdict == "refuted" else whole.confirm))
-    part = whole.decisive(confirming=verdict != "refuted")
+    speaks_for = confirmed or (not refuted and whole.leans)
+    p = min(1.0, 2 * (whole.confirm if speaks_for else whole.contrary))
+    part = whole.decisive(speaks_for)
     needed = whole.needed(data.level, POWER) if verdict == "undecided" else None
-    told = [evidence(whole, part, verdict, p, data.unit), *notes]
+    told = [evidence(whole, part, verdict, speaks_for, p, data.unit), *notes]
     if verdict == "undecided":
-        told.insert(1, outlook(part, needed, data.unit))
+        told.insert(1, outlook(part, needed, speaks_for, data.unit))
     return verdict_of(
         claim,
         sweep,
@@ -180,18 +182,20 @@ def estimates(part: Part) -> dict[str, float]:
     return {}
 
 
-def evidence(whole: Statement, part: Part, verdict: str, p: float, unit: str) -> str:
+def evidence(whole: Statement, part: Part, verdict: str, speaks_for: bool, p: float, unit: str) -> str:
     """The part that decides, and how it stands among the others."""
     count = len(list(whole.parts()))
-    which = {"confirmed": "the weakest", "refuted": "the clearest contradiction", "undecided": "the least settled"}
-    lead = f"{which[verdict]} of {count} comparisons: " if count > 1 else ""
+    for_it = "the weakest" if verdict == "confirmed" else "the least settled"
+    lead = f"{for_it if speaks_for else 'the clearest contradiction'} of {count} comparisons: " if count > 1 else ""
     runs = f", n = {part.n} {unit}" if isinstance(part, Comparison) else ""
     return f"{lead}{part.effect}{part.against}{runs}, p = {p_text(p)}"
 
 
-def outlook(part: Part, needed: int | None, unit: str) -> str:
+def outlook(part: Part, needed: int | None, speaks_for: bool, unit: str) -> str:
+    """What it would take to decide an undecided claim."""
     if needed is not None:
-        return f"about {needed} {unit} would settle it"
+        against = "" if speaks_for else "points against the claim; "
+        return f"{against}about {needed} {unit} would {'settle' if speaks_for else 'refute'} it in four of five sweeps"
     if part.n < 2:
         return f"from {part.n} {unit} nothing can be said of the spread"
     return f"no number of {unit} up to 10,000 would settle it if this is how it is"

@@ -11,7 +11,7 @@ from ablate.compose import fallback_data
 from ablate.config import Config
 from ablate.explain import question
 from ablate.plan.estimate import Estimate, estimate, timings_missing, wall_s
-from ablate.plan.spread import detectable, spread_over_seeds
+from ablate.plan.spread import detectable, metrics_of, spread_over_seeds
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.plan import Cell, Plan, knobs_of, make_plan, updates_per_epoch, varying
@@ -45,7 +45,8 @@ def show(configs: Sequence[Config], default_name: str, preset: str | None = None
     for line in totals(plan, estimates, side_by_side):
         say(line)
     seeds = min(len(cell.runs) for cell in plan.cells if not cell.error)
-    say(detectable(spread_over_seeds(plan), seeds))
+    for metric in metrics_of(plan):
+        say(detectable(spread_over_seeds(plan, metric), seeds, metric))
 
 
 def cells_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Estimate]) -> Table:

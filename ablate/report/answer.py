@@ -16,12 +16,17 @@ from ablate.report.wording import (
     DAGGER,
     HEADINGS,
     future_note,
+    marked_source,
     own_metrics,
     perplexity_of,
+    scale_name,
     scored,
     seeing,
     shown_metrics,
 )
+
+MOST_NAMED = 3
+"""Cells that are as good as the best and are named; of more the number is given."""
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 
@@ -90,7 +95,8 @@ def _best(m: Material) -> Iterator[str]:
     for metric in what:
         best = best_cell(causal, metric) if metric in shown_metrics(m.cells) else None
         if best is not None:
-            yield f"{what[metric]}: {cell_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}."
+            reached = f"{cell_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
+            yield f"{what[metric]}: {reached}{_rivals(m, causal, best, metric)}."
     if len(causal) < len(m.cells):
         some = counted(len(m.cells) - len(causal), "cell")
         one = len(m.cells) - len(causal) == 1
@@ -101,7 +107,30 @@ def _best(m: Material) -> Iterator[str]:
     fastest = best_cell(m.cells, "tokens_per_s")
     if fastest is not None:
         speed = thousands(fastest, "tokens_per_s")
-        yield f"Fastest: {cell_name(fastest, m.swept)} with {speed} training tokens per second."
+        rivals = _rivals(m, m.cells, fastest, "tokens_per_s")
+        yield f"Fastest: {cell_name(fastest, m.swept)} with {speed} training tokens per second{rivals}."
+
+
+def _rivals(m: Material, cells: pd.DataFrame, best: pd.Series, metric: str) -> str:
+    """Which cells are as good as the best, and which may be: their intervals overlap; nothing where there are none."""
+    others = cells[(cells["cell_id"] != best["cell_id"]) & cells[metric].notna()]
+    equal = np.isclose(others[metric], best[metric], rtol=1e-9, atol=0)
+    apart = (others[f"{metric}_low"] > best[f"{metric}_high"]) | (others[f"{metric}_high"] < best[f"{metric}_low"])
+    known = others[f"{metric}_low"].notna() & pd.notna(best[f"{metric}_low"])
+    near = others[~equal & known & ~apart]
+
+    def named(some: pd.DataFrame) -> str:
+        return listed([cell_name(cell, m.swept) for _, cell in some.iterrows()])
+
+    said = ""
+    if equal.any():
+        said += f"; tied with {named(others[equal]) if equal.sum() <= MOST_NAMED else counted(equal.sum(), 'other')}"
+    if len(near) == 1:
+        value = (thousands if metric == "tokens_per_s" else mean_text)(near.iloc[0], metric)
+        said += f"; its interval overlaps that of {named(near)} ({value})"
+    elif len(near):
+        said += f"; its interval overlaps those of {counted(len(near), 'other')}"
+    return said
 
 
 def _only(m: Material) -> Iterator[str]:
@@ -151,6 +180,11 @@ def _longest(cells: pd.DataFrame) -> int:
 
 
 def _matters(m: Material) -> Iterator[str]:
+    if m.confounded:
+        yield (
+            "The settings do not form a full grid, so the effects of single knobs cannot be separated; see the "
+            "comparisons, which are paired within equal settings."
+        )
     if m.variance is None or m.variance.empty or m.variance["share"].isna().all():
         return
     shares = m.variance.set_index("source")["share"]
@@ -159,16 +193,17 @@ def _matters(m: Material) -> Iterator[str]:
         return
     chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
     said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
-    of = f" {scored(m.cells)}" if scored(m.cells) else ""
+    largest = f"{100 * others.iloc[0]:.0f} %" if others.iloc[0] >= 0.01 else "Less than 1 %"
+    knob = marked_source(m.cells, str(others.index[0]))
     yield (
-        f"{100 * others.iloc[0]:.0f} % of the variance of the logarithm of training perplexity{of} goes back to "
-        f"{others.index[0]}; seeds and chance account for {said}."
+        f"{largest} of the variance of {scale_name(m.main, m.cells)} goes back to {knob}; seeds and chance account for "
+        f"{said}. {future_note(m.cells)}".strip()
     )
 
 
 def _published(m: Material) -> Iterator[str]:
     cells = m.cells.merge(m.published, on="cell_id")
-    yield from _published_translations(cells)
+    yield from _published_translations(m, cells)
     cells = cells[cells["perplexity"].notna() & cells["published_perplexity"].notna()]
     if cells.empty:
         return
@@ -190,11 +225,13 @@ def _published(m: Material) -> Iterator[str]:
     yield f"{text}{held if known.any() else ''}."
 
 
-def _published_translations(cells: pd.DataFrame) -> Iterator[str]:
-    for _, cell in cells[cells["published_published_loss"].notna() & (cells["n"] > 0)].iterrows():
+def _published_translations(m: Material, cells: pd.DataFrame) -> Iterator[str]:
+    cells = cells[cells["published_published_loss"].notna() & (cells["n"] > 0)]
+    for _, cell in cells.iterrows():
         loss, bleu = mean_text(cell, "published_loss"), mean_text(cell, "published_bleu")
+        begins = f"{cell_name(cell, m.swept)}: the" if len(cells) > 1 else "The"
         yield (
-            f"The published loss is {cell['published_published_loss']:g}, ours {loss}; the published BLEU is 1 on "
+            f"{begins} published loss is {cell['published_published_loss']:g}, ours {loss}; the published BLEU is 1 on "
             f"{cell['published_perfect']} sentences, ours {bleu} in the mean of them all."
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.difference import by_difference
 from ablate.claims import verdicts_frame
 from ablate.metrics import METRICS
 from ablate.report.blocks import Attempts, Figure
@@ -17,7 +18,19 @@ from ablate.report.material import Material
 from ablate.report.numbers import listed
 from ablate.report.search_figures import best_cells, of_search
 from ablate.report.sheets import knob_columns
-from ablate.report.wording import DRAWN, HEADINGS, all_seeing, own_metrics, perplexity_of, shown_metrics, task_of
+from ablate.report.wording import (
+    DRAWN,
+    HEADINGS,
+    all_seeing,
+    capital,
+    future_note,
+    marked_source,
+    measure_name,
+    own_metrics,
+    short_scale,
+    shown_metrics,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -93,8 +106,8 @@ def _of_cells(m: Material) -> Wanted:
     numeric = [name for name in numeric if m.cells[name].notna().all()]
     if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
-        caption = f"Training perplexity over {x} and {y}."
-        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, "perplexity", m.heading)
+        caption = f"{capital(measure_name(m.main, m.cells))} over {x} and {y}."
+        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, m.main, m.heading)
     return out
 
 
@@ -102,7 +115,7 @@ def _measured(m: Material) -> str:
     """`Accuracy, perplexity and tokens/s`"""
     drawn = [name for name in own_metrics(m.cells) if name in DRAWN[task_of(m.cells)]]
     text = listed([*(HEADINGS[name] for name in drawn), "perplexity", *["tokens/s"] * m.timed])
-    return f"{text[0].upper()}{text[1:]}"
+    return capital(text)
 
 
 def _of_claims(m: Material) -> Wanted:
@@ -120,19 +133,24 @@ def _of_findings(m: Material) -> Wanted:
 
     out: Wanted = {}
     if m.effects is not None and len(m.swept) > 1:
-        caption = f"{perplexity_of(m.cells)} at each value of a knob, over all other settings."
+        measure = measure_name(m.main, m.cells)
+        caption = f"{capital(measure)} at each value of a knob, over all other settings."
         seen = [all_seeing(m.cells, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
         effects = m.effects.assign(sees_future=seen)
-        label = perplexity_of(m.cells).lower().replace(" of ", "\nof ")
-        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label)
+        label = measure.replace(" of ", "\nof ")
+        geometric = not by_difference(m.main)
+        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
     if m.variance is not None and len(m.variance):
+        split = m.variance.assign(source=[marked_source(m.cells, source) for source in m.variance["source"]])
         out["variance"] = (
-            "Where the variance of log perplexity comes from.",
-            partial(plots.variance, m.variance, m.heading),
+            f"Where the variance of {short_scale(m.main)} comes from.",
+            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.cells)),
         )
     if m.importance is not None and len(m.importance):
         caption = "How much of the differences between cells each knob accounts for."
-        out["importance"] = caption, partial(plots.importance, m.importance, m.heading)
+        table = m.importance.assign(knob=[marked_source(m.cells, knob) for knob in m.importance["knob"]])
+        told = short_scale(m.main), future_note(m.cells)
+        out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
     if m.path is not None:
         caption = "From the baseline to the target, one change at a time."
         out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.heading, m.level)

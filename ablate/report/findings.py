@@ -1,20 +1,45 @@
 """The tables of what the analysis finds: verdicts, comparisons, effects, shares, tuning, path."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pandas as pd
 
+from ablate.analysis.difference import by_difference
+from ablate.analysis.signed_rank import least_pairs
 from ablate.claims import verdicts_frame
+from ablate.claims.parts import signed
 from ablate.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.lengths import by_length, lengths_sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, number, p_text, percent, ratio_text, share_text, text_or_dash, whole
+from ablate.report.numbers import (
+    counted,
+    interval_text,
+    number,
+    p_text,
+    percent,
+    ratio_text,
+    share_text,
+    text_or_dash,
+    whole,
+)
 from ablate.report.search import search_sheets
 from ablate.report.sheets import MOST_ROWS, CellsSheet, cut, knob_columns, spread_sheet
-from ablate.report.tables import cell_texts, plus_minus, value_text
-from ablate.report.wording import FUTURE_NOTE, all_seeing, future_note, marked, perplexity_of, seeing
+from ablate.report.tables import bounded, cell_texts, plus_minus, value_text
+from ablate.report.wording import (
+    FUTURE_NOTE,
+    HEADINGS,
+    all_seeing,
+    capital,
+    future_note,
+    marked,
+    marked_source,
+    measure_name,
+    scale_name,
+    seeing,
+)
 
 
 def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
@@ -31,7 +56,7 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
     if m.verdicts:
         makers["verdicts"] = partial(verdicts_sheet, m)
     for metric, table in m.comparisons.items():
-        name = "comparisons" if metric == "perplexity" else f"comparisons_{metric}"
+        name = "comparisons" if metric == m.main else f"comparisons_{metric}"
         makers[name] = partial(comparisons_sheet, m, name, metric, table)
     found = {
         "effects": (m.effects, effects_sheet),
@@ -64,23 +89,24 @@ def verdicts_sheet(m: Material) -> Sheet:
     ]
     notes = [
         f"Effect: of the comparison that decides, with its {percent(m.level)} interval. p: corrected for the parts of "
-        "each claim. Seeds needed: to settle an undecided one in four of five repetitions."
+        "each claim. Seeds needed: to decide an undecided one, for it or against it as its estimate points, in four of "
+        "five repetitions."
     ]
     notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 
 
 def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
-    """Pairs of cells that differ in one knob; of too many, those with the smallest corrected p."""
+    """Pairs of cells that differ in one knob; of too many, those with the smallest p."""
     title = METRICS[metric].title
     numeric = not any(isinstance(value, str) for value in table["to_value"])
     columns = [Column("knob"), Column("from", numeric), Column("to", numeric), Column("at", long=True)]
-    columns += [
-        Column(text, True) for text in ("n", "ratio", percent(m.level), "p (Holm)", "P(better)", "seeds needed")
-    ]
+    effect = "difference" if by_difference(metric) else "ratio"
+    texts = ("n", effect, percent(m.level), "p", "p (Holm)", "P(better)", "seeds needed")
+    columns += [Column(text, True) for text in texts]
     chosen, seen = table, set(m.cells.loc[seeing(m.cells), "cell_id"])
     if len(table) > MOST_ROWS:
-        chosen = table.sort_values("p_holm", kind="stable").head(MOST_ROWS).sort_index()
+        chosen = table.sort_values("p", kind="stable").head(MOST_ROWS).sort_index()
     rows = [
         [
             row["knob"],
@@ -88,18 +114,21 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
             marked(value_text(row["to_value"]), row["cell_id"] in seen),
             text_or_dash(row["at"]),
             whole(row["n"]),
-            ratio_text(row["ratio"]),
-            interval_text(row["low"], row["high"]),
+            *effect_texts(row, metric),
+            p_text(row["p"]),
             p_text(row["p_holm"]),
             "–" if pd.isna(row["improvement"]) else f"{row['improvement']:.2f}",
             whole(row["needed"]),
         ]
         for _, row in chosen.iterrows()
     ]
+    direction = "above 0" if by_difference(metric) else "below 1"
+    how = "second value minus first" if by_difference(metric) else "second value over first"
     notes = [
-        f"Ratio of the {title}: second value over first, paired by seed; below 1 the second is better. p: exact, "
-        "corrected for the whole table by Holm's method. P(better): that a run with the second value beats one with "
-        "the first. Seeds needed: for the pair to be significant, corrected, in four of five repetitions."
+        f"{capital(effect)} of the {title}: {how}, paired by seed; {direction} the second is better. p: exact, of the "
+        "pair alone; p (Holm): corrected for the whole table. P(better): that a run with the second value beats one "
+        "with the first. Seeds needed: for the pair to be significant, corrected, in four of five repetitions.",
+        *too_few(table, m.level),
     ]
     if seen & {*table["cell_id"], *table["reference_id"]}:
         notes.append(FUTURE_NOTE)
@@ -108,8 +137,28 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
     return sheet
 
 
+def effect_texts(row: pd.Series, metric: str) -> tuple[str, str]:
+    """The ratio, or the difference, of a pair, and its interval."""
+    if not by_difference(metric):
+        return ratio_text(row["ratio"]), interval_text(row["low"], row["high"])
+    top = METRICS[metric].top or math.inf
+    ends = [signed(min(max(end, -top), top), top) for end in (row["low"], row["high"])]
+    known = math.isfinite(row["low"]) or math.isfinite(row["high"])
+    difference = "–" if pd.isna(row["difference"]) else signed(row["difference"], top)
+    return difference, " … ".join(ends) if known else "–"
+
+
+def too_few(table: pd.DataFrame, level: float) -> Iterator[str]:
+    """A note where the test of no pair can come out significant, however large the differences."""
+    pairs, seeds = len(table), int(table["n"].max())
+    least = least_pairs(1 - (1 - level) / pairs)
+    if seeds < least:
+        corrected = f" after correction over {pairs:,} pairs" if pairs > 1 else ""
+        yield f"With {counted(seeds, 'seed')} no pair can be significant{corrected}; {least} are needed."
+
+
 def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    columns = [Column("knob"), Column("value", True), Column("n", True), Column("perplexity", True)]
+    columns = [Column("knob"), Column("value", True), Column("n", True), Column(HEADINGS[m.main], True)]
     columns += [Column(percent(m.level), True)]
     rows = [
         [
@@ -121,45 +170,50 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         ]
         for _, row in table.iterrows()
     ]
-    notes = [f"Geometric mean of the {training(m)} over all cells with that value."]
+    mean = "Mean" if by_difference(m.main) else "Geometric mean"
+    notes = [f"{mean} of the {measure_name(m.main, m.cells)} over all cells with that value."]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("effects", "Main effects", columns, rows, table, notes))
 
 
-def training(m: Material) -> str:
-    """`training perplexity of the answers`, within a sentence."""
-    return perplexity_of(m.cells).replace("T", "t", 1)
-
-
 def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[str(row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
-    notes = [f"Shares of the variance of the logarithm of the {training(m)} over all finished runs."]
+    rows = [[marked_source(m.cells, row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
+    notes = [f"Shares of the variance of {scale_name(m.main, m.cells)} over all finished runs."]
+    notes += [future_note(m.cells)] * bool(future_note(m.cells))
     columns = [Column("source"), Column("share", True)]
     return cut(Sheet("variance", "Where the variance comes from", columns, rows, table, notes))
 
 
 def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[row["knob"], share_text(row["importance"]), row["evaluator"]] for _, row in table.iterrows()]
+    rows = [
+        [marked_source(m.cells, row["knob"]), share_text(row["importance"]), row["evaluator"]]
+        for _, row in table.iterrows()
+    ]
     columns = [Column("knob"), Column("importance", True), Column("evaluator")]
-    notes = [f"On the mean logarithm of the {training(m)} of each cell."]
+    notes = [f"On the mean of {scale_name(m.main, m.cells)} in each cell."]
+    notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("importance", "Importance of the knobs", columns, rows, table, notes))
 
 
 def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
     columns = [*knob_columns(others, m.cells), Column("best lr", True), Column("n", True), Column("diverged", True)]
-    columns += [Column("perplexity", True)]
+    columns += [Column(HEADINGS[m.main], True)]
+    top = METRICS[m.main].top
     by_id = m.cells.set_index("cell_id")
     rows = [
         [
             *cell_texts(by_id.loc[row["cell_id"]], others),
             value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
-            plus_minus(row["mean"], row["high"]),
+            plus_minus(row["mean"], row["high"]) if top is None else bounded(row["mean"], row["low"], row["high"], top),
         ]
         for _, row in table.iterrows()
     ]
-    notes = ["The learning rate is chosen on the first half of the seeds; the perplexity is that of the other half."]
+    notes = [
+        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.cells)} is that of "
+        "the other half."
+    ]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 

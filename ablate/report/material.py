@@ -13,7 +13,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.effects import main_effects, variance_split
-from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs
+from ablate.analysis.frames import curves_frame, is_full_grid, runs_frame, swept_knobs
 from ablate.analysis.importance import importance
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
@@ -24,14 +24,14 @@ from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
-from ablate.report.wording import seeing
+from ablate.report.wording import main_metric, seeing
 from ablate.results import RecordError
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
 
-METRICS = ("perplexity", "val_perplexity")
-"""What is compared: on the training text, as published, and on held-out text."""
+PERPLEXITIES = ("perplexity", "val_perplexity")
+"""What is compared beside the task's main measure: on the training text, as published, and on held-out text."""
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Material:
     verdicts: list[Verdict] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)  # by metric
+    confounded: bool = False  # what a knob does by itself cannot be told, as the cells are no full grid
     effects: pd.DataFrame | None = None
     variance: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
@@ -82,6 +83,11 @@ class Material:
     def heading(self) -> str:
         """Of the figures, which also stand by themselves: the title that was given, or else the question."""
         return self.title if self.title != self.folder.name else self.question or self.title
+
+    @property
+    def main(self) -> str:
+        """The metric that the cells are compared by."""
+        return main_metric(self.cells)
 
     @property
     def timed(self) -> bool:
@@ -157,19 +163,22 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     if not m.swept or m.search is not None:  # whose cells were chosen by what came out: no grid to average over
         return
     by_rule = m.cells["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
-    for metric in METRICS[1:] if by_rule else METRICS:
+    for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if by_rule else PERPLEXITIES))):
         if m.runs[metric].notna().any():
             table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
             if table is not None and len(table):
                 m.comparisons[metric] = table
     if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
         return
-    m.effects = attempt("the main effects", lambda: main_effects(m.runs, "perplexity", m.swept, m.level))
-    m.variance = attempt("the variance split", lambda: variance_split(m.runs, "perplexity", m.swept))
+    if len(m.swept) > 1 and "lr" in m.swept:
+        m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", m.main, m.level))
+    m.confounded = not is_full_grid(m.runs, m.swept)
+    if m.confounded:
+        return
+    m.effects = attempt("the main effects", lambda: main_effects(m.runs, m.main, m.swept, m.level))
+    m.variance = attempt("the variance split", lambda: variance_split(m.runs, m.main, m.swept))
     if len(m.swept) > 1:
-        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, "perplexity", m.swept))
-        if "lr" in m.swept:
-            m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", "perplexity", m.level))
+        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, m.main, m.swept))
 
 
 def failures(folder: Path) -> list[tuple[str, str]]:

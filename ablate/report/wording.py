@@ -6,6 +6,8 @@ Functions take the frames of `analysis`: one row per run or per cell.
 import numpy as np
 import pandas as pd
 
+from ablate.metrics import METRICS
+
 DAGGER = "†"
 FUTURE = "its outputs depend on later tokens, so its perplexity is no measure of prediction"
 FUTURE_NOTE = f"{DAGGER} sees the future: {FUTURE}."
@@ -82,7 +84,33 @@ def scored(frame: pd.DataFrame) -> str:
 
 def perplexity_of(frame: pd.DataFrame) -> str:
     """`Training perplexity of the answers`, as a sentence begins."""
-    return f"Training perplexity {scored(frame)}".strip()
+    return capital(measure_name("perplexity", frame))
+
+
+def main_metric(cells: pd.DataFrame) -> str:
+    """What these cells are compared by: the foremost metric of their task that all of them were measured by."""
+    finished = cells[cells["n"] > 0]
+    return next((name for name in own_metrics(cells) if finished[name].notna().all()), "perplexity")
+
+
+def measure_name(metric: str, frame: pd.DataFrame) -> str:
+    """A metric within a sentence: `accuracy`, `training perplexity of the answers`."""
+    return f"training perplexity {scored(frame)}".strip() if metric == "perplexity" else METRICS[metric].title
+
+
+def scale_name(metric: str, frame: pd.DataFrame) -> str:
+    """On what effects add up: `accuracy`, or `the logarithm of training perplexity`."""
+    return f"{'' if METRICS[metric].top else 'the logarithm of '}{measure_name(metric, frame)}"
+
+
+def short_scale(metric: str) -> str:
+    """The same where room is scarce: `accuracy`, `log perplexity`."""
+    return f"{'' if METRICS[metric].top else 'log '}{HEADINGS[metric]}"
+
+
+def capital(text: str) -> str:
+    """As a sentence begins."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def guessed_accuracy(cells: pd.DataFrame) -> float | None:
@@ -141,6 +169,12 @@ def all_seeing(cells: pd.DataFrame, knob: str, value: object) -> bool:
 def marked(text: str, sees_future: bool) -> str:
     """The text, with a dagger where it names what sees the future."""
     return f"{text} {DAGGER}" if sees_future else text
+
+
+def marked_source(cells: pd.DataFrame, source: str) -> str:
+    """A source of variance, `model` or `model × lr`, with a dagger where a value of such a knob brings the future."""
+    knobs = [knob for knob in source.split(" × ") if knob in cells]
+    return marked(source, any(all_seeing(cells, knob, value) for knob in knobs for value in cells[knob].unique()))
 
 
 def future_note(frame: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.compare import COLUMNS, comparisons
+from ablate.analysis.compare import columns, comparisons
 
 Cell = Callable[..., pd.DataFrame]
 
@@ -31,7 +31,7 @@ def test_neighbours_of_numbers_and_all_pairs_of_names(cell: Cell, together: Cell
         )
     )
     table = comparisons(runs, "perplexity")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == columns("perplexity")
     # reset follows from the model and is no knob of its own here
     assert pairs(table) == [
         ("model", "rnn", "lstm", "num_hiddens=8"),
@@ -92,4 +92,35 @@ def test_diverged_runs_count_and_cells_without_the_metric_do_not(cell: Cell, tog
 def test_nothing_swept(cell: Cell, together: Cell) -> None:
     table = comparisons(together(cell([2, 3, 4])), "perplexity")
     assert table.empty
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == columns("perplexity")
+
+
+def test_what_may_be_0_is_compared_by_differences(cell: Cell, together: Cell) -> None:
+    """Six pairs of accuracies, a diverged run below them all; by hand and by scipy."""
+    low, high = [0.0, 0.1, 0.2, 0.3, 0.2, 0.1], [0.5, 0.7, 0.6, 0.8, 0.9, 0.55]
+    runs = together(cell(low, model="rnn"), cell(high, model="gru"), cell([*high[:5], None], model="lstm"))
+    table = comparisons(runs, "accuracy")
+    assert list(table.columns) == columns("accuracy")
+    assert "ratio" not in table
+    rnn_lstm, rnn_gru, lstm_gru = table.to_dict("records")
+    apart = np.array(high) - np.array(low)
+    averages = [(x + y) / 2 for i, x in enumerate(apart) for y in apart[i:]]
+    assert rnn_gru["difference"] == pytest.approx(np.median(averages))
+    assert rnn_gru["p"] == pytest.approx(stats.wilcoxon(apart, method="exact").pvalue) == 2 / 2**6
+    assert rnn_gru["p_holm"] == pytest.approx(3 * 2 / 2**6)
+    assert (rnn_gru["low"], rnn_gru["high"]) == pytest.approx((apart.min(), apart.max()))
+    assert rnn_gru["improvement"] == 1
+    assert rnn_lstm["improvement"] == pytest.approx(5 / 6)  # of 36 pairs of runs, 6 with the diverged one
+    assert (lstm_gru["p"], lstm_gru["high"]) == (1, math.inf)  # one pair tells anything
+
+
+def test_a_cell_that_sees_the_future_is_no_better(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell([8.0] * 6, layers=1, sees_future=False),
+        cell([7.0] * 6, layers=2, sees_future=False),
+        cell([1.1] * 6, layers=3, sees_future=True),
+    )
+    table = comparisons(runs, "perplexity")
+    assert table["improvement"].tolist()[0] == 1
+    assert math.isnan(table["improvement"][1])
+    assert table["ratio"].tolist() == pytest.approx([7 / 8, 1.1 / 7])

@@ -20,7 +20,10 @@ def curves_of(runs: pd.DataFrame, falls: float = 0.0, epochs: int = 100) -> pd.D
     steps = np.arange(1, epochs + 1)
     perplexity = 10 * (1 - falls) ** (steps / width)
     return pd.concat(
-        [pd.DataFrame({"run_id": run, "epoch": steps, "perplexity": perplexity}) for run in runs["run_id"]],
+        [
+            pd.DataFrame({"run_id": run, "epoch": steps, "perplexity": perplexity, "val_perplexity": math.nan})
+            for run in runs["run_id"]
+        ],
         ignore_index=True,
     )
 
@@ -139,6 +142,27 @@ def test_overfitted(clean: pd.DataFrame) -> None:
     assert set(found) == {"overfitted"}
     assert "In 1 of 2 cells" in found["overfitted"]
     assert "lr=1 (7 at best, 8 at the end)" in found["overfitted"]
+
+
+@pytest.mark.parametrize(("at_the_end", "warned"), [(1.5, True), (20.0, False)])
+def test_what_came_apart_has_learnt_nothing_by_heart(clean: pd.DataFrame, at_the_end: float, warned: bool) -> None:
+    """The held-out perplexity is lowest in epoch 50 and doubles; only while training's falls is that overfitting."""
+    runs = clean.assign(val_perplexity=16.0, best_val_perplexity=8.0)
+    steps = np.arange(1, 101)
+    curve = {"epoch": steps, "val_perplexity": 8 + np.abs(steps - 50) * 0.16}
+    rises = np.where(steps <= 50, 5.0, np.linspace(5, at_the_end, 100))
+    curves = pd.concat([pd.DataFrame(curve | {"run_id": run, "perplexity": rises}) for run in runs["run_id"]])
+    assert ("overfitted" in warnings(runs, curves.reset_index(drop=True))) == warned
+
+
+def test_a_knob_that_decides_the_engine_is_named(cell: Cell, together: Cell) -> None:
+    runs = together(
+        cell(STEADY, model="rnn", bidirectional=True, engine="api"),
+        *(cell(STEADY, model=model, bidirectional=False, engine="cohort") for model in ("rnn", "gru")),
+    )
+    text = warnings(runs)["mixed"]
+    assert "different engines (cohort: 12, api: 6; bidirectional=true all by api)." in text
+    assert "model=" not in text  # an rnn was computed by both
 
 
 def test_mixed(clean: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ablate import results
-from ablate.analysis.frames import KNOBS, curves_frame, in_order, runs_frame, swept_knobs
+from ablate.analysis.frames import KNOBS, curves_frame, in_order, is_full_grid, runs_frame, swept_knobs
 from ablate.config import Config
 from ablate.data.corpora import Corpus
 from ablate.training import train
@@ -106,3 +106,29 @@ def test_order_is_model_then_knobs_then_seed() -> None:
 )
 def test_swept_knobs(rows: list[dict[str, object]], swept: list[str]) -> None:
     assert swept_knobs(frame(*rows)) == swept
+
+
+@pytest.mark.parametrize(
+    ("rows", "full"),
+    [
+        ([{"model": model, "lr": lr} for model in ("rnn", "gru") for lr in (0.5, None)], True),
+        ([{"model": "rnn", "lr": 0.5}, {"model": "rnn", "lr": 1.0}, {"model": "gru", "lr": 1.0}], False),
+        ([{"model": "rnn", "lr": 0.5}, {"model": "gru", "lr": 1.0}], True),  # lr follows from the model
+        (
+            [{"model": m, "layers": n, "num_hiddens": w} for m, n, w in [("rnn", 1, 9), ("rnn", 2, 7), ("gru", 1, 4)]],
+            False,
+        ),
+        ([{"seed": 0}, {"seed": 1}], True),
+    ],
+)
+def test_a_full_grid_has_every_combination(rows: list[dict[str, object]], full: bool) -> None:
+    runs = frame(*rows)
+    assert is_full_grid(runs, swept_knobs(runs)) == full
+
+
+def test_a_width_that_was_set_to_match_is_no_side_of_the_grid() -> None:
+    sizes = {("rnn", 1): 32, ("rnn", 2): 23, ("gru", 1): 18, ("gru", 2): 12}
+    runs = frame(*({"model": m, "layers": n, "num_hiddens": w, "match": "params"} for (m, n), w in sizes.items()))
+    assert swept_knobs(runs) == ["model", "layers"]
+    assert is_full_grid(runs, swept_knobs(runs))
+    assert not is_full_grid(runs[1:], swept_knobs(runs[1:]))

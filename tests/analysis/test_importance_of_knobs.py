@@ -78,6 +78,15 @@ def test_a_table(cell: Cell, together: Cell) -> None:
     )
 
 
+def test_of_what_is_better_when_higher_the_best_are_the_highest(cell: Cell, together: Cell) -> None:
+    """Two of eight cells are best: those with lr 0.5, whose accuracy is 0.9; by hand p/q is 4 there and 0 else."""
+    runs = together(
+        *(cell([0.9 if lr == 0.5 else 0.1 * lr] * 2, num_hiddens=h, lr=lr) for h in (8, 16) for lr in (0.5, 1, 2, 4))
+    )
+    table = importance(runs, "accuracy", ["lr", "num_hiddens"], "ped-anova")
+    assert dict(zip(table["knob"], table["importance"], strict=True)) == {"lr": 1, "num_hiddens": 0}
+
+
 def test_auto_says_which(cell: Cell, together: Cell) -> None:
     found = "fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA"
     table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"])

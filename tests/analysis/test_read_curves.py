@@ -10,7 +10,7 @@ import pytest
 
 from ablate import results
 from ablate.analysis import curves
-from ablate.analysis.curves import COLUMNS, late_change, read_curves
+from ablate.analysis.curves import COLUMNS, fitted_since_best, late_change, read_curves
 
 HEADER = "epoch,perplexity,val_perplexity"
 WHOLE = f"{HEADER}\n1,22.86816,\n2,17.61247,17.75644\n3,1.234567e+12,\n"
@@ -133,3 +133,20 @@ def test_accuracy_is_read_where_a_task_has_it(tmp_path: Path) -> None:
     assert frame["accuracy"].tolist()[0] == 0.5
     assert frame["accuracy"].isna().tolist() == [False, True, True]
     assert list(read_curves(tmp_path, ["b"])) == ["run_id", "epoch", "perplexity", "val_perplexity"]
+
+
+def test_whether_training_fell_after_the_best_held_out_epoch() -> None:
+    """Over 20 epochs, the last of which is the last 5 %."""
+    epochs = list(range(1, 21))
+    at_5 = [abs(epoch - 5.0) for epoch in epochs]
+    made = {
+        "fell": ([4.0] * 10 + [2.0] * 10, at_5),
+        "rose": ([4.0] * 10 + [9.0] * 10, at_5),
+        "still best": ([4.0] * 10 + [2.0] * 10, [30.0 - epoch for epoch in epochs]),
+        "not measured": ([4.0] * 10 + [2.0] * 10, [math.nan] * 20),
+    }
+    parts = [
+        pd.DataFrame({"run_id": run, "epoch": epochs, "perplexity": training, "val_perplexity": held_out})
+        for run, (training, held_out) in made.items()
+    ]
+    assert fitted_since_best(pd.concat(parts, ignore_index=True)).to_dict() == {"fell": True, "rose": False}

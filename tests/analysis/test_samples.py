@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablate.analysis.samples import cell_logs, measured, samples, speed_samples
+from ablate.analysis.samples import cell_losses, measured, samples, speed_samples
 from ablate.errors import UserError
 
 Cell = Callable[..., pd.DataFrame]
@@ -43,10 +43,16 @@ def test_mean_logarithm_of_a_cell(cell: Cell, together: Cell) -> None:
         cell([None], model="rnn", lr=9.0),
         cell([5], lr=0.5).assign(perplexity=math.nan),
     )
-    values = cell_logs(runs, "perplexity").set_index("cell_id")["value"]
+    values = cell_losses(runs, "perplexity").set_index("cell_id")["value"]
     assert dict(values) == pytest.approx(
         {"plain": math.log(4), "model=gru": math.log(3), "model=lstm": math.inf, "model=rnn lr=9.0": math.inf}
     )
+
+
+def test_mean_of_a_cell_of_what_may_be_0_lower_is_better(cell: Cell, together: Cell) -> None:
+    runs = together(cell([0.0, 0.5]), cell([0.3, None, 0.5], model="gru"), cell([0.9, None], model="lstm"))
+    values = cell_losses(runs, "accuracy").set_index("cell_id")["value"]
+    assert dict(values) == pytest.approx({"plain": -0.25, "model=gru": -0.4, "model=lstm": math.inf})
 
 
 def timing(cell_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:

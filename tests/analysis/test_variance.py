@@ -114,6 +114,29 @@ def test_main_effects(cell: Cell, together: Cell) -> None:
     assert list(np.log(table["low"])) == pytest.approx([value - half for value in expected])
 
 
+def test_numbers_stand_by_size_whatever_comes_first(cell: Cell, together: Cell) -> None:
+    """In the frame 16 comes before 8, which the rnn does not have."""
+    runs = together(*(cell([2.0], model=m, num_hiddens=h) for m, h in (("rnn", 16), ("gru", 8), ("gru", 16))))
+    table = main_effects(runs, "perplexity", KNOBS)
+    assert list(runs["num_hiddens"].unique()) == [16, 8]
+    assert list(table["value"]) == ["rnn", "gru", 8, 16]
+
+
+def test_what_may_be_0_is_averaged_as_it_is(cell: Cell, together: Cell) -> None:
+    """Accuracies 0.1 to 0.9: arithmetic means, shares of their own variance, no interval beyond 1."""
+    accuracy = {("rnn", 8): 0.1, ("rnn", 16): 0.3, ("gru", 8): 0.7, ("gru", 16): 0.9}
+    of_seed = (-0.1, 0.1)
+    runs = together(*(cell([a + s for s in of_seed], model=m, num_hiddens=h) for (m, h), a in accuracy.items()))
+    table = main_effects(runs, "accuracy", KNOBS)
+    assert list(table["mean"]) == pytest.approx([0.2, 0.8, 0.4, 0.6])
+    half = stats.t.ppf(0.975, 1) * 0.1  # sd 0.1·√2 over √2 seeds
+    assert half > 0.8
+    assert (table["low"].tolist(), table["high"].tolist()) == ([0] * 4, [1] * 4)
+    split = shares(variance_split(runs, "accuracy", KNOBS))
+    parts = {"model": 0.3**2, "num_hiddens": 0.1**2, "model × num_hiddens": 0, "seed": 0.1**2, "residual": 0}
+    assert split == pytest.approx({name: part / 0.11 for name, part in parts.items()}, abs=1e-9)
+
+
 def test_main_effects_count_cells_alike(cell: Cell, together: Cell) -> None:
     runs = together(
         cell([math.e] * 2, lr=0.1, num_hiddens=8),

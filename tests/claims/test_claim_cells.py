@@ -1,5 +1,6 @@
 """Which cells a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,54 @@ def test_every_other_swept_knob_makes_a_group() -> None:
     assert "of 2 comparisons" in one.evidence
     assert "at num_hiddens=64" in one.effect  # the weaker of the two
     assert one.ratio == pytest.approx(1.5 / 1.9, rel=0.05)
+
+
+def test_an_undecided_claim_shows_the_part_that_it_hangs_on() -> None:
+    """Three groups of six seeds; what is needed is that of the whole claim, on the side that it leans to."""
+    cells = grid(num_hiddens=[8, 16, 32], model=["gru", "rnn"])
+    leaning = verdict(runs(cells, [2, 3, 2, 2.1, 2, 2.9], seeds=6), order=MODELS)
+    assert leaning.verdict == "undecided"
+    assert leaning.evidence.startswith("The least settled of 3 comparisons: model gru/rnn = 0.9")
+    assert "at num_hiddens=16" in leaning.effect
+    assert leaning.ratio < 1
+    assert f"; about {leaning.needed} seeds would settle it in four of five sweeps" in leaning.evidence
+    against = verdict(runs(cells, [2, 3, 3, 2, 2, 2], seeds=6), order=MODELS)
+    assert against.verdict == "undecided"
+    assert against.evidence.startswith("The clearest contradiction of 3 comparisons: model gru/rnn = 1.")
+    assert "at num_hiddens=16" in against.effect
+    assert against.p == pytest.approx(3 * 2 / 2**6)  # of the contrary, corrected for the three
+    said = f"; points against the claim; about {against.needed} seeds would refute it in four of five sweeps"
+    assert said in against.evidence
+    none = verdict(runs(cells, [2] * 6, seeds=1), order=MODELS)
+    assert "from 1 seeds nothing can be said of the spread" in none.evidence
+
+
+def test_of_equally_sure_steps_the_smallest_is_the_weakest() -> None:
+    frame = runs(grid(num_hiddens=[32, 128, 256]), [8, 2.2, 2], seeds=8)
+    one = verdict(frame, monotone={"along": "num_hiddens", "direction": "falls"})
+    assert one.effect.startswith("num_hiddens 256/128 = 0.8")
+
+
+def test_runs_that_fail_are_told_with_the_threshold() -> None:
+    frame = runs([{}], [17])
+    assert verdict(frame, fails={"above": 9.5, "at_least": 0.5}).effect.startswith(
+        "10 of 10 runs end above 9.5 or diverge ("
+    )
+    held_out = verdict(frame.assign(val_perplexity=8), metric="val_perplexity", fails={"above": 9.5, "at_least": 0.5})
+    assert held_out.effect.startswith("0 of 10 runs end above held-out perplexity 9.5 or diverge (")
+
+
+def test_a_gap_that_narrows_is_told_at_both_ends() -> None:
+    frame = runs(grid(num_hiddens=[32, 256], model=["rnn", "gru"]), [6, 4, 2.5, 2], seeds=10)
+    one = verdict(frame, narrows={"along": "num_hiddens", "between": {"model": ["rnn", "gru"]}})
+    assert one.verdict == "confirmed"
+    found = re.match(
+        r"model rnn/gru \((1\.[45]\d+) at num_hiddens=32, (1\.[23]\d+) at 256\), num_hiddens 256/32 = (0\.8\d+) ",
+        one.effect,
+    )
+    assert found
+    at_32, at_256, change = map(float, found.groups())
+    assert change == pytest.approx(at_256 / at_32, rel=0.03)
 
 
 def test_where_narrows_the_cells_down() -> None:

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.difference import DifferenceTest
+from ablate.analysis.difference import DifferenceTest, paired_difference
 from ablate.analysis.pairs import pairs
+from ablate.analysis.statistics import paired
 from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
-from ablate.claims.parts import DifferenceComparison, Part, Share, number
+from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
 
 
@@ -23,6 +24,7 @@ class Known:
     confirm: float
     contrary: float
     seeds: int | None = None
+    margin: float = 0.0
 
     @property
     def leans(self) -> bool:
@@ -61,6 +63,40 @@ def test_p_values(whole: Statement, confirm: float, contrary: float, decides: Kn
     assert len(list(whole.parts())) >= 1
     if contrary < 1:
         assert whole.decisive(False) is contradicts
+
+
+def test_of_equal_p_the_part_nearer_to_its_bound_is_the_weaker() -> None:
+    """Exact tests of few seeds have the same p wherever all of them agree: the margin tells the parts apart."""
+    far, near, no = Known(0.01, 1.0, margin=1.4), Known(0.01, 1.0, margin=0.05), Known(1.0, 0.01, margin=-0.2)
+    assert every([far, near]).decisive(True) is every([near, far]).decisive(True) is near
+    assert some([far, near]).decisive(True) is some([near, far]).decisive(True) is far
+    worse = Known(1.0, 0.01, margin=-0.9)
+    assert every([far, no, worse]).decisive(False) is every([worse, no, far]).decisive(False) is worse
+
+
+def test_margins_are_distances_from_the_bound_on_the_side_of_the_claim() -> None:
+    ones = pd.Series([1.0] * 8)
+    ratio = RatioComparison("", "", paired(2 * ones, ones), bound=4.0)
+    assert ratio.margin == pytest.approx(math.log(2))
+    assert RatioComparison("", "", paired(2 * ones, ones), bound=4.0, below=False).margin == pytest.approx(-math.log(2))
+    assert RatioComparison("", "", paired(math.inf * ones, math.inf * ones)).margin == 0  # says nothing
+    bleu = DifferenceComparison("", "", paired_difference(31 * ones, 29 * ones), 1.0, below=False, metric="bleu")
+    assert bleu.margin == pytest.approx(0.01)
+    assert Share("", 6, 8, 0.5, True, 0.95).margin == pytest.approx(0.25)
+    assert Share("", 6, 8, 0.5, False, 0.95).margin == pytest.approx(-0.25)
+
+
+def test_a_ratio_names_what_is_not_training_perplexity() -> None:
+    ones = pd.Series([1.0] * 6)
+    test = paired(2 * ones, ones)
+    effects = {
+        "perplexity": "gru/rnn = 2.000 (2.000–2.000)",
+        "late_change": "gru/rnn = 2.000 (2.000–2.000)",
+        "val_perplexity": "gru/rnn: ratio of held-out perplexity 2.000 (2.000–2.000)",
+        "roughness": "gru/rnn: ratio of roughness 2.000 (2.000–2.000)",
+        "tokens_per_s": "gru/rnn: ratio of tokens per second 2.000 (2.000–2.000)",
+    }
+    assert {metric: RatioComparison("gru/rnn", "", test, metric=metric).effect for metric in effects} == effects
 
 
 def test_seeds_of_the_whole() -> None:

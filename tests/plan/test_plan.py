@@ -14,7 +14,7 @@ from ablate.config import Config
 from ablate.engines import Choice
 from ablate.plan import estimate as estimating
 from ablate.plan.estimate import Estimate, estimate, wall_s
-from ablate.plan.spread import LEAST_RUNS, Spread, detectable, spread_over_seeds
+from ablate.plan.spread import LEAST_RUNS, Spread, detectable, main_metric, metrics_of, spread_over_seeds
 from ablate.sweeping.plan import Plan, make_plan
 
 Configs = Callable[..., Config]
@@ -165,16 +165,20 @@ def test_an_engine_is_named_after_the_choice() -> None:
 # --- what the seeds can tell ----------------------------------------------------------------------------
 
 
-def store(folder: Path, cell: str, config: Config, perplexities: list[float]) -> None:
-    for seed, value in enumerate(perplexities):
-        record = {
-            "run_id": f"{cell}{seed}",
-            "cell_id": cell,
-            "status": "ok",
-            "config": {"model": {"name": config.model.name}, "num_hiddens": config.num_hiddens, "layers": 1},
-            "metrics": {"perplexity": value},
+def store(folder: Path, cell: str, config: Config, values: list[float], metric: str = "perplexity") -> None:
+    for seed, value in enumerate(values):
+        stored = {
+            "model": {"name": config.model.name},
+            "num_hiddens": config.num_hiddens,
+            "layers": 1,
+            "data": {"name": config.data.name},
+            "task": {"name": config.task.name},
         }
-        results.write_json(results.record_path(folder, record["run_id"]), record)
+        if config.task.name == "language_model":  # as records were before there were tasks
+            del stored["task"]
+        run = f"{cell}{seed}"
+        record = {"run_id": run, "cell_id": cell, "status": "ok", "config": stored, "metrics": {metric: value}}
+        results.write_json(results.record_path(folder, run), record)
 
 
 def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -188,20 +192,52 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
     store(beside / "wide", "b", small("model=gru", "num_hiddens=64"), [math.exp(x) for x in (0, 0.1, 0.2)])
     found = spread_over_seeds(made)
     assert found
-    assert found.sd_log == pytest.approx(0.1)
+    assert found.sd == pytest.approx(0.1)
     assert found.source == "cells of the same model in wide"
     store(beside / "same", "c", small("model=gru"), [math.exp(x) for x in (0, 0.2, 0.4)])
     store(beside / "same", "d", small("model=gru"), [math.exp(x) for x in (0, 0.4, 0.8)])
     store(beside / "same", "e", small("model=gru"), [1.0] * (LEAST_RUNS - 1))
     found = spread_over_seeds(made)
     assert found
-    assert found.sd_log == pytest.approx(0.3)
+    assert found.sd == pytest.approx(0.3)
     assert (found.cells, found.source) == (2, "cells of the same model, units and layers in same")
     store(beside / "own", made.cells[0].cell_id, small("model=gru"), [math.exp(x) for x in (0, 0.5, 1)])
     found = spread_over_seeds(made)
     assert found
-    assert found.sd_log == pytest.approx(0.5)
+    assert found.sd == pytest.approx(0.5)
     assert found.source == "these cells in own"
+
+
+MEMORY = ("task=memory", "data=copy", "model=gru")
+
+
+def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """Of what may be 0 the spread is that of the values themselves: 0, 0.2 and 0.4 have 0.2."""
+    made = plan(compose(*MEMORY))
+    beside = tmp_path / "results"
+    assert metrics_of(made) == ["accuracy"]
+    store(beside / "text", "a", compose("model=gru", "data=python_docs"), [0.1, 0.5, 0.9], "accuracy")
+    store(beside / "adding", "b", compose("task=memory", "data=adding", "model=gru"), [0.1, 0.5, 0.9], "accuracy")
+    store(beside / "perplexities", "c", compose(*MEMORY), [2, 3, 4])
+    assert spread_over_seeds(made, "accuracy") is None
+    store(beside / "copy", "d", compose(*MEMORY), [0.0, 0.2, 0.4], "accuracy")
+    found = spread_over_seeds(made, "accuracy")
+    assert found
+    assert found.sd == pytest.approx(0.2)
+    assert (found.cells, found.source) == (1, "cells of the same model, units and layers in copy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "metric"),
+    [
+        ((), "perplexity"),
+        (("task=fill_in",), "accuracy"),
+        (("task=translation", "data=number_pairs"), "published_bleu"),
+        (("task=translation", "data=number_pairs", "task.val_pairs=100"), "bleu"),
+    ],
+)
+def test_a_task_is_planned_by_its_own_measure(compose: Configs, arguments: tuple[str, ...], metric: str) -> None:
+    assert main_metric(compose(*arguments)) == metric
 
 
 def test_what_a_number_of_seeds_detects_is_said() -> None:
@@ -211,6 +247,16 @@ def test_what_a_number_of_seeds_detects_is_said() -> None:
     assert found_share(math.log(1 + percent / 100), 0.1, 20) == pytest.approx(0.8, abs=0.07)
     times = float(re.findall(r"of ([\d.]+) × the spread", detectable(None, 20))[0])
     assert times == pytest.approx(math.log(1 + percent / 100) / 0.1, rel=0.05)
+
+
+def test_accuracies_are_forecast_as_differences() -> None:
+    """√2 · 0.05 · (t[0.975] + t[0.8]) · √(1.05/20), each with 19 degrees of freedom: 0.0479."""
+    said = detectable(Spread(0.05, 3, "these cells in x"), 20, "accuracy")
+    assert said == (
+        "20 seeds find differences of accuracy of 0.048 or more; the spread over seeds is 0.05 (the median of 3 cells: "
+        "these cells in x)"
+    )
+    assert "any difference of accuracy: over seeds it does not spread" in detectable(Spread(0, 3, "x"), 20, "accuracy")
 
 
 def found_share(effect: float, sd: float, seeds: int, sweeps: int = 400) -> float:

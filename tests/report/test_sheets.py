@@ -6,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ablate.report.answer import answer
 from ablate.report.blocks import Attempts, Column, Sheet
+from ablate.report.figures import wanted
 from ablate.report.findings import sheets
 from ablate.report.latex import escaped as latex_escaped
 from ablate.report.latex import latex
@@ -15,7 +17,7 @@ from ablate.report.markdown import markdown
 from ablate.report.material import Material, gather
 from ablate.report.numbers import interval_text, p_text, ratio_text
 from ablate.report.sheets import MOST_ROWS
-from tests.report.made import config, write_sweep
+from tests.report.made import config, write_run, write_sweep
 
 
 def material(sweep: Path) -> Material:
@@ -64,10 +66,36 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert cells.left_out == len(cells.data) - MOST_ROWS > 0
     assert len(comparisons.rows) == MOST_ROWS
     assert comparisons.left_out == len(comparisons.data) - MOST_ROWS > 0
+    p = [column.heading for column in comparisons.columns].index("p")
+    smallest = comparisons.data["p"].sort_values().head(MOST_ROWS)
+    assert sorted(row[p] for row in comparisons.rows) == [p_text(value) for value in smallest]
+    assert comparisons.data["p"].nunique() > 1 == comparisons.data["p_holm"].nunique()
     for text in (markdown(comparisons), latex(comparisons, "long")):
         assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
     assert r"\begin{longtable}" in latex(comparisons, "long")
     assert "longtable" in latex(comparisons, "long").splitlines()[0]
+
+
+def test_effects_of_single_knobs_need_a_full_grid(tmp_path: Path) -> None:
+    """An rnn of 32 and 64 units, a gru of 32 alone: what the gru gains cannot be told from what the width does.
+
+    A cell that is there, though all its runs diverged, is no gap.
+    """
+    full = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in (32, 64)]
+    sweep = write_sweep(tmp_path / "blocks", full[:3], seeds=3, epochs=3, timed=False)
+    averaged = {"effects", "variance", "importance"}
+    blocks = material(sweep)
+    assert blocks.confounded
+    assert not averaged & {*sheets(blocks), *wanted(blocks)}
+    said = [line for line in answer(blocks) if "full grid" in line]
+    assert len(said) == 1
+    assert "see the comparisons" in said[0]
+    assert not any("of the variance" in line for line in answer(blocks))
+    for seed in range(3):
+        write_run(sweep, full[3], seed, None)
+    whole = material(sweep)
+    assert averaged <= {*sheets(whole)} & {*wanted(whole)}
+    assert not any("full grid" in line for line in answer(whole))
 
 
 HOSTILE = r"a|b_c &<i>%$#{x}~^\ [y] `z` *w*"

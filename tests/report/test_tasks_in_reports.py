@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ablate.analysis.published_translation import PAIRS_SHA256
@@ -72,8 +73,112 @@ def test_memory_tasks_are_shown_by_length(memory: Material) -> None:
     assert rows == [["copy", "rnn", "0.995 (0.982–1.000), 5 of 6", "0.225 (0.205–0.245), 0 of 6"]]
     headings = [column.heading for column in made["cells"].columns]
     assert headings[:6] == ["corpus", "model", "num_steps", "n", "accuracy", "perplexity"]
-    assert not {"effects", "variance", "importance", "comparisons"} & set(made)
+    assert not {"effects", "variance", "importance", "comparisons_perplexity"} & set(made)
     assert "corpus" not in set(memory.comparisons["val_perplexity"]["knob"])
+
+
+def test_memory_tasks_are_compared_by_accuracy(memory: Material) -> None:
+    """By hand: of copy at 20 steps every gru is right and the rnn in 0.2 to 0.25; eight pairs of cells in all."""
+    assert list(memory.comparisons) == ["accuracy", "val_perplexity"]
+    sheet = sheets(memory)["comparisons"]()
+    assert sheet.title == "Comparisons: accuracy"
+    headings = [column.heading for column in sheet.columns]
+    rows = [dict(zip(headings, row, strict=True)) for row in sheet.rows]
+    assert len(rows) == 8
+    [row] = [row for row in rows if row["at"] == "corpus=copy num_steps=20"]
+    assert (row["from"], row["to"], row["difference"]) == ("rnn", "gru", "+0.775")
+    assert (row["95 %"], row["p"], row["p (Holm)"]) == ("+0.750 … +0.800", "0.031", "0.25")
+    assert (row["P(better)"], row["seeds needed"]) == ("1.00", "9")
+    [adding] = [row for row in rows if row["at"] == "corpus=adding num_steps=20"]
+    assert (adding["difference"], adding["p"], adding["P(better)"]) == ("0.000", "1.00", "0.50")
+    assert sheet.notes[0].startswith("Difference of the accuracy: second value minus first, paired by seed; above 0")
+    assert "With 6 seeds no pair can be significant after correction over 8 pairs; 9 are needed." in sheet.notes
+    assert {"difference", "low", "high"} < set(sheet.data)
+    assert "ratio" in sheets(memory)["comparisons_val_perplexity"]().data
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Material:
+    """A full grid of one side or both by two widths; accuracy and perplexity disagree on the width."""
+    accuracy = {(False, 8): 0.2, (False, 16): 0.3, (True, 8): 0.6, (True, 16): 0.7}
+    for (both, hidden), value in accuracy.items():
+        cell = of_task("fill_in", num_hiddens=hidden, **{"model.bidirectional": both})
+        for seed in range(SEEDS):
+            add(tmp_path, cell, seed, 4.0 + hidden / 8 - both, accuracy=value + 0.002 * (seed - 2.5))
+    return gathered(tmp_path)
+
+
+def test_what_matters_is_told_of_the_tasks_own_measure(filled: Material) -> None:
+    """By hand: both sides give 0.4, the width 0.1: 16 and 1 of 17 parts of the variance, and a little for the seeds."""
+    made = {name: make() for name, make in sheets(filled).items()}
+    effects = made["effects"]
+    assert [column.heading for column in effects.columns][3] == "accuracy"
+    assert [row[:4] for row in effects.rows] == [
+        ["bidirectional", "false", "12", "0.2500"],
+        ["bidirectional", "true", "12", "0.6500"],
+        ["num_hiddens", "8", "12", "0.4000"],
+        ["num_hiddens", "16", "12", "0.5000"],
+    ]
+    assert effects.notes == ["Mean of the accuracy over all cells with that value."]
+    assert made["variance"].rows[0] == ["bidirectional", "94.1 %"]
+    assert made["variance"].notes == ["Shares of the variance of accuracy over all finished runs."]
+    assert made["importance"].notes == ["On the mean of accuracy in each cell."]
+    [said] = [line for line in answer(filled) if "of the variance" in line]
+    assert said.startswith("94 % of the variance of accuracy goes back to bidirectional; ")
+    assert {"comparisons", "comparisons_perplexity", "comparisons_val_perplexity"} < set(made)
+    assert made["comparisons_perplexity"].title == "Comparisons: perplexity (last epoch)"
+
+
+def test_figures_of_what_matters_show_the_tasks_own_measure(filled: Material) -> None:
+    figures = wanted(filled)
+    caption, draw = figures["effects"]
+    assert caption == "Accuracy at each value of a knob, over all other settings."
+    effects = draw()
+    assert effects.axes[0].get_ylabel() == "accuracy"
+    assert effects.axes[0].get_yscale() == "linear"
+    assert "Mean over all other settings" in texts(effects)
+    assert figures["variance"][0] == "Where the variance of accuracy comes from."
+    assert figures["variance"][1]().axes[0].get_xlabel() == "share of the variance of accuracy"
+    assert "on the mean accuracy of each setting" in texts(figures["importance"][1]())
+
+
+def test_a_heatmap_is_of_the_tasks_own_measure(tmp_path: Path) -> None:
+    for layers in (1, 2):
+        for hidden in (8, 16, 32):
+            add(tmp_path, of_task("fill_in", num_hiddens=hidden, layers=layers), 0, 5.0, accuracy=hidden / 40)
+    caption, draw = wanted(gathered(tmp_path))["heatmap"]
+    figure = draw()
+    assert caption == "Accuracy over num_hiddens and layers."
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.20", "0.40", "0.80"] * 2
+    assert figure.axes[1].get_ylabel() == "accuracy\nof the masked characters"
+    colours = figure.axes[0].images[0]
+    assert sum(colours.cmap(colours.norm(0.8))[:3]) > sum(colours.cmap(colours.norm(0.2))[:3])  # light is good
+
+
+def test_a_tuned_learning_rate_is_the_best_of_the_tasks_own_measure(tmp_path: Path) -> None:
+    for hidden in (8, 16):
+        for lr, accuracy, perplexity in ((0.5, 0.4, 3.0), (1.0, 0.6, 5.0)):
+            for seed in range(4):
+                add(tmp_path, of_task("fill_in", num_hiddens=hidden, lr=lr), seed, perplexity, accuracy=accuracy)
+    sheet = sheets(gathered(tmp_path))["tuned"]()
+    assert [row[1:] for row in sheet.rows] == [["1", "2", "0", "0.600 (0.600–0.600)"]] * 2
+
+
+def test_a_metric_that_only_some_cells_have_compares_nobody(tmp_path: Path) -> None:
+    """Held-out BLEU where pairs were held out, the BLEU of the sample sentences everywhere."""
+    for held in (0, 100):
+        for seed in range(2):
+            cell = of_task("translation", **{"data.name": "number_pairs"})
+            cell["task"]["val_pairs"] = held
+            add(tmp_path, cell, seed, 1.2, "0" * 64, published_bleu=0.5, **({"bleu": 40.0} if held else {}))
+    m = gathered(tmp_path)
+    assert m.main == "published_bleu"
+    assert list(m.comparisons) == ["published_bleu", "perplexity", "val_perplexity"]
+
+
+def texts(figure: Figure) -> str:
+    """All that is written in a figure."""
+    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
 
 
 def test_memory_tasks_in_words(memory: Material) -> None:
@@ -152,6 +257,21 @@ def test_what_is_claimed_of_it_has_a_dagger_too(future: Material) -> None:
     assert FUTURE_NOTE in drawn
 
 
+def test_what_it_does_to_an_average_is_noted(future: Material) -> None:
+    [said] = [line for line in answer(future) if "of the variance" in line]
+    assert f"goes back to bidirectional {DAGGER}; " in said
+    assert said.endswith(FUTURE_NOTE)
+    variance = sheets(future)["variance"]()
+    assert [row[0] for row in variance.rows] == [f"bidirectional {DAGGER}", "seed", "residual"]
+    assert FUTURE_NOTE in variance.notes
+    drawn = texts(wanted(future)["variance"][1]())
+    assert f"bidirectional {DAGGER}" in drawn
+    assert FUTURE_NOTE in drawn
+    [row] = sheets(future)["comparisons"]().rows
+    headings = [column.heading for column in sheets(future)["comparisons"]().columns]
+    assert row[headings.index("P(better)")] == "–"
+
+
 def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: pytest.MonkeyPatch) -> None:
     from ablate.report import material
 
@@ -200,6 +320,35 @@ def test_the_published_translation_stands_beside_ours(translation: Material) -> 
     assert "Context constant instead of as-published." in said
     assert "3 seeds instead of 1." in said
     assert "The published loss is 0.02, ours 0.0190 ± 0.0025" in " ".join(answer(translation))
+
+
+def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
+    """Two contexts of the very same networks, and a wider one whose interval reaches theirs."""
+    scores = {("as-published", 8): 0.0, ("constant", 8): 0.0, ("constant", 16): 0.04, ("constant", 32): 0.9}
+    for (context, hidden), more in scores.items():
+        cell = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
+        cell["task"]["context"] = context
+        for seed in range(4):
+            add(tmp_path, cell, seed, 1.2 + 0.1 * seed + more, "0" * 64, published_bleu=0.5)
+    [said] = [line for line in answer(gathered(tmp_path)) if line.startswith("Lowest training perplexity")]
+    assert said == (
+        "Lowest training perplexity of target words: gru, num_hiddens=8, context=as-published with 1.35 ± 0.21, n = 4; "
+        "tied with gru, num_hiddens=8, context=constant; its interval overlaps that of gru, num_hiddens=16, "
+        "context=constant (1.39 ± 0.21)."
+    )
+
+
+def test_two_translations_are_told_apart(translation: Material) -> None:
+    """The published context beside ours: each sentence on the published numbers names its own."""
+    [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
+    cell = {name: value for name, value in record["config"].items() if name != "seed"}
+    other = cell | {"task": cell["task"] | {"context": "as-published"}}
+    add(translation.folder, other, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
+    said = [line for line in answer(gathered(translation.folder)) if "published loss" in line]
+    assert [line.split(": the published loss is 0.02, ours ")[0] for line in said] == [
+        "gru, context=as-published",
+        "gru, context=constant",
+    ]
 
 
 def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:

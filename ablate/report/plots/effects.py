@@ -21,18 +21,24 @@ MOST_BARS = 20
 COLUMNS = 3
 
 
-def importance(table: pd.DataFrame, title: str = "") -> Figure:
-    """Bars of the knobs' importance; `table`: knob, importance, evaluator (from analysis.importance)."""
+def importance(table: pd.DataFrame, title: str = "", of: str = "log perplexity", further: str = "") -> Figure:
+    """Bars of the knobs' importance for the mean of something (`of`).
+
+    `table`: knob, importance, evaluator (from analysis.importance); `further`: what else to note.
+    """
     table = table.sort_values("importance", ascending=False, kind="stable")
     with styled(title, *table["knob"]):
         used = ", ".join(dict.fromkeys(table["evaluator"]))
         figure = _bars(table["knob"], table["importance"], [palette()[BLUE]] * len(table), "share of the importance")
-        note = f"Evaluator: {used}, on the mean log perplexity of each setting; all bars together are 100 %."
-        return finish(figure, title, note)
+        note = f"Evaluator: {used}, on the mean {of} of each setting; all bars together are 100 %. {further}"
+        return finish(figure, title, note.strip())
 
 
-def variance(split: pd.DataFrame, title: str = "") -> Figure:
-    """Bars of the shares of variance; `split`: source, share (from variance_split); seed and residual stand last."""
+def variance(split: pd.DataFrame, title: str = "", of: str = "log perplexity", further: str = "") -> Figure:
+    """Bars of the shares of the variance of something (`of`); seed and residual stand last.
+
+    `split`: source, share (from variance_split); `further`: what else to note.
+    """
     kinds = [2 + [*GREYS].index(name) if name in GREYS else int(" × " in name) for name in split["source"]]
     split = split.assign(kind=kinds).sort_values(["kind", "share"], ascending=[True, False], kind="stable")
     shown = split
@@ -47,7 +53,7 @@ def variance(split: pd.DataFrame, title: str = "") -> Figure:
             GREYS.get(source, hues.get(kind)) for source, kind in zip(shown["source"], shown["kind"], strict=True)
         ]
         hatches = ["////" if kind == 1 else "" for kind in shown["kind"]]
-        figure = _bars(shown["source"], shown["share"], colours, "share of the variance of log perplexity", hatches)
+        figure = _bars(shown["source"], shown["share"], colours, f"share of the variance of {of}", hatches)
         handles = [Patch(color=hues[0], label="knob")] * bool((shown["kind"] == 0).any())
         if (shown["kind"] == 1).any():
             handles.append(Patch(facecolor=hues[1], hatch="////", edgecolor="white", label="interaction of two knobs"))
@@ -57,7 +63,7 @@ def variance(split: pd.DataFrame, title: str = "") -> Figure:
         note = "Over all runs that did not diverge."
         if len(shown) < len(split):
             note += f" {len(split) - len(shown)} smaller sources, together {percent(left_out)}, are not shown."
-        return finish(figure, title, note, handles)
+        return finish(figure, title, f"{note} {further}".strip(), handles)
 
 
 def _bars(
@@ -90,12 +96,16 @@ def percent(share: float) -> str:
 
 
 def effects(
-    main_effects: pd.DataFrame, title: str = "", level: float = 0.95, label: str = "training perplexity"
+    main_effects: pd.DataFrame,
+    title: str = "",
+    level: float = 0.95,
+    label: str = "training perplexity",
+    geometric: bool = True,
 ) -> Figure:
-    """A panel per knob: geometric mean of the perplexity at each of its values, over all other settings.
+    """A panel per knob: the mean of a metric at each of its values, over all other settings.
 
     `main_effects`: knob, value, n, mean, low, high (from main_effects), and sees_future, where that is known. All
-    panels share their axis, so that effects can be compared.
+    panels share their axis, so that effects can be compared. The axis of arithmetic means is never logarithmic.
     """
     knobs = list(dict.fromkeys(main_effects["knob"]))
     columns = min(COLUMNS, len(knobs))
@@ -123,7 +133,7 @@ def effects(
             panel.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0)
             panel.set_xlim(-0.5, len(labels) - 0.5)
             panel.set_xlabel(LABELS.get(knob, knob))
-            measured_axis(panel, "y", limits)
+            measured_axis(panel, "y", limits, log=None if geometric else False)
             panel.grid(axis="y")
             if number % columns:
                 panel.tick_params(labelleft=False)
@@ -131,9 +141,9 @@ def effects(
                 panel.set_ylabel(label)
         for panel in axes[len(knobs) :]:
             panel.remove()
-        note = f"Geometric mean over all other settings, {level_text(level)} interval over the seeds."
-        if main_effects["low"].isna().all():
-            note = "Geometric mean over all other settings; one seed, no interval."
+        what = f"{'Geometric mean' if geometric else 'Mean'} over all other settings"
+        one = main_effects["low"].isna().all()
+        note = f"{what}; one seed, no interval." if one else f"{what}, {level_text(level)} interval over the seeds."
         return finish(figure, title, f"{note} {future_note(main_effects)}".strip())
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 from ablate.analysis.frames import swept_knobs, value_text
 from ablate.metrics import METRICS
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
-from ablate.report.plots.measures import seeds_text
+from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, WIDE_RANGE, log_ticks, plain
 
@@ -38,7 +38,7 @@ def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", tit
         down.reverse()  # numbers rise from the bottom, names read from the top
     with styled(title, *(name for name, _ in groups)):
         figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
-        norm = _norm(cells[metric])
+        norm = _norm(cells[metric], bounded=METRICS[metric].top is not None)
         for panel, (name, group) in zip(axes, groups, strict=False):
             image = _fields(panel, group, across, down, (x, y, metric), norm)
             panel.set_title(name)
@@ -46,7 +46,9 @@ def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", tit
             panel.set_ylabel(y)
         for panel in axes[len(groups) :]:
             panel.remove()
-        bar = figure.colorbar(image, ax=axes[: len(groups)], label=METRICS[metric].title, shrink=0.9, pad=0.02)
+        bar = figure.colorbar(
+            image, ax=axes[: len(groups)], label=label_of(metric, cells, METRICS[metric].title), shrink=0.9, pad=0.02
+        )
         if isinstance(norm, LogNorm):
             ticks = log_ticks(float(norm.vmin or 1), float(norm.vmax or 1), 6)
             bar.set_ticks(ticks, labels=[plain(tick) for tick in ticks])
@@ -69,12 +71,12 @@ def _first(group: pd.DataFrame, knobs: list[str]) -> list[Any]:
     return [cleaned(group[knob])[0] for knob in knobs]
 
 
-def _norm(values: pd.Series) -> Normalize:
+def _norm(values: pd.Series, bounded: bool) -> Normalize:
     known = values[np.isfinite(values)]
     if known.empty:
         return Normalize(0, 1)
     low, high = float(known.min()), float(known.max())
-    if low > 0 and high / low >= WIDE_RANGE:
+    if not bounded and low > 0 and high / low >= WIDE_RANGE:
         return LogNorm(low, high)
     return Normalize(low, high if high > low else low + 1)
 
@@ -96,7 +98,8 @@ def _fields(
         if n == 0:
             panel.plot([column], [row], marker="x", color="0.35", markersize=6, markeredgewidth=1.5)
     panel.set_facecolor("0.95")
-    image = panel.imshow(values, norm=norm, cmap="viridis_r", aspect="auto")
+    light_is_good = "viridis" if METRICS[metric].better == "higher" else "viridis_r"
+    image = panel.imshow(values, norm=norm, cmap=light_is_good, aspect="auto")
     if len(across) <= MOST_NUMBERS:
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
