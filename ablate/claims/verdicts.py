@@ -12,7 +12,7 @@ from ablate.claims.cells import Group, NotTestable, grouped, matching
 from ablate.claims.choosing import differences
 from ablate.claims.knobs import KNOB_FIELDS
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
-from ablate.claims.parts import Comparison, DifferenceComparison, Part, RatioComparison
+from ablate.claims.parts import Comparison, DifferenceComparison, Part, RatioComparison, Share
 from ablate.claims.reading import Claim
 from ablate.claims.statements import Statement, every, most
 
@@ -28,12 +28,13 @@ class Verdict:
 
     `ratio`, `low` and `high` are those of the comparison that decides: the weakest of a confirmed claim, or of an
     undecided one whose estimate speaks for it; else the clearest contradiction. `bound` is what the ratio is compared
-    with: 1 unless the claim has a margin. They are empty where a share of runs is claimed, or a metric that may be 0:
-    there `difference`, `difference_low` and `difference_high` are those of the comparison, in the metric's unit. `p` is
-    two-sided and corrected within the claim: of the claim's contrary where a contradiction decides, else of the claim;
-    a verdict falls at p ≤ 1 − level. `needed`: seeds (processes, for tokens per second) that would settle an undecided
-    claim, on the side that its estimate speaks for, in four sweeps of five. `sees_future`: the outputs of some of the
-    cells depend on the very tokens that they are to predict.
+    with: 1 unless the claim has a margin. Of a metric that may be 0 there are `difference`, `difference_low` and
+    `difference_high` instead, in its unit; of a claim on a share of runs `share`, `share_low` and `share_high`, of
+    those that do it, and `share_bound`, the share claimed. `p` is two-sided and corrected within the claim: of the
+    claim's contrary where a contradiction decides, else of the claim; a verdict falls at p ≤ 1 − level. `needed`:
+    seeds (processes, for tokens per second) that would settle an undecided claim, on the side that its estimate speaks
+    for, in four sweeps of five. `sees_future`: the outputs of some of the cells depend on the very tokens that they are
+    to predict.
     """
 
     id: str
@@ -55,6 +56,10 @@ class Verdict:
     difference: float = math.nan
     difference_low: float = math.nan
     difference_high: float = math.nan
+    share: float = math.nan
+    share_low: float = math.nan
+    share_high: float = math.nan
+    share_bound: float = math.nan
     sees_future: bool = False
 
 
@@ -172,13 +177,16 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
 
 
 def estimates(part: Part) -> dict[str, float]:
-    """What a comparison estimates, with its interval, as a verdict has them; nothing of a share."""
+    """What a part estimates, with its interval, as a verdict has them."""
     if isinstance(part, RatioComparison):
         test = part.test
         return {"ratio": test.ratio, "low": test.low, "high": test.high, "bound": part.bound}
     if isinstance(part, DifferenceComparison):
         ends = {"difference_low": part.test.low, "difference_high": part.test.high}
         return {"difference": part.estimate} | ends
+    if isinstance(part, Share):
+        low, high = part.interval
+        return {"share": part.count / part.n, "share_low": low, "share_high": high, "share_bound": part.share}
     return {}
 
 

@@ -211,6 +211,22 @@ def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> N
     assert plots.verdicts(VERDICTS.assign(**apart)).axes[0].get_xscale() == "log"  # ratios come first
 
 
+def test_shares_of_runs_have_an_axis_where_most_claims_are_of_them(tmp_path: Path) -> None:
+    shares = {"share": [1.0, 0.0, 0.5], "share_low": [0.54, 0, 0.12], "share_high": [1, 0.46, 0.88]}
+    frame = VERDICTS.head(3).assign(ratio=[0.88, np.nan, np.nan], share_bound=[0.5, 0.8, 0.5], **shares)
+    frame["metric"] = ["tokens_per_s", "perplexity", "perplexity"]
+    figure = plots.verdicts(frame)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    assert [x for x, _ in markers(axes)] == [1.0, 0.0, 0.5]
+    claimed = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "|"]
+    assert claimed == [0.5, 0.8, 0.5]
+    bars = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert bars == [(0.54, 1.0), (0.0, 0.46), (0.12, 0.88)]
+    assert any("5–20 seeds, 20 processes" in text for text in said(figure))
+    assert_drawn(figure, tmp_path)
+
+
 def test_verdicts_of_several_sweeps_name_them_and_need_no_ratio() -> None:
     frame = VERDICTS.tail(2).assign(sweep=["one", "two"])
     figure = plots.verdicts(frame)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import level_text
-from ablate.report.plots.style import FAINT, SMALL, WIDE, finish, panels, styled
+from ablate.report.plots.style import FAINT, INK, SMALL, WIDE, finish, panels, styled
 from ablate.report.plots.ticks import log_ticks, plain
 from ablate.report.wording import future_note, marked, seeing
 
@@ -39,15 +39,17 @@ ROW = 0.14
 class Scale:
     """What the effects are, and where they stand in the frame."""
 
-    kind: Literal["log", "linear"]
+    kind: Literal["ratio", "difference", "share"]
     columns: tuple[str, str, str]  # estimate, and the ends of its interval
-    equal: float  # the two sides do not differ
     label: str
+    equal: float | None = None  # where the two sides do not differ
 
     def limits(self, frame: pd.DataFrame) -> tuple[float, float]:
         """Ends of the axis: as far from equality on either side as the farthest effect, within reason."""
         numbers = frame[list(self.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).ravel()
-        if self.kind == "linear":
+        if self.kind == "share":
+            return -0.03, 1.03
+        if self.kind == "difference":
             far = float(np.nanmax(np.abs(numbers), initial=0.05)) * 1.08
             return -far, far
         finite = numbers[np.isfinite(numbers) & (numbers > 0)]
@@ -58,30 +60,43 @@ class Scale:
     def effect(self, row: pd.Series) -> tuple[float, float, float]:
         """Estimate, low, high; not a number where this claim's effect is another."""
         estimate, low, high = (_number(row.get(name)) for name in self.columns)
-        return (estimate if self.kind == "linear" or estimate > 0 else math.nan), low, high
+        return (math.nan if self.kind == "ratio" and estimate <= 0 else estimate), low, high
 
     def label_axis(self, axes: Axes, low: float, high: float) -> None:
-        axes.set_xscale(self.kind)
+        axes.set_xscale("log" if self.kind == "ratio" else "linear")
         axes.set_xlim(low, high)
-        if self.kind == "log":
+        if self.kind == "share":
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        elif self.kind == "ratio":
             ticks = log_ticks(low, high, 6)
             axes.set_xticks(ticks, [f"×{plain(tick)}" for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel(self.label)
+        if self.equal is not None:
+            axes.axvline(self.equal, color=FAINT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
 
 
-RATIOS = Scale("log", ("ratio", "low", "high"), 1, "ratio of the two sides (×1: no difference)")
+RATIOS = Scale("ratio", ("ratio", "low", "high"), "ratio of the two sides (×1: no difference)", 1)
 DIFFERENCES = Scale(
-    "linear", ("difference", "difference_low", "difference_high"), 0, "difference of the two sides (0: none)"
+    "difference",
+    ("difference", "difference_low", "difference_high"),
+    "difference of the two sides (0: none)",
+    0,
+)
+SHARES = Scale(
+    "share", ("share", "share_low", "share_high"), "share of the runs that do what is said (│: the share claimed)"
 )
 
 
 def scale_of(frame: pd.DataFrame) -> Scale | None:
-    """Ratios where there are any, else differences; None where all effects are shares of runs, or unknown."""
-    for scale in (RATIOS, DIFFERENCES):
-        if scale.columns[0] in frame and pd.to_numeric(frame[scale.columns[0]], errors="coerce").notna().any():
-            return scale
-    return None
+    """That of most of the effects; None where none is known."""
+    known = {scale: _known(frame, scale.columns[0]) for scale in (RATIOS, DIFFERENCES, SHARES)}
+    best = max(known, key=lambda scale: known[scale])
+    return best if known[best] else None
+
+
+def _known(frame: pd.DataFrame, column: str) -> int:
+    return int(pd.to_numeric(frame[column], errors="coerce").notna().sum()) if column in frame else 0
 
 
 def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure:
@@ -104,7 +119,6 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
         figure, (axes,) = panels(1, 1, 0.55 + ROW * float(ends[-1]), WIDE)
         scale.label_axis(axes, *scale.limits(frame))
         axes.set_ylim(float(ends[-1]), 0)
-        axes.axvline(scale.equal, color=FAINT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         axes.hlines(ends[:-1], 0, 1, transform=axes.get_yaxis_transform(), color="0.9", linewidth=0.6, zorder=0.5)
         for centre, (_, row) in zip(centres, frame.iterrows(), strict=True):
             _row(axes, row, float(centre), scale)
@@ -119,7 +133,7 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
             for name, (colour, marker, fill) in LOOKS.items()
             if name in shown
         ]
-        note = f"Bars: {level_text(level)} intervals over {_seeds(frame)}. {future_note(frame)}".strip()
+        note = f"Bars: {level_text(level)} intervals over {_repeats(frame)}. {future_note(frame)}".strip()
         return finish(figure, title, note, handles)
 
 
@@ -134,6 +148,8 @@ def _row(axes: Axes, row: pd.Series, centre: float, scale: Scale) -> None:
             for at, edge, arrow in ((left, low, "<"), (right, high, ">")):
                 if at == edge:
                     axes.plot([at], [centre], color=colour, marker=arrow, markersize=4, clip_on=False)
+        if scale is SHARES:
+            axes.plot([row["share_bound"]], [centre], color=INK, marker="|", markersize=9, zorder=2)
         axes.plot(
             [min(max(estimate, low), high)], [centre], color=colour, **_filled(marker, fill), markersize=6, zorder=3
         )
@@ -157,21 +173,25 @@ def _verdict_text(row: pd.Series) -> str:
     """The verdict, and below it the seeds that it rests on or would need."""
     needed, n = _number(row.get("needed")), _number(row.get("n"))
     if row["verdict"] == "undecided" and math.isfinite(needed):
-        return f"undecided\n{needed:,.0f} seeds needed"
+        return f"undecided\n{needed:,.0f} {_unit(row)} needed"
     if row["verdict"] == "not testable" or not math.isfinite(n):
         return str(row["verdict"])
     return f"{row['verdict']}\nn = {n:.0f}"
 
 
-def _seeds(frame: pd.DataFrame) -> str:
-    n = (
-        pd.to_numeric(frame["n"], errors="coerce").replace(0, np.nan).dropna()
-        if "n" in frame
-        else pd.Series(dtype=float)
-    )
-    if n.empty:
-        return "the seeds"
-    return f"{n.min():.0f} seeds" if n.min() == n.max() else f"{n.min():.0f}–{n.max():.0f} seeds"
+def _unit(row: pd.Series) -> str:
+    """What is repeated: speed is timed in processes."""
+    return "processes" if row.get("metric") == "tokens_per_s" else "seeds"
+
+
+def _repeats(frame: pd.DataFrame) -> str:
+    """`6 seeds` or `10–20 seeds, 5 processes`."""
+    units = [_unit(row) for _, row in frame.iterrows()]
+    numbers = pd.to_numeric(frame["n"], errors="coerce").replace(0, np.nan) if "n" in frame else pd.Series(dtype=float)
+    said = []
+    for unit, n in numbers.dropna().groupby(pd.Series(units, index=frame.index)):
+        said.append(f"{n.min():.0f} {unit}" if n.min() == n.max() else f"{n.min():.0f}–{n.max():.0f} {unit}")
+    return ", ".join(reversed(said)) or "the seeds"
 
 
 def _number(value: object) -> float:
