@@ -47,12 +47,12 @@ Compose = Callable[..., Config]
 
 
 def without_replaced(arguments: Sequence[str]) -> list[str]:
-    """Arguments in which a value of SMALL gives way to another of the same knob: a knob may be given only once."""
+    """Arguments in which a value of SMALL gives way to one behind it: a knob may have only one."""
     knobs = [argument.partition("=")[0] for argument in arguments]
     return [
         argument
-        for argument, knob in zip(arguments, knobs, strict=True)
-        if argument not in SMALL or knobs.count(knob) == 1
+        for place, argument in enumerate(arguments)
+        if argument not in SMALL or knobs[place] not in knobs[place + 1 :]
     ]
 
 

@@ -37,7 +37,6 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
         try:
             yield begun(pool, jobs)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
             raise

@@ -37,7 +37,9 @@ def test_an_impossible_cell_among_possible_ones_is_named_and_nothing_runs(
 
 def test_a_cell_too_long_for_its_text_among_others(small: Configs, sweep: Callable[..., Any]) -> None:
     lengths = [small(f"num_steps={steps}") for steps in (5, 399, 6, 398)]
-    with pytest.raises(CombinationError, match=r"^2 of 4 cells cannot be run, so none is; rnn num_steps=399: .* tokens"):
+    with pytest.raises(
+        CombinationError, match=r"^2 of 4 cells cannot be run, so none is; rnn num_steps=399: .* tokens"
+    ):
         sweep(lengths)
 
 
