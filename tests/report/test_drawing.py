@@ -59,10 +59,14 @@ def test_an_exception_ends_what_is_still_drawn(tmp_path: Path) -> None:
         time.sleep(60)
         return []
 
-    with pytest.raises(KeyboardInterrupt), at_once({name: partial(slow, name) for name in "abcd"}):
-        while len(list(tmp_path.iterdir())) < 2:
-            time.sleep(0.01)
-        raise KeyboardInterrupt
+    def stopped() -> None:
+        with at_once({name: partial(slow, name) for name in "abcd"}):
+            while len(list(tmp_path.iterdir())) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert time.monotonic() - began < 30
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
     assert multiprocessing.active_children() == []
