@@ -165,7 +165,7 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
 
 
 def trials_sheet(s: "StoredSearch") -> Sheet:
-    """Every trial: those with all their seeds first, then those with some, each best first, then those without value."""
+    """Every trial: those with all their seeds, then those with some, each best first, then those without a value."""
     knobs = [name for name in s.space if name in s.trials]
     columns = [Column("trial", True), Column("how it ended", long=True)]
     columns += [Column(name, number=is_number(s.space[name])) for name in knobs]
@@ -188,9 +188,9 @@ def trials_sheet(s: "StoredSearch") -> Sheet:
         for (_, row), seconds in zip(ranked.iterrows(), lasted, strict=True)
     ]
     notes = [
-        f"Values are means over the seeds that a trial was given. Done: all seeds; dropped: worse than the best on the "
-        f"same few seeds{_dropped_at(s)}, whatever their mean; pruned: stopped within a run. Time: from the question to "
-        "the answer."
+        "Values are means over the seeds that a trial was given. Done: all seeds; dropped: worse than the best on the "
+        f"same few seeds{_dropped_at(s)}, whatever their mean; pruned: stopped within a run. Time: from the question "
+        "to the answer."
     ]
     return cut(Sheet("trials", "Trials", columns, rows, s.trials, notes))
 
