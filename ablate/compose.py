@@ -42,13 +42,16 @@ def compose_all(overrides: Sequence[str]) -> list[Config]:
 
 
 def check_once(overrides: Sequence[str]) -> None:
-    """Raise ConfigError where a knob is given twice with different values: Hydra would take the last in silence."""
+    """Raise ConfigError where a knob is given twice with different values: Hydra would take the last in silence.
+
+    Of Hydra's own settings, `hydra.…`, the last one counts.
+    """
     values: dict[str, dict[str, None]] = {}
     for override in overrides:
         key, _, value = override.partition("=")
         values.setdefault(key.lstrip("+~"), {})[value] = None
     for key, several in values.items():
-        if len(several) > 1:
+        if len(several) > 1 and not key.startswith("hydra"):
             swept = is_swept(key) and not any(set(value) & set("([{") for value in several)
             remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={','.join(several)}"
             raise ConfigError(
@@ -59,7 +62,7 @@ def check_once(overrides: Sequence[str]) -> None:
 
 def is_swept(key: str) -> bool:
     """Whether several values of a knob make several cells."""
-    return not key.startswith("hydra") and key not in ("sweeps", "name", "title", "results_dir", "seeds")
+    return key not in ("sweeps", "name", "title", "results_dir", "seeds")
 
 
 def to_config(composed: DictConfig) -> Config:

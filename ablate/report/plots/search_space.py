@@ -123,9 +123,12 @@ def search_parallel(
         axes.set_xlim(-0.35, len(columns) - 0.65)
         axes.set_ylim(-0.06, 1.06)
         note = f"{len(shown)} configurations. Dotted: past a knob that a configuration does not have.{beyond}"
+        handles = _rank_handles(colours, len(shown))
         if bold is not None:
-            note += f" Bold: {'the winner on fresh seeds' if bold == winner else 'the best one with all its seeds'}."
-        return finish(figure, title, note, _rank_handles(colours, len(shown)))
+            said = "the winner on fresh seeds" if bold == winner else "the best one with all its seeds"
+            rank = shown["number"].tolist().index(bold)
+            handles.append(Line2D([], [], color=colours[len(shown) - 1 - rank], label=said, linewidth=2.4))
+        return finish(figure, title, note, handles)
 
 
 def marked_trial(trials: pd.DataFrame, objective: str, winner: int | None) -> int | None:
@@ -207,10 +210,7 @@ def _rank_handles(colours: Sequence[Any], count: int) -> list[Line2D]:
     if not count:
         return []
     named = {"best": 0, "middle": count // 2, "worst": count - 1} if count > 2 else {"best": 0}
-    return [
-        Line2D([], [], color=colours[rank], label=name, linewidth=2.4 if not rank else 1.2)
-        for name, rank in named.items()
-    ]
+    return [Line2D([], [], color=colours[rank], label=name, linewidth=1.2) for name, rank in named.items()]
 
 
 # --- slices ---------------------------------------------------------------------------------------------
