@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from ablate.compose import register_schema
+from ablate.compose import check_once, register_schema
 from ablate.config import CONFIG_ROOT, Config
 from ablate.errors import UserError
 from ablate.explain import explain, help_text
@@ -38,6 +38,9 @@ FLAGS = (
     *("--config-name", "-cn", "--config-path", "-cp"),
 )
 
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as of a program that the signal ended."""
 
 Act = Callable[[Sequence[Config], str, str | None], None]
 """What is done with the configs of a sweep, the name of its folder and of its preset."""
@@ -68,7 +71,7 @@ def answer(work: Callable[[], int], arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         errors.print("stopped; whatever was finished is kept, the same command goes on from here")
-        return 130
+        return STOPPED
 
 
 def _train(arguments: Sequence[str]) -> int:
@@ -121,6 +124,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
     roots = dict.fromkeys([f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"])
     options, overrides = _apart(arguments)
+    check_once(overrides)
     overrides += sweeper_override(overrides, [CONFIG_ROOT, Path.cwd()])
     sys.argv = [sys.argv[0], *mode, *options, *overrides, f"hydra.searchpath=[{','.join(map(_quoted, roots))}]"]
     register_schema()
@@ -155,17 +159,28 @@ def _stop(*_: object) -> NoReturn:
 
 def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
-    from ablate.report import write_report
     from ablate.searching.run import conclude_search
 
-    if found.outcome.finalists:
-        write_report(found.folder)
-    return conclude_search(found)
+    drawn = not found.outcome.finalists or report(found.folder)
+    status = conclude_search(found)
+    return status if drawn else STOPPED
+
+
+def report(folder: Path) -> bool:
+    """Draw a sweep's report; False where Ctrl-C stopped that."""
+    from ablate.report import write_report
+
+    try:
+        write_report(folder)
+    except KeyboardInterrupt:
+        line = f"the report is skipped; python -m ablate.report {shlex.quote(str(folder))} draws it"
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+        return False
+    return True
 
 
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
-    from ablate.report import write_report
     from ablate.results import runs_dir
 
     say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
@@ -175,10 +190,12 @@ def conclude(summary: "Summary") -> int:
     say(f"{', '.join(parts)}: {summary.folder}")
     for name, reason in summary.failures:
         say(f"failed: {name}: {reason}", style="red")
-    if summary.failures:
+    if any((summary.folder / "failures").glob("*.json")):
         say(f"tracebacks are in {summary.folder / 'failures'}; the same command tries them again")
+    reports = any(runs_dir(summary.folder).glob("*.json"))
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")
-    if any(runs_dir(summary.folder).glob("*.json")):
-        write_report(summary.folder)
-    return summary.exit_status
+    if summary.interrupted and reports:
+        say("drawing the report (Ctrl-C again skips it)")
+    drawn = not reports or report(summary.folder)
+    return summary.exit_status if drawn else STOPPED

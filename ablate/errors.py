@@ -16,15 +16,19 @@ class ConfigError(UserError):
 
 
 class CombinationError(ConfigError):
-    """Values that are fine one by one but not together.
-
-    A sweep whose every cell is impossible is refused; where only some cells are, those are recorded as
-    failed and the others run.
-    """
+    """Values that are fine one by one but not together: a sweep with such a cell is refused before anything starts."""
 
 
 class DataError(UserError):
     """A corpus that cannot be found, read or trusted."""
+
+
+def reason(error: BaseException) -> str:
+    """One line for a person: the message's first, without the name of the error's class where there is a message."""
+    lines = str(error).strip().splitlines()
+    if lines:
+        return lines[0]
+    return "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}, without a message"
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Words for people: the help text, made from the comments in `conf/`, and one line for each composition error."""
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -12,6 +13,10 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from ablate.config import CONFIG_ROOT, Config
 from ablate.errors import UserError, listing, nearest
 
+PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|:,\[\]{}()= -]*")
+"""Characters that Hydra reads without quotes: a value of these cannot be read for another reason."""
+
+HOW_TO_WRITE = "write knob=value, in quotes if the value has spaces or brackets"
 HELP_HINT = "(python -m ablate --help lists them)"
 
 EXAMPLES = """\
@@ -122,10 +127,23 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         group, _, value = str(error.missing_cfg_file).rpartition("/")
         return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}; write knob=value, in quotes if the value has spaces or brackets"
+        return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
     if isinstance(error, ConfigCompositionException):
         return _composition(error, arguments)
     return str(error).splitlines()[0]
+
+
+def _how_to_write(override: str) -> str:
+    """`write prefixes='["Zürich"]'`: the same value in quotes, for the shell and for Hydra, where that is readable."""
+    key, _, value = override.partition("=")
+    if not value or PLAIN.fullmatch(value):
+        return HOW_TO_WRITE
+    several = re.fullmatch(r"\[(.*)\]", value)
+    if not several and value[0] in "[{(":
+        return HOW_TO_WRITE
+    parts = [part.strip().strip("\"'") for part in several[1].split(",")] if several else [value.strip("\"'")]
+    quoted = ",".join('"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in parts)
+    return f"write {key}={shlex.quote(f'[{quoted}]' if several else quoted)}"
 
 
 def _composition(error: ConfigCompositionException, arguments: Sequence[str]) -> str:
@@ -134,6 +152,9 @@ def _composition(error: ConfigCompositionException, arguments: Sequence[str]) ->
     if unknown:
         return f"there is no knob {unknown!r}{nearest(unknown, known_knobs())} {HELP_HINT}"
     message = str(error).splitlines()[0]
+    unchosen = re.match(r"You must specify '([^']+)'", message)
+    if unchosen:
+        return f"{unchosen[1]} has no value; choose {listing(options(unchosen[1]))}"
     appended = re.search(r"An item is already at '([^']+)'", message)
     if appended:
         return f"{appended[1]} is there already; write {appended[1]}=VALUE, without +"

@@ -46,6 +46,16 @@ SMALL = (
 Compose = Callable[..., Config]
 
 
+def without_replaced(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which a value of SMALL gives way to one behind it: a knob may have only one."""
+    knobs = [argument.partition("=")[0] for argument in arguments]
+    return [
+        argument
+        for place, argument in enumerate(arguments)
+        if argument not in SMALL or knobs[place] not in knobs[place + 1 :]
+    ]
+
+
 @functools.cache
 def composed(overrides: tuple[str, ...]) -> Config:
     return compose_overrides(overrides)
@@ -137,7 +147,7 @@ def start(tmp_path: Path, program_environment: dict[str, str]) -> Iterator[Calla
     started: list[subprocess.Popen[str]] = []
 
     def run(*arguments: str, module: str = "ablate") -> "subprocess.Popen[str]":
-        command = [sys.executable, "-W", "error::ResourceWarning", "-m", module, *arguments]
+        command = [sys.executable, "-W", "error::ResourceWarning", "-m", module, *without_replaced(arguments)]
         process = subprocess.Popen(
             command,
             cwd=tmp_path,
@@ -192,7 +202,7 @@ def main(
 
     def run(*arguments: str, module: str = "ablate.cli") -> Outcome:
         capsys.readouterr()
-        status = importlib.import_module(module).main(list(arguments))
+        status = importlib.import_module(module).main(without_replaced(arguments))
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 

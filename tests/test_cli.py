@@ -34,7 +34,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_sweep_from_the_command_to_the_figure(
     cli: CLI, small_arguments: list[str], program_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    command = ["-m", *small_arguments, "model=rnn,gru", "num_hiddens=4,8", "seeds=2", "name=first"]
+    usual = [argument for argument in small_arguments if not argument.startswith(("num_hiddens", "seeds"))]
+    command = ["-m", *usual, "model=rnn,gru", "num_hiddens=4,8", "seeds=2", "name=first"]
     done = cli(*command)
     assert done.status == 0, done.err
     folder = tmp_path / "results" / "first"
@@ -263,7 +264,25 @@ MISTAKES = [
     ("num_hiddens=[1", "cannot read 'num_hiddens=[1'"),
     ("num_hiddens", "cannot read 'num_hiddens'"),
     ("--modell=gru", "there is no option --modell=gru"),
-    ("data=time_machine data.urls=[]", "cannot get timemachine.txt"),
+    ("data=time_machine data.urls=[]", "or name its folder in ABLATE_DATA_DIR, or use data=python_docs"),
+    ("task=translation data=fra_eng data.urls=[]", "or use data=number_pairs"),
+    ('prefixes=["???"]', "prefixes has the value ???, which stands for a missing one; give another"),
+    ("lr=???", "lr has the value ???"),
+    ("data=???", "data has no value; choose adding, auto, "),
+    ("prefixes=[Zürich]", """cannot read 'prefixes=[Zürich]'; write prefixes='["Zürich"]'"""),
+    ('prefixes=["it;s","a"] title=it;s', """write title='"it;s"'"""),
+    ('prefixes=["the', """cannot read 'prefixes=["the'; write knob=value, in quotes"""),
+    ("lr=1,,2", "cannot read 'lr=1,,2'; write knob=value"),
+    ("lr=1 lr=2", "lr is given twice: 1 and 2; for both write lr=1,2"),
+    (
+        "model=rnn model=gru,lstm model=mgu",
+        "given 3 times: rnn and gru,lstm and mgu; for all write model=rnn,gru,lstm,",
+    ),
+    ("name=a name=b", "name is given twice: a and b; give it once"),
+    ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
+    ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),
+    ('prefixes=["Zoo"] data.cleaning=keep', "made-up.txt has no 'Z'"),
+    ('task=fill_in prefixes=["the!"]', "made-up.txt has no '!'"),
     pytest.param(
         "device=cuda",
         "torch finds no CUDA GPU here; choose device=cpu or device=auto",

@@ -30,13 +30,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 with one line on standard error."""
+    """Run the command; 0, or 2 with one line on standard error, also where nothing could be timed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if arguments[:1] == ["engines"]:
             bench_engines(arguments[1:])
-        else:
-            bench_cells(arguments)
+        elif not bench_cells(arguments):
+            return 2
     except (UserError, HydraException, OmegaConfBaseException) as error:
         from ablate.explain import explain
 
@@ -55,11 +55,11 @@ def bench_engines(arguments: Sequence[str]) -> None:
     run(Settings(options.models, options.hiddens, options.replicas, options.seconds, options.out))
 
 
-def bench_cells(arguments: Sequence[str]) -> None:
+def bench_cells(arguments: Sequence[str]) -> bool:
     options = cells_parser().parse_args(arguments)
     from ablate.bench import cells
 
-    cells.run(options.what, options)
+    return cells.run(options.what, options)
 
 
 def engines_parser() -> Parser:

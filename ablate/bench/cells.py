@@ -16,17 +16,19 @@ from ablate.report.speed import write_speed
 from ablate.results import RecordError, records, runs_dir
 from ablate.speed.lane import Protocol, default_threads, time_missing
 from ablate.sweeping.naming import folder_name
-from ablate.sweeping.plan import make_plan
+from ablate.sweeping.plan import make_plan, refuse_impossible
 
 
-def run(what: Sequence[str], options: argparse.Namespace) -> None:
-    """Time the cells of each folder, or those of `cells knob=value …`. Raises UserError for what is neither."""
+def run(what: Sequence[str], options: argparse.Namespace) -> bool:
+    """Time the cells of each folder, or those of `cells knob=value …`; False where none of one of them could be.
+
+    Raises UserError for what is neither.
+    """
     if what[0] == "cells":
         folder, cells = cells_of_overrides(what[1:])
-        time_and_show(folder, cells, options)
-        return
-    for name in what:
-        time_and_show(Path(name), cells_of_sweep(Path(name)), options)
+        return time_and_show(folder, cells, options)
+    timed = [time_and_show(Path(name), cells_of_sweep(Path(name)), options) for name in what]
+    return all(timed)
 
 
 def cells_of_sweep(sweep: Path) -> dict[str, Config]:
@@ -42,19 +44,25 @@ def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
     plan = make_plan(configs, folder, fallback_data())
+    refuse_impossible(plan)
     for warning in plan.warnings:
         Console(stderr=True).print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
-    return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+    return folder, {cell.cell_id: cell.config for cell in plan.cells}
 
 
-def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> None:
-    """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there."""
+def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> bool:
+    """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there.
+
+    False, and nothing is shown, where nothing that lacked a timing could be measured.
+    """
     protocol = Protocol(precision=options.precision, limit_s=options.limit)
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        time_missing(folder, cells, options.threads or default_threads(), protocol, say, options.again)
+        if not time_missing(folder, cells, options.threads or default_threads(), protocol, say, options.again):
+            return False
         write_speed(folder, speed_frame(folder))
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     if runs_dir(folder).is_dir():
         write_report(folder)
+    return True

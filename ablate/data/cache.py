@@ -27,10 +27,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
+def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Path:
     """The path of file `name`, downloaded from the first mirror that delivers it unless it is there already.
 
-    Raises DataError, saying what each place answered, where no intact copy can be had.
+    Raises DataError, saying what each place answered, where no intact copy can be had; `instead` names the data that
+    needs no file.
     """
     path = data_dir() / name
     problems = []
@@ -54,6 +55,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str]) -> Path:
                 return place(path, content)
             problems.append(f"{url}: {len(content)} bytes with SHA-256 {found[:12]}…, expected {sha256[:12]}…")
     remedy = f"put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
+    remedy += f", or use data={instead}" * bool(instead)
     raise DataError(f"cannot get {name} ({'; '.join(problems) or 'no mirror is named'}); {remedy}")
 
 

@@ -73,15 +73,15 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def raw_text(data: DataConfig) -> str:
-    """The text that `data` names, before cleaning. Raises DataError."""
+def raw_text(data: DataConfig, instead: str = "python_docs") -> str:
+    """The text that `data` names, before cleaning. Raises DataError; `instead` names what can be had in any case."""
     if data.name == "python_docs":
         return python_docs()
     if data.name == "text_file":
         return read_text(Path(str(data.path)).expanduser())
     assert data.file is not None
     assert data.sha256 is not None
-    return read_text(fetch(data.file, data.sha256, data.urls))
+    return read_text(fetch(data.file, data.sha256, data.urls, instead))
 
 
 def clean(text: str, rule: str) -> list[str]:
@@ -143,7 +143,7 @@ def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = No
     if stored:
         return (kept if stored == fallback.name else named), ""
     try:
-        raw_text(named)
+        raw_text(named, instead="")  # this very fallback is taken
     except DataError as error:
         return kept, f"training on {fallback.name} instead of time_machine: {error}"
     return named, ""

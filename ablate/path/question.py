@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ablate.compose import compose
+from ablate.compose import check_once, compose
 from ablate.config import Config
 from ablate.errors import UserError
 from ablate.sweeping.hydra_jobs import check_values
@@ -40,6 +40,7 @@ class Question:
 
 def read(overrides: Sequence[str]) -> Question:
     """The question that `model=rnn,gru lr=1,0.5 seeds=10` asks. Raises UserError for what asks none."""
+    check_once(overrides)
     fixed: list[str] = []
     changes: list[Change] = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):

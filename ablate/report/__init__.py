@@ -4,7 +4,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 (answer, protocol) and sections (page), and set it as one HTML file (html).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from ablate.report.material import Material
 
 PAGE = "report.html"
+TABLE_FILES = (".csv", ".md", ".tex")
+FIGURE_FILES = (".png", ".svg", ".pdf")
 
 
 def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
     """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
 
-    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html.
+    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html;
+    what an earlier report left in tables/ and figures/ and this one does not make is deleted.
     Damaged or foreign records are named and skipped; a table or figure that cannot be made is named, too, and the
     others are written. Raises UserError for a folder without records or one that cannot be written to.
     """
@@ -93,7 +96,16 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
     figures = draw(material, attempt)
     page = build(material, made, figures, attempt)
     write_atomically(folder / PAGE, render([page], page.title, foot([folder])).encode())
+    _drop_others(folder / "tables", TABLE_FILES, made)
+    _drop_others(folder / "figures", FIGURE_FILES, figures)
     return page
+
+
+def _drop_others(folder: Path, endings: Sequence[str], made: Collection[str]) -> None:
+    """Delete the tables or figures of an earlier report that this one did not make; files of other kinds stay."""
+    for path in list(folder.glob("*")):
+        if path.suffix in endings and path.stem not in made and path.is_file():
+            path.unlink()
 
 
 def foot(folders: Sequence[Path]) -> str:

@@ -1,6 +1,7 @@
 """Figures drawn by several processes: most of a report's time is spent on them, and each stands alone."""
 
 import multiprocessing
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,8 @@ _jobs: Mapping[str, Job] = {}
 def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
     """The same jobs, begun in as many processes as there are cores; called, each returns or raises what it did.
 
-    The children are forks, which have the data and the loaded modules already; they use no torch. Elsewhere than on
+    The children are forks, which have the data and the loaded modules already; they use no torch. An exception within
+    the context, of which Ctrl-C is one, ends them at once. Elsewhere than on
     Linux, with one core, or where other threads of this program could hold a lock at that moment, each job is done
     when it is called.
     """
@@ -32,7 +34,12 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
     forks = multiprocessing.get_context("fork")
     # Arguments of the initializer are inherited by a fork, not pickled.
     with ProcessPoolExecutor(workers, forks, initializer=_remember, initargs=(jobs,)) as pool:
-        yield begun(pool, jobs)
+        try:
+            yield begun(pool, jobs)
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
@@ -54,6 +61,8 @@ def _can_fork() -> bool:
 
 def _remember(jobs: Mapping[str, Job]) -> None:
     global _jobs
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _jobs = jobs
 
 

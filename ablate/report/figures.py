@@ -92,7 +92,7 @@ def _of_cells(m: Material) -> Wanted:
             caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
-        runs, some = _few_cells(m)
+        runs, some = few_cells(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
         what = "Accuracy and perplexity" if "accuracy" in curves else "Perplexity"
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
@@ -157,10 +157,14 @@ def _of_findings(m: Material) -> Wanted:
     return out
 
 
-def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
+def few_cells(m: Material) -> tuple[pd.DataFrame, str]:
     """The runs whose curves are drawn, and a sentence on those that are not."""
+    from ablate.report import plots
+
     if m.search is not None:
         return m.runs[m.runs["cell_id"].isin(best_cells(m.search, m.cells))], " The best few, and the baseline."
+    if plots.by_task(m.cells, m.swept):
+        return _longest(m)
     first = shown_metrics(m.cells)[0]
     rising = METRICS[first].better == "lower"
     ranked = m.cells[m.cells["n"] > 0].sort_values(first, ascending=rising, kind="stable")
@@ -169,6 +173,14 @@ def _few_cells(m: Material) -> tuple[pd.DataFrame, str]:
     places = np.linspace(0, len(ranked) - 1, MOST_CURVES).round().astype(int)
     said = f" {MOST_CURVES} of {len(m.cells):,} cells, evenly spaced from the best to the worst."
     return m.runs[m.runs["cell_id"].isin(ranked["cell_id"].iloc[places])], said
+
+
+def _longest(m: Material) -> tuple[pd.DataFrame, str]:
+    """Of several memory tasks the runs at the greatest length of each, and a sentence that names these lengths."""
+    longest = m.cells.groupby("corpus", sort=False)["num_steps"].max()
+    kept = m.cells.loc[m.cells["num_steps"] == m.cells["corpus"].map(longest), "cell_id"]
+    said = ", ".join(f"{task} {length}" for task, length in longest.items())
+    return m.runs[m.runs["cell_id"].isin(kept)], f" Each task at its greatest length: {said}."
 
 
 def _few_runs(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.trials import BETTER, VALUED, best_trial, is_number, narrow, text
+from ablate.analysis.trials import BETTER, VALUED, WHOLE, best_trial, is_number, narrow, text
 from ablate.metrics import METRICS
 from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENDED = {
     "done": "with all their seeds",
     "reused": "taken from other sweeps",
-    "dropped": "dropped as surely worse after a few seeds",
+    "dropped": "dropped as worse than the best on the same few seeds",
     "pruned": "stopped within a run",
     "diverged": "diverged",
     "failed": "failed",
@@ -165,14 +165,15 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
 
 
 def trials_sheet(s: "StoredSearch") -> Sheet:
-    """Every trial: those with a value first, best first."""
+    """Every trial: those with all their seeds, then those with some, each best first, then those without a value."""
     knobs = [name for name in s.space if name in s.trials]
     columns = [Column("trial", True), Column("how it ended", long=True)]
     columns += [Column(name, number=is_number(s.space[name])) for name in knobs]
     columns += [Column(title_of(name), True) for name in s.objectives]
     columns += [Column("seeds", True), Column("time", True)]
     sign = -1 if BETTER.get(s.primary) == "higher" else 1
-    late, value = ~s.trials["state"].isin(VALUED), s.trials[s.primary].astype(float)
+    late = 2 - s.trials["state"].isin(VALUED).astype(int) - s.trials["state"].isin(WHOLE).astype(int)
+    value = s.trials[s.primary].astype(float)
     ranked = s.trials.iloc[np.lexsort([s.trials["number"], sign * value, late])]
     lasted = (ranked["ended"] - ranked["started"]).dt.total_seconds().tolist()
     rows = [
@@ -187,10 +188,17 @@ def trials_sheet(s: "StoredSearch") -> Sheet:
         for (_, row), seconds in zip(ranked.iterrows(), lasted, strict=True)
     ]
     notes = [
-        "Values are means over the seeds that a trial was given. Done: all seeds; dropped: surely worse than the best "
-        "after a few; pruned: stopped within a run. Time: from the question to the answer."
+        "Values are means over the seeds that a trial was given. Done: all seeds; dropped: worse than the best on the "
+        f"same few seeds{_dropped_at(s)}, whatever their mean; pruned: stopped within a run. Time: from the question "
+        "to the answer."
     ]
     return cut(Sheet("trials", "Trials", columns, rows, s.trials, notes))
+
+
+def _dropped_at(s: "StoredSearch") -> str:
+    """` (p < 0.1)`, where the search kept by which p it drops."""
+    race = (s.facts.get("settings") or {}).get("race") or {}
+    return f" (p < {race['p']:g})" if race.get("p") else ""
 
 
 def ended_text(state: str, reason: Any) -> str:

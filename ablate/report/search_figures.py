@@ -36,7 +36,9 @@ def of_search(s: "StoredSearch", importance: Mapping[str, pd.DataFrame], heading
     for name in s.objectives:
         out |= _of_objective(s, name, importance.get(name), heading)
     if s.trials["started"].notna().any():
-        caption = "When each trial ran, and how it ended."
+        caption = (
+            "When each trial ran, and how it ended. A process has as many rows as trials that it had under way at once."
+        )
         out["search_timeline"] = caption, partial(plots.search_timeline, timeline(s.trials), heading)
     return out
 
@@ -64,10 +66,11 @@ def _of_objective(s: "StoredSearch", name: str, importance: pd.DataFrame | None,
         caption = f"How much each knob decides the {title}, by {used}, {over}."
         add("importance", caption, partial(plots.search_importance, importance, heading))
     if s.trials["state"].isin(VALUED).any():
+        winner = (s.facts.get("winner") or {}).get("number") if _winner(s, name) else None
         caption = f"Each configuration as a line through its knobs to its {title}."
-        add("parallel", caption, partial(plots.search_parallel, s.trials, s.space, name, heading))
+        add("parallel", caption, partial(plots.search_parallel, s.trials, s.space, name, heading, winner))
         caption = f"The {title} over each knob alone."
-        add("slices", caption, partial(plots.search_slices, s.trials, s.space, name, heading))
+        add("slices", caption, partial(plots.search_slices, s.trials, s.space, name, heading, winner))
     return out
 
 

@@ -22,7 +22,7 @@ from ablate.cohort import chunk_size, prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config
 from ablate.engines import choose
-from ablate.errors import UserError
+from ablate.errors import UserError, reason
 from ablate.identity import cohort_key
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.speed.lane import Protocol, machine_of, stored, time_missing, timing_path
@@ -291,7 +291,7 @@ class Trainer:
             write_failure(self.folder, cell, error)
         self.abandoned.add(ticket)
         if self.asked.pop(ticket, None) is not None:
-            self.ready.append(Failed(ticket, f"{type(error).__name__}: {error}".splitlines()[0]))
+            self.ready.append(Failed(ticket, reason(error)))
 
 
 def measured(record: Mapping[str, Any]) -> dict[str, float]:

@@ -104,12 +104,15 @@ def time_missing(
     protocol: Protocol,
     say: Callable[[str], None],
     again: bool = False,
-) -> None:
+) -> bool:
     """Time every cell that has no clean timing on this machine (`again`: every cell) and keep the timings.
 
     A clean timing that another sweep in the same results folder has of a cell is copied. Takes the whole machine.
-    Raises UserError where another ablate trains or measures on it.
+    What cannot be timed is said once for each reason; False where that is all there was to time. Raises UserError
+    where another ablate trains or measures on it.
     """
+    timed = 0
+    failed: dict[str, list[Timing]] = {}
     with speed_lane():
         for n in threads:
             missing = {cell: config for cell, config in cells.items() if again or not at_hand(sweep, cell, config, n)}
@@ -119,7 +122,17 @@ def time_missing(
             minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
             say(f"timing {len(missing)} cells with {n} thread{many}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
-                store(sweep, timing)
+                if timing.failure:
+                    failed.setdefault(timing.failure, []).append(timing)
+                else:
+                    store(sweep, timing)
+                    timed += 1
+    for why, timings in failed.items():
+        first = f"{timings[0].config['model']['name']} ({timings[0].cell_id})"
+        cells_of_it = len({timing.cell_id for timing in timings})
+        which = first if cells_of_it == 1 else f"{cells_of_it} cells, the first {first}"
+        say(f"cannot time {which}: {why}")
+    return bool(timed or not failed)
 
 
 def at_hand(sweep: Path, cell_id: str, config: Config, threads: int) -> bool:
@@ -151,7 +164,7 @@ def measure(
     protocol: Protocol,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Timing]:
-    """Time each cell (cell_id → config) with each number of threads; yields timings as they are finished.
+    """Time each cell (cell_id → config) with each number of threads; yields timings as they are finished or fail.
 
     The caller holds the machine (`ablate.speed.machine.speed_lane`).
     """
@@ -166,10 +179,8 @@ def measure(
             say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {protocol.launches}")
             run_rounds(timings, launch, protocol)
         for timing in timings:
-            if timing.failure:
-                say(f"cannot time {timing.config['model']['name']} ({timing.cell_id}): {timing.failure}")
-                continue
-            conclude(timing, protocol, limits[timing.threads])
+            if not timing.failure:
+                conclude(timing, protocol, limits[timing.threads])
             yield timing
 
 

@@ -22,7 +22,7 @@ from ablate.compose import from_dict
 from ablate.config import Config
 from ablate.data.corpora import Corpus, load
 from ablate.engines import Program, build, kernel
-from ablate.errors import DataError
+from ablate.errors import DataError, reason
 from ablate.identity import cell_id
 from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
@@ -186,7 +186,7 @@ def main() -> None:
     try:
         serve()
     except Exception as error:
-        _answer({"error": f"{type(error).__name__}: {error}"})
+        _answer({"error": reason(error)})
 
 
 def serve() -> None:

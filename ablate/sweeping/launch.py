@@ -14,13 +14,23 @@ from ablate.checkpoints import Checkpoints
 from ablate.cohort import prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
-from ablate.errors import UserError
+from ablate.errors import UserError, reason
 from ablate.results import Record
 from ablate.speed.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
 from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
-from ablate.sweeping.plan import Cell, Plan, exclusive, label, make_plan, varying, write_failure, write_manifest
+from ablate.sweeping.plan import (
+    Cell,
+    Plan,
+    exclusive,
+    label,
+    make_plan,
+    refuse_impossible,
+    varying,
+    write_failure,
+    write_manifest,
+)
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
 from ablate.training import Stopped, resolve_device, train_together
@@ -57,6 +67,7 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset
     """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run."""
     folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data())
+    refuse_impossible(plan)
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)
@@ -90,14 +101,15 @@ def protocol_within(limit_s: float) -> Protocol:
 
 def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
     """The speed lane, once no run of ours is training any more."""
-    cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+    cells = {cell.cell_id: cell.config for cell in plan.cells}
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        time_missing(plan.folder, cells, default_threads(), protocol_within(limit_s), say)
+        if not time_missing(plan.folder, cells, default_threads(), protocol_within(limit_s), say):
+            summary.failures.append(("speed lane", "no cell could be timed"))
     except KeyboardInterrupt:
         summary.interrupted = True
     except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing
-        summary.failures.append(("speed lane", str(error).splitlines()[0]))
+        summary.failures.append(("speed lane", reason(error)))
 
 
 def take_over(plan: Plan, summary: Summary) -> None:
@@ -115,10 +127,7 @@ def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary
     names = {cell.cell_id: label(cell.config, varying(configs)) for cell in plan.cells}
     sweep = _Sweep(plan, names, progress, summary)
     for cell in plan.cells:
-        if cell.error:
-            sweep.failed([cell], cell.error)
-        else:
-            sweep.clear_failure(cell)
+        sweep.clear_failure(cell)
     side_by_side = schedule.workers(configs)
     with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
         try:
@@ -195,13 +204,13 @@ class _Sweep:
 
     def failed(self, cells: Sequence[Cell], error: BaseException) -> None:
         """Record and show a failure, once per cell."""
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        why = reason(error)
         for cell in cells:
             name = self.names[cell.cell_id]
-            if (name, reason) not in self.summary.failures:
+            if (name, why) not in self.summary.failures:
                 write_failure(self.plan.folder, cell, error)
-                self.summary.failures.append((name, reason))
-                self.progress.failed(name, reason)
+                self.summary.failures.append((name, why))
+                self.progress.failed(name, why)
 
     def clear_failure(self, cell: Cell) -> None:
         results.failure_path(self.plan.folder, cell.cell_id).unlink(missing_ok=True)

@@ -14,15 +14,13 @@ def folder_name(overrides: Sequence[str], preset: str | None = None) -> str:
     """The folder of a sweep without a name: its preset and the overrides that decide outcomes.
 
     `model=gru,lstm num_hiddens=32,256 seeds=5` gives `model-gru-lstm_num_hiddens-32-256`, whatever the number of
-    seeds, so that raising it later continues the same sweep. Several overrides of one knob are joined.
+    seeds, so that raising it later continues the same sweep.
     """
-    values: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
     for override in overrides:
         key, _, value = override.partition("=")
-        key = key.lstrip("+~")
-        if key != "sweeps" and decides(key) and value not in values.setdefault(key, []):
-            values[key].append(value)
-    parts = ["-".join([key, *chosen]) for key, chosen in values.items()]
+        values[key.lstrip("+~")] = value
+    parts = [f"{key}-{value}" for key, value in values.items() if key != "sweeps" and decides(key)]
     name = re.sub(r"[^\w.+-]+", "-", "_".join([preset, *parts] if preset else parts)).strip("-.")
     if len(name) > NAME_LIMIT:
         name = f"{name[:NAME_LIMIT]}-{short_hash(name)[:6]}"

@@ -21,7 +21,7 @@ from ablate.config import (
     with_seed,
 )
 from ablate.data.corpora import Corpus, load, resolve_auto
-from ablate.errors import CombinationError, DataError, UserError
+from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.explain import question
 from ablate.identity import cell_id, run_id, short_hash
 from ablate.sweeping.matching import matched, unequal
@@ -109,7 +109,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     """Check everything and look up what is done; writes nothing. `texts` keeps what was read, for the next plan.
 
     Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
-    of the cells is noted in those cells.
+    of the cells is noted in those cells, see `refuse_impossible`.
     """
     for config in configs:
         validate(config)
@@ -159,6 +159,18 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     return plan
 
 
+def refuse_impossible(plan: Plan) -> None:
+    """Raise CombinationError, in one line, where any cell cannot be run."""
+    impossible = [cell for cell in plan.cells if cell.error]
+    if not impossible:
+        return
+    first, swept = impossible[0], varying([cell.config for cell in plan.cells])
+    raise CombinationError(
+        f"{len(impossible)} of {len(plan.cells)} cells cannot be run, so none is; "
+        f"{label(first.config, swept)}: {first.error}"
+    )
+
+
 def without_effect(configs: Sequence[Config]) -> list[str]:
     """One line for each knob that is given, and that none of the configs reads."""
     out = []
@@ -166,6 +178,12 @@ def without_effect(configs: Sequence[Config]) -> list[str]:
         given = [getattr(config, name) for config in configs if getattr(config, name) is not None]
         if given and all(getattr(resolve(config), name) is None for config in configs):
             out.append(f"{name}={given[0]} changes nothing: no model here has {lacking}")
+    if all(config.layers == 1 for config in configs):
+        given = ["connection=residual"] * any(config.model.connection == "residual" for config in configs)
+        given += [f"transition={config.model.transition}" for config in configs if config.model.transition][:1]
+        out += [f"model.{one} changes nothing: with layers=1 there is no other layer to connect" for one in given]
+    if all(config.task.name == "memory" for config in configs) and any(config.prefixes for config in configs):
+        out.append("prefixes changes nothing here: task=memory has sequences of its own making and continues no text")
     for task, names in TASK_OPTIONS.items():
         for name in names if all(config.task.name != task for config in configs) else ():
             usual, given = getattr(TaskConfig(), name), [getattr(config.task, name) for config in configs]
@@ -244,7 +262,7 @@ def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:
         results.failure_path(folder, cell.cell_id),
         {
             "cell_id": cell.cell_id,
-            "error": f"{type(error).__name__}: {error}",
+            "error": reason(error),
             "traceback": "".join(traceback.format_exception(error)),
             "config": to_dict(cell.config),
         },

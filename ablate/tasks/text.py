@@ -1,14 +1,16 @@
 """Tasks on a text: its next token, or masked tokens of it. Axes: T steps, B sequences, V vocabulary."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
+from omegaconf import OmegaConf
 from torch import Generator, Tensor
 
-from ablate.config import Config
+from ablate.config import CONFIG_ROOT, Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.errors import CombinationError
 from ablate.metrics import UNSCORED
 from ablate.models.causality import lively, sees_future
 from ablate.models.language_model import ENGINES, LanguageModel
@@ -23,6 +25,8 @@ PROBED_STEPS = 8
 """Tokens of the sequences in which the causality probe changes one after the other."""
 HELD_OUT_SEED = 20_000
 """What is masked in the held-out text is the same for every run."""
+FEW_CHARACTERS = 60
+"""Characters of a text that a message can list."""
 FILLED = ("[", "]")
 """What stands around a token that the network filled in, in the texts of a record."""
 
@@ -35,6 +39,13 @@ class TextTask(Task):
         self.training_ids, self.held_out_ids = split(config, corpus)
         self.carries_state = batches.carries_state(config)
         self.same_count_every_epoch = batches.same_count_every_epoch(config, self.train_tokens)
+        if tuple(config.prefixes) != usual_prefixes():
+            for prefix in config.prefixes:
+                check_prefix(prefix, self.read(prefix), corpus)
+
+    def read(self, prefix: str) -> str:
+        """A prefix as the network reads it: in lower case where cleaning left the text no other."""
+        return prefix.lower() if self.config.data.cleaning == "letters" else prefix
 
     @property
     def train_tokens(self) -> int:
@@ -95,7 +106,8 @@ class LanguageModelling(TextTask):
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         model = readable(self.config, len(self.corpus.vocabulary), parameters)
-        return {prefix: generate(model, self.corpus, prefix) for prefix in prefixes}
+        read = {prefix: self.read(prefix) for prefix in prefixes}
+        return {prefix: prefix + generate(model, self.corpus, own)[len(own) :] for prefix, own in read.items()}
 
 
 class FillIn(TextTask):
@@ -135,7 +147,27 @@ class FillIn(TextTask):
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         """Each prefix with every fourth of its tokens masked, and in brackets what the network puts there."""
         model = readable(self.config, self.mask + 1, parameters)
-        return {prefix: fill_in(model, self.corpus, prefix, self.mask) for prefix in prefixes}
+        return {prefix: fill_in(model, self.corpus, self.read(prefix), self.mask) for prefix in prefixes}
+
+
+@cache
+def usual_prefixes() -> tuple[str, ...]:
+    """Those of conf/config.yaml, which a text of one's own need not be able to spell."""
+    return tuple(OmegaConf.load(CONFIG_ROOT / "conf" / "config.yaml").prefixes)
+
+
+def check_prefix(typed: str, read: str, corpus: Corpus) -> None:
+    """Raise CombinationError for a prefix with a character, or a word, that the text does not have."""
+    tokens = list(read) if corpus.unit == "char" else read.split()
+    unknown = next((token for token in tokens if token not in corpus.vocabulary.stoi), None)
+    if unknown is None:
+        return
+    known = corpus.vocabulary.itos[1:]
+    few = corpus.unit == "char" and len(known) <= FEW_CHARACTERS
+    has = f"of {''.join(sorted(known))!r}" if few else f"of its {len(known):,} different {corpus.unit}s"
+    raise CombinationError(
+        f"prefixes has {typed!r}, but {corpus.name} has no {unknown!r}; give prefixes {has}, or prefixes=[]"
+    )
 
 
 def streams(ids: Sequence[int], device: torch.device) -> Minibatch | None:

@@ -129,6 +129,27 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     assert pd.read_csv(folder / "cells.csv")["tokens_per_s"].tolist() == [50_000]
 
 
+@pytest.mark.usefixtures("hasty")
+def test_where_nothing_can_be_timed_it_is_said_once(
+    small: Callable[..., Any],
+    sweep: Callable[..., Any],
+    text_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The text is gone: one reason for both cells, no class of an exception, no report, status 2."""
+    folder = sweep([small("seeds=1"), small("seeds=1", "num_hiddens=9")]).folder
+    for path in (folder / "runs").glob("*.json"):
+        path.write_text(path.read_text().replace(str(text_path), "/nowhere/made-up.txt"))
+    capsys.readouterr()
+    assert main([str(folder), "--limit", "1"]) == 2
+    shown = capsys.readouterr()
+    [line] = [line for line in shown.err.splitlines() if "cannot" in line]
+    assert line.startswith("cannot time 2 cells, the first rnn (")
+    assert line.endswith("data.path is '/nowhere/made-up.txt': No such file or directory; give the path of a text file")
+    assert shown.out == ""
+    assert not (folder / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,7 +1,10 @@
 """Figures drawn by several processes."""
 
+import multiprocessing
 import os
 import signal
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,28 @@ def test_a_job_raises_what_it_raised_there_and_the_others_are_done() -> None:
         with pytest.raises(ValueError, match="a strange number"):
             jobs["strange"]()
         assert jobs["sound"]() != process()
+
+
+def test_an_exception_ends_what_is_still_drawn(tmp_path: Path) -> None:
+    """Ctrl-C comes when each process is in the middle of a figure that would take a minute."""
+    began = time.monotonic()
+
+    def slow(name: str) -> list[Path]:
+        (tmp_path / name).touch()
+        time.sleep(60)
+        return []
+
+    def stopped() -> None:
+        with at_once({name: partial(slow, name) for name in "abcd"}):
+            while len(list(tmp_path.iterdir())) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert time.monotonic() - began < 30
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert multiprocessing.active_children() == []
 
 
 def test_what_a_killed_process_has_not_done_is_done_here() -> None:

@@ -222,6 +222,29 @@ def test_a_model_looks_alike_in_every_figure() -> None:
     assert len(seen) == len(set(names_)) == len(set(markers)) == len(set(colours))
 
 
+def test_nine_models_of_ones_own_all_look_different() -> None:
+    """No two share a colour, whatever their markers; those in the package keep theirs."""
+    names = [f"model-{k:02}" for k in range(14)]
+    looks = plots.model_looks([*names, "lstm"])
+    assert len({looks[name].colour for name in names}) == 14
+    assert len({(looks[name].colour, looks[name].marker) for name in names}) == 14
+    assert looks["lstm"] == plots.model_looks(["lstm"])["lstm"]
+    assert looks["model-07"].colour == pytest.approx([0.5 * channel for channel in looks["model-00"].colour])
+
+
+def test_no_marker_is_cut_off_at_the_end_of_the_axis() -> None:
+    """Seven lines side by side: the outermost stand within the panel."""
+    runs = sweep({"lr": [0.5, 1, 2, 4, 8, 16, 32], "model": ["rnn", "gru", "lstm", *"abcd"]}, perplexity=lambda _: 5.0)
+    figure = plots.by_value(runs, cells_of(runs), ["lr", "model"])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        inside = axes.get_window_extent()
+        for line in axes.lines:
+            points = axes.transData.transform(np.array(line.get_xydata(), dtype=float)) / figure.dpi
+            assert points[:, 0].min() > inside.x0 / figure.dpi + 0.06
+            assert points[:, 0].max() < inside.x1 / figure.dpi - 0.06
+
+
 def test_a_diverged_cell_has_a_cross_and_its_number_of_runs() -> None:
     """lr 0.5 finished, at 1 one of five diverged, at 2 and 4 all."""
     training = panel(drawn("all_diverged"), "training perplexity")

@@ -84,6 +84,24 @@ def test_every_file_is_there(full: Path) -> None:
     assert len(pd.read_csv(full / "cells.csv")) == 8
 
 
+@pytest.mark.usefixtures("few_figures")
+def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
+    """Tables and figures only, and only in their folders: what a person put beside them stays."""
+    sweep = write_sweep(tmp_path / "again", [config("gru", num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4)
+    stale = [sweep / "figures" / f"heatmap.{ending}" for ending in ("png", "svg", "pdf")]
+    stale += [sweep / "tables" / f"tuned.{ending}" for ending in ("csv", "md", "tex")]
+    foreign = [sweep / "figures" / "notes.txt", sweep / "tables" / "paper.docx", sweep / "poster.png"]
+    foreign += [sweep / "tables" / "older" / "tuned.csv"]
+    for path in [*stale, *foreign]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    write_report(sweep)
+    assert not [path.name for path in stale if path.exists()]
+    assert all(path.read_text() == "x" for path in foreign)
+    assert {"curves.png", "curves.svg", "curves.pdf"} <= {path.name for path in (sweep / "figures").iterdir()}
+    assert (sweep / "tables" / "cells.csv").is_file()
+
+
 def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> None:
     order = ["answer", "claims", "results", "curves", "comparisons", "spread", "trade-off", "what-matters", "texts"]
     order += ["warnings", "protocol", "provenance", "commands"]

@@ -168,12 +168,30 @@ def test_the_front_is_joined_in_steps_that_no_trial_beats(frame: pd.DataFrame) -
     assert len(labels) >= len(numbers) - 2
 
 
+def test_what_won_on_fresh_seeds_is_marked_and_not_what_looked_best(frame: pd.DataFrame) -> None:
+    """Trial 3 wins; another has the lowest mean of those with all their seeds in the search."""
+    best = t.best_trial(frame, PERPLEXITY)
+    assert best is not None
+    assert best["number"] != 3
+    values = frame.set_index("number")[PERPLEXITY]
+    for winner, marked, said_of in ((3, 3, "winner on fresh seeds"), (None, best["number"], "best")):
+        (axes,) = plots.search_parallel(frame, SPACE, PERPLEXITY, winner=winner).axes
+        (bold,) = [line for line in axes.lines if line.get_marker() == "o" and line.get_linewidth() > 2]
+        lr = frame.set_index("number").loc[marked, "lr"]
+        assert bold.get_ydata()[0] == pytest.approx((np.log10(lr) + 2) / 3)  # searched from 0.01 to 10
+        figure = plots.search_slices(frame, SPACE, PERPLEXITY, winner=winner)
+        rings = [line for line in figure.axes[0].lines if line.get_markersize() == 8]
+        assert [list(ring.get_ydata()) for ring in rings] == [[values[marked]]]
+        assert any(said_of in text for text in said(figure))
+
+
 def test_a_value_that_blew_up_presses_nobody_together() -> None:
     values = pd.Series([8.0, 9.0, 10.0, 12.0, 4e6, 13.0, np.nan])
     shown, note = capped(values, PERPLEXITY)
     assert shown.max() < 40
     assert shown[[0, 1, 2, 3, 5]].equals(values[[0, 1, 2, 3, 5]])
-    assert "1 beyond it, up to 4,000,000" in note
+    assert "1 beyond it, up to 4,000,000." in note
+    assert "up to more than 10¹³." in capped(values.replace(4e6, 10_692_048_079_129.0), PERPLEXITY)[1]
     assert capped(values, "tokens_per_s") == (values, "") or capped(values, "tokens_per_s")[1] == ""
 
 
@@ -244,8 +262,11 @@ def test_the_tables_of_a_search(found: tuple[Path, tuple[str, ...]]) -> None:
     assert trials["number"].tolist() == made_up()["number"].tolist()
     start = next(k for k, row in enumerate(rows) if row[:2] == ["trial", "how it ended"])
     shown = rows[start + 1 : start + 61]
-    valued = made_up()[made_up()["state"].isin(t.VALUED)].sort_values(PERPLEXITY)
-    assert [int(row[0]) for row in shown[: len(valued)]] == valued["number"].tolist()
+    made = made_up().sort_values(PERPLEXITY)
+    ranked = [*made.loc[made["state"] == "done", "number"], *made.loc[made["state"] == "dropped", "number"]]
+    valued = made[made["state"].isin(t.VALUED)]
+    assert [int(row[0]) for row in shown[: len(valued)]] == ranked
+    assert made.loc[made["state"] == "dropped", PERPLEXITY].min() < made.loc[made["state"] == "done", PERPLEXITY].max()
     assert {row[1] for row in shown[len(valued) :]} == {"pruned", "diverged"}
     named = "search_importance" if len(objectives) == 1 else "search_importance_tokens_per_s"
     assert {"evaluator", "region", "importance"} <= set(pd.read_csv(folder / "tables" / f"{named}.csv").columns)

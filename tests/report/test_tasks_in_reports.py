@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -18,10 +19,12 @@ from ablate.claims import verdicts_frame
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts
-from ablate.report.figures import wanted
+from ablate.report.figures import few_cells, wanted
 from ablate.report.findings import sheets
 from ablate.report.material import Material, gather
 from ablate.report.page import cards, memory_tasks, samples
+from ablate.report.plots.curves import of_tasks
+from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.wording import DAGGER, FUTURE_NOTE
 from tests.report.made import config, write_manifest, write_run
@@ -206,6 +209,45 @@ def test_memory_tasks_have_a_panel_each(memory: Material) -> None:
         assert panel.get_xscale() == "log"
         assert panel.get_ylim() == pytest.approx((-0.03, 1.03))
         assert [line.get_ydata()[0] for line in panel.lines if line.get_zorder() == 1] == [1 / 8]  # the best guess
+
+
+def test_curves_of_memory_tasks_are_those_of_the_longest_sequences(memory: Material) -> None:
+    """A panel for each task, a line for each model; the shorter sequences are left out, and the caption says so."""
+    runs, said = few_cells(memory)
+    assert set(runs["num_steps"]) == {20}
+    assert len(runs) == 2 * 2 * SEEDS
+    assert said == " Each task at its greatest length: adding 20, copy 20."
+    points = [(run, epoch) for run in runs["run_id"] for epoch in (1, 2, 3)]
+    curves = pd.DataFrame(points, columns=["run_id", "epoch"]).assign(perplexity=2.0, accuracy=0.5)
+    figure = plots.curves(curves, runs, memory.swept)
+    assert [axes.get_title() for axes in figure.axes] == ["adding", "copy"]
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.lines] == ["rnn", "gru"]
+        assert axes.get_xlabel() == "epoch"
+    apart = runs.assign(num_steps=[5 if k % 2 else 20 for k in range(len(runs))])
+    assert of_tasks(apart, memory.swept) == ("corpus", [name for name in memory.swept if name != "corpus"])
+
+
+def test_a_task_whose_best_guess_is_not_known_is_named(memory: Material) -> None:
+    """Three panels in a row of two or three: each that has none below it has the label of the x axis."""
+    cells, runs = (
+        pd.concat([frame, frame[frame["corpus"] == "copy"].assign(corpus="reset")], ignore_index=True)
+        for frame in (memory.cells, memory.runs)
+    )
+    cells.loc[cells["corpus"] == "reset", "cell_id"] += "-reset"
+    figure = plots.by_value(runs, cells, memory.swept)
+    assert {axes.get_title() for axes in figure.axes} == {"adding", "copy", "reset"}
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
+    assert "No such line for reset: there the best guess depends on the length." in said
+    assert "Lines stand side by side around each value of num_steps." in said
+
+
+@pytest.mark.parametrize(("count", "below"), [(3, 3), (4, 2), (5, 3), (7, 3)])
+def test_the_x_axis_is_named_below_the_last_panel_of_each_column(count: int, below: int) -> None:
+    cells = pd.DataFrame({"lr": [float(k) for k in range(count)]})
+    _, spots, _ = grid(cells, ["one"], "lr")
+    assert sum(spot.bottom for spot in spots) == below
+    assert all(spot.bottom for spot in spots[-below:])
 
 
 @pytest.fixture

@@ -50,6 +50,23 @@ def test_what_no_config_reads_is_said(small: Configs) -> None:
     assert without_effect([small("model=gru", "reset=before")]) == []
 
 
+def test_connections_of_a_single_layer_are_said(small: Configs) -> None:
+    said = "model.connection=residual changes nothing: with layers=1 there is no other layer to connect"
+    assert without_effect([small("model.connection=residual")]) == [said]
+    assert without_effect([small("model.connection=residual"), small("layers=2", "model.connection=residual")]) == []
+    assert without_effect([small("model.connection=dense")]) == []  # what is read out grows by the input
+    dense = ("model.connection=dense", "model.transition=4")
+    assert without_effect([small(*dense)]) == [said.replace("connection=residual", "transition=4")]
+    assert without_effect([small("layers=2", *dense)]) == []
+
+
+def test_a_text_typed_for_a_rule_is_said(compose: Configs) -> None:
+    said = "prefixes changes nothing here: task=memory has sequences of its own making and continues no text"
+    assert without_effect([compose("task=memory", "prefixes=[abc]")]) == [said]
+    assert without_effect([compose("task=memory")]) == []
+    assert without_effect([compose("task=memory", "prefixes=[abc]"), compose("prefixes=[abc]")]) == []
+
+
 def test_prefixes_are_nothing_to_a_rule(compose: Configs, sweep: Callable[..., Any]) -> None:
     """Its examples are its own choice, so that none can be missing from a finished run."""
     options = ("task=memory", *TINY, "num_steps=4", "task.sequences=4", "batch_size=4")

@@ -244,8 +244,27 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     assert process.returncode == 130
     assert "every finished run is kept, the same command goes on" in err
     assert "Traceback" not in out + err
+    assert "drawing the report (Ctrl-C again skips it)" in err
     [record] = records(folder).values()
     assert results.finished(folder, record["run_id"])
     assert record["counts"]["epochs_done"] == 3
     assert not (folder / "failures").exists()
     assert (folder / "runs.csv").is_file()
+
+
+def test_a_second_stop_skips_the_report(
+    start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path
+) -> None:
+    """Both go to the whole group of processes, as from a terminal: those that draw the figures hear it, too."""
+    process = start("-m", *small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped")
+    folder = tmp_path / "results" / "stopped"
+    wait_until(process, lambda: list((folder / "runs").glob("*.json")))
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until(process, lambda: (folder / "tables").is_dir())  # the figures come next
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"the report is skipped; python -m ablate.report {Path('results', 'stopped')} draws it" in err
+    assert "Traceback" not in out + err
+    assert "every finished run is kept" in err
+    assert not (folder / "report.html").exists()

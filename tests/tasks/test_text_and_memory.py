@@ -1,7 +1,9 @@
 """What tasks give to training: minibatches, what of them counts, held-out data, accuracy; and runs. CPU, 20 s."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,6 +150,34 @@ def test_what_reads_from_both_ends_carries_no_state(task: str, docs: Corpus) -> 
     with pytest.raises(CombinationError, match="choose sampling=random or sampling=sequential-reset"):
         check_combination(config)
     assert isinstance(make_cell(config, docs).error, CombinationError)
+
+
+@pytest.mark.parametrize("task", ["language_model", "fill_in"])
+def test_a_prefix_is_read_in_the_lower_case_of_its_text_and_shown_as_typed(task: str, docs: Corpus) -> None:
+    knobs = [f"task={task}", *FILL_IN[1:], "prefixes=[The State,the state]"]
+    told = train(compose([*knobs, "epochs=1"]), docs).text
+    assert list(told) == ["The State", "the state"]
+    upper, lower = told.values()
+    if task == "language_model":
+        assert upper.startswith("The State")
+        assert upper.removeprefix("The State") == lower.removeprefix("the state")
+        assert len(upper) == len("The State") + 50
+    else:
+        assert upper == lower
+        assert re.fullmatch(r"th\[.+\] st\[.+\]te", upper)
+
+
+def test_the_usual_prefixes_need_not_stand_in_the_text(tmp_path: Path) -> None:
+    """A text of one's own may lack their letters; what somebody typed must be there."""
+    (tmp_path / "short.txt").write_text("abc " * 300, encoding="utf-8")
+    knobs = ["data=text_file", f"data.path={tmp_path / 'short.txt'}", "max_tokens=600", "val_tokens=0"]
+    usual = compose([*knobs, "batch_size=4"])
+    assert usual.prefixes == ["time traveller", "traveller"]
+    assert task_of(usual, load(usual.data)).train_tokens == 600
+    typed = compose([*knobs, "batch_size=4", "prefixes=[traveller]"])
+    said = "^prefixes has 'traveller', but short.txt has no 't'; give prefixes of ' abc', or prefixes=\\[\\]$"
+    with pytest.raises(CombinationError, match=said):
+        task_of(typed, load(typed.data))
 
 
 # --- memory tasks -------------------------------------------------------------------------------------------

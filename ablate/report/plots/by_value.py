@@ -34,6 +34,8 @@ ROOM = (0.52, 0.36)
 BESIDE = 0.035
 """How far single runs stand beside their mean, in inches; half of what lines stand apart."""
 GUESS: dict[str, Any] = {"color": FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1.5))}
+MARK = 0.12
+"""Inches from the middle of a marker at the end of an axis to the panel's edge."""
 CROSS = 0.1
 """Inches between the crosses of different lines."""
 
@@ -94,22 +96,30 @@ def _against(
     measures = list(dict.fromkeys(spot.measure for spot in spots))
     places = Places.of(values_of(cells, x), spots[0].width)
     places = replace(places, log=places.log or (shown.log and places.values[0] > 0))
-    guessed = False
+    unguessed: list[str] = []
+    guessed, reach = False, 0.0
     runs = finished(runs)
     every = lines_of(cells, rest)
     for spot in spots:
         lines = lines_of(spot.cells, rest, cells)
-        for offset, line in zip(_offsets(len(lines), 2 * BESIDE, places), lines, strict=True):
+        offsets = _offsets(len(lines), 2 * BESIDE, places)
+        for offset, line in zip(offsets, lines, strict=True):
             _line(spot, line, offset, places, x, runs, published)
+        reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x)
+        _make_room(spot, places, max(map(abs, offsets)) + MARK)
         spot.measure.axis(spot.panel, "y", spot.measure.shown(cells, runs, published))
-        guessed |= _guess(spot)
+        known = _guess(spot)
+        guessed |= known
+        unguessed += [] if known else [spot.panel.get_title()]
         spot.label(spot.panel.get_xlabel(), spot.measure.label)
         spot.panel.grid(axis="y")
         if spot.measure is not SPEED:
             _crosses(spot, lines, places, x)
     note = (
         small_print(cells, measures, published, level),
+        f"Lines stand side by side around each value of {x}." if reach > 0 else "",
+        _without_guess(unguessed) if guessed else "",
         left_out_text([m.label for m in left_out]),
         unnamed_text(every),
     )
@@ -124,6 +134,18 @@ def _against(
             *further_handles(with_published, bool(cells["diverged"].sum())),
         ],
     )
+
+
+def _make_room(spot: Spot[Measure], places: Places, reach: float) -> None:
+    """Limits of the x axis that leave `reach` inches beyond the values at its ends."""
+    low, high = spot.panel.get_xlim()
+    first, last = places.at(places.values[:1], -reach)[0], places.at(places.values[-1:], reach)[0]
+    spot.panel.set_xlim(min(low, first), max(high, last))
+
+
+def _without_guess(panels: Sequence[str]) -> str:
+    """What the small print says of panels without a line for the best guess."""
+    return f"No such line for {', '.join(panels)}: there the best guess depends on the length." if panels else ""
 
 
 def _guess(spot: Spot[Measure]) -> bool:

@@ -42,7 +42,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
     wanted = [name for name in LABELS if name != "perplexity" or task_of(cells) != "memory"]
     metrics = [name for name in wanted if name in joined and joined[name].notna().any()] or ["perplexity"]
     with styled(title, cells[list(swept)].to_csv()):
-        facet, rest = facets(cells, swept, TANGLE)
+        facet, rest = of_tasks(cells, swept) or facets(cells, swept, TANGLE)
         labels = {metric: label_of(metric, cells, LABELS[metric]) for metric in metrics}
         figure, spots, left_out = grid(cells, metrics, facet, 1.75 if facet else 2.2)
         every = lines_of(cells, rest)
@@ -74,6 +74,17 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")
         handles = [*handles_of(every, cells, linestyle="-"), *further]
         return finish(figure, title, " ".join(part for part in note if part), handles)
+
+
+def of_tasks(cells: pd.DataFrame, swept: Sequence[str]) -> tuple[str, list[str]] | None:
+    """A panel for each of several memory tasks, and the knobs that tell lines apart; None for other cells.
+
+    The length of the sequences is none of them where each task has but one.
+    """
+    if task_of(cells) != "memory" or "corpus" not in swept or cells["corpus"].nunique() < 2:
+        return None
+    one_length = (cells.groupby("corpus")["num_steps"].nunique() == 1).all()
+    return "corpus", [knob for knob in swept if knob != "corpus" and not (knob == "num_steps" and one_length)]
 
 
 def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:

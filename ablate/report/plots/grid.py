@@ -66,7 +66,7 @@ def grid(
         for number, (panel, value) in enumerate(zip(own_axes, values, strict=False)):
             own = cells[[one == value for one in cleaned(cells[facet])]]
             panel.set_title(marked(_title(facet, value, cells), bool(seeing(own).all())))
-            bottom = number // columns == block - 1
+            bottom = number + columns >= len(values)  # nothing stands below it
             spots.append(Spot(panel, measure, own, width, number % columns == 0, bottom))
         for panel in own_axes[len(values) :]:
             panel.remove()

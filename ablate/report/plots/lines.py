@@ -25,6 +25,8 @@ KNOWN_MODELS = {
 }
 """Model → its place in seaborn's palette "colorblind", and its marker: the same in every figure."""
 FREE_COLOURS = (5, 8, 6, 3, 4, 9, 7)
+DARKER = 0.5
+"""How much darker a colour is when it comes round again."""
 FREE_MARKERS = "PpXh*dH8"
 OTHER_COLOURS = (4, 9, 3, 5, 7, 2, 1, 0)
 """Lines that tell no models apart avoid the colours of rnn, lstm and gru as long as they can."""
@@ -73,16 +75,19 @@ def palette(name: str = "colorblind", n: int = 10) -> tuple[Colour, ...]:
 
 
 def model_looks(names: Iterable[str]) -> dict[str, Look]:
-    """The colour and marker of each model; an unknown one takes the next that is free."""
+    """The colour and marker of each model; an unknown one takes the next that is free, darker where all were taken."""
     out, unknown = {}, 0
     for name in by_model(names):
+        dark = 1.0
         if name in KNOWN_MODELS:
             colour, marker = KNOWN_MODELS[name]
         else:
             colour = FREE_COLOURS[unknown % len(FREE_COLOURS)]
             marker = FREE_MARKERS[unknown % len(FREE_MARKERS)]
+            dark = DARKER ** (unknown // len(FREE_COLOURS))
             unknown += 1
-        out[name] = Look(palette()[colour], marker)
+        red, green, blue = palette()[colour]
+        out[name] = Look((red * dark, green * dark, blue * dark), marker)
     return out
 
 

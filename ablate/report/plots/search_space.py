@@ -83,10 +83,13 @@ def search_importance(importance: pd.DataFrame, title: str = "") -> Figure:
 # --- parallel coordinates -------------------------------------------------------------------------------
 
 
-def search_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "") -> Figure:
+def search_parallel(
+    trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "", winner: int | None = None
+) -> Figure:
     """One vertical axis per knob and, last, the objective with the better end up; one line per configuration.
 
-    Coloured by rank, the best ones on top; dotted past a knob that a configuration does not have.
+    Coloured by rank, the best ones on top; dotted past a knob that a configuration does not have. Bold: trial number
+    `winner`, the best on fresh seeds, or where there is none the best in the search.
     """
     shown = valued(trials, objective).sort_values(objective, ascending=BETTER.get(objective) == "higher")
     names = knob_names(space, shown)
@@ -94,11 +97,11 @@ def search_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: s
         figure, (axes,) = panels(1, 1, 3.0, WIDE if len(names) > 3 else WIDTH)
         columns = [positions(shown[name], space[name]) for name in names]
         ends, beyond = capped(shown[objective].astype(float), objective)
-        bold = best_trial(shown, objective)
+        bold = marked_trial(shown, objective, winner)
         columns.append(_objective_positions(ends, objective))
         colours = palette("viridis", max(len(shown), 1))  # dark: the best
         for rank in range(len(shown)):  # the worst first
-            best = bold is not None and shown["number"].iloc[rank] == bold["number"]
+            best = shown["number"].iloc[rank] == bold
             heights = np.array([column[rank] for column in columns])
             has = np.flatnonzero(np.isfinite(heights))
             look: Any = {"color": colours[len(shown) - 1 - rank], "alpha": 1 if best else 0.7}
@@ -120,9 +123,20 @@ def search_parallel(trials: pd.DataFrame, space: Mapping[str, Any], objective: s
         axes.set_xlim(-0.35, len(columns) - 0.65)
         axes.set_ylim(-0.06, 1.06)
         note = f"{len(shown)} configurations. Dotted: past a knob that a configuration does not have.{beyond}"
+        handles = _rank_handles(colours, len(shown))
         if bold is not None:
-            note += " Bold: the best one with all its seeds."
-        return finish(figure, title, note, _rank_handles(colours, len(shown)))
+            said = "the winner on fresh seeds" if bold == winner else "the best one with all its seeds"
+            rank = shown["number"].tolist().index(bold)
+            handles.append(Line2D([], [], color=colours[len(shown) - 1 - rank], label=said, linewidth=2.4))
+        return finish(figure, title, note, handles)
+
+
+def marked_trial(trials: pd.DataFrame, objective: str, winner: int | None) -> int | None:
+    """The number of the trial that figures mark: the winner on fresh seeds, else the best with all its seeds."""
+    if winner is not None and (trials["number"] == winner).any():
+        return winner
+    best = best_trial(trials, objective)
+    return None if best is None else int(best["number"])
 
 
 def valued(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
@@ -196,17 +210,19 @@ def _rank_handles(colours: Sequence[Any], count: int) -> list[Line2D]:
     if not count:
         return []
     named = {"best": 0, "middle": count // 2, "worst": count - 1} if count > 2 else {"best": 0}
-    return [
-        Line2D([], [], color=colours[rank], label=name, linewidth=2.4 if not rank else 1.2)
-        for name, rank in named.items()
-    ]
+    return [Line2D([], [], color=colours[rank], label=name, linewidth=1.2) for name, rank in named.items()]
 
 
 # --- slices ---------------------------------------------------------------------------------------------
 
 
-def search_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "") -> Figure:
-    """The objective over each knob alone, a panel per knob; a mark is a configuration, the best one ringed."""
+def search_slices(
+    trials: pd.DataFrame, space: Mapping[str, Any], objective: str, title: str = "", winner: int | None = None
+) -> Figure:
+    """The objective over each knob alone, a panel per knob; a mark is a configuration.
+
+    Ringed: trial number `winner`, the best on fresh seeds, or where there is none the best in the search.
+    """
     shown = valued(trials, objective)
     names = knob_names(space, trials)
     columns = min(COLUMNS, max(len(names), 1))
@@ -214,14 +230,14 @@ def search_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str
         figure, axes = panels(-(-len(names) // columns) or 1, columns, 2.0)
         width = figure.get_size_inches()[0] / columns - 0.5
         handles: dict[str, Line2D] = {}
-        best = best_trial(shown, objective)
+        best = marked_trial(shown, objective, winner)
         values, beyond = capped(shown[objective].astype(float), objective)
         for number, (panel, name) in enumerate(zip(axes, names, strict=False)):
             own = shown.dropna(subset=[name])
             objective_axis(panel, "y", values, objective)
             x = _along(panel, own[name], name, space[name], width)
             handles |= {str(one.get_label()): one for one in scatter(panel, x, values[own.index], own["state"])}
-            ring = np.flatnonzero(own["number"] == (-1 if best is None else best["number"]))
+            ring = np.flatnonzero(own["number"] == (-1 if best is None else best))
             panel.plot(
                 x[ring], values[own.index].iloc[ring], marker="o", markersize=8, fillstyle="none", color=INK, zorder=3,
                 linestyle="", markeredgewidth=1,
@@ -233,7 +249,8 @@ def search_slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str
                 panel.set_ylabel(objective_label(objective))
         for panel in axes[len(names) :]:
             panel.remove()
-        ringed = Line2D([], [], marker="o", markersize=8, fillstyle="none", color=INK, linestyle="", label="best")
+        said = "the winner on fresh seeds" if best == winner else "best"
+        ringed = Line2D([], [], marker="o", markersize=8, fillstyle="none", color=INK, linestyle="", label=said)
         note = "All other knobs vary, too: a low point above a value means that it can be good, not that it is."
         note += beyond
         return finish(figure, title, note, [*handles.values(), *([] if best is None else [ringed])])

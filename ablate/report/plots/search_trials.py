@@ -1,5 +1,6 @@
 """The trials of a search as they came: history, front, timeline. Frames are those of `ablate.analysis.trials`."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from ablate.report.plots.ticks import measured_axis, plain
 GREY = (0.45, 0.45, 0.45)
 HEIGHT = 2.7
 """Inches: of the panels of history and front."""
+HUGE = 1e9
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 FENCE = 2.2
 """Values above best · (upper quartile / best)^FENCE would press the others together: they stand at the edge."""
 
@@ -83,9 +86,14 @@ def capped(values: pd.Series, objective: str) -> tuple[pd.Series, str]:
     beyond = int((known > edge).sum()) if edge > best else 0
     if not beyond:
         return values, ""
-    return values.clip(
-        upper=edge
-    ), f" At the edge: {beyond} beyond it, up to {known.max():,.{0 if known.max() > 999 else 1}f}."
+    return values.clip(upper=edge), f" At the edge: {beyond} beyond it, up to {_roughly(float(known.max()))}."
+
+
+def _roughly(value: float) -> str:
+    """`812.5`, `4,000,000`; from a milliard on `more than 10¹³`."""
+    if value >= HUGE:
+        return f"more than 10{str(math.floor(math.log10(value))).translate(SUPERSCRIPT)}"
+    return f"{value:,.{0 if value > 999 else 1}f}"
 
 
 def search_history(
@@ -119,6 +127,8 @@ def search_history(
         )
         handles.append(line)
         note = "Each mark: a configuration's mean over its seeds; dropped and pruned ones had fewer seeds or epochs."
+        if (history["state"] == "dropped").any():
+            note += " Dropped: worse than the best on the same seeds, also where these few gave a low mean."
         if baseline is not None:
             handles.append(axes.axhline(baseline, color=FAINT, linewidth=1, linestyle=(0, (4, 2)), label="baseline"))
         if winner is not None:
