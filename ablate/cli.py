@@ -191,7 +191,7 @@ def conclude(summary: "Summary") -> int:
     for name, reason in summary.failures:
         say(f"failed: {name}: {reason}", style="red")
     if any((summary.folder / "failures").glob("*.json")):
-        say(f"tracebacks are in {summary.folder / 'failures'}; the same command tries them again")
+        say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
     reports = any(runs_dir(summary.folder).glob("*.json"))
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")

@@ -225,8 +225,9 @@ def resolve(config: Config) -> Config:
     reset = config.reset or ("after" if api else "before")
     reads_text = config.task.name in ("language_model", "fill_in")
     model = config.model
-    if config.layers == 1 and model.connection == "residual":  # nothing stands below the only layer
-        model = replace(model, connection="plain")
+    if config.layers == 1:  # nothing stands below the only layer
+        plain = "plain" if model.connection == "residual" else model.connection
+        model = replace(model, connection=plain, transition=None)
     return replace(
         config,
         model=model,

@@ -255,7 +255,7 @@ DECIDING = {
     "model.gate_recurrence": ["model=lstm", "model.gate_recurrence=true"],
     "model.bidirectional": ["model.bidirectional=true"],
     "model.connection": ["layers=2", "model.connection=residual"],
-    "model.transition": ["model.connection=dense", "model.transition=8"],
+    "model.transition": ["layers=2", "model.connection=dense", "model.transition=8"],
     "forget_bias": ["model=lstm", "forget_bias=1"],
     "task.name": ["task=fill_in"],
     "task.masked": ["task=fill_in", "task.masked=0.2"],

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "validation": "config errors",
     "identity": "config",
     "environment": "config",
-    "compose": "config validation",
+    "compose": "config errors validation",
     "results": "files identity",
     "checkpoints": "files",
     "bleu": "errors",

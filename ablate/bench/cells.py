@@ -16,7 +16,7 @@ from ablate.report.speed import write_speed
 from ablate.results import RecordError, records, runs_dir
 from ablate.speed.lane import Protocol, default_threads, time_missing
 from ablate.sweeping.naming import folder_name
-from ablate.sweeping.plan import make_plan, refuse_impossible
+from ablate.sweeping.plan import make_plan
 
 
 def run(what: Sequence[str], options: argparse.Namespace) -> bool:
@@ -44,10 +44,12 @@ def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
     plan = make_plan(configs, folder, fallback_data())
-    refuse_impossible(plan)
     for warning in plan.warnings:
         Console(stderr=True).print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
-    return folder, {cell.cell_id: cell.config for cell in plan.cells}
+    for cell in plan.cells:
+        if cell.error:
+            Console(stderr=True).print(f"[yellow]left out:[/] {cell.error}", highlight=False, soft_wrap=True)
+    return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
 
 
 def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> bool:

@@ -26,7 +26,6 @@ from ablate.sweeping.plan import (
     exclusive,
     label,
     make_plan,
-    refuse_impossible,
     varying,
     write_failure,
     write_manifest,
@@ -67,7 +66,6 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset
     """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run."""
     folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data())
-    refuse_impossible(plan)
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)
@@ -101,7 +99,7 @@ def protocol_within(limit_s: float) -> Protocol:
 
 def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
     """The speed lane, once no run of ours is training any more."""
-    cells = {cell.cell_id: cell.config for cell in plan.cells}
+    cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
         if not time_missing(plan.folder, cells, default_threads(), protocol_within(limit_s), say):
@@ -127,7 +125,10 @@ def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary
     names = {cell.cell_id: label(cell.config, varying(configs)) for cell in plan.cells}
     sweep = _Sweep(plan, names, progress, summary)
     for cell in plan.cells:
-        sweep.clear_failure(cell)
+        if cell.error:
+            sweep.failed([cell], cell.error)
+        else:
+            sweep.clear_failure(cell)
     side_by_side = schedule.workers(configs)
     with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
         try:

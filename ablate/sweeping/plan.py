@@ -109,7 +109,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     """Check everything and look up what is done; writes nothing. `texts` keeps what was read, for the next plan.
 
     Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
-    of the cells is noted in those cells, see `refuse_impossible`.
+    of the cells is noted in those cells.
     """
     for config in configs:
         validate(config)
@@ -159,16 +159,13 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     return plan
 
 
-def refuse_impossible(plan: Plan) -> None:
-    """Raise CombinationError, in one line, where any cell cannot be run."""
-    impossible = [cell for cell in plan.cells if cell.error]
-    if not impossible:
-        return
-    first, swept = impossible[0], varying([cell.config for cell in plan.cells])
-    raise CombinationError(
-        f"{len(impossible)} of {len(plan.cells)} cells cannot be run, so none is; "
-        f"{label(first.config, swept)}: {first.error}"
-    )
+UNREAD = {
+    "dropout": "it acts between layers, and layers is 1",
+    "sampling": "it is for texts",
+    "max_tokens": "it is for texts",
+    "val_tokens": "it is for texts; task=translation holds out task.val_pairs",
+}
+"""Knobs that some configs do not read, and why."""
 
 
 def without_effect(configs: Sequence[Config]) -> list[str]:
@@ -182,6 +179,10 @@ def without_effect(configs: Sequence[Config]) -> list[str]:
         given = ["connection=residual"] * any(config.model.connection == "residual" for config in configs)
         given += [f"transition={config.model.transition}" for config in configs if config.model.transition][:1]
         out += [f"model.{one} changes nothing: with layers=1 there is no other layer to connect" for one in given]
+    for name, why in UNREAD.items():
+        given = [getattr(config, name) for config in configs]
+        if all(value != getattr(resolve(config), name) for value, config in zip(given, configs, strict=True)):
+            out.append(f"{name}={given[0]} changes nothing: {why}")
     if all(config.task.name == "memory" for config in configs) and any(config.prefixes for config in configs):
         out.append("prefixes changes nothing here: task=memory has sequences of its own making and continues no text")
     for task, names in TASK_OPTIONS.items():

@@ -46,6 +46,9 @@ def test_what_no_config_reads_is_said(small: Configs) -> None:
     assert without_effect([small("model=lstm", "reset=before")]) == [
         "reset=before changes nothing: no model here has a reset gate"
     ]
+    (line,) = without_effect([small("dropout=0.5")])
+    assert line == "dropout=0.5 changes nothing: it acts between layers, and layers is 1"
+    assert without_effect([small("dropout=0.5"), small("dropout=0.5", "layers=2")]) == []
     assert without_effect([small("task.symbols=3")]) == ["task.symbols changes nothing here: it is for task=memory"]
     assert without_effect([small("model=gru", "reset=before")]) == []
 
@@ -58,6 +61,13 @@ def test_connections_of_a_single_layer_are_said(small: Configs) -> None:
     dense = ("model.connection=dense", "model.transition=4")
     assert without_effect([small(*dense)]) == [said.replace("connection=residual", "transition=4")]
     assert without_effect([small("layers=2", *dense)]) == []
+
+
+@pytest.mark.parametrize("task", ["memory", "translation"])
+def test_what_is_for_texts_is_said(compose: Configs, task: str) -> None:
+    assert without_effect([compose(f"task={task}")]) == []
+    told = without_effect([compose(f"task={task}", "val_tokens=100", "sampling=sequential", "max_tokens=50")])
+    assert [line.split(" changes")[0] for line in told] == ["sampling=sequential", "max_tokens=50", "val_tokens=100"]
 
 
 def test_a_text_typed_for_a_rule_is_said(compose: Configs) -> None:
