@@ -36,7 +36,8 @@ EXPLAINED = {
     "accuracy": {
         "fill_in": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first.",
         "memory": "Accuracy: the share of right answers on 512 held-out sequences, the same for all runs.",
-        "translation": "Accuracy: the share of target words that are ranked first when the ones before them are given.",
+        "translation": "Accuracy: the share of target words that are ranked first when the ones before them are given; "
+        "of held-out pairs or, where none are held out, of those trained on.",
     },
     "bleu": {"translation": "BLEU: of the held-out pairs as a corpus, from 0 to 100."},
     "published_bleu": {
