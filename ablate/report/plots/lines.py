@@ -127,6 +127,10 @@ def x_knob(swept: Sequence[str], cells: pd.DataFrame) -> str | None:
         return None
     best = max(numeric, key=lambda name: cells[name].nunique())
     most_names = max((cells[name].nunique() for name in swept if name not in numeric), default=0)
+    lines = cells.groupby([name for name in swept if name != best], dropna=False)[best].nunique() if swept[1:] else [2]
+    joined = [n > 1 for n in lines]
+    if 2 * sum(joined) < len(joined):  # one change at a time, not a grid: hardly anything to join
+        return None
     return best if cells[best].nunique() > 2 or most_names <= 4 else None
 
 

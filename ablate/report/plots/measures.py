@@ -24,7 +24,7 @@ MOST_TEXTS = 3
 @dataclass(frozen=True)
 class Measure:
     """A metric as an axis: `floor` and `ceiling` are its smallest and largest possible values, `published` its column
-    in the published values. An axis with a ceiling shows all that is possible."""
+    in the published values. An axis with a ceiling shows all that is possible, or up to one of its `ends`."""
 
     metric: str
     label: str
@@ -32,6 +32,7 @@ class Measure:
     floor: float = 1.0
     published: str = ""
     ceiling: float = math.inf
+    ends: tuple[float, ...] = ()
 
     def of(self, frame: pd.DataFrame, ending: str = "") -> np.ndarray:
         """The metric (or its _low, _high) of each row of cells or runs; NaN where the column or a number is missing."""
@@ -59,10 +60,15 @@ class Measure:
         every: np.ndarray = np.concatenate(parts)
         return np.array(every[np.isfinite(every)])
 
+    def reach(self, values: np.ndarray) -> float:
+        """Where an axis from 0 ends."""
+        largest = float(values.max(initial=0.0))
+        return min((end for end in self.ends if end >= largest), default=self.ceiling)
+
     def axis(self, axes: Axes, which: str, values: np.ndarray, most: int = 8) -> None:
         """Limits, scale and ticks for these values."""
         if math.isfinite(self.ceiling):
-            bounded_axis(axes, which, self.ceiling, self.text)
+            bounded_axis(axes, which, self.reach(values), self.text)
         else:
             measured_axis(axes, which, values, self.text, most=most)
 
@@ -70,7 +76,7 @@ class Measure:
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
 HELD_OUT = Measure("val_perplexity", "held-out perplexity")
 ACCURACY = Measure("accuracy", "accuracy", floor=0.0, ceiling=1.0)
-BLEU = Measure("bleu", "BLEU of held-out pairs", floor=0.0, ceiling=100.0)
+BLEU = Measure("bleu", "BLEU of held-out pairs", floor=0.0, ceiling=100.0, ends=(5.0, 10.0, 20.0, 50.0))
 PUBLISHED_BLEU = Measure("published_bleu", "published BLEU, sentences shown", floor=0.0, ceiling=1.0)
 SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
 
