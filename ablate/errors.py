@@ -16,7 +16,11 @@ class ConfigError(UserError):
 
 
 class CombinationError(ConfigError):
-    """Values that are fine one by one but not together: a sweep with such a cell is refused before anything starts."""
+    """Values that are fine one by one but not together.
+
+    A sweep whose every cell is impossible is refused; where only some cells are, those are recorded as
+    failed and the others run.
+    """
 
 
 class DataError(UserError):
