@@ -23,21 +23,20 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
     """The same jobs, begun in as many processes as there are cores; called, each returns or raises what it did.
 
     The children are forks, which have the data and the loaded modules already; they use no torch. An exception within
-    the context, of which Ctrl-C is one, ends them at once. Elsewhere than on
-    Linux, with one core, or where other threads of this program could hold a lock at that moment, each job is done
-    when it is called.
+    the context, of which Ctrl-C is one, ends them at once. Elsewhere than on Linux, with one core, or where other
+    threads of this program could hold a lock at that moment, each job is done when it is called.
     """
     workers = min(cores(), len(jobs))
     if workers < 2 or not _can_fork():
         yield jobs
         return
-    forks = multiprocessing.get_context("fork")
+    forks, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
     # Arguments of the initializer are inherited by a fork, not pickled.
     with ProcessPoolExecutor(workers, forks, initializer=_remember, initargs=(jobs,)) as pool:
         try:
             yield begun(pool, jobs)
         except BaseException:
-            for child in multiprocessing.active_children():
+            for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
             raise
 
