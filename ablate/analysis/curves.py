@@ -112,15 +112,21 @@ def fitted_since_best(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
     It is that epoch's against the geometric mean of the last 5 % of epochs. Nothing of a run that no held-out
     perplexity was measured of, or whose last epochs were its best.
     """
-    curves = curves[(curves["perplexity"] > 0) & np.isfinite(curves["perplexity"])]
-    measured = curves[curves["val_perplexity"].notna()]
-    lowest = measured.loc[measured.groupby("run_id", sort=False)["val_perplexity"].idxmin()].set_index("run_id")
-    last = curves.groupby("run_id", sort=False)["epoch"].transform("max")
-    tail = curves[curves["epoch"] > (1 - share) * last]
-    ends = np.exp(np.log(tail["perplexity"]).groupby(tail["run_id"]).mean())
-    before = lowest[lowest["epoch"] <= (1 - share) * last.groupby(curves["run_id"]).first().reindex(lowest.index)]
-    fell: pd.Series = ends.reindex(before.index) < before["perplexity"]
-    return fell
+    # Millions of rows: in arrays, with numbers in the place of names, where groupby takes a second.
+    run, ids = pd.factorize(curves["run_id"])
+    epoch, perplexity, held_out = (curves[name].to_numpy(float) for name in ("epoch", "perplexity", "val_perplexity"))
+    sound = np.isfinite(perplexity) & (perplexity > 0)
+    last = np.zeros(len(ids))
+    np.maximum.at(last, run[sound], epoch[sound])
+    early = epoch <= (1 - share) * last[run]
+    tail = sound & ~early
+    sums = np.bincount(run[tail], np.log(perplexity[tail]), minlength=len(ids))
+    ends = np.exp(sums / np.maximum(np.bincount(run[tail], minlength=len(ids)), 1))
+    known = np.flatnonzero(sound & ~np.isnan(held_out))
+    by_value = known[np.lexsort((held_out[known], run[known]))]
+    lowest = by_value[np.unique(run[by_value], return_index=True)[1]]
+    lowest = lowest[early[lowest]]
+    return pd.Series(ends[run[lowest]] < perplexity[lowest], index=ids[run[lowest]])
 
 
 def _sorted(run: np.ndarray, epoch: np.ndarray) -> bool:
