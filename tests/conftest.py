@@ -27,6 +27,8 @@ from ablate.data.corpora import Corpus, load
 settings.register_profile("ablate", deadline=None, derandomize=True, database=None)
 settings.load_profile("ablate")
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell that put the tests in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_DIR = os.environ.get("ABLATE_DATA_DIR")
 NOWHERE = "http://127.0.0.1:9"

@@ -43,9 +43,11 @@ def outcomes(folder: Path) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any]) -> None:
+def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], patience_s: float = 120) -> None:
+    end = time.monotonic() + patience_s
     while not condition():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"nothing came of it within {patience_s:g} s"
         time.sleep(0.01)
 
 
