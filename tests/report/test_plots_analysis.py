@@ -191,9 +191,9 @@ def test_verdicts(tmp_path: Path) -> None:
 def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> None:
     apart = pd.DataFrame(
         {
-            "difference": [-0.2, 0.1, np.nan, np.nan, np.nan],
-            "difference_low": [-0.3, -0.05, np.nan, np.nan, np.nan],
-            "difference_high": [-0.1, 0.25, np.nan, np.nan, np.nan],
+            "difference": [-0.2, 0.1, 0.02, np.nan, np.nan],
+            "difference_low": [-0.3, -0.05, -np.inf, np.nan, np.nan],
+            "difference_high": [-0.1, 0.25, np.inf, np.nan, np.nan],
         }
     )
     frame = VERDICTS.assign(ratio=np.nan, low=np.nan, high=np.nan, **apart)
@@ -202,9 +202,9 @@ def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> N
     low, high = axes.get_xlim()
     assert axes.get_xscale() == "linear"
     assert low == -high < -0.3
-    assert [x for x, _ in markers(axes) if low < x < high] == [-0.2, 0.1]
+    assert [x for x, _ in markers(axes) if low < x < high] == [-0.2, 0.1, 0.02]
     bars = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
-    assert {(-0.3, -0.1), (-0.05, 0.25)} <= set(bars)
+    assert {(-0.3, -0.1), (-0.05, 0.25), (low, high)} <= set(bars)
     assert "20 of 20 runs fail (83–100 %)" in said(figure)
     assert_drawn(figure, tmp_path)
     assert plots.scale_of(frame.drop(columns=list(apart))) is None

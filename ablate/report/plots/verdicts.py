@@ -46,13 +46,14 @@ class Scale:
 
     def limits(self, frame: pd.DataFrame) -> tuple[float, float]:
         """Ends of the axis: as far from equality on either side as the farthest effect, within reason."""
-        numbers = frame[list(self.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).ravel()
         if self.kind == "share":
             return -0.03, 1.03
+        numbers = frame[list(self.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+        finite = numbers[np.isfinite(numbers)]
         if self.kind == "difference":
-            far = float(np.nanmax(np.abs(numbers), initial=0.05)) * 1.08
+            far = float(np.abs(finite).max(initial=0.05)) * 1.08
             return -far, far
-        finite = numbers[np.isfinite(numbers) & (numbers > 0)]
+        finite = finite[finite > 0]
         far = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 2.0
         far = min(max(far, NARROWEST), WIDEST) ** 1.08
         return 1 / far, far
