@@ -101,6 +101,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.default_threads", lambda: [1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_cells_from_overrides(
     small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

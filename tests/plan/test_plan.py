@@ -52,6 +52,7 @@ def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: li
     assert "training takes" not in again.out
 
 
+@pytest.mark.slow
 def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     typed = ("data=python_docs", "num_hiddens=4", "epochs=2", "max_tokens=1200")
     done = cli("sweeps=smoke", *typed, module="ablate.plan")

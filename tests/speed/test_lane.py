@@ -207,6 +207,7 @@ def test_flops_are_counted(small: Configs) -> None:
     assert Cell(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_text_that_has_changed_is_not_timed(cell: dict[str, Config], tmp_path: Path) -> None:
     said: list[str] = []
     config = next(iter(cell.values()))

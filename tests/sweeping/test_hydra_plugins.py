@@ -156,6 +156,7 @@ def test_a_long_name_is_cut_and_stays_its_own() -> None:
     assert one != other
 
 
+@pytest.mark.slow
 def test_a_preset_names_its_folder_without_its_own_values(cli: Callable[..., Any], tmp_path: Path) -> None:
     """What a preset sweeps is not repeated in the name; what is typed beside it is."""
     typed = ("data=python_docs", "num_hiddens=4", "epochs=1", "seeds=1", "max_tokens=1200", "speed=false")
