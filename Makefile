@@ -1,13 +1,15 @@
-# make run     the main job on a small real example, a few minutes
-# make test    the tests
-# make check   tests, linter, types: what CI runs
+# make run        the main job on a small real example, a few minutes
+# make test       the tests, under two minutes: they need Python and this checkout alone
+# make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
+# make test-slow  simulations and long trainings, for hours
+# make check      linter, types and every test but the slow ones: what CI runs
 # Each creates .venv with the pinned dependencies first. PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint check clean
+.PHONY: run test test-all test-slow lint check clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -15,12 +17,18 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2
 
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m slow
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint test-all
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("ablate needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
