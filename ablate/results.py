@@ -7,13 +7,12 @@ results/<sweep>/sweep.json              the commands given, their preset, its qu
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.files import write_atomically
+from ablate.files import write_json, write_text
 from ablate.identity import PROTOCOL
 
 FINISHED = ("ok", "diverged")
@@ -163,29 +162,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: {error}") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path}: not a record of ablate")
-    return value
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, to_json(value) + "\n")
-
-
-def to_json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, indent=1)
-
-
-def write_text(path: Path, text: str) -> None:
-    write_atomically(path, text.encode())
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they are written as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
     return value
 
 

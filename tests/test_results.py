@@ -66,7 +66,7 @@ def test_a_save_that_is_cut_short_leaves_no_finished_run(
         move(source, target)
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="disk is full"):
         results.save(tmp_path, trained)
     assert not results.finished(tmp_path, trained.run_id)
     assert files(tmp_path) == ({f"curves/{trained.run_id}.csv"} if moves else set())

@@ -22,7 +22,8 @@ import numpy as np
 
 from ablate.config import Config, to_dict
 from ablate.environment import cores
-from ablate.results import RecordError, read_json, write_json
+from ablate.files import write_json
+from ablate.results import RecordError, read_json
 from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training import resolve_device
 
