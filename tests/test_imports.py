@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "identity": "config",
     "environment": "config",
     "compose": "config errors validation",
-    "results": "files identity",
+    "results": "config errors files identity",
     "checkpoints": "files",
     "bleu": "errors",
     "data": "config errors files metrics",

@@ -28,12 +28,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 
 def test_who_may_hold_a_lock_with_whom(tmp_path: Path) -> None:
     path, said = tmp_path / "lock", list[str]()
-    for first, second, together in (
-        (False, False, False),
-        (False, True, False),
-        (True, False, False),
-        (True, True, True),
-    ):
+    for first, second in ((False, False), (False, True), (True, False), (True, True)):
         with held(path, "…", shared=first, say=said.append) as locked:
             assert locked
             if first and second:

@@ -11,6 +11,7 @@ from ablate.analysis.speed import speed_frame
 from ablate.compose import compose_all, fallback_data, from_dict
 from ablate.config import Config
 from ablate.errors import StorageError, UserError
+from ablate.files import present
 from ablate.report import write_report
 from ablate.report.speed import write_speed
 from ablate.results import RecordError, records, runs_dir
@@ -65,6 +66,6 @@ def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Name
         write_speed(folder, speed_frame(folder))
     except OSError as error:
         raise StorageError.of(error) from error
-    if runs_dir(folder).is_dir():
+    if present(runs_dir(folder)):
         write_report(folder)
     return True

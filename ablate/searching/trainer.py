@@ -25,7 +25,7 @@ from ablate.engines import choose
 from ablate.errors import UserError, reason
 from ablate.identity import cohort_key
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
-from ablate.speed.lane import Protocol, machine_of, stored, time_missing, timing_path
+from ablate.speed.lane import Protocol, machine_of, stored, time_missing
 from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, take_over
@@ -68,6 +68,7 @@ class Trainer:
         self.stop = threading.Event()
         self.news = threading.Event()  # something was read, or a program has ended
         self.manifest_written = False
+        self.warned: set[str] = set()
         self._machine = ExitStack()
 
     def __enter__(self) -> Self:
@@ -99,7 +100,9 @@ class Trainer:
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
         for warning in plan.warnings:
-            self.say(f"[yellow]warning:[/] {warning}")
+            if warning not in self.warned:
+                self.warned.add(warning)
+                self.say(f"[yellow]warning:[/] {warning}")
         return plan
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
@@ -180,7 +183,7 @@ class Trainer:
             own = timing.summary["train"]
             return Timed(own["tokens_per_s"], own["low"], own["high"])
         try:
-            spoiled = results.read_json(timing_path(self.folder, cell.cell_id, 1, machine))
+            spoiled = results.read_json(results.timing_path(self.folder, cell.cell_id, 1, machine))
             why = spoiled["summary"]["train"]["why"]
         except (results.RecordError, KeyError):
             why = "it could not be timed"

@@ -154,9 +154,11 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
+    neighbours = results.Neighbours(folder)
     for cell in plan.cells:
         if not cell.error:
-            find_finished(cell, folder)
+            find_finished(cell, folder, neighbours)
+    warnings += neighbours.warning()
     return plan
 
 
@@ -221,15 +223,19 @@ def updates_per_epoch(config: Config, corpus: Corpus) -> float:
     return task_of(config, corpus).updates_per_epoch()
 
 
-def find_finished(cell: Cell, folder: Path) -> None:
-    """Sort a cell's runs into finished, held by another sweep, and missing."""
+def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> None:
+    """Sort a cell's runs into finished, held by another sweep, and missing.
+
+    Raises NewerRecord where a later version of ablate has written one that would be trained again.
+    """
     for run in cell.runs:
-        if run.config.fresh:
+        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes):
+            continue
+        results.refuse_newer(folder, run.run_id)
+        if not run.config.fresh:
+            run.reused_from = neighbours.find(run.run_id, run.config.prefixes)
+        if run.reused_from is None:
             cell.missing.append(run)
-        elif not results.finished(folder, run.run_id, run.config.prefixes):
-            run.reused_from = results.find_elsewhere(folder, run.run_id, run.config.prefixes)
-            if run.reused_from is None:
-                cell.missing.append(run)
 
 
 def stored_auto(folder: Path) -> str | None:
