@@ -80,6 +80,14 @@ def make_folder(path: Path) -> None:
         raise StorageError.of(error) from error
 
 
+def remove(path: Path) -> None:
+    """Delete a file, where there is one. Raises StorageError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError.of(error, path) from error
+
+
 def present(path: Path) -> Literal["file", "folder"] | None:
     """What can be read there by this user; None where nothing can, for whatever reason. Never raises."""
     try:

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "environment": "config",
     "compose": "config errors validation",
     "results": "config errors files identity",
-    "checkpoints": "files",
+    "checkpoints": "config errors files locks",
     "bleu": "errors",
     "data": "config errors files metrics",
     "models": "config errors metrics",
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "analysis": "config errors files identity metrics results",
     "claims": "analysis config errors files metrics results",
     "report": "analysis claims config environment errors files metrics results",
-    "cli": "compose config environment errors explain report results searching sweeping",
+    "cli": "compose config environment errors explain files report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity models report
     results speed sweeping tasks training""",
     "path": "analysis cli compose config errors files metrics report results sweeping",
