@@ -64,6 +64,8 @@ def answer(work: Callable[[], int], arguments: Sequence[str]) -> int:
     """The exit status of `work`; a mistake in the arguments gets one line instead, and a stop one that says so."""
     errors = Console(stderr=True)
     signal.signal(signal.SIGTERM, _stop)
+    if hasattr(signal, "SIGHUP"):  # a terminal that was closed; Windows has none
+        signal.signal(signal.SIGHUP, _stop)
     try:
         return work()
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -181,6 +183,7 @@ def report(folder: Path) -> bool:
 
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
+    from ablate.files import entries
     from ablate.results import runs_dir
 
     say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
@@ -190,9 +193,19 @@ def conclude(summary: "Summary") -> int:
     say(f"{', '.join(parts)}: {summary.folder}")
     for name, reason in summary.failures:
         say(f"failed: {name}: {reason}", style="red")
-    if any((summary.folder / "failures").glob("*.json")):
+    if any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
         say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
-    reports = any(runs_dir(summary.folder).glob("*.json"))
+    reports = any(path.suffix == ".json" for path in entries(runs_dir(summary.folder)))
+    if summary.lost:
+        say(
+            f"lost: {summary.lost} of them are not in {summary.folder} any more; it was moved, or emptied, meanwhile: "
+            "move it back, or run the same command again",
+            style="red",
+        )
+    if summary.storage:
+        say(f"stopped: {summary.storage}", style="red")
+        say("the stored runs are kept; run the same command again to resume (no report was drawn)")
+        return summary.exit_status
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")
     if summary.interrupted and reports:

@@ -144,7 +144,7 @@ class DataConfig:
     path: str | None = None
     file: str | None = None
     sha256: str | None = None
-    urls: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list, metadata={"identity": False})
 
 
 @dataclass

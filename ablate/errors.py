@@ -3,6 +3,7 @@
 The command line prints them without a traceback and exits with status 2.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -27,8 +28,63 @@ class DataError(UserError):
     """A corpus that cannot be found, read or trusted."""
 
 
+class StorageError(UserError, OSError):
+    """A file or folder that cannot be written or read. An OSError, too: `errno` and `filename` say what happened."""
+
+    @classmethod
+    def of(cls, error: OSError, path: object = None) -> "StorageError":
+        """What `error` says of `path`, or of the file that it names itself."""
+        return cls(error.errno, error.strerror or os_reason(error), str(path) if path is not None else error.filename)
+
+    def __str__(self) -> str:
+        return os_reason(self)
+
+
+ROOM = "free some space there, or use another folder"
+RIGHTS = "change who may use it, or use another file or folder"
+OS_ERRORS: dict[int | None, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", ROOM),
+    errno.EDQUOT: ("your disk quota is used up", ROOM),
+    errno.EFBIG: ("the file is larger than is allowed here", "raise the limit (ulimit -f), or use another folder"),
+    errno.EROFS: ("the disk is read-only", "use another folder"),
+    errno.EACCES: ("permission denied", RIGHTS),
+    errno.EPERM: ("not permitted", RIGHTS),
+    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
+    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ENOTDIR: (
+        "a part of the path is a file, not a folder",
+        "move that file away, or use another path",
+    ),
+    errno.EEXIST: ("a file is in the place of a folder", "move that file away, or use another path"),
+    errno.EISDIR: ("it is a folder, where a file is needed", "move it away, or use another path"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "mend the link, or use another path"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n), or set threads to a smaller number"),
+    errno.ENFILE: ("too many files are open on this machine", "close other programs"),
+    errno.EIO: ("the disk, or the connection to it, fails", "check the disk, or use another folder"),
+    errno.ESTALE: ("the connection to the disk was lost", "mount it again, or use another folder"),
+}
+"""What an error of the operating system means to a person, and what can be done about it."""
+
+
+def os_reason(error: OSError) -> str:
+    """One line for a person: the path, what happened to it, and a remedy where one is known."""
+    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
+    where = "" if name is None else f"{_shortened(str(name))}: "
+    if error.errno not in OS_ERRORS:
+        return where + (error.strerror or " ".join(map(str, error.args[:1])) or type(error).__name__)
+    what, remedy = OS_ERRORS[error.errno]
+    return f"{where}{what}; {remedy}"
+
+
+def _shortened(path: str, most: int = 200) -> str:
+    """The two ends of a path that would fill the screen."""
+    return path if len(path) <= most else f"{path[: most // 2]}…{path[-most // 2 :]}"
+
+
 def reason(error: BaseException) -> str:
     """One line for a person: the message's first, without the name of the error's class where there is a message."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os_reason(error)
     lines = str(error).strip().splitlines()
     if lines:
         return lines[0]

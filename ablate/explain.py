@@ -12,6 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 
 from ablate.config import CONFIG_ROOT, Config
 from ablate.errors import UserError, listing, nearest
+from ablate.files import present
 
 PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|:,\[\]{}()= -]*")
 """Characters that Hydra reads without quotes: a value of these cannot be read for another reason."""
@@ -61,7 +62,7 @@ def question(preset: str) -> str | None:
     """The question that a preset's file opens with, without its command; None for a file that asks nothing."""
     for folder in (CONFIG_ROOT / "sweeps", Path.cwd() / "sweeps"):
         path = folder / f"{preset}.yaml"
-        if path.is_file():
+        if present(path) == "file":
             return opening_comment(path).partition("python -m ablate")[0].strip() or None
     return None
 

@@ -7,14 +7,23 @@ results/<sweep>/sweep.json              the commands given, their preset, its qu
 """
 
 import json
-import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_type_hints
 
-from ablate.files import write_atomically
+from omegaconf import MISSING as NO_DEFAULT
+
+from ablate.config import TASK_OPTIONS, Config
+from ablate.errors import StorageError, UserError, os_reason
+from ablate.files import entries, present, write_json, write_text
 from ablate.identity import PROTOCOL
+
+SCHEMA = 1
+"""Raised when what a record holds means something else than before: versions that do not know it leave it alone."""
 
 FINISHED = ("ok", "diverged")
 NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
@@ -43,11 +52,24 @@ class Record:
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
     protocol: int = PROTOCOL
+    schema: int = SCHEMA
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
+
+
+NEEDED = {
+    "corpus": ("name", "sha256"),
+    "timing": ("wall_s", "threads", "device"),
+    "environment": ("cpu", "gpu", "torch", "git_commit"),
+}
+"""What a record's parts must hold, besides a config, for a report to show it."""
 
 
 class RecordError(Exception):
     """A file that is not a record of ours, or a damaged one."""
+
+
+class NewerRecord(UserError):
+    """A record of a later version of ablate, which this one neither reads nor overwrites."""
 
 
 def runs_dir(sweep: Path) -> Path:
@@ -66,6 +88,10 @@ def failure_path(sweep: Path, cell_id: str) -> Path:
     return sweep / "failures" / f"{cell_id}.json"
 
 
+def timing_path(sweep: Path, cell_id: str, threads: int, machine: str) -> Path:
+    return sweep / "speed" / f"{cell_id}-{machine}-{threads}.json"
+
+
 def manifest_path(sweep: Path) -> Path:
     return sweep / "sweep.json"
 
@@ -82,111 +108,259 @@ def load_manifest(sweep: Path) -> dict[str, Any]:
 
 
 def save(sweep: Path, record: Record) -> None:
-    """Write the curve, then the record: a record on disk means that both are whole."""
+    """Write the curve, then the record: a record on disk means that both are whole.
+
+    Raises StorageError, and NewerRecord where a later version has written the run.
+    """
+    refuse_newer(sweep, record.run_id)
     write_text(curve_path(sweep, record.run_id), _curve_csv(record.curve))
-    fields = asdict(record)
-    del fields["curve"]
-    write_json(record_path(sweep, record.run_id), fields)
+    values = asdict(record)
+    del values["curve"]
+    write_json(record_path(sweep, record.run_id), values)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A record without its curve. Raises RecordError for a damaged or foreign file."""
+    """A whole record without its curve: whatever a report reads is there.
+
+    Raises RecordError for a damaged or foreign file, and for a copy under another name: a run counts once.
+    """
     record = read_json(path)
-    if not {"run_id", "cell_id", "status", "config", "metrics"} <= record.keys():
+    own = {f.name: f for f in fields(Record) if f.name != "curve"}
+    lacking = [name for name, f in own.items() if name not in record and f.default is f.default_factory is MISSING]
+    if "run_id" in lacking or "config" in lacking:
         raise RecordError(f"{path}: not a record of ablate")
+    record = {name: f.default for name, f in own.items() if f.default is not MISSING} | {"references": {}} | record
+    if not lacking:
+        lacking = [name for name in MAPPINGS if not isinstance(record[name], dict)]
+    if not lacking:
+        lacking = [f"{part}.{name}" for part, names in NEEDED.items() for name in names if name not in record[part]]
+        lacking += _lacking(record["config"], _needed(Config))
+        lacking += _lacking(record["config"].get("task", {}), _options(record["config"]), "config.task")
+    if lacking:
+        raise RecordError(f"{path}: not a whole record, it lacks {', '.join(lacking[:3])}{', …' * (len(lacking) > 3)}")
+    if record["status"] not in FINISHED:
+        raise RecordError(
+            f"{path}: its status is {record['status']!r}; of a finished run it is {' or '.join(FINISHED)}"
+        )
+    if path.stem != record["run_id"]:
+        raise RecordError(
+            f"{path}: a copy of {record['run_id']}.json, which does not count again; delete it, or rename it to that"
+        )
     return record
+
+
+MAPPINGS = [name for name, kind in get_type_hints(Record).items() if getattr(kind, "__origin__", None) is dict][:-1]
+"""The parts of a record that hold names and values."""
+
+
+def _lacking(values: Any, knobs: Mapping[str, Any], where: str = "config") -> list[str]:
+    """The knobs of `_needed` that a stored config has not."""
+    if not isinstance(values, dict):
+        return [where]
+    out: list[str] = []
+    for name, parts in knobs.items():
+        if name not in values:
+            out.append(f"{where}.{name}")
+        elif parts:
+            out += _lacking(values[name], parts, f"{where}.{name}")
+    return out
+
+
+@cache
+def _needed(kind: type) -> dict[str, Any]:
+    """What every stored config says: the knobs that decide an outcome, but for those that records are older than."""
+    out: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    for f in fields(kind):
+        decides = f.metadata.get("identity", True) or (f.name == "name" and kind is not Config)
+        if is_dataclass(group := hints[f.name]):
+            if knobs := _needed(cast(type, group)):
+                out[f.name] = knobs
+        elif decides and (f.default == NO_DEFAULT or f.default is MISSING):
+            out[f.name] = {}
+    return out
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task of a stored config must say; nothing for a record that is older than tasks."""
+    task = config.get("task")
+    if task is None:
+        return {}
+    name = task.get("name") if isinstance(task, dict) else None
+    return {knob: {} for knob in ("name", *TASK_OPTIONS.get(str(name), ("name of a known task",)))}
+
+
+def refuse_newer(sweep: Path, run_id: str) -> None:
+    """Raise NewerRecord where the run is on disk as a later version of ablate wrote it."""
+    path = record_path(sweep, run_id)
+    try:
+        record = read_json(path)
+    except RecordError:
+        return
+    for name, ours in (("protocol", PROTOCOL), ("schema", SCHEMA)):
+        theirs = record.get(name, 1)
+        if isinstance(theirs, int) and theirs > ours:
+            raise NewerRecord(
+                f"{path} is of {name} {theirs}, from a later version of ablate (this one writes {ours}); "
+                "upgrade ablate, or give another name=NAME"
+            )
 
 
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
     """The columns of a run's curve. Raises RecordError where there is none."""
     path = curve_path(sweep, run_id)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _read(path).splitlines()
         header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
         return {
             name: [float(row[column]) if row[column] else None for row in rows] for column, name in enumerate(header)
         }
-    except (OSError, ValueError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise RecordError(f"{path}: {error}") from error
 
 
 def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
     """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix."""
     path = record_path(sweep, run_id)
-    if not path.is_file():
+    if present(path) != "file":
         return False
     try:
         record = load(path)
     except RecordError:
         return False
-    if record["status"] not in FINISHED or record.get("protocol") != PROTOCOL:
+    if record["protocol"] != PROTOCOL or record["schema"] > SCHEMA:
         return False
-    told = record["status"] == "diverged" or set(prefixes) <= set(record.get("text", ()))
-    return told and curve_path(sweep, run_id).is_file()
+    told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
+    return told and present(curve_path(sweep, run_id)) == "file"
 
 
-def find_elsewhere(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:
-    """Another sweep in the same results folder that holds the run."""
-    try:
-        siblings = sorted(sweep.parent.iterdir())
-    except OSError:
+class Neighbours:
+    """The other sweeps in a results folder, and which of them hold a run.
+
+    For a few runs their files are looked for; for many, each folder is listed once. What cannot be read is not an
+    error, but is remembered for one warning.
+    """
+
+    FEW = 8
+
+    def __init__(self, sweep: Path) -> None:
+        self.folders = [folder for folder in entries(sweep.parent) if folder != sweep]
+        self.unreadable: dict[Path, str] = {}
+        self._asked = 0
+        self._index: dict[str, list[Path]] | None = None
+
+    def find(self, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:
+        """A sweep, the first by name, that holds the run."""
+        self._asked += 1
+        if self._index is None and self._asked > self.FEW:
+            self._index = self._listed()
+        for folder in self._holding(run_id) if self._index is None else self._index.get(run_id, ()):
+            if finished(folder, run_id, prefixes):
+                return folder
+            for path in (record_path(folder, run_id), curve_path(folder, run_id)):
+                if path.exists() and not present(path):
+                    self.unreadable.setdefault(folder, "permission denied")
         return None
-    for other in siblings:
-        if other != sweep and finished(other, run_id, prefixes):
-            return other
-    return None
+
+    def warning(self) -> list[str]:
+        """One line, or none, about the sweeps that could not be read."""
+        if not self.unreadable:
+            return []
+        (first, why), more = next(iter(self.unreadable.items())), len(self.unreadable) - 1
+        others = f" and {more} more beside it" if more else ""
+        return [f"cannot read {first}{others} ({why}): finished runs there are not reused"]
+
+    def _holding(self, run_id: str) -> Iterator[Path]:
+        for folder in self.folders:
+            try:
+                record_path(folder, run_id).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                self._note(folder, error)
+                continue
+            yield folder
+
+    def _listed(self) -> dict[str, list[Path]]:
+        index: dict[str, list[Path]] = {}
+        for folder in self.folders:
+            try:
+                names = os.listdir(runs_dir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                self._note(folder, error)
+                continue
+            for name in names:
+                if name.endswith(".json"):
+                    index.setdefault(name.removesuffix(".json"), []).append(folder)
+        return index
+
+    def _note(self, folder: Path, error: OSError) -> None:
+        self.unreadable.setdefault(folder, os_reason(OSError(error.errno, error.strerror)).partition(";")[0])
 
 
 def reuse(sweep: Path, other: Path, run_id: str, config: Mapping[str, Any]) -> None:
-    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config."""
+    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config.
+
+    Raises RecordError where it cannot be read any more, StorageError where it cannot be written.
+    """
     record = load(record_path(other, run_id))
     record["config"] = dict(config)
-    record["reused_from"] = record.get("reused_from") or other.name
-    write_text(curve_path(sweep, run_id), curve_path(other, run_id).read_text(encoding="utf-8"))
+    record["reused_from"] = record["reused_from"] or other.name
+    curve = _read(curve_path(other, run_id))
+    write_text(curve_path(sweep, run_id), curve)
     write_json(record_path(sweep, run_id), record)
 
 
 def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
-    """Every record of a sweep; a file that is none comes as the error that it gave."""
-    for path in sorted(runs_dir(sweep).glob("*.json")):
+    """Every record of a sweep; a file that is none comes as the error that it gave.
+
+    Raises StorageError where the folder cannot be listed.
+    """
+    try:
+        paths = sorted(path for path in runs_dir(sweep).iterdir() if path.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StorageError.of(error, runs_dir(sweep)) from error
+    for path in paths:
         try:
             yield load(path)
         except RecordError as error:
             yield error
 
 
+def timings(sweep: Path) -> Iterator[dict[str, Any]]:
+    """Every timing of a sweep, as the speed lane wrote it; not what is damaged, nor a copy under another name."""
+    for path in entries(sweep / "speed"):
+        with suppress(RecordError, KeyError):
+            timing = read_json(path)
+            if path == timing_path(sweep, timing["cell_id"], timing["threads"], timing["machine"]):
+                yield timing
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError for anything else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(_read(path))
+    except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise RecordError(f"{path}: not a record of ablate") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path}: not a record of ablate")
     return value
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, to_json(value) + "\n")
-
-
-def to_json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, indent=1)
-
-
-def write_text(path: Path, text: str) -> None:
-    write_atomically(path, text.encode())
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they are written as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+def _read(path: Path) -> str:
+    """Raises RecordError where the file cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(os_reason(error).partition(";")[0]) from error
+    except ValueError as error:
+        raise RecordError(f"{path}: not a text ({error})") from error
 
 
 def _curve_csv(curve: Mapping[str, Sequence[float | None]]) -> str:

@@ -4,6 +4,7 @@ Every run is fully determined by its config, with `config.seed`; initial weights
 draw from a generator of their own, whatever else is trained before, after or beside it.
 """
 
+import copy
 import hashlib
 import math
 import time
@@ -28,6 +29,10 @@ from ablate.models.parameters import count, initial
 from ablate.results import Record
 from ablate.tasks import Task, task_of
 
+GRACE_S = 2.0
+"""Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
+LONG_EPOCH_S = GRACE_S / 2
+"""From this length on an epoch's beginning is held in memory, for a stop that cannot wait for its end."""
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
 
@@ -129,6 +134,7 @@ def train_together(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] = lambda: False,
+    resumes: Callable[[], bool] = lambda: True,
     watch: Watch | None = None,
 ) -> list[Record]:
     """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
@@ -137,24 +143,45 @@ def train_together(
     epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
     the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every epoch but the last and
     tells which runs to go on with; the others leave no record. Raises CombinationError where the corpus is too short,
-    Stopped soon after `stop()` became true.
+    Stopped soon after `stop()` became true: with a checkpoint, if the program is one that `resumes()` later.
     """
     config = configs[0]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)
     V, held_out = task.sizes, task.held_out
-    together, replicas = len(configs), [Replica(own) for own in configs]
-    parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
-    dropout = [stream(own.seed, "dropout") for own in configs]
-    program = build(choice.engine, configs, V, parameters, dropout, device)
-    computed = kernel(choice.engine, config, V, device)
+    together, computed = len(configs), kernel(choice.engine, config, V, device)
     means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
-    done, spent_s = _restore(program, replicas, checkpoints, means)
+
+    def begin() -> tuple[list[Replica], list[dict[str, Tensor]], list[Generator], Program]:
+        parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
+        dropout = [stream(own.seed, "dropout") for own in configs]
+        program = build(choice.engine, configs, V, parameters, dropout, device)
+        return [Replica(own) for own in configs], parameters, dropout, program
+
+    replicas, parameters, dropout, program = begin()
+    try:
+        done, spent_s = _restore(program, replicas, checkpoints, means)
+    except Exception as error:  # of another network: what it changed before it failed is not known
+        assert checkpoints is not None
+        checkpoints.say(f"{checkpoints.paths[0]} does not fit ({type(error).__name__}); starting from the beginning")
+        replicas, parameters, dropout, program = begin()
+        done, spent_s = 0, 0.0
     clock -= spent_s
+    ending = Ending(stop, lambda: checkpoints is not None and resumes())
+    held_states: list[dict[str, Any]] = []  # of the last epoch's end, where it is not on disk and the next may be lost
+
+    def states_after(epoch: int) -> list[dict[str, Any]]:
+        return _states(program, replicas, means | {"epoch": epoch, "spent_s": time.perf_counter() - clock})
 
     for epoch in range(done + 1, config.epochs + 1):
-        losses, weights = train_epoch(task, program, [r.order for r in replicas], stop)
+        epoch_began = time.monotonic()
+        try:
+            losses, weights = train_epoch(task, program, [r.order for r in replicas], ending.now)
+        except Stopped:
+            if checkpoints and resumes() and held_states:
+                checkpoints.save(held_states)
+            raise
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
@@ -181,9 +208,16 @@ def train_together(
             )
             program.load_replica_states([states[k] for k in kept])
             parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
-        if checkpoints and checkpoints.due and epoch < config.epochs:
-            spent = {"epoch": epoch, "spent_s": time.perf_counter() - clock}
-            checkpoints.save(_states(program, replicas, means | spent))
+        if checkpoints and epoch < config.epochs:
+            stopping = stop()
+            if checkpoints.due or (stopping and resumes()):
+                checkpoints.save(states_after(epoch))
+                held_states = []
+            else:
+                long = time.monotonic() - epoch_began >= LONG_EPOCH_S
+                held_states = copy.deepcopy(states_after(epoch)) if long else []  # the program goes on with its own
+            if stopping:
+                raise Stopped
 
     timing = {
         "started": started.isoformat(timespec="seconds"),
@@ -206,6 +240,21 @@ def train_together(
         record.sees_future = task.sees_future(parameters_now)
         records.append(record)
     return records
+
+
+class Ending:
+    """When a program that was asked to stop does so in the middle of an epoch: at once where nothing is to be kept, or
+    after a grace within which a short epoch ends."""
+
+    def __init__(self, stop: Callable[[], bool], keeps: Callable[[], bool]) -> None:
+        self.stop, self.keeps = stop, keeps
+        self.heard: float | None = None
+
+    def now(self) -> bool:
+        if not self.stop():
+            return False
+        self.heard = time.monotonic() if self.heard is None else self.heard
+        return not self.keeps() or time.monotonic() - self.heard > GRACE_S
 
 
 @dataclass

@@ -76,6 +76,7 @@ def _apart(monkeypatch: pytest.MonkeyPatch, own_machine: Path) -> None:
         monkeypatch.setenv(name, value)
         monkeypatch.setenv(name.upper(), value)
     monkeypatch.setenv("TMPDIR", str(own_machine))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_machine))
     monkeypatch.setattr(tempfile, "tempdir", str(own_machine))
     torch.set_flush_denormal(False)  # a sweep in this process switches it on, and hypothesis needs it off
 

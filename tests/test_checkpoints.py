@@ -1,12 +1,18 @@
 """Checkpoints: training that was stopped goes on with the same trajectory, to the last bit. CPU, 3 s."""
 
+import errno
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from ablate.checkpoints import Checkpoints, path_of, reached
-from ablate.config import Config, with_seed
+from ablate import training
+from ablate.checkpoints import Checkpoints, path_of, reached, sources
+from ablate.config import PACKAGE_DIR, Config, with_seed
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
 from ablate.identity import run_id
@@ -85,20 +91,55 @@ def test_a_run_that_has_diverged_stays_so(small: Configs, corpus: Corpus, tmp_pa
 
 def test_no_checkpoint_before_its_time(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
     configs = members(small, "api")
-    stopped_after(5, configs, corpus, Checkpoints(tmp_path, ["a"], every_s=1e6))
+    train_together(configs, corpus, Choice("api", {}), checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6))
     assert list(tmp_path.iterdir()) == []
     assert reached(tmp_path, "a")[0] == 0
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "of another engine", "of another run"])
-def test_a_checkpoint_that_cannot_be_used_starts_from_the_beginning(
-    small: Configs, corpus: Corpus, tmp_path: Path, damage: str
-) -> None:
+# --- what no run can go on from ---------------------------------------------------------------------------
+
+
+def damaged(state: dict[str, Any], damage: str) -> Any:
+    """What is left of a checkpoint."""
+    match damage:
+        case "a list":
+            return [1, 2]
+        case "a number":
+            return 7
+        case "a tensor":
+            return torch.zeros(3)
+        case "foreign":
+            return {"state_dict": {"weight": torch.zeros(2)}, "epoch": 3}
+        case "without a kernel":  # as an older version wrote it
+            return {name: value for name, value in state.items() if name not in ("kernel", "build", "run_id")}
+        case "epoch as text":
+            return state | {"epoch": "3"}
+        case "epoch 0":
+            return state | {"epoch": 0}
+        case "order as text":
+            return state | {"order": "…"}
+        case "of another run":
+            return state | {"run_id": "0" * 12}
+        case "of another build":
+            return state | {"build": "0" * 16}
+    raise AssertionError(damage)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("cut", "empty", "text", "binary", "pickle", "folder", "dangling link"),
+        *("a list", "a number", "a tensor", "foreign", "without a kernel", "epoch as text", "epoch 0", "order as text"),
+        *("of another run", "of another build"),
+    ],
+)
+def test_what_cannot_be_loaded_counts_as_none(small: Configs, corpus: Corpus, tmp_path: Path, damage: str) -> None:
+    """And one line says so."""
     configs = members(small, "api")
-    ids, engine = [run_id(configs[0], corpus.sha256)], "api"
+    ids = [run_id(configs[0], corpus.sha256)]
     stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
-    path = path_of(tmp_path, ids[0])
-    assert Checkpoints(tmp_path, ids).load(engine) is not None
+    path, said = path_of(tmp_path, ids[0]), list[str]()
+    assert Checkpoints(tmp_path, ids).load("api") is not None
     match damage:
         case "cut":
             path.write_bytes(path.read_bytes()[:200])
@@ -106,13 +147,157 @@ def test_a_checkpoint_that_cannot_be_used_starts_from_the_beginning(
             path.write_bytes(b"")
         case "text":
             path.write_text("not a checkpoint")
-        case "of another engine":
-            engine = "scratch"
-        case "of another run":
-            ids = [*ids, "0" * 12]  # one of the two that train together has none
-    assert Checkpoints(tmp_path, ids).load(engine) is None
-    if damage in ("cut", "empty", "text"):
-        assert reached(tmp_path, ids[0])[0] == 0
+        case "binary":
+            path.write_bytes(bytes(range(256)) * 20)
+        case "pickle":
+            path.write_bytes(pickle.dumps(Path("/")))  # would be executed, were it not for weights_only
+        case "folder":
+            path.unlink()
+            path.mkdir()
+        case "dangling link":
+            path.unlink()
+            path.symlink_to(tmp_path / "nowhere")
+        case _:
+            torch.save(damaged(torch.load(path, weights_only=True), damage), path)
+    assert reached(tmp_path, ids[0], said.append) == (0, None)
+    assert len(said) == 1
+    assert str(path) in said[0]
+    assert Checkpoints(tmp_path, ids).load("api") is None
+
+
+@pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
+@pytest.mark.parametrize("damage", ["shapes", "keys", "trajectory", "generator"])
+def test_a_state_that_does_not_fit_starts_from_the_beginning(
+    small: Configs, corpus: Corpus, tmp_path: Path, engine: str, damage: str
+) -> None:
+    """Its parts are those of a checkpoint; what is in them is that of another network. Nothing of it stays."""
+    configs = members(small, engine, "model=gru", "optimizer=adam")
+    whole = train_together(configs, corpus, Choice(engine, {}))
+    ids = [record.run_id for record in whole]
+    stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
+    for path in (path_of(tmp_path, one) for one in ids):
+        state = torch.load(path, weights_only=True)
+        match damage:
+            case "shapes":
+                name = "parameters" if engine == "cohort" else "model"
+                values = state["program"][name]
+                smaller = values[:-1] if engine == "cohort" else {key: value[:1] for key, value in values.items()}
+                state["program"] = state["program"] | {name: smaller}
+            case "keys":
+                state["program"] = {"model": {}}
+            case "trajectory":
+                state["trajectory"] = {"loss": [1.0]}
+            case "generator":
+                state["order"] = torch.zeros(3, dtype=torch.uint8)
+        torch.save(state, path)
+    said: list[str] = []
+    resumed = train_together(
+        configs, corpus, Choice(engine, {}), checkpoints=Checkpoints(tmp_path, ids, say=said.append)
+    )
+    assert len(said) == 1
+    assert [record.timing["resumed_at_epoch"] for record in resumed] == [None] * len(ids)
+    assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
+
+
+@pytest.mark.parametrize("lacking", ["of another engine", "of another kernel", "one of two"])
+def test_a_checkpoint_of_other_means_is_not_resumed(
+    small: Configs, corpus: Corpus, tmp_path: Path, lacking: str
+) -> None:
+    configs = members(small, "api")
+    ids = [run_id(configs[0], corpus.sha256)]
+    stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
+    means = {"of another engine": ("scratch", "torch"), "of another kernel": ("api", "native")}
+    asked = [*ids, "0" * 12] if lacking == "one of two" else ids
+    assert Checkpoints(tmp_path, asked).load(*means.get(lacking, ("api", "torch"))) is None
+
+
+def test_the_build_is_made_of_what_computes() -> None:
+    names = {str(path.relative_to(PACKAGE_DIR)) for path in sources()}
+    assert {"training.py", "engines.py", "cohort/native/kernel.cpp", "cohort/replicas.py", "tasks/text.py"} <= names
+    assert {"models/cells.py", "models/autograd.py", "data/batches.py", "metrics.py"} <= names
+    assert not {name for name in names if name.startswith(("report", "searching", "sweeping", "cli", "files"))}
+
+
+# --- being stopped ----------------------------------------------------------------------------------------
+
+
+def test_a_stop_in_a_short_epoch_loses_nothing_of_it(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
+    """The checkpoint is not due for hours: it is the stop that saves it, at the end of its epoch."""
+    configs = members(small, "cohort", "model=gru")
+    whole = train_together(configs, corpus, Choice("cohort", {}))
+    ids = [record.run_id for record in whole]
+    stopped_after(5, configs, corpus, Checkpoints(tmp_path, ids, every_s=1e6))
+    assert [reached(tmp_path, one) for one in ids] == [(5, "cohort")] * len(ids)
+    resumed = train_together(configs, corpus, Choice("cohort", {}), checkpoints=Checkpoints(tmp_path, ids))
+    assert [record.timing["resumed_at_epoch"] for record in resumed] == [5] * len(ids)
+    assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
+
+
+@pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
+def test_a_stop_in_a_long_epoch_goes_back_to_its_beginning(
+    small: Configs, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """There is no time to end it: what is saved is the state from which it began, although training has gone on."""
+    configs = members(small, engine, "model=gru", "optimizer=adam")
+    whole = train_together(configs, corpus, Choice(engine, {}))
+    ids, done, asked = [record.run_id for record in whole], [], []
+    monkeypatch.setattr(training, "GRACE_S", 0.0)
+    monkeypatch.setattr(training, "LONG_EPOCH_S", 0.0)
+
+    def stop() -> bool:
+        asked.append(len(done))
+        return asked.count(4) > 3  # in the middle of the fifth epoch
+
+    with pytest.raises(Stopped):
+        train_together(
+            configs,
+            corpus,
+            Choice(engine, {}),
+            on_epoch=lambda epoch, _: done.append(epoch),
+            checkpoints=Checkpoints(tmp_path, ids, every_s=1e6),
+            stop=stop,
+        )
+    assert done == [1, 2, 3, 4]
+    assert [reached(tmp_path, one) for one in ids] == [(4, engine)] * len(ids)
+    resumed = train_together(configs, corpus, Choice(engine, {}), checkpoints=Checkpoints(tmp_path, ids))
+    assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
+
+
+def test_what_is_given_up_for_good_leaves_no_checkpoint(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
+    configs, done = members(small, "api"), []
+    with pytest.raises(Stopped):
+        train_together(
+            configs,
+            corpus,
+            Choice("api", {}),
+            on_epoch=lambda epoch, _: done.append(epoch),
+            checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6),
+            stop=lambda: len(done) == 3,
+            resumes=lambda: False,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_finds_no_room_costs_a_line(
+    small: Configs, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself goes on: its record is smaller, and there may be room by then."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said: list[str] = []
+    [record] = train_together(
+        members(small, "api"),
+        corpus,
+        Choice("api", {}),
+        checkpoints=Checkpoints(tmp_path, ["a"], every_s=0, say=said.append),
+    )
+    assert record.status == "ok"
+    assert len(said) == 1
+    assert "full" in said[0]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_checkpoints_are_removed(small: Configs, corpus: Corpus, tmp_path: Path) -> None:

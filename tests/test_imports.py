@@ -11,15 +11,16 @@ from ablate.config import PACKAGE_DIR
 
 MAY_IMPORT = {
     "errors": "",
-    "files": "",
+    "files": "errors",
+    "locks": "errors",
     "metrics": "",
     "config": "",
     "validation": "config errors",
     "identity": "config",
     "environment": "config",
     "compose": "config errors validation",
-    "results": "files identity",
-    "checkpoints": "files",
+    "results": "config errors files identity",
+    "checkpoints": "config errors files locks",
     "bleu": "errors",
     "data": "config errors files metrics",
     "models": "config errors metrics",
@@ -27,22 +28,23 @@ MAY_IMPORT = {
     "engines": "cohort config models validation",
     "tasks": "bleu config data errors metrics models validation",
     "training": "checkpoints config data engines environment errors identity metrics models results tasks",
-    "speed": """cohort compose config data engines environment errors identity models results tasks training
+    "speed": """cohort compose config data engines environment errors files identity locks models results tasks training
     validation""",
-    "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
-    "explain": "config errors",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
-    speed tasks training validation""",
-    "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
-    sweeping tasks training validation""",
+    "bench": """analysis cohort compose config engines environment errors explain files models report results speed
+    sweeping""",
+    "explain": "config errors files",
+    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity locks models
+    results speed tasks training validation""",
+    "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks metrics
+    results speed sweeping tasks training validation""",
     "plugins": "searching sweeping",
-    "analysis": "config errors identity metrics results",
-    "claims": "analysis config errors metrics results",
+    "analysis": "config errors files identity metrics results",
+    "claims": "analysis config errors files metrics results",
     "report": "analysis claims config environment errors files metrics results",
-    "cli": "compose config environment errors explain report results searching sweeping",
-    "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
-    sweeping tasks training""",
-    "path": "analysis cli compose config errors metrics report results sweeping",
+    "cli": "compose config environment errors explain files report results searching sweeping",
+    "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity models report
+    results speed sweeping tasks training""",
+    "path": "analysis cli compose config errors files metrics report results sweeping",
     "__main__": "cli",
     "__init__": "",
 }
@@ -125,3 +127,44 @@ def test_finding_the_plugins_loads_neither_torch_nor_the_sweeps() -> None:
     assert "hydra_plugins.ablate_hydra.launcher" in found
     heavy = ("torch", "optuna", "ablate.sweeping", "ablate.searching")
     assert not {module for module in found if module.startswith(heavy)}
+
+
+POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}
+POSIX_ONLY_NAMES = {
+    "sysconf",
+    "getuid",
+    "geteuid",
+    "fork",
+    "sched_getaffinity",
+    "SIGHUP",
+    "SIGKILL",
+    "SIGALRM",
+    "mkfifo",
+}
+
+
+def needs_posix(body: list[ast.stmt]) -> set[str]:
+    """What a module cannot be imported without, of what Windows lacks; what is guarded by a try or an if is not."""
+    needed: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            needed |= needs_posix(node.body)
+        elif isinstance(node, ast.Import):
+            needed |= {alias.name for alias in node.names} & POSIX_ONLY
+        elif isinstance(node, ast.ImportFrom):
+            needed |= {str(node.module)} & POSIX_ONLY
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr) and node.value:
+            guarded = any(isinstance(part, ast.IfExp | ast.Lambda) for part in ast.walk(node.value))
+            names = {part.attr for part in ast.walk(node.value) if isinstance(part, ast.Attribute)}
+            needed |= set() if guarded else names & POSIX_ONLY_NAMES
+    return needed
+
+
+def test_every_module_can_be_imported_on_windows() -> None:
+    assert needs_posix(ast.parse("import fcntl").body) == {"fcntl"}
+    assert needs_posix(ast.parse("TICKS = os.sysconf('SC_CLK_TCK')").body) == {"sysconf"}
+    needed = {
+        str(source.relative_to(PACKAGE_DIR)): needs_posix(ast.parse(source.read_text(encoding="utf-8")).body)
+        for source in PACKAGE_DIR.rglob("*.py")
+    }
+    assert {name: what for name, what in needed.items() if what} == {}

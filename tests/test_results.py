@@ -1,20 +1,26 @@
 """Records on disk: whole or absent, found again, reused with their origin named. CPU, 1 s."""
 
+import copy
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ablate import results
+from ablate.analysis.frames import runs_frame
 from ablate.config import Config, to_dict
 from ablate.data.corpora import Corpus
+from ablate.errors import StorageError
+from ablate.files import write_json
 from ablate.identity import PROTOCOL
 from ablate.results import Record, RecordError
+from ablate.sweeping.plan import make_plan
 from ablate.training import train
 
 
@@ -66,7 +72,7 @@ def test_a_save_that_is_cut_short_leaves_no_finished_run(
         move(source, target)
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="disk is full"):
         results.save(tmp_path, trained)
     assert not results.finished(tmp_path, trained.run_id)
     assert files(tmp_path) == ({f"curves/{trained.run_id}.csv"} if moves else set())
@@ -96,7 +102,7 @@ def test_a_damaged_or_foreign_record_is_not_finished(tmp_path: Path, trained: Re
         case "status":
             path.write_text(json.dumps(record | {"status": "running"}))
     assert not results.finished(tmp_path, trained.run_id)
-    if damage not in ("no curve", "protocol", "status"):
+    if damage not in ("no curve", "protocol"):
         with pytest.raises(RecordError) as caught:
             results.load(path)
         assert str(path) in str(caught.value)
@@ -112,18 +118,198 @@ def test_a_missing_record_is_not_finished(tmp_path: Path) -> None:
         results.load_curve(tmp_path, "0" * 12)
 
 
-def test_a_run_is_found_in_a_sibling_only(tmp_path: Path, trained: Record) -> None:
+def find(sweep: Path, run_id: str, asked_before: int = 0) -> Path | None:
+    """As a plan looks: for few runs at the files, for many in a list of each folder."""
+    neighbours = results.Neighbours(sweep)
+    for number in range(asked_before):
+        assert neighbours.find(f"{number:012}") is None
+    found = neighbours.find(run_id)
+    assert neighbours.warning() == []
+    return found
+
+
+@pytest.mark.parametrize("asked_before", [0, results.Neighbours.FEW])
+def test_a_run_is_found_in_a_sibling_only(tmp_path: Path, trained: Record, asked_before: int) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
     (tmp_path / "LOG.md").write_text("not a sweep")
-    assert results.find_elsewhere(tmp_path / "a", trained.run_id) is None
+    assert find(tmp_path / "a", trained.run_id, asked_before) is None
     results.save(tmp_path / "a", trained)
-    assert results.find_elsewhere(tmp_path / "a", trained.run_id) is None
-    assert results.find_elsewhere(tmp_path / "b", trained.run_id) == tmp_path / "a"
-    assert results.find_elsewhere(tmp_path / "not there yet", trained.run_id) == tmp_path / "a"
-    assert results.find_elsewhere(tmp_path / "nowhere" / "x", trained.run_id) is None
+    assert find(tmp_path / "a", trained.run_id, asked_before) is None
+    assert find(tmp_path / "b", trained.run_id, asked_before) == tmp_path / "a"
+    assert find(tmp_path / "not there yet", trained.run_id, asked_before) == tmp_path / "a"
+    assert find(tmp_path / "nowhere" / "x", trained.run_id, asked_before) is None
     results.record_path(tmp_path / "a", trained.run_id).write_text("damaged")
-    assert results.find_elsewhere(tmp_path / "b", trained.run_id) is None
+    assert find(tmp_path / "b", trained.run_id, asked_before) is None
+
+
+@pytest.mark.parametrize("asked_before", [0, results.Neighbours.FEW])
+@pytest.mark.parametrize("locked", ["folder", "record", "curve"])
+def test_a_neighbour_that_cannot_be_read_costs_one_line(
+    tmp_path: Path, trained: Record, monkeypatch: pytest.MonkeyPatch, locked: str, asked_before: int
+) -> None:
+    """Root may read everything, so the system's answers to anybody else are given here."""
+    theirs = tmp_path / "a"
+    for name in ("a", "b", "c"):
+        results.save(tmp_path / name, trained)
+    shut = {
+        "folder": theirs,
+        "record": results.record_path(theirs, trained.run_id),
+        "curve": results.curve_path(theirs, trained.run_id),
+    }[locked]
+    may_not_be_seen = [theirs / name for name in ("runs", "curves")] if locked == "folder" else []
+    plain = {name: getattr(os, name) for name in ("stat", "listdir", "access")}
+
+    def below(path: object) -> bool:
+        return any(Path(str(path)).is_relative_to(folder) for folder in may_not_be_seen)
+
+    def refusing(name: str) -> Callable[..., object]:
+        def answer(path: object, *more: object, **options: object) -> object:
+            if below(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return plain[name](path, *more, **options)
+
+        return answer
+
+    monkeypatch.setattr(os, "stat", refusing("stat"))
+    monkeypatch.setattr(os, "listdir", refusing("listdir"))
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: not Path(path).is_relative_to(shut) and not below(path))
+    neighbours = results.Neighbours(tmp_path / "mine")
+    for number in range(asked_before):
+        neighbours.find(f"{number:012}")
+    for _ in range(3):
+        assert neighbours.find(trained.run_id) == tmp_path / "b"
+    [line] = neighbours.warning()
+    assert str(theirs) in line
+    assert "permission denied" in line
+
+
+def test_many_runs_cost_one_look_at_each_neighbour(
+    tmp_path: Path, trained: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (tmp_path / f"n{number:02}" / "runs").mkdir(parents=True)
+    looks = []
+    listing, asking = os.listdir, os.stat
+    monkeypatch.setattr(os, "listdir", lambda path: looks.append(path) or listing(path))
+    monkeypatch.setattr(os, "stat", lambda path, *a, **k: looks.append(path) or asking(path, *a, **k))
+    neighbours = results.Neighbours(tmp_path / "mine")
+    for number in range(500):
+        neighbours.find(f"{number:012}")
+    assert len(looks) < 20 * (results.Neighbours.FEW + 3)
+
+
+# --- one list of what a record must hold --------------------------------------------------------------------
+
+
+def without(record: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    out = copy.deepcopy(record)
+    inner: Any = out
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return out
+
+
+def paths_of(values: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in values.items():
+        yield (*before, name)
+        if isinstance(value, dict) and len(before) < 2:
+            yield from paths_of(value, (*before, name))
+
+
+def test_what_is_complete_is_shown_and_what_is_not_is_named(tmp_path: Path, trained: Record) -> None:
+    """A record without any one of its values: the sweep trains it again, or the report shows it; never neither."""
+    results.save(tmp_path, trained)
+    path = results.record_path(tmp_path, trained.run_id)
+    whole = json.loads(path.read_text())
+    lacking = 0
+    for part in paths_of(whole):
+        path.write_text(json.dumps(without(whole, part)))
+        frame, problems = runs_frame(tmp_path)
+        assert results.finished(tmp_path, trained.run_id) == (len(frame) == 1) == (problems == []), part
+        lacking += frame.empty
+    assert lacking > 20
+    for part in ("corpus", "config", "timing", "environment", "metrics"):
+        path.write_text(json.dumps(whole | {part: None}))
+        assert not results.finished(tmp_path, trained.run_id)
+        assert runs_frame(tmp_path)[0].empty
+
+
+@pytest.mark.parametrize("name", ["copy", "{id} (conflicted copy 2026-11-28)", "{id}.sync-conflict", "{id}-1"])
+def test_a_copied_record_is_not_another_seed(tmp_path: Path, trained: Record, name: str) -> None:
+    results.save(tmp_path / "a", trained)
+    results.save(tmp_path / "a", replace(trained, run_id="0" * 12, seed=1))
+    before, _ = runs_frame(tmp_path / "a")
+    path = results.record_path(tmp_path / "a", trained.run_id)
+    copied = path.with_name(f"{name.format(id=trained.run_id)}.json")
+    shutil.copyfile(path, copied)
+    after, [problem] = runs_frame(tmp_path / "a")
+    assert list(after["run_id"]) == list(before["run_id"])
+    assert str(copied) in problem
+    assert trained.run_id in problem
+    assert find(tmp_path / "b", copied.stem) is None
+
+
+def test_a_setting_has_each_seed_once(tmp_path: Path, trained: Record) -> None:
+    """However a second record of the same seed came here, under a name of its own."""
+    results.save(tmp_path, trained)
+    results.save(tmp_path, replace(trained, run_id="f" * 12))
+    frame, [problem] = runs_frame(tmp_path)
+    assert not frame.duplicated(["cell_id", "seed"]).any()
+    assert len(frame) == 1
+    assert "f" * 12 in problem
+
+
+@pytest.mark.parametrize(("field", "ours"), [("protocol", PROTOCOL), ("schema", results.SCHEMA)])
+def test_a_record_of_a_later_version_is_not_overwritten(
+    tmp_path: Path, trained: Record, small: Callable[..., Config], field: str, ours: int
+) -> None:
+    results.save(tmp_path / "a", trained)
+    path = results.record_path(tmp_path / "a", trained.run_id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: ours + 1}))
+    before = path.read_bytes()
+    assert not results.finished(tmp_path / "a", trained.run_id)
+    assert find(tmp_path / "b", trained.run_id) is None
+    config = small("model=gru", "epochs=25", "engine=api")
+    for attempt in (
+        lambda: results.save(tmp_path / "a", trained),
+        lambda: make_plan([config], tmp_path / "a", config.data),
+        lambda: make_plan([replace(config, fresh=True)], tmp_path / "a", config.data),
+    ):
+        with pytest.raises(results.NewerRecord) as caught:
+            attempt()
+        for part in (str(path), str(ours + 1), "upgrade", "name="):
+            assert part in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_record_of_an_earlier_version_is_trained_again(tmp_path: Path, trained: Record) -> None:
+    results.save(tmp_path, replace(trained, protocol=PROTOCOL - 1))
+    assert not results.finished(tmp_path, trained.run_id)
+    results.save(tmp_path, trained)
+    assert results.finished(tmp_path, trained.run_id)
+
+
+def test_a_copied_timing_does_not_count_again(tmp_path: Path) -> None:
+    timing = {"cell_id": "a" * 12, "machine": "m", "threads": 1}
+    path = results.timing_path(tmp_path, timing["cell_id"], 1, "m")
+    write_json(path, timing)
+    shutil.copyfile(path, path.with_name("copy.json"))
+    assert list(results.timings(tmp_path)) == [timing]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one's own sweep: no finished run would be a wrong answer."""
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(StorageError, match="permission denied"):
+        list(results.records(tmp_path))
 
 
 def test_a_reused_run_names_where_it_was_trained(tmp_path: Path, trained: Record, small: Callable[..., Config]) -> None:

@@ -76,12 +76,17 @@ NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record."""
     rows, problems = [], []
+    seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
             problems.append(str(record))
             continue
         if record.get("protocol") != PROTOCOL:
             problems.append(f"{record['run_id']}: of protocol {record.get('protocol')}, this is {PROTOCOL}")
+            continue
+        first = seen.setdefault((record["cell_id"], record["seed"]), record["run_id"])
+        if first != record["run_id"]:
+            problems.append(f"{record['run_id']}: seed {record['seed']} of the setting that {first} has, too")
             continue
         try:
             rows.append(row(record))

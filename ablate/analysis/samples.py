@@ -1,5 +1,6 @@
 """The values behind a cell: one per seed from its records, one per process from the speed lane."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ablate.analysis.difference import by_difference
 from ablate.analysis.frames import in_order
 from ablate.errors import UserError, listing, nearest
 from ablate.metrics import METRICS
-from ablate.results import RecordError, read_json
+from ablate.results import timings
 
 SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
 
@@ -44,11 +45,9 @@ def speed_samples(sweep: Path) -> pd.DataFrame:
     differs. Only of timings that can be believed as a whole.
     """
     rows: list[dict[str, Any]] = []
-    for path in sorted((sweep / "speed").glob("*.json")):
-        try:
-            rows += _processes(read_json(path))
-        except (RecordError, KeyError, TypeError):
-            continue
+    for timing in timings(sweep):
+        with suppress(KeyError, TypeError):
+            rows += _processes(timing)
     return pd.DataFrame(rows, columns=list(SPEED_COLUMNS))
 
 

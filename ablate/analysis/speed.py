@@ -1,12 +1,13 @@
 """Timings as a DataFrame: one row per cell, machine and thread count."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ablate.analysis.frames import in_order, knob_values
-from ablate.results import RecordError, read_json
+from ablate.results import timings
 
 SUBJECT_COLUMNS = {
     "train": "tokens_per_s",
@@ -20,11 +21,9 @@ SUBJECT_COLUMNS = {
 def speed_frame(sweep: Path) -> pd.DataFrame:
     """Every timing of a sweep; a cell without a clean one has an empty number and the reason in `why`."""
     rows = []
-    for path in sorted((sweep / "speed").glob("*.json")):
-        try:
-            rows.append(_row(read_json(path)))
-        except (RecordError, KeyError, TypeError):
-            continue
+    for timing in timings(sweep):
+        with suppress(KeyError, TypeError):
+            rows.append(_row(timing))
     return in_order(pd.DataFrame(rows).assign(seed=0)).drop(columns="seed") if rows else pd.DataFrame()
 
 
@@ -69,6 +68,6 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "gemm_limit_gflops": facts["gemm_limit_gflops"],
         "share_of_limit": facts.get("share_of_limit"),
         "replicas_together": facts["replicas_together"],
-        "memory_mib": round(facts["memory_bytes"] / 2**20, 1),
+        "memory_mib": None if facts["memory_bytes"] is None else round(facts["memory_bytes"] / 2**20, 1),
         "measured_at": timing["measured_at"],
     }

@@ -10,7 +10,8 @@ from rich.console import Console
 from ablate.analysis.speed import speed_frame
 from ablate.compose import compose_all, fallback_data, from_dict
 from ablate.config import Config
-from ablate.errors import UserError
+from ablate.errors import StorageError, UserError
+from ablate.files import present
 from ablate.report import write_report
 from ablate.report.speed import write_speed
 from ablate.results import RecordError, records, runs_dir
@@ -64,7 +65,7 @@ def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Name
             return False
         write_speed(folder, speed_frame(folder))
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-    if runs_dir(folder).is_dir():
+        raise StorageError.of(error) from error
+    if present(runs_dir(folder)):
         write_report(folder)
     return True

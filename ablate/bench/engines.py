@@ -25,7 +25,7 @@ from ablate.compose import compose
 from ablate.config import Config
 from ablate.engines import build, kernel
 from ablate.environment import environment
-from ablate.errors import UserError
+from ablate.files import make_folder, replacing, write_csv
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import initial
 from ablate.report.tables import PLAIN, print_whole
@@ -53,11 +53,8 @@ class Settings:
 
 
 def run(settings: Settings) -> pd.DataFrame:
-    """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises UserError for a bad folder."""
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {settings.out}: {error.strerror}") from error
+    """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
+    make_folder(settings.out)
     prepare_thread()
     console = Console()
     rows = []
@@ -66,7 +63,7 @@ def run(settings: Settings) -> pd.DataFrame:
         console.print(describe(row), highlight=False)
     table = pd.DataFrame(rows)
     print_whole(printed(table))
-    table.to_csv(settings.out / "engines.csv", index=False)
+    write_csv(settings.out / "engines.csv", table)
     plot(table, settings.out / "engines.png")
     console.print(f"wrote {settings.out}/engines.csv and engines.png", highlight=False)
     return table
@@ -223,5 +220,6 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     axes[0][0].set_ylabel("training speed of cohort / torch.nn")
     axes[0][-1].legend(title="replicas", frameon=False)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format="png")
     plt.close(figure)

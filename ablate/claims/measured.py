@@ -18,6 +18,7 @@ from ablate.claims.cells import NotTestable, cells_of
 from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
 from ablate.errors import UserError
+from ablate.files import present
 from ablate.metrics import METRICS
 
 SPEED = "tokens_per_s"
@@ -98,7 +99,7 @@ class Frames:
         """Raises UserError for a folder without a finished run."""
         runs, problems = runs_frame(sweep)
         if runs.empty:
-            what = "no finished run yet" if (sweep / "runs").is_dir() else "no sweep"
+            what = "no finished run yet" if present(sweep / "runs") else "no sweep"
             raise UserError(f"{sweep} holds {what}; give a folder that python -m ablate has written")
         return cls(runs, sweep=sweep, problems=problems)
 

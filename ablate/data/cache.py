@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
-from ablate.errors import DataError
+from ablate.errors import DataError, os_reason
 from ablate.files import write_atomically
 
 TIMEOUT_S = 10.0
@@ -71,5 +71,5 @@ def place(path: Path, content: bytes) -> Path:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise DataError(f"cannot keep {path.name} in {path.parent}: {error.strerror}; set ABLATE_DATA_DIR") from error
+        raise DataError(f"cannot keep {path.name}: {os_reason(error)} (ABLATE_DATA_DIR=FOLDER)") from error
     return path

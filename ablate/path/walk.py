@@ -14,6 +14,7 @@ import pandas as pd
 from ablate import results
 from ablate.compose import fallback_data
 from ablate.errors import ConfigError, UserError
+from ablate.files import write_json
 from ablate.metrics import METRICS
 from ablate.path.question import Question
 from ablate.sweeping.launch import Summary, run_sweep
@@ -68,7 +69,7 @@ class Walk:
                 best = min(tried, key=lambda made: rank(self.values(found[made])))
                 others = [(change, found[made]) for made, change in tried.items()]
                 self.steps.append(Step(tries[best], found[best], found[at], others))
-                results.write_json(path_file(self.folder), self.as_json())
+                write_json(path_file(self.folder), self.as_json())
                 at = best
 
     @property

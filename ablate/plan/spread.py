@@ -12,6 +12,7 @@ from ablate.analysis.difference import by_difference
 from ablate.analysis.power import detectable_log
 from ablate.analysis.signed_rank import least_pairs
 from ablate.config import Config
+from ablate.files import entries, present
 from ablate.report.wording import HEADINGS, OWN
 from ablate.sweeping.plan import Plan
 
@@ -86,11 +87,8 @@ def spread_over_seeds(plan: Plan, metric: str = "perplexity") -> Spread | None:
 
 def sweeps_beside(folder: Path) -> list[Path]:
     """The folders of the results folder, this sweep's first."""
-    try:
-        others = sorted(path for path in folder.parent.iterdir() if results.runs_dir(path).is_dir() and path != folder)
-    except OSError:
-        return []
-    return [folder, *others]
+    others = (path for path in entries(folder.parent) if present(results.runs_dir(path)) == "folder")
+    return [folder, *(path for path in others if path != folder)]
 
 
 def detectable(spread: Spread | None, seeds: int, metric: str = "perplexity") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.errors import UserError
+from ablate.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from ablate.report.blocks import Attempts, Page
@@ -35,7 +35,7 @@ def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> 
         material = gather(sweep, attempt, level, title)
         page = _write(material, attempt)
     except OSError as error:
-        raise UserError(f"cannot write to {sweep}: {error.strerror}; copy the folder and report it there") from error
+        raise StorageError.of(error) from error
     _show(material)
     _say(f"report: {sweep / PAGE}")
     return page
@@ -47,7 +47,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
     reported is named and left out.
     """
-    from ablate.files import write_atomically
+    from ablate.files import write_text
     from ablate.report.html import render
 
     status, pages, done = 0, [], []
@@ -62,9 +62,9 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
         path = (out or sweeps[0].parent / "report") / PAGE
         try:
             text = render(pages, title or f"{len(pages)} sweeps", foot(done))
-            write_atomically(path, text.encode())
-        except OSError as error:
-            _complain(f"ablate: cannot write {path}: {error.strerror}; give another folder with --out FOLDER")
+            write_text(path, text)
+        except StorageError as error:
+            _complain(f"ablate: {error} (--out FOLDER)")
             return 2
         _say(f"report on all: {path}")
     return status
@@ -72,7 +72,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
 
 def _write(material: "Material", attempt: "Attempts") -> "Page":
     """Every file of a report."""
-    from ablate.files import write_atomically
+    from ablate.files import write_csv, write_text
     from ablate.report.figures import draw
     from ablate.report.findings import sheets
     from ablate.report.html import render
@@ -81,8 +81,8 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
     from ablate.report.page import build
 
     folder = material.folder
-    material.runs.to_csv(folder / "runs.csv", index=False)
-    material.cells.to_csv(folder / "cells.csv", index=False)
+    write_csv(folder / "runs.csv", material.runs)
+    write_csv(folder / "cells.csv", material.cells)
     made = {}
     for name, make in sheets(material).items():
         sheet = attempt(f"the table {name}", make)
@@ -90,12 +90,12 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
             continue
         made[name] = sheet
         path = folder / "tables" / name
-        write_atomically(path.with_suffix(".csv"), sheet.data.to_csv(index=False).encode())
-        write_atomically(path.with_suffix(".md"), markdown(sheet).encode())
-        write_atomically(path.with_suffix(".tex"), latex(sheet, material.title).encode())
+        write_csv(path.with_suffix(".csv"), sheet.data)
+        write_text(path.with_suffix(".md"), markdown(sheet))
+        write_text(path.with_suffix(".tex"), latex(sheet, material.title))
     figures = draw(material, attempt)
     page = build(material, made, figures, attempt)
-    write_atomically(folder / PAGE, render([page], page.title, foot([folder])).encode())
+    write_text(folder / PAGE, render([page], page.title, foot([folder])))
     _drop_others(folder / "tables", TABLE_FILES, made)
     _drop_others(folder / "figures", FIGURE_FILES, figures)
     return page

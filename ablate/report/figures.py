@@ -1,6 +1,5 @@
 """Which figures make sense for a sweep, and what is said below each."""
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ablate.analysis.difference import by_difference
 from ablate.claims import verdicts_frame
+from ablate.files import write_atomically
 from ablate.metrics import METRICS
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.drawing import at_once
@@ -64,7 +64,7 @@ def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
                 drawn[name] = Figure(name, what[name][0], paths)
     main = next((drawn[name] for name in MAIN if name in drawn), None)
     if main:
-        shutil.copyfile(main.path(".png"), m.folder / "figure.png")
+        write_atomically(m.folder / "figure.png", main.path(".png").read_bytes())
     return drawn
 
 

@@ -22,6 +22,7 @@ from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
+from ablate.files import entries, present
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing
@@ -97,7 +98,7 @@ class Material:
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
     search = attempt("the search", lambda: _search(folder))
-    if search is None and not (folder / "runs").is_dir():
+    if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
         raise UserError(
             f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
         )
@@ -184,9 +185,13 @@ def _analyse(m: Material, attempt: Attempts) -> None:
 def failures(folder: Path) -> list[tuple[str, str]]:
     """Cells that could not be run: model and cell, and the error in a line."""
     found = []
-    for path in sorted((folder / "failures").glob("*.json")):
+    for path in entries(folder / "failures"):
+        if path.suffix != ".json":
+            continue
         try:
             failure = results.read_json(path)
+            if failure["cell_id"] != path.stem:  # a copy
+                continue
             model = failure["config"]["model"]["name"]
             found.append((f"{model} ({failure['cell_id']})", str(failure["error"]).splitlines()[0]))
         except (RecordError, KeyError, TypeError, IndexError):

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
 from ablate.errors import UserError
+from ablate.files import write_csv
 from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
 
 COLUMNS = {
@@ -23,7 +24,7 @@ def write_speed(folder: Path, speed: pd.DataFrame) -> None:
     """speed.csv, speed.png where num_hiddens was varied, and the table on the terminal."""
     if speed.empty:
         raise UserError(f"{folder} holds no timing")
-    speed.to_csv(folder / "speed.csv", index=False)
+    write_csv(folder / "speed.csv", speed)
     print_speed(speed)
     plot_speed(folder, speed)
 

@@ -4,7 +4,6 @@ The best value of a search is too good to be true: it was the luckiest of many. 
 alone, the same ones for every finalist and for the baseline.
 """
 
-import fcntl
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import ConfigError
+from ablate.locks import InUse, held
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.race import Ratio, estimate, interval, paired_ratio
 from ablate.searching.search import POLL_S, Search, front, ranked
@@ -168,10 +168,8 @@ def alone(folder: Path | None) -> Iterator[bool]:
     if folder is None:
         yield True
         return
-    with (folder / ".finale.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+    try:
+        with held(folder / ".finale.lock", "other processes of this search may train the same fresh seeds"):
+            yield True
+    except InUse:
+        yield False

@@ -11,6 +11,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from ablate.errors import ConfigError
+from ablate.files import write_text
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Timed
 from ablate.searching.hydra_search import settings_of
 from ablate.searching.progress import SearchProgress
@@ -109,8 +110,7 @@ def search_jobs(sweeper: "OptunaSweeper", overrides: Sequence[Override]) -> Any:
 
 
 def save(config: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, path)
+    write_text(path, OmegaConf.to_yaml(config))
 
 
 def directed(directions: Any) -> tuple[Objective, ...]:

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
 from ablate.config import Config
+from ablate.files import write_json, write_text
 from ablate.metrics import METRICS
-from ablate.results import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space

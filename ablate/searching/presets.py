@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from ablate.files import present
+
 KEY = "hydra/sweeper"
 
 
@@ -19,7 +21,7 @@ def sweeper_override(overrides: Sequence[str], roots: Sequence[Path]) -> list[st
         return []
     for root in roots:
         path = root / "sweeps" / f"{given['sweeps']}.yaml"
-        if not path.is_file():
+        if present(path) != "file":
             continue
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -16,16 +16,18 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from rich.markup import escape
+
 from ablate import results
 from ablate.checkpoints import Checkpoints
 from ablate.cohort import chunk_size, prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config
 from ablate.engines import choose
-from ablate.errors import UserError, reason
+from ablate.errors import StorageError, UserError, reason
 from ablate.identity import cohort_key
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
-from ablate.speed.lane import Protocol, machine_of, stored, time_missing, timing_path
+from ablate.speed.lane import Protocol, machine_of, stored, time_missing
 from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, take_over
@@ -68,6 +70,7 @@ class Trainer:
         self.stop = threading.Event()
         self.news = threading.Event()  # something was read, or a program has ended
         self.manifest_written = False
+        self.warned: set[str] = set()
         self._machine = ExitStack()
 
     def __enter__(self) -> Self:
@@ -99,8 +102,14 @@ class Trainer:
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
         for warning in plan.warnings:
-            self.say(f"[yellow]warning:[/] {warning}")
+            self.warn(warning)
         return plan
+
+    def warn(self, line: str) -> None:
+        """Say it, unless a trial before has led to it, too."""
+        if line not in self.warned:
+            self.warned.add(line)
+            self.say(f"[yellow]warning:[/] {escape(line)}")
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))
@@ -180,7 +189,7 @@ class Trainer:
             own = timing.summary["train"]
             return Timed(own["tokens_per_s"], own["low"], own["high"])
         try:
-            spoiled = results.read_json(timing_path(self.folder, cell.cell_id, 1, machine))
+            spoiled = results.read_json(results.timing_path(self.folder, cell.cell_id, 1, machine))
             why = spoiled["summary"]["train"]["why"]
         except (results.RecordError, KeyError):
             why = "it could not be timed"
@@ -191,7 +200,7 @@ class Trainer:
     def _dispatch(self) -> None:
         """Fill the workers: runs of one shape together, those that have waited longest first."""
         while len(self.futures) < self.side_by_side:
-            groups = schedule.groups(Plan(self.folder, list(self.pending.values()), []))
+            groups = schedule.groups(Plan(self.folder, list(self.pending.values()), []), self.warn)
             if not groups:
                 return
             group = groups[0]
@@ -233,15 +242,16 @@ class Trainer:
         for runs in together:
             if self._given_up([run.run_id for run in runs]):
                 continue
-            checkpoints = Checkpoints(self.folder, [run.run_id for run in runs])
+            checkpoints = Checkpoints(self.folder, [run.run_id for run in runs], say=self.warn)
             if config.fresh:
                 checkpoints.remove()
-            records = train_together(
+            records = train_together(  # what was given up for good leaves no checkpoint
                 [run.config for run in runs],
                 task.corpus,
                 choice,
                 checkpoints=checkpoints,
                 stop=partial(self._given_up, [run.run_id for run in runs]),
+                resumes=self.stop.is_set,
                 watch=partial(self._watch, {id(run.config): self.owner[run.run_id] for run in runs}),
             )
             for record in records:
@@ -267,6 +277,8 @@ class Trainer:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
             tickets = {self.owner[run.run_id] for run in task.runs}
+            if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
+                raise error
             if error is not None and not isinstance(error, Stopped):
                 for ticket in tickets:
                     self._fail(ticket, error)

@@ -22,7 +22,8 @@ import numpy as np
 
 from ablate.config import Config, to_dict
 from ablate.environment import cores
-from ablate.results import RecordError, read_json, write_json
+from ablate.files import write_json
+from ablate.results import RecordError, read_json, timing_path
 from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training import resolve_device
 
@@ -78,10 +79,6 @@ class Timing:
     def clean(self) -> bool:
         """Whether the cell's own tokens per second can be believed."""
         return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
-
-
-def timing_path(sweep: Path, cell_id: str, threads: int, machine: str) -> Path:
-    return sweep / "speed" / f"{cell_id}-{machine}-{threads}.json"
 
 
 def stored(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:

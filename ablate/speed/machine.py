@@ -1,8 +1,6 @@
 """The machine that is timed: what it is, what it can do at best, and whether it is doing anything else."""
 
-import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +12,9 @@ from typing import Any
 from ablate.environment import cores, environment
 from ablate.errors import UserError
 from ablate.identity import short_hash
+from ablate.locks import InUse, held_on_machine
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc, which Windows does not have
 
 
 LANE = 1
@@ -34,36 +33,28 @@ def fingerprint(device: str = "cpu") -> dict[str, Any]:
     return facts | {"id": short_hash(facts)}
 
 
+LOCK = "ablate-machine"
+"""The lock that programs which train share, and that the speed lane has to itself."""
+
+
 @contextmanager
 def quality_jobs() -> Iterator[None]:
     """Held while runs are trained: any number of programs at once, but never beside the speed lane."""
-    with _machine_lock(fcntl.LOCK_SH, "the speed lane is measuring on this machine; wait until it is done"):
-        yield
+    try:
+        with held_on_machine(LOCK, "a speed lane that measures meanwhile is disturbed", shared=True):
+            yield
+    except InUse as error:
+        raise UserError("the speed lane is measuring on this machine; wait until it is done") from error
 
 
 @contextmanager
 def speed_lane() -> Iterator[None]:
     """Held while the speed lane measures: one program on the whole machine. Raises UserError if one is at work."""
-    with _machine_lock(fcntl.LOCK_EX, "another ablate is training or measuring on this machine; wait until it is done"):
-        yield
-
-
-@contextmanager
-def _machine_lock(kind: int, busy: str) -> Iterator[None]:
-    path = Path(tempfile.gettempdir()) / "ablate-machine.lock"
-    try:  # to lock a file of another user it is enough to read it
-        descriptor = os.open(path, os.O_RDONLY if path.exists() else os.O_RDONLY | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(f"cannot open {path}: {error.strerror}; remove it, or set TMPDIR to another folder") from error
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise UserError(busy) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+        with held_on_machine(LOCK, "an ablate that trains meanwhile disturbs the measurement"):
+            yield
+    except InUse as error:
+        raise UserError("another ablate is training or measuring on this machine; wait until it is done") from error
 
 
 @dataclass(frozen=True)

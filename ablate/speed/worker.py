@@ -6,7 +6,6 @@ The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
 
 import json
-import resource
 import signal
 import sys
 import time
@@ -28,6 +27,11 @@ from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
 from ablate.tasks import Task, task_of
 from ablate.training import resolve_device, stream
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 from ablate.validation import api_cannot
 
 WARM_UP_S = 0.5
@@ -145,37 +149,45 @@ class Cell:
         timed = self.subject(name)
         n = max(2, round(seconds / self.per_sample[name]))
         timed.run(1)
-        before, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        before, cpu = involuntary_switches(), time.process_time()
         took = timed.run(n)
-        after, cpu_now = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        after, cpu_now = involuntary_switches(), time.process_time()
         since_last, self.cpu_told = cpu_now - self.cpu_told, cpu_now
         return {
             "tokens_per_s": n * timed.replicas * self.task.tokens_per_epoch / self.task.epoch_updates / took,
             "seconds": took,
             "cpu_s": cpu_now - cpu,
             "cpu_since_last_s": since_last,
-            "involuntary_switches": after.ru_nivcsw - before.ru_nivcsw,
+            "involuntary_switches": None if before is None or after is None else after - before,
             "minibatches": n,
         }
 
     def facts(self) -> dict[str, Any]:
         before = peak_memory_bytes(self.device)
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
+        after = peak_memory_bytes(self.device)
         return {
             "engine": engine_of(self.config),
             "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
             "replicas_together": self.together,
             "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,
-            "memory_bytes": peak_memory_bytes(self.device) - before,
+            "memory_bytes": None if before is None or after is None else after - before,
             "flops_per_token": self.flops_per_token(),
         }
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """So far: of the whole process on a CPU, of torch's tensors on a GPU."""
+def involuntary_switches() -> int | None:
+    """How often the system took this process off its core; None where it does not tell (Windows)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else None
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """So far: of the whole process on a CPU (None on Windows, which does not tell), of torch's tensors on a GPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if not resource:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -14,7 +14,8 @@ from ablate.checkpoints import Checkpoints
 from ablate.cohort import prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
-from ablate.errors import UserError, reason
+from ablate.errors import StorageError, UserError, reason
+from ablate.files import present, remove
 from ablate.results import Record
 from ablate.speed.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
 from ablate.speed.machine import quality_jobs
@@ -45,6 +46,8 @@ class Summary:
     already: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
+    storage: str | None = None  # why records could not be kept any more: the sweep ended there
+    lost: int = 0  # runs that were trained, and whose records are gone
 
     def __add__(self, later: "Summary") -> "Summary":
         """Both batches of a sweep that Hydra was told to launch in portions."""
@@ -55,11 +58,13 @@ class Summary:
             self.already + later.already,
             self.failures + later.failures,
             self.interrupted or later.interrupted,
+            self.storage or later.storage,
+            self.lost + later.lost,
         )
 
     @property
     def exit_status(self) -> int:
-        return 130 if self.interrupted else 1 if self.failures else 0
+        return 130 if self.interrupted else 1 if self.failures or self.storage or self.lost else 0
 
 
 def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset: str | None = None) -> Summary:
@@ -74,12 +79,15 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
             for warning in plan.warnings:
-                progress.say(f"[yellow]warning:[/] {warning}")
+                progress.warn(warning)
             try:
                 run_cells(plan, configs, progress, summary)
             except KeyboardInterrupt:
                 summary.interrupted = True
-    if configs[0].speed and not summary.interrupted:
+            except StorageError as error:
+                summary.storage = str(error)
+        count_lost(plan, summary)
+    if configs[0].speed and not summary.interrupted and not summary.storage:
         time_cells(plan, configs[0].speed_s, summary)
     return summary
 
@@ -106,18 +114,31 @@ def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
             summary.failures.append(("speed lane", "no cell could be timed"))
     except KeyboardInterrupt:
         summary.interrupted = True
+    except StorageError as error:
+        summary.storage = str(error)
     except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing
         summary.failures.append(("speed lane", reason(error)))
 
 
 def take_over(plan: Plan, summary: Summary) -> None:
-    """Copy what other sweeps hold and count what this one has."""
+    """Copy what other sweeps hold and count what this one has; a run that cannot be copied any more is missing."""
     for cell in plan.cells:
         for run in cell.runs:
             if run.reused_from:
-                results.reuse(plan.folder, run.reused_from, run.run_id, to_dict(run.config))
-                summary.reused += 1
+                try:
+                    results.reuse(plan.folder, run.reused_from, run.run_id, to_dict(run.config))
+                    summary.reused += 1
+                except results.RecordError:
+                    run.reused_from = None
+                    cell.missing.append(run)
         summary.already += len(cell.runs) - len(cell.missing) - sum(bool(run.reused_from) for run in cell.runs)
+
+
+def count_lost(plan: Plan, summary: Summary) -> None:
+    """What is on disk at the end counts: somebody may have moved or deleted the folder while its runs were trained."""
+    wanted = [run.run_id for cell in plan.cells if not cell.error for run in cell.runs]
+    stored = sum(present(results.record_path(plan.folder, run_id)) == "file" for run_id in wanted)
+    summary.lost = max(0, summary.trained + summary.reused + summary.already - stored)
 
 
 def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
@@ -149,17 +170,20 @@ class _Sweep:
     def __init__(self, plan: Plan, names: dict[str, str], progress: Progress, summary: Summary) -> None:
         self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
         self.stop = threading.Event()
+        self.full: StorageError | None = None
         self.futures: dict[Future[list[Record]], Task] = {}
 
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its cells have failed."""
-        groups = schedule.groups(self.plan)
+        groups = schedule.groups(self.plan, self.progress.warn)
         tasks = []
         for group in groups:
             if self.stop.is_set():
                 break
             try:
                 tasks += schedule.programs(group, side_by_side, alone=len(groups) == 1)
+            except StorageError:
+                raise
             except Exception as error:  # out of memory, or an engine that breaks: the others go on
                 self.failed(group.cells, error)
         return tasks
@@ -168,7 +192,7 @@ class _Sweep:
         """In a worker: train one program's runs and store them."""
         assert task.choice is not None
         name = " + ".join(self.names[cell.cell_id] for cell in task.cells)
-        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs])
+        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.progress.warn)
         if task.config.fresh:
             checkpoints.remove()
         records = train_together(
@@ -188,6 +212,8 @@ class _Sweep:
         """Until every program has ended; here so that Ctrl-C is heard at once."""
         while self.futures:
             self.harvest(wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done)
+            if self.full:
+                raise self.full
 
     def harvest(self, ended: Iterable[Future[list[Record]]]) -> None:
         """Count and show what has ended."""
@@ -196,6 +222,9 @@ class _Sweep:
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or isinstance(error, Stopped):
                 self.progress.dropped(task)
+            elif isinstance(error, StorageError):  # no fault of these cells, and no other run could be kept
+                self.progress.dropped(task)
+                self.full = self.full or error
             elif error:
                 self.progress.dropped(task)
                 self.failed(task.cells, error)
@@ -214,4 +243,4 @@ class _Sweep:
                 self.progress.failed(name, why)
 
     def clear_failure(self, cell: Cell) -> None:
-        results.failure_path(self.plan.folder, cell.cell_id).unlink(missing_ok=True)
+        remove(results.failure_path(self.plan.folder, cell.cell_id))

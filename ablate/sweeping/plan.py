@@ -1,6 +1,5 @@
 """What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
 
-import fcntl
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,9 @@ from ablate.config import (
 from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.explain import question
+from ablate.files import make_folder, to_json, write_json
 from ablate.identity import cell_id, run_id, short_hash
+from ablate.locks import InUse, held
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
 from ablate.validation import check_combination, validate
@@ -119,7 +120,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     cells: dict[str, Cell] = {}
     asked: list[Cell] = []
     for config in configs:
-        key = results.to_json(vars(config.data))
+        key = to_json(vars(config.data))
         if key not in texts:
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
@@ -153,9 +154,11 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
+    neighbours = results.Neighbours(folder)
     for cell in plan.cells:
         if not cell.error:
-            find_finished(cell, folder)
+            find_finished(cell, folder, neighbours)
+    warnings += neighbours.warning()
     return plan
 
 
@@ -220,15 +223,19 @@ def updates_per_epoch(config: Config, corpus: Corpus) -> float:
     return task_of(config, corpus).updates_per_epoch()
 
 
-def find_finished(cell: Cell, folder: Path) -> None:
-    """Sort a cell's runs into finished, held by another sweep, and missing."""
+def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> None:
+    """Sort a cell's runs into finished, held by another sweep, and missing.
+
+    Raises NewerRecord where a later version of ablate has written one that would be trained again.
+    """
     for run in cell.runs:
-        if run.config.fresh:
+        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes):
+            continue
+        results.refuse_newer(folder, run.run_id)
+        if not run.config.fresh:
+            run.reused_from = neighbours.find(run.run_id, run.config.prefixes)
+        if run.reused_from is None:
             cell.missing.append(run)
-        elif not results.finished(folder, run.run_id, run.config.prefixes):
-            run.reused_from = results.find_elsewhere(folder, run.run_id, run.config.prefixes)
-            if run.reused_from is None:
-                cell.missing.append(run)
 
 
 def stored_auto(folder: Path) -> str | None:
@@ -252,14 +259,12 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest |= {"preset": preset, "question": question(preset)}
     if title := plan.cells[0].config.title:
         manifest["title"] = title
-    results.write_json(
-        results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus}
-    )
+    write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
 
 
 def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:
     """Keep the traceback of a cell that could not be run."""
-    results.write_json(
+    write_json(
         results.failure_path(folder, cell.cell_id),
         {
             "cell_id": cell.cell_id,
@@ -278,16 +283,10 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
 
     The lock goes with the process, however it ends.
     """
+    make_folder(folder)
+    without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; give another folder with results_dir=FOLDER"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error
-        yield
+        with held(folder / ".lock", without, shared=shared):
+            yield
+    except InUse as error:
+        raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error

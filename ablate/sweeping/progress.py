@@ -68,6 +68,9 @@ class Progress:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
+    def warn(self, line: str) -> None:
+        self.say(f"[yellow]warning:[/] {escape(line)}")
+
     def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None:
         """Called after every epoch of a program."""
         if not self.live:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +37,24 @@ class Task:
         return self.runs[0].config
 
 
-def groups(plan: Plan) -> list[Task]:
+def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task]:
     """The missing runs that could train together, in the order of their cells.
 
-    Runs in the middle of their training are only grouped with those that stopped at the same epoch.
+    Runs in the middle of their training are only grouped with those that stopped at the same epoch. `say` hears, in a
+    line, of checkpoints from which no run can go on.
     """
+    unusable: list[str] = []
     found: dict[tuple[str, int, str | None], Task] = {}
     for cell in plan.cells:
         for run in cell.missing if not cell.error else ():
-            epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id)
+            epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
             key = cohort_key(run.config, cell.corpus.sha256), epoch, engine
             task = found.setdefault(key, Task([], [], cell.corpus, begun_with=engine))
             task.runs.append(run)
             if cell not in task.cells:
                 task.cells.append(cell)
+    if unusable:
+        say(unusable[0] + (f"; so do {len(unusable) - 1} others" if len(unusable) > 1 else ""))
     return list(found.values())
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ablate import results
-from ablate.config import Config
+from ablate.config import Config, to_dict
 from ablate.engines import Choice
 from ablate.plan import estimate as estimating
 from ablate.plan.estimate import Estimate, estimate, wall_s
 from ablate.plan.spread import LEAST_RUNS, Spread, detectable, main_metric, metrics_of, spread_over_seeds
+from ablate.results import Record
 from ablate.sweeping.plan import Plan, make_plan
 
 Configs = Callable[..., Config]
@@ -168,18 +169,25 @@ def test_an_engine_is_named_after_the_choice() -> None:
 
 def store(folder: Path, cell: str, config: Config, values: list[float], metric: str = "perplexity") -> None:
     for seed, value in enumerate(values):
-        stored = {
-            "model": {"name": config.model.name},
-            "num_hiddens": config.num_hiddens,
-            "layers": 1,
-            "data": {"name": config.data.name},
-            "task": {"name": config.task.name},
-        }
+        stored = to_dict(config)
         if config.task.name == "language_model":  # as records were before there were tasks
             del stored["task"]
-        run = f"{cell}{seed}"
-        record = {"run_id": run, "cell_id": cell, "status": "ok", "config": stored, "metrics": {metric: value}}
-        results.write_json(results.record_path(folder, run), record)
+        made = Record(
+            run_id=f"{cell}{seed}",
+            cell_id=cell,
+            seed=seed,
+            status="ok",
+            config=stored,
+            identity={},
+            corpus={"name": config.data.name, "sha256": "0"},
+            metrics={metric: value},
+            counts={},
+            text={},
+            engine="api",
+            timing={"wall_s": 1.0, "threads": 1, "device": "cpu"},
+            environment=dict.fromkeys(("cpu", "gpu", "torch", "git_commit")),
+        )
+        results.save(folder, made)
 
 
 def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:

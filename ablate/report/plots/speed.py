@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.analysis.frames import swept_knobs
+from ablate.files import replacing
 from ablate.report.plots.lines import Line, lines_of
 from ablate.report.plots.measures import SPEED
 from ablate.report.plots.style import FAINT, PNG_DPI, finish, panels, styled
@@ -20,8 +21,8 @@ THREAD_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1
 def draw_speed(path: Path, timed: pd.DataFrame) -> Path:
     """Write `speed_over_hiddens` as one file; its ending decides the format."""
     figure = speed_over_hiddens(timed)
-    with styled():
-        figure.savefig(path, dpi=PNG_DPI)
+    with styled(), replacing(path) as file:
+        figure.savefig(file, dpi=PNG_DPI, format=path.suffix.removeprefix("."))
     return path
 
 

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
+from ablate.files import replacing
 from ablate.report.plots.fonts import families, is_wide, wrapped
 
 WIDTH = 6.3
@@ -162,15 +163,17 @@ def _height(artist: Text | Legend) -> float:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, equal figures as equal bytes, and empty it; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     png, svg, pdf = (folder / f"{name}.{ending}" for ending in ("png", "svg", "pdf"))
     with styled(*(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, for all three files
         # Figure.savefig would draw each of them twice.
         agg, vector, portable = (canvas(figure) for canvas in CANVASES)
-        agg.print_png(png, metadata={"Software": None})
-        vector.print_svg(svg, metadata={"Date": None, "Creator": None})
-        portable.print_pdf(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        with replacing(png) as file:
+            agg.print_png(file, metadata={"Software": None})
+        with replacing(svg) as file:
+            vector.print_svg(file, metadata={"Date": None, "Creator": None})
+        with replacing(pdf) as file:
+            portable.print_pdf(file, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.clear()
     return [png, svg, pdf]
