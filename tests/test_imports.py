@@ -34,15 +34,16 @@ MAY_IMPORT = {
     "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
     speed tasks training validation""",
     "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
-    sweeping tasks training validation""",
+    stats sweeping tasks training validation""",
     "plugins": "searching sweeping",
-    "analysis": "config errors identity metrics results",
-    "claims": "analysis config errors metrics results",
-    "report": "analysis claims config environment errors files metrics results",
+    "stats": "",
+    "analysis": "config errors identity metrics results stats",
+    "claims": "analysis config errors metrics results stats",
+    "report": "analysis claims config environment errors files metrics results stats",
     "cli": "compose config environment errors explain report results searching sweeping",
-    "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
-    sweeping tasks training""",
-    "path": "analysis cli compose config errors metrics report results sweeping",
+    "plan": """analysis checkpoints cli cohort compose config engines explain identity metrics models report results
+    speed stats sweeping tasks training""",
+    "path": "analysis cli compose config errors metrics report results stats sweeping",
     "__main__": "cli",
     "__init__": "",
 }
