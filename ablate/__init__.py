@@ -14,6 +14,7 @@ The package, from what everything rests on to what a person types:
     sweeping           a list of configs to finished records: skip, fuse, reuse, isolate, resume, progress
     searching          Optuna: which configuration is best, over raced seeds, resumable, in several processes
     plugins            the classes that Hydra discovers
+    stats              estimates, intervals, tests: the one kernel of all inference
     analysis, report   records to tables and figures, without torch
     claims             statements in words, and which of them the runs confirm or refute
     cli, explain       python -m ablate; its help and its one-line errors

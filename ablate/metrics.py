@@ -34,6 +34,11 @@ METRICS = {
 }
 
 
+def by_difference(metric: str) -> bool:
+    """Whether a metric may be 0, so that its values have differences but no ratios."""
+    return metric in METRICS and METRICS[metric].top is not None
+
+
 def perplexity(cross_entropy: float) -> float:
     """exp(mean cross-entropy per token in nats); infinite where that overflows."""
     try:

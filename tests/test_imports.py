@@ -33,18 +33,19 @@ MAY_IMPORT = {
     "bench": """analysis cohort compose config engines environment errors explain files models report results speed
     sweeping""",
     "explain": "config errors files",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity locks models
-    results speed tasks training validation""",
-    "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks metrics
-    results speed sweeping tasks training validation""",
+    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity locks
+    models results speed tasks training validation""",
+    "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks
+    metrics results speed stats sweeping tasks training validation""",
     "plugins": "searching sweeping",
-    "analysis": "config errors files identity metrics results",
-    "claims": "analysis config errors files metrics results",
-    "report": "analysis claims config environment errors files metrics results",
+    "analysis": "config errors files identity metrics results stats",
+    "claims": "analysis config errors files metrics results stats",
+    "report": "analysis claims config environment errors files metrics results stats",
     "cli": "compose config environment errors explain files report results searching sweeping",
-    "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity models report
-    results speed sweeping tasks training""",
-    "path": "analysis cli compose config errors files metrics report results sweeping",
+    "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity metrics models
+    report results speed stats sweeping tasks training""",
+    "path": "analysis cli compose config errors files metrics report results stats sweeping",
+    "stats": "",
     "__main__": "cli",
     "__init__": "",
 }

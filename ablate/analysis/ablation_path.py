@@ -9,8 +9,8 @@ import pandas as pd
 from ablate.analysis.aggregate import summarise
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.samples import samples
-from ablate.analysis.statistics import RatioTest, holm, paired
 from ablate.results import RecordError, read_json
+from ablate.stats import RatioTest, holm, paired
 
 COLUMNS = (
     "number",

@@ -5,8 +5,8 @@ import pandas as pd
 from scipy import special
 
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.analysis.statistics import bootstrap_means
 from ablate.metrics import METRICS
+from ablate.stats import bootstrap_means
 
 INTERVALS = ("_low", "_high", "_boot_low", "_boot_high")
 

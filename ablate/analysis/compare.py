@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
 from ablate.analysis.frames import in_order, setting, swept_knobs
 from ablate.analysis.samples import samples
-from ablate.analysis.statistics import RatioTest, holm, paired, probability_of_improvement
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
+from ablate.stats import RatioTest, holm, paired, probability_of_improvement
+from ablate.stats.difference import DifferenceTest, paired_difference
 
 
 def columns(metric: str) -> list[str]:

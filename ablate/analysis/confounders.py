@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import setting, swept_knobs, value_text
-from ablate.analysis.signed_rank import least_pairs
+from ablate.stats.signed_rank import least_pairs
 
 NOT_CONVERGED = 0.01
 """Relative fall of the perplexity, from the 5 % of epochs before the last 5 % to those, that is still training."""

@@ -13,9 +13,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from scipy import special
 
-from ablate.analysis.difference import by_difference
 from ablate.analysis.samples import added_up
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 
 MOST_COLUMNS = 1000
 """Columns of the design matrix; an interaction, or the seeds, that would exceed them counts as residual."""

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.difference import by_difference
 from ablate.analysis.frames import in_order
 from ablate.errors import UserError, listing, nearest
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.results import timings
 
 SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ablate.analysis.difference import DifferenceTest
-from ablate.analysis.pairs import Pairs, pairs
-from ablate.analysis.power import detectable_log
-from ablate.analysis.ratio import of_pairs
-from ablate.analysis.statistics import RatioTest
+from ablate.stats import RatioTest
+from ablate.stats.difference import DifferenceTest
+from ablate.stats.paired import Pairs, pairs
+from ablate.stats.power import detectable_log
+from ablate.stats.ratio import of_pairs
 
 
 def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> RatioTest:

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import late_change
-from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
-from ablate.analysis.statistics import RatioTest, independent, paired
 from ablate.analysis.tuning import tuned
 from ablate.claims.cells import NotTestable, cells_of
 from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
 from ablate.errors import UserError
 from ablate.files import present
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
+from ablate.stats import RatioTest, independent, paired
+from ablate.stats.difference import DifferenceTest, paired_difference
 
 SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from ablate.analysis.difference import DifferenceTest
-from ablate.analysis.statistics import RatioTest
 from ablate.metrics import METRICS
+from ablate.stats import RatioTest
+from ablate.stats.difference import DifferenceTest
 
 SAID = {"perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}
 """Metric → what its ratio is called, where METRICS has no title for it, or none is needed."""

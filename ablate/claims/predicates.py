@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ablate.analysis.difference import DifferenceTest
 from ablate.analysis.frames import value_text as shown
-from ablate.analysis.statistics import RatioTest
 from ablate.claims.cells import Group, Key, absent
 from ablate.claims.measured import LATE_CHANGE, SEES_FUTURE, Samples
 from ablate.claims.parts import Share
 from ablate.claims.statements import Not, Statement, every
 from ablate.metrics import METRICS
+from ablate.stats import RatioTest
+from ablate.stats.difference import DifferenceTest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,13 +38,12 @@ from typing import Any
 
 import yaml
 
-from ablate.analysis.difference import by_difference
 from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
 from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED
 from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
 from ablate.errors import UserError, listing, nearest
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 
 FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
 

@@ -6,10 +6,10 @@ import pandas as pd
 from rich.table import Table
 
 from ablate.analysis.aggregate import summarise
-from ablate.analysis.statistics import RatioTest, paired
 from ablate.metrics import METRICS
 from ablate.path.walk import Walk
 from ablate.report.tables import PLAIN, plus_minus
+from ablate.stats import RatioTest, paired
 
 TITLE = "from baseline to target, at each step the change that helps most"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ablate import results
-from ablate.analysis.difference import by_difference
-from ablate.analysis.power import detectable_log
-from ablate.analysis.signed_rank import least_pairs
 from ablate.config import Config
 from ablate.files import entries, present
+from ablate.metrics import by_difference
 from ablate.report.wording import HEADINGS, OWN
+from ablate.stats.power import detectable_log
+from ablate.stats.signed_rank import least_pairs
 from ablate.sweeping.plan import Plan
 
 LEAST_RUNS = 3

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.difference import by_difference
 from ablate.claims import verdicts_frame
 from ablate.files import write_atomically
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.drawing import at_once
 from ablate.report.material import Material

@@ -6,11 +6,9 @@ from functools import partial
 
 import pandas as pd
 
-from ablate.analysis.difference import by_difference
-from ablate.analysis.signed_rank import least_pairs
 from ablate.claims import verdicts_frame
 from ablate.claims.parts import signed
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.lengths import by_length, lengths_sheet
 from ablate.report.material import Material
@@ -40,6 +38,7 @@ from ablate.report.wording import (
     scale_name,
     seeing,
 )
+from ablate.stats.signed_rank import least_pairs
 
 
 def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:

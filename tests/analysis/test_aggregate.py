@@ -10,8 +10,8 @@ from scipy import stats
 
 from ablate.analysis.aggregate import aggregate, summarise
 from ablate.analysis.frames import KNOBS
-from ablate.analysis.statistics import bootstrap_interval
 from ablate.metrics import METRICS
+from ablate.stats import bootstrap_interval
 
 VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}
 """Perplexities of the runs that finished; each cell has one diverged run beside them."""

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.difference import paired_difference
 from ablate.analysis.samples import measured
-from ablate.analysis.statistics import paired
 from ablate.analysis.tuning import tuned
+from ablate.stats import paired
+from ablate.stats.difference import paired_difference
 
 
 def test_as_scipy_has_it() -> None:

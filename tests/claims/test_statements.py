@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.difference import DifferenceTest, paired_difference
-from ablate.analysis.pairs import pairs
-from ablate.analysis.statistics import paired
 from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
 from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
+from ablate.stats import paired
+from ablate.stats.difference import DifferenceTest, paired_difference
+from ablate.stats.paired import pairs
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def keeps(count: int, sweeps: int, nominal: float = ALPHA) -> bool:
 @pytest.fixture
 def without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals take most of the time, and no p-value needs them."""
-    monkeypatch.setattr("ablate.analysis.pairs.invert", lambda *_: (-np.inf, np.inf))
+    monkeypatch.setattr("ablate.stats.paired.invert", lambda *_: (-np.inf, np.inf))
 
 
 @pytest.mark.usefixtures("without_intervals")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.statistics import RatioTest, detectable_ratio, independent, paired, seeds_for
+from ablate.stats import RatioTest, detectable_ratio, independent, paired, seeds_for
 
 INF, NAN = math.inf, math.nan
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scipy import special
 
-from ablate.analysis.signed_rank import least_pairs
+from ablate.stats.signed_rank import least_pairs
 
 MOST_SEEDS = 10_000
 """An effect that takes more seeds than these counts as nil."""

@@ -1,7 +1,4 @@
-"""Estimates, intervals and tests on a few values at a time: numpy and scipy, each with the source of its formula.
-
-All tests are of ratios, on logarithms: perplexity and tokens per second are positive and differ by factors.
-"""
+"""What a few values come to: interquartile mean and bootstrap intervals, each with the source of its formula."""
 
 import math
 from collections.abc import Callable
@@ -10,22 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
-
-from ablate.analysis.power import detectable_ratio, seeds_for
-from ablate.analysis.ratio import RatioTest, independent, paired
-
-__all__ = [
-    "RatioTest",
-    "bootstrap_interval",
-    "bootstrap_means",
-    "detectable_ratio",
-    "holm",
-    "independent",
-    "iqm",
-    "paired",
-    "probability_of_improvement",
-    "seeds_for",
-]
 
 
 def iqm(values: ArrayLike, axis: int = -1) -> Any:
@@ -80,26 +61,3 @@ def bootstrap_means(rows: np.ndarray, level: float = 0.95, draws: int = 2000) ->
 def _percentiles(n: int, level: float) -> tuple[float, float]:
     tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.5 + level / 2)))
     return tail, 1 - tail
-
-
-def holm(p: ArrayLike) -> np.ndarray:
-    """p-values adjusted for their number (Holm 1979), in the given order; a NaN stays one and does not count."""
-    given = np.asarray(p, dtype=float)
-    order = np.argsort(given)  # NaN comes last
-    m = int((~np.isnan(given)).sum())
-    adjusted = np.full(len(given), np.nan)
-    steps = given[order[:m]] * np.arange(m, 0, -1)
-    adjusted[order[:m]] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
-
-
-def probability_of_improvement(a: ArrayLike, b: ArrayLike, better: str = "lower") -> float:
-    """P(a run of `a` is better than one of `b`) over all pairs of runs, ties count half (Agarwal et al. 2021).
-
-    `better` is lower or higher. An infinite value is that of a diverged run; a NaN is left out.
-    """
-    left, right = (values[~np.isnan(values)] for values in (np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
-    if not (len(left) and len(right)):
-        return math.nan
-    wins = left[:, None] < right if better == "lower" else left[:, None] > right
-    return float(np.mean(wins + (left[:, None] == right) / 2))

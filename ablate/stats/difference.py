@@ -5,13 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.pairs import Pairs, by_seed, pairs
-from ablate.metrics import METRICS
-
-
-def by_difference(metric: str) -> bool:
-    """Whether a metric may be 0, so that its values have differences but no ratios."""
-    return metric in METRICS and METRICS[metric].top is not None
+from ablate.stats.paired import Pairs, by_seed, pairs
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from ablate.analysis.pairs import Pairs, by_seed, pairs, standard_deviation
-from ablate.analysis.power import detectable_log, fewest
-from ablate.analysis.signed_rank import DECIMALS, invert, median
+from ablate.stats.paired import Pairs, by_seed, pairs, standard_deviation
+from ablate.stats.power import detectable_log, fewest
+from ablate.stats.signed_rank import DECIMALS, invert, median
 
 
 @dataclass(frozen=True)

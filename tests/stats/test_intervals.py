@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.statistics import (
+from ablate.stats import (
     bootstrap_interval,
     bootstrap_means,
     holm,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.power import detectable_log, fewest
-from ablate.analysis.signed_rank import DECIMALS, EXACT_UP_TO, invert, least_pairs, median, tails, walsh_averages
+from ablate.stats.power import detectable_log, fewest
+from ablate.stats.signed_rank import DECIMALS, EXACT_UP_TO, invert, least_pairs, median, tails, walsh_averages
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.signed_rank import EXACT_UP_TO, invert, least_pairs, tails, walsh_averages
-from ablate.analysis.statistics import RatioTest, paired
+from ablate.stats import RatioTest, paired
+from ablate.stats.signed_rank import EXACT_UP_TO, invert, least_pairs, tails, walsh_averages
 
 INF = math.inf
 
