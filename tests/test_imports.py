@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "metrics": "",
     "config": "",
     "validation": "config errors",
+    "knobs": "config",
     "identity": "config",
     "environment": "config",
     "compose": "config errors validation",
@@ -31,13 +32,13 @@ MAY_IMPORT = {
     validation""",
     "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
-    speed tasks training validation""",
+    "sweeping": """checkpoints cohort compose config data engines environment errors explain identity knobs models
+    results speed tasks training validation""",
     "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
     sweeping tasks training validation""",
     "plugins": "searching sweeping",
-    "analysis": "config errors identity metrics results",
-    "claims": "analysis config errors metrics results",
+    "analysis": "config errors identity knobs metrics results",
+    "claims": "analysis config errors knobs metrics results",
     "report": "analysis claims config environment errors files metrics results",
     "cli": "compose config environment errors explain report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
