@@ -15,7 +15,6 @@ from ablate.report.tables import cell_name, mean_text, shown_knobs, thousands
 from ablate.report.wording import (
     DAGGER,
     HEADINGS,
-    capital,
     future_note,
     marked_source,
     own_metrics,
@@ -183,7 +182,7 @@ def _longest(cells: pd.DataFrame) -> int:
 def _matters(m: Material) -> Iterator[str]:
     for factor in m.factors:
         if len(factor) > 1 and m.path is None:
-            yield f"{capital(listed(factor))} vary together: no effect can be attributed to one of them."
+            yield f"The knobs {listed(factor)} vary together: no effect can be attributed to one of them."
     if not m.full_grid:
         yield (
             "The settings do not form a full grid, so the effects of single knobs cannot be separated; see the "

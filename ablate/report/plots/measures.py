@@ -179,7 +179,8 @@ def small_print(
         parts = [f"All {cells['diverged'].sum()} runs diverged."]
     elif (cells["n"] + cells["diverged"]).max() > 1:
         interval = f"mean and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
-        parts = [f"Last epoch: {interval}; small dots are single runs."]
+        none = "; none from one seed" if (cells["n"] == 1).any() else ""
+        parts = [f"Last epoch: {interval}{none}; small dots are single runs."]
     else:
         parts = ["Last epoch; one seed per setting, so no interval."]
     if cells["diverged"].any() and cells["n"].any():
