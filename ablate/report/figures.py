@@ -49,13 +49,13 @@ MAIN = ("search_front", "search_history", "by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
 
-def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
-    """Write every figure that makes sense as PNG, SVG and PDF below figures/, and the main one as figure.png."""
+def draw(m: Material, attempt: Attempts, to: Path) -> dict[str, Figure]:
+    """Write every figure that makes sense as PNG, SVG and PDF into `to`/figures, and the main one as figure.png."""
     from ablate.report.plots import missing_glyphs
 
     if lacking := missing_glyphs(m.heading):
         attempt.note(lacking)
-    folder, what = m.folder / "figures", wanted(m)
+    folder, what = to / "figures", wanted(m)
     drawn: dict[str, Figure] = {}
     saved = {name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}
     with at_once(saved) as jobs:
@@ -64,7 +64,7 @@ def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
                 drawn[name] = Figure(name, what[name][0], paths)
     main = next((drawn[name] for name in MAIN if name in drawn), None)
     if main:
-        shutil.copyfile(main.path(".png"), m.folder / "figure.png")
+        shutil.copyfile(main.path(".png"), to / "figure.png")
     return drawn
 
 
