@@ -3,6 +3,7 @@
 The package, from what everything rests on to what a person types:
 
     config, compose    the knobs: what is legal, what decides an outcome, from overrides to a Config
+    knobs               which knobs follow from which, and which merely vary together
     metrics, results   what is measured; what a run leaves on disk
     data               texts, sentence pairs, sequences made by rule; vocabularies, minibatches
     models             cells, stacks and translators, readable and as torch.nn has them, on shared named parameters

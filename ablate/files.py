@@ -44,6 +44,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def move(source: Path, target: Path) -> None:
+    """Put a whole file that was written beside it in place of the target. Raises StorageError."""
+    make_folder(target.parent)
+    try:
+        with source.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(source, target)
+    except OSError as error:
+        raise StorageError.of(error, target) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[io.BytesIO]:
     """A buffer for what writes into a file object; it becomes `path` once it is complete. Raises StorageError."""

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "metrics": "",
     "config": "",
     "validation": "config errors",
+    "knobs": "config",
     "identity": "config",
     "environment": "config",
     "compose": "config errors validation",
@@ -33,13 +34,13 @@ MAY_IMPORT = {
     "bench": """analysis cohort compose config engines environment errors explain files models report results speed
     sweeping""",
     "explain": "config errors files",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity locks
-    models results speed tasks training validation""",
+    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity knobs
+    locks models results speed tasks training validation""",
     "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks
     metrics results speed stats sweeping tasks training validation""",
     "plugins": "searching sweeping",
-    "analysis": "config errors files identity metrics results stats",
-    "claims": "analysis config errors files metrics results stats",
+    "analysis": "config errors files identity knobs metrics results stats",
+    "claims": "analysis config errors files knobs metrics results stats",
     "report": "analysis claims config environment errors files metrics results stats",
     "cli": "compose config environment errors explain files report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity metrics models

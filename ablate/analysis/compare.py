@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from ablate.analysis.frames import in_order, setting, swept_knobs
+from ablate.analysis.frames import decided, factor_name, in_order, named, setting, swept_knobs
 from ablate.analysis.samples import samples
 from ablate.metrics import METRICS, by_difference
 from ablate.stats import RatioTest, holm, paired, probability_of_improvement
@@ -24,19 +24,20 @@ def columns(metric: str) -> list[str]:
 
 
 def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
-    """One row per pair of cells that differ in one swept knob alone (what follows from that knob aside).
+    """One row per pair of cells that differ in one swept knob, and in what never changes without it.
 
-    Of a numeric knob neighbouring values are compared, of any other all pairs. Columns: knob, from_value (of the cell
-    reference_id), to_value (of cell_id), at (the other swept knobs, as typed); n pairs of seeds; ratio, low, high:
-    the metric at to_value over that at from_value, with the interval of this pair alone, or difference, low, high of a
-    metric that may be 0: that at to_value minus that at from_value; p (Wilcoxon, two-sided) and p_holm (corrected over
-    the whole table); improvement: the probability that a run at to_value is the better one, empty where one of the two
-    sees the future; needed: the seeds with which the pair would be significant, corrected for the size of the table, in
-    four of five repetitions (empty where it is significant, or where that takes more than 10,000).
+    Of a numeric knob neighbouring values are compared, of any other all pairs. Columns: knob (`lr`, or `model + lr
+    (confounded)` where both change), from_value (of the cell reference_id), to_value (of cell_id), at (the other swept
+    knobs, as typed); n pairs of seeds; ratio, low, high: the metric at to_value over that at from_value, with the
+    interval of this pair alone, or difference, low, high of a metric that may be 0: that at to_value minus that at
+    from_value; p (Wilcoxon, two-sided) and p_holm (corrected over the whole table); improvement: the probability that a
+    run at to_value is the better one, empty where one of the two sees the future; needed: the seeds with which the pair
+    would be significant, corrected for the size of the table, in four of five repetitions (empty where it is
+    significant, or where that takes more than 10,000).
     """
     by_cell, sighted = samples(runs, metric), _sighted(runs)
     rows, tests = list[dict[str, Any]](), list[RatioTest | DifferenceTest]()
-    for knob, others, reference, cell in neighbours(runs):
+    for changed, others, reference, cell in neighbours(runs):
         a, b = by_cell[cell["cell_id"]], by_cell[reference["cell_id"]]
         test = paired_difference(a, b, level) if by_difference(metric) else paired(a, b, level)
         if not test.n:  # nobody measured the metric in one of them
@@ -45,9 +46,9 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
         better = probability_of_improvement(a, b, METRICS[metric].better)
         rows.append(
             {
-                "knob": knob,
-                "from_value": reference[knob],
-                "to_value": cell[knob],
+                "knob": factor_name(changed),
+                "from_value": _changed(changed, reference),
+                "to_value": _changed(changed, cell),
                 "at": setting(cell, others),
                 "cell_id": cell["cell_id"],
                 "reference_id": reference["cell_id"],
@@ -77,12 +78,24 @@ def _sighted(runs: pd.DataFrame) -> set[str]:
     return set(runs.loc[runs["sees_future"].eq(True), "cell_id"]) if "sees_future" in runs else set()
 
 
-def neighbours(runs: pd.DataFrame) -> Iterator[tuple[str, list[str], dict[str, Any], dict[str, Any]]]:
-    """Each pair of cells that differ in one swept knob: that knob, the others, and the rows of both."""
-    knobs = swept_knobs(runs)
+def _changed(knobs: list[str], cell: dict[str, Any]) -> Any:
+    """The value of the one knob, or the text of several."""
+    return cell[knobs[0]] if len(knobs) == 1 else named(knobs, [cell[knob] for knob in knobs])
+
+
+def neighbours(runs: pd.DataFrame) -> Iterator[tuple[list[str], list[str], dict[str, Any], dict[str, Any]]]:
+    """Each pair of cells that differ in one swept knob: the knobs that change, the others, and the rows of both.
+
+    A knob that never varies by itself changes along with those that decide it: then both are among the first.
+    """
+    along = decided(runs)
+    swept = swept_knobs(runs)
+    knobs = [knob for knob in swept if knob not in along]
     cells = in_order(runs.drop_duplicates("cell_id"))
-    codes = {knob: pd.factorize(cells[knob], use_na_sentinel=False)[0].tolist() for knob in knobs}
-    rows = cells[["cell_id", *knobs]].to_dict("records")
+    codes = {knob: pd.factorize(cells[knob], use_na_sentinel=False)[0].tolist() for knob in swept}
+    known = zip(cells["cell_id"], *codes.values(), strict=True)
+    code_of = {cell: dict(zip(swept, row, strict=True)) for cell, *row in known}
+    rows = cells[["cell_id", *swept]].to_dict("records")
     by_rule = cells["task"].eq("memory").all()
     for knob in knobs:
         if knob == "corpus" and by_rule:  # other questions: no answer to one is better than that to another
@@ -93,7 +106,9 @@ def neighbours(runs: pd.DataFrame) -> Iterator[tuple[str, list[str], dict[str, A
             groups[tuple(key)].append(row)
         for group in groups.values():
             for reference, cell in (pairwise if is_numeric_dtype(cells[knob]) else all_pairs)(group):
-                yield knob, others, reference, cell
+                one, two = code_of[reference["cell_id"]], code_of[cell["cell_id"]]
+                changed = [name for name in swept if name == knob or one[name] != two[name]]
+                yield changed, [name for name in swept if name not in changed], reference, cell
 
 
 def all_pairs(group: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:

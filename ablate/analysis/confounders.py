@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
-from ablate.analysis.frames import setting, swept_knobs, value_text
+from ablate.analysis.frames import Factor, factors, named, setting, swept_knobs, value_text
 from ablate.stats.signed_rank import least_pairs
 
 NOT_CONVERGED = 0.01
@@ -20,7 +20,7 @@ SAME_TOKENS = 0.01
 """Cells whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
 
 MOST_NAMED = 4
-"""Values of knobs that are named beside what computed their runs."""
+"""Values of knobs that are named beside what computed their runs, and settings of knobs that vary together."""
 
 MEANS = {
     "engine": "engines",
@@ -44,23 +44,24 @@ class Warning_:
 def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not converged,
-    bimodal, overfitted, mixed.
+    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
+    converged, bimodal, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
-    def named(cell: pd.Series) -> str:
+    def name(cell: pd.Series) -> str:
         return setting(cell, swept) or "its only cell"
 
     found = [
-        *_diverged(runs, cells, named),
-        *_sees_future(cells, named),
+        *_confounded(cells, factors(runs)),
+        *_diverged(runs, cells, name),
+        *_sees_future(cells, name),
         *_few_seeds(cells, level),
-        *_unequal(runs, cells, named),
+        *_unequal(runs, cells, name),
         *_training_only(cells),
-        *_not_converged(runs, cells, curves, named),
-        *_bimodal(runs, cells, named),
-        *_overfitted(runs, cells, curves, named),
+        *_not_converged(runs, cells, curves, name),
+        *_bimodal(runs, cells, name),
+        *_overfitted(runs, cells, curves, name),
         *_mixed(runs, swept),
     ]
     return [Warning_(kind, text) for kind, text in found]
@@ -68,6 +69,21 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
 
 Name = Callable[[pd.Series], str]
 Found = Iterator[tuple[str, str]]
+
+
+def _confounded(cells: pd.DataFrame, found: list[Factor]) -> Found:
+    """Knobs of which none varies without another one."""
+    for factor in found:
+        if len(factor) == 1:
+            continue
+        levels = list(dict.fromkeys(zip(*(cells[knob].tolist() for knob in factor), strict=True)))
+        shown = "; ".join(named(factor, values) for values in levels[:MOST_NAMED])
+        more = f"; and {len(levels) - MOST_NAMED} more" if len(levels) > MOST_NAMED else ""
+        yield (
+            "confounded",
+            f"{', '.join(factor[:-1])} and {factor[-1]} are confounded, for they vary together ({shown}{more}): what "
+            "differs between these settings cannot be attributed to one of them.",
+        )
 
 
 def _diverged(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:

@@ -19,6 +19,9 @@ from ablate.metrics import METRICS, by_difference
 MOST_COLUMNS = 1000
 """Columns of the design matrix; an interaction, or the seeds, that would exceed them counts as residual."""
 
+ROUNDING = 1e-9
+"""Values that differ by less than this share of themselves are equal."""
+
 
 def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: float = 0.95) -> pd.DataFrame:
     """One row per knob and value, numbers by size: knob, value, n (runs), mean, low, high, in units of the metric.
@@ -54,6 +57,7 @@ def interactions(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.Da
 def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
     """source, share: how much of the variance over all runs comes from where; the shares sum to 1.
 
+    Empty where there is no variance to split: fewer than two runs with a value, or all values equal up to rounding.
     The variance is that of the logarithm of the metric, or of the metric itself where it may be 0. Sources are each
     knob, each two-way interaction ("a × b"), "seed" (what a seed does in all cells alike) and "residual" (everything
     else: higher interactions, and what a seed does in a cell of its own). On a complete balanced grid this is the
@@ -62,11 +66,11 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
     in both (for two knobs that is what Lindeman, Merenda & Gold, 1980, propose).
     """
     known = _finite(runs, metric)
+    if not varies(known["added_up"].to_numpy()):
+        return pd.DataFrame({"source": pd.Series(dtype=object), "share": pd.Series(dtype=float)})
     knobs = [knob for knob in knobs if known[knob].nunique(dropna=False) > 1]
     values = known["added_up"].to_numpy() - known["added_up"].mean()
     total = float(values @ values)
-    if total < 1e-18 * len(values):  # rounding
-        values, total = np.zeros(len(values)), 0.0
     blocks = {knob: _indicators(known[knob]) for knob in knobs}
     room = MOST_COLUMNS - sum(block.shape[1] for block in blocks.values())
     optional = [("seed", ["seed"]), *((f"{a} × {b}", [a, b]) for a, b in combinations(knobs, 2))]
@@ -85,9 +89,14 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
                 gain = explained([*before, *order[: k + 1]]) - explained([*before, *order[:k]])
                 squares[source] += max(0.0, gain) / 2  # below 0 by rounding only
     sources = [*knobs, *(name for name, _ in optional[1:]), "seed"]
-    rows = [(source, squares.get(source, 0.0) / total if total else 0.0) for source in sources]
+    rows = [(source, squares.get(source, 0.0) / total) for source in sources]
     rest = max(0.0, 1 - sum(share for _, share in rows))
     return pd.DataFrame([*rows, ("residual", rest)], columns=["source", "share"])
+
+
+def varies(values: np.ndarray) -> bool:
+    """Whether finite values (n,) differ by more than rounding."""
+    return len(values) > 1 and bool(np.ptp(values) > ROUNDING * max(1.0, float(np.abs(values).max())))
 
 
 def _explained_by(blocks: dict[str, np.ndarray], values: np.ndarray) -> Callable[[Sequence[str]], float]:

@@ -12,6 +12,7 @@ import pandas as pd
 from ablate.analysis.curves import read_curves
 from ablate.config import TASK_OPTIONS, ModelConfig
 from ablate.identity import PROTOCOL, relevant_options
+from ablate.knobs import gates_text, independent, is_function
 from ablate.metrics import METRICS
 from ablate.results import RecordError, records
 
@@ -123,6 +124,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "reused_from": record["reused_from"],
         "sees_future": record.get("sees_future"),
         "match": config.get("match"),
+        "equal_updates": config.get("updates"),
     }
 
 
@@ -141,7 +143,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
         "model": model["name"],
         "activation": model["activation"] if model["cell"] == "rnn" or model["activation"] != "tanh" else None,
-        "gates": " ".join(f"{gate}={value:g}" for gate, value in sorted(model["gates"].items())) or None,
+        "gates": gates_text(model["gates"]),
         "readout": model["readout"],
         "write_back": model["write_back"],
         "optimizer": optimizer["name"],
@@ -180,29 +182,114 @@ def _varying(frame: pd.DataFrame) -> list[str]:
 
 
 def swept_knobs(runs: pd.DataFrame) -> list[str]:
-    """The knobs in which the cells of a sweep differ; what only follows from another knob is left out."""
-    varying = _varying(runs)
-    if matched(runs):  # the width follows from all the others
-        varying.sort(key=lambda name: name == "num_hiddens")
-    told: list[str] = []
-    for name in varying:
-        if not told or runs.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:
-            told.append(name)
-    return told
+    """The knobs that tell the settings of a sweep apart, those that merely vary together included.
 
-
-def is_full_grid(runs: pd.DataFrame, knobs: Sequence[str]) -> bool:
-    """Whether there is a cell for every combination of the values of these knobs: only then do they average out.
-
-    A cell of which all runs diverged is there. `knobs`: from `swept_knobs`, so that none merely follows from others.
+    What follows from another knob by its meaning (see `ablate.knobs`), or was set by a rule (the width with
+    match=params, epochs with updates=N), is left out.
     """
-    combinations = len(runs[list(knobs)].drop_duplicates()) if knobs else 1
-    return combinations == math.prod(int(runs[knob].nunique(dropna=False)) for knob in knobs)
+    varying = _varying(runs)
+    columns = _values(runs, varying)
+    ruled = ["num_hiddens"] * matched(runs) + ["epochs"] * equal_updates(runs)
+    kept = independent({name: columns[name] for name in varying})
+    for name in ruled:
+        if name in kept and is_function(columns[name], [columns[other] for other in kept if other != name]):
+            kept.remove(name)
+    return kept
+
+
+Factor = tuple[str, ...]
+"""Knobs whose effects cannot be told apart in a sweep: one alone, or the first and what varies with it."""
+
+
+def factors(runs: pd.DataFrame) -> list[Factor]:
+    """The swept knobs, sorted into factors: a knob alone, or several that are confounded.
+
+    A knob whose value the others decide in every setting is confounded with those of them that decide it. It comes
+    after them; where either could stand for the other, the earlier one in KNOBS comes first.
+    """
+    knobs = swept_knobs(runs)
+    columns = _values(runs, knobs)
+    deciding, decided_by = _decided(columns)
+    groups: list[list[str]] = [[knob] for knob in deciding]
+    for knob, sources in decided_by.items():
+        joined = [group for group in groups if set(group) & set(sources)]
+        groups = [group for group in groups if group not in joined]
+        groups.append([one for group in joined for one in group] + [knob])
+    place = {knob: number for number, knob in enumerate(knobs)}
+    return sorted((tuple(group) for group in groups), key=lambda group: min(place[knob] for knob in group))
+
+
+def decided(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Swept knob that never varies by itself → the knobs that decide its value in every setting."""
+    return _decided(_values(runs, swept_knobs(runs)))[1]
+
+
+def _decided(columns: Mapping[str, Sequence[Any]]) -> tuple[list[str], dict[str, list[str]]]:
+    """The fewest knobs that tell all settings apart; and each other knob with those of them that decide it."""
+    deciding = list(columns)
+    for knob in reversed(list(columns)):
+        others = [name for name in deciding if name != knob]
+        if others and is_function(columns[knob], [columns[name] for name in others]):
+            deciding = others
+    decided_by = {}
+    for knob in columns:
+        if knob not in deciding:
+            sources = list(deciding)
+            for name in reversed(deciding):
+                fewer = [source for source in sources if source != name]
+                if fewer and is_function(columns[knob], [columns[source] for source in fewer]):
+                    sources = fewer
+            decided_by[knob] = sources
+    return deciding, decided_by
+
+
+CONFOUNDED = "confounded"
+
+
+def factor_name(factor: Sequence[str]) -> str:
+    """`lr`, or `model + lr (confounded)`."""
+    return factor[0] if len(factor) == 1 else f"{' + '.join(factor)} ({CONFOUNDED})"
+
+
+def factored(frame: pd.DataFrame, of: Sequence[Factor]) -> pd.DataFrame:
+    """The frame with a column for each factor of several knobs: `gru, lr=0.5` in `model + lr (confounded)`."""
+    several = {factor_name(factor): factor for factor in of if len(factor) > 1}
+    if not several:
+        return frame
+    texts = {name: [named(factor, one) for one in _rows(frame, factor)] for name, factor in several.items()}
+    return frame.assign(**texts)
+
+
+def _rows(frame: pd.DataFrame, knobs: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(frame[knob].tolist() for knob in knobs), strict=True))
+
+
+def _values(runs: pd.DataFrame, knobs: Sequence[str]) -> dict[str, list[Any]]:
+    """knob → its value in each setting, with None for a missing one, as Python has them."""
+    settings = runs[list(knobs)].drop_duplicates()
+    return {knob: [None if pd.isna(value) else value for value in settings[knob].tolist()] for knob in knobs}
+
+
+def is_full_grid(runs: pd.DataFrame, of: Sequence[Factor]) -> bool:
+    """Whether there is a setting for every combination of the levels of these factors: only then do they average out.
+
+    A setting of which all runs diverged is there.
+    """
+    knobs = [knob for factor in of for knob in factor]
+    settings = runs[knobs].drop_duplicates()
+    return len(settings) == math.prod(len(settings[list(factor)].drop_duplicates()) for factor in of) if knobs else True
 
 
 def matched(frame: pd.DataFrame) -> bool:
     """Whether num_hiddens was set so that all models have as many parameters (match=params)."""
     return "match" in frame and bool((frame["match"] == "params").all())
+
+
+def equal_updates(frame: pd.DataFrame) -> bool:
+    """Whether epochs were set so that all settings have as many updates (updates=N)."""
+    if "equal_updates" not in frame:
+        return False
+    return bool(frame["equal_updates"].notna().all() and frame["equal_updates"].nunique() == 1)
 
 
 def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
@@ -213,6 +300,16 @@ def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def setting(row: Mapping[Any, Any] | pd.Series, knobs: Sequence[str]) -> str:
     """`model=gru clip=null`: the values of some knobs of a row, as typed on the command line."""
     return " ".join(f"{name}={value_text(row[name])}" for name in knobs)
+
+
+def named(knobs: Sequence[str], values: Sequence[Any]) -> str:
+    """`gru, lr=0.5`: a model by its name, other knobs with theirs; of a factor, the values that it was given."""
+    pairs = zip(knobs, values, strict=True)
+    by_itself = ("model",)
+    return ", ".join(
+        value_text(value) if knob in by_itself or knob.endswith(f"({CONFOUNDED})") else f"{knob}={value_text(value)}"
+        for knob, value in pairs
+    )
 
 
 def value_text(value: Any) -> str:

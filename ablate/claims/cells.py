@@ -8,24 +8,10 @@ import pandas as pd
 
 from ablate.analysis.frames import KNOBS, setting
 from ablate.analysis.frames import value_text as shown
+from ablate.knobs import BRINGS
 
 Key = tuple[Any, ...]
 """The values of the knobs that a claim varies, in their order: what tells the cells of one group apart."""
-
-FOLLOWS = {
-    "model": (
-        *("activation", "output_activation", "coupled", "peepholes", "gate_recurrence", "gates"),
-        *("readout", "write_back", "reset", "forget_bias"),
-    ),
-    "impl": ("init", "reset", "bias_vectors"),
-    "layers": ("dropout",),
-    "connection": ("transition",),
-    "optimizer": ("lr", "momentum", "weight_decay", "betas", "eps", "alpha"),
-    "corpus": ("corpus_sha256", "unit", "cleaning"),
-    "unit": ("corpus_sha256",),
-    "cleaning": ("corpus_sha256",),
-}
-"""What follows from a knob by its meaning, so that a comparison is none the less fair."""
 
 
 class NotTestable(Exception):
@@ -99,7 +85,7 @@ def apart(cells: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], dict[str
         if not told or cells.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:
             told.append(name)
             continue
-        follows = any(name in FOLLOWS.get(knob, ()) for knob in told)
+        follows = any(name in BRINGS.get(knob, ()) for knob in told)
         if keys and not follows and cells.groupby(list(keys), dropna=False)[name].nunique(dropna=False).max() == 1:
             along_with[name] = list(dict.fromkeys(shown(value) for value in cells[name]))
     return told[len(keys) :], along_with

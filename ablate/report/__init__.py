@@ -4,7 +4,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 (answer, protocol) and sections (page), and set it as one HTML file (html).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
     from ablate.report.material import Material
 
 PAGE = "report.html"
-TABLE_FILES = (".csv", ".md", ".tex")
-FIGURE_FILES = (".png", ".svg", ".pdf")
 
 
 def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
     """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
 
-    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html;
-    what an earlier report left in tables/ and figures/ and this one does not make is deleted.
+    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All are
+    put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report what
+    this one does not make is deleted. A file of somebody else's is neither overwritten nor deleted.
     Damaged or foreign records are named and skipped; a table or figure that cannot be made is named, too, and the
     others are written. Raises UserError for a folder without records or one that cannot be written to.
     """
@@ -47,9 +46,13 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
     reported is named and left out.
     """
-    from ablate.files import write_text
     from ablate.report.html import render
+    from ablate.report.products import products
 
+    several = out or sweeps[0].parent / "report" if out or len(sweeps) > 1 else None
+    if several is not None and holds_sweep(several):
+        _complain(f"ablate: {several} is a sweep with a report of its own; give another folder with --out FOLDER")
+        return 2
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
@@ -58,54 +61,58 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
         except UserError as error:
             _complain(f"ablate: {error}")
             status = 2
-    if pages and (out or len(sweeps) > 1):
-        path = (out or sweeps[0].parent / "report") / PAGE
+    if pages and several is not None:
         try:
-            text = render(pages, title or f"{len(pages)} sweeps", foot(done))
-            write_text(path, text)
-        except StorageError as error:
-            _complain(f"ablate: {error} (--out FOLDER)")
+            several.mkdir(parents=True, exist_ok=True)
+            with products(several) as files:
+                files.write(PAGE, render(pages, title or f"{len(pages)} sweeps", foot(done)).encode())
+                kept = files.publish()
+        except OSError as error:
+            _complain(f"ablate: cannot write {several / PAGE}: {error.strerror}; give another folder with --out FOLDER")
             return 2
-        _say(f"report on all: {path}")
+        if kept:
+            _complain(f"ablate: {several / PAGE} is not as ablate wrote it; give another folder with --out FOLDER")
+            return 2
+        _say(f"report on all: {several / PAGE}")
     return status
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep or a search: a page about several would take the place of its own."""
+    return any((folder / name).exists() for name in ("runs", "sweep.json", "search.json", "trials.csv"))
 
 
 def _write(material: "Material", attempt: "Attempts") -> "Page":
     """Every file of a report."""
-    from ablate.files import write_csv, write_text
     from ablate.report.figures import draw
     from ablate.report.findings import sheets
     from ablate.report.html import render
     from ablate.report.latex import latex
     from ablate.report.markdown import markdown
     from ablate.report.page import build
+    from ablate.report.products import products
 
     folder = material.folder
-    write_csv(folder / "runs.csv", material.runs)
-    write_csv(folder / "cells.csv", material.cells)
-    made = {}
-    for name, make in sheets(material).items():
-        sheet = attempt(f"the table {name}", make)
-        if sheet is None:
-            continue
-        made[name] = sheet
-        path = folder / "tables" / name
-        write_csv(path.with_suffix(".csv"), sheet.data)
-        write_text(path.with_suffix(".md"), markdown(sheet))
-        write_text(path.with_suffix(".tex"), latex(sheet, material.title))
-    figures = draw(material, attempt)
-    page = build(material, made, figures, attempt)
-    write_text(folder / PAGE, render([page], page.title, foot([folder])))
-    _drop_others(folder / "tables", TABLE_FILES, made)
-    _drop_others(folder / "figures", FIGURE_FILES, figures)
+    with products(folder) as files:
+        files.write("runs.csv", material.runs.to_csv(index=False).encode())
+        files.write("cells.csv", material.cells.to_csv(index=False).encode())
+        made = {}
+        for name, make in sheets(material).items():
+            sheet = attempt(f"the table {name}", make)
+            if sheet is None:
+                continue
+            made[name] = sheet
+            files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False).encode())
+            files.write(f"tables/{name}.md", markdown(sheet).encode())
+            files.write(f"tables/{name}.tex", latex(sheet, material.title).encode())
+        figures = draw(material, attempt, files.aside)
+        page = build(material, made, figures, attempt)
+        files.write(PAGE, render([page], page.title, foot([folder])).encode())
+        for name in files.publish():
+            _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
+    for figure in figures.values():  # they are in place now
+        figure.paths = [folder / "figures" / path.name for path in figure.paths]
     return page
-
-
-def _drop_others(folder: Path, endings: Sequence[str], made: Collection[str]) -> None:
-    """Delete the tables or figures of an earlier report that this one did not make; files of other kinds stay."""
-    for path in list(folder.glob("*")):
-        if path.suffix in endings and path.stem not in made and path.is_file():
-            path.unlink()
 
 
 def foot(folders: Sequence[Path]) -> str:

@@ -180,10 +180,13 @@ def _longest(cells: pd.DataFrame) -> int:
 
 
 def _matters(m: Material) -> Iterator[str]:
-    if m.confounded:
+    for factor in m.factors:
+        if len(factor) > 1 and m.path is None:
+            yield f"The knobs {listed(factor)} vary together: no effect can be attributed to one of them."
+    if not m.full_grid:
         yield (
             "The settings do not form a full grid, so the effects of single knobs cannot be separated; see the "
-            "comparisons, which are paired within equal settings."
+            "comparisons, which are made within equal settings."
         )
     if m.variance is None or m.variance.empty or m.variance["share"].isna().all():
         return
@@ -194,7 +197,7 @@ def _matters(m: Material) -> Iterator[str]:
     chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
     said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
     largest = f"{100 * others.iloc[0]:.0f} %" if others.iloc[0] >= 0.01 else "Less than 1 %"
-    knob = marked_source(m.cells, str(others.index[0]))
+    knob = marked_source(m.factored_cells, str(others.index[0]))
     yield (
         f"{largest} of the variance of {scale_name(m.main, m.cells)} goes back to {knob}; seeds and chance account for "
         f"{said}. {future_note(m.cells)}".strip()

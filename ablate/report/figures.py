@@ -48,13 +48,13 @@ MAIN = ("search_front", "search_history", "by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
 
-def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
-    """Write every figure that makes sense as PNG, SVG and PDF below figures/, and the main one as figure.png."""
+def draw(m: Material, attempt: Attempts, to: Path) -> dict[str, Figure]:
+    """Write every figure that makes sense as PNG, SVG and PDF into `to`/figures, and the main one as figure.png."""
     from ablate.report.plots import missing_glyphs
 
     if lacking := missing_glyphs(m.heading):
         attempt.note(lacking)
-    folder, what = m.folder / "figures", wanted(m)
+    folder, what = to / "figures", wanted(m)
     drawn: dict[str, Figure] = {}
     saved = {name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}
     with at_once(saved) as jobs:
@@ -63,7 +63,7 @@ def draw(m: Material, attempt: Attempts) -> dict[str, Figure]:
                 drawn[name] = Figure(name, what[name][0], paths)
     main = next((drawn[name] for name in MAIN if name in drawn), None)
     if main:
-        write_atomically(m.folder / "figure.png", main.path(".png").read_bytes())
+        write_atomically(to / "figure.png", main.path(".png").read_bytes())
     return drawn
 
 
@@ -86,7 +86,8 @@ def _of_cells(m: Material) -> Wanted:
     out: Wanted = {}
     if m.search is None and m.swept and (m.cells["n"] > 0).any():
         runs, some = _few_runs(m.runs)
-        caption = f"{_measured(m)} against {' and '.join(m.swept[:2])}{' …' if len(m.swept) > 2 else ''}.{some}"
+        names = m.factor_names
+        caption = f"{_measured(m)} against {' and '.join(names[:2])}{' …' if len(names) > 2 else ''}.{some}"
         if plots.by_task(m.cells, m.swept):
             caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.heading, m.level)
@@ -101,9 +102,10 @@ def _of_cells(m: Material) -> Wanted:
         out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
     if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
         return out
-    numeric = [column.heading for column in knob_columns(m.swept, m.cells) if column.number]
+    alone = [factor[0] for factor in m.factors if len(factor) == 1]
+    numeric = [column.heading for column in knob_columns(alone, m.cells) if column.number]
     numeric = [name for name in numeric if m.cells[name].notna().all()]
-    if len(numeric) > 1 and len(m.swept) <= MOST_KNOBS:
+    if len(numeric) > 1 and len(m.factors) <= MOST_KNOBS:
         x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
         caption = f"{capital(measure_name(m.main, m.cells))} over {x} and {y}."
         out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, m.main, m.heading)
@@ -131,23 +133,23 @@ def _of_findings(m: Material) -> Wanted:
     from ablate.report import plots
 
     out: Wanted = {}
-    if m.effects is not None and len(m.swept) > 1:
+    if m.effects is not None and len(m.effects) and len(m.factors) > 1:
         measure = measure_name(m.main, m.cells)
         caption = f"{capital(measure)} at each value of a knob, over all other settings."
-        seen = [all_seeing(m.cells, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
+        seen = [all_seeing(m.factored_cells, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
         effects = m.effects.assign(sees_future=seen)
         label = measure.replace(" of ", "\nof ")
         geometric = not by_difference(m.main)
         out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
     if m.variance is not None and len(m.variance):
-        split = m.variance.assign(source=[marked_source(m.cells, source) for source in m.variance["source"]])
+        split = m.variance.assign(source=[marked_source(m.factored_cells, source) for source in m.variance["source"]])
         out["variance"] = (
             f"Where the variance of {short_scale(m.main)} comes from.",
             partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.cells)),
         )
     if m.importance is not None and len(m.importance):
         caption = "How much of the differences between cells each knob accounts for."
-        table = m.importance.assign(knob=[marked_source(m.cells, knob) for knob in m.importance["knob"]])
+        table = m.importance.assign(knob=[marked_source(m.factored_cells, knob) for knob in m.importance["knob"]])
         told = short_scale(m.main), future_note(m.cells)
         out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
     if m.path is not None:

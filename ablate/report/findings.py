@@ -162,7 +162,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             row["knob"],
-            marked(value_text(row["value"]), all_seeing(m.cells, row["knob"], row["value"])),
+            marked(value_text(row["value"]), all_seeing(m.factored_cells, row["knob"], row["value"])),
             whole(row["n"]),
             number(row["mean"]),
             interval_text(row["low"], row["high"]),
@@ -176,7 +176,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 
 def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[marked_source(m.cells, row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
+    rows = [[marked_source(m.factored_cells, row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
     notes = [f"Shares of the variance of {scale_name(m.main, m.cells)} over all finished runs."]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     columns = [Column("source"), Column("share", True)]
@@ -184,14 +184,35 @@ def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 
 def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    """Shares of the variance on a full grid, with the interactions; elsewhere an approximation with its interval."""
+    of_grid = table["total"].notna().all()
     rows = [
-        [marked_source(m.cells, row["knob"]), share_text(row["importance"]), row["evaluator"]]
+        [
+            marked_source(m.factored_cells, row["knob"]),
+            share_text(row["importance"]),
+            share_text(row["total"]) if of_grid else f"{share_text(row['low'])} – {share_text(row['high'])}",
+            row["evaluator"],
+        ]
         for _, row in table.iterrows()
     ]
-    columns = [Column("knob"), Column("importance", True), Column("evaluator")]
-    notes = [f"On the mean of {scale_name(m.main, m.cells)} in each cell."]
+    second = "with its interactions" if of_grid else percent(m.level)
+    columns = [Column("knob"), Column("importance", True), Column(second, True), Column("evaluator")]
+    notes = [importance_note(m, table)]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("importance", "Importance of the knobs", columns, rows, table, notes))
+
+
+def importance_note(m: Material, table: pd.DataFrame) -> str:
+    """What the numbers are shares of, and how far they can be relied on."""
+    if table["total"].notna().all():
+        return (
+            f"Importance: the share of the variance of {scale_name(m.main, m.cells)} over all finished runs that the "
+            "knob has alone; beside it that with all interactions of two knobs in which it has a part."
+        )
+    return (
+        f"An approximation, from the mean of {scale_name(m.main, m.cells)} in each setting, since the settings form no "
+        f"full grid: shares of what all knobs account for, with the {percent(m.level)} range over settings drawn anew."
+    )
 
 
 def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:

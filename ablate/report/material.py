@@ -1,7 +1,7 @@
 """Everything that a report tells of one sweep, read once."""
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,16 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.effects import main_effects, variance_split
-from ablate.analysis.frames import curves_frame, is_full_grid, runs_frame, swept_knobs
+from ablate.analysis.frames import (
+    Factor,
+    curves_frame,
+    factor_name,
+    factored,
+    factors,
+    is_full_grid,
+    runs_frame,
+    swept_knobs,
+)
 from ablate.analysis.importance import importance
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
@@ -50,13 +59,14 @@ class Material:
     cells: pd.DataFrame  # with speed
     curves: pd.DataFrame
     published: pd.DataFrame
-    swept: list[str]
+    swept: list[str]  # the knobs that tell the cells apart
+    factors: list[Factor]  # the same, those together whose effects cannot be told apart
     skipped: list[str]  # records that are none
     failures: list[tuple[str, str]]  # cells that could not be run, and why
     verdicts: list[Verdict] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)  # by metric
-    confounded: bool = False  # what a knob does by itself cannot be told, as the cells are no full grid
+    full_grid: bool = True  # whether what a factor does by itself can be told
     effects: pd.DataFrame | None = None
     variance: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
@@ -67,6 +77,16 @@ class Material:
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
 
     @property
+    def factor_names(self) -> list[str]:
+        """What effects can be attributed to: `lr`, or `model + lr (confounded)`."""
+        return [factor_name(factor) for factor in self.factors]
+
+    @cached_property
+    def factored_cells(self) -> pd.DataFrame:
+        """The cells, with a column for each of these."""
+        return factored(self.cells, self.factors)
+
+    @property
     def question(self) -> str:
         """As the preset asks it, or else what the sweep varies."""
         asked = self.manifest.get("question")
@@ -75,8 +95,8 @@ class Material:
         if self.search:
             return f"Which {listed(list(self.search.space))} is best?"
         return (
-            f"What difference {'does' if len(self.swept) == 1 else 'do'} {listed(self.swept)} make?"
-            if self.swept
+            f"What difference {'does' if len(self.factors) == 1 else 'do'} {listed(self.factor_names)} make?"
+            if self.factors
             else ""
         )
 
@@ -121,6 +141,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         curves=pd.DataFrame(),
         published=pd.DataFrame(),
         swept=[],
+        factors=[],
         skipped=skipped,
         failures=failures(folder),
         search=search,
@@ -149,6 +170,8 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.cells = with_speed(aggregate(m.runs, m.level), speed_frame(m.folder))
     m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
+    chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
+    m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
     known = attempt("the comparison with published values", lambda: match(m.cells))
     m.published = match(m.cells.iloc[:0]) if known is None else known
 
@@ -157,7 +180,8 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
     frames = Frames(m.runs, m.curves, sweep=m.folder)
     m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
-    m.warnings = attempt("the confounders", lambda: confounders(m.runs, m.cells, m.curves, m.level)) or []
+    found = attempt("the confounders", lambda: confounders(m.runs, m.cells, m.curves, m.level)) or []
+    m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
         m.pareto = attempt("the Pareto front", lambda: pareto(m.cells[~seeing(m.cells)]))
@@ -171,15 +195,16 @@ def _analyse(m: Material, attempt: Attempts) -> None:
                 m.comparisons[metric] = table
     if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
         return
-    if len(m.swept) > 1 and "lr" in m.swept:
+    if len(m.factors) > 1 and ("lr",) in m.factors:
         m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", m.main, m.level))
-    m.confounded = not is_full_grid(m.runs, m.swept)
-    if m.confounded:
-        return
-    m.effects = attempt("the main effects", lambda: main_effects(m.runs, m.main, m.swept, m.level))
-    m.variance = attempt("the variance split", lambda: variance_split(m.runs, m.main, m.swept))
-    if len(m.swept) > 1:
-        m.importance = attempt("the importance of the knobs", lambda: importance(m.runs, m.main, m.swept))
+    runs = factored(m.runs, m.factors)
+    names = m.factor_names
+    m.full_grid = is_full_grid(m.runs, m.factors)
+    if m.full_grid and (m.cells["n"] > 0).any():
+        m.effects = attempt("the main effects", lambda: main_effects(runs, m.main, names, m.level))
+        m.variance = attempt("the variance split", lambda: variance_split(runs, m.main, names))
+    if len(names) > 1:
+        m.importance = attempt("the importance of the knobs", lambda: importance(runs, m.main, names, level=m.level))
 
 
 def failures(folder: Path) -> list[tuple[str, str]]:

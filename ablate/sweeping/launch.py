@@ -143,7 +143,8 @@ def count_lost(plan: Plan, summary: Summary) -> None:
 
 def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
     """Train what is missing, a few programs side by side; what goes wrong in a cell does not touch the others."""
-    names = {cell.cell_id: label(cell.config, varying(configs)) for cell in plan.cells}
+    swept = varying(configs)
+    names = {cell.cell_id: label(cell.config, swept) for cell in plan.cells}
     sweep = _Sweep(plan, names, progress, summary)
     for cell in plan.cells:
         if cell.error:

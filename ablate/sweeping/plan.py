@@ -1,7 +1,7 @@
 """What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.explain import question
 from ablate.files import make_folder, to_json, write_json
 from ablate.identity import cell_id, run_id, short_hash
+from ablate.knobs import gates_text, independent
 from ablate.locks import InUse, held
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
@@ -90,17 +91,26 @@ def knobs_of(config: Config) -> dict[str, Any]:
     return out
 
 
+FRAME_NAMES = {"data": "corpus", "data.tokens": "unit", "data.cleaning": "cleaning"}
+"""Knobs whose name in the frames of records is not the last part of what is typed."""
+
+
 def varying(configs: Sequence[Config]) -> list[str]:
-    """The knobs, other than the model, in which the configs differ; what follows from the others is left out."""
-    frames = [knobs_of(config) for config in configs]
-    told: list[str] = []
-    for key in sorted(frames[0], key=lambda key: "." in key):  # a group before what it brings
-        groups: dict[str, set[str]] = {}
-        for values in frames:
-            groups.setdefault(str([values[name] for name in ["model", *told]]), set()).add(str(values[key]))
-        if key != "model" and any(len(group) > 1 for group in groups.values()):
-            told.append(key)
-    return told
+    """The knobs, other than the model, in which the configs differ; what follows from the others is left out.
+
+    Knobs that merely vary together are all there.
+    """
+    rows = [knobs_of(config) for config in configs]
+    typed = {FRAME_NAMES.get(key, key.rpartition(".")[2]): key for key in rows[0] if key != "optimizer.lr"}
+    found = independent({name: [_plain(values[key]) for values in rows] for name, key in typed.items()})
+    return sorted((typed[name] for name in found if name != "model"), key=lambda key: "." in key)
+
+
+def _plain(value: Any) -> Hashable:
+    """A knob's value as the frames of records have it."""
+    if isinstance(value, dict):
+        return gates_text(value)
+    return str(value) if isinstance(value, list) else value
 
 
 Texts = dict[str, tuple[DataConfig, Corpus]]

@@ -21,6 +21,27 @@ def pairs(table: pd.DataFrame) -> list[tuple[object, ...]]:
     return list(table[["knob", "from_value", "to_value", "at"]].itertuples(index=False, name=None))
 
 
+def test_a_pair_that_differs_in_two_knobs_is_named_by_both(cell: Cell, together: Cell) -> None:
+    """A learning rate that goes with the model; that of rnn and gru is the same, and their pair one of models."""
+    runs = together(*(cell(noisy(2, 1), model=m, lr=lr) for m, lr in (("rnn", 2.0), ("gru", 2.0), ("lstm", 0.5))))
+    both = "model + lr (confounded)"
+    assert pairs(comparisons(runs, "perplexity")) == [
+        (both, "rnn, lr=2", "lstm, lr=0.5", ""),
+        ("model", "rnn", "gru", "lr=2"),
+        (both, "lstm, lr=0.5", "gru, lr=2", ""),
+    ]
+
+
+def test_numbers_that_vary_together_are_compared_with_their_neighbours(cell: Cell, together: Cell) -> None:
+    widths = ((8, 2.0), (16, 1.0), (32, 0.5))
+    runs = together(*(cell(noisy(2, 1), num_hiddens=h, lr=lr, layers=n) for h, lr in widths for n in (1, 2)))
+    both = "num_hiddens + lr (confounded)"
+    assert pairs(comparisons(runs, "perplexity"))[:2] == [
+        (both, "num_hiddens=8, lr=2", "num_hiddens=16, lr=1", "layers=1"),
+        (both, "num_hiddens=16, lr=1", "num_hiddens=32, lr=0.5", "layers=1"),
+    ]
+
+
 def test_neighbours_of_numbers_and_all_pairs_of_names(cell: Cell, together: Cell) -> None:
     runs = together(
         *(

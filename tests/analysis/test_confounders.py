@@ -66,11 +66,19 @@ def test_updates_tokens_and_parameters(cell: Cell, together: Cell) -> None:
         cell(STEADY, batch_size=256, updates_per_epoch=1, tokens_per_epoch=8960, num_hiddens=16, parameters=1234567),
     )
     found = warnings(runs)
-    assert set(found) == {"updates", "tokens", "parameters"}
-    # num_hiddens tells the cells apart; batch_size follows from it
-    assert "from 10 (num_hiddens=16) to 17,000 (num_hiddens=8)" in found["updates"]
-    assert "from 89,600 (num_hiddens=16) to 95,200 (num_hiddens=8)" in found["tokens"]
-    assert "from 100 (num_hiddens=8) to 1,234,567 (num_hiddens=16)" in found["parameters"]
+    assert set(found) == {"confounded", "updates", "tokens", "parameters"}
+    small, large = "num_hiddens=8 batch_size=16", "num_hiddens=16 batch_size=256"
+    assert f"from 10 ({large}) to 17,000 ({small})" in found["updates"]
+    assert f"from 89,600 ({large}) to 95,200 ({small})" in found["tokens"]
+    assert f"from 100 ({small}) to 1,234,567 ({large})" in found["parameters"]
+
+
+def test_knobs_that_vary_together_are_confounded(cell: Cell, together: Cell) -> None:
+    runs = together(cell(STEADY, model="rnn", lr=2.0), cell(STEADY, model="gru", lr=0.5))
+    said = warnings(runs)["confounded"]
+    assert all(text in said for text in ("model", "rnn, lr=2", "gru, lr=0.5"))
+    apart = together(*(cell(STEADY, model=model, lr=lr) for model in ("rnn", "gru") for lr in (0.5, 2.0)))
+    assert "confounded" not in warnings(apart)
 
 
 def test_a_remainder_is_no_difference_in_tokens(cell: Cell, together: Cell) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ablate import results
-from ablate.analysis.frames import KNOBS, curves_frame, in_order, is_full_grid, runs_frame, swept_knobs
+from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
 from ablate.config import Config
 from ablate.data.corpora import Corpus
 from ablate.training import train
@@ -102,6 +102,32 @@ def test_order_is_model_then_knobs_then_seed() -> None:
         ([{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}], ["impl"]),
         ([{"impl": i, "init": n} for i in ("api", "scratch") for n in ("torch", "normal")], ["impl", "init"]),
         ([{"clip": None}, {"clip": 1.0}], ["clip"]),
+        # what merely varies together is not left out
+        ([{"model": "rnn", "lr": 2.0}, {"model": "gru", "lr": 0.5}], ["model", "lr"]),
+        ([{"num_hiddens": 8, "lr": 2.0}, {"num_hiddens": 16, "lr": 1.0}], ["num_hiddens", "lr"]),
+        ([{"model": "rnn", "activation": "relu"}, {"model": "lstm", "activation": None}], ["model", "activation"]),
+        ([{"model": "rnn", "activation": "tanh"}, {"model": "lstm", "activation": None}], ["model"]),
+        # an optimizer brings its own learning rate, but not one that was typed
+        ([{"optimizer": "sgd", "lr": 1.0}, {"optimizer": "adam", "lr": 0.005}], ["optimizer"]),
+        ([{"optimizer": "sgd", "lr": 2.0}, {"optimizer": "adam", "lr": 0.01}], ["optimizer", "lr"]),
+        ([{"impl": "api", "init": "xavier"}, {"impl": "scratch", "init": "orthogonal"}], ["impl", "init"]),
+        ([{"layers": 1, "dropout": 0.0}, {"layers": 2, "dropout": 0.5}], ["layers"]),
+        ([{"layers": n, "dropout": d} for n, d in ((1, 0.0), (2, 0.1), (3, 0.5))], ["layers", "dropout"]),
+        # a task brings its data, and its defaults
+        (
+            [
+                {"task": "language_model", "corpus": "plan", "num_hiddens": 256, "lr": 1.0},
+                {"task": "memory", "corpus": "copy", "num_hiddens": 64, "lr": 0.01},
+            ],
+            ["task"],
+        ),
+        (
+            [
+                {"task": "language_model", "corpus": "plan", "num_hiddens": 8},
+                {"task": "memory", "corpus": "copy", "num_hiddens": 16},
+            ],
+            ["task", "num_hiddens"],
+        ),
     ],
 )
 def test_swept_knobs(rows: list[dict[str, object]], swept: list[str]) -> None:
@@ -109,26 +135,52 @@ def test_swept_knobs(rows: list[dict[str, object]], swept: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "full"),
+    ("rows", "found", "full"),
     [
-        ([{"model": model, "lr": lr} for model in ("rnn", "gru") for lr in (0.5, None)], True),
-        ([{"model": "rnn", "lr": 0.5}, {"model": "rnn", "lr": 1.0}, {"model": "gru", "lr": 1.0}], False),
-        ([{"model": "rnn", "lr": 0.5}, {"model": "gru", "lr": 1.0}], True),  # lr follows from the model
+        ([{"model": model, "lr": lr} for model in ("rnn", "gru") for lr in (0.5, None)], [("model",), ("lr",)], True),
         (
-            [{"model": m, "layers": n, "num_hiddens": w} for m, n, w in [("rnn", 1, 9), ("rnn", 2, 7), ("gru", 1, 4)]],
+            [{"model": "rnn", "lr": 0.5}, {"model": "rnn", "lr": 1.0}, {"model": "gru", "lr": 1.0}],
+            [("model",), ("lr",)],
             False,
         ),
-        ([{"seed": 0}, {"seed": 1}], True),
+        ([{"model": "rnn", "lr": 0.5}, {"model": "gru", "lr": 1.0}], [("model", "lr")], True),
+        # two of three settings share a learning rate: it is decided by the model
+        ([{"model": m, "lr": lr} for m, lr in (("rnn", 2), ("gru", 2), ("lstm", 1))], [("model", "lr")], True),
+        # two of three settings share a model: it is decided by the learning rate
+        ([{"model": m, "lr": lr} for m, lr in (("rnn", 2), ("rnn", 1), ("gru", 3))], [("lr", "model")], True),
+        (
+            [{"model": m, "lr": lr, "clip": c} for m, lr, c in (("rnn", 2, 1), ("gru", 1, 3), ("lstm", 3, 2))],
+            [("model", "lr", "clip")],
+            True,
+        ),
+        (
+            [{"model": m, "lr": lr, "layers": n} for m, lr in (("rnn", 2), ("gru", 1)) for n in (1, 2)],
+            [("model", "lr"), ("layers",)],
+            True,
+        ),
+        # a rate for each pair of model and width: none of the three can be told from the others
+        (
+            [
+                {"model": m, "num_hiddens": h, "lr": lr}
+                for (m, h), lr in zip([("rnn", 8), ("rnn", 16), ("gru", 8), ("gru", 16)], (1, 2, 3, 3), strict=True)
+            ],
+            [("model", "num_hiddens", "lr")],
+            True,
+        ),
+        ([{"seed": 0}, {"seed": 1}], [], True),
     ],
 )
-def test_a_full_grid_has_every_combination(rows: list[dict[str, object]], full: bool) -> None:
+def test_factors_and_whether_they_form_a_full_grid(
+    rows: list[dict[str, object]], found: list[tuple[str, ...]], full: bool
+) -> None:
     runs = frame(*rows)
-    assert is_full_grid(runs, swept_knobs(runs)) == full
+    assert factors(runs) == found
+    assert is_full_grid(runs, factors(runs)) == full
 
 
 def test_a_width_that_was_set_to_match_is_no_side_of_the_grid() -> None:
     sizes = {("rnn", 1): 32, ("rnn", 2): 23, ("gru", 1): 18, ("gru", 2): 12}
     runs = frame(*({"model": m, "layers": n, "num_hiddens": w, "match": "params"} for (m, n), w in sizes.items()))
     assert swept_knobs(runs) == ["model", "layers"]
-    assert is_full_grid(runs, swept_knobs(runs))
-    assert not is_full_grid(runs[1:], swept_knobs(runs[1:]))
+    assert is_full_grid(runs, factors(runs))
+    assert not is_full_grid(runs[1:], factors(runs[1:]))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablate.analysis.effects import variance_split
 from ablate.analysis.importance import fanova, importance, marginal_variances, ped_anova
 from ablate.errors import UserError
 
@@ -65,10 +66,11 @@ def runs_on_grid(cell: Cell, together: Cell) -> pd.DataFrame:
 
 def test_a_table(cell: Cell, together: Cell) -> None:
     table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"], "ped-anova")
-    assert list(table.columns) == ["knob", "importance", "evaluator"]
+    assert list(table.columns) == ["knob", "importance", "low", "high", "total", "evaluator"]
     assert table["importance"].sum() == pytest.approx(1)
     assert table["importance"].is_monotonic_decreasing
-    assert set(table["evaluator"]) == {"PED-ANOVA"}
+    assert set(table["evaluator"]) == {"PED-ANOVA, approximation"}
+    assert (table["low"] <= table["high"]).all()
     # The best three of 12 cells: 8 units at lr 0.5 and 1, 16 units at one of them; lr 9, half diverged, is at none.
     lr = 1 / 3 * (0 - 1) ** 2 + 1 / 3 * (2 / 3 * 3 - 1) ** 2 + 1 / 3 * (1 / 3 * 3 - 1) ** 2 - 2 / 3 * 9 / 11
     h = 1 / 4 * ((2 / 3 * 4 - 1) ** 2 + (1 / 3 * 4 - 1) ** 2 + 1 + 1) - 3 / 3 * 9 / 11
@@ -87,10 +89,43 @@ def test_of_what_is_better_when_higher_the_best_are_the_highest(cell: Cell, toge
     assert dict(zip(table["knob"], table["importance"], strict=True)) == {"lr": 1, "num_hiddens": 0}
 
 
-def test_auto_says_which(cell: Cell, together: Cell) -> None:
+def test_on_a_full_grid_importance_is_the_variance_split(cell: Cell, together: Cell) -> None:
+    """3 × 2 settings with known parts: the exact shares, the same as those of the table beside it."""
+    of_lr, of_width = {0.5: 0.0, 1.0: 0.3, 2.0: 0.9}, {8: 0.0, 16: 0.2}
+    runs = together(
+        *(
+            cell([math.exp(1 + a + b + both * a * b) for both in (1.0, 1.5)], lr=lr, num_hiddens=h)
+            for lr, a in of_lr.items()
+            for h, b in of_width.items()
+        )
+    )
+    table = importance(runs, "perplexity", ["num_hiddens", "lr"]).set_index("knob")
+    split = variance_split(runs, "perplexity", ["num_hiddens", "lr"]).set_index("source")["share"]
+    assert list(table.index) == ["lr", "num_hiddens"]
+    assert set(table["evaluator"]) == {"ANOVA, exact"}
+    for knob in table.index:
+        assert table.loc[knob, "importance"] == split[knob]
+        assert table.loc[knob, "total"] == pytest.approx(split[knob] + split["num_hiddens × lr"])
+
+
+def scattered(cell: Cell, together: Cell, settings: int) -> pd.DataFrame:
+    """Settings that form no full grid."""
+    source = np.random.default_rng(1)
+    rows = {(int(8 * 2 ** source.integers(4)), float(source.integers(1, 9))) for _ in range(10 * settings)}
+    kept = sorted(rows)[:settings]
+    return together(*(cell([math.exp(1 + 0.1 * lr), math.exp(1 + 0.1 * lr)], num_hiddens=h, lr=lr) for h, lr in kept))
+
+
+def test_of_few_settings_that_are_no_grid_no_importance_is_told(cell: Cell, together: Cell) -> None:
+    knobs = ["lr", "num_hiddens"]
+    assert importance(scattered(cell, together, 19), "perplexity", knobs).empty
+    table = importance(scattered(cell, together, 23), "perplexity", knobs)
     found = "fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA"
-    table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"])
-    assert set(table["evaluator"]) == {found}
+    assert set(table["evaluator"]) == {f"{found}, approximation"}
+    assert list(table["knob"]) == knobs
+    assert table["total"].isna().all()
+    assert (table["low"] <= table["importance"]).all()
+    assert (table["importance"] <= table["high"]).all()
 
 
 def test_no_such_evaluator(cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from ablate.analysis.effects import interactions, main_effects, variance_split
+from ablate.analysis.importance import importance
 
 Cell = Callable[..., pd.DataFrame]
 KNOBS = ["model", "num_hiddens"]
@@ -87,10 +88,18 @@ def test_knobs_that_never_vary_apart_share_what_they_explain(cell: Cell, togethe
 
 @pytest.mark.parametrize("knobs", [KNOBS, ["model"], []])
 def test_shares_are_numbers_and_sum_to_one(cell: Cell, together: Cell, knobs: list[str]) -> None:
-    for log in (lambda m, h, s: 0.5, lambda m, h, s: 0.1 * s):
+    for log in (lambda m, h, s: 0.01 * len(m) * h, lambda m, h, s: 0.1 * s):
         split = variance_split(grid(cell, together, log), "perplexity", knobs)
         assert split["share"].sum() == pytest.approx(1)
         assert split["share"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("value", [None, 28.768732, 1e-300])
+def test_without_any_difference_nothing_goes_back_to_anything(cell: Cell, together: Cell, value: float | None) -> None:
+    """All runs diverged, or all end at the same value to the last digit."""
+    runs = together(*(cell([value] * 3, model=model, num_hiddens=h) for model in MODELS for h in SIZES))
+    assert variance_split(runs, "perplexity", KNOBS).empty
+    assert importance(runs, "perplexity", KNOBS).empty
 
 
 def test_one_seed_and_diverged_runs(cell: Cell, together: Cell) -> None:

@@ -102,7 +102,8 @@ def test_pareto_labels_say_the_further_knob() -> None:
 
 
 def test_importance_names_its_evaluator(tmp_path: Path) -> None:
-    table = pd.DataFrame({"knob": ["lr", "model"], "importance": [0.2, 0.8], "evaluator": "PED-ANOVA"})
+    approximate = {"low": [0.1, 0.7], "high": [0.3, 0.9], "total": np.nan, "evaluator": "PED-ANOVA"}
+    table = pd.DataFrame({"knob": ["lr", "model"], "importance": [0.2, 0.8], **approximate})
     figure = plots.importance(table, "Importance")
     assert tick_labels(figure.axes[0], "y") == ["model", "lr"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.8, 0.2]

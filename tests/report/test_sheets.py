@@ -85,7 +85,7 @@ def test_effects_of_single_knobs_need_a_full_grid(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "blocks", full[:3], seeds=3, epochs=3, timed=False)
     averaged = {"effects", "variance", "importance"}
     blocks = material(sweep)
-    assert blocks.confounded
+    assert not blocks.full_grid
     assert not averaged & {*sheets(blocks), *wanted(blocks)}
     said = [line for line in answer(blocks) if "full grid" in line]
     assert len(said) == 1

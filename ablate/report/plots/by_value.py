@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.analysis.frames import factor_name, factors, named, value_text
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
-from ablate.report.plots.lines import Line, facets, handles_of, lines_of, values_of, x_knob
+from ablate.report.plots.lines import Line, along_x, facets, handles_of, lines_of, values_of, x_knob
 from ablate.report.plots.measures import (
     SPEED,
     Measure,
@@ -26,7 +27,7 @@ from ablate.report.plots.measures import (
 )
 from ablate.report.plots.rows import by_name
 from ablate.report.plots.style import FAINT, HEIGHT, SMALL, finish, styled
-from ablate.report.plots.ticks import Places
+from ablate.report.plots.ticks import LABELS, Places
 from ablate.report.wording import guessed_accuracy, task_of
 
 ROOM = (0.52, 0.36)
@@ -64,11 +65,14 @@ def by_value(
             knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
             shown = Shown("num_steps", knobs, measures_of(cells)[:1], "corpus", log=True)
             return _against(shown, runs, cells, published, title, level)
-        x = x_knob(swept, cells)
+        of = factors(cells)
+        x = x_knob(swept, cells, of)
         if x is None:
             return by_name(runs, cells, swept, published, title, level)
-        facet, rest = facets(cells, [knob for knob in swept if knob != x])
-        return _against(Shown(x, rest, measures_of(cells), facet), runs, cells, published, title, level)
+        along = along_x(x, cells, of)
+        facet, rest = facets(cells, [knob for knob in swept if knob != x and knob not in along])
+        shown = Shown(x, rest, measures_of(cells), facet, along=along)
+        return _against(shown, runs, cells, published, title, level)
 
 
 def by_task(cells: pd.DataFrame, swept: Sequence[str]) -> bool:
@@ -86,16 +90,33 @@ class Shown:
     measures: Sequence[Measure]
     facet: str | None
     log: bool = False  # whatever the values of x
+    along: Sequence[str] = ()  # knobs that are confounded with x
+
+    def texts(self, cells: pd.DataFrame) -> dict[float, str] | None:
+        """Value of x → its label, with the values of the knobs that vary along with it."""
+        if not self.along:
+            return None
+        rows = cells.drop_duplicates(self.x)[[self.x, *self.along]].itertuples(index=False, name=None)
+        return {x: "\n".join([value_text(x), *setting_lines(self.along, rest)]) for x, *rest in rows}
+
+
+def setting_lines(knobs: Sequence[str], values: Sequence[Any]) -> list[str]:
+    """`lr=2`, one knob a line."""
+    return [named([knob], [value]) for knob, value in zip(knobs, values, strict=True)]
 
 
 def _against(
     shown: Shown, runs: pd.DataFrame, cells: pd.DataFrame, published: pd.DataFrame | None, title: str, level: float
 ) -> Figure:
     x, rest = shown.x, shown.knobs
-    figure, spots, left_out = grid(cells, shown.measures, shown.facet, HEIGHT + 0.3 * bool(cells["diverged"].any()))
+    height = HEIGHT + 0.3 * bool(cells["diverged"].any()) + 0.13 * len(shown.along)
+    figure, spots, left_out = grid(cells, shown.measures, shown.facet, height)
     measures = list(dict.fromkeys(spot.measure for spot in spots))
     places = Places.of(values_of(cells, x), spots[0].width)
     places = replace(places, log=places.log or (shown.log and places.values[0] > 0))
+    texts, axis = shown.texts(cells), LABELS.get(x, x)
+    if shown.along:
+        axis = factor_name([x, *shown.along])
     unguessed: list[str] = []
     guessed, reach = False, 0.0
     runs = finished(runs)
@@ -106,13 +127,13 @@ def _against(
         for offset, line in zip(offsets, lines, strict=True):
             _line(spot, line, offset, places, x, runs, published)
         reach = max(reach, *map(abs, offsets))
-        places.mark(spot.panel, x)
+        places.mark(spot.panel, x, texts)
         _make_room(spot, places, max(map(abs, offsets)) + MARK)
         spot.measure.axis(spot.panel, "y", spot.measure.shown(cells, runs, published))
         known = _guess(spot)
         guessed |= known
         unguessed += [] if known else [spot.panel.get_title()]
-        spot.label(spot.panel.get_xlabel(), spot.measure.label)
+        spot.label(axis, spot.measure.label)
         spot.panel.grid(axis="y")
         if spot.measure is not SPEED:
             _crosses(spot, lines, places, x)

@@ -121,10 +121,12 @@ def _curve(spot: Spot[str], own: pd.DataFrame, line: Line, phase: float, between
             fillstyle=look.fill,
             markerfacecoloralt="white",
             markersize=4,
-            markevery=(int((0.4 + phase) * between), between),
+            markevery=(min(int((0.4 + phase) % 1 * between), len(cell) - 1), between),
             label=line.name,
         )
-        if cell["runs"].max() > 1:
+        if len(cell) == 1 and cell["runs"].iloc[0] > 1:
+            spot.panel.vlines(cell["epoch"], cell["low"], cell["high"], color=look.colour, alpha=0.4, linewidth=1.2)
+        elif cell["runs"].max() > 1:
             spot.panel.fill_between(
                 cell["epoch"], cell["low"], cell["high"], color=look.colour, alpha=0.18, linewidth=0
             )

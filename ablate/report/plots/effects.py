@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from ablate.analysis.frames import value_text
 from ablate.report.plots.fonts import text_width, wrapped
 from ablate.report.plots.lines import Look, cleaned, is_number, model_looks, palette
-from ablate.report.plots.measures import level_text
-from ablate.report.plots.style import WIDE, WIDTH, finish, panels, styled
+from ablate.report.plots.measures import interval_reach, level_text
+from ablate.report.plots.style import INK, WIDE, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, measured_axis
 from ablate.report.wording import future_note, marked, seeing
 
@@ -22,15 +22,23 @@ COLUMNS = 3
 
 
 def importance(table: pd.DataFrame, title: str = "", of: str = "log perplexity", further: str = "") -> Figure:
-    """Bars of the knobs' importance for the mean of something (`of`).
+    """Bars of the knobs' importance for something (`of`), with the ranges of an approximation.
 
-    `table`: knob, importance, evaluator (from analysis.importance); `further`: what else to note.
+    `table`: knob, importance, low, high, total, evaluator (from analysis.importance); `further`: what else to note.
     """
     table = table.sort_values("importance", ascending=False, kind="stable")
     with styled(title, *table["knob"]):
         used = ", ".join(dict.fromkeys(table["evaluator"]))
-        figure = _bars(table["knob"], table["importance"], [palette()[BLUE]] * len(table), "share of the importance")
-        note = f"Evaluator: {used}, on the mean {of} of each setting; all bars together are 100 %. {further}"
+        if table["total"].notna().all():
+            label = f"share of the variance of {of}"
+            note = f"{used}: the part of each knob alone, without interactions. {further}"
+        else:
+            label = "share of the importance"
+            note = f"{used}, on the mean {of} of each setting; all bars together are 100 %, lines are ranges. {further}"
+        figure = _bars(table["knob"], table["importance"], [palette()[BLUE]] * len(table), label)
+        ranged = table[["low", "high"]].notna().all(axis=1).to_numpy()
+        places = np.flatnonzero(ranged)
+        figure.axes[0].hlines(places + 0.28, table["low"][ranged], table["high"][ranged], color=INK, linewidth=0.9)
         return finish(figure, title, note.strip())
 
 
@@ -122,7 +130,7 @@ def effects(
             looks = model_looks(values) if knob == "model" else {}
             mean = own["mean"].to_numpy(dtype=float)
             low, high = (own[name].to_numpy(dtype=float) for name in ("low", "high"))
-            reach = np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
+            reach = interval_reach(mean, low, high)
             if ordered:
                 panel.plot(range(len(own)), mean, color=palette()[BLUE], linewidth=1.2, zorder=1.5)
             for place, value in enumerate(values):

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from ablate.analysis.frames import MODEL_ORDER, value_text
+from ablate.analysis.frames import MODEL_ORDER, Factor
+from ablate.analysis.frames import named as named
 from ablate.report.wording import marked, seeing
 
 Colour = tuple[float, float, float]
@@ -116,28 +117,37 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def x_knob(swept: Sequence[str], cells: pd.DataFrame) -> str | None:
-    """The numeric knob that belongs on the x axis: the one with the most values; None where rows serve better."""
+def x_knob(swept: Sequence[str], cells: pd.DataFrame, of: Sequence[Factor] = ()) -> str | None:
+    """The numeric knob that belongs on the x axis: the one with the most values; None where rows serve better.
+
+    `of`: the swept knobs as factors; only the first of each is asked.
+    """
+    along = {knob for factor in of for knob in factor[1:]}
     numeric = [
         name
         for name in [*(n for n in PREFERRED_X if n in swept), *(n for n in swept if n not in PREFERRED_X)]
-        if all(is_number(value) for value in cleaned(cells[name])) and cells[name].nunique() > 1
+        if name not in along and all(is_number(value) for value in cleaned(cells[name])) and cells[name].nunique() > 1
     ]
     if not numeric:
         return None
     best = max(numeric, key=lambda name: cells[name].nunique())
-    most_names = max((cells[name].nunique() for name in swept if name not in numeric), default=0)
-    lines = cells.groupby([name for name in swept if name != best], dropna=False)[best].nunique() if swept[1:] else [2]
+    others = [name for name in swept if name != best and name not in along_x(best, cells, of)]
+    most_names = max((cells[name].nunique() for name in others if name not in numeric), default=0)
+    lines = cells.groupby(others, dropna=False)[best].nunique() if others else [2]
     joined = [n > 1 for n in lines]
     if 2 * sum(joined) < len(joined):  # one change at a time, not a grid: hardly anything to join
         return None
     return best if cells[best].nunique() > 2 or most_names <= 4 else None
 
 
-def named(knobs: Sequence[str], values: Sequence[Any]) -> str:
-    """`gru, lr=0.5`: a model by its name, other knobs with theirs."""
-    pairs = zip(knobs, values, strict=True)
-    return ", ".join(value_text(value) if knob == "model" else f"{knob}={value_text(value)}" for knob, value in pairs)
+def along_x(x: str, cells: pd.DataFrame, of: Sequence[Factor]) -> list[str]:
+    """The knobs that are confounded with x and have one value at each of its values; a model has its line instead."""
+    factor: Factor = next((factor for factor in of if x in factor), ())
+    return [
+        knob
+        for knob in factor
+        if knob not in (x, "model") and cells.groupby(x, dropna=False)[knob].nunique(dropna=False).max() == 1
+    ]
 
 
 def lines_of(cells: pd.DataFrame, knobs: Sequence[str], everything: pd.DataFrame | None = None) -> list[Line]:

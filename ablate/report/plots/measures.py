@@ -43,13 +43,8 @@ class Measure:
         return np.array(np.where(np.isfinite(values), values, np.nan))
 
     def interval(self, cells: pd.DataFrame) -> np.ndarray:
-        """(2, cells): how far the interval reaches below and above the mean; 0 where there is none."""
-        middle = self.of(cells)
-        low = np.fmax(self.of(cells, "_low"), self.floor)
-        high = np.fmin(self.of(cells, "_high"), self.ceiling)
-        high[np.isnan(self.of(cells, "_high"))] = np.nan
-        reach = np.stack([middle - low, high - middle])
-        return np.array(np.fmax(reach, 0.0))  # of NaN and 0, 0
+        """(2, cells): how far the interval reaches below and above the mean; NaN where there is none."""
+        return interval_reach(self.of(cells), self.of(cells, "_low"), self.of(cells, "_high"), self.floor, self.ceiling)
 
     def shown(self, cells: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
         """Every number that a panel of this measure shows, for its limits."""
@@ -71,6 +66,19 @@ class Measure:
             bounded_axis(axes, which, self.reach(values), self.text)
         else:
             measured_axis(axes, which, values, self.text, most=most)
+
+
+def interval_reach(
+    middle: np.ndarray, low: np.ndarray, high: np.ndarray, floor: float = -math.inf, ceiling: float = math.inf
+) -> np.ndarray:
+    """(2, n): how far intervals (n,) reach below and above their middles, within what is possible.
+
+    NaN for both where one of the two ends is unknown, as with a single seed: matplotlib then draws no bar.
+    """
+    known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
+    ends = np.maximum(low, floor), np.minimum(high, ceiling)
+    reach = np.where(known, np.maximum([middle - ends[0], ends[1] - middle], 0.0), np.nan)
+    return np.array(reach)
 
 
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
@@ -171,7 +179,8 @@ def small_print(
         parts = [f"All {cells['diverged'].sum()} runs diverged."]
     elif (cells["n"] + cells["diverged"]).max() > 1:
         interval = f"mean and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
-        parts = [f"Last epoch: {interval}; small dots are single runs."]
+        none = "; none from one seed" if (cells["n"] == 1).any() else ""
+        parts = [f"Last epoch: {interval}{none}; small dots are single runs."]
     else:
         parts = ["Last epoch; one seed per setting, so no interval."]
     if cells["diverged"].any() and cells["n"].any():

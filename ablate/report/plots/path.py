@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ablate.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
-from ablate.report.plots.measures import diverged_text, level_text
+from ablate.report.plots.measures import diverged_text, interval_reach, level_text
 from ablate.report.plots.style import FAINT, SMALL, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import measured_axis
 
@@ -69,7 +69,7 @@ def _step(axes: Axes, row: int, value: float, low: float, high: float, shown: bo
             markeredgewidth=1.5,
         )  # fmt: skip
         return
-    reach = np.nan_to_num(np.clip([[value - low], [high - value]], 0, None))
+    reach = interval_reach(np.array([value]), np.array([low]), np.array([high]))
     face = colour if shown else "white"
     axes.errorbar(
         [value], [row], xerr=reach, color=colour, marker="o" if row else "s", markerfacecolor=face, elinewidth=1.1,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ablate.analysis.frames import factors
 from ablate.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.grid import left_out_text
@@ -117,7 +118,8 @@ def _rows(cells: pd.DataFrame, swept: Sequence[str]) -> tuple[list[str], list[Li
     knob = max(candidates, key=lambda name: (cells[name].nunique(dropna=False), name == "model"), default="model")
     rest = [name for name in swept if name != knob]
     lines = lines_of(cells, rest)
-    if rest and len(lines) > MOST_BESIDE:
+    confounded = any(len(factor) > 1 for factor in factors(cells))
+    if rest and (confounded or len(lines) > MOST_BESIDE):  # a row for each setting, named by all that varies
         found = [named(swept, values) for values in zip(*(cleaned(cells[name]) for name in swept), strict=True)]
         row_of = dict(zip(cells["cell_id"], range(len(cells)), strict=True))
         names = [marked(*both) for both in zip(found, seeing(cells), strict=True)]

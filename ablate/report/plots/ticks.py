@@ -1,7 +1,7 @@
 """Axes with plain numbers: 1, 1.5, 2, 3, 5, 10, 20k; where the values of a swept number stand."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -164,15 +164,16 @@ class Places:
     def _even(self, values: np.ndarray) -> np.ndarray:
         return np.log(values) if self.log else values
 
-    def mark(self, axes: Axes, knob: str, size: float = 7.5) -> None:
-        """The x axis: a tick for each value, and as many labels as fit side by side."""
+    def mark(self, axes: Axes, knob: str, texts: Mapping[float, str] | None = None, size: float = 7.5) -> None:
+        """The x axis: a tick for each value, and as many labels as fit side by side; `texts`: value → its label."""
         known = self._even(np.array(self.values, dtype=float))
         ends = known[0] - ENDS * self._span, known[-1] + ENDS * self._span
         if self.log:
             axes.set_xscale("log")
         axes.set_xlim(*(np.exp(ends) if self.log else ends))
-        labels = [value_text(value) for value in self.values]
-        kept = _apart((known - ends[0]) / self._per_inch, [text_width(label, size) + 0.06 for label in labels])
+        labels = [value_text(value) if texts is None else texts[value] for value in self.values]
+        widths = [max(text_width(line, size) for line in label.split("\n")) + 0.06 for label in labels]
+        kept = _apart((known - ends[0]) / self._per_inch, widths)
         axes.set_xticks(self.values, [label if keep else "" for label, keep in zip(labels, kept, strict=True)])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(LABELS.get(knob, knob))

@@ -144,7 +144,7 @@ def _row(axes: Axes, row: pd.Series, centre: float, scale: Scale) -> None:
     estimate, *interval = scale.effect(row)
     if math.isfinite(estimate) and marker:
         left, right = max(interval[0], low), min(interval[1], high)
-        if not math.isnan(interval[0]):
+        if not any(map(math.isnan, interval)):
             axes.plot([left, right], [centre, centre], color=colour, linewidth=1.2)
             for at, edge, arrow in ((left, low, "<"), (right, high, ">")):
                 if at == edge:

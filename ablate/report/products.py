@@ -1,0 +1,120 @@
+"""The files of a report: made aside, put in place together at the end, and remembered: no other file is touched."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ablate.files import move, remove, write_atomically
+
+MANIFEST = ".report.json"
+"""Beside the report: the names of the files that it wrote, each with the SHA-256 of what it wrote there."""
+ASIDE = ".report-"
+"""How the folder begins in which a report is made before it is put in place."""
+OLD = 24 * 3600.0
+"""Seconds after which such a folder is one that a killed program left behind."""
+
+BEFORE_MANIFESTS = {
+    "": ("runs.csv", "cells.csv", "figure.png", "report.html"),
+    "tables": (
+        *("cells", "spread", "lengths", "verdicts", "comparisons", "comparisons_perplexity"),
+        *("comparisons_val_perplexity", "effects", "variance", "importance", "tuned", "path", "finalists", "trials"),
+    ),
+    "figures": (
+        *("by_value", "curves", "pareto", "heatmap", "verdicts", "effects", "variance", "importance"),
+        *("ablation_path", "search_history", "search_front", "search_importance", "search_parallel"),
+        *("search_slices", "search_timeline"),
+    ),
+}
+"""Folder → what reports wrote there before they kept a list: whole names, or names without their endings."""
+ENDINGS = {"tables": (".csv", ".md", ".tex"), "figures": (".png", ".svg", ".pdf")}
+
+
+class Products:
+    """The files of one report in its folder. Make them below `aside`, then `publish`."""
+
+    def __init__(self, folder: Path, aside: Path) -> None:
+        self.folder, self.aside = folder, aside
+        self.written = _known(folder)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make one file; `name`: its path below the report's folder."""
+        write_atomically(self.aside / name, content)
+
+    def publish(self) -> list[str]:
+        """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.
+
+        A file that is there and is not as a report wrote it is somebody's own: it stays. Equal files are not touched.
+        """
+        made = sorted(path.relative_to(self.aside).as_posix() for path in self.aside.rglob("*") if path.is_file())
+        kept = {name for name in made if not self._is_ours(name)}
+        wrote = {name: _sha256(self.aside / name) for name in made if name not in kept}
+        # The list first: a stop in the middle leaves no file that no report would own up to.
+        before = {name: [*self.written.get(name, ()), sha] for name, sha in wrote.items()}
+        self._remember(self.written | {name: list(dict.fromkeys(shas)) for name, shas in before.items()})
+        for name, sha in wrote.items():
+            target = self.folder / name
+            if not target.is_file() or _sha256(target) != sha:
+                move(self.aside / name, target)
+        for name in self.written.keys() - set(made):
+            if (self.folder / name).is_file() and self._is_ours(name):
+                remove(self.folder / name)
+        self._remember({name: [sha] for name, sha in wrote.items()})
+        return sorted(kept)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a file is one that a report wrote and nobody changed since; also where there is none."""
+        path = self.folder / name
+        if not path.exists() and not path.is_symlink():
+            return True
+        known = self.written.get(name)
+        return path.is_file() and known is not None and (not known or _sha256(path) in known)
+
+    def _remember(self, written: dict[str, list[str]]) -> None:
+        text = json.dumps({"files": written}, indent=1, sort_keys=True) + "\n"
+        path = self.folder / MANIFEST
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text.encode())
+
+
+@contextmanager
+def products(folder: Path) -> Iterator[Products]:
+    """The files of a report that is about to be made. Raises OSError where the folder cannot be written to."""
+    for left in folder.glob(f"{ASIDE}*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder) as aside:
+        yield Products(folder, Path(aside))
+
+
+def _known(folder: Path) -> dict[str, list[str]]:
+    """Name of a file that reports wrote → the SHA-256 of what they wrote; empty where that is not known.
+
+    A folder with a report that is older than these lists has all files that such a report could have written.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return {str(name): [str(sha) for sha in shas] for name, shas in files.items() if _inside(str(name))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    if not (folder / "report.html").is_file():
+        return {name: [] for name in BEFORE_MANIFESTS[""] if name != "report.html"}
+    return {
+        f"{below}/{name}{ending}" if below else name: []
+        for below, names in BEFORE_MANIFESTS.items()
+        for name in names
+        for ending in ENDINGS.get(below, ("",))
+    }
+
+
+def _inside(name: str) -> bool:
+    """Whether a name of the list stays in the folder, whoever wrote the list."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

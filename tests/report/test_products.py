@@ -1,0 +1,129 @@
+"""Which files a report writes, deletes and leaves alone: made-up sweeps in scratch folders. CPU, 20 s."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate.report import PAGE
+from ablate.report import products as module
+from ablate.report.__main__ import main
+from ablate.report.products import MANIFEST, products
+from tests.report.made import config, write_sweep
+
+
+def publish(folder: Path, **files: str) -> list[str]:
+    """A report of these files (`tables__a` for tables/a)."""
+    with products(folder) as made:
+        for name, text in files.items():
+            made.write(name.replace("__", "/") + ".csv", text.encode())
+        return made.publish()
+
+
+def everything(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def test_only_what_a_report_wrote_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.csv").write_text("mine")
+    assert publish(tmp_path, tables__cells="1", tables__tuned="2") == []
+    assert publish(tmp_path, tables__cells="3") == []
+    assert everything(tmp_path) == {"tables/mine.csv": "mine", "tables/cells.csv": "3"}
+
+
+def test_a_file_that_somebody_changed_or_put_there_is_kept_and_named(tmp_path: Path) -> None:
+    publish(tmp_path, tables__cells="1", tables__tuned="2")
+    (tmp_path / "tables" / "cells.csv").write_text("edited")
+    (tmp_path / "tables" / "tuned.csv").write_text("edited, too")
+    (tmp_path / "tables" / "effects.csv").write_text("put there")
+    for _ in range(2):
+        assert publish(tmp_path, tables__cells="3", tables__effects="4") == ["tables/cells.csv", "tables/effects.csv"]
+    kept = {"tables/cells.csv": "edited", "tables/tuned.csv": "edited, too", "tables/effects.csv": "put there"}
+    assert everything(tmp_path) == kept
+    (tmp_path / "tables" / "cells.csv").unlink()
+    assert publish(tmp_path, tables__cells="5", tables__effects="4") == ["tables/effects.csv"]
+    assert everything(tmp_path)["tables/cells.csv"] == "5"
+
+
+def test_a_folder_older_than_the_list_loses_only_names_of_a_report(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for name in ("tuned.md", "notes.md", "cells.csv"):
+        (tmp_path / "tables" / name).write_text("old")
+    (tmp_path / PAGE).write_text("an old page")
+    assert publish(tmp_path, tables__cells="new") == []
+    assert everything(tmp_path) == {"tables/notes.md": "old", "tables/cells.csv": "new"}
+
+
+def test_equal_files_are_not_touched(tmp_path: Path) -> None:
+    publish(tmp_path, tables__cells="1")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    publish(tmp_path, tables__cells="1")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_report_that_is_stopped_leaves_the_one_before(tmp_path: Path) -> None:
+    publish(tmp_path, tables__cells="1")
+    before = everything(tmp_path)
+
+    def stopped() -> None:
+        with products(tmp_path) as made:
+            made.write("tables/cells.csv", b"2")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert everything(tmp_path) == before
+
+
+def test_a_stop_while_files_are_put_in_place_leaves_none_without_an_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, tables__a="1", tables__b="1", tables__old="1")
+    replace, done = module.os.replace, list[str]()
+
+    def stops(source: Path, target: Path) -> None:
+        if Path(target).name == "b.csv":
+            raise OSError(28, "No space left on device")
+        done.append(Path(target).name)
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "replace", stops)
+        with pytest.raises(OSError, match="No space"):
+            publish(tmp_path, tables__a="2", tables__b="2")
+    assert "a.csv" in done
+    assert publish(tmp_path, tables__a="3", tables__b="3") == []
+    assert everything(tmp_path) == {"tables/a.csv": "3", "tables/b.csv": "3"}
+
+
+def test_a_list_that_points_elsewhere_deletes_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "other.csv").write_text("mine")
+    (tmp_path / "sweep" / MANIFEST).write_text(
+        json.dumps({"files": {"../other.csv": [], str(tmp_path / "other.csv"): []}})
+    )
+    publish(tmp_path / "sweep", tables__cells="1")
+    assert (tmp_path / "other.csv").read_text() == "mine"
+
+
+@pytest.mark.full
+def test_a_page_about_several_sweeps_takes_no_sweeps_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x", "report"):
+        write_sweep(tmp_path / name, [config(num_hiddens=8, epochs=3)], seeds=2, epochs=3, timed=False)
+    both = [str(tmp_path / "x"), str(tmp_path / "report")]
+    assert main(both) == 2
+    assert "--out" in capsys.readouterr().err
+    assert not (tmp_path / "report" / PAGE).exists()
+    assert main([*both, "--out", str(tmp_path / "x")]) == 2
+    assert main([*both, "--out", str(tmp_path / "all")]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x", "report", "all"}
+    (tmp_path / "x" / "figures" / "mine.png").write_bytes(b"mine")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    assert main([*both, "--out", str(tmp_path / "all")]) == 0
+    assert {path: path.stat().st_mtime_ns for path in files} == before
