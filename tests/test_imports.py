@@ -11,6 +11,7 @@ from ablate.config import PACKAGE_DIR
 
 MAY_IMPORT = {
     "errors": "",
+    "commands": "",
     "files": "",
     "metrics": "",
     "config": "",
