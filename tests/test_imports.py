@@ -16,9 +16,12 @@ MAY_IMPORT = {
     "metrics": "",
     "config": "",
     "validation": "config errors",
-    "identity": "config",
+    "overrides": "commands config errors",
+    "presets": "config errors overrides",
+    "identity": "config errors overrides",
+    "entry": "explain",
     "environment": "config",
-    "compose": "config errors validation",
+    "compose": "config errors overrides validation",
     "results": "files identity",
     "checkpoints": "files",
     "bleu": "errors",
@@ -30,21 +33,21 @@ MAY_IMPORT = {
     "training": "checkpoints config data engines environment errors identity metrics models results tasks",
     "speed": """cohort compose config data engines environment errors identity models results tasks training
     validation""",
-    "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
-    "explain": "config errors",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
+    "bench": "entry analysis cohort compose config engines environment errors explain models report results speed sweeping",
+    "explain": "commands config errors overrides presets",
+    "sweeping": """overrides presets checkpoints cohort compose config data engines environment errors explain identity models results
     speed tasks training validation""",
-    "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
+    "searching": """overrides analysis checkpoints cohort compose config engines environment errors identity metrics results speed
     sweeping tasks training validation""",
-    "plugins": "searching sweeping",
+    "plugins": "overrides presets searching sweeping",
     "analysis": "config errors identity metrics results",
-    "claims": "analysis config errors metrics results",
-    "report": "analysis claims config environment errors files metrics results",
-    "cli": "compose config environment errors explain report results searching sweeping",
-    "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
+    "claims": "entry explain analysis config errors metrics results",
+    "report": "entry analysis claims config environment errors files metrics results",
+    "cli": "commands entry overrides presets compose config environment errors explain report results searching sweeping",
+    "plan": """entry presets analysis checkpoints cli cohort compose config engines explain identity models report results speed
     sweeping tasks training""",
-    "path": "analysis cli compose config errors metrics report results sweeping",
-    "__main__": "cli",
+    "path": "commands entry overrides analysis cli compose config errors metrics report results sweeping",
+    "__main__": "entry cli",
     "__init__": "",
 }
 """Part of the package → the other parts that it may import, from what everything rests on to the command line."""
