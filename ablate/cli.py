@@ -6,7 +6,8 @@ Exit status: see `ablate.entry`.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -137,7 +138,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
     config_dir = _config_dir(arguments)
-    overrides = for_hydra(words, presets.sweeper_options())
+    overrides = for_hydra(words, sweeper_options())
     overrides += _preset(overrides, config_dir)
     searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))
     program_arguments, variable = sys.argv, os.environ.get(FULL_ERROR)
@@ -155,6 +156,16 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
             os.environ[FULL_ERROR] = variable
 
 
+@cache
+def sweeper_options() -> tuple[str, ...]:
+    """What `hydra.sweeper.…` may set, of either sweeper."""
+    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeperConf
+    from hydra_plugins.ablate_hydra.sweeper import AblateSweeperConf
+
+    names = [f.name for kind in (AblateSweeperConf, OptunaSweeperConf) for f in fields(kind)]
+    return tuple(dict.fromkeys(name for name in names if name != "_target_"))
+
+
 def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
     given = {word.key: word.value for word in map(Override.read, overrides)}
@@ -162,7 +173,7 @@ def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     if name in (None, "", "null", "???"):
         return []
     path = presets.find(str(name), config_dir)
-    presets.check(path)
+    presets.check(path, sweeper_options())
     sweeper = presets.sweeper_of(path)
     return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []
 

@@ -5,10 +5,8 @@ Every preset is checked here before Hydra composes it: what is wrong in it is sa
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextvars import ContextVar
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,19 +97,8 @@ def given_by(preset: str) -> list[str]:
     return [] if path is None else list(dict.fromkeys(key for _, key, _ in _knobs_of(path)))
 
 
-@cache
-def sweeper_options() -> tuple[str, ...]:
-    """What `hydra.sweeper.…` may set, of either sweeper."""
-    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeperConf
-    from hydra_plugins.ablate_hydra.sweeper import AblateSweeperConf
-
-    names = [f.name for kind in (AblateSweeperConf, OptunaSweeperConf) for f in fields(kind)]
-    return tuple(dict.fromkeys(name for name in names if name != "_target_"))
-
-
-def check(path: Path) -> None:
-    """Raise UserError, with file and line, for what no preset may say."""
-    options = sweeper_options()
+def check(path: Path, options: Collection[str]) -> None:
+    """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
     for node, key, swept in _knobs_of(path):
         if not is_knob(key):
             raise UserError(f"{_where(path, node)}: {no_knob(key)}")

@@ -33,18 +33,23 @@ MAY_IMPORT = {
     "training": "checkpoints config data engines environment errors identity metrics models results tasks",
     "speed": """cohort compose config data engines environment errors identity models results tasks training
     validation""",
-    "bench": "entry analysis cohort compose config engines environment errors explain models report results speed sweeping",
+    "bench": """analysis cohort compose config engines entry environment errors explain models report results speed
+    sweeping""",
     "explain": "commands config errors overrides presets",
-    "sweeping": """overrides presets checkpoints cohort compose config data engines environment errors explain identity models results
+    "sweeping": """overrides presets checkpoints cohort compose config data engines environment errors explain
+    identity models results
     speed tasks training validation""",
-    "searching": """overrides analysis checkpoints cohort compose config engines environment errors identity metrics results speed
+    "searching": """overrides analysis checkpoints cohort compose config engines environment errors identity
+    metrics results speed
     sweeping tasks training validation""",
     "plugins": "overrides presets searching sweeping",
     "analysis": "config errors identity metrics results",
     "claims": "entry explain analysis config errors metrics results",
     "report": "entry analysis claims config environment errors files metrics results",
-    "cli": "commands entry overrides presets compose config environment errors explain report results searching sweeping",
-    "plan": """entry presets analysis checkpoints cli cohort compose config engines explain identity models report results speed
+    "cli": """commands compose config entry environment errors explain overrides plugins presets report results
+    searching sweeping""",
+    "plan": """entry presets analysis checkpoints cli cohort compose config engines explain identity models
+    report results speed
     sweeping tasks training""",
     "path": "commands entry overrides analysis cli compose config errors metrics report results sweeping",
     "__main__": "entry cli",
