@@ -1,6 +1,13 @@
 """`python -m ablate`"""
 
-from ablate.cli import main
+from ablate.entry import run_program
+
+
+def command() -> int:
+    from ablate.cli import main  # loads Hydra, during which Ctrl-C is heard already
+
+    return main()
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(command)

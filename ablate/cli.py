@@ -1,91 +1,109 @@
 """The command line: Hydra's grammar, one clear line for each mistake, a table at the end.
 
-Exit status: 0 done, 1 some cells failed, 2 wrong input (nothing written), 130 stopped.
+Exit status: see `ablate.entry`.
 """
 
 import os
-import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from ablate.compose import check_once, register_schema
+from ablate import presets
+from ablate.commands import shell_line
+from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT, Config
-from ablate.errors import UserError
-from ablate.explain import explain, help_text
-from ablate.searching.presets import sweeper_override
+from ablate.entry import STOPPED, answer, run_program
+from ablate.errors import UserError, listing
+from ablate.explain import SHORT_HELP, help_text
+from ablate.overrides import Override, for_hydra, split
+from ablate.sweeping.naming import Asked
 
 if TYPE_CHECKING:
     from ablate.searching.run import Found
     from ablate.searching.space import Problem
     from ablate.sweeping.launch import Summary
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The variable with which Hydra hands errors on instead of printing them."""
+
 SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
 """Flags of Hydra that show something and train nothing."""
-WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
-FLAGS = (
-    *SHOWS_ONLY,
-    *("-m", "--multirun", "-r", "--run", "--resolve", "-p", "--package", "--config-dir", "-cd"),
-    *("--config-name", "-cn", "--config-path", "-cp"),
-)
+SWEEPS = ("-m", "--multirun", "-r", "--run")
+"""Flags that change nothing here: several values sweep, one does not."""
+CONFIG_DIR = ("--config-dir", "-cd")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+WITH_VALUE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(("--package", "-p", "--config-name", "-cn", *CONFIG_DIR), ()),
+}
+"""Flags with a value, and the values that there are."""
+FLAGS = (*SHOWS_ONLY, *SWEEPS, *WITH_VALUE, "--resolve")
 
-
-STOPPED = 130
-"""Exit status after Ctrl-C, as of a program that the signal ended."""
-
-Act = Callable[[Sequence[Config], str, str | None], None]
-"""What is done with the configs of a sweep, the name of its folder and of its preset."""
+Act = Callable[[Sequence[Config], Asked], None]
+"""What is done with the configs of a sweep."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m ablate` with these arguments and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return answer(partial(_main, arguments))
+
+
+def program() -> NoReturn:
+    """`ablate`, and `python -m ablate`, as a program of its own."""
+    run_program(main)
+
+
+def _main(arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
-        Console().print(help_text(), highlight=False, markup=False, soft_wrap=True)
+        print(help_text(_config_dir(arguments)))
         return 0
     if "--version" in arguments:
         from ablate.environment import DISTRIBUTION, installed
 
         print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
         return 0
-    return answer(partial(_train, arguments), arguments)
+    if set(arguments) <= set(SWEEPS):
+        print(SHORT_HELP)
+        return 0
+    return max((_train(one) for one in one_preset_each(arguments)), default=0)
 
 
-def answer(work: Callable[[], int], arguments: Sequence[str]) -> int:
-    """The exit status of `work`; a mistake in the arguments gets one line instead, and a stop one that says so."""
-    errors = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _stop)
-    if hasattr(signal, "SIGHUP"):  # a terminal that was closed; Windows has none
-        signal.signal(signal.SIGHUP, _stop)
-    try:
-        return work()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        errors.print(f"ablate: {explain(error, arguments)}", highlight=False, markup=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        errors.print("stopped; whatever was finished is kept, the same command goes on from here")
-        return STOPPED
+def one_preset_each(arguments: Sequence[str]) -> list[list[str]]:
+    """`sweeps=A,B` as two commands, each with its own folder and report. All are composed before one is run."""
+    words = [Override.read(argument) for argument in arguments]
+    given = [word for word in words if word.key == "sweeps" and word.value]
+    names = [name.strip() for word in given for name in split(word.value or "")]
+    if len(names) < 2:
+        return [list(arguments)]
+    if any(word.key == "name" for word in words):
+        raise UserError(f"sweeps={','.join(names)} makes {len(names)} sweeps, each in its own folder; leave out name=")
+    commands = [
+        [f"sweeps={name}" if word in given else argument for word, argument in zip(words, arguments, strict=True)]
+        for name in names
+    ]
+    for command in commands:
+        with_configs(command, lambda configs, asked: None, lambda problem: None)
+    return commands
 
 
 def _train(arguments: Sequence[str]) -> int:
     """Compose, train what is missing and report; nothing where Hydra was only asked to show something."""
     summaries: list[Summary] = []
     found: list[Found] = []
-    command = " ".join(["python -m ablate", *map(shlex.quote, arguments)])
+    command = shell_line("python", "-m", "ablate", *arguments)
 
-    def train(configs: Sequence[Config], default_name: str, preset: str | None) -> None:
+    def train(configs: Sequence[Config], asked: Asked) -> None:
         from ablate.sweeping.launch import run_sweep  # loads torch: not for --help, not for a mistyped knob
 
-        summaries.append(run_sweep(configs, default_name, command, preset))
+        summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given))
 
     def search(problem: "Problem") -> None:
         from ablate.searching.run import run_search
@@ -103,15 +121,12 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
 
     With hydra/sweeper=optuna `search` gets the problem; without `search` that is refused.
     """
-    for argument in arguments:
-        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
-            raise UserError(f"there is no option {argument}; see python -m ablate --help")
 
     def task(_: DictConfig) -> NoReturn:
         raise AssertionError("the launcher hands each job its outcome")
 
-    def sweep_task(configs: Sequence[Config], default_name: str, preset: str | None) -> list[None]:
-        act(configs, default_name, preset)
+    def sweep_task(configs: Sequence[Config], asked: Asked) -> list[None]:
+        act(configs, asked)
         return [None] * len(configs)
 
     def no_search(_: "Problem") -> NoReturn:
@@ -121,42 +136,96 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
 
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
-    # A single cell is a sweep of one job: one path for both.
-    mode = [] if {"-m", "--multirun", *SHOWS_ONLY} & set(arguments) else ["-m"]
-    arguments = [argument for argument in arguments if argument not in ("-r", "--run")]
-    roots = dict.fromkeys([f"file://{CONFIG_ROOT}", f"file://{Path.cwd()}"])
-    options, overrides = _apart(arguments)
-    check_once(overrides)
-    overrides += sweeper_override(overrides, [CONFIG_ROOT, Path.cwd()])
-    sys.argv = [sys.argv[0], *mode, *options, *overrides, f"hydra.searchpath=[{','.join(map(_quoted, roots))}]"]
-    register_schema()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
-    hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+    options, words = _apart(arguments)
+    config_dir = _config_dir(arguments)
+    overrides = for_hydra(words, sweeper_options())
+    overrides += _preset(overrides, config_dir)
+    searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))
+    program_arguments, variable = sys.argv, os.environ.get(FULL_ERROR)
+    try:
+        sys.argv = [sys.argv[0], *options, *overrides]
+        register_schema()
+        os.environ[FULL_ERROR] = "1"  # errors come to us instead of being printed
+        hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+    finally:
+        presets.SEARCHED.reset(searched)
+        sys.argv = program_arguments
+        if variable is None:
+            os.environ.pop(FULL_ERROR, None)
+        else:
+            os.environ[FULL_ERROR] = variable
+
+
+@cache
+def sweeper_options() -> tuple[str, ...]:
+    """What `hydra.sweeper.…` may set, of either sweeper."""
+    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeperConf
+    from hydra_plugins.ablate_hydra.sweeper import AblateSweeperConf
+
+    names = [f.name for kind in (AblateSweeperConf, OptunaSweeperConf) for f in fields(kind)]
+    return tuple(dict.fromkeys(name for name in names if name != "_target_"))
+
+
+def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
+    given = {word.key: word.value for word in map(Override.read, overrides)}
+    name = given.get("sweeps")
+    if name in (None, "", "null", "???"):
+        return []
+    path = presets.find(str(name), config_dir)
+    presets.check(path, sweeper_options())
+    sweeper = presets.sweeper_of(path)
+    return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options, each with its value, and overrides: Hydra wants them one after the other, people mix them."""
+    """Options for Hydra, each with its value, and overrides: Hydra wants the one before the other, people mix them.
+
+    Raises UserError for an option that there is not, or one without its value.
+    """
     options: list[str] = []
     overrides: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
+    shows = any(argument.partition("=")[0] in SHOWS_ONLY for argument in arguments)
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
         if not argument.startswith("-"):
             overrides.append(argument)
-            continue
-        options.append(argument)
-        if argument in WITH_VALUE:
-            options += [value for value in [next(rest, None)] if value is not None]
-    return options, overrides
+        elif name not in FLAGS:
+            raise UserError(f"there is no option {argument}; see python -m ablate --help")
+        elif name in WITH_VALUE:
+            value = value if equals else rest.pop(0) if rest else ""
+            legal = WITH_VALUE[name]
+            if not value or (legal and value not in legal):
+                raise UserError(f"{name} needs a value" + (f": {listing(legal)}" if legal else ""))
+            if name not in CONFIG_DIR:  # it stands in the search path, as groups
+                options += [name, value]
+        elif name in ("--info", "-i"):
+            if not equals:
+                value = rest.pop(0) if rest and rest[0] in INFO else "all"
+            if value not in INFO:
+                raise UserError(f"{name} is {value!r}; choose {listing(INFO)}")
+            options.append(f"--info={value}")
+        elif name not in SWEEPS:
+            options.append(argument)
+    if "--resolve" in options and not {"--cfg", "-c"} & set(options):
+        raise UserError("--resolve goes with --cfg job")
+    # One setting is a sweep of one job: one path for both.
+    return ([] if shows else ["-m"]) + options, overrides
 
 
-def _quoted(text: str) -> str:
-    """As a string of Hydra's override grammar, which gives spaces, commas and brackets a meaning."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _config_dir(arguments: Sequence[str]) -> Path | None:
+    """The folder that --config-dir gives. Raises UserError where there is none."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in CONFIG_DIR:
+            value = value if equals else next(iter(arguments[place + 1 :]), "")
+            folder = Path(value).expanduser().absolute()
+            if not value or not os.path.isdir(folder):
+                raise UserError(f"{name} is {value!r}, which is no folder")
+            return folder
+    return None
 
 
 def conclude_found(found: "Found") -> int:
@@ -175,7 +244,7 @@ def report(folder: Path) -> bool:
     try:
         write_report(folder)
     except KeyboardInterrupt:
-        line = f"the report is skipped; python -m ablate.report {shlex.quote(str(folder))} draws it"
+        line = f"the report is skipped; {shell_line('python', '-m', 'ablate.report', folder)} draws it"
         Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
         return False
     return True

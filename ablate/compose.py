@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config import CONFIG_ROOT, Config, DataConfig
 from ablate.errors import ConfigError
+from ablate.overrides import for_hydra
 from ablate.validation import validate
 
 
@@ -27,42 +28,18 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     """
     register_schema()
     with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
-        config = to_config(hydra_compose("config", list(overrides)))
+        config = to_config(hydra_compose("config", for_hydra(overrides, once=False)))
     validate(config)
     return config
 
 
 def compose_all(overrides: Sequence[str]) -> list[Config]:
     """The configs of a sweep over every combination of the overrides' values, as `python -m ablate -m` would run."""
-    check_once(overrides)
+    words = for_hydra(overrides)
     with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(words)
     combinations = BasicSweeper.split_arguments(parsed, None)[0]
     return [compose(combination) for combination in combinations]
-
-
-def check_once(overrides: Sequence[str]) -> None:
-    """Raise ConfigError where a knob is given twice with different values: Hydra would take the last in silence.
-
-    Of Hydra's own settings, `hydra.…`, the last one counts.
-    """
-    values: dict[str, dict[str, None]] = {}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        values.setdefault(key.lstrip("+~"), {})[value] = None
-    for key, several in values.items():
-        if len(several) > 1 and not key.startswith("hydra"):
-            swept = is_swept(key) and not any(set(value) & set("([{") for value in several)
-            remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={','.join(several)}"
-            raise ConfigError(
-                f"{key} is given {'twice' if len(several) == 2 else f'{len(several)} times'}: "
-                f"{' and '.join(several)}; {remedy if swept else 'give it once'}"
-            )
-
-
-def is_swept(key: str) -> bool:
-    """Whether several values of a knob make several cells."""
-    return key not in ("sweeps", "name", "title", "results_dir", "seeds")
 
 
 def to_config(composed: DictConfig) -> Config:

@@ -5,6 +5,9 @@ runs the same run is said in `ablate.identity`.
 Facts about a knob are declared in its field's metadata and nowhere else:
 
     identity      False: the knob only says how or where a run is computed, not what comes out
+    through       of a knob that is no part of the identity itself: what it decides an outcome through
+    needs         what a setting must have for the knob to be read
+    prose         True: a text for people, in which a comma is a comma
     absent        the value at which the knob is no part of a run's identity: that of runs older than the knob
     per_replica   True: runs that differ in this knob alone can still train as one batched program
     choices       the legal values of a string
@@ -64,8 +67,10 @@ class ModelConfig:
     peepholes: bool = knob(default=False, absent=False, cells=("lstm",))
     gate_recurrence: bool = knob(default=False, absent=False, cells=("lstm",))
     bidirectional: bool = knob(default=False, absent=False)
-    connection: str = knob(default="plain", absent="plain", choices=("plain", "residual", "dense"))
-    transition: int | None = knob(default=None, absent=None, minimum=1)
+    connection: str = knob(
+        default="plain", absent="plain", choices=("plain", "residual", "dense"), needs="another layer to connect"
+    )
+    transition: int | None = knob(default=None, absent=None, minimum=1, needs="another layer to connect")
 
     @property
     def has_reset_gate(self) -> bool:
@@ -152,7 +157,7 @@ class OptimizerConfig:
     """An update rule of torch.optim; `lr` is its default learning rate, which the top-level `lr` overrides."""
 
     name: str = knob(choices=("sgd", "momentum", "adam", "adamw", "rmsprop"))
-    lr: float = knob(identity=False)
+    lr: float = knob(identity=False, through="lr")
     momentum: float = knob(minimum=0, below=1)
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     eps: float = knob(above=0)
@@ -165,46 +170,48 @@ class Config:
     """Everything that decides the outcome of a cell, and how and where to compute it."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig, metadata={"identity": False})
+    data: DataConfig = field(default_factory=DataConfig, metadata={"identity": False, "through": "the text"})
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
 
     num_hiddens: int = knob(minimum=1)
     layers: int = knob(minimum=1)
-    dropout: float = knob(minimum=0, below=1)
+    dropout: float = knob(minimum=0, below=1, needs="two layers or more, between which it acts")
     impl: str = knob(choices=("api", "scratch"))
     init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"))
-    forget_bias: float | None = knob(default=None, absent=None)
-    reset: str | None = knob(choices=("before", "after"))
+    forget_bias: float | None = knob(default=None, absent=None, needs="a forget gate whose bias it sets")
+    reset: str | None = knob(choices=("before", "after"), needs="a gru with a reset gate")
     bias_vectors: int | None = knob(choices=(1, 2))
 
     num_steps: int = knob(minimum=1)
     batch_size: int = knob(minimum=1)
-    sampling: str = knob(choices=("sequential", "random", "sequential-reset"))
-    max_tokens: int | None = knob(minimum=2)
-    val_tokens: int = knob(minimum=0)
+    sampling: str = knob(choices=("sequential", "random", "sequential-reset"), needs="a task on a text")
+    max_tokens: int | None = knob(minimum=2, needs="a task on a text")
+    val_tokens: int = knob(minimum=0, needs="a task on a text; task=translation holds out task.val_pairs")
 
     lr: float = knob(above=0, per_replica=True)
     clip: float | None = knob(above=0, per_replica=True)
     epochs: int = knob(minimum=1)
-    updates: int | None = knob(default=None, minimum=1, identity=False)  # sets epochs, which decide
+    updates: int | None = knob(default=None, minimum=1, identity=False, through="epochs")
 
     seed: int = knob(minimum=0, per_replica=True)
     seeds: int = knob(minimum=1, identity=False)
 
-    match: str | None = knob(default=None, choices=("params",), identity=False)  # sets num_hiddens, which decide
+    match: str | None = knob(default=None, choices=("params",), identity=False, through="num_hiddens")
 
     engine: str = knob(choices=("auto", "cohort", "api", "scratch"), identity=False)
     device: str = knob(identity=False)
     threads: int | None = knob(minimum=1, identity=False)
 
     name: str | None = knob(identity=False)
-    title: str | None = knob(default=None, identity=False)
+    title: str | None = knob(default=None, identity=False, prose=True)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
     speed: bool = knob(identity=False)
     speed_s: float = knob(above=0, identity=False)
-    prefixes: list[str] = field(default_factory=list, metadata={"identity": False})
+    prefixes: list[str] = field(
+        default_factory=list, metadata={"identity": False, "needs": "a text to continue, which a rule has not"}
+    )
 
 
 def resolve(config: Config) -> Config:

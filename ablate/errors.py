@@ -92,9 +92,18 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest choice, or nothing."""
-    close = get_close_matches(value.lower(), list(choices), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    """`; did you mean X?` for the closest choices, or nothing.
+
+    What begins with the value comes first (`table12`), then what holds it, then what is spelt alike.
+    """
+    names, value = list(choices), value.lower()
+    begins = [name for name in names if name.lower().startswith(value)]
+    holds = [name for name in names if value in name.lower()] if len(value) >= 3 else []
+    found = sorted(begins or holds, key=len) if value else []
+    if len(found) > 3:
+        found = found[:1]
+    close = found or get_close_matches(value, names, n=1, cutoff=0.6)
+    return f"; did you mean {listing(close)}?" if close else ""
 
 
 def listing(choices: Iterable[str]) -> str:

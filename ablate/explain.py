@@ -1,30 +1,35 @@
-"""Words for people: the help text, made from the comments in `conf/`, and one line for each composition error."""
+"""Words for people: the help text, made from the comments in `conf/`, and one line for each error of theirs."""
 
 import re
-import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from functools import cache
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_type_hints
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
-
-from ablate.config import CONFIG_ROOT, Config
+from ablate.commands import shell_line
+from ablate.config import CONFIG_ROOT
 from ablate.errors import UserError, listing, nearest
-from ablate.files import present
+from ablate.overrides import Override, quote
+from ablate.overrides import knobs as all_knobs
+from ablate.presets import choices, opening_comment, yaml_line
 
-PLAIN = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|:,\[\]{}()= -]*")
-"""Characters that Hydra reads without quotes: a value of these cannot be read for another reason."""
+USAGE = "usage: python -m ablate [knob=value | knob=value,value,… | group=option] …"
 
-HOW_TO_WRITE = "write knob=value, in quotes if the value has spaces or brackets"
-HELP_HINT = "(python -m ablate --help lists them)"
+SHORT_HELP = f"""\
+{USAGE}
+
+  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each: minutes
+  python -m ablate sweeps=smoke                                  a preset: does everything work here?
+  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what a preset would take, and what it could tell
+
+python -m ablate --help explains every knob, model, data set and preset."""
+"""What the command prints where nothing is asked of it."""
 
 EXAMPLES = """\
-  python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     every pair, 5 seeds each
-  python -m ablate model=gru lr=0.5 epochs=100                   one cell
-  python -m ablate -m model=gru,gru-no-reset,gru-no-update seeds=20
-  python -m ablate sweeps=table12_rnn_num_hiddens seeds=5        a preset from sweeps/, with fewer seeds
+  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
+  python -m ablate model=gru lr=0.5 epochs=100                   one setting
+  python -m ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
+  python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate.plan says of it
+  python -m ablate model=gru,gru-no-reset,gru-no-update seeds=20
   python -m ablate.plan sweeps=table12_rnn_num_hiddens           what that would take, and what it could tell
   python -m ablate.path model=rnn,gru num_hiddens=32,256         from one to the other, the best change first
   python -m ablate sweeps=search_gru                             a search for the best configuration
@@ -34,10 +39,10 @@ EXAMPLES = """\
   python -m ablate.claims results/NAME                           which published conclusions they confirm or refute"""
 
 
-def help_text() -> str:
-    """What `--help` prints."""
+def help_text(config_dir: Path | None = None) -> str:
+    """What `--help` prints; a person's own presets, models and the like are in it."""
     parts = [
-        "usage: python -m ablate [-m] [knob=value | knob=value,value,… | group=option] …",
+        USAGE,
         "",
         "Trains recurrent networks over every combination of the given values, several seeds each, and",
         "tells which matters, by how much. Type the same command again: only what is missing runs.",
@@ -47,36 +52,21 @@ def help_text() -> str:
     ]
     for group in ("model", "data", "optimizer", "task", "sweeps"):
         parts += ["", group]
-        found = options(group)
+        found = options(group, config_dir)
         width = max(map(len, found))
         # A preset's comment ends with its command, which its name tells here.
         parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
     for title, lines in (*knobs(), *group_knobs()):
         parts += ["", title, *lines]
-    parts += ["", "flags", "  -m            sweep (knobs with several values sweep without it, too)"]
-    parts += ["  --cfg job     show the composed configuration", "  --version     show the version"]
+    parts += ["", "flags", "  -m                 sweep (knobs with several values sweep without it, too)"]
+    parts += ["  --cfg job          show the composed configuration", "  --version          show the version"]
+    parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
     return "\n".join(parts)
 
 
-def question(preset: str) -> str | None:
-    """The question that a preset's file opens with, without its command; None for a file that asks nothing."""
-    for folder in (CONFIG_ROOT / "sweeps", Path.cwd() / "sweeps"):
-        path = folder / f"{preset}.yaml"
-        if present(path) == "file":
-            return opening_comment(path).partition("python -m ablate")[0].strip() or None
-    return None
-
-
-def opening_comment(path: Path) -> str:
-    """The first line of comment in a file of conf/ or sweeps/, or nothing."""
-    comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    return next((comment for comment in comments if not comment.startswith("@package")), "")
-
-
-def options(group: str) -> dict[str, str]:
-    """The files of a config group, each with its opening comment."""
-    folder = CONFIG_ROOT / (group if group == "sweeps" else f"conf/{group}")
-    return {path.stem: opening_comment(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+def options(group: str, config_dir: Path | None = None) -> dict[str, str]:
+    """The files of a config group, each with its opening comment: ours, then a person's own."""
+    return {name: opening_comment(path) for name, path in choices(group, config_dir).items()}
 
 
 def knobs() -> Iterator[tuple[str, list[str]]]:
@@ -97,80 +87,95 @@ def knobs() -> Iterator[tuple[str, list[str]]]:
 def group_knobs() -> Iterator[tuple[str, list[str]]]:
     """The knobs that models have in common, and those of each task: title and one line per knob."""
     for title, file, prefix, indent in (
-        ("every model", "model/rnn", "model", ""),
-        *((f"task={name}", f"task/{name}", "task", "  ") for name in options("task")),
+        ("every model", CONFIG_ROOT / "conf" / "model" / "rnn.yaml", "model", ""),
+        *((f"task={name}", path, "task", "  ") for name, path in choices("task").items()),
     ):
-        text = (CONFIG_ROOT / "conf" / f"{file}.yaml").read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
         entries = re.findall(rf"^{indent}(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
         if entries:
             yield title, [f"  {f'{prefix}.{name}={value}':<26} {comment}" for name, value, comment in entries]
 
 
-@cache
-def known_knobs() -> tuple[str, ...]:
-    """Every key that an override may name."""
-    return ("sweeps", *_keys(Config, ""))
-
-
-def _keys(kind: type, prefix: str) -> Iterator[str]:
-    hints = get_type_hints(kind)
-    for f in fields(kind):
-        yield prefix + f.name
-        if is_dataclass(hints[f.name]):
-            yield from _keys(hints[f.name], f"{prefix}{f.name}.")
-
-
-def explain(error: Exception, arguments: Sequence[str]) -> str:
-    """One line for whatever went wrong between the command line and the first run."""
+def explain(error: Exception) -> str | None:
+    """One line for what a person, or the system, can put right; None for an error of this program."""
     if isinstance(error, UserError):
         return str(error)
+    if "hydra" in sys.modules:
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        # first: some of Hydra's errors are errors of the system, too
+        if isinstance(error, HydraException | OmegaConfBaseException):
+            return _of_hydra(error)
+    if isinstance(error, OSError):
+        return system_line(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home and expanduser
+        return f"{str(error).rstrip('.')}; set HOME, or write the whole path"
+    if "yaml" in sys.modules:
+        from yaml import YAMLError
+
+        if isinstance(error, YAMLError):
+            return yaml_line(error)
+    return None
+
+
+def system_line(error: OSError) -> str:
+    """What the system did not allow, and with which file: `results/x: Permission denied`."""
+    said = error.strerror or str(error) or type(error).__name__
+    names = [_shortened(str(name)) for name in (error.filename, error.filename2) if name is not None]
+    remedy = "; give a shorter name=NAME" if said == "File name too long" else ""
+    return f"{' and '.join(names)}: {said}{remedy}" if names else said
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:150]}…{name[-40:]}"
+
+
+def _of_hydra(error: Exception) -> str:
+    """What Hydra or OmegaConf could not compose."""
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    if cause is not None:
+        return str(cause)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, value = str(error.missing_cfg_file).rpartition("/")
         return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
     if isinstance(error, ConfigCompositionException):
-        return _composition(error, arguments)
-    return str(error).splitlines()[0]
+        return _composition(error)
+    return _first_lines(error)
 
 
-def _how_to_write(override: str) -> str:
-    """`write prefixes='["Zürich"]'`: the same value in quotes, for the shell and for Hydra, where that is readable."""
-    key, _, value = override.partition("=")
-    if not value or PLAIN.fullmatch(value):
-        return HOW_TO_WRITE
-    several = re.fullmatch(r"\[(.*)\]", value)
-    if not several and value[0] in "[{(":
-        return HOW_TO_WRITE
-    parts = [part.strip().strip("\"'") for part in several[1].split(",")] if several else [value.strip("\"'")]
-    quoted = ",".join('"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in parts)
-    return f"write {key}={shlex.quote(f'[{quoted}]' if several else quoted)}"
+def _first_lines(error: Exception) -> str:
+    """A message in one line: with what stands behind a colon at the end of its first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else type(error).__name__
+    return " ".join(lines[:2]) if said.endswith(":") else said
 
 
-def _composition(error: ConfigCompositionException, arguments: Sequence[str]) -> str:
-    """What Hydra could not compose: an unknown knob, a `+` too many or too few, a value of the wrong type."""
-    unknown = _unknown_knob(arguments)
-    if unknown:
-        return f"there is no knob {unknown!r}{nearest(unknown, known_knobs())} {HELP_HINT}"
-    message = str(error).splitlines()[0]
+def _how_to_write(word: str) -> str:
+    """The same value as one text, for the shell and for Hydra, where the knob takes a text; else what it takes."""
+    override = Override.read(word)
+    knob = all_knobs().get(override.key)
+    if knob is not None and knob.is_text and override.value:
+        return f"write {shell_line(f'{override.key}={quote(override.value)}')}"
+    return "write knob=value or knob=value,value; a list in brackets, [a,b], a text in quotes"
+
+
+def _composition(error: Exception) -> str:
+    """What Hydra could not compose: a group without a choice, or a value of the wrong type."""
+    message = _first_lines(error)
     unchosen = re.match(r"You must specify '([^']+)'", message)
     if unchosen:
         return f"{unchosen[1]} has no value; choose {listing(options(unchosen[1]))}"
-    appended = re.search(r"An item is already at '([^']+)'", message)
-    if appended:
-        return f"{appended[1]} is there already; write {appended[1]}=VALUE, without +"
-    gate = re.search(r"'(model\.gates\.\w+)'", message)
-    if gate:
-        return f"this model fixes no gate of that name; write +{gate[1]}=VALUE to fix it"
+    several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", message)
+    if several:
+        return f"{several[1]} has several values, {several[2]}, and one configuration is shown; give one"
     return (_wrong_type(error.__cause__, error) if error.__cause__ else "") or message
-
-
-def _unknown_knob(arguments: Sequence[str]) -> str:
-    for argument in arguments:
-        key = argument.partition("=")[0].lstrip("+~")
-        if "=" in argument and not key.startswith(("hydra", "-", "model.gates.")) and key not in known_knobs():
-            return key
-    return ""
 
 
 def _wrong_type(cause: BaseException, error: Exception) -> str:

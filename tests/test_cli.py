@@ -269,9 +269,9 @@ MISTAKES = [
     ('prefixes=["???"]', "prefixes has the value ???, which stands for a missing one; give another"),
     ("lr=???", "lr has the value ???"),
     ("data=???", "data has no value; choose adding, auto, "),
-    ("prefixes=[Zürich]", """cannot read 'prefixes=[Zürich]'; write prefixes='["Zürich"]'"""),
-    ('prefixes=["it;s","a"] title=it;s', """write title='"it;s"'"""),
-    ('prefixes=["the', """cannot read 'prefixes=["the'; write knob=value, in quotes"""),
+    ("prefixes=[Zürich]", "prefixes has 'Zürich', but made-up.txt has no '"),
+    ('prefixes=["the', """cannot read prefixes=["the"""),
+    ("prefixes=x", """'prefixes=["x"]'"""),
     ("lr=1,,2", "cannot read 'lr=1,,2'; write knob=value"),
     ("lr=1 lr=2", "lr is given twice: 1 and 2; for both write lr=1,2"),
     (

@@ -17,11 +17,15 @@ MAY_IMPORT = {
     "config": "",
     "validation": "config errors",
     "knobs": "config",
-    "identity": "config",
+    "identity": "config errors overrides",
     "environment": "config",
-    "compose": "config errors validation",
+    "compose": "config errors overrides validation",
     "results": "config errors files identity",
     "checkpoints": "config errors files locks",
+    "commands": "",
+    "overrides": "commands config errors",
+    "presets": "config errors overrides",
+    "entry": "explain",
     "bleu": "errors",
     "data": "config errors files metrics",
     "models": "config errors metrics",
@@ -31,23 +35,24 @@ MAY_IMPORT = {
     "training": "checkpoints config data engines environment errors identity metrics models results tasks",
     "speed": """cohort compose config data engines environment errors files identity locks models results tasks training
     validation""",
-    "bench": """analysis cohort compose config engines environment errors explain files models report results speed
-    sweeping""",
-    "explain": "config errors files",
+    "bench": """analysis cohort compose config engines entry environment errors explain files models report results
+    speed sweeping""",
+    "explain": "commands config errors files overrides presets",
     "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity knobs
-    locks models results speed tasks training validation""",
+    locks models overrides presets results speed tasks training validation""",
     "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks
-    metrics results speed stats sweeping tasks training validation""",
-    "plugins": "searching sweeping",
+    metrics overrides results speed stats sweeping tasks training validation""",
+    "plugins": "overrides presets searching sweeping",
     "analysis": "config errors files identity knobs metrics results stats",
-    "claims": "analysis config errors files knobs metrics results stats",
-    "report": "analysis claims config environment errors files metrics results stats",
-    "cli": "compose config environment errors explain files report results searching sweeping",
-    "plan": """analysis checkpoints cli cohort compose config engines errors explain files identity metrics models
-    report results speed stats sweeping tasks training""",
-    "path": "analysis cli compose config errors files metrics report results stats sweeping",
+    "claims": "analysis config entry errors explain files knobs metrics results stats",
+    "report": "analysis claims config entry environment errors files metrics results stats",
+    "cli": """commands compose config entry environment errors explain files overrides plugins presets report
+    results searching sweeping""",
+    "plan": """analysis checkpoints cli cohort compose config engines entry errors explain files identity metrics
+    models presets report results speed stats sweeping tasks training""",
+    "path": "analysis cli commands compose config entry errors files metrics overrides report results stats sweeping",
     "stats": "",
-    "__main__": "cli",
+    "__main__": "cli entry",
     "__init__": "",
 }
 """Part of the package → the other parts that it may import, from what everything rests on to the command line."""

@@ -8,13 +8,12 @@ python -m ablate.bench results/NAME              … of the cells of a sweep tha
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from ablate.errors import UserError, listing
+from ablate.entry import answer, run_program
+from ablate.errors import listing
 
 Item = TypeVar("Item")
 
@@ -32,20 +31,14 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 with one line on standard error, also where nothing could be timed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if arguments[:1] == ["engines"]:
-            bench_engines(arguments[1:])
-        elif not bench_cells(arguments):
-            return 2
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        from ablate.explain import explain
+    return answer(partial(_bench, arguments))
 
-        print(f"ablate: {explain(error, arguments)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; every finished timing is kept, the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+def _bench(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["engines"]:
+        bench_engines(arguments[1:])
+        return 0
+    return 0 if bench_cells(arguments) else 2
 
 
 def bench_engines(arguments: Sequence[str]) -> None:
@@ -131,4 +124,4 @@ def share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ablate.claims import reading
@@ -10,11 +12,17 @@ from ablate.claims.measured import Frames
 from ablate.claims.reading import read_claims
 from ablate.claims.table import print_verdicts
 from ablate.claims.verdicts import evaluate
+from ablate.entry import answer, run_program
 from ablate.errors import UserError
+from ablate.explain import explain
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 whatever the verdicts, 2 for wrong input."""
+    return answer(partial(_claims, arguments))
+
+
+def _claims(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m ablate.claims",
         description=__doc__,
@@ -38,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print_verdicts(evaluate(frames, claims, given.level), title=frames.name)
             else:
                 print(f"{frames.name}: no claim speaks of these cells; write one and give it with --claims FILE")
-        except UserError as error:
-            print(f"ablate: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:  # the other sweeps are still judged
+            print(f"ablate: {explain(error)}", file=sys.stderr)
             status = 2
     return status
 
@@ -52,4 +60,4 @@ def level(text: str) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

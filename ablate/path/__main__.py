@@ -1,11 +1,12 @@
 """`python -m ablate.path …`: which of the changes from a baseline to a target helps, and how much? All are trained."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
 
-from ablate.cli import answer, conclude
+from ablate.cli import conclude
+from ablate.commands import shell_line
+from ablate.entry import answer, run_program
 from ablate.errors import UserError, listing, nearest
 
 HELP = """\
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return 0
-    return answer(partial(_path, arguments), arguments)
+    return answer(partial(_path, arguments))
 
 
 def _path(arguments: Sequence[str]) -> int:
@@ -46,7 +47,7 @@ def _path(arguments: Sequence[str]) -> int:
     question = read(overrides)
     default_name = "_".join(["path", *([] if metric == DEFAULT_METRIC else [metric]), folder_name(overrides)])
     folder = folder_of([question.config(())], default_name)
-    command = " ".join(["python -m ablate.path", *map(shlex.quote, arguments)])
+    command = shell_line("python", "-m", "ablate.path", *arguments)
     walk = Walk(question, metric, folder, command, Summary(folder))
     walk.go()
     if walk.steps:
@@ -70,4 +71,4 @@ def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ablate.compose import check_once, compose
+from ablate.compose import compose
 from ablate.config import Config
 from ablate.errors import UserError
+from ablate.overrides import for_hydra
 from ablate.sweeping.hydra_jobs import check_values
 from ablate.sweeping.naming import decides
 
@@ -40,12 +41,12 @@ class Question:
 
 def read(overrides: Sequence[str]) -> Question:
     """The question that `model=rnn,gru lr=1,0.5 seeds=10` asks. Raises UserError for what asks none."""
-    check_once(overrides)
+    overrides = for_hydra(overrides)
     fixed: list[str] = []
     changes: list[Change] = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         check_values(override)
-        key = override.key_or_group
+        key = override.key_or_group.lstrip("+")
         if key == "sweeps":
             raise UserError(f"{override.input_line}: a path has no preset; give each knob its two values")
         [products] = BasicSweeper.split_arguments([override], None)

@@ -4,8 +4,10 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from ablate.cli import answer, with_configs
+from ablate.cli import one_preset_each, with_configs
 from ablate.config import Config
+from ablate.entry import answer, run_program
+from ablate.sweeping.naming import Asked
 
 HELP = """\
 usage: python -m ablate.plan [sweeps=NAME] [knob=value,value,… | group=option] …
@@ -23,24 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return 0
-    return answer(partial(_plan, arguments), arguments)
+    return answer(partial(_plan, arguments))
 
 
 def _plan(arguments: Sequence[str]) -> int:
-    configs: list[Config] = []
-    named: list[tuple[str, str | None]] = []
+    for one in one_preset_each(arguments):
+        batches: list[tuple[Sequence[Config], Asked]] = []
+        with_configs(one, lambda configs, asked: batches.append((configs, asked)))  # noqa: B023
+        if batches:
+            from ablate.plan.show import show  # loads torch: not for a mistyped knob
 
-    def collect(batch: Sequence[Config], default_name: str, preset: str | None) -> None:
-        configs.extend(batch)
-        named.append((default_name, preset))
-
-    with_configs(arguments, collect)
-    if configs:
-        from ablate.plan.show import show  # loads torch: not for a mistyped knob
-
-        show(configs, *named[0])
+            show([config for configs, _ in batches for config in configs], batches[0][1])
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -9,26 +9,27 @@ from rich.table import Table
 
 from ablate.compose import fallback_data
 from ablate.config import Config
-from ablate.explain import question
 from ablate.plan.estimate import Estimate, estimate, timings_missing, wall_s
 from ablate.plan.spread import detectable, metrics_of, spread_over_seeds
+from ablate.presets import question
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
+from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Cell, Plan, knobs_of, make_plan, updates_per_epoch, varying
 from ablate.sweeping.progress import duration
 from ablate.sweeping.schedule import free_memory, workers
 from ablate.training import resolve_device
 
 
-def show(configs: Sequence[Config], default_name: str, preset: str | None = None) -> None:
+def show(configs: Sequence[Config], asked: Asked) -> None:
     """Print the plan of these cells. Raises UserError for input that cannot run."""
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-    plan = make_plan(configs, folder_of(configs, default_name), fallback_data())
+    plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
     side_by_side = workers(configs)
     for warning in plan.warnings:
         Console(stderr=True).print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if preset and (asked := question(preset)):
-        say(asked)
+    if asked.preset and (asks := question(asked.preset)):
+        say(asks)
     estimates = estimate(plan, side_by_side)
     say(f"\n{plan.folder}", style="bold")
     print_whole(cells_table(plan, configs, estimates))

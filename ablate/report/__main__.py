@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from ablate.entry import answer, run_program
 from ablate.report import write_reports
 
 
@@ -15,8 +17,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"ablate: {message}; see python -m ablate.report --help\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 with one line on standard error for each folder that is no sweep."""
+def _report(arguments: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m ablate.report", description=__doc__)
     parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
     parser.add_argument(
@@ -26,6 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
     options = parser.parse_args(arguments)
     return write_reports(options.sweep, options.out, options.title, options.level)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 with one line on standard error for each folder that is no sweep."""
+    return answer(partial(_report, arguments))
 
 
 def level(text: str) -> float:
@@ -39,4 +45,4 @@ def level(text: str) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Override as Parsed
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 
+from ablate import presets
 from ablate.compose import to_config
 from ablate.config import Config
 from ablate.errors import ConfigError
-from ablate.sweeping.naming import folder_name
+from ablate.identity import without_effect
+from ablate.overrides import GROUPS, Override, for_hydra
+from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.sweeper import AblateSweeper
@@ -40,26 +44,41 @@ def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
     assert sweeper.hydra_context is not None
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
-    named = {override.get_key_element() for override in typed}
+    named = {override.get_key_element().lstrip("+~") for override in typed}
+    is_ours = hasattr(sweeper.task_function, "run_sweep")  # the knobs of other programs are their own
     found: dict[tuple[str, ...], None] = {}
     for block in sweeper.blocks:
-        values = {**(sweeper.params or {}), **block}
-        preset = parser.parse_overrides([f"{key}={value}" for key, value in values.items()])
-        overrides = [*(override for override in preset if override.get_key_element() not in named), *typed]
+        words = [f"{key}={written(value)}" for key, value in {**(sweeper.params or {}), **block}.items()]
+        preset = parser.parse_overrides(for_hydra(words) if is_ours else words)
+        overrides = [*(one for one in preset if one.get_key_element().lstrip("+~") not in named), *typed]
         for override in overrides:
             check_values(override)
         [product] = sweeper.split_arguments(overrides, None)
         found |= dict.fromkeys(map(tuple, product))
+    if not found:
+        raise ConfigError(f"{' '.join(str(one.input_line) for one in typed)} matches nothing; give values: knob=a,b")
     return [list(job) for job in found]
 
 
-def check_values(override: Override) -> None:
+def written(value: Any) -> str:
+    """Values of a preset as on the command line: `32`, `true`, `null`, `a,b`, of a list each of its items."""
+    if isinstance(value, ListConfig | list):
+        return ",".join(map(written, value))
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_values(override: Parsed) -> None:
     """Raise ConfigError for values that a grid cannot take."""
-    key, written = override.get_key_element(), str(override.input_line)
-    if override.is_sweep_override() and not override.is_discrete_sweep():
-        raise ConfigError(f"{written} is a range; a grid needs its values one by one: {key}=VALUE,VALUE,…")
-    if key in ("model", "data", "optimizer", "task", "sweeps") and isinstance(override.value(), list):
-        raise ConfigError(f"{written} would mix several into one; write {key}=A,B to sweep them")
+    key, line = override.get_key_element(), str(override.input_line)
+    values = override.value()
+    is_glob = isinstance(values, Glob)
+    if override.is_sweep_override() and (not override.is_discrete_sweep() or (is_glob and key not in GROUPS)):
+        what = "a pattern for names of files" if is_glob else "a range"
+        raise ConfigError(f"{line} is {what}; a grid needs its values one by one: {key}=VALUE,VALUE,…")
+    if key in GROUPS and isinstance(values, list):
+        raise ConfigError(f"{line} would mix several into one; write {key}=A,B to sweep them")
 
 
 def launch(
@@ -67,7 +86,7 @@ def launch(
 ) -> list[JobReturn]:
     """One JobReturn per job. A task with `run_sweep` trains them all first; each job then returns its outcome.
 
-    `run_sweep(configs, default_name, preset)` gives one outcome per config.
+    `run_sweep(configs, asked)` gives one outcome per config.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -75,9 +94,8 @@ def launch(
     run_sweep = getattr(task, "run_sweep", None)
     tasks = [task] * len(composed)
     if run_sweep is not None:
-        typed = [str(override) for override in config.hydra.overrides.task]
-        preset = config.hydra.runtime.choices.get("sweeps")
-        outcomes = run_sweep([to_config(job) for job in composed], folder_name(typed, preset), preset)
+        configs = [to_config(job) for job in composed]
+        outcomes = run_sweep(configs, asked_for(config, configs, job_overrides))
         tasks = [_returning(outcome) for outcome in outcomes]
     state = Singleton.get_state()
     returns = []
@@ -95,6 +113,17 @@ def launch(
         )
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return returns
+
+
+def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequence[Sequence[str]]) -> Asked:
+    """What was typed, and by which preset, as the sweep's folder and its warnings need it."""
+    typed = [str(override) for override in config.hydra.overrides.task]
+    preset = config.hydra.runtime.choices.get("sweeps")
+    given = {Override.read(word).key: None for job in [typed, *job_overrides] for word in job}
+    if preset:
+        given |= dict.fromkeys(presets.given_by(preset))
+    unread = without_effect(configs, given)
+    return Asked(folder_name(typed, preset, unread), preset, tuple(given))
 
 
 def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:

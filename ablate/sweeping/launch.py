@@ -67,10 +67,19 @@ class Summary:
         return 130 if self.interrupted else 1 if self.failures or self.storage or self.lost else 0
 
 
-def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset: str | None = None) -> Summary:
-    """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run."""
+def run_sweep(
+    configs: Sequence[Config],
+    default_name: str,
+    command: str,
+    preset: str | None = None,
+    given: Sequence[str] = (),
+) -> Summary:
+    """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run.
+
+    `given` are the knobs that the command line or the preset sets.
+    """
     folder = folder_of(configs, default_name)
-    plan = make_plan(configs, folder, fallback_data())
+    plan = make_plan(configs, folder, fallback_data(), given=given)
     for config in configs:
         resolve_device(config.device)
     summary = Summary(folder)

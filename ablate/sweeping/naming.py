@@ -1,33 +1,83 @@
 """Names of folders, made from what a person typed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from ablate.config import Config
 from ablate.identity import short_hash
+from ablate.overrides import Override, can_be_swept, knobs, split, unquote
+
+BASELINE = "baseline"
+"""The folder of the sweep in which nothing is given."""
 
 NAME_LIMIT = 100
-"""Longest folder name made from overrides; what is longer is cut and told apart by a hash."""
+"""Longest folder name made from overrides, in bytes: file systems allow 255, and names of files are made from it."""
 
 
-def folder_name(overrides: Sequence[str], preset: str | None = None) -> str:
+@dataclass(frozen=True)
+class Asked:
+    """What a command asks for beside its configs: the folder's name where none is given, the preset, the knobs given
+    on the command line or by the preset."""
+
+    name: str
+    preset: str | None = None
+    given: tuple[str, ...] = ()
+
+
+def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Collection[str] = ()) -> str:
     """The folder of a sweep without a name: its preset and the overrides that decide outcomes.
 
-    `model=gru,lstm num_hiddens=32,256 seeds=5` gives `model-gru-lstm_num_hiddens-32-256`, whatever the number of
-    seeds, so that raising it later continues the same sweep.
+    `model=gru,lstm num_hiddens=32,256 seeds=6` gives `model-gru-lstm_num_hiddens-32-256`, whatever the number of
+    seeds, so that raising it later continues the same sweep. Two sweeps never have the same name: where characters
+    that a folder cannot have are replaced, a hash of what was typed tells them apart. `unread` are knobs that no
+    setting of the sweep reads.
     """
-    values: dict[str, str] = {}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        values[key.lstrip("+~")] = value
-    parts = [f"{key}-{value}" for key, value in values.items() if key != "sweeps" and decides(key)]
+    values = {
+        override.key: (override.sign.replace("+", ""), override.value or "")
+        for override in map(Override.read, overrides)
+        if override.key != "sweeps" and decides(override.key) and override.key not in unread
+    }
+    parts = [f"{sign}{key}-{plain(value)}" for key, (sign, value) in values.items()]
     name = re.sub(r"[^\w.+-]+", "-", "_".join([preset, *parts] if preset else parts)).strip("-.")
-    if len(name) > NAME_LIMIT:
-        name = f"{name[:NAME_LIMIT]}-{short_hash(name)[:6]}"
-    return name or "baseline"
+    exact = _is_own(preset) and all(not sign and _is_exact(key, value) for key, (sign, value) in values.items())
+    too_long = len(name.encode()) > NAME_LIMIT
+    if too_long:
+        name = name.encode()[:NAME_LIMIT].decode(errors="ignore")
+    if too_long or not exact:
+        written = {key: f"{sign}{value}" for key, (sign, value) in values.items()}
+        name = f"{name}-{short_hash([preset, written])[:6]}"
+    return name or BASELINE
+
+
+def plain(value: str) -> str:
+    """A value without the quotes of Hydra's grammar."""
+    return ",".join(unquote(part.strip()) for part in split(value))
+
+
+def _is_exact(key: str, value: str) -> bool:
+    """Whether a value can be read back from the name that it becomes a part of.
+
+    Numbers and choices can, whatever is between them; a text only if nothing in it is replaced, or separates knobs.
+    """
+    knob = knobs().get(key)
+    if knob is None or not (knob.is_text or knob.is_texts):
+        return True
+    texts = [unquote(part.strip()) for part in split(value)]
+    return len(texts) == 1 and re.fullmatch(r"[\w+]([\w.+-]*[\w+])?", texts[0]) is not None and not _has_knob(texts[0])
+
+
+def _is_own(preset: str | None) -> bool:
+    """Whether a preset's name could not be that of a sweep without preset."""
+    return preset is None or (
+        preset != BASELINE and re.search(r"[^\w.+-]", preset) is None and not _has_knob(f"_{preset}")
+    )
+
+
+def _has_knob(text: str) -> bool:
+    """Whether a text could be read as another knob's part of a name: `a_lr-2`."""
+    return any(f"_{key}-" in text for key in knobs())
 
 
 def decides(key: str) -> bool:
-    """Whether an override of this knob makes another cell."""
-    field = Config.__dataclass_fields__.get(key)
-    return field is None or key in ("data", "updates") or (bool(field.metadata.get("identity", True)) and key != "seed")
+    """Whether an override of this knob makes another setting."""
+    return key != "seed" and can_be_swept(key)

@@ -1,7 +1,7 @@
 """What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
 
 import traceback
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 from ablate import results
 from ablate.config import (
-    TASK_OPTIONS,
     Config,
     DataConfig,
     ModelConfig,
@@ -23,9 +22,10 @@ from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.explain import question
 from ablate.files import make_folder, to_json, write_json
-from ablate.identity import cell_id, run_id, short_hash
+from ablate.identity import cell_id, run_id, short_hash, without_effect
 from ablate.knobs import gates_text, independent
 from ablate.locks import InUse, held
+from ablate.presets import question
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
 from ablate.validation import check_combination, validate
@@ -116,8 +116,16 @@ def _plain(value: Any) -> Hashable:
 Texts = dict[str, tuple[DataConfig, Corpus]]
 
 
-def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, texts: Texts | None = None) -> Plan:
+def make_plan(
+    configs: Sequence[Config],
+    folder: Path,
+    fallback: DataConfig,
+    texts: Texts | None = None,
+    given: Iterable[str] = (),
+) -> Plan:
     """Check everything and look up what is done; writes nothing. `texts` keeps what was read, for the next plan.
+
+    Of the knobs `given`, those that nothing reads are among the warnings.
 
     Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
     of the cells is noted in those cells.
@@ -160,7 +168,7 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
         warnings.append(
             f"{combinations} combinations make {len(cells)} different cells: a knob does not matter to some of them"
         )
-    warnings += without_effect(configs)
+    warnings += without_effect(configs, given).values()
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
@@ -170,40 +178,6 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
             find_finished(cell, folder, neighbours)
     warnings += neighbours.warning()
     return plan
-
-
-UNREAD = {
-    "dropout": "it acts between layers, and layers is 1",
-    "sampling": "it is for texts",
-    "max_tokens": "it is for texts",
-    "val_tokens": "it is for texts; task=translation holds out task.val_pairs",
-}
-"""Knobs that some configs do not read, and why."""
-
-
-def without_effect(configs: Sequence[Config]) -> list[str]:
-    """One line for each knob that is given, and that none of the configs reads."""
-    out = []
-    for name, lacking in (("forget_bias", "a forget gate whose bias it sets"), ("reset", "a reset gate")):
-        given = [getattr(config, name) for config in configs if getattr(config, name) is not None]
-        if given and all(getattr(resolve(config), name) is None for config in configs):
-            out.append(f"{name}={given[0]} changes nothing: no model here has {lacking}")
-    if all(config.layers == 1 for config in configs):
-        given = ["connection=residual"] * any(config.model.connection == "residual" for config in configs)
-        given += [f"transition={config.model.transition}" for config in configs if config.model.transition][:1]
-        out += [f"model.{one} changes nothing: with layers=1 there is no other layer to connect" for one in given]
-    for name, why in UNREAD.items():
-        given = [getattr(config, name) for config in configs]
-        if all(value != getattr(resolve(config), name) for value, config in zip(given, configs, strict=True)):
-            out.append(f"{name}={given[0]} changes nothing: {why}")
-    if all(config.task.name == "memory" for config in configs) and any(config.prefixes for config in configs):
-        out.append("prefixes changes nothing here: task=memory has sequences of its own making and continues no text")
-    for task, names in TASK_OPTIONS.items():
-        for name in names if all(config.task.name != task for config in configs) else ():
-            usual, given = getattr(TaskConfig(), name), [getattr(config.task, name) for config in configs]
-            if any(value != usual for value in given):
-                out.append(f"task.{name} changes nothing here: it is for task={task}")
-    return out
 
 
 def make_cell(config: Config, corpus: Corpus, first: Config | None = None) -> Cell:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablate.searching.presets import sweeper_override
+from ablate import presets
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -184,9 +184,8 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         "    conditions:\n      dropout: {layers: [2]}\n"
         "    n_trials: 3\n    sampler: random\n    race: {fresh: 2}\n"
     )
-    assert sweeper_override(["sweeps=mine"], [tmp_path]) == ["hydra/sweeper=optuna"]
-    assert sweeper_override(["sweeps=mine", "hydra/sweeper=ablate"], [tmp_path]) == []
-    assert sweeper_override(["sweeps=smoke"], [tmp_path]) == []
+    assert presets.sweeper_of(presets.find("mine")) == "optuna"
+    assert presets.sweeper_of(presets.find("smoke")) is None
     done = main(*small_arguments, "sweeps=mine", "lr=choice(0.6,0.7)", "seeds=2")
     assert done.status == 0, done.err
     [folder] = (tmp_path / "results").iterdir()

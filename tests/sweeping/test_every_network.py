@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ablate.config import CONFIG_ROOT, MEMORY, Config
-from ablate.sweeping.plan import without_effect
+from ablate.identity import without_effect
+from ablate.sweeping.naming import folder_name
 from ablate.sweeping.progress import cost
 
 Configs = Callable[..., Config]
@@ -37,44 +38,67 @@ def test_translations(compose: Configs, sweep: Callable[..., Any]) -> None:
     assert (summary.trained, summary.exit_status) == (2, 0)
 
 
-def test_what_no_config_reads_is_said(small: Configs) -> None:
-    said = "forget_bias=1.0 changes nothing: no model here has a forget gate whose bias it sets"
-    assert without_effect([small("model=gru", "forget_bias=1")]) == [said]
-    assert without_effect([small("model=lstm-no-forget-gate", "forget_bias=1")]) == [said]
-    assert without_effect([small("model=lstm-coupled", "forget_bias=1")]) == [said]
-    assert without_effect([small(f"model={model}", "forget_bias=1") for model in ("gru", "lstm")]) == []
-    assert without_effect([small("model=lstm", "reset=before")]) == [
-        "reset=before changes nothing: no model here has a reset gate"
-    ]
-    (line,) = without_effect([small("dropout=0.5")])
-    assert line == "dropout=0.5 changes nothing: it acts between layers, and layers is 1"
-    assert without_effect([small("dropout=0.5"), small("dropout=0.5", "layers=2")]) == []
-    assert without_effect([small("task.symbols=3")]) == ["task.symbols changes nothing here: it is for task=memory"]
-    assert without_effect([small("model=gru", "reset=before")]) == []
+UNREAD = [
+    ("forget_bias=1", "model=gru", "a forget gate"),
+    ("forget_bias=1", "model=lstm-no-forget-gate", "a forget gate"),
+    ("forget_bias=1", "model=lstm-coupled", "a forget gate"),
+    ("reset=before", "model=lstm", "a reset gate"),
+    ("dropout=0.5", "layers=1", "two layers"),
+    ("task.symbols=3", "task=language_model", "memory"),
+    ("optimizer.momentum=0.9", "optimizer=sgd", "momentum or rmsprop"),
+    ("optimizer.betas=[0.8,0.9]", "optimizer=momentum", "adam or adamw"),
+    ("optimizer.alpha=0.9", "optimizer=adam", "rmsprop"),
+    ("optimizer.lr=0.3", "task=memory data=copy", "0.01"),
+    ("optimizer.lr=0.3", "lr=0.5", "0.5"),
+    ("epochs=7", "updates=50", "updates=50"),
+    ("model.connection=residual", "layers=1", "another layer"),
+    ("model.transition=4", "model.connection=dense", "another layer"),
+    ("val_tokens=100", "task=memory data=copy", "a text"),
+    ("sampling=sequential", "task=translation data=number_pairs", "a text"),
+    ("max_tokens=50", "task=translation data=number_pairs", "a text"),
+    ("prefixes=[abc]", "task=memory data=copy", "a text"),
+]
+"""A knob that is given, beside what nothing reads it, and a word of the reason."""
+
+READ = [
+    ("forget_bias=1", "model=lstm"),
+    ("reset=before", "model=gru"),
+    ("dropout=0.5", "layers=2"),
+    ("optimizer.momentum=0.9", "optimizer=rmsprop"),
+    ("optimizer.weight_decay=0.1", "optimizer=sgd"),
+    ("optimizer.lr=0.3", "model=gru"),
+    ("updates=50", "epochs=7"),
+    ("model.connection=dense", "layers=1"),  # what is read out grows by the input
+    ("model.transition=4", "model.connection=dense layers=2"),
+    ("task.masked=0.3", "task=fill_in"),
+    ("init=torch", "impl=api"),  # what impl means already: nothing is lost
+    ("engine=cohort", "model=gru"),
+    ("seeds=3", "model=gru"),
+    ("num_hiddens=8", "match=params"),
+    ("dropout=0", "layers=1"),
+    ("prefixes=[abc]", "data.tokens=word"),
+]
 
 
-def test_connections_of_a_single_layer_are_said(small: Configs) -> None:
-    said = "model.connection=residual changes nothing: with layers=1 there is no other layer to connect"
-    assert without_effect([small("model.connection=residual")]) == [said]
-    assert without_effect([small("model.connection=residual"), small("layers=2", "model.connection=residual")]) == []
-    assert without_effect([small("model.connection=dense")]) == []  # what is read out grows by the input
-    dense = ("model.connection=dense", "model.transition=4")
-    assert without_effect([small(*dense)]) == [said.replace("connection=residual", "transition=4")]
-    assert without_effect([small("layers=2", *dense)]) == []
+@pytest.mark.parametrize(("knob", "beside", "why"), UNREAD)
+def test_a_knob_that_nothing_reads_is_said(compose: Configs, knob: str, beside: str, why: str) -> None:
+    name = knob.partition("=")[0]
+    found = without_effect([compose(*beside.split(), knob)], [name, *(b.partition("=")[0] for b in beside.split())])
+    assert list(found) == [name]
+    assert why in found[name]
+    assert folder_name([*beside.split(), knob], None, found) == folder_name(beside.split())
 
 
-@pytest.mark.parametrize("task", ["memory", "translation"])
-def test_what_is_for_texts_is_said(compose: Configs, task: str) -> None:
-    assert without_effect([compose(f"task={task}")]) == []
-    told = without_effect([compose(f"task={task}", "val_tokens=100", "sampling=sequential", "max_tokens=50")])
-    assert [line.split(" changes")[0] for line in told] == ["sampling=sequential", "max_tokens=50", "val_tokens=100"]
+@pytest.mark.parametrize(("knob", "beside"), READ)
+def test_a_knob_that_is_read_is_not(compose: Configs, knob: str, beside: str) -> None:
+    assert without_effect([compose(*beside.split(), knob)], [knob.partition("=")[0]]) == {}
 
 
-def test_a_text_typed_for_a_rule_is_said(compose: Configs) -> None:
-    said = "prefixes changes nothing here: task=memory has sequences of its own making and continues no text"
-    assert without_effect([compose("task=memory", "prefixes=[abc]")]) == [said]
-    assert without_effect([compose("task=memory")]) == []
-    assert without_effect([compose("task=memory", "prefixes=[abc]"), compose("prefixes=[abc]")]) == []
+def test_one_config_that_reads_a_knob_is_enough(compose: Configs) -> None:
+    one, other = compose("dropout=0.5"), compose("dropout=0.5", "layers=2")
+    assert list(without_effect([one], ["dropout"])) == ["dropout"]
+    assert without_effect([one, other], ["dropout"]) == {}
+    assert without_effect([one], []) == {}  # not given: what a task brings needs no word
 
 
 def test_prefixes_are_nothing_to_a_rule(compose: Configs, sweep: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from ablate import results
 from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT
-from ablate.sweeping.naming import NAME_LIMIT, folder_name
+from ablate.sweeping.naming import NAME_LIMIT, Asked, folder_name
 
 # As a program without version_base, of which Hydra warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
@@ -102,7 +102,7 @@ class TestSweeper:
 
     def test_a_task_with_run_sweep_gets_all_jobs_at_once(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
         register_schema()
-        calls: list[tuple[list[int], str, str | None]] = []
+        calls: list[tuple[list[int], Asked]] = []
 
         sweep = hydra_sweep_runner(
             calling_file=None,
@@ -114,13 +114,13 @@ class TestSweeper:
             temp_dir=tmpdir,
         )
 
-        def run_sweep(configs: list[Any], name: str, preset: str | None) -> list[str]:
-            calls.append(([config.num_hiddens for config in configs], name, preset))
+        def run_sweep(configs: list[Any], asked: Asked) -> list[str]:
+            calls.append(([config.num_hiddens for config in configs], asked))
             return [f"outcome {number}" for number in range(len(configs))]
 
         sweep.run_sweep = run_sweep  # the runner itself is the task that Hydra hands to the launcher
         with sweep:
-            assert calls == [([8, 16], "num_hiddens-8-16_lr-0.5", None)]
+            assert calls == [([8, 16], Asked("num_hiddens-8-16_lr-0.5", None, ("num_hiddens", "lr")))]
             assert [job.return_value for job in sweep.returns[0]] == ["outcome 0", "outcome 1"]
 
 
@@ -140,7 +140,7 @@ class TestSweeper:
         (["updates=4000", "title=Mine"], None, "updates-4000"),
         (["sweeps=smoke"], "smoke", "smoke"),
         (["sweeps=smoke", "lr=0.5"], "smoke", "smoke_lr-0.5"),
-        (["data=text_file", "data.path=/a b/c.txt"], None, "data-text_file_data.path--a-b-c.txt"),
+        (["data=text_file", "data.path=/a b/c.txt"], None, "data-text_file_data.path--a-b-c.txt-473982"),
     ],
 )
 def test_a_sweep_without_a_name_is_named_after_what_decides_its_outcome(
@@ -149,10 +149,11 @@ def test_a_sweep_without_a_name_is_named_after_what_decides_its_outcome(
     assert folder_name(typed, preset) == name
 
 
-def test_a_long_name_is_cut_and_stays_its_own() -> None:
-    one, other = (folder_name(["data=text_file", f"data.path=/{'x' * 200}/{end}.txt"]) for end in ("one", "other"))
-    assert len(one) <= NAME_LIMIT + 7
-    assert one[:NAME_LIMIT] == other[:NAME_LIMIT]
+@pytest.mark.parametrize("letter", ["x", "字"])
+def test_a_long_name_is_cut_by_bytes_and_stays_its_own(letter: str) -> None:
+    one, other = (folder_name(["data=text_file", f"data.path=/{letter * 200}/{end}.txt"]) for end in ("one", "other"))
+    assert len(one.encode()) <= NAME_LIMIT + 7
+    assert one[:-6] == other[:-6]
     assert one != other
 
 

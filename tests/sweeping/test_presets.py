@@ -16,8 +16,9 @@ from ablate.cli import with_configs
 from ablate.compose import fallback_data
 from ablate.config import CONFIG_ROOT, MEMORY, PAIRS, Config, DataConfig
 from ablate.data.corpora import Corpus, load
-from ablate.explain import opening_comment, question
+from ablate.presets import opening_comment, question
 from ablate.sweeping import plan as planning
+from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, make_plan, updates_per_epoch
 
 CELLS = {
@@ -108,7 +109,7 @@ def planned(
     def plan(*arguments: str) -> Plan:
         configs: list[Config] = []
 
-        def collect(batch: Sequence[Config], name: str, preset: str | None) -> None:
+        def collect(batch: Sequence[Config], asked: Asked) -> None:
             configs.extend(batch)
 
         if arguments not in plans:

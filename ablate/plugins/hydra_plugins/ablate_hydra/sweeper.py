@@ -5,14 +5,16 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
 @dataclass
 class AblateSweeperConf:
     _target_: str = "hydra_plugins.ablate_hydra.sweeper.AblateSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = field(default_factory=dict)
-    blocks: list[dict[str, str]] | None = field(default_factory=list)
+    params: Any = field(default_factory=dict)  # knob: values, as on the command line
+    blocks: Any = field(default_factory=list)  # a list of such tables
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="ablate", node=AblateSweeperConf, provider="ablate")
@@ -28,11 +30,15 @@ class AblateSweeper(BasicSweeper):
     def __init__(
         self,
         max_batch_size: int | None,
-        params: dict[str, str] | None = None,
-        blocks: list[dict[str, str]] | None = None,
+        params: Any = None,
+        blocks: Any = None,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.blocks = blocks or [{}]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
         from ablate.sweeping.hydra_jobs import sweep
