@@ -20,7 +20,6 @@ from ablate.config import (
 )
 from ablate.data.corpora import Corpus, load, resolve_auto
 from ablate.errors import CombinationError, DataError, UserError, reason
-from ablate.explain import question
 from ablate.files import make_folder, to_json, write_json
 from ablate.identity import cell_id, run_id, short_hash, without_effect
 from ablate.knobs import gates_text, independent
