@@ -12,6 +12,7 @@ from ablate.config import PACKAGE_DIR
 MAY_IMPORT = {
     "errors": "",
     "files": "",
+    "commands": "",
     "metrics": "",
     "config": "",
     "validation": "config errors",
@@ -33,12 +34,12 @@ MAY_IMPORT = {
     "explain": "config errors",
     "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
     speed tasks training validation""",
-    "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
-    sweeping tasks training validation""",
+    "searching": """analysis checkpoints cohort commands compose config engines environment errors identity metrics
+    results speed sweeping tasks training validation""",
     "plugins": "searching sweeping",
     "analysis": "config errors identity metrics results",
     "claims": "analysis config errors metrics results",
-    "report": "analysis claims config environment errors files metrics results",
+    "report": "analysis claims commands config environment errors files metrics results",
     "cli": "compose config environment errors explain report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
     sweeping tasks training""",
