@@ -232,7 +232,7 @@ def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
     from ablate.searching.run import conclude_search
 
-    drawn = not found.outcome.finalists or report(found.folder)
+    drawn = not found.outcome.concluded or report(found.folder)
     status = conclude_search(found)
     return status if drawn else STOPPED
 

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "errors": "",
     "files": "errors",
     "locks": "errors",
+    "commands": "",
     "metrics": "",
     "config": "",
     "validation": "config errors",
@@ -40,12 +41,12 @@ MAY_IMPORT = {
     "explain": "commands config errors files overrides presets",
     "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity knobs
     locks models overrides presets results speed tasks training validation""",
-    "searching": """analysis checkpoints cohort compose config engines environment errors files identity locks
-    metrics overrides results speed stats sweeping tasks training validation""",
+    "searching": """analysis checkpoints cohort commands compose config engines environment errors files identity
+    locks metrics overrides results speed stats sweeping tasks training validation""",
     "plugins": "overrides presets searching sweeping",
     "analysis": "config errors files identity knobs metrics results stats",
     "claims": "analysis config entry errors explain files knobs metrics results stats",
-    "report": "analysis claims config entry environment errors files metrics results stats",
+    "report": "analysis claims commands config entry environment errors files metrics results stats",
     "cli": """commands compose config entry environment errors explain files overrides plugins presets report
     results searching sweeping""",
     "plan": """analysis checkpoints cli cohort compose config engines entry errors explain files identity metrics

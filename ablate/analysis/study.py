@@ -2,17 +2,22 @@
 
 import csv
 import io
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.analysis.trials import BETTER, JOURNAL, SQLITE, read_table, search_facts, trials_frame
+from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
 from ablate.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 STATES = {
     TrialState.RUNNING: "running",
@@ -20,7 +25,7 @@ STATES = {
     TrialState.FAIL: "failed",
     TrialState.PRUNED: "pruned",
 }
-LAST = ("n", "last_epoch", "started", "ended", "worker", "cell_id", "duplicate_of", "again", "reason")
+LAST = ("n", "last_epoch", "started", "ended", "seconds", "worker", "cell_id", "duplicate_of", "again", "reason")
 """Columns of the table of trials after the knobs and the metrics."""
 
 
@@ -69,24 +74,40 @@ def _changed(path: Path) -> float:
     return path.stat().st_mtime if path.is_file() else 0.0
 
 
+def sqlite(path: Path, **connect: Any) -> "RDBStorage":
+    """The studies in a SQLite file; `connect` is for sqlite3.connect.
+
+    The path is handed over as it is: in the text of an address a `?`, `#`, `%` or `{` would mean something.
+    """
+    from optuna.storages import RDBStorage
+    from sqlalchemy.pool import QueuePool
+
+    def opened() -> sqlite3.Connection:
+        return sqlite3.connect(path, **{"check_same_thread": False} | connect)
+
+    return RDBStorage("sqlite://", engine_kwargs={"creator": opened, "poolclass": QueuePool})
+
+
+def journal(path: Path) -> "JournalStorage":
+    """The studies in a journal."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
 def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
     """The trials of the study in a search's folder, and what it was begun with.
 
     Raises UserError where it cannot be read: of another version of Optuna, damaged, or in a folder without the right
     to write, which SQLite needs even for reading.
     """
-    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
-
     path = folder / SQLITE if (folder / SQLITE).is_file() else folder / JOURNAL
     storage: BaseStorage | None = None
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        if path.name == SQLITE:
-            storage = RDBStorage(f"sqlite:///{path.resolve()}")
-        else:
-            storage = JournalStorage(JournalFileBackend(str(path)))
+        storage = sqlite(path.resolve()) if path.name == SQLITE else journal(path)
         names = optuna.get_all_study_names(storage)
         if not names:
             return [], {}
@@ -97,14 +118,14 @@ def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
         raise UserError(f"the study {path} cannot be read: {str(error).splitlines()[0]}") from error
     finally:
         optuna.logging.set_verbosity(before)
-        if isinstance(storage, RDBStorage):
+        if isinstance(storage, optuna.storages.RDBStorage):
             storage.remove_session()
             storage.engine.dispose()
 
 
 def primary(objectives: Sequence[str]) -> str:
     """The objective by which runs are pruned and configurations raced: the first that training gives."""
-    return next((name for name in objectives if name not in BETTER), objectives[0])
+    return next((name for name in objectives if name != SPEED), objectives[0])
 
 
 # --- trials as rows -------------------------------------------------------------------------------------
@@ -126,6 +147,7 @@ def trial_rows(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: 
     rows = []
     for trial in trials:
         attributes, readings = trial.user_attrs, readings_of(trial)
+        started, ended, seconds = times(trial)
         values: dict[str, Any] = dict.fromkeys(objectives)
         if trial.state == TrialState.COMPLETE:
             values = dict(zip(values, trial.values, strict=True))
@@ -141,8 +163,9 @@ def trial_rows(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: 
                 **others,
                 "n": attributes.get("n", 0),
                 "last_epoch": attributes.get("last_epoch"),
-                "started": _stamp(trial.datetime_start),
-                "ended": _stamp(trial.datetime_complete),
+                "started": _stamp(started),
+                "ended": _stamp(ended),
+                "seconds": seconds,
                 "worker": attributes.get("worker"),
                 "cell_id": attributes.get("key"),
                 "duplicate_of": attributes.get("duplicate_of"),
@@ -174,5 +197,33 @@ def _written(params: Mapping[str, Any], name: str) -> Any:
     return "null" if name in params and params[name] is None else params.get(name)
 
 
-def _stamp(moment: Any) -> str | None:
+def times(trial: FrozenTrial) -> tuple[datetime | None, datetime | None, float | None]:
+    """When a trial began and ended, in UTC, and how many seconds it took.
+
+    Searches stamp their trials in UTC and measure how long they take on a clock that only goes forwards. A study that
+    is older has what Optuna notes: local time without its zone, taken for that of this machine; the hour that comes
+    twice when clocks go back then makes no trial end before it began.
+    """
+    attributes = trial.user_attrs
+    started = _utc(attributes.get("began_at")) or _of_local(trial.datetime_start)
+    ended = _utc(attributes.get("ended_at")) or _of_local(trial.datetime_complete)
+    seconds = attributes.get("seconds")
+    if started is None or ended is None:
+        return started, ended, seconds
+    if "ended_at" not in attributes and seconds is not None:  # the stamps of an older study may be an hour off
+        ended = started + timedelta(seconds=float(seconds))
+    if seconds is None:
+        seconds = round(max(0.0, (ended - started).total_seconds()), 3)
+    return started, max(started, ended), float(seconds)
+
+
+def _utc(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written).astimezone(UTC) if written else None
+
+
+def _of_local(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment is not None else None
+
+
+def _stamp(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="milliseconds") if moment is not None else None

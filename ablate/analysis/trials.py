@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.errors import UserError
+from ablate.metrics import METRICS
 from ablate.results import RecordError, read_json
 
 VALUED = ("done", "dropped", "reused")
@@ -17,8 +18,14 @@ WHOLE = ("done", "reused")
 """Those of them that had all their seeds."""
 FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
-BETTER = {"tokens_per_s": "higher"}
-"""Which way objectives other than perplexities are good."""
+SPEED = "tokens_per_s"
+"""The objective that no training measures."""
+BETTER = {SPEED: "higher"} | {name: "higher" for name, metric in METRICS.items() if metric.better == "higher"}
+"""Objectives of which more is better."""
+ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
+"""How a moment ends that says its zone."""
+SAME = 1e-6
+"""Values that differ by less than this share are equal: training in single precision tells no more."""
 
 
 SQLITE, JOURNAL = "study.db", "study.journal"
@@ -53,18 +60,30 @@ def trials_frame(folder: Path) -> pd.DataFrame:
 
 
 def read_table(table: Path | IO[str]) -> pd.DataFrame:
-    """The frame of a table of trials."""
+    """The frame of a table of trials; `seconds` is how long each took.
+
+    Moments are in UTC; in a table that is older, which has them without a zone and no `seconds`, they stay as they are,
+    and a trial that ended before it began, as it may when clocks go back, has no time.
+    """
     frame = pd.read_csv(table, keep_default_na=False, na_values=[""])
+    zoned = any(frame[column].astype(str).str.contains(ZONE).any() for column in ("started", "ended"))
     for column in ("started", "ended"):
-        frame[column] = pd.to_datetime(frame[column], format="ISO8601")
+        frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=zoned)
+    if "seconds" not in frame:
+        lasted = (frame["ended"] - frame["started"]).dt.total_seconds()
+        frame["seconds"] = lasted.where(lasted >= 0)
+    frame["seconds"] = frame["seconds"].astype(float)
     return frame
 
 
 def best_trial(trials: pd.DataFrame, objective: str) -> pd.Series | None:
-    """The row with the best value of a configuration with all its seeds; None where there is none."""
+    """The row with the best value of a configuration with all its seeds.
+
+    None where there is none, and where there are several and no trial differs from the others.
+    """
     whole = trials[trials["state"].isin(WHOLE)].dropna(subset=[objective])
     whole = whole[np.isfinite(whole[objective].astype(float))]
-    if whole.empty:
+    if whole.empty or (len(whole) > 1 and len(distinct(finite_trials(trials, objective)[objective].tolist())) == 1):
         return None
     return whole.sort_values(objective, ascending=BETTER.get(objective) != "higher", kind="stable").iloc[0]
 
@@ -84,19 +103,55 @@ def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.D
 
 def timeline(trials: pd.DataFrame) -> pd.DataFrame:
     """number, worker (1, 2, … in the order of appearance), state, begin and end in seconds since the first trial."""
-    shown = trials.dropna(subset=["started"]).sort_values("started")
-    zero = shown["started"].min()
-    end = shown["ended"].fillna(shown["ended"].max())
+    shown = trials.dropna(subset=["started"]).sort_values(["started", "number"])
+    begin = (shown["started"] - shown["started"].min()).dt.total_seconds()
+    end = begin + shown["seconds"]
+    end = end.fillna(begin.where(shown["ended"].notna()))
+    end = end.fillna(max(end.max(), begin.max()))  # of what still runs: the last there is
     workers = {name: position + 1 for position, name in enumerate(shown["worker"].dropna().unique())}
     return pd.DataFrame(
         {
             "number": shown["number"],
             "worker": shown["worker"].map(workers).fillna(0).astype(int),
             "state": shown["state"],
-            "begin_s": (shown["started"] - zero).dt.total_seconds(),
-            "end_s": (end - zero).dt.total_seconds(),
+            "begin_s": begin,
+            "end_s": end,
         }
     )
+
+
+def distinct(values: Sequence[float]) -> list[int]:
+    """How many values there are of each size, ascending; those are equal that differ by rounding alone."""
+    counts: list[int] = []
+    last = np.nan
+    for value in np.sort(np.asarray(values, dtype=float)):
+        if counts and np.isclose(value, last, rtol=SAME, atol=0):
+            counts[-1] += 1
+        else:
+            counts.append(1)
+            last = value
+    return counts
+
+
+def no_importance(trials: pd.DataFrame, objective: str) -> str:
+    """Why these trials do not tell which knob decides the objective; nothing where they do."""
+    values = finite_trials(trials, objective)[objective].astype(float)
+    counts, n = distinct(values.tolist()), len(values)
+    if n < 2:
+        return "one trial has a value" if n else "no trial has a value"
+    if len(counts) == 1:
+        return "no trial differs from the others"
+    if n < FEWEST:
+        return f"{n} trials have a value, fewer than {FEWEST}"
+    if 2 * max(counts) > n:
+        return f"{max(counts)} of {n} trials have the same value"
+    return ""
+
+
+def finite_trials(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """Those with a finite value that says something of their configuration."""
+    found = trials[trials["state"].isin(VALUED)].dropna(subset=[objective])
+    return found[np.isfinite(found[objective].astype(float))]
 
 
 def search_importance(trials: pd.DataFrame, space: Mapping[str, Any], objective: str) -> pd.DataFrame:
@@ -105,24 +160,26 @@ def search_importance(trials: pd.DataFrame, space: Mapping[str, Any], objective:
     By PED-ANOVA (Watanabe et al. 2023: what sets the best tenth of the trials apart from all of them) and, where
     scikit-learn is installed, fANOVA (Hutter et al. 2014: shares of variance, of knobs that every trial has). An
     importance depends on the ranges that were searched: beside the whole space it is computed for the region in which
-    the better half of the trials lies. Empty for fewer than 8 trials with a value.
+    the better half of the trials lies. Knobs of which the trials have one value are left out. Empty where
+    `no_importance` says why; so is a region of which it would.
     """
     import optuna
 
-    found = trials[trials["state"].isin(VALUED)].dropna(subset=[objective])
-    found = found[np.isfinite(found[objective].astype(float))]
-    better_half = found.nsmallest((len(found) + 1) // 2, objective)
-    if BETTER.get(objective) == "higher":
-        better_half = found.nlargest((len(found) + 1) // 2, objective)
+    found = finite_trials(trials, objective)
+    half = (len(found) + 1) // 2
+    better_half = (found.nlargest if BETTER.get(objective) == "higher" else found.nsmallest)(half, objective)
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         rows = []
         for region, part in (("whole space", found), ("better half", better_half)):
-            if len(part) < FEWEST:
+            if no_importance(part, objective):
                 continue
             narrowed = space if region == "whole space" else narrow(part, space)
-            study = as_study(part, narrowed, objective)
+            varied = {name: facts for name, facts in narrowed.items() if part[name].dropna().nunique() > 1}
+            if not varied:
+                continue
+            study = as_study(part, varied, objective)
             for name, evaluator in evaluators().items():
                 rows += [
                     {"knob": knob, "importance": value, "evaluator": name, "region": region, "n": len(part)}

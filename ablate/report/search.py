@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.trials import BETTER, VALUED, WHOLE, best_trial, is_number, narrow, text
+from ablate.analysis.difference import by_difference
+from ablate.analysis.trials import (
+    BETTER,
+    SPEED,
+    VALUED,
+    WHOLE,
+    best_trial,
+    finite_trials,
+    is_number,
+    narrow,
+    no_importance,
+    text,
+)
+from ablate.commands import shell_line
 from ablate.metrics import METRICS
 from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
 
+MOST_CAUSES = 3
+"""Reasons of failed trials that are told."""
 UNITS = (("h", 3600), ("min", 60), ("s", 1))
 REGIONS = {"whole space": "all", "better half": "half"}
 
@@ -44,7 +59,9 @@ def value_of(objective: str, value: float | None) -> str:
     """A value of an objective as people read it."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:,.0f}" if objective in BETTER else "∞" if math.isinf(value) else number(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "–"
+    return f"{value:,.0f}" if objective == SPEED else number(value)
 
 
 def finalists(s: "StoredSearch") -> list[dict[str, Any]]:
@@ -61,7 +78,7 @@ def finalists(s: "StoredSearch") -> list[dict[str, Any]]:
 
 def search_answer(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> list[str]:
     """The winner or the front, the baseline, the trials, and the knob that decides."""
-    return [*_found(s), *_against(s), _trials(s), *_deciding(importance)]
+    return [*_found(s), *_against(s), *notes(s), *_trials(s), *_deciding(s, importance)]
 
 
 def _found(s: "StoredSearch") -> Iterator[str]:
@@ -75,10 +92,12 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         if fresh:
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{len(fresh['seeds'])} fresh seeds, on which nothing was chosen; the search had seen {seen:.4g}."
+                f"{len(fresh['seeds'])} fresh seeds, {_chosen(s)}; the search had seen {seen:.4g}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."
+    elif s.facts.get("concluded"):
+        yield "The search has no winner."
     else:
         best, known = best_trial(s.trials, s.primary), ""
         if best is not None:
@@ -87,29 +106,68 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         yield f"The search has not come to its end: nothing is confirmed on fresh seeds yet.{known}"
 
 
+def _chosen(s: "StoredSearch") -> str:
+    """What the seeds that report have to do with the choice. Older searches chose and reported on the same ones."""
+    if "choosing_seeds" not in s.facts:
+        return "which also chose it among the best few"
+    seeds = s.facts["choosing_seeds"]
+    return (
+        f"on which nothing was chosen; it was chosen on {len(seeds)} others" if seeds else "on which nothing was chosen"
+    )
+
+
+def notes(s: "StoredSearch") -> list[str]:
+    """What the end of the search had to say: ties, finalists that diverged, why there is no winner."""
+    return [f"{note[:1].upper()}{note[1:]}." for note in s.facts.get("notes") or []]
+
+
 def _against(s: "StoredSearch") -> Iterator[str]:
-    ratio, baseline = s.facts.get("against_baseline"), s.facts.get("baseline")
-    if ratio and baseline:
-        reach = f" ({ratio['low']:.3f} to {ratio['high']:.3f})" if math.isfinite(ratio["high"] or math.inf) else ""
-        yield (
-            f"That is {ratio['ratio']:.3f} times{reach} the {title_of(s.primary)} of the baseline, "
-            f"{configuration(baseline)}, paired over {counted(ratio['n'], 'seed')}; Wilcoxon p = {p_text(ratio['p'])}."
-        )
+    found, baseline = s.facts.get("against_baseline"), s.facts.get("baseline")
+    if not (found and baseline):
+        return
+    low, high = found.get("low"), found.get("high")
+    known = low is not None and high is not None and math.isfinite(high)
+    title, n = title_of(s.primary), counted(found["n"], "seed")
+    value = found.get("value", found.get("ratio"))
+    if value is None:
+        return
+    if found.get("kind") == "difference":
+        reach = f" ({low:+.4g} to {high:+.4g})" if known else ""
+        said = f"That is {value:+.4g}{reach} in {title} against the baseline, {configuration(baseline)}"
+    else:
+        reach = f" ({low:.3f} to {high:.3f})" if known else ""
+        said = f"That is {value:.3f} times{reach} the {title} of the baseline, {configuration(baseline)}"
+    if "method" not in found:  # of an older search
+        yield f"{said}, paired over {n}; Wilcoxon p = {p_text(found['p'])}."
+        return
+    gone = found["reference_diverged"]
+    more = f"; the baseline diverged on {counted(gone, 'seed')}, which count as worse than any value" if gone else ""
+    p = math.nan if found["p"] is None else found["p"]
+    yield f"{said}, over {n} each; {found['method']}, p = {p_text(p)}{more}."
 
 
-def _trials(s: "StoredSearch") -> str:
+def _trials(s: "StoredSearch") -> Iterator[str]:
+    """How many trials ended how; and why, where several failed for one cause."""
     counts = s.trials["state"].value_counts()
     parts = [f"{counts[state]} {said}" for state, said in ENDED.items() if state in counts]
     others = int(sum(n for state, n in counts.items() if state not in ENDED))
     parts += [f"{others} given up and begun again"] * bool(others)
-    return f"{counted(len(s.trials), 'trial')}: {', '.join(parts)}."
+    yield f"{counted(len(s.trials), 'trial')}: {', '.join(parts)}."
+    failed = s.trials.loc[s.trials["state"] == "failed", "reason"].dropna().astype(str)
+    for reason, n in failed.value_counts(sort=True).head(MOST_CAUSES).items():
+        yield f"Failed, {counted(int(n), 'trial')}: {reason}."
 
 
-def _deciding(importance: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def _deciding(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     for name, table in importance.items():
         over_all = table[table["region"] == "whole space"]
         if over_all.empty:
+            why = no_importance(s.trials, name)
+            if why:
+                yield f"Which knob decides the {title_of(name)} cannot be told: {why}."
             continue
+        if over_all["knob"].nunique() == 1:
+            continue  # it decides whatever is decided
         parts = []
         for evaluator, own in over_all.groupby("evaluator", sort=False):
             top = own.sort_values("importance", ascending=False, kind="stable").iloc[0]
@@ -138,30 +196,46 @@ def suffixed(name: str, objective: str, s: "StoredSearch") -> str:
 
 
 def finalists_sheet(s: "StoredSearch") -> Sheet:
+    """A row per finalist: on the seeds that report, on those that chose (none in an older search), in the search."""
+    everyone = finalists(s)
+    halves = any(one.get("choosing") for one in everyone)
     columns = [Column("trial", True), Column("configuration", long=True)]
     for name in s.objectives:
-        if name in BETTER:
-            columns.append(Column(title_of(name), True))
+        title = title_of(name)
+        if name == SPEED:
+            columns.append(Column(title, True))
         else:
-            columns += [Column(f"{title_of(name)}, fresh seeds", True), Column("in the search", True)]
+            columns.append(Column(f"{title}, {'reporting' if halves else 'fresh'} seeds", True))
+            columns += [Column("choosing seeds", True)] * halves + [Column("in the search", True)]
     rows, full = [], []
-    for one in finalists(s):
+    for one in everyone:
         row = ["baseline" if one["number"] is None else str(one["number"]), configuration(one)]
         data: dict[str, Any] = {"trial": one["number"], "configuration": " ".join(one["overrides"])}
         for name in s.objectives:
             fresh, seen = one["fresh"].get(name) or {}, one["in_the_search"].get(name)
-            row += ([] if name in BETTER else [with_interval(fresh)]) + [value_of(name, seen)]
-            data |= {f"{name}_{key}": fresh.get(key) for key in ("value", "low", "high")} | {
-                f"{name}_in_the_search": seen
-            }
+            chosen = (one.get("choosing") or {}).get(name) or {}
+            if name != SPEED:
+                row += [with_interval(fresh), *([with_interval(chosen)] if halves else [])]
+            row.append(value_of(name, seen))
+            data |= {f"{name}_{key}": fresh.get(key) for key in ("value", "low", "high")}
+            data |= {f"{name}_when_chosen": chosen.get("value")} if halves else {}
+            data[f"{name}_in_the_search"] = seen
         rows.append(row)
         full.append(data | {"failure": one.get("failure")})
-    notes = [
-        "The best value of a search is also the luckiest: the best few were trained again on seeds on which nothing "
-        "had been chosen, the same for all. Geometric means with 95 % intervals."
-    ]
+    mean = "Means" if all(by_difference(name) for name in s.objectives if name != SPEED) else "Geometric means"
+    said = (
+        "The best of a search is also the luckiest, and so is the best of a few: one half of the fresh seeds chose, "
+        "the other half, the same for the winner and the baseline, reports."
+        if halves
+        else "The best value of a search is also the luckiest: the best few were trained again on fresh seeds, the "
+        "same for all, which chose the winner among them."
+    )
+    told = [said, f"{mean} with 95 % intervals."]
+    if any(name in ("val_perplexity", "best_val_perplexity", "bleu") for name in s.objectives):
+        told.append("Held out is the text by which the search chose, too: fresh seeds do not make it a fresh text.")
+    told += [f"{one['failure'][:1].upper()}{one['failure'][1:]}." for one in everyone if one.get("failure")]
     title = "The front" if s.facts.get("front") else "The best few"
-    return Sheet("finalists", title, columns, rows, pd.DataFrame(full), notes)
+    return Sheet("finalists", title, columns, rows, pd.DataFrame(full), [" ".join(told)])
 
 
 def trials_sheet(s: "StoredSearch") -> Sheet:
@@ -175,7 +249,7 @@ def trials_sheet(s: "StoredSearch") -> Sheet:
     late = 2 - s.trials["state"].isin(VALUED).astype(int) - s.trials["state"].isin(WHOLE).astype(int)
     value = s.trials[s.primary].astype(float)
     ranked = s.trials.iloc[np.lexsort([s.trials["number"], sign * value, late])]
-    lasted = (ranked["ended"] - ranked["started"]).dt.total_seconds().tolist()
+    lasted = ranked["seconds"].tolist()
     rows = [
         [
             str(row["number"]),
@@ -224,7 +298,7 @@ def time_text(seconds: float) -> str:
 
 def importance_sheet(s: "StoredSearch", objective: str, table: pd.DataFrame) -> Sheet:
     """A row per knob: where it was searched, where the better half lies, and its share by each evaluator over each."""
-    found = s.trials[s.trials["state"].isin(VALUED)].dropna(subset=[objective])
+    found = finite_trials(s.trials, objective)
     half = (len(found) + 1) // 2
     better = (found.nlargest if BETTER.get(objective) == "higher" else found.nsmallest)(half, objective)
     inside = narrow(better, s.space)
@@ -266,6 +340,14 @@ def range_text(facts: Mapping[str, Any]) -> str:
 # --- sections -------------------------------------------------------------------------------------------
 
 
+def typed(folder: Path) -> Path:
+    """A folder as it can be typed where the report was made."""
+    try:
+        return folder.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return folder.resolve()
+
+
 def search_sections(
     s: "StoredSearch", folder: Path, sheets: Mapping[str, Sheet], figures: Mapping[str, Figure]
 ) -> Iterator[Section]:
@@ -280,7 +362,7 @@ def search_sections(
 
     best: list[Block] = []
     if (folder / "best.yaml").is_file():
-        again = f"python -m ablate --config-dir results/{folder.resolve().name} --config-name best"
+        again = shell_line("python", "-m", "ablate", "--config-dir", typed(folder), "--config-name", "best")
         best = [Commands([("Train the best configuration again", again)])]
     yield Section(
         "search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")]

@@ -75,7 +75,7 @@ def _of_objective(s: "StoredSearch", name: str, importance: pd.DataFrame | None,
 
 
 def _fresh(one: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
-    """A finalist's result on fresh seeds; None where it has none or one of them diverged."""
+    """A finalist's result on the fresh seeds that report; None where it has none or one of them diverged."""
     found: Mapping[str, Any] | None = one["fresh"].get(name) if one else None
     return found if found and found.get("value") is not None else None
 

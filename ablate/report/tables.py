@@ -84,12 +84,14 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
     table.add_column("configuration")
     for name in objectives:
         table.add_column(f"{name}, fresh", justify="right")
+        table.add_column("when chosen", justify="right")
         table.add_column("in the search", justify="right")
     for one in finalists:
         cells = []
         for name in objectives:
             told = one["in_the_search"].get(name)
-            cells += [with_interval(one["fresh"].get(name)), f"{told:.4g}" if told is not None else "–"]
+            chosen = with_interval(one.get("choosing", {}).get(name))
+            cells += [with_interval(one["fresh"].get(name)), chosen, f"{told:.4g}" if told is not None else "–"]
         number = "baseline" if one["number"] is None else str(one["number"])
         table.add_row(number, configuration(one), *cells)
     return table

@@ -3,6 +3,7 @@
 A *ticket* is the number by which the search knows a configuration in flight; a configuration is its overrides.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -83,7 +84,12 @@ class Candidate:
     reported: set[int] = field(default_factory=set)
     trained: bool = False
     timings: int = 0  # how often its speed has been measured
-    began: float = 0.0
+    began: float = 0.0  # on the monotonic clock
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been in flight in this process."""
+        return round(time.monotonic() - self.began, 3)
 
     def results(self, metric: str) -> dict[int, float]:
         """Seed → one metric."""

@@ -15,10 +15,14 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
+from ablate.commands import shell_line
 from ablate.config import Config
 from ablate.files import write_json, write_text
 from ablate.metrics import METRICS
-from ablate.searching.finale import Finalist, Outcome
+from ablate.results import write_json, write_text
+from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
+from ablate.searching.race import Comparison, estimate, interval
+from ablate.searching.search import finite
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space
 
@@ -30,7 +34,7 @@ GROUPS = ("model", "data", "optimizer", "task")
 def write_best(folder: Path, config: Config, default: Config, one: Finalist, settings: Settings, name: str) -> Path:
     """best.yaml: what differs from `default`, the plain config of the same groups; what came out and how to run it."""
     path = folder / "best.yaml"
-    seeds = settings.fresh_seeds if one.runs else settings.seeds
+    seeds = settings.reporting_seeds if one.runs else settings.seeds
     body: dict[str, Any] = {
         "defaults": [
             "config",
@@ -38,14 +42,20 @@ def write_best(folder: Path, config: Config, default: Config, one: Finalist, set
             "_self_",
         ],
         **differing(config, default),
+        **({"results_dir": config.results_dir} if config.results_dir != default.results_dir else {}),
         "name": f"{name}-best",
         "seed": seeds[0],
         "seeds": len(seeds),
     }
-    header = [f"# The best configuration of the search {name}: {result_line(one, settings)}"]
-    header += [f"#   python -m ablate --config-dir {folder} --config-name best"]
-    write_text(path, "\n".join(header) + "\n" + yaml.safe_dump(body, sort_keys=False, allow_unicode=True))
+    header = f"The best configuration of the search {name}: {result_line(one, settings)}\n  {again_line(folder)}"
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    write_text(path, comment + yaml.safe_dump(body, sort_keys=False, allow_unicode=True))
     return path
+
+
+def again_line(folder: Path) -> str:
+    """The command that trains the best configuration again, for a shell."""
+    return shell_line("python", "-m", "ablate", "--config-dir", folder, "--config-name", "best")
 
 
 def result_line(one: Finalist, settings: Settings) -> str:
@@ -55,10 +65,10 @@ def result_line(one: Finalist, settings: Settings) -> str:
         if objective.name == SPEED:
             parts.append(f"{told:,.0f} tokens/s")
         elif one.runs:
-            low, high = one.interval(objective.name)
+            low, high = one.interval(objective)
             title, n = METRICS[objective.name].title, len(one.runs)
             reach = f" ({low:.4g} to {high:.4g})" if math.isfinite(high) else ""  # one seed has no interval
-            parts.append(f"{title} {one.estimate(objective.name):.4g}{reach} over {n} fresh seed{'s' * (n > 1)}")
+            parts.append(f"{title} {one.estimate(objective):.4g}{reach} over {n} fresh seed{'s' * (n > 1)}")
         else:
             parts.append(f"{objective.name} {told:.4g} in the search")
     return ", ".join(parts)
@@ -99,6 +109,7 @@ def write_summary(
 ) -> None:
     """search.json."""
     known = asdict(settings) | {"objectives": [asdict(objective) for objective in settings.objectives]}
+    fresh = outcome.confirmed
     write_json(
         folder / "search.json",
         {
@@ -107,36 +118,55 @@ def write_summary(
             "space": design["space"],
             "fixed": design["fixed"],
             "settings": known,
+            "concluded": outcome.concluded,
             "confirmed": outcome.confirmed,
-            "note": outcome.note,
+            "choosing_seeds": list(settings.choosing_seeds) if fresh else [],
+            "reporting_seeds": list(settings.reporting_seeds) if fresh else [],
+            "notes": outcome.notes,
             "winner": _told(outcome.winner, settings),
             "finalists": [_told(one, settings) for one in outcome.finalists],
             "front": [_told(one, settings) for one in outcome.front],
             "baseline": _told(outcome.baseline, settings),
-            "against_baseline": asdict(outcome.against_baseline) if outcome.against_baseline else None,
+            "against_baseline": compared(outcome.against_baseline),
         },
     )
+
+
+def compared(found: Comparison | None) -> dict[str, Any] | None:
+    """A comparison as JSON has it: null for the ends that there are none of."""
+    if found is None:
+        return None
+    facts = asdict(found)
+    return facts | {name: finite(facts[name]) for name in ("value", "low", "high", "p")}
 
 
 def _told(one: Finalist | None, settings: Settings) -> dict[str, Any] | None:
     if one is None:
         return None
-    quality = [objective.name for objective in settings.objectives if objective.name != SPEED]
-    fresh: dict[str, Any] = {}
-    for metric in quality if one.runs else []:
-        low, high = one.interval(metric)
-        fresh[metric] = {
-            "value": one.estimate(metric),
-            "low": low,
-            "high": high if math.isfinite(high) else None,
-            "seeds": {str(seed): value for seed, value in one.results(metric).items()},
-        }
     return {
         "number": one.number,
         "values": one.values,
         "overrides": list(one.overrides),
         "in_the_search": dict(zip((o.name for o in settings.objectives), one.told, strict=False)),
-        "fresh": fresh,
+        "choosing": _fresh(one.choosing, settings),
+        "fresh": _fresh(one.runs, settings),
         "speed": one.speed,
-        "failure": one.failure or None,
+        "failure": one.trouble or None,
     }
+
+
+def _fresh(runs: Runs, settings: Settings) -> dict[str, Any]:
+    """Metric → its mean, interval and values by seed; null for what a diverged run leaves without a value."""
+    out: dict[str, Any] = {}
+    for objective in settings.objectives:
+        results = by_seed(runs, objective.name)
+        if not results or objective.name == SPEED:
+            continue
+        low, high = interval(results, objective.scale)
+        out[objective.name] = {
+            "value": finite(estimate(results, objective.scale)),
+            "low": finite(low),
+            "high": finite(high),
+            "seeds": {str(seed): finite(value) for seed, value in results.items()},
+        }
+    return out

@@ -1,6 +1,7 @@
 """What a person sees while a search runs: trials done, dropped, pruned, failed; the best so far; the time left."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
+from ablate.analysis.study import state_of
 from ablate.searching.storage import takes_slot
 
 
@@ -62,6 +64,25 @@ class Counts:
             if count
         ]
         return ", ".join(parts)
+
+
+MOST_CAUSES = 3
+
+
+def causes(trials: Sequence[FrozenTrial]) -> list[tuple[str, str, int]]:
+    """Why trials came to nothing: state, reason and number of trials, the commonest first; the rest as one.
+
+    Of pruned and dropped ones, which all differ in when, there is no reason.
+    """
+    told = ("failed", "diverged")
+    found = Counter(
+        (state, str(trial.user_attrs.get("reason") or "") if state in told else "")
+        for trial, state in ((trial, state_of(trial)) for trial in trials)
+        if state in (*told, "pruned", "dropped")
+    )
+    out = [(state, reason, count) for (state, reason), count in found.most_common(MOST_CAUSES)]
+    others = found.total() - sum(count for _, _, count in out)
+    return [*out, ("others", "", others)] if others else out
 
 
 def duration(seconds: float) -> str:

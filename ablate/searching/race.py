@@ -1,21 +1,63 @@
-"""How many seeds a configuration deserves, and what its seeds say. Metrics here are positive, lower is better.
+"""How many seeds a configuration deserves, and what its seeds say.
 
-Every configuration has the same seeds, so two are compared seed by seed, on the logarithm of the metric. A run that
-diverged counts as infinite: worse than any that did not.
+Effects add up on the `Scale` of a metric: on logarithms for one that is positive, such as a perplexity, and on its own
+values for one that may be 0, such as an accuracy. A run that diverged counts as infinite: worse than any that did not.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-RANKS_FROM = 4
-"""Pairs from which a signed-rank test is used: its one-sided p cannot go below 2 to the power of minus the pairs."""
+from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
+from ablate.analysis.statistics import RatioTest, independent, paired
+from ablate.analysis.trials import SAME
+from ablate.metrics import METRICS
 
+RANKS_FROM = 4
+"""Pairs from which a test of their own spread is used; with fewer, the spread that all races have shown together."""
 Results = Mapping[int, float]
 """Seed → metric."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the values of a metric are averaged and compared."""
+
+    ratio: bool = True  # by ratios, on logarithms: for positive metrics only
+    better: str = "lower"
+    top: float | None = None  # the largest value of a metric that has one; its least is 0
+
+    @classmethod
+    def of(cls, metric: str, better: str) -> "Scale":
+        """That of a known metric; of any other number, which may be negative, by differences."""
+        known = metric in METRICS or metric == "tokens_per_s"
+        top = METRICS[metric].top if metric in METRICS else None
+        return cls(known and not by_difference(metric), better, top)
+
+    @property
+    def worst(self) -> float:
+        """The value of a run that diverged."""
+        return math.inf if self.better == "lower" else -math.inf
+
+    def losses(self, values: Iterable[float]) -> np.ndarray:
+        """Values (n,) as losses: the lower the better, differences add up, ∞ for what diverged."""
+        given = np.array(list(values), dtype=float)
+        gone = np.isinf(given)
+        with np.errstate(divide="ignore"):
+            scaled = np.log(np.where(gone, 1.0, given)) if self.ratio else np.where(gone, 0.0, given)
+        losses: np.ndarray = np.where(gone, np.inf, scaled if self.better == "lower" else -scaled)
+        return losses
+
+    def value(self, loss: float) -> float:
+        """The value that has this loss."""
+        if math.isinf(loss):
+            return self.worst
+        scaled = loss if self.better == "lower" else 0.0 - loss  # and not −0
+        return math.exp(scaled) if self.ratio else scaled
 
 
 def ladder(first: int, k: int) -> list[int]:
@@ -31,30 +73,47 @@ def ladder(first: int, k: int) -> list[int]:
     return steps if steps[-1] == k else [*steps, k]
 
 
-def estimate(results: Results) -> float:
-    """The geometric mean over the seeds: the perplexity of the mean cross-entropy. Infinite if any is."""
+def estimate(results: Results, scale: Scale = Scale()) -> float:
+    """The mean over the seeds on the scale: geometric for a perplexity, arithmetic for an accuracy.
+
+    The worst value there is where any run diverged.
+    """
     values = list(results.values())
-    if len(values) == 1:
+    if len(values) == 1 and math.isfinite(values[0]):
         return values[0]
-    return math.exp(sum(map(math.log, values)) / len(values)) if all(map(math.isfinite, values)) else math.inf
+    return scale.value(float(scale.losses(values).mean()))
 
 
-def interval(results: Results, level: float = 0.95) -> tuple[float, float]:
-    """The Student t interval of the geometric mean; unbounded for fewer than two seeds or a diverged one."""
-    values = np.log(list(results.values()))
-    if len(values) < 2 or not np.isfinite(values).all():
-        return 0.0, math.inf
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(np.exp(values.mean() - half)), float(np.exp(values.mean() + half))
+def interval(results: Results, scale: Scale = Scale(), level: float = 0.95) -> tuple[float, float]:
+    """The Student t interval of the mean on the scale, low and high; NaN where there is none.
+
+    There is none for fewer than two seeds, or where one diverged.
+    """
+    losses = scale.losses(results.values())
+    if len(losses) < 2 or not np.isfinite(losses).all():
+        return math.nan, math.nan
+    half = stats.t.ppf(0.5 + level / 2, len(losses) - 1) * losses.std(ddof=1) / math.sqrt(len(losses))
+    low, high = sorted(scale.value(float(losses.mean() + side * half)) for side in (-1, 1))
+    return (low, high) if scale.top is None else (max(0.0, low), min(scale.top, high))
 
 
-def differences(results: Results, best: Results) -> np.ndarray:
-    """Logarithms of the ratios to the best configuration, seed by seed."""
-    pairs = [(results[seed], best[seed]) for seed in results if seed in best and math.isfinite(best[seed])]
-    return np.array([math.log(mine) - math.log(other) if math.isfinite(mine) else math.inf for mine, other in pairs])
+def same(a: float, b: float) -> bool:
+    """Whether two estimates are equal, but for rounding."""
+    return a == b or math.isclose(a, b, rel_tol=SAME)
 
 
-def spread(best: Results, others: Sequence[Results]) -> float:
+def differences(results: Results, best: Results, scale: Scale = Scale()) -> np.ndarray:
+    """How much worse than the best configuration on the scale, seed by seed, where the best one did not diverge.
+
+    What is rounding alone is no difference.
+    """
+    seeds = [seed for seed in results if seed in best and math.isfinite(best[seed])]
+    mine, theirs = (scale.losses(one[seed] for seed in seeds) for one in (results, best))
+    found: np.ndarray = np.where(np.isclose(mine, theirs, rtol=SAME, atol=SAME), 0.0, mine - theirs)
+    return found
+
+
+def spread(best: Results, others: Sequence[Results], scale: Scale = Scale()) -> float:
     """How much one pair of runs differs by chance: the median, over the configurations with enough seeds, of the
     standard deviation of their differences from the best one.
 
@@ -62,50 +121,66 @@ def spread(best: Results, others: Sequence[Results]) -> float:
     """
     found = []
     for results in others:
-        d = differences(results, best)
+        d = differences(results, best, scale)
         if len(d) >= 3 and np.isfinite(d).all():
             found.append(float(d.std(ddof=1)))
     if len(found) >= 3:
         return float(np.median(found))
-    own = np.log([value for value in best.values() if math.isfinite(value)])
+    losses = scale.losses(best.values())
+    own = losses[np.isfinite(losses)]
     return math.sqrt(2) * float(own.std(ddof=1)) if len(own) >= 3 else math.nan
 
 
-def worse(results: Results, best: Results, noise: float) -> float:
+def worse(results: Results, best: Results, noise: float, scale: Scale = Scale()) -> float:
     """One-sided p of the hypothesis that this configuration is as good as the best one; small where it is worse.
 
-    From four common seeds on by the exact signed-rank test; with fewer, which ranks could never decide, by the mean
-    difference against `noise`, the standard deviation of one pair that all races together have shown. 1 where
-    nothing can be said. The test is repeated as seeds come in, so it is a rule for spending them, not a finding.
+    From four common seeds on by the paired test of `ablate.analysis`; with fewer, which that test could never decide,
+    by the mean difference against `noise`, the standard deviation of one pair that all races together have shown. 1
+    where nothing can be said. The test is repeated as seeds come in, so it is a rule for spending them, not a finding.
     """
-    d = differences(results, best)
+    d = differences(results, best, scale)
     if len(d) == 0:
         return 1.0
     if not np.isfinite(d).all():
         return 0.0  # diverged where the best one did not
     if len(d) >= RANKS_FROM and np.any(d != 0):
-        return float(stats.wilcoxon(d, alternative="greater", zero_method="zsplit").pvalue)
+        test = _paired(results, best, scale)
+        return test.p_above() if scale.better == "lower" else test.p_below()
     if not noise > 0:
         return 1.0
     return float(stats.norm.sf(d.mean() * math.sqrt(len(d)) / noise))
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How much lower one configuration is than another: the geometric mean of the ratios, seed by seed."""
+class Comparison:
+    """One configuration against another: estimate, interval and p of one test, so that they never contradict."""
 
-    ratio: float
+    kind: str  # ratio: mine / reference; difference: mine − reference
+    value: float
     low: float
     high: float
     n: int
-    p: float  # two-sided, Wilcoxon signed-rank, exact
+    p: float  # two-sided
+    method: str
+    diverged: int  # runs of this configuration that diverged
+    reference_diverged: int
 
 
-def paired_ratio(results: Results, reference: Results, level: float = 0.95) -> Ratio:
-    """Results over the reference on their common seeds, with the t interval of the mean logarithm."""
-    d = differences(results, reference)
-    if len(d) == 0 or not np.isfinite(d).all():
-        return Ratio(math.inf if len(d) else math.nan, 0.0, math.inf, len(d), math.nan)
-    low, high = interval({k: math.exp(value) for k, value in enumerate(d)}, level)
-    p = float(stats.wilcoxon(d, zero_method="zsplit").pvalue) if np.any(d != 0) else 1.0
-    return Ratio(math.exp(d.mean()), low, high, len(d), p)
+def compare(results: Results, reference: Results, scale: Scale = Scale(), level: float = 0.95) -> Comparison:
+    """These results against those of a reference. Diverged runs of either count as the worst that there is.
+
+    `value` is NaN where the results say nothing, as where all runs of both diverged; the ends are 0, −∞ or ∞ where
+    they are too few to exclude anything.
+    """
+    gone = [sum(map(math.isinf, one.values())) for one in (results, reference)]
+    if scale.ratio:
+        ratio = independent(list(results.values()), list(reference.values()), level)
+        return Comparison("ratio", ratio.ratio, ratio.low, ratio.high, ratio.n, ratio.p(), ratio.method, *gone)
+    a, b = pd.Series(results, dtype=float), pd.Series(reference, dtype=float)
+    test = paired_difference(a, b, level)
+    return Comparison("difference", test.difference, test.low, test.high, test.n, test.p(), test.method, *gone)
+
+
+def _paired(results: Results, reference: Results, scale: Scale) -> RatioTest | DifferenceTest:
+    a, b = pd.Series(results, dtype=float), pd.Series(reference, dtype=float)
+    return paired(a, b) if scale.ratio else paired_difference(a, b)

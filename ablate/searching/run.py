@@ -1,6 +1,7 @@
 """One process of a search of ablate, from the checked problem to what it leaves."""
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ from ablate.config import Config, resolve
 from ablate.errors import CombinationError
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
-from ablate.searching.progress import Counts, SearchProgress
+from ablate.searching.progress import Counts, SearchProgress, causes
+from ablate.searching.race import Comparison
 from ablate.searching.samplers import make_pruner, make_sampler
 from ablate.searching.search import Search
 from ablate.searching.settings import Settings, check_produced
 from ablate.searching.space import Problem
-from ablate.searching.storage import location, shown
-from ablate.searching.study import joined
+from ablate.searching.storage import location, takes_slot
+from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
@@ -63,6 +65,7 @@ def run_search(problem: Problem, command: str) -> Found:
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
         with trainer, progress:
+            trainer.engines = StudyEngines(study)
             search = Search(space, settings, trainer, study, worker, progress)
             outcome, interrupted = Outcome(), False
             try:
@@ -73,8 +76,8 @@ def run_search(problem: Problem, command: str) -> Found:
         trials = study.get_trials(deepcopy=False)
     found = Found(folder, settings, trials, outcome, interrupted)
     files.write_trials(folder, trials, space, settings)
-    if outcome.finalists:
-        where = shown(location(settings.storage, folder))
+    if outcome.concluded:
+        where = str(location(settings.storage, folder))
         files.write_summary(folder, settings.study or name, where, design, settings, outcome)
     best = outcome.winner or next(iter(outcome.front), None)
     if best is not None:
@@ -131,20 +134,50 @@ def conclude_search(found: Found) -> int:
 
     counts, outcome, settings = Counts.of(found.trials), found.outcome, found.settings
     say(f"{counts.ended} of {settings.n_trials} trials: {counts}: {found.folder}")
-    if outcome.note:
-        say(outcome.note)
+    for what, reason, count in causes([trial for trial in found.trials if takes_slot(trial)]):
+        if what == "failed":
+            say(f"failed: {count} of {counts.ended} trials: {reason}")
+    for note in outcome.notes:
+        say(note)
     if found.interrupted:
         say("stopped; every finished run and trial is kept, the same command goes on from here")
     for one in outcome.front:
         say(f"on the front: {' '.join(one.overrides)}: {files.result_line(one, settings)}")
     if outcome.winner is not None:
         say(f"best: {' '.join(outcome.winner.overrides)}: {files.result_line(outcome.winner, settings)}")
-    ratio = outcome.against_baseline
-    if ratio is not None:
-        say(
-            f"against the baseline: {ratio.ratio:.3f} times its {settings.primary} "
-            f"({ratio.low:.3f} to {ratio.high:.3f}, n = {ratio.n}, Wilcoxon p = {ratio.p:.3g})"
-        )
+    if outcome.confirmed and found.runnable:
+        say(chosen_and_reported(settings))
+    if outcome.against_baseline is not None:
+        say(f"against the baseline: {comparison_text(outcome.against_baseline, settings.primary)}")
     if found.runnable:
-        say(f"again: python -m ablate --config-dir {found.folder} --config-name best")
+        say(f"again: {files.again_line(found.folder)}")
     return found.exit_status
+
+
+def chosen_and_reported(settings: Settings) -> str:
+    """Which seeds chose and which report; and what fresh seeds do not make fresh."""
+    parts = []
+    if settings.choosing_seeds:
+        parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
+    parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
+    if any(o.name.endswith("val_perplexity") or o.name == "bleu" for o in settings.objectives):
+        parts.append("all of them on the held-out text by which the search chose, too")
+    return "; ".join(parts)
+
+
+def span(seeds: Sequence[int]) -> str:
+    """`6 to 11`"""
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+def comparison_text(found: Comparison, metric: str) -> str:
+    """`0.833 times its val_perplexity (0.810 to 0.860, n = 6, Welch t on logarithms, p = 0.0012)`."""
+    known = math.isfinite(found.low) and math.isfinite(found.high)
+    if found.kind == "ratio":
+        said = f"{found.value:.3f} times its {metric}"
+        reach = f"{found.low:.3f} to {found.high:.3f}, " if known else ""
+    else:
+        said = f"{found.value:+.4g} in {metric}"
+        reach = f"{found.low:+.4g} to {found.high:+.4g}, " if known else ""
+    gone = f", the baseline diverged on {found.reference_diverged} seeds" if found.reference_diverged else ""
+    return f"{said} ({reach}n = {found.n}, {found.method}, p = {found.p:.3g}{gone})"

@@ -1,15 +1,20 @@
 """Optuna's samplers and pruners by name, with their options."""
 
+import copy
 import hashlib
 import inspect
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna import pruners, samplers
+from optuna import Study, pruners, samplers
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import ConfigError, UserError, listing, nearest
+from ablate.searching.race import Scale
 from ablate.searching.space import Space
 
 SAMPLERS: dict[str, type[samplers.BaseSampler]] = {
@@ -33,6 +38,104 @@ SINGLE = ("cmaes",)
 """Samplers for one objective only."""
 FIXED_SEED = ("qmc", "grid")
 """Samplers that count their trials in the study and need the same seed each time."""
+
+
+MARGIN = 0.1
+"""What diverged counts as worse than the worst finite value by this share of the range of the finite ones."""
+
+
+class ScaledStudy:
+    """A study as a sampler sees it: its values where effects add up, and all of them finite.
+
+    Perplexities and speeds are logarithms; what diverged is a little worse than the worst value that did not. Otherwise
+    an infinite value reaches a Gaussian process as the largest finite one, 10¹³ beside 8 and 9, and every difference
+    that matters vanishes beside it. The study keeps the values as they were measured: the rule applies to the trials
+    there are at the moment, also to those of an older search.
+    """
+
+    def __init__(self, study: Study, scales: Sequence[Scale]) -> None:
+        self._study, self._scales = study, scales
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.get_trials()
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return self._scaled(self._study.get_trials(deepcopy=False), states)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self._scaled(self._study._get_trials(deepcopy=False, states=None, use_cache=use_cache), states)
+
+    def _scaled(self, trials: Sequence[FrozenTrial], states: Container[TrialState] | None) -> list[FrozenTrial]:
+        told = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        gone = [bool(trial.user_attrs.get("diverged")) for trial in told]
+        columns = []
+        for place, scale in enumerate(self._scales):
+            losses = scale.losses(trial.values[place] for trial in told).tolist()
+            sign = 1 if scale.better == "lower" else -1
+            known = finite_column([math.inf if d else loss for d, loss in zip(gone, losses, strict=True)])
+            columns.append([sign * loss for loss in known])
+        values = {trial.number: list(row) for trial, row in zip(told, zip(*columns, strict=True), strict=True)}
+        return [
+            with_values(trial, values[trial.number]) if trial.number in values else trial
+            for trial in trials
+            if states is None or trial.state in states
+        ]
+
+
+def finite_column(losses: Sequence[float]) -> list[float]:
+    """Losses, ∞ for what diverged, with that a little worse than the worst finite one; all 0 where none is finite."""
+    known = [loss for loss in losses if math.isfinite(loss)]
+    if not known:
+        return [0.0] * len(losses)
+    best, worst = min(known), max(known)
+    beyond = worst + MARGIN * ((worst - best) or max(1.0, abs(worst)))
+    return [loss if math.isfinite(loss) else beyond for loss in losses]
+
+
+def with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:
+    seen = copy.copy(trial)
+    seen.values = values
+    return seen
+
+
+class ScaledValues(samplers.BaseSampler):
+    """A sampler that works on a `ScaledStudy`."""
+
+    def __init__(self, sampler: samplers.BaseSampler, scales: Sequence[Scale]) -> None:
+        self.sampler, self.scales = sampler, scales
+
+    def _seen(self, study: Study) -> Any:
+        return ScaledStudy(study, self.scales)
+
+    def reseed_rng(self) -> None:
+        self.sampler.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        return self.sampler.infer_relative_search_space(self._seen(study), trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self.sampler.before_trial(self._seen(study), trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self.sampler.after_trial(self._seen(study), trial, state, values)
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space, several: bool) -> samplers.BaseSampler:

@@ -18,13 +18,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
 from ablate.errors import ConfigError
+from ablate.metrics import METRICS
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
-from ablate.searching.race import estimate, interval, ladder, spread, worse
-from ablate.searching.settings import SPEED, Settings
+from ablate.searching.race import Scale, estimate, interval, ladder, spread, worse
+from ablate.searching.settings import SPEED, Objective, Settings
 from ablate.searching.space import Space, Values
-from ablate.searching.storage import mark, takes_slot, told
-from ablate.searching.workers import Worker, now, release
+from ablate.searching.storage import mark, now, takes_slot, told
+from ablate.searching.workers import Worker, release
 
 POLL_S = 0.2
 ORPHANS_S = 20.0
@@ -46,10 +47,9 @@ class PrimaryView:
     an attribute, `readings`.
     """
 
-    direction = StudyDirection.MINIMIZE
-
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, objective: Objective) -> None:
         self._study = study
+        self.direction = StudyDirection.MINIMIZE if objective.better == "lower" else StudyDirection.MAXIMIZE
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         return [self.with_readings(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
@@ -91,6 +91,7 @@ class Search:
         self.repeats = 0
         self.exhausted = False
         self.looked = time.monotonic()
+        self.leading, self.scale = settings.leading, settings.leading.scale
         self.rng = np.random.default_rng([settings.seed, len(self.trials())])
 
     def run(self) -> None:
@@ -102,8 +103,8 @@ class Search:
                 self.fill()
                 if not self.flying and self.untimed:
                     self.measure_speed()
-                elif not self.flying:
-                    break
+                elif not self.flying and not self.worker.release_orphans():
+                    break  # and nobody has died in the meantime whose trials are ours now
                 events = self.evaluator.poll(POLL_S)
                 ended = {event.ticket for event in events if isinstance(event, Finished)}
                 for event in events:
@@ -133,6 +134,7 @@ class Search:
         trial = self.study.ask()
         number = trial.number
         trial.set_user_attr("worker", self.worker.id)
+        trial.set_user_attr("began_at", now())
         others = self.trials()
         before = sum(takes_slot(t) and t.state != TrialState.WAITING and t.number < number for t in others)
         if before >= self.settings.n_trials:  # another process was quicker
@@ -250,7 +252,7 @@ class Search:
             return
         candidate.reported.add(reading.epoch)
         trial = self.asked[candidate.number]
-        self.store_reading(trial, reading.epoch, estimate(epoch))
+        self.store_reading(trial, reading.epoch, estimate(epoch, self.scale))
         if may_prune and self.should_prune(trial):
             mark(self.study, candidate.number, **self.facts(candidate), reason=f"pruned after epoch {reading.epoch}")
             told(self.study, candidate.number, TrialState.PRUNED)
@@ -268,7 +270,7 @@ class Search:
     def should_prune(self, trial: Trial) -> bool:
         if len(self.settings.objectives) == 1:
             return trial.should_prune()
-        view: Any = PrimaryView(self.study)
+        view: Any = PrimaryView(self.study, self.leading)
         return self.study.pruner.prune(view, view.with_readings(self.study._storage.get_trial(trial._trial_id)))
 
     def judge(self, candidate: Candidate) -> None:
@@ -294,9 +296,9 @@ class Search:
         ranked = self.ranked()
         if not ranked:
             return False
-        best = seeds_of(ranked[0], self.settings.primary)
-        noise = spread(best, [seeds_of(trial, self.settings.primary) for trial in ranked[1:]])
-        return worse(results, best, noise) < self.race.p
+        best = seeds_of(ranked[0], self.leading)
+        noise = spread(best, [seeds_of(trial, self.leading) for trial in ranked[1:]], self.scale)
+        return worse(results, best, noise, self.scale) < self.race.p
 
     def ranked(self) -> list[FrozenTrial]:
         """The configurations with all their seeds, best first, each once."""
@@ -336,21 +338,21 @@ class Search:
             "seeds": {
                 name: {str(seed): finite(value) for seed, value in candidate.results(name).items()} for name in whole
             },
-            "metrics": {name: finite(estimate(candidate.results(name))) for name in whole},
+            "metrics": {name: finite(estimate(candidate.results(name), scale_of(name))) for name in whole},
             "n": len(candidate.runs),
             "last_epoch": max(candidate.reported, default=None),
-            "seconds": round(time.monotonic() - candidate.began, 1),
+            "seconds": candidate.seconds,
         }
 
     def tell(self, candidate: Candidate, timed: Timed | None = None) -> None:
-        """The values: infinite where a run diverged, which samplers rank below everything else."""
+        """The values: infinite where a run diverged; what a sampler sees then, `ScaledStudy` says."""
         values = []
         for objective in self.settings.objectives:
             if objective.name == SPEED:
                 assert timed is not None
                 values.append(float(timed.tokens_per_s or 0.0))
             else:
-                values.append(estimate(candidate.results(objective.name)))
+                values.append(estimate(candidate.results(objective.name), objective.scale))
         facts = self.facts(candidate)
         diverged = sum(any(map(math.isinf, run.values())) for run in candidate.runs.values())
         if diverged:
@@ -366,9 +368,10 @@ class Search:
 
     def fail(self, number: int, reason: str) -> None:
         """A configuration without a value."""
-        mark(self.study, number, reason=reason.splitlines()[0])
-        told(self.study, number, TrialState.FAIL)
         candidate = self.flying.get(number)
+        facts: dict[str, Any] = {"reason": reason.splitlines()[0]}
+        mark(self.study, number, **facts, **({"seconds": candidate.seconds} if candidate else {}))
+        told(self.study, number, TrialState.FAIL)
         if candidate is None:
             self.progress.say(f"[red]failed:[/] trial {number}: {reason}")
             self.asked.pop(number, None)
@@ -393,9 +396,9 @@ class Search:
         best = next(iter(self.ranked()), None)
         if best is None:
             return ""
-        if not self.settings.trains or len(seeds_of(best, self.settings.primary)) < 2:
+        low, high = interval(seeds_of(best, self.leading), self.scale)
+        if not self.settings.trains or math.isnan(low):
             return f"best {best.value:.4g} in trial {best.number}"
-        low, high = interval(seeds_of(best, self.settings.primary))
         return f"best {best.value:.4g} ({low:.4g} to {high:.4g}) in trial {best.number}"
 
     # --- other processes --------------------------------------------------------------------------------
@@ -425,10 +428,15 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def seeds_of(trial: FrozenTrial, metric: str) -> dict[int, float]:
-    """Seed → metric of a told trial; infinite where a run diverged."""
-    stored = trial.user_attrs.get("seeds", {}).get(metric, {})
-    return {int(seed): math.inf if value is None else float(value) for seed, value in stored.items()}
+def scale_of(metric: str) -> Scale:
+    """The scale of what is measured beside the objectives, too."""
+    return Scale.of(metric, METRICS[metric].better if metric in METRICS else "lower")
+
+
+def seeds_of(trial: FrozenTrial, objective: Objective) -> dict[int, float]:
+    """Seed → value of a told trial; the worst there is where a run diverged."""
+    stored, worst = trial.user_attrs.get("seeds", {}).get(objective.name, {}), objective.scale.worst
+    return {int(seed): worst if value is None else float(value) for seed, value in stored.items()}
 
 
 def ranked(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:

@@ -9,10 +9,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ablate.config import Config
 from ablate.errors import ConfigError, listing, nearest
 from ablate.metrics import METRICS
+from ablate.searching.race import Scale
 
 SPEED = "tokens_per_s"
 ALIASES = {"tokens_per_sec": SPEED}
-QUALITY = tuple(name for name in METRICS if name.endswith("perplexity"))
+QUALITY = tuple(name for name, metric in METRICS.items() if metric.better != "neither" and name != "wall_s")
+"""What can be searched for, where the task measures it. The time of a run depends on what else the machine does."""
+LEAST_REPORTED = 6
+"""Fresh seeds that report, unless the search is told otherwise: what this project asks of any comparison."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,19 @@ class Objective:
     def direction(self) -> str:
         return "minimize" if self.better == "lower" else "maximize"
 
+    @property
+    def scale(self) -> Scale:
+        """On which its values are averaged and compared."""
+        return Scale.of(self.name, self.better)
+
 
 @dataclass(frozen=True)
 class Race:
     """How seeds are spent: `first` on every configuration, all of them on those that may yet be the best.
 
     A configuration is dropped once the evidence that it is worse than the best one reaches `p`; 0 races nobody.
-    The `best` few of a search are trained again on `fresh` seeds, on which nothing has been chosen yet.
+    The `best` few of a search are trained again on `fresh` seeds, which the search has not seen: one half of them
+    chooses the winner, the other half, on which nothing has been chosen, reports it.
     """
 
     first: int = 2
@@ -61,9 +71,13 @@ class Settings:
     confirm: bool = True  # whether the best few are evaluated again on fresh seeds
 
     @property
+    def leading(self) -> Objective:
+        """The objective by which runs are pruned and configurations raced: the first that training gives."""
+        return next((objective for objective in self.objectives if objective.name != SPEED), self.objectives[0])
+
+    @property
     def primary(self) -> str:
-        """The metric on which runs are pruned and configurations raced: the first that training gives."""
-        return next((o.name for o in self.objectives if o.name != SPEED), self.objectives[0].name)
+        return self.leading.name
 
     @property
     def speed(self) -> bool:
@@ -75,9 +89,19 @@ class Settings:
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
-        """Seeds right after those of the search."""
-        count = (self.race.fresh if self.race else None) or max(len(self.seeds), 5)
+        """Seeds right after those of the search: those that choose the winner, then those that report it."""
+        count = (self.race.fresh if self.race else None) or max(2 * LEAST_REPORTED, len(self.seeds))
         return tuple(range(self.seeds[-1] + 1, self.seeds[-1] + 1 + count))
+
+    @property
+    def choosing_seeds(self) -> tuple[int, ...]:
+        """The fresh seeds by which the winner among the best few is chosen; none where there is one fresh seed."""
+        return self.fresh_seeds[: len(self.fresh_seeds) // 2]
+
+    @property
+    def reporting_seeds(self) -> tuple[int, ...]:
+        """The other fresh seeds: those that choose nothing, and give every number that is reported of the winner."""
+        return self.fresh_seeds[len(self.fresh_seeds) // 2 :]
 
 
 def objectives(value: Any) -> tuple[Objective, ...]:
@@ -97,13 +121,30 @@ def objectives(value: Any) -> tuple[Objective, ...]:
 
 
 def check_produced(settings: Settings, config: Config) -> None:
-    """Raise ConfigError for an objective that runs of this config do not produce."""
-    held_out = {"memory": 1, "translation": config.task.val_pairs}.get(config.task.name, config.val_tokens // 2)
-    if not held_out and any(o.name in ("val_perplexity", "best_val_perplexity") for o in settings.objectives):
+    """Raise ConfigError for an objective that runs of this config do not measure, or that cannot be pruned by."""
+    from ablate.tasks import final_metrics, measured_metrics  # loads torch
+
+    task = config.task.name
+    produced = measured_metrics(task)
+    for objective in settings.objectives:
+        if objective.name != SPEED and objective.name not in produced:
+            known = [name for name in QUALITY if name in produced]
+            raise ConfigError(
+                f"objective is {objective.name}, which task={task} does not measure; choose {listing([*known, SPEED])}"
+            )
+    held_out = {"memory": 1, "translation": config.task.val_pairs}.get(task, config.val_tokens // 2)
+    needing = ("val_perplexity", "best_val_perplexity", "bleu")
+    wanted = next((objective.name for objective in settings.objectives if objective.name in needing), None)
+    if not held_out and wanted:
         nothing = f"task.val_pairs={config.task.val_pairs} holds out no pair; raise task.val_pairs"
-        if config.task.name != "translation":
+        if task != "translation":
             nothing = f"val_tokens={config.val_tokens} holds out no text; raise val_tokens"
-        raise ConfigError(f"objective is {settings.primary}, but {nothing}, or search for perplexity")
+        raise ConfigError(f"objective is {wanted}, but {nothing}, or search for perplexity")
+    if settings.pruner not in ("none", "wilcoxon") and settings.primary in final_metrics(task):
+        raise ConfigError(
+            f"pruner={settings.pruner} stops runs by their epochs, but {settings.primary} is measured of the trained "
+            "network alone; choose pruner=none or wilcoxon"
+        )
 
 
 def named(value: Any, what: str) -> tuple[str, dict[str, Any]]:

@@ -4,18 +4,21 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna import Study
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from ablate.analysis.study import journal, sqlite
+from ablate.analysis.trials import JOURNAL, SQLITE
 from ablate.errors import UserError
 
 PATIENCE_S = 60
@@ -31,61 +34,72 @@ class StorageLost(UserError):
     """The database stopped answering in the middle of a search."""
 
 
-def location(storage: str | None, folder: Path) -> str:
-    """The URL of a study: `null` is study.db, `journal` is study.journal in the search's folder; else as given."""
+@dataclass(frozen=True)
+class Location:
+    """Where a study is kept: a file, which is never put into the text of an address, or a database."""
+
+    kind: str  # memory, sqlite, journal or database
+    path: Path = Path()
+    url: URL | None = None
+
+    def __str__(self) -> str:
+        """As people read it, without a password."""
+        if self.url is not None:
+            return self.url.render_as_string(hide_password=True)
+        return relative(self.path) if self.kind != "memory" else "memory"
+
+
+def location(storage: str | None, folder: Path) -> Location:
+    """Where a study is: `null` is study.db, `journal` is study.journal in the search's folder; else a URL.
+
+    Raises UserError for what is none.
+    """
     if storage == "memory":
-        return "memory://"
+        return Location("memory")
     if storage in (None, "sqlite"):
-        return f"sqlite:///{(folder / 'study.db').resolve()}"
+        return Location("sqlite", (folder / SQLITE).resolve())
     if storage == "journal":
-        return f"journal:///{(folder / 'study.journal').resolve()}"
+        return Location("journal", (folder / JOURNAL).resolve())
     text = str(storage)
-    scheme, colon, rest = text.partition("://")
-    if not colon:
+    if "://" not in text:
         raise UserError(
             f"storage is {text!r}; write sqlite, journal, or a URL such as postgresql://user:password@host/database"
         )
-    return f"{DRIVERS.get(scheme, scheme)}://{rest}"
-
-
-def shown(url: str) -> str:
-    """A URL without its password."""
-    if url.startswith("journal:///"):
-        return relative(url.removeprefix("journal:///"))
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return url
-    if parsed.drivername == "sqlite":
-        return relative(str(parsed.database))
-    return parsed.render_as_string(hide_password=True)
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"storage {text!r} is no URL of a database: {first_line(error)}") from error
+    return Location("database", url=url.set(drivername=DRIVERS.get(url.drivername, url.drivername)))
 
 
-def relative(path: str) -> str:
+def relative(path: Path) -> str:
     """As short as it can be typed here."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return path
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 @contextmanager
-def opened(url: str) -> Iterator[BaseStorage]:
-    """The storage at this URL. Raises UserError, in one line, where it cannot be reached."""
-    if url == "memory://":  # gone with the process
+def opened(where: Location) -> Iterator[BaseStorage]:
+    """The storage that is there. Raises UserError, in one line, where it cannot be reached."""
+    if where.kind == "memory":  # gone with the process
         yield optuna.storages.InMemoryStorage()
         return
-    if url.startswith("journal:///"):
-        path = Path(url.removeprefix("journal:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield JournalStorage(JournalFileBackend(str(path)))
+    if where.url is None:
+        try:
+            where.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {where.path.parent}: {error.strerror}") from error
+    if where.kind == "journal":
+        yield journal(where.path)
         return
-    backend = _database(url)
+    backend = _database(where)
     try:
         yield optuna.storages.get_storage(backend)
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StorageLost(
-            f"lost the study at {shown(url)}: {first_line(error)}; finished runs are kept, the same command goes on"
+            f"lost the study at {where}: {first_line(error)}; finished runs are kept, the same command goes on"
         ) from error
     finally:
         backend.remove_session()
@@ -104,33 +118,41 @@ class Connection(sqlite3.Connection):
         self.execute("pragma synchronous=normal")
 
 
-def _database(url: str) -> RDBStorage:
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite"):
-        path = Path(str(make_url(url).database))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {path.parent}: {error.strerror}") from error
-        options = {"connect_args": {"timeout": PATIENCE_S, "factory": Connection}}
-    elif url.startswith("postgresql"):
-        options["connect_args"] = {"connect_timeout": CONNECT_S}
+def _database(where: Location) -> RDBStorage:
     for attempt in range(ATTEMPTS):
         try:
-            return RDBStorage(url, engine_kwargs=dict(options))
+            if where.url is None:
+                return sqlite(where.path, timeout=PATIENCE_S, factory=Connection)
+            return RDBStorage(_address(where.url), engine_kwargs=_options(where.url))
         except ImportError as error:
             raise UserError(
-                f"no driver for {shown(url)}: {first_line(error)} (for PostgreSQL: pip install 'ablate-rnn[postgres]')"
+                f"no driver for {where}: {first_line(error)} (for PostgreSQL: pip install 'ablate-rnn[postgres]')"
             ) from error
         except (ArgumentError, ValueError) as error:
-            raise UserError(f"storage {url!r} is no URL of a database: {first_line(error)}") from error
+            raise UserError(f"storage {str(where)!r} is no URL of a database: {first_line(error)}") from error
         except (IntegrityError, ProgrammingError, OperationalError) as error:
             if attempt == ATTEMPTS - 1 or not _a_race(error):
-                raise UserError(f"cannot reach the study at {shown(url)}: {first_line(error)}") from error
+                raise UserError(f"cannot reach the study at {where}: {first_line(error)}") from error
             time.sleep(0.2 * (attempt + 1))
         except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-            raise UserError(f"cannot use the study at {shown(url)}: {first_line(error)}") from error
+            raise UserError(f"cannot use the study at {where}: {first_line(error)}") from error
     raise AssertionError
+
+
+def _address(url: URL) -> str:
+    """As Optuna takes it: a template, in which braces mean something."""
+    return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """What SQLAlchemy should know about a database."""
+    if url.get_backend_name() == "sqlite":
+        if url.database and not url.database.startswith(("file:", ":")):
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        return {"connect_args": {"timeout": PATIENCE_S, "factory": Connection}}
+    if url.get_backend_name() == "postgresql":
+        return {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_S}}
+    return {"pool_pre_ping": True}
 
 
 def _a_race(error: Exception) -> bool:
@@ -233,6 +255,7 @@ def told(study: Study, trial: FrozenTrial | int, state: optuna.trial.TrialState,
     has been stored by then.
     """
     number = trial if isinstance(trial, int) else trial.number
+    mark(study, number, ended_at=now())
     try:
         study.tell(number, values, state)
     except optuna.exceptions.UpdateFinishedTrialError:
@@ -256,6 +279,11 @@ def mark(study: Study, number: int, **attributes: Any) -> bool:
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
     return True
+
+
+def now() -> str:
+    """This moment in UTC. Optuna stamps trials with local time and no zone, so we keep stamps of our own beside."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def takes_slot(trial: FrozenTrial) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 from optuna import Study
 
-from ablate.searching.samplers import make_sampler, sampler_seed
+from ablate.searching.samplers import ScaledValues, make_sampler, sampler_seed
 from ablate.searching.settings import Settings
 from ablate.searching.space import Space
-from ablate.searching.storage import check_same, load_study, location, opened, shown, stored_design
+from ablate.searching.storage import check_same, load_study, location, opened, stored_design
 from ablate.searching.workers import Worker
 
 
@@ -30,12 +30,12 @@ def joined(
 
     `design` is what must agree between all processes: space, objectives, seeds, and what is fixed.
     """
-    url, name = location(settings.storage, folder), settings.study or name
+    where, name = location(settings.storage, folder), settings.study or name
     design = json.loads(json.dumps(design))
-    with quietly(), opened(url) as storage:
+    with quietly(), opened(where) as storage:
         stored = stored_design(storage, name)
         if stored is not None:
-            check_same(stored, design, f"the study {name!r} in {shown(url)}")
+            check_same(stored, design, f"the study {name!r} in {where}")
         directions = [objective.direction for objective in settings.objectives]
         study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
         if stored is None:
@@ -43,10 +43,35 @@ def joined(
         with Worker(study) as worker:
             trials = len(study.get_trials(deepcopy=False))
             seed = sampler_seed(settings.sampler, settings.seed, trials, worker.others() == 0, worker.id)
-            study.sampler = make_sampler(
+            sampler = make_sampler(
                 settings.sampler, settings.sampler_options, seed, space, len(settings.objectives) > 1
             )
+            study.sampler = ScaledValues(sampler, [objective.scale for objective in settings.objectives])
             yield study, worker
+
+
+class StudyEngines(MutableMapping[str, str]):
+    """Shape of runs → the engine that trains them, kept in the study: for all its processes, and for resuming."""
+
+    PREFIX = "engine:"
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __getitem__(self, shape: str) -> str:
+        return str(self._study.user_attrs[self.PREFIX + shape])
+
+    def __setitem__(self, shape: str, engine: str) -> None:
+        self._study.set_user_attr(self.PREFIX + shape, engine)
+
+    def __delitem__(self, shape: str) -> None:
+        raise TypeError("a study forgets nothing")
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.removeprefix(self.PREFIX) for key in self._study.user_attrs if key.startswith(self.PREFIX))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @contextmanager

@@ -6,9 +6,9 @@ folder or in another sweep's, is not trained again.
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,10 @@ from ablate.checkpoints import Checkpoints
 from ablate.cohort import chunk_size, prepare_thread
 from ablate.compose import fallback_data
 from ablate.config import Config
-from ablate.engines import choose
+from ablate.engines import Choice, choose
 from ablate.errors import StorageError, UserError, reason
 from ablate.identity import cohort_key
+from ablate.metrics import METRICS
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.speed.lane import Protocol, machine_of, stored, time_missing
 from ablate.speed.machine import quality_jobs
@@ -33,10 +34,12 @@ from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
-from ablate.tasks import task_of
+from ablate.tasks import measured_metrics, task_of
 from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
-from ablate.validation import validate
+from ablate.validation import engines_for, validate
 
+REST_S = 0.05
+"""How often to look whether a program has ended that should stand still."""
 LANE_WAIT_S = 2.0
 """How often to look whether the machine is free to be timed."""
 
@@ -69,6 +72,10 @@ class Trainer:
         self.ready: list[Event] = []
         self.stop = threading.Event()
         self.news = threading.Event()  # something was read, or a program has ended
+        self.engines: MutableMapping[str, str] = {}  # shape → the engine that engine=auto has come to
+        self.timed: dict[str, Choice] = {}
+        self.turn = threading.Condition()
+        self.halted, self.resting = False, 0  # whether programs should stand still; how many do
         self.manifest_written = False
         self.warned: set[str] = set()
         self._machine = ExitStack()
@@ -210,12 +217,18 @@ class Trainer:
                 for ticket in {self.owner[run.run_id] for run in group.runs}:
                     self._fail(ticket, error)
                 continue
+            try:
+                choice = self._choice(group, size)
+            except UserError as error:
+                for ticket in {self.owner[run.run_id] for run in group.runs}:
+                    self._fail(ticket, error)
+                continue
             runs = group.runs[:size]
             chosen = {run.run_id for run in runs}
             for cell in self.pending.values():
                 cell.missing = [run for run in cell.missing if run.run_id not in chosen]
             task = Task(group.cells, runs, group.corpus, begun_with=group.begun_with)
-            future = self.pool.submit(self._train, task)
+            future = self.pool.submit(self._train, task, choice)
             self.futures[future] = task
             future.add_done_callback(lambda _: self.news.set())
 
@@ -232,12 +245,49 @@ class Trainer:
             self.fits[shape] = schedule.runs_that_fit(config, task.sizes, device, self.side_by_side)
         return max(1, min(size, self.fits[shape]))
 
-    def _train(self, task: Task) -> None:
+    def _choice(self, group: Task, replicas: int) -> Choice:
+        """The engine of a group. engine=auto is timed once for each shape, while all programs rest, and then kept."""
+        config, device = group.config, resolve_device(group.config.device)
+        candidates = engines_for(config)
+        if group.begun_with in candidates:
+            return Choice(str(group.begun_with), {})  # another one would lose what is done
+        if len(candidates) == 1:
+            return Choice(candidates[0], {})
+        shape = cohort_key(config, group.corpus.sha256)
+        if self.engines.get(shape) not in candidates:
+            sizes = task_of(config, group.corpus).sizes
+            with self._resting():
+                self.timed[shape] = choose(config, sizes, device, replicas)
+            self.engines[shape] = self.timed[shape].engine
+        known = self.timed.get(shape)
+        return known if known and known.engine == self.engines[shape] else Choice(self.engines[shape], {})
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """While the programs of this process stand still, each between two minibatches."""
+        try:
+            with self.turn:
+                self.halted = True
+                while self.resting < sum(not future.done() for future in self.futures):
+                    self.turn.wait(REST_S)
+            yield
+        finally:
+            with self.turn:
+                self.halted = False
+                self.turn.notify_all()
+
+    def _rest(self) -> None:
+        """In a worker: stand still while an engine is timed."""
+        with self.turn:
+            if self.halted:
+                self.resting += 1
+                self.turn.notify_all()
+                self.turn.wait_for(lambda: not self.halted)
+                self.resting -= 1
+
+    def _train(self, task: Task, choice: Choice) -> None:
         """In a worker: train one program's runs, and tell of each epoch that is measured."""
-        config, device = task.config, resolve_device(task.config.device)
-        choice = choose(config, task_of(config, task.corpus).sizes, device, len(task.runs))
-        if task.begun_with and task.begun_with != choice.engine and config.engine in ("auto", task.begun_with):
-            choice = replace(choice, engine=task.begun_with)
+        config = task.config
         together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]
         for runs in together:
             if self._given_up([run.run_id for run in runs]):
@@ -259,6 +309,9 @@ class Trainer:
             checkpoints.remove()
 
     def _given_up(self, run_ids: Sequence[str]) -> bool:
+        """In a worker, before each minibatch: whether nobody wants these runs any more."""
+        if self.halted:
+            self._rest()
         return self.stop.is_set() or all(self.owner[run_id] in self.abandoned for run_id in run_ids)
 
     def _watch(self, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Replica]) -> list[bool]:
@@ -307,7 +360,8 @@ class Trainer:
 
 
 def measured(record: Mapping[str, Any]) -> dict[str, float]:
-    """Metric → value; infinite for each where the run diverged."""
+    """Metric → value; of a run that diverged the worst of each that its task measures."""
     if record["status"] == "diverged":
-        return dict.fromkeys(record["metrics"], math.inf)
+        names = dict.fromkeys((*record["metrics"], *measured_metrics(record["config"]["task"]["name"])))
+        return {name: -math.inf if METRICS[name].better == "higher" else math.inf for name in names}
     return {name: value for name, value in record["metrics"].items() if value is not None}

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +35,7 @@ class Worker:
         self.study = study
         self.facts = {"place": place(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
         self.id = f"{self.facts['place']}:{self.facts['pid']}:{self.facts['started']}"
+        self._unclaimed: dict[int, float] = {}  # trial without an owner → when it was first seen, monotonic
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -81,9 +81,9 @@ class Worker:
         owner = trial.user_attrs.get("worker")
         if owner is not None:
             return owner in living
-        began = trial.datetime_start
-        age = (datetime.now(began.tzinfo) - began).total_seconds() if began else 0.0
-        return age < UNCLAIMED_S and living != {self.id}
+        # Optuna's own stamp is local time without its zone: another machine, or a change of the clocks, misleads.
+        seen = self._unclaimed.setdefault(trial.number, time.monotonic())
+        return time.monotonic() - seen < UNCLAIMED_S and living != {self.id}
 
     def release_orphans(self) -> list[int]:
         """Fail the trials of dead processes and put them into the queue again, with the same parameters."""
@@ -143,7 +143,3 @@ def start_ticks(pid: int) -> int | None:
     except OSError:
         pass
     return -1
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -14,14 +14,27 @@ from ablate.config import Config, resolve
 from ablate.data.corpora import Corpus
 from ablate.tasks.task import Task
 
-__all__ = ["Task", "task_of"]
+__all__ = ["Task", "final_metrics", "measured_metrics", "task_of"]
 
 CPU = torch.device("cpu")
+TRAJECTORY = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
+"""What every task measures: the course of its loss."""
 
 
 def task_of(config: Config, corpus: Corpus, device: torch.device = CPU) -> Task:
     """The task of `config.task.name`, bound to its data. Raises CombinationError where there is too little of it."""
     return _kind(config.task.name)(resolve(config), corpus, device)
+
+
+def measured_metrics(name: str) -> tuple[str, ...]:
+    """The names, in `ablate.metrics`, of what a run of this task measures."""
+    kind = _kind(name)
+    return (*TRAJECTORY, *kind.scored, *kind.scored_finally)
+
+
+def final_metrics(name: str) -> tuple[str, ...]:
+    """Those of them that no epoch has: they are measured of the trained network alone."""
+    return _kind(name).scored_finally
 
 
 @cache

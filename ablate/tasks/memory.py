@@ -23,6 +23,8 @@ SHOWN = 2
 class Memory(Task):
     """A rule of `ablate.data.memory` at the length `num_steps`."""
 
+    scored = ("accuracy",)
+
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.rule = RULES[config.data.name]

@@ -23,12 +23,15 @@ class Task(ABC):
     carries_state           whether a minibatch starts from the state in which the one before it ended
     same_count_every_epoch  whether each epoch has equally many minibatches: only then replicas stay in step
     scores_some             whether some targets are not scored, and their number differs between minibatches
+    scored, scored_finally  names of what `scores` and `final_scores` measure
     """
 
     sizes: int | Sizes
     carries_state = False
     same_count_every_epoch = True
     scores_some = False
+    scored: tuple[str, ...] = ()
+    scored_finally: tuple[str, ...] = ()
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         self.config, self.corpus, self.device = config, corpus, device

@@ -117,6 +117,7 @@ class FillIn(TextTask):
     """
 
     scores_some = True
+    scored = ("accuracy",)
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)

@@ -38,6 +38,9 @@ class Translation(Task):
 
     scores_some = True
 
+    scored = ("accuracy",)
+    scored_finally = ("bleu", "published_bleu", "published_loss")
+
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.pairs = cast(Pairs, corpus)

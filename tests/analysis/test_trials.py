@@ -1,14 +1,22 @@
 """The frames of a search, from a trials.csv of known content, and from a study. CPU, 6 s."""
 
+import io
+import math
 import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.trial import FrozenTrial
 
 from ablate.analysis import trials as t
-from ablate.analysis.study import stored_search
+from ablate.analysis.study import stored_search, trial_table
 from ablate.errors import UserError
 from tests.report.made_search import SPACE, made_up, write_search, write_study
 
@@ -150,3 +158,137 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("this is no database, but a text that is long enough to be looked at" * 20)
     with pytest.raises(UserError, match=r"the study .*study.db cannot be read: "):
         stored_search(tmp_path)
+
+
+# --- moments and durations ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Move this process to a time zone."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+def stamped(number: int, started: str, ended: str, **attributes: Any) -> FrozenTrial:
+    """A told trial whose stamps by Optuna are these local times."""
+    trial = optuna.create_trial(value=1.0, user_attrs=attributes)
+    trial.number = number
+    trial.datetime_start, trial.datetime_complete = map(datetime.fromisoformat, (started, ended))
+    return trial
+
+
+def table_of(*trials: FrozenTrial) -> pd.DataFrame:
+    return t.read_table(io.StringIO(trial_table(trials, [], ["val_perplexity"])))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Kiritimati"])
+def test_moments_are_those_that_the_search_stamped(zone: str, in_zone: Callable[[str], None]) -> None:
+    """Clocks went back in Berlin at 01:00 UTC; the second trial was asked by a process in another zone."""
+    in_zone(zone)
+    first = {"began_at": "2026-10-25T00:59:58.000+00:00", "ended_at": "2026-10-25T01:00:03.500+00:00", "seconds": 5.5}
+    second = {"began_at": "2026-10-25T01:00:00.000+00:00", "ended_at": "2026-10-25T01:00:02.000+00:00"}
+    frame = table_of(
+        stamped(0, "2026-10-25T02:59:58", "2026-10-25T02:00:03.500", **first),
+        stamped(1, "2026-10-24T20:00:00", "2026-10-24T20:00:02", **second),
+    )
+    assert [str(moment) for moment in frame["started"]] == ["2026-10-25 00:59:58+00:00", "2026-10-25 01:00:00+00:00"]
+    assert frame["seconds"].to_list() == [5.5, 2.0]
+    timeline = t.timeline(frame)
+    assert timeline["number"].to_list() == [0, 1]
+    assert timeline["begin_s"].to_list() == [0.0, 2.0]
+    assert timeline["end_s"].to_list() == [5.5, 4.0]
+
+
+def test_an_older_study_has_no_negative_time(in_zone: Callable[[str], None]) -> None:
+    """Its stamps are local times: 02:59:58 came before 02:00:03 when clocks went back."""
+    in_zone("Europe/Berlin")
+    frame = table_of(
+        stamped(0, "2026-10-25T02:59:58", "2026-10-25T02:00:03", seconds=5.1),
+        stamped(1, "2026-10-25T02:59:59", "2026-10-25T02:00:03"),
+        stamped(2, "2026-07-01T12:00:00", "2026-07-01T12:00:07"),
+    )
+    assert frame["seconds"].to_list() == [5.1, 0.0, 7.0]
+    assert (frame["ended"] >= frame["started"]).all()
+    assert str(frame["started"].iloc[2]) == "2026-07-01 10:00:00+00:00"
+
+
+def test_an_older_table_stays_as_it_is(tmp_path: Path) -> None:
+    old = made_up(3)
+    old.loc[1, "ended"] = "2025-12-31T23:00:05"
+    frame = t.read_table(io.StringIO(old.to_csv(index=False)))
+    assert frame["started"].dt.tz is None
+    assert frame["seconds"].to_list() == [7.0, pytest.approx(math.nan, nan_ok=True), 7.0]
+    timeline = t.timeline(frame)
+    assert (timeline["end_s"] >= timeline["begin_s"]).all()
+
+
+# --- where nothing differs ------------------------------------------------------------------------------
+
+HALF = {"kind": "float", "low": 0.0, "high": 1.0, "step": None, "log": False}
+
+
+def tried(values: Sequence[float], **columns: Sequence[float]) -> pd.DataFrame:
+    """Finished trials with these values; of the knobs a and b, where not given, each trial has its own."""
+    n = len(values)
+    usual = {"a": np.linspace(0.1, 0.9, n), "b": np.linspace(0.8, 0.2, n)}
+    facts = {"number": range(n), "state": ["done" if np.isfinite(v) else "diverged" for v in values]}
+    return pd.DataFrame(facts | usual | {"val_perplexity": values} | columns)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([28.77] * 9, "no trial differs from the others"),
+        ([28.77 * (1 + 1e-9 * k) for k in range(9)], "no trial differs from the others"),
+        ([28.77] * 8 + [9.0], "8 of 9 trials have the same value"),
+        ([9.0] * 8 + [28.77], "8 of 9 trials have the same value"),
+        ([9.0, 8.0], "2 trials have a value, fewer than 8"),
+        ([9.0, 9.0], "no trial differs from the others"),
+        ([9.0] + [math.inf] * 9, "one trial has a value"),
+        ([math.inf] * 9, "no trial has a value"),
+        ([0.0] * 12, "no trial differs from the others"),
+    ],
+)
+def test_values_that_tell_nothing_have_no_importance(values: list[float], why: str) -> None:
+    frame = tried(values)
+    assert t.no_importance(frame, "val_perplexity") == why
+    assert t.search_importance(frame, {"a": HALF, "b": HALF}, "val_perplexity").empty
+    finite = [value for value in values if np.isfinite(value)]
+    best = t.best_trial(frame, "val_perplexity")
+    if not finite or (len(finite) > 1 and len(t.distinct(finite)) == 1):
+        assert best is None
+    else:
+        assert best is not None
+        assert best["val_perplexity"] == min(finite)
+
+
+def test_a_knob_with_one_value_left_has_no_importance() -> None:
+    frame = tried([9 - 0.1 * k + 0.01 * (k % 3) for k in range(16)], b=[0.5] * 16)
+    table = t.search_importance(frame, {"a": HALF, "b": HALF}, "val_perplexity")
+    assert set(table["knob"]) == {"a"}
+    assert t.search_importance(frame, {"b": HALF}, "val_perplexity").empty
+
+
+def test_one_constant_objective_of_two_has_no_importance() -> None:
+    frame = tried([9 - 0.1 * k for k in range(16)], tokens_per_s=[1e5] * 16)
+    assert not t.search_importance(frame, {"a": HALF, "b": HALF}, "val_perplexity").empty
+    assert t.search_importance(frame, {"a": HALF, "b": HALF}, "tokens_per_s").empty
+
+
+def test_the_better_half_of_an_accuracy_is_the_higher_one() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.uniform(0, 1, 40)
+    frame = tried(list(1 - a), a=a, b=rng.uniform(0, 1, 40)).rename(columns={"val_perplexity": "accuracy"})
+    table = t.search_importance(frame, {"a": HALF, "b": HALF}, "accuracy")
+    whole = table[(table["region"] == "whole space") & (table["evaluator"] == "PED-ANOVA")]
+    assert whole.sort_values("importance")["knob"].iloc[-1] == "a"
+    best = t.best_trial(frame, "accuracy")
+    assert best is not None
+    assert best["a"] == a.min()

@@ -4,6 +4,8 @@ Made-up trials of known content; CPU, 15 s.
 """
 
 import io
+import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -233,7 +235,7 @@ def test_the_sections_of_a_search(found: tuple[Path, tuple[str, ...]]) -> None:
     assert len(images) == len(expected)
     main = "search_front" if several else "search_history"
     assert (folder / "figure.png").read_bytes() == (folder / "figures" / f"{main}.png").read_bytes()
-    assert "--config-dir results/found --config-name best" in document.below["search"]
+    assert f"--config-dir {shlex.quote(str(folder))} --config-name best" in document.below["search"]
 
 
 def test_what_the_page_says(found: tuple[Path, tuple[str, ...]]) -> None:
@@ -330,3 +332,110 @@ def test_a_search_for_speed_alone_has_a_page_without_any_run(tmp_path: Path, no_
     assert "results" not in document.ids
     assert "Best: lr=1, with" in document.below["answer"]
     assert "training tokens per second in the search" in document.below["answer"]
+
+
+# --- how a search ended ---------------------------------------------------------------------------------
+
+
+def halves(value: float, chosen: float) -> dict[str, Any]:
+    """A finalist's numbers on the seeds that report and on those that chose."""
+    reach = {"low": value - 0.5, "high": value + 0.5, "seeds": {"12": value, "13": value}}
+    return {
+        "fresh": {PERPLEXITY: {"value": value} | reach},
+        "choosing": {PERPLEXITY: {"value": chosen, "low": None, "high": None, "seeds": {"6": chosen}}},
+    }
+
+
+def said_of(folder: Path) -> str:
+    write_report(folder)
+    return page(folder).below["answer"]
+
+
+def test_the_page_says_which_seeds_chose_and_which_report(tmp_path: Path, no_figures: None) -> None:
+    folder = write_search(tmp_path / "found", made_up())
+    facts = json.loads((folder / "search.json").read_text())
+    few = facts["finalists"]
+    few[0] |= halves(7.5, 7.2)
+    few[1] |= {"fresh": {}, "choosing": {PERPLEXITY: {"value": 7.4, "low": 7.3, "high": 7.6, "seeds": {"6": 7.4}}}}
+    few[2] |= {"fresh": {}, "choosing": {}, "failure": "trial 1 diverged on 1 of 6 choosing seeds"}
+    against = {
+        "kind": "ratio",
+        "value": 0.83,
+        "low": 0.8,
+        "high": 0.87,
+        "n": 6,
+        "p": 0.0004,
+        "method": "Welch t",
+        "diverged": 0,
+        "reference_diverged": 2,
+    }
+    more = {
+        "choosing_seeds": list(range(6, 12)),
+        "reporting_seeds": list(range(12, 18)),
+        "concluded": True,
+        "against_baseline": against,
+        "notes": ["trials 4 and 10 are equal in the search; the first of them go on"],
+    }
+    (folder / "search.json").write_text(json.dumps(facts | more | {"winner": few[0]}))
+    answer = said_of(folder)
+    assert "on which nothing was chosen; it was chosen on 6 others" in answer
+    assert "0.830 times (0.800 to 0.870)" in answer
+    assert "Welch t, p = < 0.001; the baseline diverged on 2 seeds" in answer
+    assert "Trials 4 and 10 are equal in the search" in answer
+    rows = {row[0]: row for row in page(folder).rows if len(row) == 5}
+    assert rows["4"][2:4] == ["7.5 (7 to 8)", "7.2"]
+    assert rows["10"][2:4] == ["–", "7.4 (7.3 to 7.6)"]
+    assert "Trial 1 diverged on 1 of 6 choosing seeds" in page(folder).below["search"]
+
+
+def test_an_older_search_is_not_said_to_have_reported_on_other_seeds(tmp_path: Path, no_figures: None) -> None:
+    answer = said_of(write_search(tmp_path / "found", made_up()))
+    assert "nothing was chosen" not in answer
+    assert "also chose it" in answer
+
+
+def test_a_search_that_found_nothing_says_why(tmp_path: Path, no_figures: None) -> None:
+    trials = made_up(12).assign(state="diverged", val_perplexity=np.inf, reason="2 of 2 runs diverged")
+    why = "none of 12 trials has a value on all its seeds (12 diverged: 2 of 2 runs diverged)"
+    ended = {"winner": None, "finalists": [], "baseline": None, "against_baseline": None, "concluded": True}
+    answer = said_of(write_search(tmp_path / "gone", trials, **ended, notes=[why]))
+    assert why[1:] in answer
+    assert "not come to its end" not in answer
+    failed = made_up(12).assign(state="failed", val_perplexity=np.nan, reason="out of memory")
+    answer = said_of(write_search(tmp_path / "failed", failed, **ended, notes=[]))
+    assert "12 trials: out of memory" in answer
+
+
+def test_a_search_in_which_no_trial_differs_names_nothing(tmp_path: Path) -> None:
+    """Eleven trials with one value: no importance, no better half, and no figure marks a best one."""
+    trials = made_up(11).assign(state="done", val_perplexity=31.97)
+    ended = {"winner": None, "finalists": [], "baseline": None, "against_baseline": None, "concluded": True}
+    folder = write_search(tmp_path / "equal", trials, **ended, notes=["no trial differs from the others"])
+    answer = said_of(folder)
+    assert "cannot be told: no trial differs from the others" in answer
+    assert "What decides" not in answer
+    assert not list((folder / "tables").glob("search_importance*"))
+    assert not list((folder / "figures").glob("search_importance*"))
+    frame = read(trials)
+    (axes,) = plots.search_parallel(frame, SPACE, PERPLEXITY).axes
+    assert not [line for line in axes.lines if line.get_linewidth() > 2]
+    assert not any("best" in text for text in said(plots.search_slices(frame, SPACE, PERPLEXITY)))
+
+
+def test_an_accuracy_is_shown_as_one(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """More is better, 0 is a value, and a run that diverged has none."""
+    lost = frame["state"] == "diverged"
+    accuracy = (1 - frame[PERPLEXITY].rank(pct=True)).mask(lost, -np.inf)
+    trials = frame.assign(accuracy=accuracy.where(frame.index != 0, 0.0)).drop(columns=PERPLEXITY)
+    best = t.best_trial(trials, "accuracy")
+    assert best is not None
+    assert best["accuracy"] == trials.loc[trials["state"] == "done", "accuracy"].max()
+    for figure in (
+        plots.search_history(t.history(trials, "accuracy", "higher"), "accuracy", "", [], None, 0.0),
+        plots.search_parallel(trials, SPACE, "accuracy"),
+        plots.search_slices(trials, SPACE, "accuracy"),
+    ):
+        assert_legible(figure)
+    (axes,) = plots.search_parallel(trials, SPACE, "accuracy").axes
+    (bold,) = [line for line in axes.lines if line.get_marker() == "o" and line.get_linewidth() > 2]
+    assert bold.get_ydata()[0] == pytest.approx((np.log10(best["lr"]) + 2) / 3)

@@ -11,8 +11,10 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate.errors import ConfigError
+from ablate.metrics import METRICS
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
+from ablate.searching.race import Scale
 from ablate.searching.samplers import make_pruner
 from ablate.searching.search import Search
 from ablate.searching.settings import Objective, Race, Settings
@@ -34,8 +36,8 @@ def knobs(overrides: Overrides) -> dict[str, str]:
 class Noisy:
     """`truth` of the knobs, times exp of noise that belongs to the seed, and of noise of its own.
 
-    Counts what it is asked for. `breaks` and `diverges` say for which knobs; `epochs` makes it report readings that
-    fall towards the final value.
+    Counts what it is asked for. `breaks` and `diverges` say for which knobs, `diverges_on` for which seeds of them;
+    `epochs` makes it report readings that fall towards the final value. `names` are the metrics that have the value.
     """
 
     def __init__(
@@ -47,11 +49,14 @@ class Noisy:
         epochs: int = 0,
         breaks: Callable[[dict[str, str]], bool] = lambda knobs: False,
         diverges: Callable[[dict[str, str]], bool] = lambda knobs: False,
+        diverges_on: Callable[[dict[str, str], int], bool] = lambda knobs, seed: False,
         speed: Truth | None = None,
         noise: int = 0,
+        names: Sequence[str] = ("perplexity", "val_perplexity"),
     ) -> None:
         self.truth, self.common, self.own, self.epochs = truth, common, own, epochs
-        self.breaks, self.diverges, self.speed, self.noise = breaks, diverges, speed, noise
+        self.breaks, self.speed, self.noise, self.names = breaks, speed, noise, names
+        self.diverges = lambda knobs, seed: diverges(knobs) or diverges_on(knobs, seed)
         self.events: list[Event] = []
         self.evaluated: list[tuple[Overrides, int]] = []
         self.abandoned: set[int] = set()
@@ -78,11 +83,14 @@ class Noisy:
         runs = {}
         for seed in seeds:
             self.evaluated.append((overrides, seed))
-            value = math.inf if self.diverges(chosen) else self.value(overrides, seed)
-            runs[seed] = {"perplexity": value, "val_perplexity": value}
+            value = self.value(overrides, seed)
+            if self.diverges(chosen, seed):
+                runs[seed] = {name: Scale.of(name, METRICS[name].better).worst for name in self.names}
+                continue
+            runs[seed] = dict.fromkeys(self.names, value)
             for epoch in range(1, self.epochs):
                 now = value * (1 + 1 / epoch)
-                self.events.append(Reading(ticket, seed, epoch, {"perplexity": now, "val_perplexity": now}))
+                self.events.append(Reading(ticket, seed, epoch, dict.fromkeys(self.names, now)))
         self.events.append(Finished(ticket, runs, self.identify(overrides) not in self.free))
 
     def poll(self, timeout_s: float) -> list[Event]:

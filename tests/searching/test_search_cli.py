@@ -6,6 +6,7 @@ Most run in this process; CPU, 25 s.
 import csv
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from ablate import presets
+from ablate.tasks import measured_metrics
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -23,7 +25,7 @@ SEARCH = (
     "num_hiddens=choice(4,8)",
     "lr=tag(log, interval(0.1, 4))",
     "hydra.sweeper.n_trials=6",
-    "hydra.sweeper.race={first: 2, best: 2, fresh: 3}",
+    "hydra.sweeper.race={first: 2, best: 2, fresh: 6}",
     "hydra.sweeper.sampler={name: tpe, n_startup_trials: 4}",
 )
 
@@ -52,9 +54,11 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
         r"best: num_hiddens=\d lr=\S+: held-out perplexity [\d.]+ \([\d.]+ to [\d.]+\) over 3 fresh", done.err
     )
     assert re.search(r"against the baseline: [\d.]+ times its val_perplexity \(", done.err)
+    assert "chosen on the fresh seeds 3 to 5; reported on the fresh seeds 6 to 8" in done.err
 
     # every told value is the geometric mean of records
     stored = records(folder)
+    assert {name for r in stored.values() for name in r["metrics"]} == set(measured_metrics("language_model"))
     for row in trials:
         own = [
             r["metrics"]["val_perplexity"] for r in stored.values() if r["cell_id"] == row["cell_id"] and r["seed"] < 3
@@ -65,9 +69,13 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
         assert float(row["val_perplexity"]) == pytest.approx(product ** (1 / len(own)))
         assert int(row["n"]) == len(own)
 
-    # the winner was chosen on seeds 3 to 5, which no trial had
+    # the winner was chosen on seeds 3 to 5, which no trial had, and is reported on others
     facts = json.loads((folder / "search.json").read_text())
-    assert sorted(facts["winner"]["fresh"]["val_perplexity"]["seeds"]) == ["3", "4", "5"]
+    assert (facts["choosing_seeds"], facts["reporting_seeds"]) == ([3, 4, 5], [6, 7, 8])
+    assert sorted(facts["winner"]["choosing"]["val_perplexity"]["seeds"]) == ["3", "4", "5"]
+    assert sorted(facts["winner"]["fresh"]["val_perplexity"]["seeds"]) == ["6", "7", "8"]
+    assert [bool(one["fresh"]) for one in facts["finalists"]] == [True, False]
+    assert sorted(facts["baseline"]["fresh"]["val_perplexity"]["seeds"]) == ["6", "7", "8"]
     assert len(facts["finalists"]) == 2
     assert facts["baseline"]["overrides"] == []
 
@@ -76,8 +84,8 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
     command = re.search(r"#   python -m ablate (.*)", best)
     assert command is not None
     body = yaml.safe_load(best)
-    assert (body["seed"], body["seeds"], body["name"]) == (3, 3, "found-best")
-    again = main(*command[1].split())
+    assert (body["seed"], body["seeds"], body["name"]) == (6, 3, "found-best")
+    again = main(*shlex.split(command[1]))
     assert again.status == 0, again.err
     assert "0 runs trained, 0 already there, 3 reused" in again.err
     ours = {r["seed"]: r["metrics"]["val_perplexity"] for r in records(tmp_path / "results" / "found-best").values()}
@@ -161,6 +169,95 @@ def test_a_configuration_that_diverges_is_told_so(main: Main, small_arguments: l
     }
 
 
+def test_where_every_trial_diverges_there_is_a_report_and_a_reason(
+    main: Main, small_arguments: list[str], tmp_path: Path
+) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=gone", "seeds=2", "lr=choice(1e29,1e30)", "clip=null", "epochs=4"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 1
+    [line] = [line for line in done.err.splitlines() if line.startswith("none of 2 trials has a value")]
+    assert "2 diverged" in line
+    assert "lower values of lr than 1e+29" in line
+    folder = tmp_path / "results" / "gone"
+    assert "none of 2 trials has a value" in (folder / "report.html").read_text().replace("None of", "none of")
+    facts = json.loads((folder / "search.json").read_text())
+    assert (facts["winner"], facts["concluded"]) == (None, True)
+    assert not (folder / "best.yaml").exists()
+
+
+def test_where_every_trial_fails_the_cause_is_counted(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=failed", "seeds=1", "model=choice(gru-no-reset,mgu)", "engine=api"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 1
+    assert "none of 2 trials has a value" in done.err
+    assert "engine=api cannot compute" in done.err.split("none of 2 trials")[1]
+    assert (tmp_path / "results" / "failed" / "report.html").is_file()
+
+
+def test_where_no_trial_differs_nothing_wins_and_nothing_decides(
+    main: Main, small_arguments: list[str], tmp_path: Path
+) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=equal", "seeds=2", "lr=1e-30", "dropout=interval(0,0.5)", "layers=2"),
+        *("clip=interval(0.5,2)", "hydra.sweeper.n_trials=9", "hydra.sweeper.sampler=random"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 1
+    assert "no trial differs from the others: all 9" in done.err
+    folder = tmp_path / "results" / "equal"
+    assert not (folder / "best.yaml").exists()
+    assert not list((folder / "tables").glob("search_importance*"))
+
+
+def test_a_search_in_an_awkward_folder_and_its_command(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "name=found", "seeds=1", "lr=choice(0.5,1)", "hydra.sweeper.n_trials=2"),
+        *("hydra.sweeper.race={fresh: 2}", "results_dir='q?x #50% é'"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    folder = tmp_path / "q?x #50% é" / "found"
+    assert (folder / "study.db").is_file()
+    assert not (tmp_path / "q").exists()
+    line = (folder / "best.yaml").read_text().splitlines()[1].removeprefix("#   ")
+    assert f"again: {line}" in done.err
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "ablate"]
+    again = main(*words[3:])
+    assert again.status == 0, again.err
+    assert (folder.parent / "found-best").is_dir()  # beside the search, whose runs are reused
+    assert "0 runs trained" in again.err
+
+
+def test_an_accuracy_is_searched(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    task = ("task=memory", "data=adding", "data.path=null", "data.tokens=word", "data.cleaning=keep")
+    typed = [a for a in small_arguments if not a.startswith(("data", "max_tokens", "val_tokens"))]
+    search = (
+        *("hydra/sweeper=optuna", "name=accurate", "seeds=2", "lr=choice(0.1,1,1e30)", "clip=null"),
+        *("hydra.sweeper.n_trials=3", "hydra.sweeper.sampler=grid", "hydra.sweeper.objective=accuracy"),
+        *("hydra.sweeper.race={fresh: 4}", "hydra.sweeper.baseline={}", "task.sequences=32"),
+    )
+    done = main("-m", *typed, *task[:2], *search)
+    assert done.status in (0, 1), done.err
+    folder = tmp_path / "results" / "accurate"
+    trials = {float(row["lr"]): row for row in rows(folder / "trials.csv")}
+    assert trials[1e30]["state"] == "diverged"
+    facts = json.loads((folder / "search.json").read_text())
+    assert facts["settings"]["objectives"] == [{"name": "accuracy", "better": "higher"}]
+    stored = records(folder).values()
+    assert {name for r in stored for name in r["metrics"]} == set(measured_metrics("memory"))
+    for lr in (0.1, 1.0):
+        own = [r["metrics"]["accuracy"] for r in stored if r["config"]["lr"] == lr and r["seed"] < 2]
+        if trials[lr]["state"] == "done":
+            assert float(trials[lr]["accuracy"]) == pytest.approx(sum(own) / len(own))
+
+
 def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=pairs", "seeds=1", "model=choice(gru,gru-no-reset)", "engine=api"),
@@ -211,7 +308,15 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
             ["lr=tag(log, interval(0, 1))"],
             "lr=tag(log, interval(0, 1)): a logarithmic interval cannot begin at 0; begin above zero",
         ),
-        (["hydra.sweeper.objective=accuracy"], "objective is 'accuracy', for which no search looks; choose perplexity"),
+        (["hydra.sweeper.objective=acuracy"], "objective is 'acuracy', for which no search looks; choose perplexity"),
+        (["hydra.sweeper.objective=accuracy"], "objective is accuracy, which task=language_model does not measure"),
+        (
+            [
+                *("task=translation", "data=number_pairs", "data.path=null", "data.tokens=word", "data.cleaning=keep"),
+                *("hydra.sweeper.objective=bleu", "hydra.sweeper.pruner=median", "task.val_pairs=8"),
+            ],
+            "pruner=median stops runs by their epochs, but bleu is measured of the trained network alone",
+        ),
         (["val_tokens=0"], "objective is val_perplexity, but val_tokens=0 holds out no text"),
         (
             ["task=translation", "data=number_pairs", "data.path=null", "data.tokens=word", "data.cleaning=keep"],

@@ -3,9 +3,12 @@
 CPU, 12 s.
 """
 
+import errno
 import math
+import os
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,21 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from synthetic import Noisy, knobs, run, searching, settings, space_of
 
-from ablate.analysis.study import state_of
+from ablate.analysis.study import state_of, stored_search
 from ablate.errors import ConfigError, UserError
-from ablate.searching.finale import conclude
+from ablate.searching.finale import alone, conclude
 from ablate.searching.progress import Counts
-from ablate.searching.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler, sampler_seed
+from ablate.searching.samplers import (
+    PRUNERS,
+    SAMPLERS,
+    ScaledStudy,
+    finite_column,
+    make_pruner,
+    make_sampler,
+    sampler_seed,
+)
 from ablate.searching.settings import Objective, Race, named, objectives, race_of
-from ablate.searching.storage import location, shown, takes_slot
+from ablate.searching.storage import location, takes_slot
 
 
 def bowl(knobs: dict[str, str]) -> float:
@@ -236,7 +247,7 @@ def test_several_objectives_have_a_front_evaluated_on_fresh_seeds(tmp_path: Path
     assert [one.values["x"] for one in found.front] == list(range(3, 10))
     assert found.winner is None
     for one in found.front:
-        assert sorted(one.runs) == [2, 3, 4, 5, 6]  # fresh
+        assert (sorted(one.choosing), sorted(one.runs)) == ([2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13])  # fresh
         assert one.told == pytest.approx([5 + one.values["x"] - 3, 10 + one.values["x"]])
 
 
@@ -302,16 +313,182 @@ def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Pa
         before = len(evaluator.evaluated)
         found = conclude(search, evaluator, None)
     extra = evaluator.evaluated[before:]
-    assert Counter(seed for _, seed in extra) == dict.fromkeys(range(6, 13), 3)
-    assert {knobs(overrides)["x"] for overrides, _ in extra} == {"0", "1", "9"}
+    by_x = {x: sorted(seed for overrides, seed in extra if knobs(overrides)["x"] == x) for x in "019"}
+    assert by_x == {"0": list(range(6, 13)), "1": [6, 7, 8], "9": [9, 10, 11, 12]}  # three choose, four report
+    assert len(extra) == sum(map(len, by_x.values()))
     assert found.confirmed
     assert found.winner is not None
     assert found.winner.values == {"x": 0}
-    ratio = found.against_baseline
-    assert ratio is not None
-    assert ratio.n == 7
-    assert ratio.low < 5 / 14 < ratio.high  # paired: what the seeds have in common cancels
-    assert ratio.high / ratio.low < 1.05
+    against = found.against_baseline
+    assert against is not None
+    assert against.n == 4
+    assert against.low < 5 / 14 < against.high
+
+
+def concluded(evaluator: Noisy, folder: Path, space: Any = LINE, **changes: Any) -> Any:
+    """The outcome of a search of the whole grid."""
+    wanted = settings(**{"n_trials": 10, "sampler": "grid", "storage": "memory"} | changes)
+    with searching(space, wanted, evaluator, folder) as (search, _):
+        search.run()
+        return conclude(search, evaluator, None)
+
+
+def test_the_reported_half_of_the_fresh_seeds_chooses_nothing(tmp_path: Path) -> None:
+    """x = 1 is the best on the reporting seeds alone: it does not win by them."""
+
+    class Lucky(Noisy):
+        def value(self, overrides: Any, seed: int) -> float:
+            return 1.0 if seed >= 12 and knobs(overrides)["x"] == "1" else super().value(overrides, seed)
+
+    found = concluded(Lucky(line), tmp_path, race=Race(best=3, fresh=12))
+    assert found.winner.values == {"x": 0}
+    assert found.winner.estimate(Objective("perplexity")) == pytest.approx(5.0)
+
+
+def test_one_fresh_seed_reports_and_the_search_chooses(tmp_path: Path) -> None:
+    found = concluded(Noisy(line), tmp_path, race=Race(fresh=1))
+    assert (found.winner.values, sorted(found.winner.runs), found.winner.choosing) == ({"x": 0}, [6], {})
+
+
+@pytest.mark.parametrize(("part", "seed"), [("choosing", 7), ("reporting", 13)])
+def test_a_finalist_that_diverges_on_fresh_seeds_gives_way_and_that_is_said(
+    part: str, seed: int, tmp_path: Path
+) -> None:
+    evaluator = Noisy(line, diverges_on=lambda k, s: k["x"] == "0" and s == seed)
+    found = concluded(evaluator, tmp_path)
+    assert found.winner.values == {"x": 1}
+    [gone] = [one for one in found.finalists if one.values == {"x": 0}]
+    assert gone.trouble == f"trial {gone.number} diverged on 1 of 6 {part} seeds"
+    assert sum(gone.trouble in note for note in found.notes) == (part == "reporting")  # it had been chosen
+
+
+def test_where_no_finalist_survives_the_reasons_are_told(tmp_path: Path) -> None:
+    found = concluded(Noisy(line, diverges_on=lambda k, s: s > 5), tmp_path)
+    assert (found.winner, found.concluded, found.waits) == (None, True, False)
+    assert found.notes[-1].startswith("none of the best 3 survived")
+    assert found.notes[-1].count("diverged on 6 of 6 choosing seeds") == 3
+
+
+def test_a_baseline_that_diverges_counts_as_worse_and_that_is_said(tmp_path: Path) -> None:
+    found = concluded(Noisy(line, diverges_on=lambda k, s: k["x"] == "9" and s > 12), tmp_path, baseline=("x=9",))
+    assert (found.against_baseline.n, found.against_baseline.reference_diverged) == (6, 5)
+    assert found.against_baseline.p < 0.05
+    assert "the baseline diverged on 5 of 6 reporting seeds" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "words"),
+    [
+        (Noisy(line, diverges=lambda k: True), ["none of 10 trials", "10 diverged", "2 of 2 runs diverged", "lower"]),
+        (Noisy(line, breaks=lambda k: True), ["none of 10 trials", "10 failed", "RuntimeError: it broke"]),
+        (
+            Noisy(line, breaks=lambda k: int(k["x"]) < 4, diverges=lambda k: True),
+            ["6 diverged", "4 failed", "it broke"],
+        ),
+    ],
+)
+def test_a_search_without_any_value_says_why(evaluator: Noisy, words: list[str], tmp_path: Path) -> None:
+    found = concluded(evaluator, tmp_path)
+    assert (found.winner, found.finalists, found.concluded) == (None, [], True)
+    [note] = found.notes
+    assert [word for word in words if word not in note] == []
+    assert "\n" not in note
+
+
+def test_the_remedy_for_divergence_names_the_searched_lr(tmp_path: Path) -> None:
+    space = space_of("lr=choice(10.0,20.0)")
+    found = concluded(Noisy(lambda k: 5.0, diverges=lambda k: True), tmp_path, space, n_trials=2)
+    assert "lower values of lr than 10" in found.notes[0]
+
+
+def test_where_no_trial_differs_there_is_no_winner(tmp_path: Path) -> None:
+    evaluator = Noisy(lambda k: 28.77 * (1 + 1e-8 * float(k["x"])), common=0.01)  # seeds differ, knobs by rounding
+    found = concluded(evaluator, tmp_path)
+    assert (found.winner, found.finalists) == (None, [])
+    assert "no trial differs" in found.notes[0]
+    assert {seed for _, seed in evaluator.evaluated} <= set(range(6))  # nothing is spent on fresh seeds
+
+
+def test_ties_are_named(tmp_path: Path) -> None:
+    """Two values of x, four configurations of each: the first three of the better four go on, and are equal again."""
+    evaluator = Noisy(lambda k: 5.0 if int(k["x"]) < 4 else 6.0)
+    found = concluded(evaluator, tmp_path, space_of("x=range(0,8)"), n_trials=8)
+    assert found.winner is not None
+    assert "equal in the search" in found.notes[0]
+    assert "equal on the choosing seeds" in found.notes[1]
+    for note in found.notes:
+        assert str(found.winner.number) in note
+
+
+def test_a_metric_that_may_be_0_is_searched_for_its_largest_value(tmp_path: Path) -> None:
+    """Accuracy, best at x = 5; x = 0 has an accuracy of 0, x = 9 diverges."""
+    evaluator = Noisy(
+        lambda k: 1 - abs(float(k["x"]) - 5) / 5,
+        own=0.01,
+        names=("accuracy", "val_perplexity"),
+        diverges=lambda k: k["x"] == "9",
+    )
+    wanted = {"objectives": objectives("accuracy"), "baseline": ("x=0",)}
+    found = concluded(evaluator, tmp_path, **wanted)
+    assert found.winner.values == {"x": 5}
+    assert found.winner.estimate(wanted["objectives"][0]) == pytest.approx(1, abs=0.02)
+    against = found.against_baseline
+    assert (against.kind, against.n) == ("difference", 6)
+    assert against.value == pytest.approx(1, abs=0.02)
+    assert against.low > 0.9
+    both = concluded(
+        Noisy(lambda k: float(k["x"]) / 10, names=("accuracy",), speed=lambda k: 100 - float(k["x"])),
+        tmp_path,
+        objectives=objectives(["accuracy", "tokens_per_s"]),
+        seeds=(0, 1),
+        parallel=4,
+    )
+    assert {one.values["x"] for one in both.front} == set(range(10))
+
+
+def test_a_lock_that_cannot_be_had_is_not_one_that_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for number in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+
+        def broken(*_: Any, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("portalocker.portalocker.LOCKER", broken)
+        with alone(tmp_path, said.append) as first:
+            assert first
+    assert len(said) == 3
+    monkeypatch.undo()
+    with alone(tmp_path) as first, alone(tmp_path) as second:
+        assert (first, second) == (True, False)
+
+
+# --- what samplers see ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["perplexity", "accuracy"])
+def test_samplers_see_finite_values_on_the_scale_on_which_effects_add_up(objective: str, tmp_path: Path) -> None:
+    [wanted] = objectives(objective)
+    evaluator = Noisy(lambda k: (1 + float(k["x"])) / 10, names=(objective,), diverges=lambda k: k["x"] in ("3", "7"))
+    with searching(
+        LINE, settings(n_trials=10, sampler="grid", storage="memory", objectives=(wanted,)), evaluator, tmp_path
+    ) as (search, study):
+        search.run()
+        stored = {t.params["x"]: t.value for t in study.get_trials()}
+        assert [math.isinf(stored[x]) for x in (3, 7)] == [True, True]  # the study keeps what was measured
+        seen = {t.params["x"]: t.value for t in ScaledStudy(study, [wanted.scale]).get_trials()}
+        assert {t.params["x"]: t.value for t in ScaledStudy(study, [wanted.scale])._get_trials()} == seen
+    known = [x for x in range(10) if x not in (3, 7)]
+    expected = {x: (1 + x) / 10 if objective == "accuracy" else math.log((1 + x) / 10) for x in known}
+    assert {x: seen[x] for x in known} == pytest.approx(expected)
+    low, high = min(expected.values()), max(expected.values())
+    worse = low - 0.1 * (high - low) if objective == "accuracy" else high + 0.1 * (high - low)
+    assert [seen[3], seen[7]] == pytest.approx([worse, worse])
+
+
+def test_where_everything_diverged_samplers_see_equal_values() -> None:
+    assert finite_column([math.inf, math.inf]) == [0.0, 0.0]
+    assert finite_column([2.0, math.inf]) == [2.0, pytest.approx(2.2)]
+    assert finite_column([]) == []
 
 
 # --- samplers, storages, names --------------------------------------------------------------------------
@@ -375,10 +552,30 @@ def test_every_name_makes_what_it_says() -> None:
 
 
 def test_a_url_is_shown_without_its_password() -> None:
-    url = location("postgresql://me:secret@host:5432/db", Path("x"))
-    assert url == "postgresql+psycopg://me:secret@host:5432/db"
-    assert shown(url) == "postgresql+psycopg://me:***@host:5432/db"
-    assert shown(location(None, Path("results/x"))) == "results/x/study.db"
+    where = location("postgresql://me:se?cret@host:5432/db", Path("x"))
+    assert where.url is not None
+    assert (where.url.drivername, where.url.password, where.url.database) == ("postgresql+psycopg", "se?cret", "db")
+    assert str(where) == "postgresql+psycopg://me:***@host:5432/db"
+    assert str(location(None, Path("results/x"))) == "results/x/study.db"
+
+
+AWKWARD = ["q?x", "a#b", "50%", "%41", "two words", "it's", 'say "so"', "{x}", "a&b=c;d", "Größe-名前", "n" * 200]
+"""Names of folders of which each means something in an address, a template or a shell."""
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, storage: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    wanted = settings(n_trials=2, storage=storage)
+    run(LINE, wanted, Noisy(line), folder)
+    assert len(counted(run(LINE, replace(wanted, n_trials=3), Noisy(line), folder))) == 3  # found again
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in folder.iterdir()} == {"study.db" if storage == "sqlite" else "study.journal"}
+    stored = stored_search(folder)
+    assert stored is not None
+    assert len(stored.trials) >= 3
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,28 @@ def test_one_orphan_is_released_once(tmp_path: Path) -> None:
         found = search.worker.orphans()
         assert [workers.release(study, trial, "x") for trial in [*found, *found]] == [True, False]
         assert sum(trial.state == TrialState.WAITING for trial in study.get_trials()) == 1
+
+
+def test_trials_of_a_process_that_dies_late_are_finished_before_the_search_ends(tmp_path: Path) -> None:
+    """Another process asks for a trial while this one has its last in flight, and is gone."""
+
+    class Watched(Noisy):
+        study: Any = None
+
+        def poll(self, timeout_s: float) -> Any:
+            if self.study is not None and len(self.study.trials) == 4:
+                trial = self.study.ask()
+                trial.set_user_attr("worker", "elsewhere:1:1")
+                trial.suggest_float("x", -2, 2)
+                self.study = None
+            return super().poll(timeout_s)
+
+    evaluator = Watched(bowl)
+    with searching(BOWL, settings(n_trials=5), evaluator, tmp_path) as (search, study):
+        evaluator.study = study
+        search.run()
+        trials = study.get_trials()
+    assert evaluator.study is None  # it did ask
+    assert all(trial.state.is_finished() for trial in trials)
+    assert sum(takes_slot(trial) for trial in trials) == 5
+    assert Counter(map(state_of, trials))["orphan"] == 1

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ablate.analysis.trials import BETTER, VALUED, best_trial, is_number, knob_names, text
+from ablate.analysis.trials import BETTER, SPEED, VALUED, best_trial, is_number, knob_names, text
 from ablate.report.plots.effects import percent, place_names
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
@@ -185,11 +185,14 @@ def knob_ticks(facts: Mapping[str, Any]) -> list[tuple[float, str]]:
 
 
 def _objective_ticks(values: pd.Series, objective: str) -> list[tuple[float, str]]:
-    if values.empty or values.min() <= 0 or values.min() == values.max():
+    if values.empty or values.min() == values.max():
         return []
-    ticks = log_ticks(values.min(), values.max(), 7)
+    low, high = float(values.min()), float(values.max())
+    ticks: Sequence[float] = [tick for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
+    if low > 0:
+        ticks = log_ticks(low, high, 7)
     ends = pd.Series([*ticks, values.min(), values.max()])
-    write = thousands if objective in BETTER else plain
+    write = thousands if objective == SPEED else plain
     return [
         (float(share), write(tick)) for share, tick in zip(_objective_positions(ends, objective), ticks, strict=False)
     ]

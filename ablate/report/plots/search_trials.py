@@ -113,7 +113,7 @@ def search_history(
         figure, (axes,) = panels(1, 1, HEIGHT, WIDTH)
         values, beyond = capped(history["value"], objective)
         last = max([*history["number"], *diverged, 1])
-        known = [*(value for value in winner or () if np.isfinite(value)), *([baseline] if baseline else [])]
+        known = [*(value for value in winner or () if np.isfinite(value)), *([] if baseline is None else [baseline])]
         objective_axis(axes, "y", [*values, *known], objective)
         handles: list[Any] = scatter(axes, history["number"], values, history["state"])
         look = state_looks()["diverged"]

@@ -18,10 +18,11 @@ class OptunaSweeperConf:
     _target_: str = "hydra_plugins.ablate_hydra.optuna_sweeper.OptunaSweeper"
     params: Any = None  # knob: values, as on the command line
     conditions: Any = None  # knob: {other knob: [values for which it exists]}
-    objective: Any = "val_perplexity"  # a metric, or a list for a Pareto front
+    objective: Any = "val_perplexity"  # a metric that the task measures, or a list for a Pareto front
     n_trials: int = 60  # of all processes and invocations together
     sampler: Any = "tpe"  # tpe, gp, cmaes, qmc, random, grid, nsga2
     pruner: Any = "none"  # by epoch: none, median, percentile, halving, hyperband; by seed: wilcoxon
+    # `fresh` seeds of the best few: one half chooses, the other reports; null: 12, or as many as a configuration has
     race: Any = field(default_factory=lambda: {"first": 2, "p": 0.1, "best": 3, "fresh": None})  # null: every seed
     storage: str | None = None  # sqlite (null), journal, or a URL such as postgresql://user@host/database
     study: str | None = None  # its name there; null: that of the sweep
