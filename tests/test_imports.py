@@ -13,7 +13,6 @@ MAY_IMPORT = {
     "errors": "",
     "files": "errors",
     "locks": "errors",
-    "commands": "",
     "metrics": "",
     "config": "",
     "validation": "config errors",

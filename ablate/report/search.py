@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.difference import by_difference
 from ablate.analysis.trials import (
     BETTER,
     SPEED,
@@ -23,7 +22,7 @@ from ablate.analysis.trials import (
     text,
 )
 from ablate.commands import shell_line
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
 from ablate.report.sheets import cut

@@ -19,7 +19,6 @@ from ablate.commands import shell_line
 from ablate.config import Config
 from ablate.files import write_json, write_text
 from ablate.metrics import METRICS
-from ablate.results import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
 from ablate.searching.search import finite

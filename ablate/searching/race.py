@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ablate.analysis.difference import DifferenceTest, by_difference, paired_difference
-from ablate.analysis.statistics import RatioTest, independent, paired
 from ablate.analysis.trials import SAME
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
+from ablate.stats import DifferenceTest, RatioTest, independent, paired, paired_difference
 
 RANKS_FROM = 4
 """Pairs from which a test of their own spread is used; with fewer, the spread that all races have shown together."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ablate.analysis.statistics import independent
 from scipy import stats
 from synthetic import Noisy, run, searching, settings, space_of
 
@@ -18,6 +17,7 @@ from ablate.searching.evaluation import Event, Finished, Overrides
 from ablate.searching.finale import Finale, Finalist, conclude
 from ablate.searching.race import Scale, compare, estimate, interval, ladder, same, spread, worse
 from ablate.searching.settings import Race
+from ablate.stats import independent
 
 
 @pytest.mark.parametrize(
