@@ -266,7 +266,7 @@ def make_record(
             "sha256": corpus.sha256,
             "unit": corpus.unit,
             "characters": corpus.characters,
-            "tokens": len(corpus.ids),
+            "tokens": corpus.tokens,
             "vocabulary": task.sizes if isinstance(task.sizes, int) else list(task.sizes),
         },
         metrics=trajectory.metrics,

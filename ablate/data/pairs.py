@@ -5,12 +5,12 @@ import re
 import zipfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from ablate.config import DataConfig
 from ablate.data.cache import fetch
-from ablate.data.corpora import Corpus, read_text
+from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.number_words import number_pairs
+from ablate.data.reading import expanded, read_text
 from ablate.data.vocabulary import Vocabulary
 from ablate.errors import DataError
 
@@ -40,7 +40,7 @@ FILE_SAMPLES = 4
 """So many sentences of a file of one's own stand for them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pairs(Corpus):
     """Cleaned pairs of sentences, source first, in the order of their origin; words stand between single spaces.
 
@@ -55,7 +55,7 @@ class Pairs(Corpus):
 def load_pairs(data: DataConfig) -> Pairs:
     """The pairs that `data` names. Raises DataError."""
     if data.name == "pair_file":
-        path = Path(str(data.path)).expanduser()
+        path = expanded(str(data.path))
         return cleaned_pairs(path.name, read_text(path))
     return _named(data.name, data.file, data.sha256, tuple(data.urls))
 
@@ -80,7 +80,7 @@ def cleaned_pairs(name: str, text: str) -> Pairs:
         sha256=hashlib.sha256(cleaned.encode()).hexdigest(),
         characters=len(cleaned),
         unit="word",
-        ids=(),
+        ids=NO_TOKENS,
         vocabulary=Vocabulary(()),
         pairs=tuple(pairs),
         samples=SAMPLES.get(name) or _first_of_each(pairs),

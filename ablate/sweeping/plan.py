@@ -20,7 +20,7 @@ from ablate.config import (
     to_dict,
     with_seed,
 )
-from ablate.data.corpora import Corpus, load, resolve_auto
+from ablate.data.corpora import Corpus, load, resolve_auto, tokens_asked_for
 from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.explain import question
 from ablate.identity import cell_id, run_id, short_hash
@@ -118,14 +118,19 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     warnings: list[str] = []
     cells: dict[str, Cell] = {}
     asked: list[Cell] = []
+    needed: dict[str, int | None] = {}
+    for config in configs:
+        key, most = results.to_json(vars(config.data)), tokens_asked_for(config)
+        before = needed.get(key, 0)
+        needed[key] = None if most is None or before is None else max(most, before)
     for config in configs:
         key = results.to_json(vars(config.data))
-        if key not in texts:
+        if key not in texts or not texts[key][1].holds(needed[key]):
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
             warnings += [warning] if warning else []
             try:
-                texts[key] = data, load(data)
+                texts[key] = data, load(data, needed[key])
             except DataError as error:
                 if not kept:
                     raise

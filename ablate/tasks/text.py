@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from ablate.config import CONFIG_ROOT, Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.data.vocabulary import Numbers
 from ablate.errors import CombinationError
 from ablate.metrics import UNSCORED
 from ablate.models.causality import lively, sees_future
@@ -57,7 +58,7 @@ class TextTask(Task):
 
     @cached_property
     def tokens(self) -> Tensor:
-        return torch.tensor(self.training_ids, device=self.device)
+        return torch.tensor(self.training_ids, device=self.device)  # of the type in which the corpus keeps it
 
     def updates_per_epoch(self) -> float:
         offsets = range(batches.largest_offset(self.config) + 1)
@@ -72,7 +73,7 @@ class TextTask(Task):
         T = min(self.config.num_steps, self.val_tokens)
         if T < 2:
             return None
-        ids = torch.tensor(self.held_out_ids)
+        ids = torch.tensor(self.held_out_ids).long()
         return ids[: len(ids) // T * T].reshape(-1, T).T
 
 
@@ -170,12 +171,12 @@ def check_prefix(typed: str, read: str, corpus: Corpus) -> None:
     )
 
 
-def streams(ids: Sequence[int], device: torch.device) -> Minibatch | None:
+def streams(ids: Numbers, device: torch.device) -> Minibatch | None:
     """Held-out tokens as parallel streams: inputs (steps, streams) and targets; None for fewer than 2 tokens."""
     if len(ids) < 2:
         return None
     S = min(VAL_STREAMS, len(ids) - 1)
-    tokens = torch.tensor(ids, device=device)
+    tokens = torch.tensor(ids, device=device).long()
     count = (len(ids) - 1) // S * S
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
 
