@@ -15,6 +15,7 @@ from typing import Any
 
 from ablate.files import write_atomically
 from ablate.identity import PROTOCOL
+from ablate.metrics import evaluation, evaluation_of
 
 FINISHED = ("ok", "diverged")
 NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
@@ -42,6 +43,7 @@ class Record:
     reused_from: str | None = None
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
+    evaluation: str | None = None  # how held-out text was read (ablate.metrics.evaluation)
     protocol: int = PROTOCOL
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
 
@@ -119,10 +121,18 @@ def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
         record = load(path)
     except RecordError:
         return False
-    if record["status"] not in FINISHED or record.get("protocol") != PROTOCOL:
+    if record["status"] not in FINISHED or outdated(record):
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record.get("text", ()))
     return told and curve_path(sweep, run_id).is_file()
+
+
+def outdated(record: Mapping[str, Any]) -> str:
+    """Why the numbers of a whole record mean something else than those of a run today, or an empty string."""
+    if record.get("protocol") != PROTOCOL:
+        return f"of protocol {record.get('protocol')}, this is {PROTOCOL}"
+    then, today = evaluation_of(record), evaluation(record["config"])
+    return "" if then == today else f"its held-out text was read in {then}, today it is {today}"
 
 
 def find_elsewhere(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:

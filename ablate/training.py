@@ -23,7 +23,7 @@ from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.identity import cell_id, run_id, run_identity
-from ablate.metrics import UNSCORED, perplexity, tail_perplexity
+from ablate.metrics import UNSCORED, evaluation, perplexity, tail_perplexity
 from ablate.models.parameters import count, initial
 from ablate.results import Record
 from ablate.tasks import Task, task_of
@@ -284,6 +284,7 @@ def make_record(
         timing=timing,
         environment=environment(),
         divergence=trajectory.divergence,
+        evaluation=evaluation(to_dict(resolve(config))),
         curve=trajectory.curve,
     )
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ablate.analysis.curves import read_curves
 from ablate.config import TASK_OPTIONS, ModelConfig
-from ablate.identity import PROTOCOL, relevant_options
+from ablate.identity import relevant_options
 from ablate.metrics import METRICS
-from ablate.results import RecordError, records
+from ablate.results import RecordError, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -80,10 +80,10 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         if isinstance(record, RecordError):
             problems.append(str(record))
             continue
-        if record.get("protocol") != PROTOCOL:
-            problems.append(f"{record['run_id']}: of protocol {record.get('protocol')}, this is {PROTOCOL}")
-            continue
         try:
+            if why := outdated(record):
+                problems.append(f"{record['run_id']}: {why}; the sweep's command trains it again")
+                continue
             rows.append(row(record))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
