@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate.config import READS_TEXT
 from ablate.files import write_atomically
-from ablate.identity import PROTOCOL
+from ablate.identity import PROTOCOL, short_hash
 from ablate.metrics import evaluation, evaluation_of
 
 FINISHED = ("ok", "diverged")
@@ -96,7 +97,26 @@ def load(path: Path) -> dict[str, Any]:
     record = read_json(path)
     if not {"run_id", "cell_id", "status", "config", "metrics"} <= record.keys():
         raise RecordError(f"{path}: not a record of ablate")
-    return record
+    return _as_used(record)
+
+
+def _as_used(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with the training tokens that there were as its max_tokens.
+
+    Records from before `ablate.data.corpora.as_used` have what was typed there, and one network under several numbers.
+    """
+    config, identity = record["config"], record.get("identity", {})
+    used = record.get("counts", {}).get("train_tokens")
+    reads_text = config.get("task", {}).get("name", "language_model") in READS_TEXT
+    if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
+        return record
+    identity = identity | {"max_tokens": used}
+    setting = {key: value for key, value in identity.items() if key != "seed"}
+    return record | {
+        "config": config | {"max_tokens": used},
+        "identity": identity,
+        "cell_id": short_hash(setting),
+    }
 
 
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
@@ -147,10 +167,17 @@ def find_elsewhere(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> Pa
     return None
 
 
-def reuse(sweep: Path, other: Path, run_id: str, config: Mapping[str, Any]) -> None:
-    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config."""
+def reuse(
+    sweep: Path, other: Path, run_id: str, config: Mapping[str, Any], corpus: Mapping[str, Any] | None = None
+) -> None:
+    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config.
+
+    `corpus`: what this sweep says of the text, in place of what the other one said; texts count by their content, and
+    the same one may be another file there.
+    """
     record = load(record_path(other, run_id))
     record["config"] = dict(config)
+    record["corpus"] = record["corpus"] | dict(corpus or {})
     record["reused_from"] = record.get("reused_from") or other.name
     write_text(curve_path(sweep, run_id), curve_path(other, run_id).read_text(encoding="utf-8"))
     write_json(record_path(sweep, run_id), record)

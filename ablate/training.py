@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from ablate.checkpoints import Checkpoints
 from ablate.config import Config, resolve, to_dict
-from ablate.data.corpora import Corpus
+from ablate.data.corpora import Corpus, as_used
 from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
@@ -116,7 +116,7 @@ def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
     """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
-    device = resolve_device(config.device)
+    config, device = as_used(resolve(config), corpus), resolve_device(config.device)
     choice = choose(config, task_of(config, corpus).sizes, device, replicas=1)
     return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "identity": "config",
     "environment": "config",
     "compose": "config errors validation",
-    "results": "files identity metrics",
+    "results": "config files identity metrics",
     "checkpoints": "files",
     "bleu": "errors",
     "data": "config errors files metrics",

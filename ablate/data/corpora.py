@@ -2,14 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 
 import numpy as np
 
-from ablate.config import MEMORY, PAIRS, Config, DataConfig
+from ablate.config import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
 from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
@@ -17,6 +17,12 @@ from ablate.errors import CombinationError, DataError
 
 MEMORY_VERSION = 1
 """Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
+
+UNITS = {"char": "characters", "word": "words"}
+NAMED_CHARACTERS = 6
+"""Characters that cleaning left out and that a line names."""
+LARGE_VOCABULARY = 50_000
+"""Different tokens from which on the first and the last layer are most of a network."""
 
 NO_TOKENS = np.zeros(0, dtype=np.uint8)
 
@@ -192,6 +198,47 @@ def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = No
 def tokens_asked_for(config: Config) -> int | None:
     """How many tokens of its text a config reads where there are as many; None: all."""
     return None if config.max_tokens is None else config.max_tokens + config.val_tokens
+
+
+def as_used(config: Config, corpus: Corpus) -> Config:
+    """A resolved config with the training tokens that this corpus gives it as its `max_tokens`.
+
+    null and everything above what is left beside val_tokens mean the same text: one setting, under one number.
+    Unchanged where there is no text, or too little of it.
+    """
+    available = corpus.tokens - config.val_tokens
+    if config.task.name not in READS_TEXT or available < tokens_needed(config):
+        return config
+    return replace(config, max_tokens=available if config.max_tokens is None else min(config.max_tokens, available))
+
+
+def described(corpus: Corpus, configs: Sequence[Config]) -> str:
+    """One line on the text that these configs train on: name, size, what of it is used, what cleaning took away."""
+    different = len(corpus.vocabulary) - 1
+    units = UNITS.get(corpus.unit, f"{corpus.unit}s")
+    used = [as_used(c, corpus) for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail
+    trained = {config.max_tokens for config in used if config.max_tokens is not None}
+    cleaning = configs[0].data.cleaning
+    parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
+    if trained:
+        held_out = _span({config.val_tokens for config in used})
+        parts.append(f"trained on the first {_span(trained)}, the next {held_out} are held out")
+        if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
+            parts.append("max_tokens=null trains on all others")
+    if corpus.left_out:
+        first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
+        some = " ".join(mark if mark.isprintable() else repr(mark) for mark in first)
+        more = " …" * (len(corpus.left_out) > NAMED_CHARACTERS)
+        count = sum(corpus.left_out.values())
+        parts.append(
+            f"data.cleaning={cleaning} left out {count:,} characters ({some}{more}), data.cleaning=keep keeps them"
+        )
+    return "; ".join(parts)
+
+
+def _span(values: set[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def split(config: Config, corpus: Corpus) -> tuple[Numbers, Numbers]:

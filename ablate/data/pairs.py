@@ -3,10 +3,11 @@
 import hashlib
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ablate.config import DataConfig
+from ablate.config import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.number_words import number_pairs
@@ -84,6 +85,17 @@ def cleaned_pairs(name: str, text: str) -> Pairs:
         vocabulary=Vocabulary(()),
         pairs=tuple(pairs),
         samples=SAMPLES.get(name) or _first_of_each(pairs),
+    )
+
+
+def described_pairs(pairs: Pairs, configs: Sequence[Config]) -> str:
+    """One line on the pairs that these configs train on: their file, how many there are, and what of them is used."""
+    held_out = max(config.task.val_pairs for config in configs)
+    asked = [config.task.pairs for config in configs]
+    most = len(pairs.pairs) - held_out if None in asked else max(count for count in asked if count is not None)
+    return (
+        f"text: {pairs.name}, {len(pairs.pairs):,} pairs of sentences; at most {most:,} are trained on and "
+        f"{held_out:,} held out (task.pairs, task.val_pairs)"
     )
 
 

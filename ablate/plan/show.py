@@ -25,6 +25,8 @@ def show(configs: Sequence[Config], default_name: str, preset: str | None = None
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
     plan = make_plan(configs, folder_of(configs, default_name), fallback_data())
     side_by_side = workers(configs)
+    for note in plan.notes:
+        Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
     for warning in plan.warnings:
         Console(stderr=True).print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if preset and (asked := question(preset)):

@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from rich.markup import escape
+
 from ablate import results
 from ablate.checkpoints import Checkpoints
 from ablate.cohort import chunk_size, prepare_thread
@@ -56,6 +58,7 @@ class Trainer:
         self.fallback = fallback_data()
         self.configs: dict[Overrides, Config] = {}
         self.texts: Texts = {}
+        self.told: set[str] = set()
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
         self.pending: dict[int, Cell] = {}  # ticket → its cell; `missing` are the runs that nobody trains yet
         self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
@@ -98,8 +101,10 @@ class Trainer:
 
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
-        for warning in plan.warnings:
-            self.say(f"[yellow]warning:[/] {warning}")
+        for line in [*map(escape, plan.notes), *(f"[yellow]warning:[/] {escape(text)}" for text in plan.warnings)]:
+            if line not in self.told:
+                self.told.add(line)
+                self.say(line)
         return plan
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:

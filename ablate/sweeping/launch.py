@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ablate import results
 from ablate.checkpoints import Checkpoints
@@ -73,8 +74,10 @@ def run_sweep(configs: Sequence[Config], default_name: str, command: str, preset
         write_manifest(plan, command, preset)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
+            for note in plan.notes:
+                progress.say(escape(note))
             for warning in plan.warnings:
-                progress.say(f"[yellow]warning:[/] {warning}")
+                progress.say(f"[yellow]warning:[/] {escape(warning)}")
             try:
                 run_cells(plan, configs, progress, summary)
             except KeyboardInterrupt:
@@ -115,7 +118,7 @@ def take_over(plan: Plan, summary: Summary) -> None:
     for cell in plan.cells:
         for run in cell.runs:
             if run.reused_from:
-                results.reuse(plan.folder, run.reused_from, run.run_id, to_dict(run.config))
+                results.reuse(plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": cell.corpus.name})
                 summary.reused += 1
         summary.already += len(cell.runs) - len(cell.missing) - sum(bool(run.reused_from) for run in cell.runs)
 
