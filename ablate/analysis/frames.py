@@ -88,6 +88,11 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "cell_id", "seed", "status", *KNOBS])
+    if rows:  # a text counts by its content: a file that was renamed in between is no other knob
+        newest = (
+            frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
+        )
+        frame["corpus"] = frame["corpus_sha256"].map(newest)
     return in_order(frame), problems
 
 

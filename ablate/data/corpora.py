@@ -156,8 +156,13 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
         numbering.add(cleaning(block))
     numbering.close()
     if not numbering.total:
-        what = "letters from a to z" if data.cleaning == "letters" else "words" if words else "characters"
-        raise DataError(f"{data.path or data.name} has no {what}; give another text or another data.cleaning")
+        what = "words" if words else "characters"
+        if any(not mark.isspace() for mark in cleaning.left_out):
+            raise DataError(
+                f"{data.path or data.name} has no letters from a to z, which data.cleaning=letters keeps alone; "
+                "add data.cleaning=keep, or give another text"
+            )
+        raise DataError(f"{data.path or data.name} has no {what}; give another text")
     vocabulary, ids = numbering.result()
     return Corpus(
         name=expanded(str(data.path)).name if data.name == "text_file" else data.name,
@@ -222,7 +227,10 @@ def described(corpus: Corpus, configs: Sequence[Config]) -> str:
     parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
     if trained:
         held_out = _span({config.val_tokens for config in used})
-        parts.append(f"trained on the first {_span(trained)}, the next {held_out} are held out")
+        none = held_out == "0"
+        parts.append(
+            f"trained on the first {_span(trained)}, {'none' if none else f'the next {held_out}'} are held out"
+        )
         if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
             parts.append("max_tokens=null trains on all others")
     if corpus.left_out:

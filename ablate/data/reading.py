@@ -53,10 +53,7 @@ def text_blocks(path: Path) -> Iterator[str]:
                 block = block[read:]
             while block:
                 if (zero := block.find(b"\0")) >= 0:
-                    raise DataError(
-                        f"{str(path)!r} has a NUL character at byte {read + zero}, as binary files have; "
-                        f"give a text in UTF-8, or take them out: tr -d '\\000' < {_quoted(path)} > {_converted(path)}"
-                    )
+                    raise DataError(_with_nul(path, block, read + zero))
                 yield _decoded(path, block, read, decoder, lines)
                 read += len(block)
                 block = file.read(BLOCK)
@@ -112,8 +109,19 @@ def _decoded(
         at = read - waiting + error.start
         encoding = _eight_bit(block)
         raise DataError(
-            f"{str(path)!r} is not UTF-8 (byte {at}); if it is {encoding}, convert it: {_iconv(path, encoding)}"
+            f"{str(path)!r} is not UTF-8 (byte {at}); if it is {encoding} (else name its own encoding after -f), "
+            f"convert it: {_iconv(path, encoding)}"
         ) from error
+
+
+def _with_nul(path: Path, block: bytes, at: int) -> str:
+    """What to say of a file with a NUL character: a text in which some stand, or no text at all."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(block.replace(b"\0", b""))
+    except UnicodeDecodeError:
+        return f"{str(path)!r} is a binary file (NUL at byte {at}); give a text in UTF-8"
+    remedy = f"tr -d '\\000' < {_quoted(path)} > {_converted(path)}"
+    return f"{str(path)!r} has a NUL character at byte {at}; give a text in UTF-8, or take them out: {remedy}"
 
 
 def _eight_bit(block: bytes) -> str:

@@ -118,6 +118,14 @@ def test_a_nul_character_is_shown_and_can_be_taken_out(tmp_path: Path, monkeypat
     assert read_text(Path("a b-utf8.bin")) == "MZ textmore of it"
 
 
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\x1f\x8b\x08\0\0", b"MZ\x90\0\x03\0"])
+def test_a_binary_file_is_no_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "it").write_bytes(content)
+    line = refused(tmp_path / "it")
+    assert "binary" in line
+    assert "tr -d" not in line
+
+
 @pytest.mark.parametrize("before", [0, 1, 5_000, 2**18 - 1, 2**18, 2**18 + 1])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_the_first_byte_that_is_not_utf_8_is_named(tmp_path: Path, before: int, mark: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate import results
-from ablate.analysis.frames import runs_frame
+from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.compose import fallback_data
 from ablate.config import Config, resolve, to_dict
 from ablate.data.corpora import as_used, load
@@ -142,3 +142,18 @@ def test_a_reused_run_bears_the_name_of_this_sweeps_file(
     frames = [runs_frame(tmp_path / "results" / name)[0] for name in ("first", "second")]
     assert [frame["corpus"].tolist() for frame in frames] == [["mine.txt"] * 2, ["other.txt"] * 2]
     assert set(frames[1]["reused_from"]) == {"first"}
+
+
+def test_a_renamed_file_is_no_other_knob(own: Compose, tmp_path: Path) -> None:
+    """Records under the name of before, in the same sweep."""
+    config = own("max_tokens=300", "seeds=1")
+    corpus = load(config.data)
+    folder = tmp_path / "results" / "x"
+    for seed, (name, started) in enumerate(
+        [("b.txt", "2026-01-02T00:00:00+00:00"), ("a.txt", "2026-01-01T00:00:00+00:00")]
+    ):
+        record = train(replace(config, seed=seed), replace(corpus, name=name))
+        results.save(folder, replace(record, timing=record.timing | {"started": started}))
+    frame, _ = runs_frame(folder)
+    assert frame["corpus"].tolist() == ["b.txt", "b.txt"]
+    assert swept_knobs(frame) == []
