@@ -112,6 +112,9 @@ PAIRS = ("fra_eng", "number_pairs", "pair_file")
 DATA = {"language_model": TEXTS, "fill_in": TEXTS, "memory": MEMORY, "translation": PAIRS}
 """The data that each task can be trained on."""
 
+READS_TEXT = ("language_model", "fill_in")
+"""The tasks that read a text, of which max_tokens and val_tokens are taken."""
+
 OWN_FILE = ("text_file", "pair_file")
 """The data that a user's own file holds."""
 
@@ -230,7 +233,7 @@ def resolve(config: Config) -> Config:
     """
     api = config.impl == "api"
     reset = config.reset or ("after" if api else "before")
-    reads_text = config.task.name in ("language_model", "fill_in")
+    reads_text = config.task.name in READS_TEXT
     model = config.model
     if config.layers == 1:  # nothing stands below the only layer
         plain = "plain" if model.connection == "residual" else model.connection

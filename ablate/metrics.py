@@ -1,14 +1,22 @@
 """What is measured: title, unit and direction of every number that a table may show."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 UNSCORED = -1
 """A target that does not count: no loss, no gradient, no share in the accuracy."""
 
 TAIL = 0.05
 """The share of the epochs, from the end, over which the tail perplexity averages."""
+
+
+HELD_OUT_WINDOW = 35
+"""Tokens of a sequence of held-out text, where a network starts anew with each; in training it is `num_steps`."""
+
+HELD_OUT_MASKED = 0.15
+"""The share of the held-out tokens that is masked for task=fill_in, whatever `task.masked` it is trained on."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +62,32 @@ def tail_perplexity(curve: Sequence[float]) -> float:
     """
     last = curve[-max(1, math.ceil(TAIL * len(curve))) :]
     return perplexity(sum(math.log(value) for value in last) / len(last))
+
+
+def evaluation(config: Mapping[str, Any], window: int = HELD_OUT_WINDOW, masked: float = HELD_OUT_MASKED) -> str | None:
+    """How a stored config's held-out text is read, as recorded with the run; None where none is, or it is no text.
+
+    A network that only reads forwards carries its state along the whole text, which no knob of the training changes.
+    Numbers by different rules are never pooled or ranked together.
+    """
+    task: str = config.get("task", {"name": "language_model"})["name"]
+    tokens: int = config.get("val_tokens") or 0
+    if task not in ("language_model", "fill_in") or tokens < 2:
+        return None
+    if task == "language_model" and not config.get("model", {}).get("bidirectional", False):
+        return "streams, state carried over"
+    return f"windows of {min(window, tokens)} tokens" + f", {masked:g} of them masked" * (task == "fill_in")
+
+
+def evaluation_of(record: Mapping[str, Any]) -> str | None:
+    """The rule by which a stored run was measured.
+
+    Records older than the field have windows of their own num_steps, of which their own task.masked is masked.
+    """
+    if "evaluation" in record:
+        rule: str | None = record["evaluation"]
+        return rule
+    config = record["config"]
+    return evaluation(
+        config, config.get("num_steps", HELD_OUT_WINDOW), config.get("task", {}).get("masked", HELD_OUT_MASKED)
+    )

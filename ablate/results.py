@@ -17,10 +17,11 @@ from typing import Any, cast, get_type_hints
 
 from omegaconf import MISSING as NO_DEFAULT
 
-from ablate.config import TASK_OPTIONS, Config
+from ablate.config import READS_TEXT, TASK_OPTIONS, Config
 from ablate.errors import StorageError, UserError, os_reason
 from ablate.files import entries, present, write_json, write_text
-from ablate.identity import PROTOCOL
+from ablate.identity import PROTOCOL, short_hash
+from ablate.metrics import evaluation, evaluation_of
 
 SCHEMA = 1
 """Raised when what a record holds means something else than before: versions that do not know it leave it alone."""
@@ -51,6 +52,7 @@ class Record:
     reused_from: str | None = None
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
+    evaluation: str | None = None  # how held-out text was read (ablate.metrics.evaluation)
     protocol: int = PROTOCOL
     schema: int = SCHEMA
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
@@ -146,7 +148,26 @@ def load(path: Path) -> dict[str, Any]:
         raise RecordError(
             f"{path}: a copy of {record['run_id']}.json, which does not count again; delete it, or rename it to that"
         )
-    return record
+    return _as_used(record)
+
+
+def _as_used(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with the training tokens that there were as its max_tokens.
+
+    Records from before `ablate.data.corpora.as_used` have what was typed there, and one network under several numbers.
+    """
+    config, identity = record["config"], record.get("identity", {})
+    used = record.get("counts", {}).get("train_tokens")
+    reads_text = config.get("task", {}).get("name", "language_model") in READS_TEXT
+    if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
+        return record
+    identity = identity | {"max_tokens": used}
+    setting = {key: value for key, value in identity.items() if key != "seed"}
+    return record | {
+        "config": config | {"max_tokens": used},
+        "identity": identity,
+        "cell_id": short_hash(setting),
+    }
 
 
 MAPPINGS = [name for name, kind in get_type_hints(Record).items() if getattr(kind, "__origin__", None) is dict][:-1]
@@ -228,10 +249,18 @@ def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
         record = load(path)
     except RecordError:
         return False
-    if record["protocol"] != PROTOCOL or record["schema"] > SCHEMA:
+    if outdated(record) or record["schema"] > SCHEMA:
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
     return told and present(curve_path(sweep, run_id)) == "file"
+
+
+def outdated(record: Mapping[str, Any]) -> str:
+    """Why the numbers of a whole record mean something else than those of a run today, or an empty string."""
+    if record.get("protocol") != PROTOCOL:
+        return f"of protocol {record.get('protocol')}, this is {PROTOCOL}"
+    then, today = evaluation_of(record), evaluation(record["config"])
+    return "" if then == today else f"its held-out text was read in {then}, today it is {today}"
 
 
 class Neighbours:
@@ -300,13 +329,18 @@ class Neighbours:
         self.unreadable.setdefault(folder, os_reason(OSError(error.errno, error.strerror)).partition(";")[0])
 
 
-def reuse(sweep: Path, other: Path, run_id: str, config: Mapping[str, Any]) -> None:
+def reuse(
+    sweep: Path, other: Path, run_id: str, config: Mapping[str, Any], corpus: Mapping[str, Any] | None = None
+) -> None:
     """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config.
 
-    Raises RecordError where it cannot be read any more, StorageError where it cannot be written.
+    `corpus`: what this sweep says of the text, in place of what the other one said; texts count by their content, and
+    the same one may be another file there. Raises RecordError where it cannot be read any more, StorageError where it
+    cannot be written.
     """
     record = load(record_path(other, run_id))
     record["config"] = dict(config)
+    record["corpus"] = record["corpus"] | dict(corpus or {})
     record["reused_from"] = record["reused_from"] or other.name
     curve = _read(curve_path(other, run_id))
     write_text(curve_path(sweep, run_id), curve)

@@ -19,12 +19,12 @@ from torch import Generator, Tensor
 
 from ablate.checkpoints import Checkpoints
 from ablate.config import Config, resolve, to_dict
-from ablate.data.corpora import Corpus
+from ablate.data.corpora import Corpus, as_used
 from ablate.engines import Choice, Program, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.identity import cell_id, run_id, run_identity
-from ablate.metrics import UNSCORED, perplexity, tail_perplexity
+from ablate.metrics import UNSCORED, evaluation, perplexity, tail_perplexity
 from ablate.models.parameters import count, initial
 from ablate.results import Record
 from ablate.tasks import Task, task_of
@@ -121,7 +121,7 @@ def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
     """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
-    device = resolve_device(config.device)
+    config, device = as_used(resolve(config), corpus), resolve_device(config.device)
     choice = choose(config, task_of(config, corpus).sizes, device, replicas=1)
     return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
 
@@ -315,7 +315,7 @@ def make_record(
             "sha256": corpus.sha256,
             "unit": corpus.unit,
             "characters": corpus.characters,
-            "tokens": len(corpus.ids),
+            "tokens": corpus.tokens,
             "vocabulary": task.sizes if isinstance(task.sizes, int) else list(task.sizes),
         },
         metrics=trajectory.metrics,
@@ -333,6 +333,7 @@ def make_record(
         timing=timing,
         environment=environment(),
         divergence=trajectory.divergence,
+        evaluation=evaluation(to_dict(resolve(config))),
         curve=trajectory.curve,
     )
 

@@ -98,10 +98,15 @@ def text_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def made_up_text(path: Path) -> tuple[str, ...]:
+    """The overrides that name it: 27 characters and a space are quicker to train on than all of them."""
+    return "data=text_file", f"data.path={path}", "data.cleaning=letters"
+
+
 @pytest.fixture(scope="session")
 def small(compose: Compose, text_path: Path) -> Compose:
     """A config on the made-up text that trains in milliseconds, under further overrides."""
-    return lambda *overrides: compose("data=text_file", f"data.path={text_path}", *SMALL, *overrides)
+    return lambda *overrides: compose(*made_up_text(text_path), *SMALL, *overrides)
 
 
 @pytest.fixture(scope="session")
@@ -216,7 +221,7 @@ def main(
 @pytest.fixture
 def small_arguments(text_path: Path) -> list[str]:
     """The overrides of `small`, for the command line."""
-    return ["data=text_file", f"data.path={text_path}", *SMALL]
+    return [*made_up_text(text_path), *SMALL]
 
 
 @pytest.fixture

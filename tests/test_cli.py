@@ -244,8 +244,8 @@ MISTAKES = [
     ("max_tokens=null val_tokens=1000000", "val_tokens=1000000 are held out"),
     ("data.path=nowhere.txt", "data.path is 'nowhere.txt': No such file or directory"),
     ("data.path=empty.txt", "empty.txt has no letters"),
-    ("data.path=binary.txt", "binary.txt is a binary file"),
-    ("data.path=latin.txt", "latin.txt is not UTF-8"),
+    ("data.path=binary.txt", "'binary.txt' is a binary file"),
+    ("data.path=latin.txt", "iconv -f LATIN1 -t UTF-8 latin.txt > latin-utf8.txt"),
     ("data.path=.", "Is a directory"),
     ("data.path=null", "give data.path=FILE"),
     ("results_dir=a-file", "cannot write to a-file"),
@@ -301,7 +301,7 @@ def test_a_mistake_gets_one_line_and_writes_nothing(
     (tmp_path / "a-file").write_text("a file in the place of the folder")
     before = sorted(tmp_path.rglob("*"))
     own = {argument.partition("=")[0] for argument in arguments.split()}
-    own |= {"data.path"} if "data" in own else set()
+    own |= {"data.path", "data.cleaning"} if "data" in own else set()
     usual = [argument for argument in small_arguments if argument.partition("=")[0] not in own]
     done = main(*usual, *arguments.split())
     assert done.status == 2

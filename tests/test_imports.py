@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "identity": "config errors overrides",
     "environment": "config",
     "compose": "config errors overrides validation",
-    "results": "config errors files identity",
+    "results": "config errors files identity metrics",
     "checkpoints": "config errors files locks",
     "commands": "",
     "overrides": "commands config errors",

@@ -118,6 +118,52 @@ def test_a_missing_record_is_not_finished(tmp_path: Path) -> None:
         results.load_curve(tmp_path, "0" * 12)
 
 
+WINDOWED = {
+    "task": ({"name": "fill_in", "masked": 0.15}, False),
+    "bidirectional": ({"name": "language_model", "masked": 0.15}, True),
+}
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+@pytest.mark.parametrize(("num_steps", "val_tokens", "same"), [(35, 100, True), (20, 100, False), (50, 20, True)])
+def test_runs_measured_in_windows_of_their_own_length_are_not_taken_for_todays(
+    tmp_path: Path, trained: Record, kind: str, num_steps: int, val_tokens: int, same: bool
+) -> None:
+    """Records older than the field `evaluation`; those whose windows were the ones of today stay good."""
+    results.save(tmp_path / "other", trained)
+    path = results.record_path(tmp_path / "other", trained.run_id)
+    record = results.load(path)
+    task, bidirectional = WINDOWED[kind]
+    record["config"] |= {"task": task, "num_steps": num_steps, "val_tokens": val_tokens}
+    record["config"]["model"]["bidirectional"] = bidirectional
+    del record["evaluation"]
+    write_json(path, record)
+    assert results.finished(tmp_path / "other", trained.run_id) is same
+    assert (find(tmp_path / "new", trained.run_id) is not None) is same
+    frame, problems = runs_frame(tmp_path / "other")
+    assert len(frame) == same
+    if not same:
+        assert len(problems) == 1
+        assert "windows of 20 tokens" in problems[0]
+        assert "windows of 35 tokens" in problems[0]
+
+
+def test_a_masked_share_of_its_own_is_another_measurement(tmp_path: Path, trained: Record) -> None:
+    record = asdict(trained)
+    record["config"] = record["config"] | {"task": {"name": "fill_in", "masked": 0.5}, "num_steps": 35}
+    del record["evaluation"]
+    assert "0.5" in results.outdated(record)
+
+
+def test_old_records_of_plain_language_models_stay_good(trained: Record) -> None:
+    record = asdict(trained)
+    assert record.pop("evaluation")
+    assert results.outdated(record) == ""
+    del record["config"]["task"]
+    del record["config"]["model"]["bidirectional"]
+    assert results.outdated(record) == ""
+
+
 def find(sweep: Path, run_id: str, asked_before: int = 0) -> Path | None:
     """As a plan looks: for few runs at the files, for many in a list of each folder."""
     neighbours = results.Neighbours(sweep)

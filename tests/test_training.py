@@ -383,7 +383,7 @@ def test_held_out_loss_by_hand(small: Configs, corpus: Corpus, model: str, engin
     V = len(corpus.vocabulary)
     parameters = initial(config, V, stream(0, "weights"), torch.float64)
     net = ENGINES["api"](config, V, parameters).eval()
-    ids = corpus.ids[:n]
+    ids = corpus.ids[:n].tolist()
     number = min(8, n - 1)
     length = (n - 1) // number
     losses = []

@@ -11,10 +11,10 @@ import pandas as pd
 
 from ablate.analysis.curves import read_curves
 from ablate.config import TASK_OPTIONS, ModelConfig
-from ablate.identity import PROTOCOL, relevant_options
+from ablate.identity import relevant_options
 from ablate.knobs import gates_text, independent, is_function
 from ablate.metrics import METRICS
-from ablate.results import RecordError, records
+from ablate.results import RecordError, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -82,18 +82,23 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         if isinstance(record, RecordError):
             problems.append(str(record))
             continue
-        if record.get("protocol") != PROTOCOL:
-            problems.append(f"{record['run_id']}: of protocol {record.get('protocol')}, this is {PROTOCOL}")
-            continue
         first = seen.setdefault((record["cell_id"], record["seed"]), record["run_id"])
         if first != record["run_id"]:
             problems.append(f"{record['run_id']}: seed {record['seed']} of the setting that {first} has, too")
             continue
         try:
+            if why := outdated(record):
+                problems.append(f"{record['run_id']}: {why}; the sweep's command trains it again")
+                continue
             rows.append(row(record))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "cell_id", "seed", "status", *KNOBS])
+    if rows:  # a text counts by its content: a file that was renamed in between is no other knob
+        newest = (
+            frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
+        )
+        frame["corpus"] = frame["corpus_sha256"].map(newest)
     return in_order(frame), problems
 
 

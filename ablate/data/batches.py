@@ -1,4 +1,7 @@
-"""Minibatches of a token sequence. Axes: T steps, B sequences; time first, as the networks read them."""
+"""Minibatches of a token sequence. Axes: T steps, B sequences; time first, as the networks read them.
+
+A text may be kept in one byte a token; minibatches are of int64, with which torch computes.
+"""
 
 from collections.abc import Iterator
 
@@ -19,7 +22,7 @@ def sequential(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator
     inputs = tokens[offset : offset + count].reshape(B, -1).T
     targets = tokens[offset + 1 : offset + 1 + count].reshape(B, -1).T
     for start in range(0, len(inputs) // T * T, T):
-        yield inputs[start : start + T], targets[start : start + T]
+        yield inputs[start : start + T].long(), targets[start : start + T].long()
 
 
 def random(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -33,7 +36,7 @@ def random(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tup
     steps = torch.arange(T).unsqueeze(1)
     for first in range(0, count // B * B, B):
         where = starts[first : first + B] + steps
-        yield tokens[where], tokens[where + 1]
+        yield tokens[where].long(), tokens[where + 1].long()
 
 
 def epoch(config: Config, tokens: Tensor, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+from ablate.data.reading import expanded
 from ablate.errors import DataError, os_reason
 from ablate.files import write_atomically
 
@@ -15,11 +16,20 @@ TRIES_PER_MIRROR = 2
 
 
 def data_dir() -> Path:
-    """`ABLATE_DATA_DIR`, or `ablate` below the user's cache folder."""
+    """`ABLATE_DATA_DIR`, or `ablate` below the user's cache folder.
+
+    Raises DataError where this user has no folder of his own.
+    """
     override = os.environ.get("ABLATE_DATA_DIR")
     if override:
-        return Path(override).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablate"
+        return expanded(override)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "ablate"
+    except RuntimeError as error:  # no HOME, and no entry for this user in the system's list
+        raise DataError(
+            "there is no home folder to keep downloads in; name a folder in the environment variable ABLATE_DATA_DIR"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -35,10 +45,13 @@ def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Pat
     """
     path = data_dir() / name
     problems = []
-    if path.is_file():
-        found = sha256_of(path)
-        if found == sha256:
-            return path
+    try:
+        found = sha256_of(path) if path.is_file() else None
+    except OSError as error:  # a folder that may not be looked into, a name that is too long, a broken disk
+        raise DataError(f"cannot read {path}: {error.strerror}; name another folder in ABLATE_DATA_DIR") from error
+    if found == sha256:
+        return path
+    if found:
         problems.append(f"{path} is damaged or another text (SHA-256 {found[:12]}…, expected {sha256[:12]}…)")
     for url in urls:
         for _ in range(TRIES_PER_MIRROR):
@@ -50,10 +63,10 @@ def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Pat
             except (OSError, ValueError) as error:  # no network, refused, timed out, not a URL: the next mirror
                 problems.append(f"{url}: {getattr(error, 'reason', error)}")
                 break
-            found = hashlib.sha256(content).hexdigest()
-            if found == sha256:
+            delivered = hashlib.sha256(content).hexdigest()
+            if delivered == sha256:
                 return place(path, content)
-            problems.append(f"{url}: {len(content)} bytes with SHA-256 {found[:12]}…, expected {sha256[:12]}…")
+            problems.append(f"{url}: {len(content)} bytes with SHA-256 {delivered[:12]}…, expected {sha256[:12]}…")
     remedy = f"put the file into {data_dir()} or name its folder in ABLATE_DATA_DIR"
     remedy += f", or use data={instead}" * bool(instead)
     raise DataError(f"cannot get {name} ({'; '.join(problems) or 'no mirror is named'}); {remedy}")

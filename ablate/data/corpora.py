@@ -1,24 +1,33 @@
 """Texts: where they come from, how they are cleaned, and what of them is trained on and held out."""
 
 import hashlib
-import re
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 
-from ablate.config import MEMORY, PAIRS, Config, DataConfig
+import numpy as np
+
+from ablate.config import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
 from ablate.data.cache import fetch
-from ablate.data.vocabulary import Vocabulary
+from ablate.data.reading import BLOCK, expanded, text_blocks
+from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
 from ablate.errors import CombinationError, DataError
 
 MEMORY_VERSION = 1
 """Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
 
-NOT_A_LETTER = re.compile("[^A-Za-z]+")
+UNITS = {"char": "characters", "word": "words"}
+NAMED_CHARACTERS = 6
+"""Characters that cleaning left out and that a line names."""
+LARGE_VOCABULARY = 50_000
+"""Different tokens from which on the first and the last layer are most of a network."""
+
+NO_TOKENS = np.zeros(0, dtype=np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A cleaned text as numbers.
 
@@ -29,8 +38,10 @@ class Corpus:
     sha256: str
     characters: int
     unit: str  # char, word or symbol
-    ids: tuple[int, ...]
-    vocabulary: Vocabulary
+    ids: Numbers  # (n,): the first `tokens`, or as many of them as were asked for
+    vocabulary: Vocabulary  # of the whole text
+    tokens: int = 0  # of the whole text
+    left_out: dict[str, int] = field(default_factory=dict)  # characters that cleaning took away, the commonest first
 
     @property
     def separator(self) -> str:
@@ -39,8 +50,12 @@ class Corpus:
     def encode(self, text: str) -> list[int]:
         return self.vocabulary.encode(list(text) if self.unit == "char" else text.split())
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Iterable[int]) -> str:
         return self.separator.join(self.vocabulary.decode(ids))
+
+    def holds(self, tokens: int | None) -> bool:
+        """Whether so many tokens, or with None all, are in `ids`, as far as the text has them."""
+        return len(self.ids) == self.tokens or (tokens is not None and len(self.ids) >= tokens)
 
 
 @cache
@@ -56,79 +71,115 @@ def python_docs() -> str:
     return "\n".join(topics[name] for name in sorted(topics))
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 text with any line ends. Raises DataError for anything else."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"data.path is {str(path)!r}: {error.strerror}; give the path of a text file") from error
-    if b"\0" in content:
-        raise DataError(f"{path} is a binary file; give a text in UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 (byte {error.start}); convert it, for example with iconv -t UTF-8"
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def raw_blocks(data: DataConfig, instead: str = "python_docs") -> Iterator[str]:
+    """The text that `data` names, before cleaning, in pieces.
 
-
-def raw_text(data: DataConfig, instead: str = "python_docs") -> str:
-    """The text that `data` names, before cleaning. Raises DataError; `instead` names what can be had in any case."""
+    Raises DataError; `instead` names what can be had in any case.
+    """
     if data.name == "python_docs":
-        return python_docs()
+        text = python_docs()
+        return (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
     if data.name == "text_file":
-        return read_text(Path(str(data.path)).expanduser())
+        return text_blocks(expanded(str(data.path)))
     assert data.file is not None
     assert data.sha256 is not None
-    return read_text(fetch(data.file, data.sha256, data.urls, instead))
+    return text_blocks(fetch(data.file, data.sha256, data.urls, instead))
 
 
-def clean(text: str, rule: str) -> list[str]:
-    """The lines of `text` under the cleaning rule `letters` or `keep`.
+class Cleaning:
+    """The rule `keep`: every character stays, line ends included. `characters` counts what came out."""
 
-    letters: in each line every run of characters other than A-Z and a-z becomes one space; strip, lower-case.
-    keep: every character stays, line ends included.
+    def __init__(self) -> None:
+        self.characters = 0
+        self.left_out: Counter[str] = Counter()  # without white space
+
+    def __call__(self, block: str) -> str:
+        """The next piece of a text, cleaned."""
+        self.characters += len(block)
+        return block
+
+
+class Letters(Cleaning):
+    """The rule `letters`: in each line every run of characters other than A-Z and a-z becomes one space.
+
+    Lines are stripped, lower-cased and joined by `between_lines`, which `characters` does not count: with nothing, as
+    the course does it, or with a space, so that words stay apart.
     """
-    if rule == "keep":
-        return text.splitlines(keepends=True)
-    return [NOT_A_LETTER.sub(" ", line).strip().lower() for line in text.split("\n")]
+
+    def __init__(self, between_lines: str = "") -> None:
+        super().__init__()
+        self.between_lines = between_lines
+        self._letter = False  # whether there has been one, …
+        self._gap = False  # … something else after it, …
+        self._line_end = False  # … and a line end among that
+
+    def __call__(self, block: str) -> str:
+        points = code_points(block)
+        lower = points | 32
+        letter = (lower >= ord("a")) & (lower <= ord("z")) & (points < 128)
+        others = np.bincount(points[~letter])
+        self.left_out.update({chr(point): int(others[point]) for point in np.flatnonzero(others)})
+        at, line_ends = np.flatnonzero(letter), np.flatnonzero(points == ord("\n"))
+        if len(at) == 0:
+            self._gap |= len(points) > 0
+            self._line_end |= len(line_ends) > 0
+            return ""
+        gap, ended = np.diff(at, prepend=-1) > 1, np.diff(np.searchsorted(line_ends, at), prepend=0) > 0
+        gap[0] |= self._gap
+        ended[0] |= self._line_end
+        gap[0] &= self._letter
+        ended[0] &= self._letter
+        space = gap if self.between_lines else gap & ~ended
+        out = np.full(len(at) + int(space.sum()), ord(" "), dtype=np.uint8)
+        out[np.arange(len(at)) + np.cumsum(space)] = lower[at]
+        self.characters += len(at) + int((gap & ~ended).sum())
+        self._letter, self._gap = True, bool(at[-1] < len(points) - 1)
+        self._line_end = bool(len(line_ends) and line_ends[-1] > at[-1])
+        return out.tobytes().decode("ascii")
 
 
-def load(data: DataConfig) -> Corpus:
-    """The corpus that `data` names; `data=auto` must have been resolved before. Raises DataError."""
+def load(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """The corpus that `data` names, with the first `tokens` of it as numbers, or all.
+
+    `data=auto` must have been resolved before. Raises DataError.
+    """
     if data.name in MEMORY:
         return made_by_rule(data.name)
     if data.name in PAIRS:
         from ablate.data.pairs import load_pairs  # here, because pairs are a corpus, too
 
         return load_pairs(data)
-    lines = clean(raw_text(data), data.cleaning)
-    joined = "".join(lines)
-    tokens = list(joined) if data.tokens == "char" else [word for line in lines for word in line.split()]
-    if not tokens:
-        what = "letters from a to z" if data.cleaning == "letters" else "characters"
-        raise DataError(f"{data.path or data.name} has no {what}; give another text or another data.cleaning")
-    vocabulary = Vocabulary(tokens)
+    words = data.tokens == "word"
+    cleaning = Letters(" " * words) if data.cleaning == "letters" else Cleaning()
+    numbering = Words(tokens) if words else Characters(tokens)
+    for block in raw_blocks(data):
+        numbering.add(cleaning(block))
+    numbering.close()
+    if not numbering.total:
+        what = "words" if words else "characters"
+        if any(not mark.isspace() for mark in cleaning.left_out):
+            raise DataError(
+                f"{data.path or data.name} has no letters from a to z, which data.cleaning=letters keeps alone; "
+                "add data.cleaning=keep, or give another text"
+            )
+        raise DataError(f"{data.path or data.name} has no {what}; give another text")
+    vocabulary, ids = numbering.result()
     return Corpus(
-        name=Path(str(data.path)).name if data.name == "text_file" else data.name,
-        sha256=hashlib.sha256(joined.encode()).hexdigest() if data.tokens == "char" else _word_hash(tokens),
-        characters=len(joined),
+        name=expanded(str(data.path)).name if data.name == "text_file" else data.name,
+        sha256=numbering.hash.hexdigest(),
+        characters=cleaning.characters,
         unit=data.tokens,
-        ids=tuple(vocabulary.encode(tokens)),
+        ids=ids,
         vocabulary=vocabulary,
+        tokens=numbering.total,
+        left_out={mark: count for mark, count in cleaning.left_out.most_common() if not mark.isspace()},
     )
 
 
 def made_by_rule(name: str) -> Corpus:
     """A memory task has no text: its name and the version of its rule say what it is."""
     version = hashlib.sha256(f"{name} {MEMORY_VERSION}".encode()).hexdigest()
-    return Corpus(name, version, characters=0, unit="symbol", ids=(), vocabulary=Vocabulary(()))
-
-
-def _word_hash(words: list[str]) -> str:
-    # Lines are joined with nothing between them, so the joined text would not tell where a word ends.
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+    return Corpus(name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
 
 
 def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
@@ -143,18 +194,67 @@ def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = No
     if stored:
         return (kept if stored == fallback.name else named), ""
     try:
-        raw_text(named, instead="")  # this very fallback is taken
+        raw_blocks(named, instead="")  # this very fallback is taken
     except DataError as error:
         return kept, f"training on {fallback.name} instead of time_machine: {error}"
     return named, ""
 
 
-def split(config: Config, corpus: Corpus) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def tokens_asked_for(config: Config) -> int | None:
+    """How many tokens of its text a config reads where there are as many; None: all."""
+    return None if config.max_tokens is None else config.max_tokens + config.val_tokens
+
+
+def as_used(config: Config, corpus: Corpus) -> Config:
+    """A resolved config with the training tokens that this corpus gives it as its `max_tokens`.
+
+    null and everything above what is left beside val_tokens mean the same text: one setting, under one number.
+    Unchanged where there is no text, or too little of it.
+    """
+    available = corpus.tokens - config.val_tokens
+    if config.task.name not in READS_TEXT or available < tokens_needed(config):
+        return config
+    return replace(config, max_tokens=available if config.max_tokens is None else min(config.max_tokens, available))
+
+
+def described(corpus: Corpus, configs: Sequence[Config]) -> str:
+    """One line on the text that these configs train on: name, size, what of it is used, what cleaning took away."""
+    different = len(corpus.vocabulary) - 1
+    units = UNITS.get(corpus.unit, f"{corpus.unit}s")
+    used = [as_used(c, corpus) for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail
+    trained = {config.max_tokens for config in used if config.max_tokens is not None}
+    cleaning = configs[0].data.cleaning
+    parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
+    if trained:
+        held_out = _span({config.val_tokens for config in used})
+        none = held_out == "0"
+        parts.append(
+            f"trained on the first {_span(trained)}, {'none' if none else f'the next {held_out}'} are held out"
+        )
+        if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
+            parts.append("max_tokens=null trains on all others")
+    if corpus.left_out and configs[0].data.name == "text_file":  # of the course's text everybody knows it
+        first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
+        some = " ".join(mark if mark.isprintable() else repr(mark) for mark in first)
+        more = " …" * (len(corpus.left_out) > NAMED_CHARACTERS)
+        count = sum(corpus.left_out.values())
+        parts.append(
+            f"data.cleaning={cleaning} left out {count:,} characters ({some}{more}), data.cleaning=keep keeps them"
+        )
+    return "; ".join(parts)
+
+
+def _span(values: set[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def split(config: Config, corpus: Corpus) -> tuple[Numbers, Numbers]:
     """Training tokens from the start of the text, held-out tokens right after them.
 
     Raises CombinationError where that leaves too little for one minibatch.
     """
-    total = len(corpus.ids)
+    total = corpus.tokens
     available = total - config.val_tokens
     count = available if config.max_tokens is None else min(config.max_tokens, available)
     needed = tokens_needed(config)
@@ -169,6 +269,7 @@ def split(config: Config, corpus: Corpus) -> tuple[tuple[int, ...], tuple[int, .
             f"{enough}, but {corpus.name} has {total:,} {corpus.unit} tokens, of which val_tokens="
             f"{config.val_tokens} are held out; lower one of them or give a longer text"
         )
+    assert corpus.holds(count + config.val_tokens), "the corpus was loaded for fewer tokens"
     return corpus.ids[:count], corpus.ids[count : count + config.val_tokens]
 
 

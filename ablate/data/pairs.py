@@ -3,14 +3,15 @@
 import hashlib
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-from ablate.config import DataConfig
+from ablate.config import Config, DataConfig
 from ablate.data.cache import fetch
-from ablate.data.corpora import Corpus, read_text
+from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.number_words import number_pairs
+from ablate.data.reading import expanded, read_text
 from ablate.data.vocabulary import Vocabulary
 from ablate.errors import DataError
 
@@ -40,7 +41,7 @@ FILE_SAMPLES = 4
 """So many sentences of a file of one's own stand for them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pairs(Corpus):
     """Cleaned pairs of sentences, source first, in the order of their origin; words stand between single spaces.
 
@@ -55,7 +56,7 @@ class Pairs(Corpus):
 def load_pairs(data: DataConfig) -> Pairs:
     """The pairs that `data` names. Raises DataError."""
     if data.name == "pair_file":
-        path = Path(str(data.path)).expanduser()
+        path = expanded(str(data.path))
         return cleaned_pairs(path.name, read_text(path))
     return _named(data.name, data.file, data.sha256, tuple(data.urls))
 
@@ -80,10 +81,21 @@ def cleaned_pairs(name: str, text: str) -> Pairs:
         sha256=hashlib.sha256(cleaned.encode()).hexdigest(),
         characters=len(cleaned),
         unit="word",
-        ids=(),
+        ids=NO_TOKENS,
         vocabulary=Vocabulary(()),
         pairs=tuple(pairs),
         samples=SAMPLES.get(name) or _first_of_each(pairs),
+    )
+
+
+def described_pairs(pairs: Pairs, configs: Sequence[Config]) -> str:
+    """One line on the pairs that these configs train on: their file, how many there are, and what of them is used."""
+    held_out = max(config.task.val_pairs for config in configs)
+    asked = [config.task.pairs for config in configs]
+    most = len(pairs.pairs) - held_out if None in asked else max(count for count in asked if count is not None)
+    return (
+        f"text: {pairs.name}, {len(pairs.pairs):,} pairs of sentences; at most {most:,} are trained on and "
+        f"{held_out:,} held out (task.pairs, task.val_pairs)"
     )
 
 

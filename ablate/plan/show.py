@@ -26,6 +26,8 @@ def show(configs: Sequence[Config], asked: Asked) -> None:
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
     plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
     side_by_side = workers(configs)
+    for note in plan.notes:
+        Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
     for warning in plan.warnings:
         Console(stderr=True).print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if asked.preset and (asks := question(asked.preset)):

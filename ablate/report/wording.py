@@ -6,7 +6,7 @@ Functions take the frames of `analysis`: one row per run or per cell.
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import METRICS
+from ablate.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
 
 DAGGER = "†"
 FUTURE = "its outputs depend on later tokens, so its perplexity is no measure of prediction"
@@ -34,7 +34,8 @@ HEADINGS = {
 
 EXPLAINED = {
     "accuracy": {
-        "fill_in": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first.",
+        "fill_in": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first; that text "
+        f"is read in windows of {HELD_OUT_WINDOW}, {100 * HELD_OUT_MASKED:g} % masked, whatever was trained on.",
         "memory": "Accuracy: the share of right answers on 512 held-out sequences, the same for all runs.",
         "translation": "Accuracy: the share of target words that are ranked first when the ones before them are given; "
         "of held-out pairs or, where none are held out, of those trained on.",

@@ -61,6 +61,7 @@ class Trainer:
         self.fallback = fallback_data()
         self.configs: dict[Overrides, Config] = {}
         self.texts: Texts = {}
+        self.told: set[str] = set()
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
         self.pending: dict[int, Cell] = {}  # ticket → its cell; `missing` are the runs that nobody trains yet
         self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
@@ -77,7 +78,6 @@ class Trainer:
         self.turn = threading.Condition()
         self.halted, self.resting = False, 0  # whether programs should stand still; how many do
         self.manifest_written = False
-        self.warned: set[str] = set()
         self._machine = ExitStack()
 
     def __enter__(self) -> Self:
@@ -108,15 +108,20 @@ class Trainer:
 
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
+        for note in plan.notes:
+            self.say_once(escape(note))
         for warning in plan.warnings:
             self.warn(warning)
         return plan
 
     def warn(self, line: str) -> None:
+        self.say_once(f"[yellow]warning:[/] {escape(line)}")
+
+    def say_once(self, line: str) -> None:
         """Say it, unless a trial before has led to it, too."""
-        if line not in self.warned:
-            self.warned.add(line)
-            self.say(f"[yellow]warning:[/] {escape(line)}")
+        if line not in self.told:
+            self.told.add(line)
+            self.say(line)
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ablate import results
 from ablate.checkpoints import Checkpoints
@@ -87,6 +88,8 @@ def run_sweep(
         write_manifest(plan, command, preset)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:
+            for note in plan.notes:
+                progress.say(escape(note))
             for warning in plan.warnings:
                 progress.warn(warning)
             try:
@@ -135,7 +138,9 @@ def take_over(plan: Plan, summary: Summary) -> None:
         for run in cell.runs:
             if run.reused_from:
                 try:
-                    results.reuse(plan.folder, run.reused_from, run.run_id, to_dict(run.config))
+                    results.reuse(
+                        plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": cell.corpus.name}
+                    )
                     summary.reused += 1
                 except results.RecordError:
                     run.reused_from = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate import results
 from ablate.config import (
+    OWN_FILE,
     Config,
     DataConfig,
     ModelConfig,
@@ -18,7 +19,17 @@ from ablate.config import (
     to_dict,
     with_seed,
 )
-from ablate.data.corpora import Corpus, load, resolve_auto
+from ablate.data.corpora import (
+    LARGE_VOCABULARY,
+    UNITS,
+    Corpus,
+    as_used,
+    described,
+    load,
+    resolve_auto,
+    tokens_asked_for,
+)
+from ablate.data.pairs import Pairs, described_pairs
 from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.files import make_folder, to_json, write_json
 from ablate.identity import cell_id, run_id, short_hash, without_effect
@@ -36,6 +47,7 @@ class Run:
 
     run_id: str
     config: Config
+    older_id: str | None = None  # under which it was kept before max_tokens meant what was used
     reused_from: Path | None = None
 
 
@@ -61,6 +73,7 @@ class Plan:
     warnings: list[str]
     auto_corpus: str | None = None  # what data=auto means in this sweep
     asked: list[Cell] = field(default_factory=list)  # the cell of each config, in the order given
+    notes: list[str] = field(default_factory=list)  # the text that was really used, where the command does not say it
 
     @property
     def missing(self) -> int:
@@ -112,6 +125,9 @@ def _plain(value: Any) -> Hashable:
     return str(value) if isinstance(value, list) else value
 
 
+NOTED = (*OWN_FILE, "auto")
+"""Data of which the command does not say what they are."""
+
 Texts = dict[str, tuple[DataConfig, Corpus]]
 
 
@@ -136,14 +152,19 @@ def make_plan(
     warnings: list[str] = []
     cells: dict[str, Cell] = {}
     asked: list[Cell] = []
+    needed: dict[str, int | None] = {}
+    for config in configs:
+        key, most = to_json(vars(config.data)), tokens_asked_for(config)
+        before = needed.get(key, 0)
+        needed[key] = None if most is None or before is None else max(most, before)
     for config in configs:
         key = to_json(vars(config.data))
-        if key not in texts:
+        if key not in texts or not texts[key][1].holds(needed[key]):
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
             warnings += [warning] if warning else []
             try:
-                texts[key] = data, load(data)
+                texts[key] = data, load(data, needed[key])
             except DataError as error:
                 if not kept:
                     raise
@@ -162,12 +183,26 @@ def make_plan(
         known.runs += [run for run in cell.runs if run.run_id not in have]
         asked.append(known)
     plan = Plan(folder, list(cells.values()), warnings, auto, asked)
+    by_text: dict[str, list[Config]] = {}
+    for config in configs:
+        by_text.setdefault(to_json(vars(config.data)), []).append(config)
+    for key, readers in by_text.items():
+        corpus = texts[key][1]
+        if readers[0].data.name in NOTED:
+            note = described_pairs(corpus, readers) if isinstance(corpus, Pairs) else described(corpus, readers)
+            plan.notes += [note] * (note not in plan.notes)
+        if len(corpus.vocabulary) > LARGE_VOCABULARY:
+            plan.warnings.append(
+                f"{corpus.name} has {len(corpus.vocabulary):,} different {corpus.unit}s, and a network has weights for "
+                "each of them in its first and its last layer; data.tokens=char has few, data.cleaning=letters fewer"
+            )
     combinations = len({short_hash(to_dict(replace(c, seed=0, seeds=1))) for c in configs})
     if len(cells) < combinations:
         warnings.append(
             f"{combinations} combinations make {len(cells)} different cells: a knob does not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
+    warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])
     errors = [cell.error for cell in plan.cells if cell.error]
     if len(errors) == len(plan.cells):
         raise errors[0]
@@ -186,12 +221,37 @@ def make_cell(config: Config, corpus: Corpus, first: Config | None = None) -> Ce
         tokens = task_of(config, corpus).tokens_per_epoch
     except CombinationError as error:
         return Cell(config, cell_id(config, corpus.sha256), corpus, error=error)
-    config = in_epochs(matched(config, first or config, corpus), corpus)
+    asked = in_epochs(matched(config, first or config, corpus), corpus)
+    config = as_used(asked, corpus)
     cell = Cell(config, cell_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
-        cell.runs.append(Run(run_id(own, corpus.sha256), own))
+        run = Run(run_id(own, corpus.sha256), own)
+        if config != asked:
+            run.older_id = run_id(with_seed(asked, replica), corpus.sha256)
+        cell.runs.append(run)
     return cell
+
+
+def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> list[str]:
+    """A line for each text that has fewer tokens than a max_tokens asks for: what was used in its place.
+
+    Of a text that a note is about, which says that, only where it makes one setting of several.
+    """
+    asked: dict[tuple[str, int, int, str], set[int]] = {}
+    noted = {corpus.name for config, corpus in zip(configs, corpora, strict=True) if config.data.name in NOTED}
+    for config, corpus in zip(configs, corpora, strict=True):
+        used = as_used(resolve(config), corpus).max_tokens
+        if used is not None and config.max_tokens is not None and used < config.max_tokens:
+            key = corpus.name, corpus.tokens, config.val_tokens, corpus.unit
+            asked.setdefault(key, set()).add(config.max_tokens)
+    return [
+        f"max_tokens={','.join(map(str, sorted(values)))}: {name} has {tokens:,} {UNITS[unit]}, of which "
+        f"val_tokens={held} are held out; trained on the {tokens - held:,} that are left, and listed as "
+        f"max_tokens={tokens - held}"
+        for (name, tokens, held, unit), values in asked.items()
+        if len(values) > 1 or name not in noted
+    ]
 
 
 def in_epochs(config: Config, corpus: Corpus) -> Config:
@@ -211,7 +271,15 @@ def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> N
 
     Raises NewerRecord where a later version of ablate has written one that would be trained again.
     """
+
+    def there(run_id: str) -> bool:
+        return results.finished(folder, run_id, cell.config.prefixes) or bool(
+            neighbours.find(run_id, cell.config.prefixes)
+        )
+
     for run in cell.runs:
+        if run.older_id and not run.config.fresh and not there(run.run_id) and there(run.older_id):
+            run.run_id = run.older_id
         if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes):
             continue
         results.refuse_newer(folder, run.run_id)

@@ -1,4 +1,12 @@
-"""Tasks on a text: its next token, or masked tokens of it. Axes: T steps, B sequences, V vocabulary."""
+"""Tasks on a text: its next token, or masked tokens of it. Axes: T steps, B sequences, V vocabulary.
+
+Held-out text is read by rules of its own, not by those of the training: its numbers do not depend on num_steps,
+batch_size, sampling, task.masked or the seed. A network that only reads forwards and predicts the next token reads it
+as VAL_STREAMS parallel streams and carries its state to the end. What starts anew with each sequence, a bidirectional
+network or one that fills in, reads windows of HELD_OUT_WINDOW tokens, side by side from the first held-out token on;
+of all of them task=fill_in masks HELD_OUT_MASKED, at positions that are drawn from HELD_OUT_SEED.
+A record says by which rule it was measured: `ablate.metrics.evaluation`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
@@ -10,8 +18,9 @@ from torch import Generator, Tensor
 from ablate.config import CONFIG_ROOT, Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.data.vocabulary import Numbers
 from ablate.errors import CombinationError
-from ablate.metrics import UNSCORED
+from ablate.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, UNSCORED
 from ablate.models.causality import lively, sees_future
 from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.tasks.task import Minibatch, Task
@@ -57,7 +66,7 @@ class TextTask(Task):
 
     @cached_property
     def tokens(self) -> Tensor:
-        return torch.tensor(self.training_ids, device=self.device)
+        return torch.tensor(self.training_ids, device=self.device)  # of the type in which the corpus keeps it
 
     def updates_per_epoch(self) -> float:
         offsets = range(batches.largest_offset(self.config) + 1)
@@ -68,11 +77,11 @@ class TextTask(Task):
         return batches.updates_per_epoch(self.config, self.train_tokens)
 
     def windows(self) -> Tensor | None:
-        """The held-out tokens cut into sequences of num_steps (T, B), or into one where there are fewer."""
-        T = min(self.config.num_steps, self.val_tokens)
+        """The held-out tokens cut into sequences of HELD_OUT_WINDOW (T, B), or into one where there are fewer."""
+        T = min(HELD_OUT_WINDOW, self.val_tokens)
         if T < 2:
             return None
-        ids = torch.tensor(self.held_out_ids)
+        ids = torch.tensor(self.held_out_ids).long()
         return ids[: len(ids) // T * T].reshape(-1, T).T
 
 
@@ -95,10 +104,8 @@ class LanguageModelling(TextTask):
         return batches.epoch(self.config, self.tokens, order)
 
     def sees_future(self, parameters: Mapping[str, Tensor]) -> bool | None:
-        V, T = len(self.corpus.vocabulary), min(self.config.num_steps, PROBED_STEPS)
-        if T < 2:
-            return None
-        return any(self._sees_future(weights, V, T) for weights in (lively(parameters), parameters))
+        V = len(self.corpus.vocabulary)  # held-out text has sequences of more than one step, whatever num_steps is
+        return any(self._sees_future(weights, V, PROBED_STEPS) for weights in (lively(parameters), parameters))
 
     def _sees_future(self, weights: Mapping[str, Tensor], V: int, T: int) -> bool:
         model = readable(self.config, V, weights)
@@ -129,18 +136,18 @@ class FillIn(TextTask):
         windows = self.windows()
         if windows is None:
             return None
-        X, Y = self.masked(windows, Generator().manual_seed(HELD_OUT_SEED))
+        X, Y = self.masked(windows, HELD_OUT_MASKED, Generator().manual_seed(HELD_OUT_SEED))
         return X.to(self.device), Y.to(self.device)
 
-    def masked(self, tokens: Tensor, generator: Generator) -> Minibatch:
+    def masked(self, tokens: Tensor, share: float, generator: Generator) -> Minibatch:
         """Tokens (T, B) → the same with a share of them masked, and the masked ones as targets; at least one."""
-        hidden = (torch.rand(tokens.shape, generator=generator) < self.config.task.masked).to(tokens.device)
+        hidden = (torch.rand(tokens.shape, generator=generator) < share).to(tokens.device)
         hidden[0, 0] |= ~hidden.any()
         return tokens.masked_fill(hidden, self.mask), tokens.masked_fill(~hidden, UNSCORED)
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         for X, _ in batches.epoch(self.config, self.tokens, order):
-            yield self.masked(X, order)
+            yield self.masked(X, self.config.task.masked, order)
 
     def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         return accuracy(readable(self.config, self.mask + 1, parameters), self.held_out)
@@ -171,12 +178,12 @@ def check_prefix(typed: str, read: str, corpus: Corpus) -> None:
     )
 
 
-def streams(ids: Sequence[int], device: torch.device) -> Minibatch | None:
+def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | None:
     """Held-out tokens as parallel streams: inputs (steps, streams) and targets; None for fewer than 2 tokens."""
     if len(ids) < 2:
         return None
     S = min(VAL_STREAMS, len(ids) - 1)
-    tokens = torch.tensor(ids, device=device)
+    tokens = torch.tensor(ids, device=device).long()
     count = (len(ids) - 1) // S * S
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
 

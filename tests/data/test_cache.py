@@ -2,14 +2,17 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from ablate.config import Config
 from ablate.data.cache import data_dir, fetch
+from ablate.data.corpora import resolve_auto
 from ablate.errors import DataError
 
 CONTENT = b"It will be convenient to speak of him.\n" * 50
@@ -67,6 +70,42 @@ def server() -> Iterator[Server]:
     listening.shutdown()
     thread.join()
     listening.server_close()
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME and without an entry in the system's list of users, as in many containers."""
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "ABLATE_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_a_download_needs_a_named_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="ABLATE_DATA_DIR"):
+        fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "named"))
+    assert fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)]).read_bytes() == CONTENT
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_auto_falls_back(compose: Callable[..., Config]) -> None:
+    data, warning = resolve_auto(compose("data=auto").data, compose("data=python_docs").data)
+    assert data.name == "python_docs"
+    assert "ABLATE_DATA_DIR" in warning
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "a-file", "a-file/below"])
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    (tmp_path / "a-file").write_text("")
+    monkeypatch.setenv("ABLATE_DATA_DIR", str(tmp_path / folder))
+    with pytest.raises(DataError, match="ABLATE_DATA_DIR") as caught:
+        fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

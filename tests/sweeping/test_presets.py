@@ -103,7 +103,9 @@ def planned(
     read = lru_cache(lambda name: load(replace(fallback_data(), name=name, tokens="word", cleaning="keep")))
     is_text = {fallback_data().name}
     monkeypatch.setattr(
-        planning, "load", lambda data: texts[data.tokens, data.cleaning] if data.name in is_text else read(data.name)
+        planning,
+        "load",
+        lambda data, tokens: texts[data.tokens, data.cleaning] if data.name in is_text else read(data.name),
     )
 
     def plan(*arguments: str) -> Plan:

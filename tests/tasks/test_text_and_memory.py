@@ -1,5 +1,6 @@
 """What tasks give to training: minibatches, what of them counts, held-out data, accuracy; and runs. CPU, 20 s."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +11,12 @@ import torch
 from torch import Generator
 
 from ablate.compose import compose
-from ablate.config import Config, resolve, with_seed
+from ablate.config import Config, resolve, to_dict, with_seed
 from ablate.data.corpora import Corpus, load
 from ablate.engines import Choice
 from ablate.errors import CombinationError, ConfigError
 from ablate.identity import run_id
-from ablate.metrics import UNSCORED
+from ablate.metrics import UNSCORED, evaluation
 from ablate.models.parameters import count, initial
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.plan import make_cell
@@ -59,8 +60,9 @@ def test_the_held_out_gaps_are_those_of_every_run(docs: Corpus) -> None:
     assert one is not None
     assert other is not None
     assert torch.equal(one[0], other[0])
-    assert one[0].shape == (8, 300 // 8)
-    assert torch.equal(torch.where(one[1] == UNSCORED, one[0], one[1]).T.flatten(), torch.tensor(docs.ids[600:896]))
+    assert one[0].shape == (35, 300 // 35)
+    read = torch.where(one[1] == UNSCORED, one[0], one[1]).T.flatten()
+    assert read.tolist() == docs.ids[600 : 600 + 35 * 8].tolist()
 
 
 @pytest.mark.parametrize("bidirectional", ["false", "true"])
@@ -111,6 +113,90 @@ def test_runs_of_a_program_are_those_of_each_alone(docs: Corpus) -> None:
         assert record.metrics["perplexity"] == pytest.approx(alone.metrics["perplexity"], rel=1e-4)
 
 
+# --- held-out numbers do not depend on how training is batched ----------------------------------------------
+
+BIDIRECTIONAL = ["model.bidirectional=true", "sampling=random"]
+ONE_NETWORK = ["data=python_docs", "model=gru", "num_hiddens=6", "max_tokens=600", "val_tokens=300", "lr=1e-30"]
+ONE_NETWORK += ["num_steps=10", "batch_size=8"]
+KINDS = {
+    "plain": ["sampling=random"],
+    "fill_in": ["task=fill_in"],
+    "bidirectional": BIDIRECTIONAL,
+    "bidirectional fill_in": ["task=fill_in", *BIDIRECTIONAL],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "training",
+    [["num_steps=1"], ["num_steps=20"], ["num_steps=200", "batch_size=2"], ["batch_size=7"], ["seed=4"]],
+)
+def test_held_out_text_is_read_the_same_way_whatever_the_training(docs: Corpus, kind: str, training: list[str]) -> None:
+    usual, other = (task_of(compose([*ONE_NETWORK, *KINDS[kind], *own]), docs).held_out for own in ([], training))
+    assert usual is not None
+    assert other is not None
+    assert all(torch.equal(a, b) for a, b in zip(usual, other, strict=True))
+
+
+def test_what_is_masked_in_training_does_not_change_the_held_out_gaps(docs: Corpus) -> None:
+    usual, other = (
+        task_of(compose([*ONE_NETWORK, "task=fill_in", *own]), docs).held_out for own in ([], ["task.masked=0.5"])
+    )
+    assert usual is not None
+    assert other is not None
+    assert torch.equal(usual[0], other[0])
+    assert 0.1 < (usual[1] != UNSCORED).double().mean() < 0.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_network_has_one_held_out_perplexity(docs: Corpus, kind: str) -> None:
+    measured = []
+    for num_steps in (1, 5, 20):
+        config = compose([*ONE_NETWORK, *KINDS[kind], f"num_steps={num_steps}", "epochs=1"])
+        metrics = train(config, docs).metrics
+        measured.append((metrics["val_perplexity"], metrics.get("accuracy", 0)))
+    assert measured == [pytest.approx(measured[0], rel=1e-5)] * 3
+
+
+@pytest.mark.parametrize("val_tokens", [0, 1, 2, 10, 34, 35, 36, 70])
+def test_a_short_held_out_text_is_one_window(docs: Corpus, val_tokens: int) -> None:
+    config = compose([*ONE_NETWORK, "task=fill_in", f"val_tokens={val_tokens}"])
+    held_out = task_of(config, docs).held_out
+    said = evaluation(to_dict(config))
+    if val_tokens < 2:
+        assert held_out is None
+        assert said is None
+    else:
+        assert held_out is not None
+        T = min(35, val_tokens)
+        assert held_out[0].shape == (T, val_tokens // T)
+        assert said is not None
+        assert f"windows of {T} tokens" in said
+
+
+def test_a_network_trained_on_single_tokens_may_still_see_the_future(docs: Corpus) -> None:
+    record = train(compose([*ONE_NETWORK, *BIDIRECTIONAL, "num_steps=1", "epochs=1"]), docs)
+    assert record.sees_future is True
+
+
+HELD_OUT_OF_THE_BOOK = {
+    "task=fill_in": "ed72d291fcc5f32f58ee9523145de9ad301e3ab185130f88baa8347a4334e2e0",
+    "model.bidirectional=true": "3b2c7902c28cd6b67798610b305f6843d8eac4078c65a20ed2ff31993e0135b3",
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", HELD_OUT_OF_THE_BOOK)
+def test_stored_numbers_of_runs_with_35_steps_stay_what_they_were(
+    time_machine: Callable[..., Config], book: Corpus, kind: str
+) -> None:
+    """Windows used to be of num_steps tokens: those of the committed runs are the ones of today."""
+    held_out = task_of(time_machine(kind, "sampling=random"), book).held_out
+    assert held_out is not None
+    digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in held_out))
+    assert digest.hexdigest() == HELD_OUT_OF_THE_BOOK[kind]
+
+
 # --- bidirectional language models --------------------------------------------------------------------------
 
 
@@ -119,9 +205,9 @@ def test_a_bidirectional_model_reads_held_out_text_window_by_window(docs: Corpus
     held_out = task_of(config, docs).held_out
     assert held_out is not None
     X, Y = held_out
-    assert X.shape == (7, 300 // 8)
+    assert X.shape == (34, 300 // 35)
     assert torch.equal(X[1:], Y[:-1])
-    assert X[0].tolist() == list(docs.ids[600:896:8])
+    assert X[0].tolist() == docs.ids[600 : 600 + 35 * 8 : 35].tolist()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
