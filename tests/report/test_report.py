@@ -95,6 +95,7 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     for path in [*stale, *foreign]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
+    (sweep / "report.html").write_text("of a report that kept no list of its files")
     write_report(sweep)
     assert not [path.name for path in stale if path.exists()]
     assert all(path.read_text() == "x" for path in foreign)
