@@ -132,7 +132,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         manifest = {"commands": []}
     material = Material(
         folder=folder,
-        title=title or str(manifest.get("title") or folder.name),
+        title=encodable(title or str(manifest.get("title") or folder.name)),
         level=level,
         manifest=manifest,
         runs=runs,
@@ -155,6 +155,11 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
             if table is not None:
                 material.searched[name] = table
     return material
+
+
+def encodable(text: str) -> str:
+    """The text without what no file can hold: bytes of a command line that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _search(folder: Path) -> "StoredSearch | None":

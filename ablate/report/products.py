@@ -42,11 +42,11 @@ class Products:
         self.folder, self.aside = folder, aside
         self.written = _known(folder)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Make one file; `name`: its path below the report's folder."""
+    def write(self, name: str, text: str) -> None:
+        """Make one file; `name`: its path below the report's folder. What no file can hold becomes a question mark."""
         path = self.aside / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(text.encode("utf-8", "replace"))
 
     def publish(self) -> list[str]:
         """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.

@@ -119,7 +119,7 @@ def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame
     assert row["match"] == "params"
 
 
-def test_what_was_not_measured_has_no_spread(cell: Cell) -> None:
+def test_what_was_not_measured_has_no_spread(cell: Callable[..., pd.DataFrame]) -> None:
     """Of no value, of one, and of runs that all diverged: NaN everywhere, never 0 or −0."""
     for runs in (cell([2.0, 3.0], bleu=np.nan), cell([None, None]), cell([2.0])):
         [row] = aggregate(runs).to_dict("records")
