@@ -104,7 +104,7 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
             made[name] = sheet
             files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False))
             files.write(f"tables/{name}.md", markdown(sheet))
-            files.write(f"tables/{name}.tex", latex(sheet, material.title))
+            files.write(f"tables/{name}.tex", latex(sheet, material.title, folder.resolve().name))
         figures = draw(material, attempt, files.aside)
         page = build(material, made, figures, attempt)
         files.write(PAGE, render([page], page.title, foot([folder])))
