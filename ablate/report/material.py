@@ -58,6 +58,7 @@ class Material:
     cells: pd.DataFrame  # with speed
     curves: pd.DataFrame
     published: pd.DataFrame
+    speed: pd.DataFrame  # every timing, also those without a number
     swept: list[str]  # the knobs that tell the cells apart
     factors: list[Factor]  # the same, those together whose effects cannot be told apart
     skipped: list[str]  # records that are none
@@ -139,6 +140,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         cells=pd.DataFrame(),
         curves=pd.DataFrame(),
         published=pd.DataFrame(),
+        speed=pd.DataFrame(),
         swept=[],
         factors=[],
         skipped=skipped,
@@ -171,7 +173,8 @@ def _search(folder: Path) -> "StoredSearch | None":
 
 
 def _aggregate(m: Material, attempt: Attempts) -> None:
-    m.cells = with_speed(aggregate(m.runs, m.level), speed_frame(m.folder))
+    m.speed = speed_frame(m.folder)
+    m.cells = with_speed(aggregate(m.runs, m.level), m.speed)
     m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
