@@ -59,7 +59,8 @@ def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) ->
     start = np.cumsum(n) - n
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(cell, values, minlength=cells) / n
-        sd = np.sqrt(np.bincount(cell, np.square(values - mean[cell]), minlength=cells) / (n - 1))
+        squares = np.bincount(cell, np.square(values - mean[cell]), minlength=cells)
+        sd = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)
         half = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), 0.5 + level / 2) * sd / np.sqrt(n), np.nan)
         rank, cut = np.arange(len(cell)) - start[cell], n // 4
         middle = (rank >= cut[cell]) & (rank < (n - cut)[cell])

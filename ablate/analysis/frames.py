@@ -129,7 +129,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "reused_from": record["reused_from"],
         "sees_future": record.get("sees_future"),
         "match": config.get("match"),
-        "equal_updates": config.get("updates"),
+        **({"equal_updates": config["updates"]} if config.get("updates") is not None else {}),
     }
 
 

@@ -1,15 +1,15 @@
 """What others published, laid beside our cells: single measurements, not the truth (`results/published/README.md`)."""
 
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import NEW_MODEL_KNOBS, swept_knobs
-from ablate.analysis.published_translation import FILE, match_translations
+from ablate.analysis.frames import NEW_MODEL_KNOBS
+from ablate.analysis.published_translation import FILE, match_translations, seeds_differ
 from ablate.config import PUBLISHED_DIR
+from ablate.knobs import IMPLEMENTATION
 
 PROTOCOL: dict[str, Any] = {
     "corpus_sha256": "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6",
@@ -22,18 +22,11 @@ PROTOCOL: dict[str, Any] = {
 }
 """What all published rows have in common, by the names of our knobs: the start of The Time Machine."""
 
-SETTING = ["model", "impl", "num_hiddens", "layers", "num_steps", "batch_size", "lr"]
-"""What a published row says of itself and a cell must agree with; its sampling, too."""
+SETTING = ["model", "impl", "num_hiddens", "layers", "num_steps", "batch_size", "sampling", "lr", "epochs"]
+"""What a published row says of itself and a cell must agree with."""
 
-MAY_DIFFER = ("epochs", "max_tokens", "clip")
-"""A cell that differs in these is still laid beside the published one, and the difference named; but not where the
-sweep itself varies them: one of its cells is then the published one, and the others are not."""
-
-RESET_IN_ORDER = "sequential-reset"
-"""Our name for what was published as random sampling: the text in order, the state zeroed at every minibatch."""
-
-IMPLEMENTATION = {"api": ("torch", "after", 2), "scratch": ("normal", "before", 1)}
-"""init, reset (where there is a reset gate) and bias_vectors of the published implementations."""
+OUR_SAMPLING = {"random": "sequential-reset"}
+"""What was published as random sampling kept the text in order and zeroed the state at every minibatch: our name."""
 
 AS_PUBLISHED = {
     "gru-no-update-as-published": ("update=0", "candidate", False),
@@ -58,6 +51,7 @@ def published() -> pd.DataFrame:
     rows = pd.concat([table.rename(columns={"table": "source"}) for table in tables], ignore_index=True)
     rows = rows.rename(columns={"tokens_per_sec": "tokens_per_s"}).assign(**PROTOCOL)
     rows["repeats"] = rows["repeats"].fillna(1).astype(int)
+    rows["sampling"] = rows["sampling"].replace(OUR_SAMPLING)
     return rows
 
 
@@ -68,10 +62,11 @@ def _tables() -> list[Path]:
 def match(cells: pd.DataFrame) -> pd.DataFrame:
     """The published value of each cell that has one: cell_id and the columns of MATCHED, in the order of the cells.
 
-    `cells` as `aggregate` gives them. A cell on another text, or with a setting that nobody published, has no row.
-    `differs` says in words what of the protocol differs, and is empty where nothing does. Where several publications
-    have the same cell, the one nearest in epochs is taken; then the one that covers most of the sweep, so that cells
-    compared with each other come from one publication; then the one with most repeats, then the smallest table.
+    `cells` as `aggregate` gives them. Only a cell that repeats a published protocol, in everything that decides its
+    outcome, has a row: one on another text, on more of it or for fewer epochs has none. `differs` says how many seeds
+    there are here and there, and is empty where there are as many. Where several publications have the same cell, the
+    one that covers most of the sweep is taken, so that cells compared with each other come from one publication; then
+    the one with most repeats, then the smallest table.
     """
     if cells.empty:
         return pd.DataFrame(columns=["cell_id", *MATCHED])
@@ -87,23 +82,20 @@ def _match_language(cells: pd.DataFrame) -> pd.DataFrame:
     known = cells[_as_published(cells)] if len(cells) else cells
     rows = published().rename(columns=lambda name: name if name in SETTING else f"published_{name}")
     pairs = known.merge(rows, on=SETTING) if len(known) else known
-    if len(pairs):
-        swept = swept_knobs(cells)
-        pairs = pairs[[_comparable(pair, swept) for _, pair in pairs.iterrows()]]
     if pairs.empty:
         return pairs
     source, repeats = pairs["published_source"], pairs["published_repeats"]
     pairs = pairs.assign(
         source=source,
         repeats=repeats,
-        differs=[_differences(pair) for _, pair in pairs.iterrows()],
+        published_epochs=pairs["epochs"],
+        differs=[seeds_differ(pair, pair["published_repeats"]) for _, pair in pairs.iterrows()],
         place=pairs["cell_id"].map({cell: place for place, cell in enumerate(cells["cell_id"])}),
-        far=[abs(math.log(factor)) for factor in pairs["epochs"] / pairs["published_epochs"]],
         uncovered=-pairs.groupby("published_source")["cell_id"].transform("nunique"),
         single=-repeats,
         size=source.map(published()["source"].value_counts()),
     )
-    best = pairs.sort_values(["far", "uncovered", "single", "size", "source"]).drop_duplicates("cell_id")
+    best = pairs.sort_values(["uncovered", "single", "size", "source"]).drop_duplicates("cell_id")
     return best.sort_values("place", ignore_index=True)
 
 
@@ -111,13 +103,13 @@ def _as_published(cells: pd.DataFrame) -> list[bool]:
     """Which cells mean what the publications mean by that model and impl, on their text."""
     fits = []
     for _, cell in cells.iterrows():
-        init, reset, bias_vectors = IMPLEMENTATION[cell["impl"]]
+        own = IMPLEMENTATION[cell["impl"]]
         gates, readout, write_back = AS_PUBLISHED.get(cell["model"], (None, "state", True))
         fits.append(
-            all(same(cell[name], PROTOCOL[name]) for name in ("corpus_sha256", "unit", "optimizer", "weight_decay"))
+            all(same(cell[name], value) for name, value in PROTOCOL.items() if name != "activation")
             and (cell["activation"] == PROTOCOL["activation"] or pd.isna(cell["activation"]))
-            and (cell["init"], cell["bias_vectors"]) == (init, bias_vectors)
-            and (cell["reset"] == reset or pd.isna(cell["reset"]))
+            and (cell["init"], cell["bias_vectors"]) == (own["init"], own["bias_vectors"])
+            and (cell["reset"] == own["reset"] or pd.isna(cell["reset"]))
             and same(cell["gates"], gates)
             and (cell["readout"], bool(cell["write_back"])) == (readout, write_back)
             and cell["dropout"] == 0
@@ -125,27 +117,6 @@ def _as_published(cells: pd.DataFrame) -> list[bool]:
             and all(same(cell[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
         )
     return fits
-
-
-def _comparable(pair: pd.Series, swept: list[str]) -> bool:
-    sampling = pair["sampling"], pair["published_sampling"]
-    agrees = sampling[0] == sampling[1] or sampling == (RESET_IN_ORDER, "random")
-    return agrees and all(same(pair[name], pair[f"published_{name}"]) for name in MAY_DIFFER if name in swept)
-
-
-def _differences(pair: pd.Series) -> str:
-    """`epochs 200 instead of 500; 5 seeds instead of 20`"""
-    said = []
-    for name in MAY_DIFFER:
-        ours, theirs = pair[name], pair[f"published_{name}"]
-        if not same(ours, theirs):
-            said.append(f"{name} {'null' if pd.isna(ours) else f'{ours:g}'} instead of {theirs:g}")
-    if pair["sampling"] == "random":
-        said.append(f"shuffled, where the published runs kept the order and reset the state ({RESET_IN_ORDER})")
-    runs = pair["n"] + pair["diverged"]
-    if runs != pair["published_repeats"]:
-        said.append(f"{runs} seed{'' if runs == 1 else 's'} instead of {pair['published_repeats']}")
-    return "; ".join(said)
 
 
 def same(ours: Any, theirs: Any) -> bool:

@@ -65,7 +65,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
         try:
             several.mkdir(parents=True, exist_ok=True)
             with products(several) as files:
-                files.write(PAGE, render(pages, title or f"{len(pages)} sweeps", foot(done)).encode())
+                files.write(PAGE, render(pages, title or f"{len(pages)} sweeps", foot(done)))
                 kept = files.publish()
         except OSError as error:
             _complain(f"ablate: cannot write {several / PAGE}: {error.strerror}; give another folder with --out FOLDER")
@@ -94,20 +94,20 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
 
     folder = material.folder
     with products(folder) as files:
-        files.write("runs.csv", material.runs.to_csv(index=False).encode())
-        files.write("cells.csv", material.cells.to_csv(index=False).encode())
+        files.write("runs.csv", material.runs.to_csv(index=False))
+        files.write("cells.csv", material.cells.to_csv(index=False))
         made = {}
         for name, make in sheets(material).items():
             sheet = attempt(f"the table {name}", make)
             if sheet is None:
                 continue
             made[name] = sheet
-            files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False).encode())
-            files.write(f"tables/{name}.md", markdown(sheet).encode())
-            files.write(f"tables/{name}.tex", latex(sheet, material.title).encode())
+            files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False))
+            files.write(f"tables/{name}.md", markdown(sheet))
+            files.write(f"tables/{name}.tex", latex(sheet, material.title, folder.resolve().name))
         figures = draw(material, attempt, files.aside)
         page = build(material, made, figures, attempt)
-        files.write(PAGE, render([page], page.title, foot([folder])).encode())
+        files.write(PAGE, render([page], page.title, foot([folder])))
         for name in files.publish():
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
     for figure in figures.values():  # they are in place now

@@ -52,7 +52,7 @@ def draw(m: Material, attempt: Attempts, to: Path) -> dict[str, Figure]:
     """Write every figure that makes sense as PNG, SVG and PDF into `to`/figures, and the main one as figure.png."""
     from ablate.report.plots import missing_glyphs
 
-    if lacking := missing_glyphs(m.heading):
+    if lacking := missing_glyphs(m.heading, *named_in_figures(m)):
         attempt.note(lacking)
     folder, what = to / "figures", wanted(m)
     drawn: dict[str, Figure] = {}
@@ -65,6 +65,14 @@ def draw(m: Material, attempt: Attempts, to: Path) -> dict[str, Figure]:
     if main:
         write_atomically(to / "figure.png", main.path(".png").read_bytes())
     return drawn
+
+
+def named_in_figures(m: Material) -> list[str]:
+    """The names that a user may have given, and that stand in figures: of settings, changes and claims."""
+    knobs = m.cells[[knob for knob in m.swept if m.cells[knob].dtype == object]] if m.swept else m.cells.iloc[:, :0]
+    values = [str(value) for knob in knobs for value in knobs[knob].unique()]
+    changes = [] if m.path is None else [str(change) for change in m.path["change"]]
+    return [*values, *changes, *(verdict.statement for verdict in m.verdicts)]
 
 
 def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]:

@@ -1,6 +1,9 @@
 """A sheet as a LaTeX table in the style of booktabs, to be read with \\input."""
 
+import hashlib
 import re
+from dataclasses import dataclass, replace
+from functools import cache
 
 from ablate.report.blocks import Sheet
 
@@ -42,42 +45,125 @@ ESCAPES = {
     "\N{THIN SPACE}": r"\,",
 }
 PAGE = 45
-"""Rows that fit on a page; a longer table runs over several."""
-LINE = {r"\small": 96, r"\footnotesize": 104, r"\scriptsize": 115}
-"""Characters that fit beside each other into a line of 16 cm."""
+"""Rows that fit on a page; a longer table goes on in further ones."""
+TEXT_WIDTH, TEXT_HEIGHT = 455.0, 640.0
+"""Points: a text block of 16 cm on A4, as the figures are made for; a table on its side has the height. In a narrower
+document tables are scaled down."""
+SIZES = {r"\small": (9, 1.028), r"\footnotesize": (8, 1.0625), r"\scriptsize": (7, 1.139)}
+"""Size of type → its points, and how much wider Computer Modern's letters of that size are than those of 10 points."""
 SEPARATION = r"\setlength{\tabcolsep}{3.5pt}"
-GAP = 1.9
-"""The space that this leaves between two columns, in characters."""
-LEAST_WRAPPED = 24
-"""Characters: a column of long text is no narrower."""
+GAP = 7.0
+"""Points between two columns."""
+LEAST_WRAPPED = 90.0
+"""Points: a column of long text is no narrower."""
+WIDTHS = {
+    0.28: "ijl.,:;'|!",
+    0.39: "ft()[]rs-/ \N{NO-BREAK SPACE}",
+    0.56: "bdhknpquxy",
+    0.78: "mwMWABCDGHKNOQRUVXYÖÜÄ±×÷≤≥−→∞<>=+%&",
+}
+"""Em of Computer Modern → the characters that are no wider."""
+OTHER = 0.5
+WIDE = 1.0
+"""Of digits and other Latin letters; of everything else."""
 
 
-def latex(sheet: Sheet, sweep: str) -> str:
-    """A table environment with caption and label; a comment says what the document must load."""
-    long = len(sheet.rows) > PAGE
-    size, columns = _layout(sheet)
-    wrapped = [column.startswith("p") for column in columns]
-    heading = _row([escaped(column.heading) for column in sheet.columns])
-    rows = [_styled(row, wrapped, number in sheet.foreign) for number, row in enumerate(sheet.rows)]
-    notes = [escaped(note) for note in sheet.notes]
-    if sheet.left_out:
-        notes.append(escaped(f"{sheet.left_out:,} more rows are in {sheet.name}.csv."))
-    caption = " ".join([f"{escaped(sheet.title)}, {escaped(sweep)}.", *notes])
-    label = "tab:" + re.sub(r"[^A-Za-z0-9]+", "-", f"{sweep}-{sheet.name}").strip("-")
-    body = [r"\toprule", heading, r"\midrule", *([r"\endhead"] if long else []), *rows, r"\bottomrule"]
-    if long:
-        lines = [
-            f"{{{size}{SEPARATION}",
-            rf"\begin{{longtable}}{{{''.join(columns)}}}",
-            rf"\caption{{{caption}}}\label{{{label}}}\\",
-            *body,
+def latex(sheet: Sheet, title: str, sweep: str = "") -> str:
+    """A table environment with caption and label; a comment says what the document must load.
+
+    `title`: the sweep's, for the caption; `sweep`: its folder, which makes the label that of no other sweep. The table
+    is as wide as the text at most: where it would be wider its type becomes smaller, then columns that are the same in
+    all rows move into the caption, then it is set on its side; in a narrower document it is scaled down.
+    """
+    shown, same = sheet, ""
+    layout = _layout(shown, TEXT_WIDTH)
+    if layout.width > TEXT_WIDTH and len(sheet.rows) > 1:
+        shown, same = _without_constant_columns(sheet)
+        layout = _layout(shown, TEXT_WIDTH)
+    environment = "table"
+    if layout.width > TEXT_WIDTH:
+        layout, environment = _layout(shown, TEXT_HEIGHT), "sidewaystable"
+    rows_on_page = PAGE if environment == "table" else PAGE * 2 // 3
+    starts = range(0, max(1, len(shown.rows)), rows_on_page)
+    heading = _row([escaped(column.heading) for column in shown.columns])
+    wrapped = [column.startswith("p") for column in layout.columns]
+    parts = []
+    for start in starts:
+        rows = [
+            _styled(row, wrapped, start + number in shown.foreign)
+            for number, row in enumerate(shown.rows[start : start + rows_on_page])
         ]
-        lines.append(r"\end{longtable}}")
-    else:
-        lines = [r"\begin{table}", r"\centering", size, SEPARATION, rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
-        lines += [rf"\begin{{tabular}}{{{''.join(columns)}}}", *body, r"\end{tabular}", r"\end{table}"]
-    text = "\n".join(lines) + "\n"
-    return f"% needs {_packages(text, long)}\n{text}"
+        caption = _caption(sheet, title, same) if not start else f"{escaped(sheet.title)}, {escaped(title)}, continued."
+        name = label(sweep or title, sheet.name) + (f":{start // rows_on_page + 1}" if start else "")
+        lines = [rf"\begin{{{environment}}}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{name}}}"]
+        lines += [layout.size + SEPARATION, r"\begin{adjustbox}{max width=\linewidth}"]
+        lines += [rf"\begin{{tabular}}{{{''.join(layout.columns)}}}", r"\toprule", heading, r"\midrule", *rows]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", rf"\end{{{environment}}}"]
+        parts.append("\n".join(lines) + "\n")
+    text = "\n".join(parts)
+    return f"% needs {_packages(text, environment)}\n{text}"
+
+
+def label(sweep: str, table: str) -> str:
+    """`tab:gates:cells`; of a name with other characters than a label may have, with a hash, so that none are alike."""
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", sweep).strip("-")
+    if plain != sweep:
+        plain = f"{plain}-{hashlib.sha256(sweep.encode('utf-8', 'replace')).hexdigest()[:6]}".lstrip("-")
+    return f"tab:{plain}:{table}"
+
+
+def _caption(sheet: Sheet, title: str, same: str) -> str:
+    """What the table is, what all of its rows share, and its notes."""
+    notes = [*[same] * bool(same), *sheet.notes]
+    if sheet.left_out:
+        notes.append(f"{sheet.left_out:,} more rows are in {sheet.name}.csv.")
+    return " ".join(escaped(text) for text in (f"{sheet.title}, {title}.", *notes))
+
+
+def _without_constant_columns(sheet: Sheet) -> tuple[Sheet, str]:
+    """The sheet without columns, but the first, that say the same in every row; and a sentence that says it."""
+    constant = [
+        place
+        for place in range(1, len(sheet.columns))
+        if len({row[place] for row in sheet.rows}) == 1
+        and not (sheet.columns[place].long and sheet.rows[0][place] != "–")
+    ]
+    said = [
+        f"{sheet.columns[place].heading} {sheet.rows[0][place]}"
+        for place in constant
+        if sheet.rows[0][place] not in ("–", "")
+    ]
+    kept = [place for place in range(len(sheet.columns)) if place not in constant]
+    columns = [sheet.columns[place] for place in kept]
+    rows = [[row[place] for place in kept] for row in sheet.rows]
+    same = f"In all rows: {', '.join(said)}." if said else ""
+    return replace(sheet, columns=columns, rows=rows), same
+
+
+def text_points(text: str, size: float = 10.0, wider: float = 1.0) -> float:
+    """How wide a text is in Computer Modern, in points."""
+    return sum(map(_em, text)) * size * wider
+
+
+@cache
+def _em(character: str) -> float:
+    for width, characters in WIDTHS.items():
+        if character in characters:
+            return width
+    return (
+        (OTHER if character.islower() or character.isdigit() or not character.isalpha() else 0.75)
+        if character < "\u0250"
+        else WIDE
+    )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Type and columns of a table, and how wide it then is, in points."""
+
+    size: str
+    columns: list[str]
+    width: float
 
 
 def escaped(text: str) -> str:
@@ -85,8 +171,9 @@ def escaped(text: str) -> str:
     return "".join(ESCAPES.get(character, character) for character in re.sub(r"[\t\r\n]+", " ", text))
 
 
-def _packages(text: str, long: bool) -> str:
-    needs = [r"\usepackage{booktabs}"] + [r"\usepackage{longtable}"] * long
+def _packages(text: str, environment: str) -> str:
+    needs = [r"\usepackage{booktabs}", r"\usepackage{adjustbox}"]
+    needs += [r"\usepackage{rotating}"] * (environment == "sidewaystable")
     if any(ord(character) > 0x24F for character in text):
         needs.append(
             "a font that has all of its letters: compile with xelatex or lualatex (\\usepackage{ctex} for Chinese)"
@@ -94,20 +181,23 @@ def _packages(text: str, long: bool) -> str:
     return ", ".join(needs)
 
 
-def _layout(sheet: Sheet) -> tuple[str, list[str]]:
-    """The largest type in which the table is no wider than the text, and its columns; long ones share what is left."""
-    widths = [
-        max(len(text) for text in texts)
-        for texts in zip(*([c.heading for c in sheet.columns], *sheet.rows), strict=True)
-    ]
-    wraps = [column.long and width > LEAST_WRAPPED for column, width in zip(sheet.columns, widths, strict=True)]
-    fixed = sum(width + GAP for width, wrap in zip(widths, wraps, strict=True) if not wrap)
-    needed = fixed + sum(wraps) * (LEAST_WRAPPED + GAP)
-    size, line = next(((size, line) for size, line in LINE.items() if needed <= line), list(LINE.items())[-1])
-    share = max(LEAST_WRAPPED, (line - fixed) / max(1, sum(wraps)) - GAP) / line
+def _layout(sheet: Sheet, line: float) -> _Layout:
+    """The largest type in which the table is no wider than `line` points, else the smallest; long columns share it."""
+    size = ""
+    for size, (points, wider) in SIZES.items():  # noqa: B007
+        widths = [
+            max(text_points(text, points, wider) for text in texts)
+            for texts in zip(*([c.heading for c in sheet.columns], *sheet.rows), strict=True)
+        ]
+        wraps = [column.long and width > LEAST_WRAPPED for column, width in zip(sheet.columns, widths, strict=True)]
+        fixed = sum(width for width, wrap in zip(widths, wraps, strict=True) if not wrap) + GAP * len(widths)
+        if fixed + sum(wraps) * LEAST_WRAPPED <= line:
+            break
+    share = max(LEAST_WRAPPED, (line - fixed) / max(1, sum(wraps)) - 0.01 * line)
     plain = ["r" if column.number else "l" for column in sheet.columns]
-    wrapped = rf"p{{{share:.2f}\linewidth}}"
-    return size, [wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True)]
+    wrapped = rf"p{{{share / line:.2f}\linewidth}}"
+    columns = [wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True)]
+    return _Layout(size, columns, fixed + sum(wraps) * share)
 
 
 def _row(cells: list[str]) -> str:

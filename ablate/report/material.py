@@ -59,6 +59,7 @@ class Material:
     cells: pd.DataFrame  # with speed
     curves: pd.DataFrame
     published: pd.DataFrame
+    speed: pd.DataFrame  # every timing, also those without a number
     swept: list[str]  # the knobs that tell the cells apart
     factors: list[Factor]  # the same, those together whose effects cannot be told apart
     skipped: list[str]  # records that are none
@@ -133,13 +134,14 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         manifest = {"commands": []}
     material = Material(
         folder=folder,
-        title=title or str(manifest.get("title") or folder.name),
+        title=encodable(title or str(manifest.get("title") or folder.name)),
         level=level,
         manifest=manifest,
         runs=runs,
         cells=pd.DataFrame(),
         curves=pd.DataFrame(),
         published=pd.DataFrame(),
+        speed=pd.DataFrame(),
         swept=[],
         factors=[],
         skipped=skipped,
@@ -158,6 +160,11 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
     return material
 
 
+def encodable(text: str) -> str:
+    """The text without what no file can hold: bytes of a command line that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _search(folder: Path) -> "StoredSearch | None":
     if not holds_search(folder):
         return None
@@ -167,7 +174,8 @@ def _search(folder: Path) -> "StoredSearch | None":
 
 
 def _aggregate(m: Material, attempt: Attempts) -> None:
-    m.cells = with_speed(aggregate(m.runs, m.level), speed_frame(m.folder))
+    m.speed = speed_frame(m.folder)
+    m.cells = with_speed(aggregate(m.runs, m.level), m.speed)
     m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there

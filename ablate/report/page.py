@@ -31,6 +31,7 @@ from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
+from ablate.report.speed import several
 from ablate.report.tables import cell_name
 from ablate.report.wording import FUTURE_NOTE, HEADINGS, MEMORY_TASKS, marked, shown_metrics, task_of
 from ablate.results import RecordError
@@ -164,8 +165,27 @@ def warnings(m: Material, failed: list[str]) -> list[str]:
     """What a reader should know before believing anything."""
     said = [warning.text for warning in m.warnings]
     said += [f"Not run: {name}: {reason}" for name, reason in m.failures]
+    said += untimed(m)
     said += [f"Skipped: {problem}" for problem in _few(m.skipped, "file")]
     return said + [f"In this report: {line}." for line in failed]
+
+
+def untimed(m: Material) -> list[str]:
+    """Why timings of the speed lane have no number, a line for each reason; and that there are none, if they were
+    asked for."""
+    if m.speed.empty:
+        asked = any("speed=true" in str(line).lower().split() for line in m.manifest.get("commands", []))
+        none = "Tokens per second were asked for (speed=true), but no timing is there: give the command again."
+        return [none] * asked
+    speed = m.speed.assign(why=m.speed["why"].fillna("").astype(str))
+    said = []
+    for timed, what in ((False, "No"), (True, "Uncertain")):
+        of_kind = speed[speed["tokens_per_s"].notna() == timed]
+        for why, alike in of_kind.groupby("why", sort=False):
+            if why or not timed:
+                reason = str(why) or "no sample was clean"
+                said.append(f"{what} tokens per second for {several(alike, speed)}: {reason}.")
+    return said
 
 
 def _few(lines: list[str], what: str, most: int = 20) -> list[str]:

@@ -41,9 +41,9 @@ class Products:
         self.folder, self.aside = folder, aside
         self.written = _known(folder)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Make one file; `name`: its path below the report's folder."""
-        write_atomically(self.aside / name, content)
+    def write(self, name: str, text: str) -> None:
+        """Make one file; `name`: its path below the report's folder. What no file can hold becomes a question mark."""
+        write_atomically(self.aside / name, text.encode("utf-8", "replace"))
 
     def publish(self) -> list[str]:
         """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.

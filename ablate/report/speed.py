@@ -36,10 +36,10 @@ def print_speed(speed: pd.DataFrame) -> None:
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]
         print_whole(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
         for why, alike in timings[timings["why"].astype(bool)].groupby("why", sort=False):
-            console.print(f"{_several(alike, timings)}: {why}", style="yellow", highlight=False, soft_wrap=True)
+            console.print(f"{several(alike, timings)}: {why}", style="yellow", highlight=False, soft_wrap=True)
 
 
-def _several(alike: pd.DataFrame, timings: pd.DataFrame) -> str:
+def several(alike: pd.DataFrame, timings: pd.DataFrame) -> str:
     """The timings that share a reason: the one, or how many and the first."""
     first = describe(alike.iloc[0], timings)
     return first if len(alike) == 1 else f"{len(alike)} of {len(timings)} timings, the first {first}"

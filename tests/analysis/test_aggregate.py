@@ -117,3 +117,13 @@ def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame
     assert row["accuracy_low"] == pytest.approx(0.98 - half, abs=1e-6)
     assert row["accuracy"] + half > row["accuracy_high"] == 1
     assert row["match"] == "params"
+
+
+def test_what_was_not_measured_has_no_spread(cell: Callable[..., pd.DataFrame]) -> None:
+    """Of no value, of one, and of runs that all diverged: NaN everywhere, never 0 or −0."""
+    for runs in (cell([2.0, 3.0], bleu=np.nan), cell([None, None]), cell([2.0])):
+        [row] = aggregate(runs).to_dict("records")
+        metric = "bleu" if len(runs) == 2 else "perplexity"
+        spread = [value for name, value in row.items() if name.startswith(f"{metric}_")]
+        assert np.isnan([row[f"{metric}_sd"], row[f"{metric}_low"], row[f"{metric}_boot_high"]]).all()
+        assert not any(value == 0 for value in spread)

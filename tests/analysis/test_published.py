@@ -51,16 +51,16 @@ def test_an_exact_match_differs_in_nothing(tmp_path: Path) -> None:
     assert set(matched["differs"]) == {""}
 
 
-def test_differing_epochs_and_seeds_are_said(tmp_path: Path) -> None:
-    frame = cells(tmp_path, {"model": "gru", "epochs": 200}, seeds=5)
+def test_differing_seeds_are_said(tmp_path: Path) -> None:
+    frame = cells(tmp_path, {"model": "gru"}, seeds=5)
     [row] = match(frame).to_dict("records")
     assert (row["published_perplexity"], row["published_epochs"]) == (3.7, 500)
-    assert row["differs"] == "epochs 200 instead of 500; 5 seeds instead of 20"
+    assert row["differs"] == "5 seeds instead of 20"
 
 
 def test_of_two_publications_the_one_of_as_many_epochs(tmp_path: Path) -> None:
     """lr 0.01 was published after 500 epochs (table15) and after 1500 (figure28)."""
-    for epochs, source, perplexity in ((500, "table15", 13.3), (1500, "figure28", 9.1), (1200, "figure28", 9.1)):
+    for epochs, source, perplexity in ((500, "table15", 13.3), (1500, "figure28", 9.1)):
         frame = cells(tmp_path / str(epochs), {"num_hiddens": 512, "lr": 0.01, "epochs": epochs})
         [row] = match(frame).to_dict("records")
         assert (row["source"], row["published_perplexity"]) == (source, perplexity)
@@ -88,8 +88,7 @@ def test_random_sampling_was_published_for_the_state_reset_in_order(tmp_path: Pa
     by_sampling = {sampling: (perplexity, differs) for sampling, perplexity, differs in found}
     assert by_sampling["sequential"] == (1.26, "")
     assert by_sampling["sequential-reset"] == (1.43, "")
-    assert by_sampling["random"][0] == 1.43
-    assert "sequential-reset" in by_sampling["random"][1]
+    assert "random" not in by_sampling  # shuffled: nobody published that
 
 
 def test_gates_as_published_are_not_the_true_ablations(tmp_path: Path) -> None:
@@ -103,6 +102,12 @@ def test_gates_as_published_are_not_the_true_ablations(tmp_path: Path) -> None:
     "knobs",
     [
         {"num_hiddens": 48},
+        {"epochs": 200},
+        {"max_tokens": 20000},
+        {"clip": None},
+        {"num_steps": 17},
+        {"batch_size": 33},
+        {"sampling": "random"},
         {"lr": 0.7},
         {"init": "normal"},
         {"model.activation": "relu"},

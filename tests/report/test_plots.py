@@ -7,11 +7,13 @@ import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -20,10 +22,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from sweeps_for_plots import GATES, SHAPES, SIZES, cells_of, curves_of, published_of, sweep
 
-from ablate.analysis.frames import swept_knobs
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
+from ablate.report.plots.measures import TRAINING
 from ablate.report.plots.style import styled
+from tests.report.made import config, write_run
 
 TIMED = {"models_by_sizes", "gates", "all_diverged"}
 PUBLISHED = {"models_by_sizes", "gates", "layers"}
@@ -358,13 +363,45 @@ def test_files(tmp_path: Path) -> None:
     assert not figure.axes
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        *(
+            "नमस्ते",
+            "مرحبا بالعالم",
+            "rocket 🚀",
+            "👩‍👩‍👧 ‮ format",
+            "private \ue000 use",
+            "line\nbreak",
+            "\x00\x07",
+            "$x^2$ {",
+        ),
+        *("<script>&amp;", "back\\slash % _ #", "한국어", "e\u0301", "w" * 300),
+    ],
+    ids=ascii,
+)
+def test_a_title_in_any_letters_is_drawn_without_a_warning(title: str, tmp_path: Path) -> None:
+    figure = drawn.__wrapped__("one_seed", title=title)
+    assert all(path.stat().st_size for path in plots.save(figure, tmp_path, "any"))
+
+
+@pytest.mark.parametrize("title", ["नमस्ते", "rocket 🚀", "private \ue000 use"], ids=ascii)
+def test_letters_that_no_font_has_are_named(title: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for further in ("_cjk_fonts", "_installed"):
+        monkeypatch.setattr(f"ablate.report.plots.fonts.{further}", tuple)
+    message = plots.missing_glyphs("plain", title)
+    assert all(character in message for character in title if ord(character) > 0x2FF)
+    assert plots.missing_glyphs("plain é σ ×") == ""
+
+
 def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", tuple)
     assert plots.missing_glyphs("Überlänge × 5 – σ") == ""
     message = plots.missing_glyphs("循环神经网络: RNN")
-    assert message.startswith("no installed font has 循环神经网络;")
+    assert all(character in message for character in "循环神经网络")
+    assert "RNN" not in message
     assert "\n" not in message
     figure = drawn.__wrapped__("chinese", title="循环神经网络")
     assert all(path.stat().st_size for path in plots.save(figure, tmp_path, "chinese"))
@@ -399,3 +436,60 @@ def test_a_legend_of_long_names_takes_one_column_in_the_end(names: int) -> None:
         [box] = figure.legends
         assert len(box.get_texts()) == names
         assert box.get_window_extent().width <= figure.bbox.width
+
+
+def test_an_interval_needs_both_of_its_ends() -> None:
+    """One seed, an end that is unknown, no value at all: no bar, and the axis is that of the values."""
+    frame = pd.DataFrame(
+        {
+            "perplexity": [14.0, 14.0, 14.0, np.nan],
+            "perplexity_low": [13.0, np.nan, 13.0, np.nan],
+            "perplexity_high": [15.0, np.nan, np.nan, np.nan],
+        }
+    )
+    reach = TRAINING.interval(frame)
+    assert reach[:, 0].tolist() == [1.0, 1.0]
+    assert np.isnan(reach[:, 1:]).all()
+    assert TRAINING.shown(frame, frame, None).min() == 13.0
+
+
+def test_a_setting_with_one_seed_is_a_point_and_flattens_nothing(tmp_path: Path) -> None:
+    for hidden, seeds in ((8, 3), (16, 3), (32, 1)):
+        for seed in range(seeds):
+            write_run(tmp_path, config(num_hiddens=hidden), seed, 14.0 + 0.1 * seed + 8 / hidden)
+    runs, _ = runs_frame(tmp_path)
+    panel = plots.by_value(runs, aggregate(runs), ["num_hiddens"]).axes[0]
+    assert panel.get_ylim()[0] > 13
+    (bars,) = [one for one in panel.collections if isinstance(one, LineCollection)]
+    heights = [np.ptp(segment[:, 1]) for segment in bars.get_segments() if np.isfinite(segment).all() and len(segment)]
+    assert len(heights) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "axis", "names"),
+    [
+        (
+            [{"model": "rnn", "lr": 2.0}, {"model": "gru", "lr": 0.5}],
+            "training perplexity",
+            ["rnn, lr=2", "gru, lr=0.5"],
+        ),
+        (
+            [{"num_hiddens": h, "lr": lr} for h, lr in ((8, 2.0), (16, 1.0), (32, 0.5))],
+            "num_hiddens + lr (confounded)",
+            ["8\nlr=2", "16\nlr=1", "32\nlr=0.5"],
+        ),
+    ],
+)
+def test_knobs_that_vary_together_are_both_named(
+    settings: list[dict[str, Any]], axis: str, names: list[str], tmp_path: Path
+) -> None:
+    for number, knobs in enumerate(settings):
+        for seed in range(3):
+            write_run(tmp_path, config(**knobs), seed, 10.0 + number + 0.1 * seed)
+    runs, _ = runs_frame(tmp_path)
+    figure = plots.by_value(runs, aggregate(runs), swept_knobs(runs))
+    panel = figure.axes[0]
+    assert panel.get_xlabel() == axis
+    figure.draw_without_rendering()
+    labels = [text.get_text() for text in (*panel.get_xticklabels(), *panel.get_yticklabels())]
+    assert [label for label in labels if label in names] == names

@@ -16,7 +16,7 @@ def publish(folder: Path, **files: str) -> list[str]:
     """A report of these files (`tables__a` for tables/a)."""
     with products(folder) as made:
         for name, text in files.items():
-            made.write(name.replace("__", "/") + ".csv", text.encode())
+            made.write(name.replace("__", "/") + ".csv", text)
         return made.publish()
 
 
@@ -72,7 +72,7 @@ def test_a_report_that_is_stopped_leaves_the_one_before(tmp_path: Path) -> None:
 
     def stopped() -> None:
         with products(tmp_path) as made:
-            made.write("tables/cells.csv", b"2")
+            made.write("tables/cells.csv", "2")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

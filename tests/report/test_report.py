@@ -1,5 +1,6 @@
 """The whole report of made-up sweeps: its files, its page read as a browser would, and what goes wrong. CPU, 30 s."""
 
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -11,6 +12,9 @@ from scipy import stats
 
 from ablate.report import figures, write_report
 from ablate.report.__main__ import main
+from ablate.report.blocks import Attempts
+from ablate.report.material import gather
+from ablate.report.page import warnings
 from tests.report.made import config, write_manifest, write_run, write_sweep
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
@@ -95,6 +99,7 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     for path in [*stale, *foreign]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
+    (sweep / "report.html").write_text("of a report that kept no list of its files")
     write_report(sweep)
     assert not [path.name for path in stale if path.exists()]
     assert all(path.read_text() == "x" for path in foreign)
@@ -320,3 +325,28 @@ def test_another_level_moves_every_interval(two: list[Path], capsys: pytest.Capt
     assert "half the 50 % t interval" in capsys.readouterr().out
     assert "half the 50 % t interval" in page(two[0]).below["results"]
     assert "--level 0.5" in page(two[0]).below["commands"]
+
+
+def test_the_reason_for_a_missing_timing_stands_on_the_page(tmp_path: Path) -> None:
+    """Of one thread or of more: one timing without a number, one with an interval that is too wide, none at all."""
+    settings = [config("gru", num_hiddens=h) for h in (8, 16)]
+    sweep = write_sweep(tmp_path / "timed", settings, seeds=1, epochs=3)
+    first, second = sorted((sweep / "speed").glob("*.json"))
+    reasons = (
+        "only 1 of 9 samples are clean; for example another program took 40 % of a core",
+        "the interval is too wide",
+    )
+    for path, why, nothing in ((first, reasons[0], True), (second, reasons[1], False)):
+        timing = json.loads(path.read_text())
+        timing["summary"]["train"] |= {"why": why} | (
+            {"tokens_per_s": None, "low": None, "high": None} if nothing else {}
+        )
+        timing["threads"] = 2
+        path.write_text(json.dumps(timing))
+    said = warnings(gather(sweep, Attempts(pytest.fail)), [])
+    for why in reasons:
+        assert sum(why in line for line in said) == 1
+    untimed = write_sweep(
+        tmp_path / "untimed", settings, seeds=1, epochs=3, timed=False, commands=["python -m ablate -m speed=true"]
+    )
+    assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail)), []))

@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ablate.config import PUBLISHED_DIR
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts, Column, Sheet
 from ablate.report.figures import wanted
 from ablate.report.findings import sheets
+from ablate.report.latex import TEXT_HEIGHT, TEXT_WIDTH, latex
 from ablate.report.latex import escaped as latex_escaped
-from ablate.report.latex import latex
 from ablate.report.markdown import escaped as markdown_escaped
 from ablate.report.markdown import markdown
 from ablate.report.material import Material, gather
@@ -72,8 +73,8 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert comparisons.data["p"].nunique() > 1 == comparisons.data["p_holm"].nunique()
     for text in (markdown(comparisons), latex(comparisons, "long")):
         assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
-    assert r"\begin{longtable}" in latex(comparisons, "long")
-    assert "longtable" in latex(comparisons, "long").splitlines()[0]
+    text = latex(comparisons, "long")
+    assert text.count(r"\toprule") == text.count(r"\label") == 2  # what does not fit on a page goes on in another table
 
 
 def test_effects_of_single_knobs_need_a_full_grid(tmp_path: Path) -> None:
@@ -128,15 +129,83 @@ def test_latex_has_no_bare_special_character() -> None:
         plain = re.sub(r"\$[<>|]\$|\$\$", "", plain)  # $\pm$ has become $$
         assert not re.search(r"[&%#_^\\]|\$", plain), plain
         assert plain.count("{") == plain.count("}")
-    assert r"\label{tab:a-b-c-hostile}" in text
     assert not re.search(r"^\[", text, re.MULTILINE)  # \\ would take it for an option
     assert "xelatex" in text.splitlines()[0]
     assert latex_escaped("5.2 ± 0.1") == r"5.2 $\pm$ 0.1"
 
 
-def test_latex_of_plain_text_needs_booktabs_alone(compared: Material) -> None:
+def test_labels_differ_where_sweeps_do() -> None:
+    names = ("a_b", "a-b", "a b", "a%b", "a.b", "循环", "神经", "中文 a", "a:b", "")
+    sheet = hostile()
+    labels = [re.findall(r"\\label\{(.*)\}", latex(sheet, "the same title", name)) for name in names]
+    assert len({*map(tuple, labels)}) == len(names)
+    for (label,) in labels:
+        assert re.fullmatch(r"[A-Za-z0-9_.+:-]+", label)
+
+
+def printed_width(text: str) -> float:
+    """Points of the widest table, by the metrics of Computer Modern; columns of wrapped text as wide as they are set.
+
+    Type below 10 points is wider in proportion than the same letters made smaller: 3 % at 9 points to 14 % at 7.
+    """
+    font_manager = pytest.importorskip("matplotlib.font_manager")
+    font = font_manager.get_font(font_manager.findfont("cmr10"))
+    font.set_size(100, 72)
+
+    def width(cell: str) -> float:
+        plain = re.sub(r"\\(emph|raggedright) ?|[{}$]", "", cell).replace("--", "–")
+        plain = re.sub(r"\\[a-z]+", "x", plain).replace("\\", "")
+        return sum(font.load_char(ord(one) if ord(one) < 127 else ord("m")).linearHoriAdvance / 65536 for one in plain)
+
+    widest = 0.0
+    for table in text.split(r"\end{tabular}")[:-1]:
+        kinds = re.findall(r"p\{([\d.]+)\\linewidth\}|([lr])", table.split(r"\begin{tabular}")[1].splitlines()[0])
+        (size,) = re.findall(r"\\(small|footnotesize|scriptsize)", table)
+        points = {"small": 9 * 1.028, "footnotesize": 8 * 1.0625, "scriptsize": 7 * 1.139}[size]
+        body = table.split(r"\toprule")[1].split(r"\bottomrule")[0]
+        rows = [row.removesuffix(r" \\").split(" & ") for row in body.splitlines() if row.endswith(r" \\")]
+        line = TEXT_HEIGHT if "sidewaystable" in table else TEXT_WIDTH
+        columns = [
+            float(share) * line if share else max(width(row[k]) for row in rows) * points / 100
+            for k, (share, _) in enumerate(kinds)
+        ]
+        widest = max(widest, (sum(columns) + 7 * len(kinds)) / line)
+    return widest
+
+
+def test_no_table_is_wider_than_the_text(compared: Material) -> None:
+    for name, make in sheets(compared).items():
+        assert 0.1 < printed_width(latex(make(), "compared")) <= 1, name
+
+
+def test_a_wide_table_says_once_what_all_rows_share_and_then_lies_on_its_side() -> None:
+    columns = [Column("setting"), *(Column(f"a column {k}", True) for k in range(10)), Column("n", True)]
+    few = Sheet("wide", "Wide", columns[-7:], [[f"{k} 12345"] * 6 + ["17"] for k in range(3)], pd.DataFrame())
+    text = latex(few, "t")
+    assert "sidewaystable" not in text
+    wide = Sheet("wide", "Wide", columns, [[f"{k} ± 12345678"] * 11 + ["17"] for k in range(3)], pd.DataFrame())
+    text = latex(wide, "t")
+    assert r"\begin{sidewaystable}" in text
+    assert "In all rows: n 17." in text
+    assert printed_width(text) <= 1
+    first = text.splitlines()[0]
+    assert all(package in first for package in ("booktabs", "adjustbox", "rotating"))
+
+
+@pytest.mark.full
+def test_no_table_of_the_committed_sweeps_is_wider_than_the_text() -> None:
+    tables = 0
+    for sweep in sorted((PUBLISHED_DIR.parent).iterdir()):
+        if (sweep / "runs").is_dir():
+            for name, make in sheets(gather(sweep, Attempts(lambda line: None))).items():
+                assert printed_width(latex(make(), sweep.name)) <= 1, f"{sweep.name} {name}"
+                tables += 1
+    assert tables > 50
+
+
+def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) -> None:
     first, *rest = latex(sheets(compared)["cells"](), "compared").splitlines()
-    assert first == r"% needs \usepackage{booktabs}"
+    assert first == r"% needs \usepackage{booktabs}, \usepackage{adjustbox}"
     assert rest[0] == r"\begin{table}"
     assert rest[-1] == r"\end{table}"
     assert any(line.startswith(r"\emph{gru} & \emph{32} & \emph{published} & \emph{20}") for line in rest)

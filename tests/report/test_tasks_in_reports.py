@@ -337,9 +337,10 @@ def test_a_width_that_only_follows_is_not_swept_but_shown(tmp_path: Path) -> Non
 
 @pytest.fixture
 def translation(tmp_path: Path) -> Material:
-    """The published experiment with other seeds and epochs."""
+    """The published experiment with other seeds."""
     cell = of_task("translation", num_hiddens=32, layers=2, dropout=0.1, init="xavier", num_steps=10, batch_size=64)
-    cell |= {"lr": 0.005, "clip": 0.037, "epochs": 200}
+    cell |= {"lr": 0.005, "clip": 0.037, "epochs": 300}
+    cell["task"] |= {"context": "as-published"}
     cell["data"] |= {"name": "fra_eng", "tokens": "word", "cleaning": "keep"}
     cell["optimizer"] |= {"name": "adam", "lr": 0.005}
     told = {"text": {"go .": "va !", "i lost .": "je <unk> ."}}
@@ -358,8 +359,6 @@ def test_the_published_translation_stands_beside_ours(translation: Material) -> 
     assert rows[1]["published BLEU"] == "0.900 (0.652–1.000)"  # ± 4.303 · 0.1 / √3, and no more than 1
     assert rows[1]["ratio"] == "0.950"
     said = " ".join(deviations(translation))
-    assert "Epochs 200 instead of 300." in said
-    assert "Context constant instead of as-published." in said
     assert "3 seeds instead of 1." in said
     assert "The published loss is 0.02, ours 0.0190 ± 0.0025" in " ".join(answer(translation))
 
@@ -380,17 +379,15 @@ def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_two_translations_are_told_apart(translation: Material) -> None:
-    """The published context beside ours: each sentence on the published numbers names its own."""
+@pytest.mark.parametrize("other", [{"epochs": 200}, {"clip": 1.0}, {"task": {"context": "constant"}}], ids=str)
+def test_a_translation_of_another_protocol_has_no_published_value(translation: Material, other: dict[str, Any]) -> None:
     [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
     cell = {name: value for name, value in record["config"].items() if name != "seed"}
-    other = cell | {"task": cell["task"] | {"context": "as-published"}}
-    add(translation.folder, other, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
-    said = [line for line in answer(gathered(translation.folder)) if "published loss" in line]
-    assert [line.split(": the published loss is 0.02, ours ")[0] for line in said] == [
-        "gru, context=as-published",
-        "gru, context=constant",
-    ]
+    cell |= other | {"task": cell["task"] | other.get("task", {})}
+    add(translation.folder, cell, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
+    both = gathered(translation.folder)
+    assert len(both.cells) == 2
+    assert len(both.published) == 1
 
 
 def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:

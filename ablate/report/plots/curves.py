@@ -121,7 +121,7 @@ def _curve(spot: Spot[str], own: pd.DataFrame, line: Line, phase: float, between
             fillstyle=look.fill,
             markerfacecoloralt="white",
             markersize=4,
-            markevery=(min(int((0.4 + phase) % 1 * between), len(cell) - 1), between),
+            markevery=(min(int((0.4 + phase) * between), len(cell) - 1), between),
             label=line.name,
         )
         if len(cell) == 1 and cell["runs"].iloc[0] > 1:

@@ -1,6 +1,7 @@
 """Which fonts write a text, how wide it becomes, where it breaks."""
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 
@@ -31,23 +32,55 @@ CJK_FONTS = (
 )
 """Fonts with Chinese characters of Linux, macOS and Windows, those made for screens first."""
 
+BOX = 1.0
+"""The width of what stands for a character without a glyph, in ems."""
 EAST_ASIA = 0x2E80
 """The first code point of the Chinese, Japanese and Korean blocks."""
 
 
 def families(*texts: str) -> list[str]:
-    """The fonts for these texts: a Chinese one joins in only where a character asks for it."""
-    return [LATIN, *_cjk_fonts()] if any(map(is_wide, texts)) else [LATIN]
+    """The fonts for these texts: further ones join in only where a character asks for them."""
+    first = [LATIN, *_cjk_fonts()] if any(map(is_wide, texts)) else [LATIN]
+    return [*first, *_fonts_for(_lacking(texts, first))]
 
 
-def missing_glyphs(text: str) -> str:
-    """One line that names the characters which no usable font of this machine has, and the remedy; else nothing."""
-    known = frozenset().union(*map(_characters, families(text)))
-    missing = [one for one in dict.fromkeys(text) if one.isprintable() and ord(one) not in known]
+def missing_glyphs(*texts: str) -> str:
+    """One line that names the characters which no font of this machine has, and the remedy; else nothing."""
+    missing = list(dict.fromkeys(_lacking(texts, families(*texts))))
     if not missing:
         return ""
-    few = "".join(missing[:8]) + ("…" if len(missing) > 8 else "")
-    return f"no installed font has {few}; figures show boxes there: install a Chinese font such as Noto Sans CJK SC"
+    few = " ".join(missing[:8]) + (" …" if len(missing) > 8 else "")
+    return f"no installed font has {few}: figures show boxes there; install a font that has them, such as a Noto font"
+
+
+def _lacking(texts: Sequence[str], fonts: Sequence[str]) -> str:
+    """The printable characters that none of the fonts has."""
+    known = frozenset().union(*map(_characters, fonts))
+    return "".join(one for text in texts for one in text if _is_drawn(one) and ord(one) not in known)
+
+
+def _is_drawn(character: str) -> bool:
+    """Whether a character is to be seen: no control, no format, no separator of lines."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp")
+
+
+def _fonts_for(characters: str) -> list[str]:
+    """Installed fonts that have some of these characters, the fewest that can be found in their order."""
+    found, left = [], set(map(ord, characters))
+    for name in _installed() if left else ():
+        if has := left & _characters(name):
+            found.append(name)
+            left -= has
+        if not left:
+            break
+    return found
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """All fonts that matplotlib knows, but for the one that has a box for every character."""
+    names = sorted({entry.name for entry in font_manager.fontManager.ttflist})
+    return tuple(name for name in names if "Last Resort" not in name)
 
 
 def is_wide(text: str) -> bool:
@@ -99,9 +132,11 @@ def _pieces(text: str, ends: str) -> list[str]:
 
 @cache
 def _advance(character: str) -> float:
-    """The width of a character in ems."""
+    """The width of a character in ems; that of a box where no font has it, nothing of what is not printed."""
     if is_wide(character):
         return 1.0
+    if ord(character) not in _characters(LATIN):
+        return BOX if _is_drawn(character) else 0.0
     font = font_manager.get_font(font_manager.findfont(LATIN))
     font.set_size(100, 72)
     return float(font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100)
@@ -125,4 +160,11 @@ def _known_cjk_fonts(look: bool = False) -> tuple[str, ...]:
 
 @cache
 def _characters(font: str) -> frozenset[int]:
-    return frozenset(font_manager.get_font(font_manager.findfont(font)).get_charmap())
+    """The code points that a font has; `font`: its family."""
+    entries = [entry for entry in font_manager.fontManager.ttflist if entry.name == font]
+    upright = [entry for entry in entries if entry.style == "normal"] or entries
+    try:
+        # by its file: looking for a family by name complains of one that has no regular weight
+        return frozenset(font_manager.get_font(upright[0].fname).get_charmap())
+    except (IndexError, OSError, RuntimeError, ValueError):  # a font that matplotlib cannot read
+        return frozenset()

@@ -20,6 +20,9 @@ WIDE_SWEEP = 4.0
 MARGIN = 0.06
 """The share of an axis that stays free beyond the data, at either end."""
 
+FEW_EPOCHS = 8
+"""Up to so many whole numbers on an axis each has a marker."""
+
 ENDS = 0.08
 """The same for swept values, as a share of what they span."""
 
@@ -122,7 +125,7 @@ def bounded_axis(axes: Axes, which: str, ceiling: float, text: Callable[[float],
 
 def counted_axis(axes: Axes, last: int) -> None:
     """An x axis from 0 to `last`, with whole numbers."""
-    axes.set_xlim(0, 1.01 * last)
+    axes.set_xlim(0, (1.01 if last > FEW_EPOCHS else 1.04) * last)  # of few, the last one has a marker
     axes.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(0, last) if tick <= last])
 
 
