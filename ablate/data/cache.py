@@ -7,24 +7,36 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
-from ablate.errors import DataError, os_reason
-from ablate.files import write_atomically
+from ablate.errors import DataError, StorageError, os_reason
+from ablate.files import cache_folder, present, write_atomically
 
 TIMEOUT_S = 10.0
 TRIES_PER_MIRROR = 2
 
 
 def data_dir() -> Path:
-    """`ABLATE_DATA_DIR`, or `ablate` below the user's cache folder."""
+    """`ABLATE_DATA_DIR`, or the user's cache folder. Raises DataError where neither can be had."""
     override = os.environ.get("ABLATE_DATA_DIR")
     if override:
-        return Path(override).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablate"
+        try:
+            return Path(override).expanduser()
+        except RuntimeError as error:
+            raise DataError(f"ABLATE_DATA_DIR is {override!r}: there is no such user; write the folder out") from error
+    try:
+        return cache_folder()
+    except StorageError as error:
+        raise DataError(f"there is no folder to keep data in ({error}); name one in ABLATE_DATA_DIR") from error
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path) -> str | None:
+    """None for what cannot be read."""
+    if present(path) != "file":
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Path:
@@ -35,10 +47,10 @@ def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Pat
     """
     path = data_dir() / name
     problems = []
-    if path.is_file():
-        found = sha256_of(path)
-        if found == sha256:
-            return path
+    found = sha256_of(path)
+    if found == sha256:
+        return path
+    if found:
         problems.append(f"{path} is damaged or another text (SHA-256 {found[:12]}…, expected {sha256[:12]}…)")
     for url in urls:
         for _ in range(TRIES_PER_MIRROR):
