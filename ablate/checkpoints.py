@@ -4,10 +4,10 @@ A checkpoint belongs to the build that wrote it: after an edit of the code, or w
 would be computed otherwise than its beginning, so it starts again.
 """
 
-import ast
 import hashlib
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -76,7 +76,7 @@ class Checkpoints:
                 write_atomically(path, content.getvalue())
         except StorageError as error:
             if not self.failed:
-                self.say(f"no checkpoint: {error}; training goes on, but a stop would lose it")
+                self.say(f"no checkpoint could be saved ({error}); a stop loses what was trained since the last one")
             self.failed = True
         self.last = time.monotonic()
 
@@ -169,18 +169,18 @@ def sources(start: Path = PACKAGE_DIR / "training.py") -> set[Path]:
     return found | {source for path in found for source in path.parent.glob("*.cpp")}
 
 
+IMPORT = re.compile(
+    r"^\s*(?:from\s+(ablate[\w.]*)\s+import\s+(\([^)]*\)|[^\n#]*)|import\s+(ablate[\w.]*))", re.MULTILINE
+)
+
+
 def _imported(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            ours = parts[0] == "ablate" and parts[1:2] not in [[part] for part in STORING]
-            for depth in range(1, len(parts) + 1) if ours else ():
-                place = PACKAGE_DIR.joinpath(*parts[1:depth])
+    """What a file imports of this package: by its text, as ast.parse can fail in two threads at once (CPython 3.11)."""
+    for module, names, plain in IMPORT.findall(path.read_text(encoding="utf-8")):
+        for name in (plain or module, *(f"{module}.{part}" for part in re.findall(r"\w+", names))):
+            parts = name.split(".")[1:]
+            for depth in range(len(parts) + 1) if parts[:1] not in [[part] for part in STORING] else ():
+                place = PACKAGE_DIR.joinpath(*parts[:depth])
                 yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 

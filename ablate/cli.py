@@ -20,7 +20,7 @@ from ablate.commands import shell_line
 from ablate.compose import register_schema
 from ablate.config import CONFIG_ROOT, Config
 from ablate.entry import STOPPED, answer, run_program
-from ablate.errors import UserError, listing
+from ablate.errors import StorageError, UserError, listing
 from ablate.explain import SHORT_HELP, help_text
 from ablate.overrides import Override, for_hydra, split
 from ablate.sweeping.naming import Asked
@@ -232,22 +232,26 @@ def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
     from ablate.searching.run import conclude_search
 
-    drawn = not found.outcome.concluded or report(found.folder)
+    drawn = report(found.folder) if found.outcome.concluded else 0
     status = conclude_search(found)
-    return status if drawn else STOPPED
+    return drawn or status
 
 
-def report(folder: Path) -> bool:
-    """Draw a sweep's report; False where Ctrl-C stopped that."""
+def report(folder: Path) -> int:
+    """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
     from ablate.report import write_report
 
+    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    again = f"{shell_line('python', '-m', 'ablate.report', folder)} draws it"
     try:
         write_report(folder)
     except KeyboardInterrupt:
-        line = f"the report is skipped; {shell_line('python', '-m', 'ablate.report', folder)} draws it"
-        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
-        return False
-    return True
+        say(f"the report is skipped; {again}")
+        return STOPPED
+    except StorageError as error:
+        say(f"the report is not whole: {error}; {again}", style="red")
+        return 1
+    return 0
 
 
 def conclude(summary: "Summary") -> int:
@@ -279,5 +283,5 @@ def conclude(summary: "Summary") -> int:
         say("stopped; every finished run is kept, the same command goes on from here")
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
-    drawn = not reports or report(summary.folder)
-    return summary.exit_status if drawn else STOPPED
+    drawn = report(summary.folder) if reports else 0
+    return drawn or summary.exit_status

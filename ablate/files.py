@@ -9,6 +9,8 @@ import json
 import math
 import os
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,6 +121,49 @@ def entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except (OSError, ValueError):
         return []
+
+
+def cache_folder() -> Path:
+    """Where this user's downloads and compiled code are kept: `ablate` below XDG_CACHE_HOME or ~/.cache.
+
+    A user without a home (a container's number without a name) has them in `user_folder`. Raises StorageError.
+    """
+    if root := os.environ.get("XDG_CACHE_HOME"):
+        return Path(root) / "ablate"
+    try:
+        return Path.home() / ".cache" / "ablate"
+    except RuntimeError:
+        return user_folder() / "ablate-cache"
+
+
+def user_folder() -> Path:
+    """A folder of this user's own that lasts as long as the machine runs.
+
+    Raises StorageError where there is none: a link, or a folder that others can write to, is not taken for it.
+    """
+    if not hasattr(os, "getuid"):  # Windows: the temporary folder is the user's own
+        return Path(tempfile.gettempdir())
+    user = os.getuid()
+    for runtime in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
+        if runtime and _is_own(Path(runtime), user):
+            return Path(runtime)
+    folder = Path(tempfile.gettempdir()) / f"ablate-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(error, folder) from error
+    if not _is_own(folder, user):
+        raise StorageError(None, "others can write to it; set TMPDIR to a folder of your own", str(folder))
+    return folder
+
+
+def _is_own(folder: Path, user: int) -> bool:
+    """Whether it is a folder, not a link to one, which this user alone can write to."""
+    try:
+        facts = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _plain(value: Any) -> Any:

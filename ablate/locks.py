@@ -5,8 +5,6 @@ may have none); there a program goes on without one and says so.
 """
 
 import os
-import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from portalocker.exceptions import AlreadyLocked, LockException
 from rich.console import Console
 
 from ablate.errors import StorageError
+from ablate.files import user_folder
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -78,33 +77,3 @@ def held_on_machine(
             locked = False
             say(f"no lock on this machine ({error}); going on without one: {without}")
         yield locked
-
-
-def user_folder() -> Path:
-    """A folder of this user's own that lasts as long as the machine runs.
-
-    Raises StorageError where there is none: a link, or a folder that others can write to, is not taken for it.
-    """
-    if not hasattr(os, "getuid"):  # Windows: the temporary folder is the user's own
-        return Path(tempfile.gettempdir())
-    user = os.getuid()
-    for runtime in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
-        if runtime and _is_own(Path(runtime), user):
-            return Path(runtime)
-    folder = Path(tempfile.gettempdir()) / f"ablate-{user}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StorageError.of(error, folder) from error
-    if not _is_own(folder, user):
-        raise StorageError(None, "others can write to it; set TMPDIR to a folder of your own", str(folder))
-    return folder
-
-
-def _is_own(folder: Path, user: int) -> bool:
-    """Whether it is a folder, not a link to one, which this user alone can write to."""
-    try:
-        facts = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -248,7 +248,7 @@ MISTAKES = [
     ("data.path=latin.txt", "iconv -f LATIN1 -t UTF-8 latin.txt > latin-utf8.txt"),
     ("data.path=.", "Is a directory"),
     ("data.path=null", "give data.path=FILE"),
-    ("results_dir=a-file", "cannot write to a-file"),
+    ("results_dir=a-file", "is a file, not a folder"),
     ("model=gru-no-reset engine=api", "engine=api cannot compute model=gru-no-reset"),
     ("model=gru reset=before engine=api", "reset=after"),
     ("model=mgu engine=api", "torch.nn has no model.cell=mgu"),

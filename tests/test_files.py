@@ -14,8 +14,19 @@ import pandas as pd
 import pytest
 
 from ablate.config import PACKAGE_DIR
-from ablate.errors import OS_ERRORS, StorageError, UserError, os_reason, reason
-from ablate.files import entries, present, replacing, write_atomically, write_csv, write_json, write_text
+from ablate.data.cache import data_dir
+from ablate.errors import OS_ERRORS, DataError, StorageError, UserError, os_reason, reason
+from ablate.files import (
+    cache_folder,
+    entries,
+    present,
+    replacing,
+    user_folder,
+    write_atomically,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_it_makes_the_folder_and_leaves_only_the_file(tmp_path: Path) -> None:
@@ -282,3 +293,24 @@ def test_nothing_else_writes(source: Path) -> None:
     """A table that is written in place is torn where the disk is full. Write with ablate.files."""
     if str(source.relative_to(PACKAGE_DIR)) not in MAY_WRITE:
         assert list(writes(ast.parse(source.read_text(encoding="utf-8")))) == []
+
+
+# --- where a user's files are kept ------------------------------------------------------------------------
+
+
+def test_a_user_without_a_home_has_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a process may run under a number that has no name, and without HOME."""
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("ABLATE_DATA_DIR", raising=False)
+    assert data_dir() == cache_folder()
+    assert cache_folder().parent == user_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "ablate"
+    monkeypatch.setenv("ABLATE_DATA_DIR", "~no-such-user-here/data")
+    with pytest.raises(DataError, match="ABLATE_DATA_DIR"):
+        data_dir()

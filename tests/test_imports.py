@@ -12,7 +12,7 @@ from ablate.config import PACKAGE_DIR
 MAY_IMPORT = {
     "errors": "",
     "files": "errors",
-    "locks": "errors",
+    "locks": "errors files",
     "metrics": "",
     "config": "",
     "validation": "config errors",
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "bleu": "errors",
     "data": "config errors files metrics",
     "models": "config errors metrics",
-    "cohort": "config metrics models",
+    "cohort": "config files metrics models",
     "engines": "cohort config models validation",
     "tasks": "bleu config data errors metrics models validation",
     "training": "checkpoints config data engines environment errors identity metrics models results tasks",

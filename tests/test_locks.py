@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StorageError, UserError
-from ablate.locks import InUse, held, held_on_machine, user_folder
+from ablate.files import user_folder
+from ablate.locks import InUse, held, held_on_machine
 from ablate.searching.finale import alone
 from ablate.speed.machine import quality_jobs, speed_lane
 from ablate.sweeping.plan import exclusive

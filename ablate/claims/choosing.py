@@ -10,6 +10,7 @@ from ablate.claims.cells import NotTestable, grouped, matching
 from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, Frames
 from ablate.claims.reading import Claim, read_claims
 from ablate.config import CONFIG_ROOT
+from ablate.files import entries
 from ablate.results import RecordError, load_manifest
 
 PUBLISHED = {
@@ -41,7 +42,7 @@ def claims_for(sweep: Path | Frames) -> list[Claim]:
 def claim_files(roots: Sequence[Path] | None = None) -> list[Path]:
     """The claim files that come with ablate and those of ./sweeps/claims; of two with one name the latter."""
     folders = [root / "sweeps" / "claims" for root in roots or (CONFIG_ROOT, Path.cwd())]
-    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    files = {path.stem: path for folder in folders for path in entries(folder) if path.suffix == ".yaml"}
     return [files[name] for name in sorted(files)]
 
 

@@ -8,33 +8,35 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ablate.data.reading import expanded
-from ablate.errors import DataError, os_reason
-from ablate.files import write_atomically
+from ablate.errors import DataError, StorageError, os_reason
+from ablate.files import cache_folder, present, write_atomically
 
 TIMEOUT_S = 10.0
 TRIES_PER_MIRROR = 2
 
 
 def data_dir() -> Path:
-    """`ABLATE_DATA_DIR`, or `ablate` below the user's cache folder.
-
-    Raises DataError where this user has no folder of his own.
-    """
+    """`ABLATE_DATA_DIR`, or the user's cache folder. Raises DataError where neither can be had."""
     override = os.environ.get("ABLATE_DATA_DIR")
     if override:
         return expanded(override)
-    cache = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(cache) if cache else Path.home() / ".cache") / "ablate"
-    except RuntimeError as error:  # no HOME, and no entry for this user in the system's list
+        return cache_folder()
+    except StorageError as error:
         raise DataError(
-            "there is no home folder to keep downloads in; name a folder in the environment variable ABLATE_DATA_DIR"
+            f"there is no folder to keep data in ({error}); name one in the environment variable ABLATE_DATA_DIR"
         ) from error
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path) -> str | None:
+    """None for what cannot be read."""
+    if present(path) != "file":
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Path:
@@ -45,10 +47,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Pat
     """
     path = data_dir() / name
     problems = []
-    try:
-        found = sha256_of(path) if path.is_file() else None
-    except OSError as error:  # a folder that may not be looked into, a name that is too long, a broken disk
-        raise DataError(f"cannot read {path}: {error.strerror}; name another folder in ABLATE_DATA_DIR") from error
+    found = sha256_of(path)
     if found == sha256:
         return path
     if found:

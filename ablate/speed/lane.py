@@ -22,7 +22,7 @@ import numpy as np
 
 from ablate.config import Config, to_dict
 from ablate.environment import cores
-from ablate.files import write_json
+from ablate.files import entries, present, write_json
 from ablate.results import RecordError, read_json, timing_path
 from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training import resolve_device
@@ -143,7 +143,8 @@ def at_hand(sweep: Path, cell_id: str, config: Config, threads: int) -> bool:
 def found(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:
     """A clean timing of this cell in this sweep, or in another one in the same results folder."""
     name = timing_path(sweep, cell_id, threads, machine).name
-    for folder in (sweep, *(path.parents[1] for path in sorted(sweep.parent.glob(f"*/speed/{name}")))):
+    others = (folder for folder in entries(sweep.parent) if present(folder / "speed" / name) == "file")
+    for folder in (sweep, *others):
         timing = stored(folder, cell_id, threads, machine)
         if timing:
             return timing

@@ -207,7 +207,7 @@ class _Sweep:
         """In a worker: train one program's runs and store them."""
         assert task.choice is not None
         name = " + ".join(self.names[cell.cell_id] for cell in task.cells)
-        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.progress.warn)
+        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.warn)
         if task.config.fresh:
             checkpoints.remove()
         records = train_together(
@@ -222,6 +222,11 @@ class _Sweep:
             results.save(self.plan.folder, record)
         checkpoints.remove()
         return records
+
+    def warn(self, line: str) -> None:
+        """In a worker; not after the disk has failed, which is said at the end."""
+        if not self.full:
+            self.progress.warn(line)
 
     def wait(self) -> None:
         """Until every program has ended; here so that Ctrl-C is heard at once."""

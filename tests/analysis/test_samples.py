@@ -66,9 +66,10 @@ def test_a_row_per_process(tmp_path: Path) -> None:
     speed.mkdir()
     first = timing("a", [(0, 10, ""), (1, 30, ""), (0, 12, ""), (0, 99, "busy"), (0, 20, ""), (1, 40, "")])
     for name, content in {
-        "a": first,
-        "b": timing("b", [(0, 10, "")], median=None),  # not to be believed as a whole
+        "a-abc-1": first,
+        "b-abc-1": timing("b", [(0, 10, "")], median=None),  # not to be believed as a whole
         "c": {"foreign": 1},
+        "a-abc-1 (copy)": first,
     }.items():
         (speed / f"{name}.json").write_text(json.dumps(content))
     (speed / "d.json").write_text("{")

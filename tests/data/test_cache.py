@@ -85,11 +85,15 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("homeless")
-def test_without_a_home_a_download_needs_a_named_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="ABLATE_DATA_DIR"):
-        fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
+def test_without_a_home_downloads_are_kept_in_a_folder_of_this_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.files.user_folder", lambda: tmp_path / "own")
+    path = fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
+    assert path.is_relative_to(tmp_path / "own")
+    assert path.read_bytes() == CONTENT
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "named"))
-    assert fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)]).read_bytes() == CONTENT
+    assert fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)]).is_relative_to(tmp_path / "named")
 
 
 @pytest.mark.usefixtures("homeless")

@@ -3,15 +3,23 @@
 CPU, 6 s.
 """
 
+import errno
 import json
+import math
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablate import results
+from ablate.checkpoints import path_of
 from ablate.config import Config
-from ablate.errors import CombinationError
+from ablate.errors import OS_ERRORS, CombinationError
+from ablate.files import write_text
+from ablate.results import Record
 from ablate.sweeping import launch
 
 Configs = Callable[..., Config]
@@ -140,3 +148,125 @@ def test_some_cells_impossible_on_the_command_line(
     assert "failures" in summary
     assert "gru" in done.out
     assert len(failures(tmp_path / "results" / "some")) == 1
+
+
+# --- the disk ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
+    """`disk(number, files)`: from that many files on every write fails with this error, until `disk(0, None)`."""
+    flush, left = os.fsync, [math.inf, 0]
+
+    def fsync(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(left[1], os.strerror(int(left[1])))
+        flush(descriptor)
+
+    def fails(number: int, files: int | None) -> None:
+        left[:] = [math.inf if files is None else files, number]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("number", "files"), [(errno.ENOSPC, 5), (errno.ENOSPC, 6), (errno.EDQUOT, 9), (errno.EROFS, 6), (errno.EIO, 5)]
+)
+def test_a_disk_that_fails_in_the_middle_is_no_fault_of_a_setting(
+    main: Callable[..., Any],
+    small_arguments: list[str],
+    tmp_path: Path,
+    disk: Callable[[int, int | None], None],
+    number: int,
+    files: int,
+) -> None:
+    """The manifest is one file, a run two: its curve, then its record."""
+    command = [*small_arguments, "model=rnn,gru", "seeds=4", "engine=api", "threads=1", "name=full"]
+    disk(number, files)
+    stopped = main(*command)
+    disk(0, None)
+    folder = tmp_path / "results" / "full"
+    kept = len(finished(folder))
+    assert kept == (files - 1) // 2
+    assert stopped.status == 1
+    what, remedy = OS_ERRORS[number]
+    assert len([line for line in stopped.err.splitlines() if what in line]) == 1
+    for part in (what, remedy, str(Path("results", "full", "runs" if files % 2 == 0 else "curves")), f"{kept} runs"):
+        assert part in stopped.err
+    assert "failed" not in stopped.err
+    assert "Traceback" not in stopped.err + stopped.out
+    assert failures(folder) == []
+    assert not list(folder.rglob("*.tmp"))
+    resumed = main(*command)
+    assert resumed.status == 0
+    assert f"{8 - kept} runs trained" in resumed.err
+    assert len(finished(folder)) == 8
+
+
+def test_a_disk_that_was_full_from_the_beginning(
+    main: Callable[..., Any], small_arguments: list[str], tmp_path: Path, disk: Callable[[int, int | None], None]
+) -> None:
+    disk(errno.ENOSPC, 0)
+    outcome = main(*small_arguments, "name=full")
+    assert outcome.status == 2
+    assert "full" in outcome.err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_disk_that_is_full_for_the_report(
+    main: Callable[..., Any], small_arguments: list[str], disk: Callable[[int, int | None], None]
+) -> None:
+    disk(errno.ENOSPC, 4)
+    outcome = main(*small_arguments, "engine=api", "name=full")
+    assert outcome.status == 1
+    assert "1 runs trained" in outcome.err
+    assert "python -m ablate.report results/full" in outcome.err
+
+
+@pytest.mark.parametrize("what", ["moved", "deleted", "a file"])
+def test_what_is_said_of_a_folder_that_disappears(
+    main: Callable[..., Any],
+    small_arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """After two of four runs: the summary counts what is on disk at the end."""
+    folder, saved, saving = tmp_path / "results" / "gone", [], results.save
+
+    def save(sweep: Path, record: Record) -> None:
+        if len(saved) == 2:
+            folder.rename(tmp_path / "elsewhere") if what != "deleted" else shutil.rmtree(folder)
+            if what == "a file":
+                folder.write_text("")
+        saved.append(record)
+        saving(sweep, record)
+
+    monkeypatch.setattr(results, "save", save)
+    outcome = main(*small_arguments, "seeds=4", "engine=api", "threads=1", "name=gone")
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.err
+    assert "failed" not in outcome.err
+    assert "lost: 2" in outcome.err
+    if what == "moved":
+        assert len(finished(tmp_path / "elsewhere")) == 2
+        assert len(finished(folder)) == 2
+
+
+def test_a_damaged_checkpoint_is_said_once_and_trained_from_the_beginning(
+    main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
+) -> None:
+    command = [*small_arguments, "seeds=3", "engine=api", "threads=1", "name=damaged"]
+    assert main(*command).status == 0
+    folder = tmp_path / "results" / "damaged"
+    for path in (folder / "runs").glob("*.json"):
+        write_text(path_of(folder, path.stem), "not a checkpoint")
+        path.unlink()
+    outcome = main(*command)
+    assert outcome.status == 0
+    assert len(finished(folder)) == 3
+    [line] = [line for line in outcome.err.splitlines() if "checkpoint" in line]
+    assert "2 others" in line
+    assert not list((folder / "checkpoints").iterdir())

@@ -15,6 +15,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.files import cache_folder
+
 SOURCE = Path(__file__).with_name("kernel.cpp")
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
@@ -74,7 +76,7 @@ def built() -> Path:
 
 
 def cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablate" / "native"
+    return cache_folder() / "native"
 
 
 def _compiler() -> str:
