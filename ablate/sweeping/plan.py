@@ -311,10 +311,8 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest |= {"preset": preset, "question": question(preset)}
     if title := plan.cells[0].config.title:
         manifest["title"] = title
-    manifest["knobs"] = {
-        key: _distinct([*before.get(key, ()), *values])
-        for key, values in values_of(cell.config for cell in plan.cells).items()
-    }
+    now = values_of(cell.config for cell in plan.cells)
+    manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     results.write_json(
         results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus}
     )
