@@ -84,6 +84,7 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
         ("num_hiddens", "num_hiddens=VALUE"),
         ("results/x", "knob=value"),
         ("model=null", "null"),
+        ("lr=glob(*)", "lr=VALUE,VALUE"),
         ("num_hiddens=[8,12]", "num_hiddens=8,12"),
         ("model=[rnn,gru]", "model=rnn,gru"),
         ("prefixes=x", "'prefixes=[\"x\"]'"),
