@@ -123,7 +123,7 @@ def system_line(error: OSError) -> str:
     """What the system did not allow, and with which file: `results/x: Permission denied`."""
     said = error.strerror or str(error) or type(error).__name__
     names = [_shortened(str(name)) for name in (error.filename, error.filename2) if name is not None]
-    remedy = "; give a shorter name=NAME" if said == "File name too long" else ""
+    remedy = "; give a shorter name=NAME or results_dir=FOLDER" if said == "File name too long" else ""
     return f"{' and '.join(names)}: {said}{remedy}" if names else said
 
 

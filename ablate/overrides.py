@@ -225,6 +225,10 @@ def _value(knob: Knob, value: str) -> str:
         raise ConfigError(f"{knob.name} is {value!r}, and one has to be chosen {HELP_HINT}")
     if knob.is_group and NUMBER.fullmatch(inner):  # a name of no file, which is to be said
         return quote(inner)
+    if not knob.is_group and re.fullmatch(r"glob\s*\(.*\)", inner):
+        raise ConfigError(
+            f"{knob.name}={value} is a pattern for names of files; give its values one by one: {knob.name}=VALUE,VALUE"
+        )
     if (knob.is_scalar or knob.is_group) and inner.startswith("[") and inner.endswith("]"):
         if not can_be_swept(knob.name):
             raise ConfigError(f"{knob.name} is {value}; give one value, without brackets")

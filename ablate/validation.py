@@ -8,6 +8,9 @@ from typing import Any
 from ablate.config import DATA, GATES, OWN_FILE, TEXTS, Config, ModelConfig, resolve
 from ablate.errors import CombinationError, ConfigError, listing, nearest
 
+NAME_LIMIT = 200
+"""Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
+
 
 def engines_for(config: Config) -> tuple[str, ...]:
     """The engines to choose from: the one asked for, or with engine=auto the fast ones that can.
@@ -97,6 +100,10 @@ def validate(config: Config) -> None:
         not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')
     ):
         raise ConfigError(f'name is {config.name!r}; it names a folder: leave out / \\ : * ? " < > |')
+    if config.name is not None and len(config.name.encode()) > NAME_LIMIT:
+        raise ConfigError(
+            f"name has {len(config.name.encode())} bytes; a folder's may have {NAME_LIMIT}: give a shorter one"
+        )
 
 
 def check_combination(config: Config) -> None:

@@ -261,6 +261,7 @@ MISTAKES = [
     ("device=gpu", "device is 'gpu'; choose cpu, cuda"),
     ("name=a,b", "name has several values"),
     ("name=a/b", "it names a folder"),
+    (f"name={'字' * 80}", "240 bytes"),
     ("num_hiddens=[1", "cannot read 'num_hiddens=[1'"),
     ("num_hiddens", "cannot read 'num_hiddens'"),
     ("--modell=gru", "there is no option --modell=gru"),

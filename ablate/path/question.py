@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from ablate.compose import compose
 from ablate.config import Config
 from ablate.errors import UserError
-from ablate.overrides import for_hydra
+from ablate.overrides import Override, for_hydra, unquote
 from ablate.sweeping.hydra_jobs import check_values
 from ablate.sweeping.naming import decides
 
@@ -63,4 +63,12 @@ def read(overrides: Sequence[str]) -> Question:
             changes.append(Change(*values))
     if not changes:
         raise UserError("nothing changes; give at least one knob two values, baseline and target: model=rnn,gru")
-    return Question(tuple(fixed), tuple(changes))
+    return Question(tuple(map(typed, fixed)), tuple(Change(typed(one.before), typed(one.after)) for one in changes))
+
+
+def typed(word: str) -> str:
+    """An override as a person types it: without the quotes that Hydra needs, where the text is one without them."""
+    override = Override.read(word)
+    text = unquote(override.value or "")
+    value = override.value if "," in text else text
+    return f"{override.sign.replace('++', '+')}{override.key}={value}"

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
@@ -92,6 +92,8 @@ def check_searchable(override: Override) -> None:
         raise ConfigError(f"{typed} would mix several into one; write {key}=choice(A,B) to search them")
     if not override.is_sweep_override():
         return
+    if isinstance(override.value(), Glob) and not list(override.sweep_string_iterator()):
+        raise ConfigError(f"{typed} matches nothing; write {key}=choice(A,B)")
     if name_of(override) in ("seed", "seeds"):
         raise ConfigError(f"{typed}: seeds are not searched, every configuration has the same; give one number")
     if key == "sweeps" or not decides(name_of(override)):

@@ -25,6 +25,7 @@ from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import (
     Cell,
     Plan,
+    check_same_question,
     exclusive,
     label,
     make_plan,
@@ -85,6 +86,7 @@ def run_sweep(
         resolve_device(config.device)
     summary = Summary(folder)
     with quality_jobs(), exclusive(folder):
+        plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
         with Progress(plan, summary.reused + summary.already) as progress:

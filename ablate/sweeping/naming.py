@@ -40,12 +40,12 @@ def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Col
     parts = [f"{sign}{key}-{plain(value)}" for key, (sign, value) in values.items()]
     name = re.sub(r"[^\w.+-]+", "-", "_".join([preset, *parts] if preset else parts)).strip("-.")
     exact = _is_own(preset) and all(not sign and _is_exact(key, value) for key, (sign, value) in values.items())
-    too_long = len(name.encode()) > NAME_LIMIT
-    if too_long:
-        name = name.encode()[:NAME_LIMIT].decode(errors="ignore")
-    if too_long or not exact:
-        written = {key: f"{sign}{value}" for key, (sign, value) in values.items()}
-        name = f"{name}-{short_hash([preset, written])[:6]}"
+    written = {key: f"{sign}{value}" for key, (sign, value) in values.items()}
+    mark = short_hash(name if exact else [preset, written])[:6]
+    if len(name.encode()) > NAME_LIMIT:
+        name = f"{name.encode()[:NAME_LIMIT].decode(errors='ignore')}-{mark}"
+    elif not exact:
+        name = f"{name}-{mark}"
     return name or BASELINE
 
 

@@ -1,13 +1,15 @@
 """What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
 
+import shlex
 import traceback
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ablate import results
+from ablate.compose import from_dict
 from ablate.config import (
     OWN_FILE,
     Config,
@@ -32,11 +34,13 @@ from ablate.data.corpora import (
 from ablate.data.pairs import Pairs, described_pairs
 from ablate.errors import CombinationError, DataError, UserError, reason
 from ablate.files import make_folder, to_json, write_json
-from ablate.identity import cell_id, run_id, short_hash, without_effect
+from ablate.identity import cell_id, run_id, run_identity, short_hash, without_effect
 from ablate.knobs import gates_text, independent
 from ablate.locks import InUse, held
+from ablate.overrides import Override, knobs
 from ablate.presets import question
 from ablate.sweeping.matching import matched, unequal
+from ablate.sweeping.naming import decides
 from ablate.tasks import task_of
 from ablate.validation import check_combination, validate
 
@@ -298,18 +302,102 @@ def stored_auto(folder: Path) -> str | None:
     return name
 
 
+Values = dict[str, list[Any]]
+"""Knob → its values over the settings of a sweep."""
+
+
+def values_of(configs: Iterable[Config]) -> Values:
+    """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
+    found: dict[str, list[Any]] = {}
+    for config in configs:
+        read = set(_keys(run_identity(config, "")))
+        for key, value in knobs_of(config).items():
+            knob = knobs()[key]
+            through = "through" in knob.metadata or key.startswith("data.")
+            if decides(key) and (knob.is_group or through or key in read):
+                found.setdefault(key, []).append(value)
+    return {key: _distinct(values) for key, values in found.items()}
+
+
+def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list({to_json(value): value for value in values}.values())
+
+
+def check_same_question(plan: Plan, command: str, preset: str | None, given: Collection[str]) -> list[str]:
+    """A line on what a folder gets beside what it holds; none for the same command, or more values of a swept knob.
+
+    A folder belongs to one question. One knob more may be varied in it; two that change together could not be told
+    apart afterwards, and another preset, task or text is another question: those raise UserError.
+    """
+    try:
+        manifest = results.load_manifest(plan.folder)
+    except results.RecordError:
+        return []
+    if command in manifest["commands"]:
+        return []
+    before = manifest.get("knobs") or _values_on_disk(plan.folder)
+    now = values_of(cell.config for cell in plan.cells)
+    typed = {Override.read(word).key for one in manifest["commands"] for word in shlex.split(one) if "=" in word}
+    if preset and preset != manifest["preset"]:
+        raise _another(plan.folder, f"sweeps={manifest['preset'] or 'null'}, not sweeps={preset}")
+    changed = [key for key in now if key in before and not _shared(before[key], now[key]) and key in typed | {*given}]
+    for setter in ("match", "updates"):
+        if now.get(setter, [None]) != [None] and setter in changed + list(typed):
+            changed = [key for key in changed if key != knobs()[setter].metadata["through"]]
+    said = [f"{key}={_list(before[key])}, not {key}={_list(now[key])}" for key in changed]
+    others = [key for key in changed if key.partition(".")[0] in ("task", "data")]
+    if others:
+        raise _another(plan.folder, "; ".join(line for key, line in zip(changed, said, strict=True) if key in others))
+    if len(changed) > 1:
+        raise _another(plan.folder, "; ".join(said))
+    if changed and len(before[changed[0]]) == len(now[changed[0]]) == 1:
+        return [f"{plan.folder} holds {said[0]}; it is the same question now, with {changed[0]} varied"]
+    return []
+
+
+def _another(folder: Path, difference: str) -> UserError:
+    return UserError(
+        f"{folder} belongs to another sweep: {difference}; give another name=NAME, or all values in one command"
+    )
+
+
+def _values_on_disk(folder: Path) -> Values:
+    """The same of a folder whose manifest does not say it, from a record of each setting."""
+    records = [record for record in results.records(folder) if not isinstance(record, results.RecordError)]
+    return values_of(from_dict(record["config"]) for record in {r["cell_id"]: r for r in records}.values())
+
+
+def _shared(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return bool({to_json(value) for value in one} & {results.to_json(value) for value in other})
+
+
+def _list(values: Sequence[Any]) -> str:
+    texts = [_short(value).lower() if isinstance(value, bool) else _short(value) for value in values]
+    return ",".join(texts[:6]) + (",…" if len(texts) > 6 else "")
+
+
 def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
-    """Keep the commands given so far, the question behind them, and what `data=auto` was taken to mean."""
+    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was."""
     try:
         manifest = results.load_manifest(plan.folder)
     except results.RecordError:
         manifest = {"commands": []}
+    before = manifest.get("knobs") or (_values_on_disk(plan.folder) if manifest["commands"] else {})
     if command not in manifest["commands"]:
         manifest["commands"].append(command)
     if preset:
         manifest |= {"preset": preset, "question": question(preset)}
     if title := plan.cells[0].config.title:
         manifest["title"] = title
+    now = values_of(cell.config for cell in plan.cells)
+    manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
 
 

@@ -153,9 +153,9 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
     [
         ("", "nothing changes; give at least one knob two values"),
         ("lr=1,0.5,0.1", "lr=1,0.5,0.1 has 3 values; a path goes from the first to the second"),
-        ("seeds=1,2", "seeds does not decide an outcome"),
+        ("seeds=1,2", "seeds has several values"),
         ("seed=1,2 lr=1,2", "seed does not decide an outcome"),
-        ("name=a,b lr=1,2", "name does not decide an outcome"),
+        ("name=a,b lr=1,2", "name has several values"),
         ("sweeps=smoke lr=1,2", "a path has no preset"),
         ("lr=1,1.0", "baseline and target are the same cell"),
         ("lr=interval(0,1)", "is a range"),

@@ -332,7 +332,7 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["model=choice(gru,gruu)"], "model is 'gruu'; choose gru"),
         (["num_hidens=choice(4,8)"], "there is no knob 'num_hidens'; did you mean num_hiddens?"),
         (["seed=choice(1,2)"], "seeds are not searched"),
-        (["engine=choice(api,cohort)"], "engine does not change what comes out of a run"),
+        (["engine=choice(api,cohort)"], "does not change what comes out of a run"),
         (["hydra.sweeper.conditions={lr: {layrs: [1]}}"], "conditions.lr rests on layrs, which is no knob"),
         (["hydra.sweeper.baseline={lr: 0}"], "lr is 0.0; it must be above 0"),
         (["data.path=/nowhere.txt"], "/nowhere.txt"),

@@ -14,8 +14,9 @@ from ablate import results
 from ablate.config import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.errors import UserError
 from ablate.sweeping.launch import protocol_within
-from ablate.sweeping.plan import Plan, make_cell, make_plan, updates_per_epoch, write_manifest
+from ablate.sweeping.plan import Plan, check_same_question, make_cell, make_plan, updates_per_epoch, write_manifest
 
 Configs = Callable[..., Config]
 
@@ -34,7 +35,9 @@ def plan(small: Configs, compose: Configs, tmp_path: Path) -> Callable[..., Plan
 def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> None:
     made = plan("title='时间机器 [1895]'")
     write_manifest(made, "python -m ablate sweeps=gates", "gates")
-    assert results.load_manifest(made.folder) == {
+    kept = results.load_manifest(made.folder)
+    assert kept.pop("knobs")["model"] == ["rnn"]
+    assert kept == {
         "commands": ["python -m ablate sweeps=gates"],
         "preset": "gates",
         "question": "What does each gate of a gru do, truly removed and removed as published?",
@@ -72,6 +75,75 @@ def test_a_manifest_older_than_questions_is_read(tmp_path: Path) -> None:
         "question": None,
         "title": None,
     }
+
+
+# --- one folder, one question ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(small: Configs, compose: Configs, tmp_path: Path) -> Callable[..., list[str]]:
+    """What is said where these settings are added to the folder, and its manifest afterwards; `x=1,2` sweeps."""
+
+    def ask(*words: str, preset: str | None = None, keep: bool = True) -> list[str]:
+        configs = [small()]
+        for word in words:
+            key, _, values = word.partition("=")
+            configs = [with_value(config, key, value) for config in configs for value in values.split(",")]
+        made = make_plan(configs, tmp_path / "results" / "made-up", compose("data=python_docs").data)
+        command = " ".join(["python -m ablate", *words])
+        said = check_same_question(made, command, preset, [word.partition("=")[0] for word in words])
+        if keep:
+            write_manifest(made, command, preset)
+        return said
+
+    def with_value(config: Config, key: str, value: str) -> Config:
+        return replace(config, **{key: type(getattr(config, key))(value)})
+
+    return ask
+
+
+def test_more_values_of_a_swept_knob_are_the_same_question(asked: Callable[..., list[str]]) -> None:
+    assert asked("num_hiddens=4,8") == []
+    assert asked("num_hiddens=16") == []
+    assert asked("num_hiddens=4", "lr=0.5,1.0") == []  # the lr so far is among them
+    assert asked("num_hiddens=4", "seeds=3") == []
+
+
+def test_one_knob_more_is_said(asked: Callable[..., list[str]]) -> None:
+    asked("num_hiddens=4")
+    [line] = asked("num_hiddens=8")
+    assert "num_hiddens=4" in line
+    assert "num_hiddens=8" in line
+    assert asked("num_hiddens=8") == []  # the same command again
+
+
+def test_two_that_change_together_are_another_question(asked: Callable[..., list[str]]) -> None:
+    asked("num_hiddens=4,8")
+    with pytest.raises(UserError) as caught:
+        asked("num_hiddens=16", "epochs=4")
+    assert "num_hiddens=4,8" in str(caught.value)
+    assert "epochs=3, not epochs=4" in str(caught.value)
+    assert "name=NAME" in str(caught.value)
+
+
+def test_another_preset_is_another_question(asked: Callable[..., list[str]]) -> None:
+    asked("num_hiddens=4", preset="gates")
+    with pytest.raises(UserError, match="sweeps=gates, not sweeps=init"):
+        asked("num_hiddens=8", preset="init")
+    assert asked("num_hiddens=4", "seeds=2") == []
+
+
+def test_a_folder_older_than_this_says_it_by_its_records(
+    asked: Callable[..., list[str]], small: Configs, sweep: Callable[..., Any]
+) -> None:
+    folder = sweep([small("num_hiddens=4", "epochs=1")]).folder
+    path = results.manifest_path(folder)
+    manifest = json.loads(path.read_text())
+    del manifest["knobs"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="num_hiddens=4, not num_hiddens=8"):
+        asked("num_hiddens=8", "epochs=4")
+    assert asked("num_hiddens=4", "epochs=1,4") == []
 
 
 # --- updates --------------------------------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""Files of one's own: what is wrong in one is said with its file and its line; what is right works. CPU, 3 s."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLI = Callable[..., Any]
+
+
+def own(folder: Path, text: str, name: str = "sweeps/mine.yaml") -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("num_hidens: 5\n", 1, "did you mean num_hiddens?"),
+        ("# Mine\ntask: {maked: 0.2}\n", 2, "did you mean task.masked?"),
+        ("hydra: {sweeper: {params: {num_hiddens: 32,64}}}\n", 1, '"32,64"'),
+        ("hydra:\n  sweeper:\n    params:\n      layrs: 1,2\n", 4, "did you mean layers?"),
+        ("hydra:\n  sweeper:\n    blocks:\n      - {lr: 1}\n      - {lrr: 2}\n", 5, "did you mean lr?"),
+        ("hydra: {sweeper: {param: {}}}\n", 1, "did you mean params?"),
+        ("hydra: {run: {dir: x}}\n", 1, "hydra.run"),
+        ("hydra: {sweeper: {params: {seeds: '3,5'}}}\n", 1, "seeds"),
+        ("defaults:\n  - override /modle: gru\n", 2, "did you mean model?"),
+        ("lr: 1\nname: 2.10\n", 2, '"2.10"'),
+        ("lr: 1\nlr: [1\n", 3, "','"),
+        ("- lr\n", 1, "table"),
+    ],
+)
+def test_a_mistake_in_a_preset_has_its_line(main: CLI, tmp_path: Path, text: str, line: int, says: str) -> None:
+    own(tmp_path, text)
+    done = main("sweeps=mine")
+    assert done.status == 2
+    [said] = done.err.splitlines()
+    assert f"sweeps/mine.yaml, line {line}:" in said
+    assert says in said
+
+
+def test_a_model_that_is_no_yaml_has_its_line(main: CLI, tmp_path: Path) -> None:
+    own(tmp_path, "name: x\ncell: [\n", "model/mine.yaml")
+    done = main("model=mine")
+    assert done.status == 2
+    assert "model/mine.yaml, line 3" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_preset_needs_no_package_line_and_no_quotes(main: CLI, tmp_path: Path, small_arguments: list[str]) -> None:
+    own(tmp_path, "# Is it so?   python -m ablate sweeps=mine\nhydra: {sweeper: {params: {lr: [1, 0.5], layers: 1}}}\n")
+    usual = [argument for argument in small_arguments if not argument.startswith("lr")]
+    done = main("sweeps=mine", *usual, "name=x")
+    assert done.status == 0, done.err
+    assert "2 runs trained" in done.err
+
+
+def test_folders_named_like_knobs_are_no_groups(main: CLI, tmp_path: Path) -> None:
+    for name in ("layers", "speed", "lr", "name", "dropout"):
+        own(tmp_path, "", f"{name}/x.yaml")
+    done = main("--cfg", "job", "layers=2", "speed=true", "lr=0.25", "name=x", "dropout=0.1")
+    assert done.status == 0, done.err
+    assert "lr: 0.25" in done.out
+    own(tmp_path / "results", "defaults: [config, _self_]\nlayers: 3\n", "best.yaml")
+    own(tmp_path / "results", "", "speed/x.yaml")
+    done = main("--cfg", "job", "--config-dir", "results", "--config-name", "best", "speed=true")
+    assert done.status == 0, done.err
+    assert "layers: 3" in done.out
+
+
+def test_own_files_are_in_help_and_among_the_choices(main: CLI, tmp_path: Path) -> None:
+    own(tmp_path, "# Is mine the best?   python -m ablate sweeps=mine_of_2026\n", "sweeps/mine_of_2026.yaml")
+    own(tmp_path / "lab", "# A cell of ours\ndefaults: [gru, _self_]\nname: ours\n", "model/ours.yaml")
+    shown = main("--help", "--config-dir", "lab").out
+    assert "Is mine the best?" in shown
+    assert "A cell of ours" in shown
+    assert "did you mean mine_of_2026?" in main("sweeps=mine").err
+    done = main("--cfg", "job", "model=ours", "--config-dir", "lab")
+    assert "cell: gru" in done.out, done.err
+
+
+def test_two_presets_are_two_sweeps(main: CLI, tmp_path: Path, small_arguments: list[str]) -> None:
+    for name, cell in (("one", "rnn"), ("two", "gru")):
+        own(tmp_path, f"defaults: [{{override /model: {cell}}}]\nnum_steps: 5\n", f"sweeps/{name}.yaml")
+    done = main("sweeps=one,two", *small_arguments)
+    assert done.status == 0, done.err
+    assert {path.name[:4] for path in (tmp_path / "results").iterdir()} == {"one_", "two_"}
+    assert all((path / "report.html").is_file() for path in (tmp_path / "results").iterdir())
+    done = main("sweeps=one,two", "name=both", *small_arguments)
+    assert (done.status, "name=" in done.err) == (2, True)
+    assert "did you mean one?" in main("sweeps=on,two").err
