@@ -8,13 +8,15 @@ results/<sweep>/sweep.json              the commands given, their preset, its qu
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablate.files import write_atomically
 from ablate.identity import PROTOCOL
+
+Current = Callable[[Mapping[str, Sequence[float]]], bool]
 
 FINISHED = ("ok", "diverged")
 NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
@@ -43,6 +45,7 @@ class Record:
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
     protocol: int = PROTOCOL
+    code: dict[str, list[float]] = field(default_factory=dict)  # what the code computed: see `ablate.behaviour`
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
 
 
@@ -110,8 +113,11 @@ def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
-    """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix."""
+def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True) -> bool:
+    """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix.
+
+    `current` says of a record's `code` whether the code still computes the same.
+    """
     path = record_path(sweep, run_id)
     if not path.is_file():
         return False
@@ -121,18 +127,22 @@ def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
         return False
     if record["status"] not in FINISHED or record.get("protocol") != PROTOCOL:
         return False
+    if not current(record.get("code", {})):
+        return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record.get("text", ()))
     return told and curve_path(sweep, run_id).is_file()
 
 
-def find_elsewhere(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:
+def find_elsewhere(
+    sweep: Path, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True
+) -> Path | None:
     """Another sweep in the same results folder that holds the run."""
     try:
         siblings = sorted(sweep.parent.iterdir())
     except OSError:
         return None
     for other in siblings:
-        if other != sweep and finished(other, run_id, prefixes):
+        if other != sweep and finished(other, run_id, prefixes, current):
             return other
     return None
 

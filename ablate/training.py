@@ -4,114 +4,30 @@ Every run is fully determined by its config, with `config.seed`; initial weights
 draw from a generator of their own, whatever else is trained before, after or beside it.
 """
 
-import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice, takewhile
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
 
+from ablate.behaviour import behaviour, changes
 from ablate.checkpoints import Checkpoints
 from ablate.config import Config, resolve, to_dict
 from ablate.data.corpora import Corpus
-from ablate.engines import Choice, Program, build, choose, kernel
+from ablate.engines import Choice, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.identity import cell_id, run_id, run_identity
-from ablate.metrics import UNSCORED, perplexity, tail_perplexity
 from ablate.models.parameters import count, initial
+from ablate.models.program import Program
 from ablate.results import Record
 from ablate.tasks import Task, task_of
-
-VAL_READINGS = 20
-"""How often the held-out perplexity is measured over a run."""
+from ablate.trajectory import Replica, Trajectory, measures_held_out, stream, train_epoch
 
 OnEpoch = Callable[[int, float], None]
-Watch = Callable[[int, Sequence["Replica"]], Sequence[bool]]
-
-
-class Stopped(Exception):
-    """Training was asked to stop in the middle."""
-
-
-def stream(seed: int, purpose: str) -> Generator:
-    """A generator of its own for one purpose of one run."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-@dataclass
-class Trajectory:
-    """What happened over the epochs of one run."""
-
-    perplexity: list[float] = field(default_factory=list)
-    val_perplexity: list[float | None] = field(default_factory=list)
-    scores: dict[str, list[float | None]] = field(default_factory=dict)  # what else the task measures
-    divergence: dict[str, Any] | None = None
-
-    def add(self, losses: Sequence[float], val_loss: float | None, weights: Sequence[float] = ()) -> bool:
-        """Record an epoch from its minibatch losses. False once the run has diverged.
-
-        `weights` are the scored targets of each minibatch, where those differ.
-        """
-        if self.divergence:
-            return False
-        epoch = len(self.perplexity) + 1
-        finite = list(takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
-        previous = math.log(self.perplexity[-1]) if self.perplexity else None
-        last_finite = finite[-1] if finite else previous
-        if len(finite) < len(losses) or (val_loss is not None and not math.isfinite(perplexity(val_loss))):
-            self.divergence = {"epoch": epoch, "last_finite_loss": last_finite}
-            return False
-        self.perplexity.append(perplexity(_mean(losses, weights)))
-        self.val_perplexity.append(None if val_loss is None else perplexity(val_loss))
-        return True
-
-    def score(self, measured: Mapping[str, float]) -> None:
-        """Record what else was measured after the epoch just added."""
-        for name, value in measured.items():
-            column = self.scores.setdefault(name, [])
-            column += [None] * (len(self.perplexity) - len(column))
-            column[-1] = value
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """The numbers of `ablate.metrics` that this trajectory gives; those of a diverged run mean nothing."""
-        measured = [value for value in self.val_perplexity if value is not None]
-        if self.divergence:
-            names = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
-            return dict.fromkeys((*names, *self.scores))
-        return {
-            "perplexity": self.perplexity[-1],
-            "tail_perplexity": tail_perplexity(self.perplexity),
-            "best_perplexity": min(self.perplexity),
-            "val_perplexity": measured[-1] if measured else None,
-            "best_val_perplexity": min(measured, default=None),
-            **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
-        }
-
-    @property
-    def curve(self) -> dict[str, list[float | None]]:
-        epochs: list[float | None] = [float(epoch + 1) for epoch in range(len(self.perplexity))]
-        columns: dict[str, list[float | None]] = {
-            "epoch": epochs,
-            "perplexity": list(self.perplexity),
-            "val_perplexity": self.val_perplexity,
-        }
-        for name, values in self.scores.items():
-            columns[name] = values + [None] * (len(epochs) - len(values))
-        return columns
-
-
-def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
-    if not weights:
-        return sum(values) / len(values)
-    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
@@ -156,9 +72,10 @@ def train_together(
     for epoch in range(done + 1, config.epochs + 1):
         losses, weights = train_epoch(task, program, [r.order for r in replicas], stop)
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
+        causes = program.divergences()
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
-                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights]
+                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
             )
             if own and measures_held_out(config, epoch):
                 replica.trajectory.score(task.scores(program.named_tensors(k)))
@@ -182,8 +99,8 @@ def train_together(
             program.load_replica_states([states[k] for k in kept])
             parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
         if checkpoints and checkpoints.due and epoch < config.epochs:
-            spent = {"epoch": epoch, "spent_s": time.perf_counter() - clock}
-            checkpoints.save(_states(program, replicas, means | spent))
+            facts = {"epoch": epoch, "spent_s": time.perf_counter() - clock, "code": behaviour(config)}
+            checkpoints.save(_states(program, replicas, means | facts))
 
     timing = {
         "started": started.isoformat(timespec="seconds"),
@@ -208,18 +125,6 @@ def train_together(
     return records
 
 
-@dataclass
-class Replica:
-    """One run in training: its config, the order of its data, and what happened so far."""
-
-    config: Config
-    trajectory: "Trajectory" = field(default_factory=lambda: Trajectory())
-    order: Generator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.order = stream(self.config.seed, "data")
-
-
 def _states(program: Program, replicas: Sequence[Replica], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
@@ -237,10 +142,12 @@ def _restore(
 ) -> tuple[int, float]:
     """Put program and replicas back to their checkpoint: the epoch after which that was, and the seconds until then.
 
-    Zeros where there is none.
+    Zeros where there is none, or where the code has changed since: half of a trajectory of each is that of neither.
     """
     states = checkpoints.load(**means) if checkpoints else None
-    if not states:
+    if not states or any(
+        changes(state.get("code", {}), own.config) for own, state in zip(replicas, states, strict=True)
+    ):
         return 0, 0.0
     program.load_replica_states([state["program"] for state in states])
     for replica, state in zip(replicas, states, strict=True):
@@ -282,41 +189,11 @@ def make_record(
         references=task.references(config.prefixes) if text else {},
         engine=engine,
         timing=timing,
+        code=behaviour(config),
         environment=environment(),
         divergence=trajectory.divergence,
         curve=trajectory.curve,
     )
-
-
-def train_epoch(
-    task: Task,
-    program: Program,
-    orders: Sequence[Generator],
-    stop: Callable[[], bool] = lambda: False,
-    updates: int | None = None,
-) -> tuple[list[list[float]], list[list[float]]]:
-    """One pass over each replica's minibatches, or its first `updates`.
-
-    For each minibatch the losses (R,) before its update, and the numbers of its scored targets (R,): empty where
-    these are all the same.
-    """
-    losses: list[Tensor] = []
-    scored: list[Tensor] = []
-    minibatches = (islice(task.minibatches(order), updates) for order in orders)
-    for replicas in zip(*minibatches, strict=True):
-        if stop():
-            raise Stopped
-        X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
-        losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
-        if task.scores_some:
-            scored.append((Y != UNSCORED).sum((1, 2)))
-    values: list[list[float]] = torch.stack(losses).tolist()
-    return values, torch.stack(scored).tolist() if scored else []
-
-
-def measures_held_out(config: Config, epoch: int) -> bool:
-    """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
-    return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0
 
 
 def resolve_device(name: str) -> torch.device:

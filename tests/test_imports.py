@@ -24,24 +24,28 @@ MAY_IMPORT = {
     "data": "config errors files metrics",
     "models": "config errors metrics",
     "cohort": "config metrics models",
-    "engines": "cohort config models validation",
+    "draws": "",
+    "behaviour": "cohort compose config data draws files metrics models tasks trajectory",
+    "engines": "behaviour cohort config errors models validation",
     "tasks": "bleu config data errors metrics models validation",
-    "training": "checkpoints config data engines environment errors identity metrics models results tasks",
+    "trajectory": "config metrics models tasks",
+    "training": """behaviour checkpoints config data engines environment errors identity metrics models results tasks
+    trajectory""",
     "speed": """cohort compose config data engines environment errors identity models results tasks training
-    validation""",
+    trajectory validation""",
     "bench": "analysis cohort compose config engines environment errors explain models report results speed sweeping",
     "explain": "config errors",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain identity models results
-    speed tasks training validation""",
+    "sweeping": """behaviour checkpoints cohort compose config data engines environment errors explain identity models
+    results speed tasks training trajectory validation""",
     "searching": """analysis checkpoints cohort compose config engines environment errors identity metrics results speed
-    sweeping tasks training validation""",
+    sweeping tasks training trajectory validation""",
     "plugins": "searching sweeping",
     "analysis": "config errors identity metrics results",
     "claims": "analysis config errors metrics results",
     "report": "analysis claims config environment errors files metrics results",
     "cli": "compose config environment errors explain report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines explain identity models report results speed
-    sweeping tasks training""",
+    sweeping tasks training trajectory""",
     "path": "analysis cli compose config errors metrics report results sweeping",
     "__main__": "cli",
     "__init__": "",

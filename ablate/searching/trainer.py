@@ -32,7 +32,8 @@ from ablate.sweeping.launch import Summary, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
+from ablate.training import resolve_device, train_together
+from ablate.trajectory import Replica, Stopped, measures_held_out
 from ablate.validation import validate
 
 LANE_WAIT_S = 2.0

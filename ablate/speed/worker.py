@@ -21,13 +21,15 @@ from ablate.cohort import chunk_size
 from ablate.compose import from_dict
 from ablate.config import Config
 from ablate.data.corpora import Corpus, load
-from ablate.engines import Program, build, kernel
+from ablate.engines import build, kernel
 from ablate.errors import DataError, reason
 from ablate.identity import cell_id
 from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
+from ablate.models.program import Program
 from ablate.tasks import Task, task_of
-from ablate.training import resolve_device, stream
+from ablate.training import resolve_device
+from ablate.trajectory import stream
 from ablate.validation import api_cannot
 
 WARM_UP_S = 0.5

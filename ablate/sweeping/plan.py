@@ -2,13 +2,14 @@
 
 import fcntl
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ablate import results
+from ablate.behaviour import changes
 from ablate.config import (
     TASK_OPTIONS,
     Config,
@@ -49,6 +50,7 @@ class Cell:
     missing: list[Run] = field(default_factory=list)
     tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
+    changed: list[str] = field(default_factory=list)  # of the code, since runs of this cell were recorded
 
 
 @dataclass
@@ -156,6 +158,10 @@ def make_plan(configs: Sequence[Config], folder: Path, fallback: DataConfig, tex
     for cell in plan.cells:
         if not cell.error:
             find_finished(cell, folder)
+    for change in dict.fromkeys(change for cell in plan.cells for change in cell.changed):
+        again = sum(len(cell.missing) for cell in plan.cells if change in cell.changed)
+        runs = "run is" if again == 1 else "runs are"
+        warnings.append(f"{change} has changed since: {again} {runs} trained again (the old records are replaced)")
     return plan
 
 
@@ -222,11 +228,25 @@ def updates_per_epoch(config: Config, corpus: Corpus) -> float:
 
 def find_finished(cell: Cell, folder: Path) -> None:
     """Sort a cell's runs into finished, held by another sweep, and missing."""
+    known: dict[str, list[str]] = {}  # the runs of a cell were as a rule computed by the same code
+
+    def changed(code: Mapping[str, Sequence[float]]) -> list[str]:
+        if str(code) not in known:
+            known[str(code)] = changes(code, cell.config)
+        return known[str(code)]
+
+    def current(code: Mapping[str, Sequence[float]]) -> bool:
+        return not changed(code)
+
+    def noted(code: Mapping[str, Sequence[float]]) -> bool:
+        cell.changed += [change for change in changed(code) if change not in cell.changed]
+        return current(code)
+
     for run in cell.runs:
         if run.config.fresh:
             cell.missing.append(run)
-        elif not results.finished(folder, run.run_id, run.config.prefixes):
-            run.reused_from = results.find_elsewhere(folder, run.run_id, run.config.prefixes)
+        elif not results.finished(folder, run.run_id, run.config.prefixes, noted):
+            run.reused_from = results.find_elsewhere(folder, run.run_id, run.config.prefixes, current)
             if run.reused_from is None:
                 cell.missing.append(run)
 
