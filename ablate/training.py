@@ -190,7 +190,7 @@ def make_record(
         engine=engine,
         timing=timing,
         code=behaviour(config),
-        environment=environment(),
+        environment=environment(str(task.device)),
         divergence=trajectory.divergence,
         curve=trajectory.curve,
     )

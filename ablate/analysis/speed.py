@@ -52,6 +52,7 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "threads": timing["threads"],
         "engine": facts["engine"],
         "why": summary["train"]["why"],
+        "checked": summary["train"].get("checked", True),
     }
     for subject, column in SUBJECT_COLUMNS.items():
         measured = summary[subject]
@@ -69,6 +70,6 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "gemm_limit_gflops": facts["gemm_limit_gflops"],
         "share_of_limit": facts.get("share_of_limit"),
         "replicas_together": facts["replicas_together"],
-        "memory_mib": round(facts["memory_bytes"] / 2**20, 1),
+        "memory_mib": None if facts["memory_bytes"] is None else round(facts["memory_bytes"] / 2**20, 1),
         "measured_at": timing["measured_at"],
     }

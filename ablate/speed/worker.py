@@ -5,12 +5,13 @@ In:  {"config": …, "cell_id": …, "threads": n}   first, answered by the subj
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
 
+import importlib
 import json
-import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -31,6 +32,10 @@ from ablate.tasks import Task, task_of
 from ablate.training import resolve_device
 from ablate.trajectory import stream
 from ablate.validation import api_cannot
+
+resource: Any = None
+with suppress(ImportError):  # Windows has none
+    resource = importlib.import_module("resource")
 
 WARM_UP_S = 0.5
 
@@ -147,21 +152,21 @@ class Cell:
         timed = self.subject(name)
         n = max(2, round(seconds / self.per_sample[name]))
         timed.run(1)
-        before, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        before, cpu = involuntary_switches(), time.process_time()
         took = timed.run(n)
-        after, cpu_now = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        after, cpu_now = involuntary_switches(), time.process_time()
         since_last, self.cpu_told = cpu_now - self.cpu_told, cpu_now
         return {
             "tokens_per_s": n * timed.replicas * self.task.tokens_per_epoch / self.task.epoch_updates / took,
             "seconds": took,
             "cpu_s": cpu_now - cpu,
             "cpu_since_last_s": since_last,
-            "involuntary_switches": after.ru_nivcsw - before.ru_nivcsw,
+            "involuntary_switches": None if after is None or before is None else after - before,
             "minibatches": n,
         }
 
     def facts(self) -> dict[str, Any]:
-        before = peak_memory_bytes(self.device)
+        before = peak_memory_bytes(self.device) or 0
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
         return {
             "engine": engine_of(self.config),
@@ -169,17 +174,24 @@ class Cell:
             "replicas_together": self.together,
             "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,
-            "memory_bytes": peak_memory_bytes(self.device) - before,
+            "memory_bytes": None if (peak := peak_memory_bytes(self.device)) is None else peak - before,
             "flops_per_token": self.flops_per_token(),
         }
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """So far: of the whole process on a CPU, of torch's tensors on a GPU."""
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """So far: of the whole process on a CPU, of torch's tensors on a GPU; None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if resource is None:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def involuntary_switches() -> int | None:
+    """How often this process was taken off its core so far; None where the system does not tell."""
+    return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
 
 
 def main() -> None:
