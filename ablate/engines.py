@@ -6,40 +6,24 @@ Speed depends on the machine, so it is measured: a few minibatches of each engin
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from ablate.behaviour import disagreement
 from ablate.cohort import Cohort, chunk_size
 from ablate.cohort.capacity import by_hand
 from ablate.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.cohort.stacked import StackedCohort
 from ablate.config import Config, resolve
+from ablate.errors import CombinationError
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import Sizes, initial
+from ablate.models.program import Program
 from ablate.validation import engines_for
 
 TIMED_ROUNDS = 3
-
-
-class Program(Protocol):
-    """Replicas in training: what `ablate.training` asks of an engine. Axes: R replicas, T steps, B sequences."""
-
-    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
-        """Train on one minibatch (R, T, B); the losses (R,) before the update."""
-
-    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy (R,) of a text (T, B) from a zero state, without any update."""
-
-    def named_tensors(self, replica: int) -> dict[str, Tensor]:
-        """One replica's parameters, by name."""
-
-    def replica_states(self) -> list[dict[str, Any]]:
-        """For each replica what the rest of its trajectory depends on, between two epochs."""
-
-    def load_replica_states(self, saved: list[dict[str, Any]]) -> None:
-        """Go on from there."""
 
 
 def build(
@@ -80,6 +64,21 @@ class Choice:
     milliseconds: dict[str, float]
 
 
+def agreeing(config: Config) -> tuple[str, ...]:
+    """The engines that can compute a config, but for those that compute something else than the readable network does.
+
+    That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
+    what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
+    """
+    wrong = {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+    if config.engine in wrong:
+        raise CombinationError(
+            f"engine={config.engine} computes something else than the readable network of ablate/models: "
+            f"{wrong[config.engine]} differs; change both alike, or give engine=scratch"
+        )
+    return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("scratch",)
+
+
 _choices: dict[tuple[Any, ...], Choice] = {}
 
 
@@ -89,7 +88,7 @@ def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, r
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
     engine asked for cannot.
     """
-    candidates = engines_for(config)
+    candidates = agreeing(config)
     if len(candidates) == 1:
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)

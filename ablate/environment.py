@@ -1,7 +1,9 @@
 """What a number was computed with: versions, code, machine. Imports no torch; reads it if it is loaded."""
 
+import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from functools import cache
@@ -13,10 +15,15 @@ from ablate.config import PACKAGE_DIR
 
 DISTRIBUTION = "ablate-rnn"
 
+SOURCE_SUFFIXES = (".py", ".cpp")
+
 
 @cache
-def environment() -> dict[str, Any]:
-    """Versions of Python, torch and this project, its commit, and the machine's processor and GPU."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Versions of Python, torch and this project, its commit, and the machine.
+
+    `device` is torch's name of what computed: of the GPUs that one counts, and none where a CPU did.
+    """
     return {
         "python": platform.python_version(),
         "torch": installed("torch"),
@@ -25,7 +32,7 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "cores": cores(),
-        "gpu": gpu_model(),
+        "gpu": gpu_model(device),
     }
 
 
@@ -46,21 +53,55 @@ def installed(distribution: str) -> str | None:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Commit of the source tree that this package is imported from, and whether it has been changed since."""
-    root = PACKAGE_DIR.parent
-    if not (root / ".git").exists():
-        return {"git_commit": None, "git_dirty": None}
-    commit = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--", "ablate", "conf")
-    return {"git_commit": commit or None, "git_dirty": None if changed is None else bool(changed)}
+    """The commit of this package's source, whether that was changed since, and a hash of the source as it is.
+
+    The commit is that of the checkout that the package is imported from, or the one that a built package, or an archive
+    made by git, carries. Where it is unknown, `git_unknown` says why; the hash is known in any case.
+    """
+    facts = _of_checkout(PACKAGE_DIR.parent) if (PACKAGE_DIR.parent / ".git").exists() else _carried()
+    return {"git_commit": None, "git_dirty": None, "git_unknown": None} | facts | {"source": source_hash()}
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _of_checkout(root: Path) -> dict[str, Any]:
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", "ablate", "conf")
+    except FileNotFoundError:
+        return {"git_unknown": "git is not installed"}
+    except subprocess.CalledProcessError as error:
+        return {"git_unknown": (error.stderr.strip().splitlines() or [f"git ended with status {error.returncode}"])[0]}
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"git_unknown": f"git: {error}"}
+    return {"git_commit": commit, "git_dirty": bool(changed)}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # A folder that another user owns (a container's mount) is refused unless it is called safe; nothing is written.
+    options = ["--no-optional-locks", "-c", f"safe.directory={root.as_posix()}", "-c", "core.fsmonitor=false"]
+    command = ["git", *options, "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+
+def _carried() -> dict[str, Any]:
+    """What `commit.txt` says, which a build (`hatch_build.py`) or `git archive` has filled in."""
+    try:
+        commit, *changed = (PACKAGE_DIR / "commit.txt").read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        commit, changed = "", []
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        return {"git_unknown": "neither a checkout nor a package that was built from one"}
+    return {"git_commit": commit, "git_dirty": bool(changed)}
+
+
+@cache
+def source_hash() -> str:
+    """12 hexadecimal digits that name the package's source, whatever holds it: checkout, copy or installed package."""
+    digest = hashlib.sha256()
+    paths = {path.relative_to(PACKAGE_DIR).as_posix(): path for path in PACKAGE_DIR.rglob("*")}
+    for name, path in sorted(paths.items()):
+        if path.suffix in SOURCE_SUFFIXES and "hydra_plugins" not in name:  # which an installed package has elsewhere
+            digest.update(f"{name}\0".encode() + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()[:12]
 
 
 @cache
@@ -75,8 +116,9 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def gpu_model() -> str | None:
+def gpu_model(device: str) -> str | None:
+    """The name of this GPU; None for a CPU."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    if torch is None or not device.startswith("cuda"):
         return None
-    return str(torch.cuda.get_device_name())
+    return str(torch.cuda.get_device_name(device))

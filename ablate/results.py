@@ -8,7 +8,7 @@ results/<sweep>/sweep.json              the commands given, their preset, its qu
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
@@ -25,6 +25,8 @@ from ablate.metrics import evaluation, evaluation_of
 
 SCHEMA = 1
 """Raised when what a record holds means something else than before: versions that do not know it leave it alone."""
+
+Current = Callable[[Mapping[str, Sequence[float]]], bool]
 
 FINISHED = ("ok", "diverged")
 NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
@@ -55,6 +57,7 @@ class Record:
     evaluation: str | None = None  # how held-out text was read (ablate.metrics.evaluation)
     protocol: int = PROTOCOL
     schema: int = SCHEMA
+    code: dict[str, list[float]] = field(default_factory=dict)  # what the code computed: see `ablate.behaviour`
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
 
 
@@ -131,7 +134,11 @@ def load(path: Path) -> dict[str, Any]:
     lacking = [name for name, f in own.items() if name not in record and f.default is f.default_factory is MISSING]
     if "run_id" in lacking or "config" in lacking:
         raise RecordError(f"{path}: not a record of ablate")
-    record = {name: f.default for name, f in own.items() if f.default is not MISSING} | {"references": {}} | record
+    record = (
+        {name: f.default for name, f in own.items() if f.default is not MISSING}
+        | {"references": {}, "code": {}}
+        | record
+    )
     if not lacking:
         lacking = [name for name in MAPPINGS if not isinstance(record[name], dict)]
     if not lacking:
@@ -240,8 +247,11 @@ def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
-    """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix."""
+def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True) -> bool:
+    """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix.
+
+    `current` says of a record's `code` whether the code still computes the same.
+    """
     path = record_path(sweep, run_id)
     if present(path) != "file":
         return False
@@ -250,6 +260,8 @@ def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = ()) -> bool:
     except RecordError:
         return False
     if outdated(record) or record["schema"] > SCHEMA:
+        return False
+    if not current(record["code"]):
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
     return told and present(curve_path(sweep, run_id)) == "file"
@@ -278,13 +290,13 @@ class Neighbours:
         self._asked = 0
         self._index: dict[str, list[Path]] | None = None
 
-    def find(self, run_id: str, prefixes: Sequence[str] = ()) -> Path | None:
-        """A sweep, the first by name, that holds the run."""
+    def find(self, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True) -> Path | None:
+        """A sweep, the first by name, that holds the run; `current` as with `finished`."""
         self._asked += 1
         if self._index is None and self._asked > self.FEW:
             self._index = self._listed()
         for folder in self._holding(run_id) if self._index is None else self._index.get(run_id, ()):
-            if finished(folder, run_id, prefixes):
+            if finished(folder, run_id, prefixes, current):
                 return folder
             for path in (record_path(folder, run_id), curve_path(folder, run_id)):
                 if path.exists() and not present(path):

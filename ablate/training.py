@@ -5,118 +5,37 @@ draw from a generator of their own, whatever else is trained before, after or be
 """
 
 import copy
-import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice, takewhile
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from ablate.behaviour import behaviour
 from ablate.checkpoints import Checkpoints
 from ablate.config import Config, resolve, to_dict
 from ablate.data.corpora import Corpus, as_used
-from ablate.engines import Choice, Program, build, choose, kernel
+from ablate.engines import Choice, build, choose, kernel
 from ablate.environment import environment
 from ablate.errors import ConfigError
 from ablate.identity import cell_id, run_id, run_identity
-from ablate.metrics import UNSCORED, evaluation, perplexity, tail_perplexity
+from ablate.metrics import evaluation
 from ablate.models.parameters import count, initial
+from ablate.models.program import Program
 from ablate.results import Record
 from ablate.tasks import Task, task_of
+from ablate.trajectory import Replica, Stopped, Trajectory, measures_held_out, stream, train_epoch
 
 GRACE_S = 2.0
 """Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
 LONG_EPOCH_S = GRACE_S / 2
 """From this length on an epoch's beginning is held in memory, for a stop that cannot wait for its end."""
-VAL_READINGS = 20
-"""How often the held-out perplexity is measured over a run."""
 
 OnEpoch = Callable[[int, float], None]
-Watch = Callable[[int, Sequence["Replica"]], Sequence[bool]]
-
-
-class Stopped(Exception):
-    """Training was asked to stop in the middle."""
-
-
-def stream(seed: int, purpose: str) -> Generator:
-    """A generator of its own for one purpose of one run."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-@dataclass
-class Trajectory:
-    """What happened over the epochs of one run."""
-
-    perplexity: list[float] = field(default_factory=list)
-    val_perplexity: list[float | None] = field(default_factory=list)
-    scores: dict[str, list[float | None]] = field(default_factory=dict)  # what else the task measures
-    divergence: dict[str, Any] | None = None
-
-    def add(self, losses: Sequence[float], val_loss: float | None, weights: Sequence[float] = ()) -> bool:
-        """Record an epoch from its minibatch losses. False once the run has diverged.
-
-        `weights` are the scored targets of each minibatch, where those differ.
-        """
-        if self.divergence:
-            return False
-        epoch = len(self.perplexity) + 1
-        finite = list(takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
-        previous = math.log(self.perplexity[-1]) if self.perplexity else None
-        last_finite = finite[-1] if finite else previous
-        if len(finite) < len(losses) or (val_loss is not None and not math.isfinite(perplexity(val_loss))):
-            self.divergence = {"epoch": epoch, "last_finite_loss": last_finite}
-            return False
-        self.perplexity.append(perplexity(_mean(losses, weights)))
-        self.val_perplexity.append(None if val_loss is None else perplexity(val_loss))
-        return True
-
-    def score(self, measured: Mapping[str, float]) -> None:
-        """Record what else was measured after the epoch just added."""
-        for name, value in measured.items():
-            column = self.scores.setdefault(name, [])
-            column += [None] * (len(self.perplexity) - len(column))
-            column[-1] = value
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """The numbers of `ablate.metrics` that this trajectory gives; those of a diverged run mean nothing."""
-        measured = [value for value in self.val_perplexity if value is not None]
-        if self.divergence:
-            names = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
-            return dict.fromkeys((*names, *self.scores))
-        return {
-            "perplexity": self.perplexity[-1],
-            "tail_perplexity": tail_perplexity(self.perplexity),
-            "best_perplexity": min(self.perplexity),
-            "val_perplexity": measured[-1] if measured else None,
-            "best_val_perplexity": min(measured, default=None),
-            **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
-        }
-
-    @property
-    def curve(self) -> dict[str, list[float | None]]:
-        epochs: list[float | None] = [float(epoch + 1) for epoch in range(len(self.perplexity))]
-        columns: dict[str, list[float | None]] = {
-            "epoch": epochs,
-            "perplexity": list(self.perplexity),
-            "val_perplexity": self.val_perplexity,
-        }
-        for name, values in self.scores.items():
-            columns[name] = values + [None] * (len(epochs) - len(values))
-        return columns
-
-
-def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
-    if not weights:
-        return sum(values) / len(values)
-    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
@@ -183,9 +102,10 @@ def train_together(
                 checkpoints.save(held_states)
             raise
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
+        causes = program.divergences()
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
-                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights]
+                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
             )
             if own and measures_held_out(config, epoch):
                 replica.trajectory.score(task.scores(program.named_tensors(k)))
@@ -257,18 +177,6 @@ class Ending:
         return not self.keeps() or time.monotonic() - self.heard > GRACE_S
 
 
-@dataclass
-class Replica:
-    """One run in training: its config, the order of its data, and what happened so far."""
-
-    config: Config
-    trajectory: "Trajectory" = field(default_factory=lambda: Trajectory())
-    order: Generator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.order = stream(self.config.seed, "data")
-
-
 def _states(program: Program, replicas: Sequence[Replica], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
@@ -331,42 +239,12 @@ def make_record(
         references=task.references(config.prefixes) if text else {},
         engine=engine,
         timing=timing,
-        environment=environment(),
+        code=behaviour(config),
+        environment=environment(str(task.device)),
         divergence=trajectory.divergence,
         evaluation=evaluation(to_dict(resolve(config))),
         curve=trajectory.curve,
     )
-
-
-def train_epoch(
-    task: Task,
-    program: Program,
-    orders: Sequence[Generator],
-    stop: Callable[[], bool] = lambda: False,
-    updates: int | None = None,
-) -> tuple[list[list[float]], list[list[float]]]:
-    """One pass over each replica's minibatches, or its first `updates`.
-
-    For each minibatch the losses (R,) before its update, and the numbers of its scored targets (R,): empty where
-    these are all the same.
-    """
-    losses: list[Tensor] = []
-    scored: list[Tensor] = []
-    minibatches = (islice(task.minibatches(order), updates) for order in orders)
-    for replicas in zip(*minibatches, strict=True):
-        if stop():
-            raise Stopped
-        X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
-        losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
-        if task.scores_some:
-            scored.append((Y != UNSCORED).sum((1, 2)))
-    values: list[list[float]] = torch.stack(losses).tolist()
-    return values, torch.stack(scored).tolist() if scored else []
-
-
-def measures_held_out(config: Config, epoch: int) -> bool:
-    """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
-    return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0
 
 
 def resolve_device(name: str) -> torch.device:

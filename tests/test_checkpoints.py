@@ -17,7 +17,8 @@ from ablate.data.corpora import Corpus
 from ablate.engines import Choice
 from ablate.identity import run_id
 from ablate.results import Record
-from ablate.training import Stopped, train_together
+from ablate.training import train_together
+from ablate.trajectory import Stopped
 
 Configs = Callable[..., Config]
 

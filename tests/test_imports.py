@@ -30,18 +30,19 @@ MAY_IMPORT = {
     "data": "config errors files metrics",
     "models": "config errors metrics",
     "cohort": "config files metrics models",
-    "engines": "cohort config models validation",
+    "engines": "behaviour cohort config errors models validation",
     "tasks": "bleu config data errors metrics models validation",
-    "training": "checkpoints config data engines environment errors identity metrics models results tasks",
-    "speed": """cohort compose config data engines environment errors files identity locks models results tasks training
-    validation""",
+    "training": """behaviour checkpoints config data engines environment errors identity metrics models results
+    tasks trajectory""",
+    "speed": """cohort compose config data engines environment errors files identity locks models results tasks
+    training trajectory validation""",
     "bench": """analysis cohort compose config engines entry environment errors explain files models report results
     speed sweeping""",
     "explain": "commands config errors files overrides presets",
-    "sweeping": """checkpoints cohort compose config data engines environment errors explain files identity knobs
-    locks models overrides presets results speed tasks training validation""",
+    "sweeping": """behaviour checkpoints cohort compose config data engines environment errors explain files
+    identity knobs locks models overrides presets results speed tasks training trajectory validation""",
     "searching": """analysis checkpoints cohort commands compose config engines environment errors files identity
-    locks metrics overrides results speed stats sweeping tasks training validation""",
+    locks metrics overrides results speed stats sweeping tasks training trajectory validation""",
     "plugins": "overrides presets searching sweeping",
     "analysis": "config errors files identity knobs metrics results stats",
     "claims": "analysis config entry errors explain files knobs metrics results stats",
@@ -49,10 +50,13 @@ MAY_IMPORT = {
     "cli": """commands compose config entry environment errors explain files overrides plugins presets report
     results searching sweeping""",
     "plan": """analysis checkpoints cli cohort compose config engines entry errors explain files identity metrics
-    models presets report results speed stats sweeping tasks training""",
+    models presets report results speed stats sweeping tasks training trajectory""",
     "path": "analysis cli commands compose config entry errors files metrics overrides report results stats sweeping",
     "stats": "",
     "__main__": "cli entry",
+    "draws": "",
+    "behaviour": "cohort compose config data draws files metrics models tasks trajectory",
+    "trajectory": "config metrics models tasks",
     "__init__": "",
 }
 """Part of the package → the other parts that it may import, from what everything rests on to the command line."""

@@ -25,14 +25,8 @@ from ablate.models.language_model import ENGINES, LanguageModel
 from ablate.models.parameters import initial
 from ablate.results import Record
 from ablate.tasks.text import generate, streams
-from ablate.training import (
-    Trajectory,
-    measures_held_out,
-    resolve_device,
-    stream,
-    train,
-    train_together,
-)
+from ablate.training import resolve_device, train, train_together
+from ablate.trajectory import Trajectory, measures_held_out, stream
 
 Configs = Callable[..., Config]
 CPU = torch.device("cpu")

@@ -51,6 +51,7 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "threads": timing["threads"],
         "engine": facts["engine"],
         "why": summary["train"]["why"],
+        "checked": summary["train"].get("checked", True),
     }
     for subject, column in SUBJECT_COLUMNS.items():
         measured = summary[subject]

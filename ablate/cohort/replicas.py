@@ -17,6 +17,7 @@ from ablate.cohort.updates import Update
 from ablate.cohort.weights import Layout
 from ablate.config import Config, resolve
 from ablate.metrics import UNSCORED
+from ablate.models.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
 from ablate.models.language_model import dropout_mask
 from ablate.models.parameters import Sizes
 
@@ -67,6 +68,7 @@ class Cohort:
             self.update = Update(configs, self.parameters)
             R = len(configs)
             self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
+            self.causes = torch.zeros(R, dtype=torch.uint8, device=self.device)  # of divergence, see `CAUSES`
             self.last_losses = torch.zeros(R, dtype=self.parameters.dtype, device=self.device)
         self._all_alive = True
         self._programs: dict[tuple[int, int, bool], Program] = {}
@@ -85,26 +87,43 @@ class Cohort:
         """Which replicas have diverged."""
         return [not alive for alive in self.alive.tolist()]
 
+    def divergences(self) -> list[str]:
+        """What is not finite in each replica that has diverged, else an empty string."""
+        return [CAUSES[cause] for cause in self.causes.tolist()]
+
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """One minibatch: tokens and targets (R, T, B) → each replica's loss (R,) before its update.
 
         The loss is the mean cross-entropy in nats per scored token: a target of `UNSCORED` does not count.
         `carry` continues from the states in which the minibatch before ended (of the same B), else from zeros. A
-        replica whose loss is not finite keeps its parameters from then on, and its loss is reported again at every
-        later step.
+        replica that has diverged (`ablate.models.divergence`) is not updated any more, and its loss is reported again
+        at every later step.
         """
         losses = self._backpropagate(tokens, targets, carry)
-        if self._all_alive and self.device.type == "cpu" and bool(losses.isfinite().all()):
-            self.update(self.grads)
-            return losses
+        lengths = norms(self.grads)
+        if self._all_alive and self.device.type == "cpu" and bool((losses + lengths.squeeze(1)).isfinite().all()):
+            self.update(self.grads, lengths)
+            finite = self.update.finite()
+            if not bool(finite.all()):
+                self.last_losses = losses
+                self._freeze(torch.where(finite, FINITE, UPDATE))
+            return losses.clone()
         self.last_losses = torch.where(self.alive, losses, self.last_losses)
-        self.alive = self.alive & losses.isfinite()
-        self._all_alive = self.device.type != "cpu"  # where asking costs a synchronisation, never ask
+        causes = torch.where(lengths.squeeze(1).isfinite(), FINITE, GRADIENT)
+        self._freeze(torch.where(losses.isfinite(), causes, LOSS))
         before = self.parameters.clone()
-        self.update(self.grads)
+        self.update(self.grads, lengths)
         self.parameters.copy_(torch.where(self.alive.unsqueeze(1), self.parameters, before))
+        self._freeze(torch.where(self.update.finite(), FINITE, UPDATE))
         return self.last_losses.clone()
+
+    def _freeze(self, causes: Tensor) -> None:
+        """End those replicas still alive for which there is a cause (R,)."""
+        self.causes = torch.where(self.alive, causes.to(self.causes.dtype), self.causes)
+        self.alive = self.causes == FINITE
+        # Where asking costs a synchronisation, never ask.
+        self._all_alive = self.device.type != "cpu" or bool(self.alive.all())
 
     @torch.inference_mode()
     def gradients(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> list[dict[str, Tensor]]:
@@ -199,6 +218,7 @@ class Cohort:
                 "updates": self.update.done,
                 "states": [[_saved(part[k]) for part in state] for state in self._states],
                 "alive": bool(self.alive[k]),
+                "cause": int(self.causes[k]),
                 "last_loss": float(self.last_losses[k]),
                 "generator": self.generators[k].get_state() if self.generators else None,
             }
@@ -221,7 +241,9 @@ class Cohort:
         self.update.done = saved[0]["updates"]
         layers = zip(*(s["states"] for s in saved), strict=True)
         self._states = [[torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers]
-        self.alive = torch.tensor([s["alive"] for s in saved], device=self.device)
+        causes = [s.get("cause", FINITE if s["alive"] else LOSS) for s in saved]  # older ones knew of losses only
+        self.causes = self.causes.new_tensor(causes)
+        self.alive = self.causes == FINITE
         self.last_losses = self.last_losses.new_tensor([s["last_loss"] for s in saved])
         self._replays = {}
         self._all_alive = self.device.type != "cpu" or bool(self.alive.all())

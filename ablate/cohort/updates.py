@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ablate.config import Config
+from ablate.models.divergence import finite_rows
 
 
 class Update:
@@ -38,15 +39,16 @@ class Update:
         self.rule: Callable[[Tensor], None] = rule
         self.moments = {name: torch.zeros_like(parameters) for name in moments}
 
-    def __call__(self, grads: Tensor) -> None:
-        """Clip the gradients (R, P), in place, and move the parameters."""
+    def __call__(self, grads: Tensor, norms: Tensor) -> None:
+        """Clip the gradients (R, P) of these norms (R, 1), in place, and move the parameters."""
         self.done += 1
-        self.scale = self.one if self.clip is None else self._clip_scale(grads, self.clip)
+        clip, one = self.clip, self.one
+        scale = one if clip is None else torch.where(norms > clip, clip / norms, one)
         if self.options.name == "sgd" and self.decay is None:
-            self.parameters.addcmul_(grads, self.lr * self.scale, value=-1)  # both factors in one pass
+            self.parameters.addcmul_(grads, self.lr * scale, value=-1)  # both factors in one pass
             return
-        if self.clip is not None:
-            grads.mul_(self.scale)
+        if clip is not None:
+            grads.mul_(scale)
         if self.decay is not None:
             if self.options.name == "adamw":
                 self.parameters.mul_(1 - self.lr * self.decay)
@@ -54,10 +56,9 @@ class Update:
                 grads.addcmul_(self.parameters, self.decay)
         self.rule(grads)
 
-    def _clip_scale(self, grads: Tensor, clip: Tensor) -> Tensor:
-        """clip/norm where the norm exceeds the clip, else 1; (R, 1)."""
-        norm = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
-        return torch.where(norm > clip, clip / norm, self.one)
+    def finite(self) -> Tensor:
+        """Whether each replica's parameters and moments are: (R,)."""
+        return torch.stack([finite_rows(rows) for rows in (self.parameters, *self.moments.values())]).all(0)
 
     def _sgd(self, grads: Tensor) -> None:
         self.parameters.addcmul_(grads, self.lr, value=-1)

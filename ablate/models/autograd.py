@@ -3,6 +3,7 @@
 Speaks the same language as a cohort of one: axes R = 1 replica, T steps, B sequences.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from ablate.config import Config
 from ablate.errors import ConfigError
 from ablate.metrics import UNSCORED
 from ablate.models.cells import State
+from ablate.models.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, all_finite, norm_of
 from ablate.models.families import carries, trainable
 from ablate.models.language_model import LanguageModel
 from ablate.models.parameters import Sizes
@@ -38,12 +40,17 @@ class AutogradProgram:
         self.model = trainable(engine, config, vocabulary_size, parameters, generator).to(device)
         self.optimizer = build_optimizer(config, self.model)
         self.states: list[State] = []
+        self.cause = FINITE
+        self.last_loss: Tensor | None = None
 
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """One minibatch: tokens and targets (1, T, B) → its loss (1,) before the update, in nats per scored token.
 
-        `carry` continues from the states, detached, in which the minibatch before ended; else from zeros.
+        `carry` continues from the states, detached, in which the minibatch before ended; else from zeros. A run that
+        has diverged (`ablate.models.divergence`) is not updated any more and reports the same loss at every later step.
         """
+        if self.cause != FINITE and self.last_loss is not None:
+            return self.last_loss.clone()
         X, Y = tokens[0], targets[0]
         self.model.train()
         if carry:
@@ -54,9 +61,25 @@ class AutogradProgram:
         loss = summed_loss(logits, Y) / scored(Y).clamp(min=1)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        clip_gradients(self.model, self.config.clip)
+        self.last_loss = loss.detach().unsqueeze(0)
+        self.cause = self._update()
+        return self.last_loss.clone()
+
+    def _update(self) -> int:
+        """Clip and move the weights; what is not finite, if anything."""
+        assert self.last_loss is not None
+        if not bool(self.last_loss.isfinite()):
+            return LOSS
+        if not bool(clip_gradients(self.model, self.config.clip).isfinite()):
+            return GRADIENT
         self.optimizer.step()
-        return loss.detach().unsqueeze(0)
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
+        moments = [moment for moment in moments if isinstance(moment, Tensor) and moment.dim() > 0]  # Adam counts steps
+        return FINITE if all_finite([*self.model.parameters(), *moments]) else UPDATE
+
+    def divergences(self) -> list[str]:
+        """What is not finite in the run, if it has diverged."""
+        return [CAUSES[self.cause]]
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -112,15 +135,17 @@ def scored(targets: Tensor) -> Tensor:
     return (targets != UNSCORED).sum()
 
 
-def clip_gradients(model: torch.nn.Module, clip: float | None) -> None:
-    """Scale all gradients by clip/norm if their global L2 norm exceeds `clip`; no epsilon, as in the course."""
-    if clip is None:
-        return
+def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:
+    """Scale all gradients by clip/norm if their global L2 norm () exceeds `clip`; no epsilon, as in the course.
+
+    Returns the norm before; where it is not finite, the gradients are left as they are.
+    """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    if norm > clip:
+    norm = norm_of(gradients)
+    if clip is not None and clip < norm < math.inf:
         for gradient in gradients:
             gradient.mul_(clip / norm)
+    return norm
 
 
 def build_optimizer(config: Config, model: LanguageModel) -> torch.optim.Optimizer:

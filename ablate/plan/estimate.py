@@ -25,7 +25,8 @@ from ablate.sweeping.launch import protocol_within
 from ablate.sweeping.plan import Plan, updates_per_epoch
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.training import measures_held_out, resolve_device, train_epoch
+from ablate.training import resolve_device
+from ablate.trajectory import measures_held_out, train_epoch
 
 PROBE_S = 0.5
 """Seconds of training from which the time of an update is read."""

@@ -61,7 +61,7 @@ def speed_table(timings: pd.DataFrame, title: str) -> Table:
             str(row["tokens_per_s_n"]),
             "–" if pd.isna(row["gflops"]) else f"{row['gflops']:.1f}",
             "–" if pd.isna(row["share_of_limit"]) else f"{row['share_of_limit']:.1%}",
-            f"{row['memory_mib']:.0f} MiB",
+            "–" if pd.isna(row["memory_mib"]) else f"{row['memory_mib']:.0f} MiB",
         )
     return table
 

@@ -198,7 +198,7 @@ def thousands(row: pd.Series, column: str) -> str:
     value = row[column]
     if pd.isna(value):
         return "–"
-    if f"{column}_low" not in row:
+    if f"{column}_low" not in row or pd.isna(row[f"{column}_low"]):
         return f"{value / 1000:.4g}k"
     half = (row[f"{column}_high"] - row[f"{column}_low"]) / 2000
     digits = 1 if value >= 10_000 else 2

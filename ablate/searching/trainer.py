@@ -35,7 +35,8 @@ from ablate.sweeping.launch import Summary, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
 from ablate.tasks import measured_metrics, task_of
-from ablate.training import Replica, Stopped, measures_held_out, resolve_device, train_together
+from ablate.training import resolve_device, train_together
+from ablate.trajectory import Replica, Stopped, measures_held_out
 from ablate.validation import engines_for, validate
 
 REST_S = 0.05

@@ -2,8 +2,8 @@
 
 Each cell is timed in fresh processes of its own, one sample at a time on the whole machine. Samples are taken in
 rounds that go through all cells in turn, so that drift meets all alike; they go on until the 95 % interval of the
-median is narrow enough or the time is up. A sample taken while something else was running is kept, marked, and
-enters no median.
+speed is narrow enough or the time is up. A sample taken while something else was running is kept, marked, and counts
+for nothing; where the system does not tell what else was running, a sample is not checked, and is never called clean.
 """
 
 import json
@@ -16,9 +16,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from threading import Thread
+from typing import IO, Any
 
 import numpy as np
+from scipy import stats
 
 from ablate.config import Config, to_dict
 from ablate.environment import cores
@@ -42,6 +45,12 @@ OFF_CPU = 0.05
 """Share of a sample for which a single-threaded worker may be off its processor."""
 
 
+LEAST_PROCESSES = 5
+"""Fewer processes give no interval: what one launch differs from the next by is not known from them."""
+ENDING_S = 10.0
+"""Time for a process to end when it is told to."""
+
+
 class WorkerFailed(Exception):
     """A cell cannot be timed; the message says why."""
 
@@ -56,6 +65,8 @@ class Protocol:
     level: float = 0.95
     launches: int = 5
     """Fresh processes per cell: where one lands in memory moves its speed by more than its samples differ."""
+    answer_s: float = 300.0
+    """How long a process may take for one answer; then it hangs, and is killed."""
 
 
 @dataclass
@@ -187,8 +198,10 @@ def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> No
     with ExitStack() as stack:
         open_ended = []
         for timing in timings:
+            if timing.failure:
+                continue
             try:
-                ask, facts = stack.enter_context(worker(timing))
+                ask, facts = stack.enter_context(worker(timing, protocol.answer_s))
             except WorkerFailed as error:
                 timing.failure = str(error)
                 continue
@@ -220,8 +233,7 @@ def _enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:
         return len(own) >= LEAST_SAMPLES and spent >= PATIENCE * limit_s
     if spent >= limit_s:
         return True
-    low, high = interval([values], protocol.level)
-    return bool((high - low) / 2 <= protocol.precision * float(np.median(values)))
+    return spread(values, protocol.level) <= protocol.precision * float(np.median(values))
 
 
 def sample(
@@ -233,22 +245,34 @@ def sample(
     after = Load.now()
     elapsed = after.at - before.at
     # The worker also warms up inside this window, so its own time is read off the machine's, not off the sample's.
-    others = max(0.0, after.busy_s - before.busy_s - got["cpu_since_last_s"]) / elapsed
+    own = got["cpu_since_last_s"]
     got |= {
         "launch": launch,
-        "others": round(others, 3),
-        "stolen": round((after.stolen_s - before.stolen_s) / elapsed, 3),
+        "others": share(before.busy_s, after.busy_s, elapsed, own),
+        "stolen": share(before.stolen_s, after.stolen_s, elapsed),
         "off_cpu": round(max(0.0, 1 - got["cpu_s"] / got["seconds"]), 3) if timing.threads == 1 else None,
         "clock_mhz": clock_mhz(),
     }
     return got | {"unclean": why_unclean(got)}
 
 
+def share(before: float | None, after: float | None, elapsed: float, own: float = 0.0) -> float | None:
+    """What grew beyond our own part, as a share of the time; None where it was not told."""
+    if before is None or after is None:
+        return None
+    return round(max(0.0, after - before - own) / elapsed, 3)
+
+
+def checked(taken: Mapping[str, Any]) -> bool:
+    """Whether the system told what else was running during a sample. Without that, none is called clean."""
+    return taken.get("others") is not None and taken.get("stolen") is not None
+
+
 def why_unclean(taken: Mapping[str, Any]) -> str:
-    """What spoiled a sample; empty if nothing did."""
-    if taken["others"] > BUSY:
+    """What spoiled a sample; empty if nothing is known to have."""
+    if taken["others"] is not None and taken["others"] > BUSY:
         return f"other programs used {taken['others']:.0%} of a core"
-    if taken["stolen"] > BUSY:
+    if taken["stolen"] is not None and taken["stolen"] > BUSY:
         return f"the host took {taken['stolen']:.0%} of a core away"
     if taken["off_cpu"] is not None and taken["off_cpu"] > OFF_CPU:
         return f"the program was off its core for {taken['off_cpu']:.0%} of the time"
@@ -268,50 +292,73 @@ def conclude(timing: Timing, protocol: Protocol, limit_gflops: float) -> None:
 
 
 def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """The median of the clean samples with its interval; no number, but the reason, where they are too few."""
+    """Tokens per second with their interval, see `interval`; no number, but the reason, where samples are too few.
+
+    `checked` says whether the load of the machine was seen during all samples that count.
+    """
     clean = [s for s in samples if not s["unclean"]]
     per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(protocol.launches)]
     out: dict[str, Any] = {"tokens_per_s": None, "low": None, "high": None, "n": len(clean), "of": len(samples)}
+    out["checked"] = all(checked(s) for s in clean)
     if min(len(values) for values in per_launch) < LEAST_SAMPLES or len(clean) < len(samples) / 2:
         spoiled = [s["unclean"] for s in samples if s["unclean"]]
         reason = max(set(spoiled), key=spoiled.count) if spoiled else "too few samples in the time given"
         return out | {"why": f"only {len(clean)} of {len(samples)} samples are clean; for example {reason}"}
-    low, high = interval(per_launch, protocol.level)
-    median = float(np.median(np.concatenate(per_launch)))
-    precise = (high - low) / 2 <= protocol.precision * median
-    why = "" if precise else f"the interval is wider than ± {protocol.precision:.0%}"
-    return out | {"tokens_per_s": median, "low": low, "high": high, "why": why}
+    middle, low, high = interval(per_launch, protocol.level)
+    why = [] if out["checked"] else ["not checked: this system does not tell what else it was doing"]
+    if low is None or high is None:
+        why.append(f"no interval from {len(per_launch)} processes, it takes {LEAST_PROCESSES}")
+    elif (high - low) / 2 > protocol.precision * middle:
+        why.append(f"the interval is wider than ± {protocol.precision:.0%}")
+    return out | {"tokens_per_s": middle, "low": low, "high": high, "why": "; ".join(why)}
 
 
-def interval(groups: Sequence[np.ndarray], level: float, draws: int = 2000) -> tuple[float, float]:
-    """Bootstrap interval of the pooled median, seeded; whole processes are drawn first, then samples of each.
+def interval(groups: Sequence[np.ndarray], level: float) -> tuple[float, float | None, float | None]:
+    """The geometric mean of the medians of processes, and its t interval on logs; none from too few processes.
 
-    `groups` has the samples of one process each: what differs from process to process then counts in full.
+    `groups` has the samples of one process each. Samples of one process agree among themselves more than processes do,
+    so each process counts once; a bootstrap of 5 whole processes covers 0.91 instead of 0.95.
     """
-    rng = np.random.default_rng(0)
-    medians = np.empty(draws)
-    for draw in range(draws):
-        chosen = rng.integers(len(groups), size=len(groups))
-        medians[draw] = np.median(np.concatenate([rng.choice(groups[k], len(groups[k])) for k in chosen]))
+    logs = np.log([np.median(values) for values in groups])
+    middle = float(np.exp(logs.mean()))
+    if len(logs) < LEAST_PROCESSES:
+        return middle, None, None
+    half = float(stats.t.ppf((1 + level) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
+    return middle, middle * math.exp(-half), middle * math.exp(half)
+
+
+def spread(values: np.ndarray, level: float, draws: int = 2000) -> float:
+    """Half the bootstrap interval of the median of one process's samples, seeded: when to stop taking more."""
+    medians = np.median(np.random.default_rng(0).choice(values, (draws, len(values))), axis=1)
     low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return float(high - low) / 2
 
 
 @contextmanager
-def worker(timing: Timing) -> Iterator[tuple[Callable[[Any], dict[str, Any]], dict[str, Any]]]:
-    """A fresh process for one cell: how to ask it, and what it says of the cell. It ends with the context."""
+def worker(timing: Timing, answer_s: float) -> Iterator[tuple[Callable[[Any], dict[str, Any]], dict[str, Any]]]:
+    """A fresh process for one cell: how to ask it, and what it says of the cell. It ends with the context.
+
+    Raises WorkerFailed where it ends by itself, or gives no answer within `answer_s` seconds, which ends it.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "ablate.speed.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
     send, receive = process.stdin, process.stdout
+    lines: Queue[str] = Queue()
+    reader = Thread(target=_read, args=(receive, lines), daemon=True)
+    reader.start()
 
     def ask(request: Any) -> dict[str, Any]:
-        with suppress(BrokenPipeError):  # it has ended: what it last said tells why
+        with suppress(OSError):  # it has ended: what it last said tells why
             send.write(json.dumps(request) + "\n")
             send.flush()
-        line = receive.readline()
+        try:
+            line = lines.get(timeout=answer_s)
+        except Empty:
+            process.kill()
+            raise WorkerFailed(f"the process that times this cell gave no answer for {answer_s:g} s") from None
         if not line:
             raise WorkerFailed(f"the process that times this cell ended with status {process.wait()}")
         answer: dict[str, Any] = json.loads(line)
@@ -322,10 +369,22 @@ def worker(timing: Timing) -> Iterator[tuple[Callable[[Any], dict[str, Any]], di
     try:
         yield ask, ask({"config": timing.config, "cell_id": timing.cell_id, "threads": timing.threads})
     finally:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             send.close()
-        process.wait()
+        try:
+            process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join()
         receive.close()
+
+
+def _read(stream: IO[str], lines: "Queue[str]") -> None:
+    """In a thread: lines as they come, and an empty one at the end."""
+    for line in stream:
+        lines.put(line)
+    lines.put("")
 
 
 def default_threads() -> list[int]:

@@ -14,8 +14,7 @@ from ablate.errors import UserError
 from ablate.identity import short_hash
 from ablate.locks import InUse, held_on_machine
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc, which Windows does not have
-
+STAT = Path("/proc/stat")
 
 LANE = 1
 """Raised when a change to the code alters what is timed: timings of older lanes are measured again."""
@@ -59,22 +58,25 @@ def speed_lane() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Load:
-    """Seconds of processor time since the start of the machine, and the moment of the reading."""
+    """Seconds of processor time since the start of the machine, and the moment of the reading.
+
+    None where the system does not tell (only Linux does, and not in every container): nothing is then known of what
+    else the machine is doing.
+    """
 
     at: float
-    busy_s: float
-    stolen_s: float
+    busy_s: float | None
+    stolen_s: float | None
 
     @classmethod
     def now(cls) -> "Load":
-        """Zeros where the system does not tell (not Linux): nothing is then known of other programs."""
         try:
-            user, nice, system, _, _, irq, softirq, steal = map(
-                int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-            )
-        except (OSError, ValueError):
-            return cls(time.monotonic(), 0.0, 0.0)
-        return cls(time.monotonic(), (user + nice + system + irq + softirq) / TICKS_PER_S, steal / TICKS_PER_S)
+            ticks_per_s = os.sysconf("SC_CLK_TCK")
+            first = STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
+            user, nice, system, _, _, irq, softirq, steal = map(int, first)
+        except (OSError, ValueError, AttributeError):
+            return cls(time.monotonic(), None, None)
+        return cls(time.monotonic(), (user + nice + system + irq + softirq) / ticks_per_s, steal / ticks_per_s)
 
 
 def clock_mhz() -> float | None:

@@ -5,11 +5,13 @@ In:  {"config": …, "cell_id": …, "threads": n}   first, answered by the subj
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
 
+import importlib
 import json
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -20,19 +22,20 @@ from ablate.cohort import chunk_size
 from ablate.compose import from_dict
 from ablate.config import Config
 from ablate.data.corpora import Corpus, load
-from ablate.engines import Program, build, kernel
+from ablate.engines import build, kernel
 from ablate.errors import DataError, reason
 from ablate.identity import cell_id
 from ablate.models.families import trainable
 from ablate.models.parameters import count, initial
+from ablate.models.program import Program
 from ablate.tasks import Task, task_of
-from ablate.training import resolve_device, stream
-
-try:
-    import resource
-except ModuleNotFoundError:  # Windows
-    resource = None  # type: ignore[assignment]
+from ablate.training import resolve_device
+from ablate.trajectory import stream
 from ablate.validation import api_cannot
+
+resource: Any = None
+with suppress(ImportError):  # Windows has none
+    resource = importlib.import_module("resource")
 
 WARM_UP_S = 0.5
 
@@ -158,38 +161,37 @@ class Cell:
             "seconds": took,
             "cpu_s": cpu_now - cpu,
             "cpu_since_last_s": since_last,
-            "involuntary_switches": None if before is None or after is None else after - before,
+            "involuntary_switches": None if after is None or before is None else after - before,
             "minibatches": n,
         }
 
     def facts(self) -> dict[str, Any]:
-        before = peak_memory_bytes(self.device)
+        before = peak_memory_bytes(self.device) or 0
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
-        after = peak_memory_bytes(self.device)
         return {
             "engine": engine_of(self.config),
             "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
             "replicas_together": self.together,
             "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,
-            "memory_bytes": None if before is None or after is None else after - before,
+            "memory_bytes": None if (peak := peak_memory_bytes(self.device)) is None else peak - before,
             "flops_per_token": self.flops_per_token(),
         }
 
 
-def involuntary_switches() -> int | None:
-    """How often the system took this process off its core; None where it does not tell (Windows)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else None
-
-
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """So far: of the whole process on a CPU (None on Windows, which does not tell), of torch's tensors on a GPU."""
+    """So far: of the whole process on a CPU, of torch's tensors on a GPU; None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    if not resource:
+    if resource is None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def involuntary_switches() -> int | None:
+    """How often this process was taken off its core so far; None where the system does not tell."""
+    return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ from ablate.sweeping.plan import (
 )
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
-from ablate.training import Stopped, resolve_device, train_together
+from ablate.training import resolve_device, train_together
+from ablate.trajectory import Stopped
 
 
 @dataclass

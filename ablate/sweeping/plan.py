@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import results
+from ablate.behaviour import changes
 from ablate.compose import from_dict
 from ablate.config import (
     OWN_FILE,
@@ -66,6 +67,7 @@ class Cell:
     missing: list[Run] = field(default_factory=list)
     tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
+    changed: list[str] = field(default_factory=list)  # of the code, since runs of this cell were recorded
 
 
 @dataclass
@@ -215,6 +217,10 @@ def make_plan(
         if not cell.error:
             find_finished(cell, folder, neighbours)
     warnings += neighbours.warning()
+    for change in dict.fromkeys(change for cell in plan.cells for change in cell.changed):
+        again = sum(len(cell.missing) for cell in plan.cells if change in cell.changed)
+        runs = "run is" if again == 1 else "runs are"
+        warnings.append(f"{change} has changed since: {again} {runs} trained again (the old records are replaced)")
     return plan
 
 
@@ -275,20 +281,33 @@ def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> N
 
     Raises NewerRecord where a later version of ablate has written one that would be trained again.
     """
+    known: dict[str, list[str]] = {}  # the runs of a cell were as a rule computed by the same code
+
+    def changed(code: Mapping[str, Sequence[float]]) -> list[str]:
+        if str(code) not in known:
+            known[str(code)] = changes(code, cell.config)
+        return known[str(code)]
+
+    def current(code: Mapping[str, Sequence[float]]) -> bool:
+        return not changed(code)
+
+    def noted(code: Mapping[str, Sequence[float]]) -> bool:
+        cell.changed += [change for change in changed(code) if change not in cell.changed]
+        return current(code)
 
     def there(run_id: str) -> bool:
-        return results.finished(folder, run_id, cell.config.prefixes) or bool(
-            neighbours.find(run_id, cell.config.prefixes)
+        return results.finished(folder, run_id, cell.config.prefixes, current) or bool(
+            neighbours.find(run_id, cell.config.prefixes, current)
         )
 
     for run in cell.runs:
         if run.older_id and not run.config.fresh and not there(run.run_id) and there(run.older_id):
             run.run_id = run.older_id
-        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes):
+        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes, noted):
             continue
         results.refuse_newer(folder, run.run_id)
         if not run.config.fresh:
-            run.reused_from = neighbours.find(run.run_id, run.config.prefixes)
+            run.reused_from = neighbours.find(run.run_id, run.config.prefixes, current)
         if run.reused_from is None:
             cell.missing.append(run)
 
@@ -375,7 +394,7 @@ def _values_on_disk(folder: Path) -> Values:
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return bool({to_json(value) for value in one} & {results.to_json(value) for value in other})
+    return bool({to_json(value) for value in one} & {to_json(value) for value in other})
 
 
 def _list(values: Sequence[Any]) -> str:

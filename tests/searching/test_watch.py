@@ -10,7 +10,8 @@ from ablate.checkpoints import Checkpoints, path_of
 from ablate.config import Config, with_seed
 from ablate.data.corpora import Corpus
 from ablate.engines import Choice
-from ablate.training import Replica, train_together
+from ablate.training import train_together
+from ablate.trajectory import Replica
 
 Configs = Callable[..., Config]
 COHORT = Choice("cohort", {})

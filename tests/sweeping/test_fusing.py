@@ -18,7 +18,8 @@ from ablate.data.corpora import Corpus
 from ablate.engines import Choice
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Cell, Plan, make_plan
-from ablate.training import Stopped, train_together
+from ablate.training import train_together
+from ablate.trajectory import Stopped
 
 Configs = Callable[..., Config]
 COHORT = "engine=cohort"

@@ -113,6 +113,6 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.workspace_bytes.argtypes, library.workspace_bytes.restype = [sizes], i64
     library.minibatch.argtypes, library.minibatch.restype = [sizes, *[address] * 7], ctypes.c_double
     library.clipped_descent.argtypes = [address, address, i64, ctypes.c_float, ctypes.c_float]
-    library.clipped_descent.restype = None
+    library.clipped_descent.restype = ctypes.c_int
     library.functions.argtypes, library.functions.restype = [*[address] * 4, i64], None
     return library

@@ -18,6 +18,7 @@ from ablate.cohort.native.build import Sizes, native, unavailable
 from ablate.cohort.replicas import Cohort
 from ablate.cohort.weights import Layout
 from ablate.config import Config, resolve
+from ablate.models.divergence import FINITE, LOSS
 from ablate.models.parameters import live_gates
 
 CELLS = {"rnn-tanh": 0, "rnn-relu": 1, "gru-before": 2, "gru-after": 3, "lstm": 4}
@@ -80,19 +81,20 @@ class NativeCohort(Cohort):
         if not self.descends:
             return super().step(tokens, targets, carry=carry)
         self._start(tokens.shape[2], carry)
-        losses, alive = self.last_losses.tolist(), self.alive.tolist()
+        losses, causes = self.last_losses.tolist(), self.causes.tolist()
         batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), strict=True)
         for k, ((x, y, states), (parameters, grads)) in enumerate(zip(batches, self.rows, strict=True)):
-            if not alive[k]:
+            if causes[k] != FINITE:
                 continue
             losses[k] = self.kernel.minibatch(x, y, states, parameters, grads)
-            alive[k] = math.isfinite(losses[k])
-            if alive[k]:  # while the gradients are still in the cache
-                self.kernel.clipped_descent(parameters, grads, self.rates[k], self.clips[k])
+            if not math.isfinite(losses[k]):
+                causes[k] = LOSS
+            else:  # while the gradients are still in the cache
+                causes[k] = self.kernel.clipped_descent(parameters, grads, self.rates[k], self.clips[k])
         self.update.done += 1
         self.last_losses = self.last_losses.new_tensor(losses)
-        self.alive = torch.tensor(alive)
-        self._all_alive = all(alive)
+        if any(causes):
+            self._freeze(torch.tensor(causes))
         return self.last_losses.clone()
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
@@ -152,9 +154,10 @@ class Kernel:
             raise IndexError(f"a token outside the vocabulary of {self.V}")
         return loss
 
-    def clipped_descent(self, parameters: Tensor, grads: Tensor, lr: float, clip: float) -> None:
-        """SGD (P,), the gradients scaled by clip/norm if their norm exceeds `clip`."""
-        self.library.clipped_descent(parameters.data_ptr(), grads.data_ptr(), len(grads), lr, clip)
+    def clipped_descent(self, parameters: Tensor, grads: Tensor, lr: float, clip: float) -> int:
+        """SGD (P,), the gradients scaled by clip/norm if their norm exceeds `clip`; what is not finite, if anything."""
+        cause: int = self.library.clipped_descent(parameters.data_ptr(), grads.data_ptr(), len(grads), lr, clip)
+        return cause
 
     def _sizes(self, T: int, B: int, training: bool) -> Sizes:
         key = (T, B, training)

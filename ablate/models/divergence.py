@@ -1,0 +1,66 @@
+"""When training has diverged: one rule, which every engine applies at every minibatch.
+
+A run has diverged with the first minibatch of which one of these is not finite, in the precision of the computation:
+
+    loss        the mean cross-entropy before the update
+    gradient    the L2 norm of all gradients together, whether they are clipped or not. It is computed without overflow:
+                gradients of 1e20 have a norm and are clipped, though their squares exceed float32
+    update      a weight, or a moment of the update rule, after the update. The square of a gradient of 1e20 is
+                infinite in Adam's second moment, which would end all training without a word
+
+From then on it is not updated. Axes: R replicas, P numbers per replica.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CAUSES = ("", "loss", "gradient", "update")
+"""What is not finite, by its number in `FINITE, LOSS, GRADIENT, UPDATE`."""
+FINITE, LOSS, GRADIENT, UPDATE = range(len(CAUSES))
+
+UNDERFLOW = 1e-15
+"""Norms in float32 below this may have lost squares to underflow."""
+
+
+def norms(gradients: Tensor) -> Tensor:
+    """The L2 norm of each row of (R, P) as (R, 1): infinite only where it exceeds the dtype, not where its square does.
+
+    On the CPU the squares are summed in float64 only for rows that need it; on a GPU, where asking costs a
+    synchronisation, for all. A row's norm is the same, bit for bit, whatever its neighbours are.
+    """
+    fast: Tensor | None = None
+    if gradients.device.type == "cpu":
+        fast = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        usable = (fast > UNDERFLOW) & (fast < math.inf)
+        if bool(usable.all()):
+            return fast
+    exact: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True, dtype=torch.float64).to(gradients.dtype)
+    return exact if fast is None else torch.where(usable, fast, exact)
+
+
+def norm_of(gradients: Sequence[Tensor]) -> Tensor:
+    """The L2 norm () of all these tensors together, as `norms`."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    if UNDERFLOW < float(norm) < math.inf:
+        return norm
+    each = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+    exact: Tensor = torch.linalg.vector_norm(torch.stack(each))
+    return exact.to(norm.dtype)
+
+
+def finite_rows(numbers: Tensor) -> Tensor:
+    """Whether all numbers in each row of (R, P) are finite: (R,). On the CPU a finite sum proves it in one pass."""
+    if numbers.device.type == "cpu":
+        finite = numbers.sum(1).isfinite()
+        if bool(finite.all()):
+            return finite
+    return numbers.isfinite().all(1)
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all numbers of all tensors are finite; one synchronisation on a GPU."""
+    sums = torch.stack([tensor.sum() for tensor in tensors])
+    return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)
