@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "plugins": "searching sweeping",
     "stats": "",
     "analysis": "config errors identity metrics results stats",
-    "claims": "analysis config errors metrics results stats",
+    "claims": "analysis compose config errors metrics results stats",
     "report": "analysis claims config environment errors files metrics results stats",
     "cli": "compose config environment errors explain report results searching sweeping",
     "plan": """analysis checkpoints cli cohort compose config engines explain identity metrics models report results

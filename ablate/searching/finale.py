@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import ConfigError
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
-from ablate.searching.race import Ratio, estimate, interval, paired_ratio
+from ablate.searching.race import Ratio, estimate, interval, ratio_to
 from ablate.searching.search import POLL_S, Search, front, ranked
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space, Values
@@ -150,7 +150,7 @@ def named(outcome: Outcome, settings: Settings) -> Outcome:
     outcome.winner = next(iter(sound), None)
     if outcome.winner and outcome.baseline and outcome.baseline.runs:
         metric = settings.primary
-        outcome.against_baseline = paired_ratio(outcome.winner.results(metric), outcome.baseline.results(metric))
+        outcome.against_baseline = ratio_to(outcome.winner.results(metric), outcome.baseline.results(metric))
     return outcome
 
 

@@ -1,7 +1,7 @@
 """How many seeds a configuration deserves, and what its seeds say. Metrics here are positive, lower is better.
 
-Every configuration has the same seeds, so two are compared seed by seed, on the logarithm of the metric. A run that
-diverged counts as infinite: worse than any that did not.
+While it races, every configuration has the same seeds and two are compared seed by seed; what is reported in the end is
+compared as everywhere (`ablate.stats`). A run that diverged counts as infinite: worse than any that did not.
 """
 
 import math
@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pandas as pd
+from scipy import special
+
+from ablate.stats import paired_ratio, ratio, t_interval
 
 RANKS_FROM = 4
 """Pairs from which a signed-rank test is used: its one-sided p cannot go below 2 to the power of minus the pairs."""
@@ -41,11 +44,8 @@ def estimate(results: Results) -> float:
 
 def interval(results: Results, level: float = 0.95) -> tuple[float, float]:
     """The Student t interval of the geometric mean; unbounded for fewer than two seeds or a diverged one."""
-    values = np.log(list(results.values()))
-    if len(values) < 2 or not np.isfinite(values).all():
-        return 0.0, math.inf
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(np.exp(values.mean() - half)), float(np.exp(values.mean() + half))
+    low, high = t_interval(np.log(list(results.values())), level)
+    return (0.0, math.inf) if math.isnan(low) else (math.exp(low), math.exp(high))
 
 
 def differences(results: Results, best: Results) -> np.ndarray:
@@ -83,29 +83,26 @@ def worse(results: Results, best: Results, noise: float) -> float:
         return 1.0
     if not np.isfinite(d).all():
         return 0.0  # diverged where the best one did not
-    if len(d) >= RANKS_FROM and np.any(d != 0):
-        return float(stats.wilcoxon(d, alternative="greater", zero_method="zsplit").pvalue)
+    if len(d) >= RANKS_FROM:
+        return paired_ratio(pd.Series(results), pd.Series(best)).p_above()
     if not noise > 0:
         return 1.0
-    return float(stats.norm.sf(d.mean() * math.sqrt(len(d)) / noise))
+    return float(special.ndtr(-d.mean() * math.sqrt(len(d)) / noise))
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much lower one configuration is than another: the geometric mean of the ratios, seed by seed."""
+    """How much lower one configuration is than another: the ratio of geometric means, as `stats.ratio` has it."""
 
     ratio: float
     low: float
     high: float
     n: int
-    p: float  # two-sided, Wilcoxon signed-rank, exact
+    p: float  # two-sided
+    method: str = ""
 
 
-def paired_ratio(results: Results, reference: Results, level: float = 0.95) -> Ratio:
-    """Results over the reference on their common seeds, with the t interval of the mean logarithm."""
-    d = differences(results, reference)
-    if len(d) == 0 or not np.isfinite(d).all():
-        return Ratio(math.inf if len(d) else math.nan, 0.0, math.inf, len(d), math.nan)
-    low, high = interval({k: math.exp(value) for k, value in enumerate(d)}, level)
-    p = float(stats.wilcoxon(d, zero_method="zsplit").pvalue) if np.any(d != 0) else 1.0
-    return Ratio(math.exp(d.mean()), low, high, len(d), p)
+def ratio_to(results: Results, reference: Results, level: float = 0.95) -> Ratio:
+    """Results over those of the reference, by the test that tables and verdicts use; a diverged run is the worst."""
+    test = ratio(pd.Series(results, dtype=float), pd.Series(reference, dtype=float), level)
+    return Ratio(test.ratio, test.low, test.high, test.n, test.p(), test.method)
