@@ -12,7 +12,7 @@ from scipy import stats
 from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.searching.finale import conclude
-from ablate.searching.race import estimate, interval, ladder, paired_ratio, spread, worse
+from ablate.searching.race import estimate, interval, ladder, ratio_to, spread, worse
 from ablate.searching.settings import Race
 
 
@@ -66,14 +66,18 @@ def test_the_spread_is_the_median_over_races_and_robust_to_one_of_them() -> None
     assert math.isnan(spread({0: 7.0, 1: 8.0}, []))
 
 
-def test_the_ratio_to_the_baseline_is_paired_by_seed() -> None:
-    a, b = {0: 7.0, 1: 8.0, 2: 7.5}, {2: 9.0, 1: 9.0, 0: 7.7, 5: 1.0}
-    d = np.log([7.0 / 7.7, 8.0 / 9.0, 7.5 / 9.0])
-    ratio = paired_ratio(a, b)
-    assert (ratio.n, ratio.ratio) == (3, pytest.approx(math.exp(d.mean())))
-    low, high = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
-    assert (ratio.low, ratio.high) == pytest.approx((math.exp(low), math.exp(high)))
-    assert paired_ratio({0: math.inf}, {0: 7.0}).ratio == math.inf
+def test_the_ratio_to_the_baseline_is_that_of_tables_and_verdicts() -> None:
+    """Welch's t on logarithms; a diverged baseline run is no reason to drop a run, but the worst of all."""
+    a, b = {0: 7.0, 1: 8.0, 2: 7.5}, {2: 9.0, 1: 9.1, 0: 7.7, 5: 8.5}
+    test = stats.ttest_ind(np.log(list(a.values())), np.log(list(b.values())), equal_var=False)
+    found = ratio_to(a, b)
+    assert (found.n, found.p) == (3, pytest.approx(test.pvalue, rel=1e-12))
+    assert (found.low, found.high) == pytest.approx(tuple(np.exp(test.confidence_interval(0.95))))
+    assert found.ratio == pytest.approx(stats.gmean(list(a.values())) / stats.gmean(list(b.values())))
+    assert ratio_to({0: math.inf}, {0: 7.0}).ratio == math.inf
+    lost = ratio_to(a | {5: 7.2}, b | {0: math.inf})
+    assert (lost.n, lost.p) == (4, pytest.approx(2 / 70))
+    assert "rank sum" in lost.method
 
 
 # --- races in a search ----------------------------------------------------------------------------------
