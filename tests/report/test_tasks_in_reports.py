@@ -91,7 +91,7 @@ def test_memory_tasks_are_compared_by_accuracy(memory: Material) -> None:
     assert len(rows) == 8
     [row] = [row for row in rows if row["at"] == "corpus=copy num_steps=20"]
     assert (row["from"], row["to"], row["difference"]) == ("rnn", "gru", "+0.775")
-    # Welch: the gru has no spread, so 5 degrees of freedom; 0.775 ± 2.571 · 0.0187/√6
+    # Welch: the gru has no spread, so 5 degrees of freedom; 0.775 ± 2.571 · 0.0187/√6 (sd of 0.20, 0.21 … 0.25)
     assert row["95 %"] == "+0.755 … +0.795"
     assert (row["p"], row["p (Holm)"], row["p (ranks)"]) == ("< 0.001", "< 0.001", "0.002")
     assert (row["P(better)"], row["seeds needed"]) == ("1.00", "–")
@@ -100,7 +100,7 @@ def test_memory_tasks_are_compared_by_accuracy(memory: Material) -> None:
     assert sheet.notes[0].startswith(
         "Difference of the accuracy: second value minus first, of arithmetic means; above 0"
     )
-    assert "With 6 seeds no pair can be significant after correction over 8 pairs; 9 are needed." in sheet.notes
+    assert any("no spread" in note for note in sheet.notes)  # where both always solve it, ranks decide
     assert {"difference", "low", "high"} < set(sheet.data)
     assert "ratio" in sheets(memory)["comparisons_val_perplexity"]().data
 
