@@ -42,6 +42,10 @@ METRICS = {
 }
 
 
+DEFAULT_METRIC = "tail_perplexity"
+"""What language models are compared by, and whatever has no measure of its own: single epochs mislead."""
+
+
 def by_difference(metric: str) -> bool:
     """Whether a metric may be 0, so that its values have differences but no ratios."""
     return metric in METRICS and METRICS[metric].top is not None

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     locks metrics overrides results speed stats sweeping tasks training trajectory validation""",
     "plugins": "overrides presets searching sweeping",
     "analysis": "config errors files identity knobs metrics results stats",
-    "claims": "analysis config entry errors explain files knobs metrics results stats",
+    "claims": "analysis compose config entry errors explain files knobs metrics results stats",
     "report": "analysis claims commands config entry environment errors files metrics results stats",
     "cli": """commands compose config entry environment errors explain files overrides plugins presets report
     results searching sweeping""",

@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ablate.analysis.aggregate import summarise
 from ablate.analysis.frames import runs_frame
-from ablate.analysis.samples import samples
+from ablate.analysis.samples import samples, typical
 from ablate.results import RecordError, read_json
-from ablate.stats import RatioTest, holm, paired
+from ablate.stats import RatioTest, holm, ratio
 
 COLUMNS = (
     "number",
@@ -32,6 +32,7 @@ COLUMNS = (
     "total_low",
     "total_high",
     "tried",
+    "method",
 )
 
 
@@ -39,12 +40,14 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     """One row per step of results/<sweep>/path.json, after row 0, the baseline; None where there is no path.
 
     number, change ("baseline" in row 0), cell_id, reference_id (the cell before it); metric; n and diverged runs;
-    value, value_low, value_high: mean and t interval of the finished runs; ratio, low, high: to the step before, paired
-    by seed (Wilcoxon), with p and p_holm (corrected over the steps); total, total_low, total_high: to the baseline;
-    tried: how many changes were left to choose from. Ratios are empty in row 0.
+    value, value_low, value_high: geometric mean and t interval of the finished runs; ratio, low, high: to the step
+    before, by `stats.ratio` (Welch's t on logarithms, see method), with p and p_holm (corrected over the steps); total,
+    total_low, total_high: to the baseline; tried: how many changes were left to choose from. Ratios are empty in row 0.
 
-    A step was chosen for being the best of those tried, on these very seeds: where its rivals come close, its ratio
-    is a little too good (the total of the last step, where nothing was left to choose, is not).
+    The best of several tries is too good on the seeds that made it the best. So what was chosen is measured, and
+    compared, by the seeds that did not choose it (`choosing_seeds` in path.json names those that did); what was not,
+    baseline and target, by all. A path that names none, from an older version, was chosen on all seeds: there p is
+    multiplied by the number tried, and the intervals are as much wider (Bonferroni), but the estimates too good.
     """
     try:
         path = read_json(sweep / "path.json")
@@ -54,33 +57,44 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
             | {"tried": len(step["tried"])}
             for step in path["steps"]
         ]
+        choosing = path.get("choosing_seeds")
+        chose = set(choosing or ())
     except (RecordError, KeyError, TypeError):
         return None
     runs, _ = runs_frame(sweep)
     by_cell = samples(runs, metric) if len(runs) else {}
-    nobody = pd.Series(dtype=float)
+    chosen = {step["cell_id"]: step["tried"] for step in steps if step["tried"] > 1}
+
+    def values(cell: str, *others: str) -> pd.Series:
+        """Of one cell, for a comparison with others: by fresh seeds where any of them was chosen."""
+        own = by_cell.get(cell, pd.Series(dtype=float))
+        fresh = choosing is not None and not chosen.keys().isdisjoint((cell, *others))
+        return own[[seed not in chose for seed in own.index]] if fresh else own
+
+    def compare(cell: str, other: str) -> tuple[RatioTest, int]:
+        """The ratio of two cells, and among how many the p-value has to be counted."""
+        tries = 1 if choosing is not None else max(chosen.get(cell, 1), chosen.get(other, 1))
+        return ratio(values(cell, other), values(other, cell), 1 - (1 - level) / tries), tries
+
     start = {"number": 0, "change": "baseline", "cell_id": baseline, "reference_id": None, "tried": 0}
     rows = []
     for step in (start, *steps):
-        own = by_cell.get(step["cell_id"], nobody)
-        row: dict[str, Any] = step | {"metric": metric} | _measured(own, level)
+        cell = step["cell_id"]
+        row: dict[str, Any] = step | {"metric": metric} | _measured(values(cell), metric, level)
         if step["number"]:
-            test = paired(own, by_cell.get(step["reference_id"], nobody), level)
-            row |= _ratio(test, "ratio", "low", "high") | {"p": test.p() if test.n else math.nan}
-            row |= _ratio(paired(own, by_cell.get(baseline, nobody), level), "total", "total_low", "total_high")
+            test, tries = compare(cell, step["reference_id"])
+            row |= _ratio(test, "ratio", "low", "high") | {"method": test.method}
+            row["p"] = min(1.0, tries * test.p()) if test.n else math.nan
+            row |= _ratio(compare(cell, baseline)[0], "total", "total_low", "total_high")
         rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.assign(p_holm=holm(frame["p"].astype(float)))
 
 
-def _measured(values: pd.Series, level: float) -> dict[str, float | int]:
-    finite = values[values < math.inf]
-    summary = summarise(finite, "value", level)
-    return {
-        "n": len(finite),
-        "diverged": len(values) - len(finite),
-        **{name: summary[name] for name in ("value", "value_low", "value_high")},
-    }
+def _measured(values: pd.Series, metric: str, level: float) -> dict[str, float | int]:
+    diverged = int(np.isinf(values).sum())
+    told = zip(("value", "value_low", "value_high"), typical(values, metric, level), strict=True)
+    return {"n": len(values) - diverged, "diverged": diverged, **dict(told)}
 
 
 def _ratio(test: RatioTest, *names: str) -> dict[str, float]:

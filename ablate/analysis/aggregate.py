@@ -7,6 +7,7 @@ from scipy import special
 from ablate.analysis.frames import KNOBS, in_order
 from ablate.metrics import METRICS
 from ablate.stats import bootstrap_means
+from ablate.stats.intervals import BOOTSTRAP_FROM
 
 INTERVALS = ("_low", "_high", "_boot_low", "_boot_high")
 
@@ -16,8 +17,8 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
     `n` counts the runs that finished, `diverged` those that did not; a diverged run enters no mean. For each
     metric m: m (the mean), m_sd, m_median, m_iqm (interquartile mean), and two intervals of the mean at `level`,
-    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap); both are empty for fewer than two runs,
-    and end where the metric does.
+    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap), which end where the metric does. Spread
+    and t interval are empty for fewer than two runs, the bootstrap for fewer than six, of which it covers too little.
     """
     if runs.empty:
         return pd.DataFrame()
@@ -69,7 +70,7 @@ def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) ->
     some = n > 0
     median[some] = (values[(start + (n - 1) // 2)[some]] + values[(start + n // 2)[some]]) / 2
     boot = np.full((cells, 2), np.nan)
-    for size in np.unique(n[n > 1]):
+    for size in np.unique(n[n >= BOOTSTRAP_FROM]):
         of_size = np.flatnonzero(n == size)
         boot[of_size] = bootstrap_means(values[start[of_size][:, None] + np.arange(size)], level)
     return {
@@ -82,10 +83,3 @@ def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) ->
         "_boot_low": boot[:, 0],
         "_boot_high": boot[:, 1],
     }
-
-
-def summarise(values: pd.Series, name: str, level: float) -> dict[str, float]:
-    """The same of one sample: name (the mean), name_sd, name_median …"""
-    known = values.dropna().to_numpy(float)
-    columns = summaries(known, np.zeros(len(known), dtype=int), 1, level)
-    return {name + ending: float(column[0]) for ending, column in columns.items()}

@@ -1,4 +1,4 @@
-"""What changing one knob does, with everything else the same: pairs of cells, paired by seed."""
+"""What changing one knob does, with everything else the same: pairs of cells."""
 
 import math
 from collections import defaultdict
@@ -12,34 +12,40 @@ from pandas.api.types import is_numeric_dtype
 from ablate.analysis.frames import decided, factor_name, in_order, named, setting, swept_knobs
 from ablate.analysis.samples import samples
 from ablate.metrics import METRICS, by_difference
-from ablate.stats import RatioTest, holm, paired, probability_of_improvement
-from ablate.stats.difference import DifferenceTest, paired_difference
+from ablate.stats import DifferenceTest, RatioTest, difference, holm, probability_of_improvement, ratio
 
 
 def columns(metric: str) -> list[str]:
     """Those of a table of comparisons: a metric that may be 0 has a difference where others have a ratio."""
     pair = ["knob", "from_value", "to_value", "at", "cell_id", "reference_id", "n"]
     effect = "difference" if by_difference(metric) else "ratio"
-    return [*pair, effect, "low", "high", "p", "p_holm", "improvement", "needed"]
+    return [*pair, effect, "low", "high", "p", "p_holm", "p_rank", "ranks_agree", "improvement", "needed", "method"]
 
 
 def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
     """One row per pair of cells that differ in one swept knob, and in what never changes without it.
 
-    Of a numeric knob neighbouring values are compared, of any other all pairs. Columns: knob (`lr`, or `model + lr
-    (confounded)` where both change), from_value (of the cell reference_id), to_value (of cell_id), at (the other swept
-    knobs, as typed); n pairs of seeds; ratio, low, high: the metric at to_value over that at from_value, with the
-    interval of this pair alone, or difference, low, high of a metric that may be 0: that at to_value minus that at
-    from_value; p (Wilcoxon, two-sided) and p_holm (corrected over the whole table); improvement: the probability that a
-    run at to_value is the better one, empty where one of the two sees the future; needed: the seeds with which the pair
-    would be significant, corrected for the size of the table, in four of five repetitions (empty where it is
-    significant, or where that takes more than 10,000).
+    Of a numeric knob neighbouring values are compared, of any other all pairs. Columns:
+
+    knob               `lr`, or `model + lr (confounded)` where both change
+    from_value         of the cell reference_id; to_value: of cell_id; at: the other swept knobs, as typed
+    n                  seeds of the cell that has fewer
+    ratio, low, high   geometric mean of the metric at to_value over that at from_value, and the interval of this pair
+                       alone; of a metric that may be 0 instead difference, low, high: mean at to_value minus the other
+    p, p_holm          two-sided, of the test that gave estimate and interval (Welch's t, see method); corrected over
+                       the whole table. Empty where the runs are identical: that is a fact
+    p_rank             of the exact rank-sum test of the pair, a check
+    ranks_agree        whether p and p_rank lie on the same side of 1 − level; empty where so few runs cannot
+    improvement        probability that a run at to_value is the better one, empty where one of the two sees the future
+    needed             about how many seeds would make the pair significant, corrected for the size of the table, in
+                       four of five repetitions; empty where it is, or where that takes more than 10,000
+    method             the test
     """
     by_cell, sighted = samples(runs, metric), _sighted(runs)
     rows, tests = list[dict[str, Any]](), list[RatioTest | DifferenceTest]()
     for changed, others, reference, cell in neighbours(runs):
         a, b = by_cell[cell["cell_id"]], by_cell[reference["cell_id"]]
-        test = paired_difference(a, b, level) if by_difference(metric) else paired(a, b, level)
+        test = difference(a, b, level) if by_difference(metric) else ratio(a, b, level)
         if not test.n:  # nobody measured the metric in one of them
             continue
         tests.append(test)
@@ -57,7 +63,10 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
                 "low": test.low,
                 "high": test.high,
                 "p": test.p(),
+                "p_rank": test.rank_p,
+                "ranks_agree": _ranks_agree(test),
                 "improvement": math.nan if sighted & {cell["cell_id"], reference["cell_id"]} else better,
+                "method": test.method,
             }
         )
     table = pd.DataFrame(rows, columns=columns(metric))
@@ -66,7 +75,13 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
     each = 1 - (1 - level) / max(1, len(tests))
     needed = [None if done else test.at(each).needed() for test, done in zip(tests, settled, strict=True)]
     table["needed"] = pd.array(needed, dtype="Int64")
-    return table
+    return table.astype({"ranks_agree": "boolean"})
+
+
+def _ranks_agree(test: RatioTest | DifferenceTest) -> bool | None:
+    """Whether the rank test falls on the same side; None where so few runs cannot fall on both."""
+    alpha = 1 - test.level
+    return (test.p() <= alpha) == (test.rank_p <= alpha) if test.rank_least_p <= alpha else None
 
 
 def _effect(test: RatioTest | DifferenceTest) -> dict[str, float]:

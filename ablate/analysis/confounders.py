@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting, swept_knobs, value_text
-from ablate.stats.signed_rank import least_pairs
+from ablate.stats import least_runs
 
 NOT_CONVERGED = 0.01
 """Relative fall of the perplexity, from the 5 % of epochs before the last 5 % to those, that is still training."""
@@ -114,14 +114,14 @@ def _sees_future(cells: pd.DataFrame, named: Name) -> Found:
 
 
 def _few_seeds(cells: pd.DataFrame, level: float) -> Found:
-    least, seeds = least_pairs(level), cells["n"] + cells["diverged"]
+    least, seeds = least_runs(level), cells["n"] + cells["diverged"]
     few = cells[seeds < least]
     verb = "has" if len(few) == 1 else "have"
     if len(few):
         yield (
             "few seeds",
             f"{_of(few, cells).capitalize()} {verb} fewer than {least} seeds (the fewest: "
-            f"{seeds.min()}), and with fewer than {least} pairs no difference can be significant at {_percent(level)}.",
+            f"{seeds.min()}), and with fewer than {least} no rank test can check a difference at {_percent(level)}.",
         )
 
 

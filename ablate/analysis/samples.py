@@ -1,5 +1,6 @@
 """The values behind a cell: one per seed from its records, one per process from the speed lane."""
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ablate.analysis.frames import in_order
 from ablate.errors import UserError, listing, nearest
 from ablate.metrics import METRICS, by_difference
 from ablate.results import timings
+from ablate.stats import t_interval
 
 SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
 
@@ -64,6 +66,21 @@ def added_up(runs: pd.DataFrame, metric: str) -> pd.Series:
     values = measured(runs, metric)
     scaled: pd.Series = values if by_difference(metric) else np.log(values)
     return scaled
+
+
+def typical(values: pd.Series, metric: str, level: float) -> tuple[float, float, float]:
+    """Mean of values of a metric (n,) and its Student t interval: the geometric mean, or, where a metric may be 0, the
+    arithmetic one. Infinite values are left out; NaN without any, and for the interval with fewer than two.
+    """
+    finite = values[np.isfinite(values)].to_numpy(float)
+    if not len(finite):
+        return math.nan, math.nan, math.nan
+    if by_difference(metric):
+        low, high = np.clip(t_interval(finite, level), 0, METRICS[metric].top)
+        return float(finite.mean()), float(low), float(high)
+    logs = np.log(finite)
+    low, high = np.exp(t_interval(logs, level))
+    return math.exp(logs.mean()), float(low), float(high)
 
 
 def cell_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -6,10 +6,10 @@
     predicates   what a claim may say of cells, one class each
     along        those that follow a knob: order, monotone, u_shape, no_trend, narrows
     cells        which cells a claim speaks about, and what is missing
-    choosing     which claims a sweep can test
+    choosing     which claims judge a sweep
+    protocol     under which protocol a claim may be judged
     measured     the records of a sweep as samples of a metric
-    contrasts    tests of more than two cells at once
-    parts        one ratio or difference against a bound, one share of runs
+    parts        one ratio or difference against a bound, one share of runs, one fact
     statements   from the p-values of parts to those of the whole
     verdicts     confirmed, refuted, undecided or not testable, with the evidence
     table        the verdicts on a terminal

@@ -31,7 +31,11 @@ def _claims(arguments: Sequence[str] | None) -> int:
     )
     parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
     parser.add_argument(
-        "--claims", type=Path, action="append", metavar="FILE", help="test the claims of this file only (repeatable)"
+        "--claims",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="test the claims of this file only, whichever the preset and protocol (repeatable)",
     )
     parser.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
     given = parser.parse_args(arguments)
@@ -41,11 +45,13 @@ def _claims(arguments: Sequence[str] | None) -> int:
             frames = Frames.read(sweep)
             for problem in frames.problems:
                 print(f"skipped: {problem}", file=sys.stderr)
-            claims = [claim for file in given.claims or () for claim in read_claims(file)] or claims_for(frames)
+            asked = [claim for file in given.claims or () for claim in read_claims(file)]
+            claims = asked or claims_for(frames)
             if claims:
-                print_verdicts(evaluate(frames, claims, given.level), title=frames.name)
+                verdicts = evaluate(frames, claims, given.level, any_protocol=bool(asked))
+                print_verdicts(verdicts, title=frames.name)
             else:
-                print(f"{frames.name}: no claim speaks of these cells; write one and give it with --claims FILE")
+                print(f"{frames.name}: no claim belongs to this sweep; write one and give it with --claims FILE")
         except (UserError, OSError) as error:  # the other sweeps are still judged
             print(f"ablate: {explain(error)}", file=sys.stderr)
             status = 2

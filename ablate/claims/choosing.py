@@ -1,34 +1,20 @@
-"""Which claims a sweep can test: those of its preset, and all others whose cells it has."""
+"""Which claims judge a sweep: those of its preset, and those of a person's own that belong to none."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from ablate.analysis.frames import value_text
 from ablate.claims.cells import NotTestable, grouped, matching
 from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, Frames
+from ablate.claims.protocol import departures, preset_path
 from ablate.claims.reading import Claim, read_claims
 from ablate.config import CONFIG_ROOT
 from ablate.files import entries
 from ablate.results import RecordError, load_manifest
 
-PUBLISHED = {
-    "task": "language_model",
-    "epochs": 500,
-    "batch_size": 32,
-    "num_steps": 35,
-    "lr": 1.0,
-    "clip": 1.0,
-    "max_tokens": 10000,
-    "optimizer": "sgd",
-    "corpus": "time_machine",
-}
-"""The protocol of the published conclusions, as far as a claim does not say otherwise."""
-
 
 def claims_for(sweep: Path | Frames) -> list[Claim]:
-    """The claims named after the sweep's preset, and every other one that its cells can test.
+    """The claims in the file named after the sweep's preset, and those that belong to no preset, if its cells can test
+    them. What a claim of another preset says of the same cells is a statement on another experiment.
 
     Raises ClaimError for a damaged claim file, UserError for a folder without a finished run.
     """
@@ -36,7 +22,12 @@ def claims_for(sweep: Path | Frames) -> list[Claim]:
     preset = preset_of(frames.sweep)
     files = sorted(claim_files(), key=lambda path: path.stem != preset)
     claims = [claim for path in files for claim in read_claims(path)]
-    return [claim for claim in claims if claim.preset == preset or has_all_cells(frames, claim)]
+    return [claim for claim in claims if claim.preset == preset or (at_large(claim) and has_all_cells(frames, claim))]
+
+
+def at_large(claim: Claim) -> bool:
+    """Whether a claim judges sweeps of any preset, or of none."""
+    return preset_path(claim.preset) is None if claim.elsewhere is None else claim.elsewhere
 
 
 def claim_files(roots: Sequence[Path] | None = None) -> list[Path]:
@@ -56,8 +47,8 @@ def preset_of(sweep: Path | None) -> str | None:
 
 
 def has_all_cells(frames: Frames, claim: Claim) -> bool:
-    """Whether a sweep of another preset has all cells of a claim, under its protocol, which differ in nothing else."""
-    if claim.needs or not claim.elsewhere:
+    """Whether a sweep has all cells of a claim, under its protocol, which differ in nothing else."""
+    if claim.needs:
         return False
     try:
         cells = matching(frames.cells, claim.where)
@@ -70,17 +61,4 @@ def has_all_cells(frames: Frames, claim: Claim) -> bool:
     except NotTestable:
         return False
     whole = bool(groups) and not any(claim.predicate.missing(group.cells) for group in groups)
-    return whole and not along_with and not differences(claim, cells)
-
-
-def differences(claim: Claim, cells: pd.DataFrame) -> list[str]:
-    """Where all cells depart from the published protocol although the claim does not say so."""
-    if not claim.source.startswith("conclusion"):
-        return []
-    said = {*claim.where, *claim.predicate.keys, claim.tuned}
-    out = []
-    for knob, published in PUBLISHED.items():
-        values = [] if knob in said else [value_text(value) for value in cells[knob].unique()]
-        if len(values) == 1 and values[0] != value_text(published):
-            out.append(f"{knob}={values[0]}, published with {value_text(published)}")
-    return out
+    return whole and not along_with and not departures(claim, cells)

@@ -11,15 +11,20 @@ import pandas as pd
 from ablate.analysis.curves import late_change
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
-from ablate.analysis.tuning import tuned
+from ablate.analysis.tuning import choosing, tuned
 from ablate.claims.cells import NotTestable, cells_of
-from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
 from ablate.errors import UserError
 from ablate.files import present
-from ablate.metrics import METRICS, by_difference
-from ablate.stats import RatioTest, independent, paired
-from ablate.stats.difference import DifferenceTest, paired_difference
+from ablate.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.stats import (
+    DifferenceTest,
+    RatioTest,
+    difference,
+    difference_contrast,
+    ratio,
+    ratio_contrast,
+)
 
 SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"
@@ -48,12 +53,10 @@ class Samples:
 
     values: Mapping[str, pd.Series]
     level: float = 0.95
-    paired: bool = True
-    metric: str = "perplexity"
-
-    @property
-    def unit(self) -> str:
-        return "seeds" if self.paired else "processes"
+    metric: str = DEFAULT_METRIC
+    unit: str = "seeds"
+    halved: bool = False
+    """Whether as many seeds again chose the cells, so that a claim that needs n of these needs twice as many in all."""
 
     @property
     def kind(self) -> type[Comparison]:
@@ -62,17 +65,14 @@ class Samples:
 
     def compare(self, a: str, b: str) -> RatioTest | DifferenceTest:
         """Cell a against cell b."""
-        if self.kind is DifferenceComparison:
-            return paired_difference(self.values[a], self.values[b], self.level)
-        test = paired if self.paired else independent
+        test = difference if self.kind is DifferenceComparison else ratio
         return test(self.values[a], self.values[b], self.level)
 
     def contrast(self, weights: Mapping[str, float]) -> RatioTest | DifferenceTest:
         """Of all cells' values the product, each to the power of its weight; or, for differences, the weighted sum."""
         used = {cell: weight for cell, weight in weights.items() if weight}
-        if self.kind is DifferenceComparison:
-            return sum_by_seed(used, self.values, self.level)
-        return (by_seed if self.paired else by_welch)(used, self.values, self.level)
+        test = difference_contrast if self.kind is DifferenceComparison else ratio_contrast
+        return test(used, self.values, self.level)
 
     def part(
         self, text: str, where: str, test: RatioTest | DifferenceTest, bound: float | None = None, below: bool = True
@@ -93,6 +93,8 @@ class Frames:
     speed: pd.DataFrame | None = None
     sweep: Path | None = None
     problems: list[str] = field(default_factory=list)
+    halved: bool = False
+    """Whether these are the runs of the seeds that judge, beside as many that chose the cells."""
 
     @classmethod
     def read(cls, sweep: Path) -> "Frames":
@@ -128,7 +130,7 @@ class Frames:
         values = {cell: one for cell, one in values.items() if len(one)}
         if not values:
             raise NotTestable(UNMEASURED.get(metric, f"no run holds {metric}"))
-        return Samples(values, level, paired=metric != SPEED, metric=metric)
+        return Samples(values, level, metric, "processes" if metric == SPEED else "seeds", self.halved)
 
     def probed(self, runs: pd.DataFrame) -> dict[str, pd.Series]:
         """1 for each run whose outputs depend on later tokens, 0 for one whose outputs do not; by seed."""
@@ -171,9 +173,8 @@ class Frames:
             chosen = tuned(runs, knob, metric)
         except UserError as error:
             raise NotTestable(str(error)) from error
-        seeds = np.sort(runs["seed"].unique())
-        fresh = runs["seed"].isin(seeds[len(seeds) // 2 :]) & runs["cell_id"].isin(chosen["cell_id"])
-        return replace(self, runs=runs[fresh].assign(**{knob: None}))
+        fresh = ~runs["seed"].isin(choosing(runs["seed"])) & runs["cell_id"].isin(chosen["cell_id"])
+        return replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
 
 
 def roughness(curves: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,7 @@
-"""Elementary statements: a ratio or difference against a bound, a share of runs, each with p-values for and against."""
+"""Elementary statements, each with p-values for and against: a ratio or difference against a bound, a share of runs.
+
+And facts, in which chance has no part.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,11 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from ablate.metrics import METRICS
-from ablate.stats import RatioTest
-from ablate.stats.difference import DifferenceTest
+from ablate.metrics import DEFAULT_METRIC, METRICS
+from ablate.stats import DifferenceTest, RatioTest, share_interval
 
-SAID = {"perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}
+SAID = {"tail_perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}
 """Metric → what its ratio is called, where METRICS has no title for it, or none is needed."""
 MOST_SEEDS = 10_000
 """What takes more runs than these cannot be told."""
@@ -74,8 +76,27 @@ class Comparison(ABC):
 
     @cached_property
     def contrary(self) -> float:
+        if self.is_fact:  # what is the same lies neither below nor above
+            return 1.0 - self.confirm
         p: float = self.test.p_above(self.bound) if self.below else self.test.p_below(self.bound)
         return p
+
+    def rank_p(self, confirming: bool) -> float:
+        """One-sided p of the rank test, the check on the other, for this or for its contrary; NaN without one."""
+        below, above = self.test.rank_tails(self.bound)
+        p: float = below if self.below == confirming else above
+        return p
+
+    @property
+    def rank_least_p(self) -> float:
+        """The smallest one-sided p that the rank test of so many runs can give."""
+        least: float = self.test.rank_least_p / 2
+        return least
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether chance has no part in it."""
+        return bool(self.test.is_fact)
 
     @property
     def leans(self) -> bool:
@@ -103,7 +124,7 @@ class RatioComparison(Comparison):
 
     test: RatioTest
     bound: float = 1.0
-    metric: str = "perplexity"
+    metric: str = DEFAULT_METRIC
 
     between = "/"
 
@@ -134,10 +155,13 @@ class RatioComparison(Comparison):
 
         Of any other metric `model gru/rnn: ratio of roughness 1.074 (1.002–1.151)`.
         """
-        interval = f"({number(self.test.low)}–{number(self.test.high)})"
+        ends = self.test.low, self.test.high
+        digits = telling_digits(*ends)
+        interval = f"({number(ends[0], digits)}–{number(ends[1], digits)})"
         name = SAID[self.metric] if self.metric in SAID else METRICS[self.metric].title
         told = f": ratio of {name}" if name else " ="
-        return f"{self.text}{told} {self.plainly} {interval}{self.where}"
+        estimate = number(self.estimate, digits)
+        return f"{self.text}{told} {estimate}{'' if self.is_fact else f' {interval}'}{self.where}"
 
     @property
     def against(self) -> str:
@@ -209,7 +233,12 @@ class Share:
     level: float
     what: str = "fail"
 
-    method = "binomial, exact (Clopper–Pearson)"
+    method = "exact binomial, interval of Clopper and Pearson"
+    is_fact = False
+    rank_least_p = math.nan
+
+    def rank_p(self, confirming: bool) -> float:
+        return math.nan
 
     @cached_property
     def confirm(self) -> float:
@@ -261,11 +290,8 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Two-sided interval of Clopper and Pearson (1934)."""
-        tail = (1 - self.level) / 2
-        low = stats.beta.ppf(tail, self.count, self.n - self.count + 1) if self.count else 0.0
-        high = stats.beta.isf(tail, self.count + 1, self.n - self.count) if self.count < self.n else 1.0
-        return float(low), float(high)
+        """Two-sided, exact (Clopper & Pearson 1934): what the test does not reject."""
+        return share_interval(self.count, self.n, self.level)
 
     @property
     def effect(self) -> str:
@@ -275,6 +301,58 @@ class Share:
     @property
     def against(self) -> str:
         return f", claimed: {'at least' if self.at_least else 'at most'} {self.share:.0%}"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Elementary: what every run shows alike, because it follows from how the network is built; no test, no p."""
+
+    where: str
+    n: int
+    holds: bool
+    what: str
+    """What all runs do: `see the tokens that they are to predict`."""
+
+    method = "fact: alike in every run"
+    is_fact = True
+    rank_least_p = math.nan
+
+    @property
+    def confirm(self) -> float:
+        return 0.0 if self.holds else 1.0
+
+    @property
+    def contrary(self) -> float:
+        return 1.0 - self.confirm
+
+    def rank_p(self, confirming: bool) -> float:
+        return math.nan
+
+    @property
+    def leans(self) -> bool:
+        return self.holds
+
+    @property
+    def margin(self) -> float:
+        return 1.0 if self.holds else -1.0
+
+    def needed(self, level: float, power: float) -> int | None:
+        return self.n
+
+    def decisive(self, confirming: bool) -> "Part":
+        return self
+
+    def parts(self) -> Iterator["Part"]:
+        yield self
+
+    @property
+    def effect(self) -> str:
+        runs = f"all {self.n} runs" if self.n > 1 else "the only run"
+        return f"{runs} {self.what}{self.where}"
+
+    @property
+    def against(self) -> str:
+        return ""
 
 
 def known(margin: float) -> float:
@@ -290,14 +368,22 @@ def signed(value: float, top: float) -> str:
     return text[1:] if not float(text[1:]) else text
 
 
-Part = Comparison | Share
+Part = Comparison | Share | Fact
 """What every statement rests on in the end."""
 
 
-def number(value: float) -> str:
-    """A ratio with the digits that tell it from 1."""
+def telling_digits(low: float, high: float) -> int:
+    """The decimals, 3 to 6, of the ends of a ratio's interval with which neither reads 1 unless it is: a ratio that
+    differs from 1, if by ever so little, must not be printed as if it did not.
+    """
+    ends = [end for end in (low, high) if math.isfinite(end) and end != 1]
+    return next((digits for digits in (3, 4, 5) if all(round(end, digits) != 1 for end in ends)), 6)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A ratio with so many decimals, where it is near 1."""
     if math.isnan(value):
         return "?"
     if math.isinf(value):
         return "∞"
-    return f"{value:.3f}" if 0.1 <= value < 10 else f"{value:.3g}"
+    return f"{value:.{digits}f}" if 0.1 <= value < 10 else f"{value:.3g}"

@@ -16,11 +16,10 @@ import numpy as np
 from ablate.analysis.frames import value_text as shown
 from ablate.claims.cells import Group, Key, absent
 from ablate.claims.measured import LATE_CHANGE, SEES_FUTURE, Samples
-from ablate.claims.parts import Share
+from ablate.claims.parts import Fact, Share
 from ablate.claims.statements import Not, Statement, every
 from ablate.metrics import METRICS
-from ablate.stats import RatioTest
-from ablate.stats.difference import DifferenceTest
+from ablate.stats import DifferenceTest, RatioTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +30,9 @@ class Predicate:
 
     reads: ClassVar[str | None] = None
     """What it is about, where that is no metric that a claim could name."""
+
+    absolute: ClassVar[bool] = False
+    """Whether it holds a value against a fixed one, which another text or number of epochs would move."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -118,6 +120,7 @@ class Equivalent(Between):
 class InShare(Predicate):
     """At least (or at most) this share of all runs of a cell do something."""
 
+    absolute: ClassVar[bool] = True
     share: float
     at_least: bool = True
 
@@ -145,8 +148,7 @@ class Fails(InShare):
         return values > self.above
 
     def what(self, metric: str) -> str:
-        title = "" if metric == "perplexity" else f"{METRICS[metric].title} "
-        return f"end above {title}{self.above:g} or diverge"
+        return f"end above {METRICS[metric].title if metric in METRICS else metric} {self.above:g} or diverge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,14 +167,25 @@ class Solves(InShare):
 
 @dataclass(frozen=True, kw_only=True)
 class SeesFuture(InShare):
-    """Outputs depend on later tokens; or, negated, they do not."""
+    """Outputs depend on later tokens; or, negated, they do not.
+
+    That follows from how a network is built: where all runs agree it is a fact, and no share of runs is tested.
+    """
 
     reads: ClassVar[str | None] = SEES_FUTURE
+    absolute: ClassVar[bool] = False
     negated: bool = False
 
     def counts(self, values: np.ndarray) -> np.ndarray:
         seen: np.ndarray = values == (0 if self.negated else 1)
         return seen
+
+    def statement(self, group: Group, data: Samples) -> Statement:
+        values = data.values[group.cells[()]].to_numpy()
+        if len(set(values)) > 1:
+            return super().statement(group, data)
+        does = "see the tokens that they are to predict" if values[0] else "see no later token"
+        return Fact(group.where, len(values), bool(self.counts(values).all()), does)
 
     def what(self, metric: str) -> str:
         return "see no later token" if self.negated else "see the tokens that they are to predict"
@@ -186,6 +199,7 @@ class Converged(Predicate):
     """
 
     reads: ClassVar[str | None] = LATE_CHANGE
+    absolute: ClassVar[bool] = True
     within: float
     negated: bool = False
 

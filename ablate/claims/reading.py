@@ -3,11 +3,12 @@
     - id: sampling-perplexity
       statement: Sequential sampling gives a lower perplexity than random sampling.
       source: conclusion 1 (table09)
-      metric: perplexity                        # or tokens_per_s, … ; perplexity if left out
+      metric: tail_perplexity                   # or perplexity (last epoch), tokens_per_s …; this if left out
       where: {model: rnn, impl: scratch}        # only these cells; a list means any of its values
       tuned: lr                                 # compare cells at their best value of this knob
       needs: what must be recorded first        # until then the claim is not testable
-      elsewhere: false                          # it speaks of the sweeps of its own preset only
+      elsewhere: true                           # judge every sweep that has its cells; if left out, of a file that is
+                                                # named after a preset only the sweeps of that preset
       order: {along: sampling, ascending: [sequential, random]}
 
 The last line is the predicate, one for each claim:
@@ -43,7 +44,7 @@ from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, kno
 from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED
 from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
 from ablate.errors import UserError, listing, nearest
-from ablate.metrics import METRICS, by_difference
+from ablate.metrics import DEFAULT_METRIC, METRICS, by_difference
 
 FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
 
@@ -56,12 +57,18 @@ class Claim:
     statement: str
     predicate: Predicate
     source: str = ""
-    metric: str = "perplexity"
+    metric: str = DEFAULT_METRIC
     where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     tuned: str | None = None
     needs: str = ""
-    elsewhere: bool = True
+    elsewhere: bool | None = None
+    """Whether it judges every sweep that has its cells; None: only if its file belongs to no preset."""
     preset: str = ""  # the name of its file
+
+    @property
+    def speaks_of(self) -> set[str]:
+        """The knobs whose values it says or compares."""
+        return {*self.where, *self.predicate.keys, *([self.tuned] if self.tuned else [])}
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -102,11 +109,11 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
         raise ClaimError(f"{found}; give exactly one of {listing(PREDICATES)}")
     for key in ("id", "statement"):
         text(entry, key, required=True)
-    metric = text(entry, "metric") or "perplexity"
+    metric = text(entry, "metric") or DEFAULT_METRIC
     if metric not in CLAIMABLE:
         raise ClaimError(f"metric is {metric!r}; choose {listing(CLAIMABLE)}{nearest(metric, CLAIMABLE)}")
-    elsewhere = entry.get("elsewhere", True)
-    if not isinstance(elsewhere, bool):
+    elsewhere = entry.get("elsewhere")
+    if not isinstance(elsewhere, bool | None):
         raise ClaimError(f"elsewhere is {elsewhere!r}; it must be true or false")
     where = mapping(entry.get("where") or {}, "where")
     tuned = text(entry, "tuned") or None
@@ -133,7 +140,7 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
 def check_metric(name: str, predicate: Predicate, metric: str, entry: Mapping[str, Any]) -> None:
     """Raise ClaimError where a predicate cannot speak of a metric."""
     may_be_0 = [name for name in CLAIMABLE if by_difference(name)]
-    if predicate.reads and metric != "perplexity":
+    if predicate.reads and entry.get("metric") is not None:
         what = "a mark of each run" if predicate.reads == SEES_FUTURE else "the curves of perplexity"
         raise ClaimError(f"metric is {metric!r}; {name} reads {what} and no other metric: leave metric out")
     if isinstance(predicate, InShare) and metric == SPEED:

@@ -30,7 +30,7 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("claim", ratio=3, min_width=20)
     table.add_column("effect", ratio=2, min_width=16)
-    for name in ("n", "p", "needed"):
+    for name in ("n", "p", "ranks", "needed"):
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(
@@ -38,7 +38,8 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
             Text(verdict.statement + " †" * verdict.sees_future),
             Text(verdict.effect or "–"),
             str(verdict.n) if verdict.n else "–",
-            p_text(verdict.p),
+            "fact" if verdict.fact else p_text(verdict.p),
+            p_text(verdict.p_rank),
             "–" if verdict.needed is None else str(verdict.needed),
         )
     return table
@@ -52,7 +53,8 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
     methods = "; ".join(dict.fromkeys(verdict.method for verdict in verdicts if verdict.method))
     return (
         f"{counts}. effect: of the comparison that decides, with its interval; n: seeds, or processes for "
-        "tokens per second; p: two-sided, corrected within the claim; needed: n that settles it in four of five "
+        "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims; ranks: p of the exact "
+        "rank test of that comparison alone, a check; needed: about how large an n settles it in four of five "
         f"sweeps{f'. {methods}' if methods else ''}."
         + " † rests on cells that see the future."
         * any(verdict.sees_future for verdict in verdicts)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ablate.claims.cells import Group, NotTestable, grouped, matching
-from ablate.claims.choosing import differences
 from ablate.claims.knobs import KNOB_FIELDS
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
-from ablate.claims.parts import Comparison, DifferenceComparison, Part, RatioComparison, Share
+from ablate.claims.parts import Comparison, DifferenceComparison, Fact, Part, RatioComparison, Share
+from ablate.claims.protocol import departures
 from ablate.claims.reading import Claim
 from ablate.claims.statements import Statement, every, most
 
@@ -30,11 +30,14 @@ class Verdict:
     undecided one whose estimate speaks for it; else the clearest contradiction. `bound` is what the ratio is compared
     with: 1 unless the claim has a margin. Of a metric that may be 0 there are `difference`, `difference_low` and
     `difference_high` instead, in its unit; of a claim on a share of runs `share`, `share_low` and `share_high`, of
-    those that do it, and `share_bound`, the share claimed. `p` is two-sided and corrected within the claim: of the
-    claim's contrary where a contradiction decides, else of the claim; a verdict falls at p ≤ 1 − level. `needed`:
-    seeds (processes, for tokens per second) that would settle an undecided claim, on the side that its estimate speaks
-    for, in four sweeps of five. `sees_future`: the outputs of some of the cells depend on the very tokens that they are
-    to predict.
+    those that do it, and `share_bound`, the share claimed.
+
+    `p` is two-sided and corrected over the parts of the claim, not over claims: of the claim's contrary where a
+    contradiction decides, else of the claim; a verdict falls at p ≤ 1 − level. `p_rank` is that of the exact rank test
+    of the deciding comparison by itself, a check. `fact`: chance has no part in the verdict, and there is no p.
+    `needed`: about how many seeds would settle an undecided claim, on the side that its estimate speaks for, in four
+    sweeps of five (processes, for tokens per second; where half of the seeds choose and half judge, both halves).
+    `sees_future`: the outputs of some of the cells depend on the very tokens that they are to predict.
     """
 
     id: str
@@ -61,25 +64,35 @@ class Verdict:
     share_high: float = math.nan
     share_bound: float = math.nan
     sees_future: bool = False
+    p_rank: float = math.nan
+    fact: bool = False
 
 
-def evaluate(sweep: Path | Frames, claims: Iterable[Claim], level: float = 0.95) -> list[Verdict]:
-    """The verdict on each claim, in their order. Raises UserError for a folder without a finished run."""
+def evaluate(
+    sweep: Path | Frames, claims: Iterable[Claim], level: float = 0.95, any_protocol: bool = False
+) -> list[Verdict]:
+    """The verdict on each claim, in their order. Raises UserError for a folder without a finished run.
+
+    Claims that hold under another protocol than that of the sweep are not testable; with `any_protocol`, because a
+    person asked for just these claims, the verdict says how the protocols differ.
+    """
     frames = sweep if isinstance(sweep, Frames) else Frames.read(sweep)
-    return [judge(frames, claim, level) for claim in claims]
+    return [judge(frames, claim, level, any_protocol) for claim in claims]
 
 
-def judge(frames: Frames, claim: Claim, level: float = 0.95) -> Verdict:
+def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool = False) -> Verdict:
     """The verdict on one claim."""
     try:
-        groups, data, notes = found(frames, claim, level)
+        groups, data, notes = found(frames, claim, level, any_protocol)
     except NotTestable as reason:
         return verdict_of(claim, frames.name, "not testable", evidence=sentence(str(reason)))
     verdict = conclude(claim, frames.name, statement_of(claim, groups, data), data, notes)
     return replace(verdict, sees_future=seeing(frames, _used(groups)) > 0)
 
 
-def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samples, list[str]]:
+def found(
+    frames: Frames, claim: Claim, level: float, any_protocol: bool = False
+) -> tuple[list[Group], Samples, list[str]]:
     """The groups of cells that a claim can be tested in, their samples, and what a reader must know of them.
 
     Raises NotTestable.
@@ -88,7 +101,9 @@ def found(frames: Frames, claim: Claim, level: float) -> tuple[list[Group], Samp
         raise NotTestable(f"this needs {claim.needs}")
     predicate = claim.predicate
     cells = matching(frames.cells, claim.where)
-    notes = differences(claim, cells)
+    notes = departures(claim, cells)
+    if notes and not any_protocol:
+        raise NotTestable(f"this holds under another protocol: {'; '.join(notes)}")
     if claim.tuned:
         frames = frames.tuned(claim.tuned, claim.metric, cells)
         cells = frames.cells
@@ -156,10 +171,17 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
     confirmed, refuted = whole.confirm <= alpha, whole.contrary <= alpha
     verdict = "confirmed" if confirmed else "refuted" if refuted else "undecided"
     speaks_for = confirmed or (not refuted and whole.leans)
-    p = min(1.0, 2 * (whole.confirm if speaks_for else whole.contrary))
     part = whole.decisive(speaks_for)
+    p = math.nan if part.is_fact else min(1.0, 2 * (whole.confirm if speaks_for else whole.contrary))
+    p_rank = float(np.minimum(1.0, 2 * part.rank_p(speaks_for)))
     needed = whole.needed(data.level, POWER) if verdict == "undecided" else None
+    if needed is not None and data.halved:
+        needed *= 2
     told = [evidence(whole, part, verdict, speaks_for, p, data.unit), *notes]
+    if verdict != "undecided" and part.rank_least_p > alpha:
+        told.insert(1, "so few runs leave no rank test to check it by")
+    elif verdict != "undecided" and p_rank > 2 * alpha:
+        told.insert(1, f"the exact rank test of this comparison does not agree (p = {p_text(p_rank)})")
     if verdict == "undecided":
         told.insert(1, outlook(part, needed, speaks_for, data.unit))
     return verdict_of(
@@ -170,6 +192,8 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
         n=part.n,
         p=p,
         method=part.method,
+        p_rank=p_rank,
+        fact=part.is_fact,
         needed=needed,
         evidence=sentence("; ".join(told)),
         **estimates(part),
@@ -184,6 +208,8 @@ def estimates(part: Part) -> dict[str, float]:
     if isinstance(part, DifferenceComparison):
         ends = {"difference_low": part.test.low, "difference_high": part.test.high}
         return {"difference": part.estimate} | ends
+    if isinstance(part, Fact):
+        return {"share": 1.0}
     if isinstance(part, Share):
         low, high = part.interval
         return {"share": part.count / part.n, "share_low": low, "share_high": high, "share_bound": part.share}
@@ -195,6 +221,8 @@ def evidence(whole: Statement, part: Part, verdict: str, speaks_for: bool, p: fl
     count = len(list(whole.parts()))
     for_it = "the weakest" if verdict == "confirmed" else "the least settled"
     lead = f"{for_it if speaks_for else 'the clearest contradiction'} of {count} comparisons: " if count > 1 else ""
+    if part.is_fact:
+        return f"{lead}{part.effect}{part.against}: {part.method.removeprefix('fact: ')}, a fact and no estimate"
     runs = f", n = {part.n} {unit}" if isinstance(part, Comparison) else ""
     return f"{lead}{part.effect}{part.against}{runs}, p = {p_text(p)}"
 

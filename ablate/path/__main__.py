@@ -8,19 +8,19 @@ from ablate.cli import conclude
 from ablate.commands import shell_line
 from ablate.entry import answer, run_program
 from ablate.errors import UserError, listing, nearest
+from ablate.metrics import DEFAULT_METRIC
 
 HELP = """\
-usage: python -m ablate.path knob=BASELINE,TARGET … [knob=value …] [--metric perplexity]
+usage: python -m ablate.path knob=BASELINE,TARGET … [knob=value …] [--metric tail_perplexity]
 
 Goes from a baseline (the first values) to a target (the second values), one change at a time. In each round every
-change that is left is made by itself and trained over the same seeds; the one that helps most is kept. Runs that any
+change that is left is made by itself and trained over the same seeds. Half of the seeds choose the one that helps
+most, the other half reports it, for the best of several is too good on the seeds that chose it. Runs that any
 sweep has are reused, and the same command goes on where it stopped. Writes results/<name>/path.json and the report.
 
-  --metric NAME   what to lower: perplexity (of the last epoch, the default), val_perplexity, tail_perplexity, …
+  --metric NAME   what to lower: tail_perplexity (of the last 5 % of epochs, the default), perplexity, val_perplexity, …
 
   python -m ablate.path model=rnn,gru num_hiddens=32,256 lr=1,0.5 seeds=10"""
-
-DEFAULT_METRIC = "perplexity"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _path(arguments: Sequence[str]) -> int:
     metric, overrides = metric_and_overrides(arguments)
 
+    from ablate.analysis.ablation_path import path_frame
     from ablate.path.question import read  # these load torch: not for --help
     from ablate.path.show import steps_table
     from ablate.path.walk import CHOICES, Walk
@@ -51,7 +52,9 @@ def _path(arguments: Sequence[str]) -> int:
     walk = Walk(question, metric, folder, command, Summary(folder))
     walk.go()
     if walk.steps:
-        print_whole(steps_table(walk))
+        path = path_frame(folder)
+        if path is not None:
+            print_whole(steps_table(path))
     return conclude(walk.summary)
 
 

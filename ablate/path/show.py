@@ -1,42 +1,32 @@
 """The steps of a path on the terminal."""
 
-import math
-
 import pandas as pd
 from rich.table import Table
 
-from ablate.analysis.aggregate import summarise
 from ablate.metrics import METRICS
-from ablate.path.walk import Walk
+from ablate.report.numbers import interval_text, ratio_text
 from ablate.report.tables import PLAIN, plus_minus
-from ablate.stats import RatioTest, paired
 
 TITLE = "from baseline to target, at each step the change that helps most"
 
 
-def steps_table(walk: Walk) -> Table:
-    """One row per step: the change, the metric with its 95 % interval, and its ratio to the step before by seed."""
+def steps_table(path: pd.DataFrame) -> Table:
+    """One row per step of a `path_frame`: the change, the metric with its 95 % interval, its ratio to the step before.
+
+    What was chosen among several is shown by the seeds that did not choose it.
+    """
     table = Table(title=TITLE, **PLAIN)
-    for name in ("step", "change", METRICS[walk.metric].title, "ratio to the step before", "n", "diverged"):
+    metric = METRICS[str(path["metric"].iloc[0])].title
+    for name in ("step", "change", metric, "ratio to the step before", "n", "diverged"):
         table.add_column(name, justify="left" if name == "change" else "right")
-    before = walk.values(walk.cells[walk.baseline])
-    table.add_row("0", "(baseline)", *_measured(before))
-    for number, step in enumerate(walk.steps, 1):
-        now = walk.values(step.cell)
-        table.add_row(str(number), step.change, *_measured(now, ratio_text(paired(now, before))))
-        before = now
+    for _, step in path.iterrows():
+        interval = interval_text(step["low"], step["high"])
+        table.add_row(
+            str(step["number"]),
+            str(step["change"]) if step["number"] else "(baseline)",
+            plus_minus(step["value"], step["value_high"]),
+            f"{ratio_text(step['ratio'])}{'' if interval == '–' else f' ({interval})'}" if step["number"] else "",
+            str(step["n"]),
+            str(step["diverged"]),
+        )
     return table
-
-
-def _measured(values: pd.Series, ratio: str = "") -> tuple[str, str, str, str]:
-    finite = values[values < math.inf]
-    summary = summarise(finite, "value", 0.95)
-    return plus_minus(summary["value"], summary["value_high"]), ratio, str(len(finite)), str(len(values) - len(finite))
-
-
-def ratio_text(test: RatioTest) -> str:
-    """`0.81 (0.78–0.84)`; no interval where the seeds are too few for one."""
-    if math.isnan(test.ratio):
-        return "–"
-    interval = f" ({test.low:.3g}–{test.high:.3g})" if math.isfinite(test.high) and test.low > 0 else ""
-    return f"{test.ratio:.3g}{interval}"

@@ -1,6 +1,7 @@
 """A greedy ablation path (Fawcett and Hoos 2016, "Analysing differences between algorithm configurations through
 ablation"): in each round every change that is left is made by itself and trained over the same seeds, and the one
-that helps most is kept. Every run is really trained; none is predicted or stopped early.
+that helps most is kept. Half of the seeds choose, the others report. Every run is really trained; none is predicted or
+stopped early.
 """
 
 import math
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablate import results
+from ablate.analysis.tuning import choosing
 from ablate.compose import fallback_data
 from ablate.errors import ConfigError, UserError
 from ablate.files import write_json
@@ -66,7 +69,7 @@ class Walk:
                 raise UserError("nothing changes: baseline and target are the same cell")
             self.train(found)
             if self.summary.exit_status == 0:
-                best = min(tried, key=lambda made: rank(self.values(found[made])))
+                best = min(tried, key=lambda made: rank(self.choosing_values(found[made])))
                 others = [(change, found[made]) for made, change in tried.items()]
                 self.steps.append(Step(tries[best], found[best], found[at], others))
                 write_json(path_file(self.folder), self.as_json())
@@ -110,6 +113,16 @@ class Walk:
         """The metric of a trained cell by seed; infinite for a run that diverged."""
         return pd.Series({run.config.seed: self.value(run.run_id) for run in cell.runs}, dtype=float)
 
+    def choosing_values(self, cell: Cell) -> pd.Series:
+        """Those of the seeds that choose: the lower half, or the only one, which leaves none to report by."""
+        values = self.values(cell)
+        return values[values.index.isin(self.choosing_seeds)]
+
+    @property
+    def choosing_seeds(self) -> list[int]:
+        seeds = [run.config.seed for run in self.cells[self.baseline].runs]
+        return [int(seed) for seed in choosing(seeds)] or seeds
+
     def value(self, run_id: str) -> float:
         record = results.load(results.record_path(self.folder, run_id))
         if record["status"] == "diverged":
@@ -134,7 +147,13 @@ class Walk:
             }
             for number, step in enumerate(self.steps, 1)
         ]
-        return {"metric": self.metric, "better": METRICS[self.metric].better, **ends, "steps": steps}
+        return {
+            "metric": self.metric,
+            "better": METRICS[self.metric].better,
+            "choosing_seeds": self.choosing_seeds,
+            **ends,
+            "steps": steps,
+        }
 
 
 def path_file(folder: Path) -> Path:
@@ -142,6 +161,6 @@ def path_file(folder: Path) -> Path:
 
 
 def rank(values: pd.Series) -> tuple[int, float]:
-    """What makes one cell better than another: fewer diverged runs, then the lower mean of the others."""
+    """What makes one cell better than another: fewer diverged runs, then the lower geometric mean of the others."""
     finite = values[values < math.inf]
-    return len(values) - len(finite), float(finite.mean()) if len(finite) else math.inf
+    return len(values) - len(finite), float(np.log(finite).mean()) if len(finite) else math.inf

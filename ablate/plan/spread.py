@@ -10,10 +10,9 @@ from typing import Any
 from ablate import results
 from ablate.config import Config
 from ablate.files import entries, present
-from ablate.metrics import by_difference
+from ablate.metrics import DEFAULT_METRIC, by_difference
 from ablate.report.wording import HEADINGS, OWN
-from ablate.stats.power import detectable_log
-from ablate.stats.signed_rank import least_pairs
+from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
 
 LEAST_RUNS = 3
@@ -41,10 +40,10 @@ def metrics_of(plan: Plan) -> list[str]:
 def main_metric(config: Config) -> str:
     """The foremost metric of a task that will be measured: BLEU needs held-out pairs."""
     own = OWN.get(config.task.name, ())
-    return next((name for name in own if name != "bleu" or config.task.val_pairs), "perplexity")
+    return next((name for name in own if name != "bleu" or config.task.val_pairs), DEFAULT_METRIC)
 
 
-def spread_over_seeds(plan: Plan, metric: str = "perplexity") -> Spread | None:
+def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None:
     """From finished runs of these cells, in any sweep beside this one, or else of cells like them; None without any.
 
     Alike are cells of the same task, data, model, number of units and layers; failing that, of the same task, data and
@@ -91,12 +90,11 @@ def sweeps_beside(folder: Path) -> list[Path]:
     return [folder, *(path for path in others if path != folder)]
 
 
-def detectable(spread: Spread | None, seeds: int, metric: str = "perplexity") -> str:
-    """One sentence: the smallest difference of two cells, paired over so many seeds, that will be found."""
-    if seeds < (least := least_pairs(LEVEL)):
+def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) -> str:
+    """One sentence: the smallest difference of two cells of so many seeds that will be found."""
+    if seeds < (least := least_runs(LEVEL)):
         return f"{seeds} seeds are too few to tell any two cells apart at 95 %; {least} are the least"
-    # Two cells share their seeds, but hardly any of their luck: a pair's difference spreads √2 times as far as a run.
-    times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER)
+    times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2)
     if spread is None:
         return (
             f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "

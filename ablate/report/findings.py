@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from ablate.claims import verdicts_frame
-from ablate.claims.parts import signed
+from ablate.claims.parts import signed, telling_digits
 from ablate.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.lengths import by_length, lengths_sheet
@@ -38,7 +38,6 @@ from ablate.report.wording import (
     scale_name,
     seeing,
 )
-from ablate.stats.signed_rank import least_pairs
 
 
 def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
@@ -73,7 +72,7 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
 def verdicts_sheet(m: Material) -> Sheet:
     frame = verdicts_frame(m.verdicts)
     columns = [Column("claim", long=True), Column("source"), Column("verdict"), Column("effect", long=True)]
-    columns += [Column(name, True) for name in ("n", "p", "seeds needed")]
+    columns += [Column(name, True) for name in ("n", "p", "p (ranks)", "seeds needed")]
     rows = [
         [
             marked(row["statement"], row["sees_future"]),
@@ -81,15 +80,18 @@ def verdicts_sheet(m: Material) -> Sheet:
             row["verdict"],
             text_or_dash(row["effect"]),
             whole(row["n"] or None),
-            p_text(row["p"]),
+            "fact" if row["fact"] else p_text(row["p"]),
+            p_text(row["p_rank"]),
             whole(row["needed"]),
         ]
         for _, row in frame.iterrows()
     ]
     notes = [
-        f"Effect: of the comparison that decides, with its {percent(m.level)} interval. p: corrected for the parts of "
-        "each claim. Seeds needed: to decide an undecided one, for it or against it as its estimate points, in four of "
-        "five repetitions."
+        f"Effect: of the comparison that decides, with its {percent(m.level)} interval: ratios are those of geometric "
+        "means (Welch's t on logarithms), shares have exact intervals (Clopper–Pearson). p: corrected over the parts "
+        f"of each claim, not over the {counted(len(frame), 'claim')}. p (ranks): the exact rank test of that comparison"
+        " alone, a check. Seeds needed: about how many would decide an undecided one, for it or against it as its "
+        "estimate points, in four of five repetitions."
     ]
     notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
@@ -101,7 +103,7 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
     numeric = not any(isinstance(value, str) for value in table["to_value"])
     columns = [Column("knob"), Column("from", numeric), Column("to", numeric), Column("at", long=True)]
     effect = "difference" if by_difference(metric) else "ratio"
-    texts = ("n", effect, percent(m.level), "p", "p (Holm)", "P(better)", "seeds needed")
+    texts = ("n", effect, percent(m.level), "p", "p (Holm)", "p (ranks)", "P(better)", "seeds needed")
     columns += [Column(text, True) for text in texts]
     chosen, seen = table, set(m.cells.loc[seeing(m.cells), "cell_id"])
     if len(table) > MOST_ROWS:
@@ -116,6 +118,7 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
             *effect_texts(row, metric),
             p_text(row["p"]),
             p_text(row["p_holm"]),
+            p_text(row["p_rank"]),
             "–" if pd.isna(row["improvement"]) else f"{row['improvement']:.2f}",
             whole(row["needed"]),
         ]
@@ -123,11 +126,14 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
     ]
     direction = "above 0" if by_difference(metric) else "below 1"
     how = "second value minus first" if by_difference(metric) else "second value over first"
+    means = "arithmetic" if by_difference(metric) else "geometric"
     notes = [
-        f"{capital(effect)} of the {title}: {how}, paired by seed; {direction} the second is better. p: exact, of the "
-        "pair alone; p (Holm): corrected for the whole table. P(better): that a run with the second value beats one "
-        "with the first. Seeds needed: for the pair to be significant, corrected, in four of five repetitions.",
-        *too_few(table, m.level),
+        f"{capital(effect)} of the {title}: {how}, of {means} means; {direction} the second is better. Interval and p: "
+        f"Welch's t{' on logarithms' * (means == 'geometric')}, of the pair alone; p (Holm): corrected over the "
+        f"{counted(len(table), 'pair')} of this table; p (ranks): the exact rank-sum test of the pair, a check. "
+        "P(better): that a run with the second value beats one with the first. Seeds needed: about how many would make "
+        "the pair significant, corrected, in four of five repetitions.",
+        *remarks(table, m.level),
     ]
     if seen & {*table["cell_id"], *table["reference_id"]}:
         notes.append(FUTURE_NOTE)
@@ -139,7 +145,8 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
 def effect_texts(row: pd.Series, metric: str) -> tuple[str, str]:
     """The ratio, or the difference, of a pair, and its interval."""
     if not by_difference(metric):
-        return ratio_text(row["ratio"]), interval_text(row["low"], row["high"])
+        digits = telling_digits(row["low"], row["high"])
+        return ratio_text(row["ratio"], digits), interval_text(row["low"], row["high"])
     top = METRICS[metric].top or math.inf
     ends = [signed(min(max(end, -top), top), top) for end in (row["low"], row["high"])]
     known = math.isfinite(row["low"]) or math.isfinite(row["high"])
@@ -147,13 +154,18 @@ def effect_texts(row: pd.Series, metric: str) -> tuple[str, str]:
     return difference, " … ".join(ends) if known else "–"
 
 
-def too_few(table: pd.DataFrame, level: float) -> Iterator[str]:
-    """A note where the test of no pair can come out significant, however large the differences."""
-    pairs, seeds = len(table), int(table["n"].max())
-    least = least_pairs(1 - (1 - level) / pairs)
-    if seeds < least:
-        corrected = f" after correction over {pairs:,} pairs" if pairs > 1 else ""
-        yield f"With {counted(seeds, 'seed')} no pair can be significant{corrected}; {least} are needed."
+def remarks(table: pd.DataFrame, level: float) -> Iterator[str]:
+    """What a reader must know of the tests: where the rank test disagrees, and where another one decides."""
+    alpha = percent(1 - level)
+    apart = int((~table["ranks_agree"]).sum())
+    if apart:
+        yield f"In {counted(apart, 'pair')} the rank test and the t test disagree at {alpha}."
+    unchecked = int(table["ranks_agree"].isna().sum())
+    if unchecked:
+        yield f"In {counted(unchecked, 'pair')} the runs are too few for the rank test to reject anything at {alpha}."
+    for method, own in table.groupby("method", sort=False):
+        if "Welch" not in str(method):
+            yield f"In {counted(len(own), 'pair')} by another test: {method}."
 
 
 def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
@@ -231,8 +243,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     notes = [
-        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.cells)} is that of "
-        "the other half."
+        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.cells)}"
+        f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
     ]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
@@ -257,8 +269,8 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     notes = [
-        "Each step was trained: of all changes left, the one that helped most. Ratios to the step before, with interval"
-        " and p, and to the baseline are paired by seed. A step was chosen on these very seeds: where its rivals come"
-        " close, its ratio is a little too good."
+        "Each step was trained: of all changes left, the one that helped most on half of the seeds. What was chosen is "
+        "reported by the other half, baseline and target by all seeds. Ratios are those of geometric means, by Welch's "
+        "t on logarithms; p (Holm): corrected over the steps."
     ]
     return Sheet("path", "Ablation path", columns, rows, table, notes)

@@ -32,6 +32,7 @@ from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.errors import UserError
 from ablate.files import entries, present
+from ablate.metrics import DEFAULT_METRIC
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing
@@ -40,8 +41,8 @@ from ablate.results import RecordError
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
 
-PERPLEXITIES = ("perplexity", "val_perplexity")
-"""What is compared beside the task's main measure: on the training text, as published, and on held-out text."""
+PERPLEXITIES = (DEFAULT_METRIC, "val_perplexity")
+"""What is compared beside the task's main measure: on the training text, and on held-out text."""
 
 
 @dataclass

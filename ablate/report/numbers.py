@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.claims.parts import telling_digits
+
 
 def number(value: float) -> str:
     """Four digits, so that the points of a column stand below each other."""
@@ -30,19 +32,21 @@ def p_text(p: float) -> str:
     return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
-def ratio_text(ratio: float) -> str:
+def ratio_text(ratio: float, digits: int = 3) -> str:
+    """A ratio with so many decimals, where it is near 1."""
     if math.isnan(ratio):
         return "–"
     if ratio in (0, math.inf):  # the end of an interval that has none on this side
         return "∞" if ratio else "0"
-    return f"{ratio:.3f}" if ratio < 9.9995 else f"{ratio:.3g}"
+    return f"{ratio:.{digits}f}" if ratio < 9.9995 else f"{ratio:.3g}"
 
 
 def interval_text(low: float, high: float) -> str:
-    """`0.912 … 1.034`; `–` where there are too few runs to have one."""
+    """`0.912 … 1.034`; `–` where there are too few runs to have one. With as many digits as tell its ends from 1."""
     if pd.isna(low) or pd.isna(high) or (low == 0 and math.isinf(high)):
         return "–"
-    return f"{ratio_text(low)} … {ratio_text(high)}"
+    digits = telling_digits(low, high)
+    return f"{ratio_text(low, digits)} … {ratio_text(high, digits)}"
 
 
 def text_or_dash(value: Any) -> str:

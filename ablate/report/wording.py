@@ -6,7 +6,7 @@ Functions take the frames of `analysis`: one row per run or per cell.
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
+from ablate.metrics import DEFAULT_METRIC, HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
 
 DAGGER = "†"
 FUTURE = "its outputs depend on later tokens, so its perplexity is no measure of prediction"
@@ -28,6 +28,7 @@ HEADINGS = {
     "published_loss": "published loss",
     "accuracy": "accuracy",
     "perplexity": "perplexity",
+    "tail_perplexity": "tail perplexity",
     "val_perplexity": "held-out",
 }
 """Metric → its heading in a table."""
@@ -92,21 +93,22 @@ def perplexity_of(frame: pd.DataFrame) -> str:
 def main_metric(cells: pd.DataFrame) -> str:
     """What these cells are compared by: the foremost metric of their task that all of them were measured by."""
     finished = cells[cells["n"] > 0]
-    return next((name for name in own_metrics(cells) if finished[name].notna().all()), "perplexity")
+    return next((name for name in own_metrics(cells) if finished[name].notna().all()), DEFAULT_METRIC)
 
 
 def measure_name(metric: str, frame: pd.DataFrame) -> str:
     """A metric within a sentence: `accuracy`, `training perplexity of the answers`."""
-    return f"training perplexity {scored(frame)}".strip() if metric == "perplexity" else METRICS[metric].title
+    training = {"perplexity": "training perplexity", "tail_perplexity": "tail perplexity"}
+    return f"{training[metric]} {scored(frame)}".strip() if metric in training else METRICS[metric].title
 
 
 def scale_name(metric: str, frame: pd.DataFrame) -> str:
-    """On what effects add up: `accuracy`, or `the logarithm of training perplexity`."""
+    """On what effects add up: `accuracy`, or `the logarithm of tail perplexity`."""
     return f"{'' if METRICS[metric].top else 'the logarithm of '}{measure_name(metric, frame)}"
 
 
 def short_scale(metric: str) -> str:
-    """The same where room is scarce: `accuracy`, `log perplexity`."""
+    """The same where room is scarce: `accuracy`, `log tail perplexity`."""
     return f"{'' if METRICS[metric].top else 'log '}{HEADINGS[metric]}"
 
 

@@ -1,7 +1,9 @@
 """How many seeds a configuration deserves, and what its seeds say.
 
-Effects add up on the `Scale` of a metric: on logarithms for one that is positive, such as a perplexity, and on its own
-values for one that may be 0, such as an accuracy. A run that diverged counts as infinite: worse than any that did not.
+While it races, every configuration has the same seeds and two are compared seed by seed; what is reported in the end is
+compared as everywhere (`ablate.stats`). Effects add up on the `Scale` of a metric: on logarithms for one that is
+positive, such as a perplexity, and on its own values for one that may be 0, such as an accuracy. A run that diverged
+counts as infinite: worse than any that did not.
 """
 
 import math
@@ -10,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from ablate.analysis.trials import SAME
 from ablate.metrics import METRICS, by_difference
-from ablate.stats import DifferenceTest, RatioTest, independent, paired, paired_difference
+from ablate.stats import DifferenceTest, RatioTest, difference, paired_difference, paired_ratio, ratio, t_interval
 
 RANKS_FROM = 4
 """Pairs from which a test of their own spread is used; with fewer, the spread that all races have shown together."""
@@ -91,8 +93,7 @@ def interval(results: Results, scale: Scale = Scale(), level: float = 0.95) -> t
     losses = scale.losses(results.values())
     if len(losses) < 2 or not np.isfinite(losses).all():
         return math.nan, math.nan
-    half = stats.t.ppf(0.5 + level / 2, len(losses) - 1) * losses.std(ddof=1) / math.sqrt(len(losses))
-    low, high = sorted(scale.value(float(losses.mean() + side * half)) for side in (-1, 1))
+    low, high = sorted(map(scale.value, t_interval(losses, level)))
     return (low, high) if scale.top is None else (max(0.0, low), min(scale.top, high))
 
 
@@ -147,7 +148,7 @@ def worse(results: Results, best: Results, noise: float, scale: Scale = Scale())
         return test.p_above() if scale.better == "lower" else test.p_below()
     if not noise > 0:
         return 1.0
-    return float(stats.norm.sf(d.mean() * math.sqrt(len(d)) / noise))
+    return float(special.ndtr(-d.mean() * math.sqrt(len(d)) / noise))
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,14 @@ def compare(results: Results, reference: Results, scale: Scale = Scale(), level:
     they are too few to exclude anything.
     """
     gone = [sum(map(math.isinf, one.values())) for one in (results, reference)]
-    if scale.ratio:
-        ratio = independent(list(results.values()), list(reference.values()), level)
-        return Comparison("ratio", ratio.ratio, ratio.low, ratio.high, ratio.n, ratio.p(), ratio.method, *gone)
     a, b = pd.Series(results, dtype=float), pd.Series(reference, dtype=float)
-    test = paired_difference(a, b, level)
-    return Comparison("difference", test.difference, test.low, test.high, test.n, test.p(), test.method, *gone)
+    if scale.ratio:
+        of = ratio(a, b, level)
+        return Comparison("ratio", of.ratio, of.low, of.high, of.n, of.p(), of.method, *gone)
+    by = difference(a, b, level)
+    return Comparison("difference", by.difference, by.low, by.high, by.n, by.p(), by.method, *gone)
 
 
 def _paired(results: Results, reference: Results, scale: Scale) -> RatioTest | DifferenceTest:
     a, b = pd.Series(results, dtype=float), pd.Series(reference, dtype=float)
-    return paired(a, b) if scale.ratio else paired_difference(a, b)
+    return paired_ratio(a, b) if scale.ratio else paired_difference(a, b)

@@ -1,23 +1,24 @@
 """The one kernel of inference: every estimate, interval and p of tables, verdicts, paths and searches comes from here.
 
-    ratio          a positive metric in two settings, compared on its logarithm
-    difference     a metric that may be 0, compared as it is
-    independent    samples that share nothing
-    paired         runs paired by seed
-    signed_rank    the exact distribution of Wilcoxon's test
-    intervals      bootstrap, interquartile mean
+    contrast       what every test has: estimate, interval and p, which never contradict each other
+    ratios         a positive metric, compared on its logarithm: the ratio of geometric means
+    differences    a metric that may be 0, compared as it is: the difference of means
+    independent    runs of different settings: Welch's t; exact ranks where there is no mean or no spread
+    paired         runs paired by seed: Wilcoxon's signed-rank test
+    rank_sum, signed_rank   the exact distributions of the rank tests
+    intervals      of means and shares; bootstrap; runs that lie far outside their group
     multiplicity   several tests at once
-    power          how many runs an effect takes
+    power          about how many runs an effect takes
 
-numpy and scipy alone; each formula with its source.
+numpy, pandas and scipy alone; each formula with its source.
 """
 
-from ablate.stats.difference import DifferenceTest, paired_difference
+from ablate.stats.differences import DifferenceTest, difference, difference_contrast, paired_difference
 from ablate.stats.independent import probability_of_improvement
-from ablate.stats.intervals import bootstrap_interval, bootstrap_means, iqm
+from ablate.stats.intervals import bootstrap_interval, bootstrap_means, iqm, outlying, share_interval, t_interval
 from ablate.stats.multiplicity import holm
-from ablate.stats.power import detectable_ratio, seeds_for
-from ablate.stats.ratio import RatioTest, independent, paired
+from ablate.stats.power import detectable_ratio, least_runs, seeds_for
+from ablate.stats.ratios import RatioTest, paired_ratio, ratio, ratio_contrast
 
 __all__ = [
     "DifferenceTest",
@@ -25,11 +26,18 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_means",
     "detectable_ratio",
+    "difference",
+    "difference_contrast",
     "holm",
-    "independent",
     "iqm",
-    "paired",
+    "least_runs",
+    "outlying",
     "paired_difference",
+    "paired_ratio",
     "probability_of_improvement",
+    "ratio",
+    "ratio_contrast",
     "seeds_for",
+    "share_interval",
+    "t_interval",
 ]

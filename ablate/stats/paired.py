@@ -1,37 +1,33 @@
-"""Pairs of runs on a scale on which effects add up: their differences, tested, estimated and counted."""
+"""Contrasts of runs paired by seed: Wilcoxon's signed-rank test of their differences.
+
+The estimand is the pseudomedian of the differences (that of Hodges and Lehmann), which is their median only where
+they are symmetric. Its p cannot go below 2 to the power of 1 − n: with six pairs 0.031.
+"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 
-from ablate.stats.power import detectable_log, fewest
+from ablate.stats.contrast import Contrast, Identical
+from ablate.stats.independent import standard_deviation
+from ablate.stats.power import detectable_log
 from ablate.stats.signed_rank import DECIMALS, EXACT_UP_TO, invert, least_pairs, median, tails, walsh_averages
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Wilcoxon's signed-rank test of differences (told,), which may be infinite where one run of a pair diverged.
+class SignedRank(Contrast):
+    """Of differences (k,), infinite where one run of a pair diverged; n counts pairs of which both did as well."""
 
-    The estimate is that of Hodges and Lehmann. `low` and `high` invert the test, so that interval and p agree: −∞ and
-    ∞ where there are too few pairs to reject anything.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    """All pairs: also those of which both runs diverged, which tell nothing."""
-    level: float
     differences: np.ndarray = field(repr=False, compare=False)
 
-    def p_below(self, bound: float) -> float:
-        """One-sided p of H1: the median difference < bound."""
+    def p_below(self, bound: float = 0.0) -> float:
         return tails(self.differences - bound)[0]
 
-    def p_above(self, bound: float) -> float:
-        """One-sided p of H1: the median difference > bound."""
+    def p_above(self, bound: float = 0.0) -> float:
         return tails(self.differences - bound)[1]
 
     @property
@@ -39,34 +35,51 @@ class Pairs:
         exact = "exact" if len(self.differences) <= EXACT_UP_TO else "normal approximation"
         return f"Wilcoxon signed-rank, {exact}, paired by seed"
 
+    def rank_tails(self, bound: float = 0.0) -> tuple[float, float]:
+        return tails(self.differences - bound)
+
     @property
-    def least(self) -> int:
-        """The fewest pairs with which the test can decide anything."""
+    def rank_least_p(self) -> float:
+        return min(1.0, 2.0 ** (1 - len(self.differences)))
+
+    @property
+    def _least(self) -> int:
         return least_pairs(self.level)
 
-    def detectable(self, n: int, power: float) -> float:
-        """The difference that n pairs detect; the spread is that of the finite differences."""
+    def _detectable(self, n: int, power: float) -> float:
         return detectable_log(standard_deviation(self.differences), n, self.level, power)
 
-    def needed(self, effect: float, power: float) -> int | None:
-        """The pairs that detect an effect (0 or more, may be ∞); None where they are over 10,000 or cannot be told."""
-        return self.least if math.isinf(effect) else fewest(effect, lambda n: self.detectable(n, power), self.least)
 
-
-def pairs(left: np.ndarray, right: np.ndarray, level: float) -> Pairs:
+def signed_rank(left: np.ndarray, right: np.ndarray, level: float) -> SignedRank:
     """The differences left − right of values (n,): ±∞ for a diverged run, NaN for one that nobody measured."""
     known = ~(np.isnan(left) | np.isnan(right))
     left, right = left[known], right[known]
-    told = ~(np.isinf(left) & np.isinf(right))
-    differences = np.round(left[told] - right[told], DECIMALS)
+    informative = ~(np.isinf(left) & np.isinf(right))
+    differences = np.round(left[informative] - right[informative], DECIMALS)
     averages = walsh_averages(differences)
     low, high = -math.inf, math.inf
     if len(differences) >= least_pairs(level):
         low, high = invert(averages, lambda x: tails(differences - x)[0], lambda x: tails(differences - x)[1], level)
-    return Pairs(median(averages), low, high, int(known.sum()), level, differences)
+    return SignedRank(median(averages), low, high, int(known.sum()), level, differences)
 
 
-def by_seed(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series]:
+def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> SignedRank:
+    """The weighted sums, seed by seed, of values that add up, over the seeds (the index) that all settings have.
+
+    A diverged run counts as a value that grows, or falls, without bound: with several of them in a seed, the sign of
+    the sum of their weights decides.
+    """
+    seeds = reduce(pd.Index.intersection, (values[name].index for name in weights))
+    table = np.column_stack([values[name].loc[seeds].to_numpy(float) for name in weights])
+    factors = np.array(list(weights.values()))
+    diverged = np.isinf(table)
+    growth = np.round((np.sign(table) * diverged * factors).sum(axis=1), 9)
+    finite = np.where(diverged, 0.0, table) @ factors
+    total = np.where(growth == 0, finite, np.copysign(np.inf, growth))
+    return signed_rank(total, np.zeros(len(total)), level)
+
+
+def common_seeds(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Both on the seeds (the index) that both have."""
     if a.index.equals(b.index):
         return a, b
@@ -74,7 +87,11 @@ def by_seed(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series]:
     return a.loc[seeds], b.loc[seeds]
 
 
-def standard_deviation(values: np.ndarray) -> float:
-    """That of the finite values; NaN for fewer than two."""
-    finite = values[np.isfinite(values)]
-    return float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+def identical(a: pd.Series, b: pd.Series, level: float) -> Identical | None:
+    """The fact that two settings train alike: each seed ends at the same value in both, another one than other seeds.
+
+    None where it is not so, or cannot be told: from fewer than two seeds, or where all runs of a setting end alike.
+    """
+    left, right = (side.to_numpy(dtype=float) for side in common_seeds(a, b))
+    same = len(left) > 1 and np.array_equal(left, right) and bool(np.isfinite(left).all())
+    return Identical(0.0, 0.0, 0.0, len(left), level) if same and len(np.unique(left)) == len(left) else None

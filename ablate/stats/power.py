@@ -1,4 +1,4 @@
-"""How many pairs of runs a ratio takes, and which ratio a number of pairs can detect."""
+"""How many runs an effect takes, and which effect a number of runs can detect: by the t approximation, so about."""
 
 import math
 from bisect import bisect_left
@@ -6,43 +6,53 @@ from collections.abc import Callable
 
 from scipy import special
 
-from ablate.stats.signed_rank import least_pairs
-
 MOST_SEEDS = 10_000
 """An effect that takes more seeds than these counts as nil."""
 
 RANK_COST = 1.05
-"""Pairs that a rank test needs for one that the t test needs, on normal differences: π/3 (Hodges & Lehmann 1956)."""
+"""Runs that a rank test needs for one that the t test needs, on normal values: π/3 (Hodges & Lehmann 1956)."""
+
+
+def least_runs(level: float) -> int:
+    """The runs of each of two settings from which the exact rank-sum test can reject at all: 4 at 95 %.
+
+    Welch's t can reject from 2, but nothing then checks it.
+    """
+    return next(n for n in range(2, 100) if 1 / math.comb(2 * n, n) <= (1 - level) / 2)
 
 
 def detectable_ratio(sd_log: float, n: int, level: float = 0.95, power: float = 0.8) -> float:
-    """The smallest true ratio above 1 that n pairs detect with this power; NaN where n is too small to detect any.
+    """The smallest true ratio above 1 of two settings that n runs of each detect with this power; NaN for fewer than 2.
 
-    `sd_log`: standard deviation, from pair to pair, of the logarithm of the ratio. The t approximation,
-    exp((t[level] + t[power]) · sd · √(1.05/n)), for the signed-rank test.
+    `sd_log`: standard deviation of the logarithm over the runs of a setting. For Welch's t test, by the t
+    approximation: exp((t[level] + t[power]) · sd · √(2/n)).
     """
-    return math.exp(detectable_log(sd_log, n, level, power)) if n >= least_pairs(level) else math.nan
+    return math.exp(detectable_log(math.sqrt(2) * sd_log, n, level, power, cost=1.0, samples=2)) if n > 1 else math.nan
 
 
 def seeds_for(effect_log: float, sd_log: float, level: float = 0.95, power: float = 0.8) -> int | None:
-    """The pairs that detect a log ratio of `effect_log`: the smallest n whose `detectable_ratio` is no larger.
+    """The runs of each of two settings that detect a log ratio: the smallest n whose `detectable_ratio` is no larger.
 
     None where the effect is nil or takes more than 10,000.
     """
-    return fewest(abs(effect_log), lambda n: detectable_log(sd_log, n, level, power), least_pairs(level))
+    spread = math.sqrt(2) * sd_log
+    return fewest(abs(effect_log), lambda n: detectable_log(spread, n, level, power, cost=1.0, samples=2), 2)
 
 
 def detectable_log(
-    sd_log: float, n: int, level: float, power: float, cost: float = RANK_COST, samples: int = 1
+    sd_log: float, n: int, level: float, power: float, cost: float = RANK_COST, samples: float = 1
 ) -> float:
-    """The log ratio that n pairs detect (two samples: n runs of each), where its estimate varies by sd_log/√n."""
+    """The contrast that n pairs detect (of some samples: n runs of each), where its estimate varies by sd_log/√n.
+
+    `samples`: how many independent samples of equal spread are worth as many degrees of freedom.
+    """
     df = samples * (n - 1)
     t = special.stdtrit(df, 0.5 + level / 2) + special.stdtrit(df, power)
     return float(t * sd_log * math.sqrt(cost / n))
 
 
 def fewest(effect: float, detectable: Callable[[int], float], least: int) -> int | None:
-    """The smallest n, from `least` on, whose detectable log ratio is no larger than the effect; None: over 10,000."""
+    """The smallest n, from `least` on, whose detectable effect is no larger than this one; None: over 10,000."""
     if not effect > 0 or math.isnan(detectable(least)):
         return None
     n = bisect_left(range(MOST_SEEDS + 1), -effect, lo=least, key=lambda n: -detectable(n))

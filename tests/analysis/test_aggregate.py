@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.aggregate import aggregate, summarise
+from ablate.analysis.aggregate import INTERVALS, aggregate
 from ablate.analysis.frames import KNOBS
 from ablate.metrics import METRICS
 from ablate.stats import bootstrap_interval
@@ -87,17 +87,29 @@ def test_interquartile_mean_and_bootstrap_of_each_cell(runs: pd.DataFrame) -> No
             assert cell[["perplexity_iqm", "perplexity_boot_low", "perplexity_boot_high"]].isna().all()
             continue
         assert cell["perplexity_iqm"] == pytest.approx(stats.trim_mean(own, 0.25))
+        if len(own) < 6:  # too few to resample
+            assert cell[["perplexity_boot_low", "perplexity_boot_high"]].isna().all()
+            continue
         low, high = bootstrap_interval(sorted(own))
         assert (cell["perplexity_boot_low"], cell["perplexity_boot_high"]) == pytest.approx((low, high))
         assert low < cell["perplexity"] < high
 
 
-def test_one_sample_is_a_cell_by_itself(runs: pd.DataFrame) -> None:
-    values = pd.Series(VALUES["rnn", 8])
-    cell = aggregate(runs).set_index("cell_id").loc["rnn8"]
-    summary = summarise(values, "perplexity", 0.95)
-    assert summary == pytest.approx({name: cell[name] for name in summary})
-    assert math.isnan(summarise(values.iloc[:0], "x", 0.95)["x"])
+@pytest.mark.parametrize("finished", [0, 1])
+def test_no_spread_and_no_interval_of_fewer_than_two_runs(cell: Callable[..., pd.DataFrame], finished: int) -> None:
+    row = aggregate(cell([1.5] * finished + [None])).iloc[0]
+    assert (row["n"], row["diverged"]) == (finished, 1)
+    for metric in ("perplexity", "tail_perplexity", "accuracy"):
+        endings = ("_sd", *INTERVALS)
+        assert all(math.isnan(row[metric + ending]) for ending in endings if metric + ending in row)
+    assert math.isnan(row["perplexity"]) == (not finished)
+
+
+def test_a_measure_that_does_not_exist_has_no_spread(cell: Callable[..., pd.DataFrame]) -> None:
+    """Not −0.0, which would say that all runs agree."""
+    row = aggregate(cell([1.5, 1.6, 1.7]).assign(bleu=None)).iloc[0]
+    assert math.isnan(row["bleu"])
+    assert math.isnan(row["bleu_sd"])
 
 
 def test_no_runs() -> None:

@@ -54,9 +54,9 @@ def test_diverged(cell: Cell, together: Cell) -> None:
 
 
 def test_few_seeds(cell: Cell, together: Cell) -> None:
-    """A diverged run is a pair too."""
-    found = warnings(together(cell(STEADY[:4], lr=0.5), cell([*STEADY[:5], None], lr=1.0)))
-    assert found["few seeds"].startswith("1 of 2 cells has fewer than 6 seeds (the fewest: 4)")
+    """A diverged run counts too."""
+    found = warnings(together(cell(STEADY[:3], lr=0.5), cell([*STEADY[:3], None], lr=1.0)))
+    assert found["few seeds"].startswith("1 of 2 cells has fewer than 4 seeds (the fewest: 3)")
     assert "All 2 cells have" in warnings(together(cell([2.0], lr=0.5), cell([2.0], lr=1.0)))["few seeds"]
 
 

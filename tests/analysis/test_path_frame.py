@@ -4,16 +4,19 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ablate.analysis import ablation_path
 from ablate.analysis.ablation_path import COLUMNS, path_frame
 
 Cell = Callable[..., pd.DataFrame]
 
-PATH = {
+PATH: dict[str, Any] = {
     "metric": "perplexity",
     "better": "lower",
     "baseline": {"overrides": ["model=rnn"], "cell_id": "model=rnn"},
@@ -39,39 +42,64 @@ PATH = {
 
 @pytest.fixture
 def walked(tmp_path: Path, cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a path, and runs of its cells: the first step halves the perplexity, the second does nothing."""
-    (tmp_path / "path.json").write_text(json.dumps(PATH))
+    """A folder with a path, and runs of its cells: the first step halves the perplexity, the second does little."""
+    (tmp_path / "path.json").write_text(json.dumps(PATH | {"choosing_seeds": [0, 1, 2]}))
     runs = together(
-        cell([4, 4.4, 4.8, 5.2, 5.6, 6, None], model="rnn"),
-        cell([2, 2.2, 2.4, 2.6, 2.8, 3, 3.2], model="gru"),
-        cell([2, 2.2, 2.4, 2.6, 2.8, 3, 3.2], model="gru", lr=2.0),
+        cell([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4], model="rnn"),
+        cell([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4], model="gru"),
+        cell([2, 2.2, 2.5, 2.6, 2.7, 3.0, 3.3], model="gru", lr=2.0),
     )
     monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep: (runs, []))
     return tmp_path
 
 
 def test_a_row_per_step(walked: Path) -> None:
+    """What was chosen is reported by the seeds that did not choose it; baseline and target by all."""
     table = path_frame(walked)
     assert table is not None
     assert list(table.columns) == list(COLUMNS)
     start, first, second = table.to_dict("records")
+    rnn, gru = np.log([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4]), np.log([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4])
+    both = np.log([2, 2.2, 2.5, 2.6, 2.7, 3.0, 3.3])
     assert (start["number"], start["change"], start["cell_id"], start["tried"]) == (0, "baseline", "model=rnn", 0)
-    assert (start["n"], start["diverged"], start["value"]) == (6, 1, pytest.approx(5))
+    assert (start["n"], start["diverged"], start["value"]) == (7, 0, pytest.approx(np.exp(rnn.mean())))
     assert all(math.isnan(start[name]) for name in ("ratio", "low", "p", "p_holm", "total"))
-    assert (first["number"], first["change"], first["n"], first["diverged"], first["tried"]) == (
-        1,
-        "model=gru",
-        7,
-        0,
-        2,
-    )
-    assert (first["ratio"], first["high"], first["low"]) == (pytest.approx(0.5), pytest.approx(0.5), 0)
-    assert first["p"] == pytest.approx(2 / 128)
-    assert (second["ratio"], second["low"], second["high"], second["p"]) == (1, 1, 1, 1)
-    assert second["total"] == first["total"] == pytest.approx(0.5)
-    assert (first["p_holm"], second["p_holm"]) == (pytest.approx(4 / 128), 1)
-    assert first["value"] == pytest.approx(2.6)
-    assert first["value_low"] < 2.6 < first["value_high"]
+    assert (first["number"], first["change"], first["tried"]) == (1, "model=gru", 2)
+    assert (first["n"], first["value"]) == (4, pytest.approx(np.exp(gru[3:].mean())))
+    assert first["value_low"] < first["value"] < first["value_high"]
+    steps = [stats.ttest_ind(a[3:], b[3:], equal_var=False) for a, b in ((gru, rnn), (both, gru))]
+    for row, test, ratio in zip((first, second), steps, ((gru - rnn)[3:].mean(), (both - gru)[3:].mean()), strict=True):
+        assert row["ratio"] == pytest.approx(np.exp(ratio))
+        assert (row["low"], row["high"]) == pytest.approx(np.exp(test.confidence_interval(0.95)))
+        assert row["p"] == pytest.approx(test.pvalue, rel=1e-12)
+        assert row["method"] == "Welch t, on logarithms"
+    assert (first["p_holm"], second["p_holm"]) == pytest.approx((2 * steps[0].pvalue, steps[1].pvalue))
+    assert second["n"] == 7
+    whole = stats.ttest_ind(both, rnn, equal_var=False)
+    assert second["total"] == pytest.approx(np.exp(both.mean() - rnn.mean()))
+    assert (second["total_low"], second["total_high"]) == pytest.approx(np.exp(whole.confidence_interval(0.95)))
+    assert first["total"] == first["ratio"]
+
+
+def test_a_path_of_an_older_version_is_corrected_for_what_was_tried(walked: Path) -> None:
+    """All seeds chose: p of steps that rest on a choice among two is doubled, their intervals are those of 97.5 %."""
+    (walked / "path.json").write_text(json.dumps(PATH))
+    table = path_frame(walked)
+    assert table is not None
+    gru, rnn = np.log([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4]), np.log([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4])
+    test = stats.ttest_ind(gru, rnn, equal_var=False)
+    assert table["n"].tolist() == [7, 7, 7]
+    assert table["p"][1] == pytest.approx(2 * test.pvalue)
+    assert (table["low"][1], table["high"][1]) == pytest.approx(np.exp(test.confidence_interval(0.975)))
+
+
+def test_one_seed_chooses_and_leaves_none(walked: Path) -> None:
+    (walked / "path.json").write_text(json.dumps(PATH | {"choosing_seeds": list(range(7))}))
+    table = path_frame(walked)
+    assert table is not None
+    assert table["n"].tolist() == [7, 0, 7]
+    assert table[["ratio", "p"]].isna().all(axis=None)
+    assert not math.isnan(table["total"][2])
 
 
 def test_a_step_whose_runs_are_gone(walked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +110,33 @@ def test_a_step_whose_runs_are_gone(walked: Path, monkeypatch: pytest.MonkeyPatc
     assert table is not None
     assert table["value"].isna().tolist() == [False, False, True]
     assert math.isnan(table["p_holm"].iloc[2])
-    assert table["p_holm"].iloc[1] == pytest.approx(2 / 128)
+    assert table["p_holm"].iloc[1] == table["p"].iloc[1]
+
+
+@pytest.mark.slow
+def test_a_step_that_does_nothing_keeps_its_level(
+    walked: Path, cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best of eight changes without effect, over 2,000 paths of 10 seeds: significantly better in 2.5 % of them.
+
+    And its ratio is 1 on average. On the seeds that chose it both would be false.
+    """
+    rng = np.random.default_rng(0)
+    found, logs = [], []
+    for _ in range(2000):
+        draws = rng.normal(0, 0.1, (9, 10))
+        best = int(draws[1:, :5].mean(axis=1).argmin()) + 1
+        tried = [{"change": "x", "cell_id": "model=gru"}] * 8
+        path = PATH | {"choosing_seeds": list(range(5)), "steps": [PATH["steps"][0] | {"tried": tried}]}
+        (walked / "path.json").write_text(json.dumps(path))
+        runs = pd.concat([cell(np.exp(draws[0]), model="rnn"), cell(np.exp(draws[best]), model="gru")])
+        monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep, runs=runs: (runs, []))
+        table = path_frame(walked)
+        assert table is not None
+        found.append(table["p"][1] <= 0.05 and table["ratio"][1] < 1)
+        logs.append(math.log(table["ratio"][1]))
+    assert sum(found) <= stats.binom.isf(0.001, len(found), 0.025)
+    assert np.mean(logs) == pytest.approx(0, abs=4 * np.std(logs) / len(logs) ** 0.5)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from ablate.analysis.samples import cell_losses, measured, samples, speed_samples
+from ablate.analysis.samples import cell_losses, measured, samples, speed_samples, typical
 from ablate.errors import UserError
 
 Cell = Callable[..., pd.DataFrame]
@@ -84,3 +86,20 @@ def test_no_timings(tmp_path: Path) -> None:
     frame = speed_samples(tmp_path)
     assert frame.empty
     assert list(frame.columns) == ["cell_id", "machine", "threads", "launch", "tokens_per_s"]
+
+
+def test_of_a_metric_that_is_better_when_higher_a_diverged_run_is_below_any() -> None:
+    runs = pd.DataFrame({"accuracy": [0.9, math.nan, 0.0], "status": ["ok", "diverged", "ok"]})
+    assert measured(runs, "accuracy").tolist() == [0.9, -math.inf, 0.0]
+
+
+def test_typical_values_are_geometric_where_there_are_ratios() -> None:
+    values = pd.Series([2.0, 4.0, 8.0, math.inf])
+    mean, low, high = typical(values, "tail_perplexity", 0.95)
+    half = stats.t.ppf(0.975, 2) * math.log(2) / 3**0.5
+    assert (mean, low, high) == pytest.approx((4, 4 * math.exp(-half), 4 * math.exp(half)))
+    mean, low, high = typical(pd.Series([0.9, 1.0, 0.98]), "accuracy", 0.95)
+    assert (mean, high) == (pytest.approx(0.96), 1)
+    assert low == pytest.approx(0.96 - stats.t.ppf(0.975, 2) * np.std([0.9, 1.0, 0.98], ddof=1) / 3**0.5)
+    assert typical(pd.Series([5.0]), "perplexity", 0.95) == pytest.approx((5, math.nan, math.nan), nan_ok=True)
+    assert np.isnan(typical(pd.Series([math.inf]), "perplexity", 0.95)).all()

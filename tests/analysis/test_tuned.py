@@ -22,7 +22,8 @@ def test_chosen_by_one_half_and_reported_by_the_other(cell: Cell, together: Cell
         cell([4, 4, 5, None, 7], model="gru", lr=1.0),
     )
     rnn, gru = tuned(runs, "lr", "perplexity").to_dict("records")
-    low, high = stats.t.interval(0.95, 2, 9.5, 0.5 / math.sqrt(3))
+    logs = np.log([9, 9.5, 10])
+    low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
     assert rnn == {
         "model": "rnn",
         "at": "model=rnn",
@@ -30,12 +31,12 @@ def test_chosen_by_one_half_and_reported_by_the_other(cell: Cell, together: Cell
         "value": 0.5,
         "n": 3,
         "diverged": 0,
-        "mean": pytest.approx(9.5),
+        "mean": pytest.approx(stats.gmean([9, 9.5, 10])),
         "low": pytest.approx(low),
         "high": pytest.approx(high),
     }
     # a run that diverged speaks against its value; one that does later is counted
-    assert (gru["value"], gru["n"], gru["diverged"], gru["mean"]) == (1.0, 2, 1, 6)
+    assert (gru["value"], gru["n"], gru["diverged"], gru["mean"]) == (1.0, 2, 1, pytest.approx(35**0.5))
 
 
 def test_one_knob_alone(cell: Cell, together: Cell) -> None:
@@ -64,3 +65,11 @@ def test_what_cannot_be_tuned(cell: Cell, together: Cell) -> None:
         tuned(runs, "clip", "perplexity")
     with pytest.raises(UserError, match="two seeds"):
         tuned(runs[runs["seed"] == 0], "lr", "perplexity")
+
+
+def test_of_a_metric_that_is_better_when_higher_a_setting_that_diverges_is_never_the_best(
+    cell: Cell,
+) -> None:
+    fine, best_but_once = cell([0.6, 0.6, 0.6, 0.6], lr=1.0), cell([None, 0.9, 0.9, 0.9], lr=2.0)
+    runs = pd.concat([fine, best_but_once], ignore_index=True)
+    assert tuned(runs, "lr", "accuracy")["value"].tolist() == [1.0]

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ablate.claims import Frames, Verdict
 from ablate.claims.choosing import claim_files, claims_for, has_all_cells
 from ablate.claims.measured import roughness
 from ablate.claims.reading import make_claim
-from ablate.claims.verdicts import judge, verdicts_frame
+from ablate.claims.verdicts import evaluate, judge, verdicts_frame
 from tests.claims.simulated import BASELINE, grid
 
 
@@ -25,7 +26,7 @@ def runs(cells: list[dict[str, Any]], medians: list[float], seeds: int = 10, **c
             | columns
             | knobs
             | {"cell_id": f"cell {k}", "run_id": f"{k}-{seed}", "seed": seed, "status": "ok", "device": "cpu"}
-            | {"perplexity": median * np.exp(rng.normal(0, 0.05))}
+            | {"tail_perplexity": median * np.exp(rng.normal(0, 0.05))}
             for k, (knobs, median) in enumerate(zip(cells, medians, strict=True))
             for seed in range(seeds)
         ]
@@ -59,11 +60,15 @@ def test_an_undecided_claim_shows_the_part_that_it_hangs_on() -> None:
     assert "at num_hiddens=16" in leaning.effect
     assert leaning.ratio < 1
     assert f"; about {leaning.needed} seeds would settle it in four of five sweeps" in leaning.evidence
-    against = verdict(runs(cells, [2, 3, 3, 2, 2, 2], seeds=6), order=MODELS)
+    against = verdict(runs(cells, [2, 3, 2.1, 2, 2, 2], seeds=6), order=MODELS)
     assert against.verdict == "undecided"
     assert against.evidence.startswith("The clearest contradiction of 3 comparisons: model gru/rnn = 1.")
     assert "at num_hiddens=16" in against.effect
-    assert against.p == pytest.approx(3 * 2 / 2**6)  # of the contrary, corrected for the three
+    frame = runs(cells, [2, 3, 2.1, 2, 2, 2], seeds=6).groupby(["num_hiddens", "model"])["tail_perplexity"]
+    a, b = (np.log(frame.get_group((16, model))) for model in ("gru", "rnn"))
+    alone = stats.ttest_ind(a, b, equal_var=False)
+    assert against.p == pytest.approx(3 * alone.pvalue)  # of the contrary, corrected for the three
+    assert against.p_rank == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
     said = f"; points against the claim; about {against.needed} seeds would refute it in four of five sweeps"
     assert said in against.evidence
     none = verdict(runs(cells, [2] * 6, seeds=1), order=MODELS)
@@ -79,7 +84,7 @@ def test_of_equally_sure_steps_the_smallest_is_the_weakest() -> None:
 def test_runs_that_fail_are_told_with_the_threshold() -> None:
     frame = runs([{}], [17])
     assert verdict(frame, fails={"above": 9.5, "at_least": 0.5}).effect.startswith(
-        "10 of 10 runs end above 9.5 or diverge ("
+        "10 of 10 runs end above tail perplexity 9.5 or diverge ("
     )
     held_out = verdict(frame.assign(val_perplexity=8), metric="val_perplexity", fails={"above": 9.5, "at_least": 0.5})
     assert held_out.effect.startswith("0 of 10 runs end above held-out perplexity 9.5 or diverge (")
@@ -205,15 +210,18 @@ def test_accuracies_are_told_in_their_own_words() -> None:
     frame = scores(grid(model=["gru", "rnn"]), [list(0.95 + spread), list(0.45 - spread)])
     one = verdict(frame, order={"along": "model", "ascending": ["rnn", "gru"]}, metric="accuracy")
     assert one.verdict == "confirmed"
-    # by hand: the differences of the pairs are −0.5 to −0.6 in equal steps, their mean −0.55
-    assert one.effect == "model rnn, gru: accuracy 0.425 against 0.975, difference −0.550 (−0.600 to −0.500)"
-    assert (one.difference, one.difference_low, one.difference_high) == pytest.approx((-0.55, -0.6, -0.5))
+    # by hand: both have the variance of 0 … 5 times 0.01², 0.00035, so that the error is √(0.0007/6), with 10 df
+    half = stats.t.ppf(0.975, 10) * (0.0007 / 6) ** 0.5
+    assert half == pytest.approx(0.024, abs=5e-4)
+    assert one.effect == "model rnn, gru: accuracy 0.425 against 0.975, difference −0.550 (−0.574 to −0.526)"
+    ends = one.difference, one.difference_low, one.difference_high
+    assert ends == pytest.approx((-0.55, -0.55 - half, -0.55 + half))
     assert np.isnan([one.ratio, one.low, one.high, one.bound]).all()
-    more = verdict(frame, difference={"of": {"model": "gru"}, "to": {"model": "rnn"}, "above": 0.58}, metric="accuracy")
+    more = verdict(frame, difference={"of": {"model": "gru"}, "to": {"model": "rnn"}, "above": 0.56}, metric="accuracy")
     assert more.verdict == "undecided"
-    assert "difference +0.550 (+0.500 to +0.600), bound +0.580, n = 6 seeds" in more.evidence
-    thin = verdict(frame[frame["seed"] < 3], order=MODELS, metric="accuracy")
-    assert "(−1.000 to +1.000)" in thin.effect  # three pairs can reject nothing that an accuracy could be
+    assert "difference +0.550 (+0.526 to +0.574), bound +0.560, n = 6 seeds" in more.evidence
+    thin = verdict(frame[frame["seed"] < 1], order=MODELS, metric="accuracy")
+    assert "(−1.000 to +1.000)" in thin.effect  # one run can reject nothing that an accuracy could be
 
 
 def test_bleu_is_told_with_one_digit() -> None:
@@ -249,12 +257,19 @@ def test_what_sees_the_future_is_marked() -> None:
     assert "the cell sees the tokens to be predicted" in own.evidence
     seen = verdict(frame, sees_future={}, where={"bidirectional": True})
     assert seen.verdict == "confirmed"
-    assert "10 of 10 runs see the tokens that they are to predict" in seen.evidence
+    assert "All 10 runs see the tokens that they are to predict" in seen.evidence
+    assert seen.fact
+    assert np.isnan(seen.p)
+    assert (seen.share, seen.share_low) == (1, pytest.approx(np.nan, nan_ok=True))
     assert seen.sees_future
     assert verdict(frame, order=lower).sees_future
     assert not verdict(frame, sees_no_future={}, where={"bidirectional": False}).sees_future
     assert verdict(frame, sees_future={}, where={"bidirectional": False}).verdict == "refuted"
     assert verdict(frame, sees_no_future={}, where={"bidirectional": False}).verdict == "confirmed"
+    some = frame.assign(sees_future=frame["bidirectional"] & (frame["seed"] > 0))  # no fact: a share of runs
+    mixed = verdict(some, sees_future={}, where={"bidirectional": True})
+    assert not mixed.fact
+    assert mixed.effect.startswith("9 of 10 runs see")
     unknown = verdict(frame.assign(sees_future=None), sees_future={})
     assert unknown.evidence == "No run records whether its outputs depend on later tokens."
     assert "tokens to be predicted" not in verdict(frame.assign(sees_future=None), order=lower).evidence
@@ -265,16 +280,44 @@ def test_another_protocol_than_the_published_is_told() -> None:
     one = verdict(frame, order=MODELS, source="conclusion 8 (table18)")
     assert "epochs=60, published with 500" in one.evidence
     assert "corpus=python_docs, published with time_machine" in one.evidence
+    assert one.verdict == "not testable"
     assert "published" not in verdict(frame, order=MODELS).evidence
     one = verdict(frame, order=MODELS, source="conclusion 8 (table18)", where={"epochs": 60})
     assert "epochs" not in one.evidence
+    asked = make_claim({"id": "c", "statement": "It is so.", "order": MODELS, "source": "conclusion 8 (table18)"})
+    (told,) = evaluate(Frames(frame), [asked], any_protocol=True)
+    assert told.verdict == "confirmed"
+    assert "epochs=60, published with 500" in told.evidence
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({}, ""),
+        ({"max_tokens": 2000}, "max_tokens=2000, in clipping 10000"),
+        ({"corpus": "python_docs"}, "corpus=python_docs, in clipping time_machine"),
+        ({"epochs": 5, "num_hiddens": 16}, "epochs=5, in clipping 500; num_hiddens=16, in clipping 512"),
+        ({"lr": 0.5}, "lr=0.5, in clipping 1"),
+    ],
+)
+def test_an_absolute_level_holds_for_the_protocol_of_its_preset(knobs: dict[str, Any], said: str) -> None:
+    frame = runs([{"clip": None}], [17], seeds=20, impl="scratch").assign(**{"num_hiddens": 512} | knobs)
+    entry = {"id": "c", "statement": "It is so.", "where": {"clip": None}, "fails": {"above": 9.5, "at_least": 0.5}}
+    (one,) = evaluate(Frames(frame), [make_claim(entry, "clipping")])
+    assert (one.verdict == "not testable") == bool(said)
+    assert said in one.evidence
+    (asked,) = evaluate(Frames(frame), [make_claim(entry, "clipping")], any_protocol=True)
+    assert asked.verdict == "confirmed"
+    assert said in asked.evidence
+    (of_no_preset,) = evaluate(Frames(frame), [make_claim(entry)])
+    assert of_no_preset.verdict == "confirmed"
 
 
 def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other() -> None:
     cells = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
     frame = runs(cells, [4, 2, 3, 5], seeds=16)
     # lr=0.5 is lucky on the second half of gru's seeds: choosing there would be the winner's curse.
-    frame.loc[(frame["cell_id"] == "cell 0") & (frame["seed"] >= 8), "perplexity"] = 0.1
+    frame.loc[(frame["cell_id"] == "cell 0") & (frame["seed"] >= 8), "tail_perplexity"] = 0.1
     one = verdict(frame, order=MODELS, tuned="lr")
     assert one.verdict == "confirmed"
     assert one.n == 8
@@ -294,7 +337,7 @@ def test_timings_of_the_machine_that_timed_most_cells_with_one_thread() -> None:
     speed = pd.DataFrame(timed(0, "a", 1, 5e4) + timed(2, "a", 1, 6e4) + timed(2, "b", 1, 1e4) + timed(0, "a", 2, 9e4))
     order = {"order": MODELS, "metric": "tokens_per_s"}
     one = verdict(Frames(frame, speed=speed), **order)
-    assert (one.verdict, one.n, one.method) == ("confirmed", 5, "Welch t on logarithms")
+    assert (one.verdict, one.n, one.method) == ("confirmed", 5, "Welch t, on logarithms")
     assert one.ratio == pytest.approx(5 / 6, rel=0.02)
     lstm = verdict(Frames(frame, speed=speed), metric="tokens_per_s", order=MODELS | {"ascending": ["lstm", "rnn"]})
     assert lstm.evidence == "No measured cell with model=lstm."
@@ -359,7 +402,6 @@ def test_claims_of_other_presets_only_with_all_their_cells_under_their_protocol(
     assert not taken(frame[frame["cell_id"] != "cell 1"], **published)
     assert not taken(frame.assign(epochs=60), **published)
     assert taken(frame.assign(epochs=60), order=MODELS)
-    assert not taken(frame, order=MODELS, elsewhere=False)
     assert not taken(frame, order=MODELS, needs="a unicorn")
     assert not taken(frame, order=MODELS, tuned="lr")
     budget = frame.assign(epochs=frame["num_hiddens"])
@@ -374,5 +416,22 @@ def test_a_file_of_ones_own_takes_the_place_of_ours(tmp_path: Path, monkeypatch:
     (folder / "smoke.yaml").write_text("- {id: mine, statement: It is so., converged: {}}")
     files = {path.stem: path for path in claim_files()}
     assert files == ours | {"smoke": folder / "smoke.yaml"}
-    frame = runs(grid(model=["gru", "rnn"]), [2, 3])
-    assert "mine" in [claim.id for claim in claims_for(Frames(frame))]
+
+
+def test_a_claim_that_belongs_to_no_preset_judges_whatever_has_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's own file, or a claim that says so; those of presets that nobody ran judge nobody."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / "claims"
+    folder.mkdir(parents=True)
+    order = "order: {along: model, ascending: [gru, rnn]}"
+    (folder / "mine.yaml").write_text(f"- {{id: mine, statement: It is so., {order}}}")
+    (folder / "smoke.yaml").write_text(
+        f"- {{id: of-smoke, statement: It is so., {order}}}\n"
+        f"- {{id: all, statement: It is so., elsewhere: true, {order}}}"
+    )
+    frames = Frames(runs(grid(model=["gru", "rnn"]), [2, 3], sampling="random"))
+    assert [claim.id for claim in claims_for(frames)] == ["mine", "all"]
+    alone = Frames(runs([{"activation": "relu"}], [17]))
+    assert claims_for(alone) == []

@@ -31,7 +31,7 @@ def test_a_file(tmp_path: Path) -> None:
     first, second = read_claims(path)
     assert first.predicate == Order(along="sampling", ascending=(("sequential",), ("random",)), most=True)
     assert first.where == {"model": ("rnn",), "num_hiddens": (32, 64), "clip": (None,), "lr": (0.01,)}
-    assert (first.id, first.preset, first.metric, first.elsewhere) == ("sampling", "table09", "perplexity", True)
+    assert (first.id, first.preset, first.metric, first.elsewhere) == ("sampling", "table09", "tail_perplexity", None)
     assert (second.statement, second.metric) == ("Two lines of it.", "tokens_per_s")
 
 
@@ -105,12 +105,12 @@ SOLVED = {"solves": {"at_least": 0.9, "in_share": 0.5}}
         ({"order": {"along": "model", "ascending": [["gru", "lstm"], "gru"]}}, ["twice"]),
         ({"order": {"along": "model", "ascending": ["gru", []]}}, ["an empty place"]),
         (TWO | {"metric": "accuracy"}, ["'accuracy'", "may be 0", "use difference, not ratio"]),
-        ({"difference": {**TWO["ratio"]}}, ["'perplexity'", "difference is for accuracy, bleu", "there is ratio"]),
+        ({"difference": {**TWO["ratio"]}}, ["'tail_perplexity'", "difference is for accuracy, bleu", "there is ratio"]),
         ({"difference": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["exactly one of below or above"]),
         ({"equivalent": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["lacks margin", "bleu, 0 to 100"]),
         ({"no_trend": {"along": "lr"}, "metric": "accuracy"}, ["lacks margin", "accuracy, 0 to 1"]),
         ({"fails": {"above": 9, "at_least": 0.5}, "metric": "bleu"}, ["use does_not_solve, not fails"]),
-        ({"solves": SOLVED["solves"]}, ["'perplexity'", "solves is for accuracy", "there is fails"]),
+        ({"solves": SOLVED["solves"]}, ["'tail_perplexity'", "solves is for accuracy", "there is fails"]),
         (SOLVED | {"metric": "tokens_per_s"}, ["solves speaks of runs", "tokens_per_s"]),
         ({"solves": {"at_least": 99, "in_share": 0.5}, "metric": "accuracy"}, ["at_least is 99", "between 0 and 1"]),
         ({"solves": {"at_least": 0.9}, "metric": "accuracy"}, ["solves lacks in_share"]),

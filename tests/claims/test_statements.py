@@ -9,12 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.claims.contrasts import by_seed, by_welch, sum_by_seed
-from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number
+from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number, telling_digits
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
-from ablate.stats import paired
-from ablate.stats.difference import DifferenceTest, paired_difference
-from ablate.stats.paired import pairs
+from ablate.stats import difference, difference_contrast, ratio
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,11 @@ def test_of_equal_p_the_part_nearer_to_its_bound_is_the_weaker() -> None:
 
 def test_margins_are_distances_from_the_bound_on_the_side_of_the_claim() -> None:
     ones = pd.Series([1.0] * 8)
-    ratio = RatioComparison("", "", paired(2 * ones, ones), bound=4.0)
-    assert ratio.margin == pytest.approx(math.log(2))
-    assert RatioComparison("", "", paired(2 * ones, ones), bound=4.0, below=False).margin == pytest.approx(-math.log(2))
-    assert RatioComparison("", "", paired(math.inf * ones, math.inf * ones)).margin == 0  # says nothing
-    bleu = DifferenceComparison("", "", paired_difference(31 * ones, 29 * ones), 1.0, below=False, metric="bleu")
+    part = RatioComparison("", "", ratio(2 * ones, ones), bound=4.0)
+    assert part.margin == pytest.approx(math.log(2))
+    assert RatioComparison("", "", ratio(2 * ones, ones), bound=4.0, below=False).margin == pytest.approx(-math.log(2))
+    assert RatioComparison("", "", ratio(math.inf * ones, math.inf * ones)).margin == 0  # says nothing
+    bleu = DifferenceComparison("", "", difference(31 * ones, 29 * ones), 1.0, below=False, metric="bleu")
     assert bleu.margin == pytest.approx(0.01)
     assert Share("", 6, 8, 0.5, True, 0.95).margin == pytest.approx(0.25)
     assert Share("", 6, 8, 0.5, False, 0.95).margin == pytest.approx(-0.25)
@@ -88,9 +85,10 @@ def test_margins_are_distances_from_the_bound_on_the_side_of_the_claim() -> None
 
 def test_a_ratio_names_what_is_not_training_perplexity() -> None:
     ones = pd.Series([1.0] * 6)
-    test = paired(2 * ones, ones)
+    test = ratio(2 * ones, ones)
     effects = {
-        "perplexity": "gru/rnn = 2.000 (2.000–2.000)",
+        "tail_perplexity": "gru/rnn = 2.000 (2.000–2.000)",
+        "perplexity": "gru/rnn: ratio of perplexity (last epoch) 2.000 (2.000–2.000)",
         "late_change": "gru/rnn = 2.000 (2.000–2.000)",
         "val_perplexity": "gru/rnn: ratio of held-out perplexity 2.000 (2.000–2.000)",
         "roughness": "gru/rnn: ratio of roughness 2.000 (2.000–2.000)",
@@ -159,68 +157,43 @@ def test_runs_needed_have_the_power(failed: int, n: int) -> None:
         assert all(power(fewer) < 0.8 for fewer in range(n + 1, needed))
 
 
-def test_a_contrast_by_seed_is_that_of_its_logs() -> None:
-    """Against scipy's signed-rank test of hand-made log ratios; a cell that lacks a seed leaves it out."""
-    rng = np.random.default_rng(5)
-    cells = {name: pd.Series(np.exp(rng.normal(size=9)), index=range(9)) for name in "abcd"}
-    cells["d"] = cells["d"].drop(4)
-    test = by_seed({"a": 1.0, "b": -1.0, "c": -0.5, "d": 0.5}, cells, 0.95)
-    logs = np.log(pd.DataFrame(cells).dropna())
-    expected = logs["a"] - logs["b"] - logs["c"] / 2 + logs["d"] / 2
-    assert test.n == 8
-    assert test.p_below() == pytest.approx(stats.wilcoxon(expected, alternative="less").pvalue)
-    assert test.p_above(2) == pytest.approx(stats.wilcoxon(expected - math.log(2), alternative="greater").pvalue)
-
-
-def test_a_diverged_run_rules_its_seed_in_a_contrast() -> None:
-    ones = pd.Series([1.0] * 8)
-    broken = ones.replace(1.0, math.inf)
-    cells = {"a": broken, "b": ones, "c": broken}
-    assert by_seed({"a": 1.0, "b": -1.0}, cells, 0.95).ratio == math.inf
-    assert by_seed({"a": -1.0, "b": 1.0}, cells, 0.95).ratio == 0
-    assert by_seed({"a": 1.0, "c": -1.0, "b": 2.0}, cells, 0.95).ratio == 1  # both without bound, at the same rate
-    assert by_seed({"a": 1.0, "c": -2.0, "b": 1.0}, cells, 0.95).ratio == 0
-
-
-def test_a_sum_by_seed_is_that_of_its_values() -> None:
-    """Values from 0 to 1, whose diverged runs are below any other."""
-    rng = np.random.default_rng(7)
-    cells = {name: pd.Series(rng.uniform(size=9)) for name in "abc"}
-    test = sum_by_seed({"a": 1.0, "b": -0.5, "c": -0.5}, cells, 0.95)
-    expected = cells["a"] - cells["b"] / 2 - cells["c"] / 2
-    assert test.n == 9
-    assert test.p_below(0.1) == pytest.approx(stats.wilcoxon(expected - 0.1, alternative="less").pvalue)
-    broken = cells | {"b": pd.Series([-math.inf] * 9)}
-    assert sum_by_seed({"a": 1.0, "b": -0.5, "c": -0.5}, broken, 0.95).difference == math.inf
-    assert sum_by_seed({"a": 1.0, "b": 0.5, "c": -0.5}, broken, 0.95).difference == -math.inf
-    even = sum_by_seed({"a": 1.0, "b": -1.0, "c": 1.0}, broken | {"c": broken["b"]}, 0.95)
-    assert even.difference == pytest.approx(sum_by_seed({"a": 1.0}, cells, 0.95).difference)
-
-
 def test_a_change_of_a_difference_is_told_without_the_values_behind_it() -> None:
-    rises = DifferenceTest(pairs(np.linspace(0.1, 0.2, 9), np.zeros(9), 0.95))
-    part = DifferenceComparison("model gru, rnn, num_steps 50, 10", "", rises, bound=0.02, below=False)
+    values = {"a": pd.Series(np.linspace(0.1, 0.2, 9)), "b": pd.Series(np.linspace(0.05, -0.05, 9))}
+    part = DifferenceComparison(
+        "model gru, rnn, num_steps 50, 10", "", difference_contrast({"a": 1.0, "b": -1.0}, values), 0.02, below=False
+    )
     assert part.effect.startswith("model gru, rnn, num_steps 50, 10: difference of accuracy +0.150 (+0.1")
     assert part.against == ", bound +0.020"
-    assert part.confirm == pytest.approx(0.5**9)
+    expected = stats.ttest_ind(values["a"], values["b"] + 0.02, equal_var=False, alternative="greater")
+    assert part.confirm == pytest.approx(expected.pvalue)
+    ranks = stats.mannwhitneyu(values["a"], values["b"] + 0.02, alternative="greater", method="exact")
+    assert part.rank_p(True) == pytest.approx(ranks.pvalue)
 
 
-def test_a_welch_contrast_of_two_is_welchs_t() -> None:
-    rng = np.random.default_rng(6)
-    a, b = np.exp(rng.normal(1.0, 0.1, 5)), np.exp(rng.normal(0.9, 0.3, 7))
-    test = by_welch({"a": 1.0, "b": -1.0}, {"a": pd.Series(a), "b": pd.Series(b)}, 0.95)
-    expected = stats.ttest_ind(np.log(a), np.log(b), equal_var=False, alternative="less")
-    interval = stats.ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval(0.95)
-    assert test.p_below() == pytest.approx(expected.pvalue)
-    assert test.p_above() == pytest.approx(1 - expected.pvalue)
-    assert (test.low, test.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
-    assert (test.n, test.ratio) == (5, pytest.approx(stats.gmean(a) / stats.gmean(b)))
+def test_what_is_the_same_in_every_seed_is_a_fact() -> None:
+    """It is no lower and no higher, and equal within any margin; no p."""
+    values = pd.Series([1.5, 1.6, 1.7])
+    part = RatioComparison("", "", ratio(values, values))
+    assert part.is_fact
+    assert (part.confirm, part.contrary) == (1, 0)
+    near = every([RatioComparison("", "", part.test, 1.05), RatioComparison("", "", part.test, 0.95, below=False)])
+    assert (near.confirm, near.contrary) == (0, 1)
+    assert near.decisive(True).is_fact
 
 
-def test_one_process_has_no_interval() -> None:
-    test = by_welch({"a": 1.0, "b": -1.0}, {"a": pd.Series([2.0]), "b": pd.Series([1.0, 1.1])}, 0.95)
-    assert (test.low, test.high, test.p_below(), test.p_above()) == (0, math.inf, 1, 1)
-    assert test.needed() is None
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [
+        (0.912, 1.034, ("0.912", "1.034")),
+        (1.00012, 1.00042, ("1.0001", "1.0004")),
+        (1.0, 1.0, ("1.000", "1.000")),
+        (0.9999995, 1.2, ("1.000000", "1.200000")),
+        (0, math.inf, ("0", "∞")),
+    ],
+)
+def test_what_differs_from_1_is_not_printed_as_1(low: float, high: float, ends: tuple[str, str]) -> None:
+    digits = telling_digits(low, high)
+    assert (number(low, digits), number(high, digits)) == ends
 
 
 @pytest.mark.parametrize(

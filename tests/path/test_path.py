@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
-def stored(folder: Path, metric: str = "perplexity") -> tuple[dict[str, Any], dict[str, dict[int, float]]]:
+def stored(folder: Path, metric: str = "tail_perplexity") -> tuple[dict[str, Any], dict[str, dict[int, float]]]:
     """path.json, and the metric of every run by cell and seed."""
     values: dict[str, dict[int, float]] = {}
     for path in (folder / "runs").glob("*.json"):
@@ -37,14 +37,14 @@ def stored(folder: Path, metric: str = "perplexity") -> tuple[dict[str, Any], di
     return json.loads((folder / "path.json").read_text()), values
 
 
-def mean(values: dict[int, float]) -> float:
-    return sum(values.values()) / len(values)
+def mean(values: dict[int, float], seeds: Sequence[int]) -> float:
+    return float(stats.gmean([values[seed] for seed in seeds]))
 
 
 @pytest.fixture
 def arguments(small_arguments: list[str]) -> list[str]:
     own = [argument for argument in small_arguments if not argument.startswith(("num_hiddens", "seeds", "epochs"))]
-    return [*own, "seeds=3", "epochs=4", "model=rnn,gru", "num_hiddens=4,16", "lr=1,0.25", "name=walked"]
+    return [*own, "seeds=5", "epochs=4", "model=rnn,gru", "num_hiddens=4,16", "lr=1,0.25", "name=walked"]
 
 
 def test_each_step_keeps_the_change_that_helps_most(
@@ -55,7 +55,7 @@ def test_each_step_keeps_the_change_that_helps_most(
     folder = tmp_path / "results" / "walked"
     assert [path.resolve() for path in reported] == [folder]
     path, values = stored(folder)
-    assert (path["metric"], path["better"]) == ("perplexity", "lower")
+    assert (path["metric"], path["better"]) == ("tail_perplexity", "lower")
     common = ["data=text_file", *[a for a in arguments if "," not in a and a not in ("data=text_file", "name=walked")]]
     assert set(path["baseline"]["overrides"]) == {*common, "name=walked", "model=rnn", "num_hiddens=4", "lr=1"}
     assert set(path["target"]["overrides"]) == {*common, "name=walked", "model=gru", "num_hiddens=16", "lr=0.25"}
@@ -64,31 +64,31 @@ def test_each_step_keeps_the_change_that_helps_most(
     for number, step in enumerate(path["steps"], 1):
         assert (step["number"], step["reference_id"]) == (number, at)
         assert {tried["change"] for tried in step["tried"]} == left
-        best = min(step["tried"], key=lambda tried: mean(values[tried["cell_id"]]))
+        best = min(step["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
         assert (step["change"], step["cell_id"]) == (best["change"], best["cell_id"])
         at, left = step["cell_id"], left - {step["change"]}
     assert left == set()
     assert at == path["target"]["cell_id"]
-    # baseline, 3 + 2 candidates and the target, three seeds each, and nothing else
-    assert {len(runs) for runs in values.values()} == {3}
+    assert path["choosing_seeds"] == [0, 1]
+    # baseline, 3 + 2 candidates and the target, five seeds each, and nothing else
+    assert {len(runs) for runs in values.values()} == {5}
     assert len(values) == 7
-    assert "21 runs trained, 0 already there" in done.err
+    assert "35 runs trained, 0 already there" in done.err
 
-    # the table: mean and half its t interval, and the ratio to the step before
-    rows = re.findall(r"^ +([0-3]) +(\S+) +([\d.]+) ± ([\d.]+)(?: +([\d.]+))? +3 +0", done.out, re.M)
+    # the table: geometric mean and half its t interval; what was chosen by the seeds that did not choose
+    rows = re.findall(r"^ +([0-3]) +(\S+) +([\d.]+) ± ([\d.]+)(?: +([\d.]+) \(.*?\))? +([35]) +0", done.out, re.M)
     cells = [path["baseline"]["cell_id"], *(step["cell_id"] for step in path["steps"])]
     assert [row[1] for row in rows] == ["(baseline)", *(step["change"] for step in path["steps"])]
-    for (_, _, shown, half, ratio), cell, before in zip(rows, cells, [None, *cells], strict=False):
-        own = pd.Series(values[cell])
-        assert float(shown) == pytest.approx(own.mean(), rel=0.01)
-        assert float(half) == pytest.approx(stats.t.ppf(0.975, 2) * own.std() / 3**0.5, rel=0.1, abs=0.02)
+    assert [row[5] for row in rows] == ["5", "3", "3", "5"]
+    fresh = [2, 3, 4]
+    for (_, _, shown, _, ratio, n), cell, before in zip(rows, cells, [None, *cells], strict=False):
+        assert float(shown) == pytest.approx(mean(values[cell], range(5) if n == "5" else fresh), rel=0.01)
         if before:
-            ratios = own / pd.Series(values[before])
-            assert ratios.min() * 0.99 <= float(ratio) <= ratios.max() * 1.01
+            assert float(ratio) == pytest.approx(mean(values[cell], fresh) / mean(values[before], fresh), rel=0.01)
 
     # once more: the same path, nothing trained
     again = main(*arguments, module=PATH)
-    assert "0 runs trained, 21 already there" in again.err
+    assert "0 runs trained, 35 already there" in again.err
     assert stored(folder) == (path, values)
 
 
@@ -102,14 +102,14 @@ def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
     path, values = stored(folder, "val_perplexity")
     assert path["metric"] == "val_perplexity"
     [first, _] = path["steps"]
-    best = min(first["tried"], key=lambda tried: mean(values[tried["cell_id"]]))
+    best = min(first["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
     assert first["change"] == best["change"]
 
 
 def test_a_path_reuses_what_other_sweeps_have(main: CLI, arguments: list[str]) -> None:
     own = [a for a in arguments if not a.startswith(("name", "num_hiddens"))]
     assert main(*own, "name=grid").status == 0
-    assert "0 runs trained, 0 already there, 12 reused" in main(*own, "name=walked", module=PATH).err
+    assert "0 runs trained, 0 already there, 20 reused" in main(*own, "name=walked", module=PATH).err
 
 
 def test_a_stopped_path_goes_on(
@@ -133,7 +133,7 @@ def test_a_stopped_path_goes_on(
     monkeypatch.setattr(walking, "run_sweep", whole)
     done = main(*arguments, module=PATH)
     assert done.status == 0
-    assert "6 runs trained, 15 already there" in done.err
+    assert "10 runs trained, 25 already there" in done.err
     assert stored(folder)[0]["steps"][0] == path["steps"][0]
     assert len(stored(folder)[0]["steps"]) == 3
 

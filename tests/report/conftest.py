@@ -18,7 +18,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config(model, num_hiddens=hidden, lr=lr) for model in ("rnn", "gru") for hidden in (32, 64) for lr in (0.5, 1.0)
     ]
     sweep = tmp_path_factory.mktemp("full") / "full"
-    write_sweep(sweep, settings, diverging=0.05, title=TITLE, question="Which is better?")
+    write_sweep(sweep, settings, diverging=0.05, title=TITLE, question="Which is better?", preset="lr_retuned")
     (sweep / "failures").mkdir()
     failure = {"cell_id": "0123456789ab", "error": "MemoryError: too large", "config": config("lstm"), "traceback": ""}
     (sweep / "failures" / "0123456789ab.json").write_text(json.dumps(failure))

@@ -70,7 +70,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     p = [column.heading for column in comparisons.columns].index("p")
     smallest = comparisons.data["p"].sort_values().head(MOST_ROWS)
     assert sorted(row[p] for row in comparisons.rows) == [p_text(value) for value in smallest]
-    assert comparisons.data["p"].nunique() > 1 == comparisons.data["p_holm"].nunique()
+    assert (comparisons.data["p_holm"] >= comparisons.data["p"]).all()
     for text in (markdown(comparisons), latex(comparisons, "long")):
         assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
     text = latex(comparisons, "long")

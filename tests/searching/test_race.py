@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from synthetic import Noisy, run, searching, settings, space_of
@@ -17,7 +18,7 @@ from ablate.searching.evaluation import Event, Finished, Overrides
 from ablate.searching.finale import Finale, Finalist, conclude
 from ablate.searching.race import Scale, compare, estimate, interval, ladder, same, spread, worse
 from ablate.searching.settings import Race
-from ablate.stats import independent
+from ablate.stats import ratio
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_spread_is_the_median_over_races_and_robust_to_one_of_them() -> None
 
 def test_the_comparison_with_the_baseline_is_one_test() -> None:
     a, b = {0: 7.0, 1: 8.0, 2: 7.5, 3: 7.7}, {0: 7.7, 1: 9.0, 2: 9.0, 3: 9.9}
-    test, found = independent(list(a.values()), list(b.values())), compare(a, b)
+    test, found = ratio(pd.Series(a), pd.Series(b)), compare(a, b)
     assert (found.value, found.low, found.high, found.p) == (test.ratio, test.low, test.high, test.p())
     assert (found.n, found.method) == (4, test.method)
     rng = np.random.default_rng(0)
@@ -123,6 +124,20 @@ def test_a_baseline_that_diverges_counts_as_worse_than_any_value() -> None:
     assert (gone.value, gone.reference_diverged) == (0.0, 6)
     assert gone.p < 0.01
     assert math.isnan(compare(dict.fromkeys(range(6), math.inf), dict.fromkeys(range(6), math.inf)).value)
+
+
+def test_the_ratio_to_the_baseline_is_that_of_tables_and_verdicts() -> None:
+    """Welch's t on logarithms; a diverged baseline run is no reason to drop a run, but the worst of all."""
+    a, b = {0: 7.0, 1: 8.0, 2: 7.5}, {2: 9.0, 1: 9.1, 0: 7.7, 5: 8.5}
+    test = stats.ttest_ind(np.log(list(a.values())), np.log(list(b.values())), equal_var=False)
+    found = compare(a, b)
+    assert (found.n, found.p) == (3, pytest.approx(test.pvalue, rel=1e-12))
+    assert (found.low, found.high) == pytest.approx(tuple(np.exp(test.confidence_interval(0.95))))
+    assert found.value == pytest.approx(stats.gmean(list(a.values())) / stats.gmean(list(b.values())))
+    assert compare({0: math.inf}, {0: 7.0}).value == math.inf
+    lost = compare(a | {5: 7.2}, b | {0: math.inf})
+    assert (lost.n, lost.p) == (4, pytest.approx(2 / 70))
+    assert "rank sum" in lost.method
 
 
 # --- races in a search ----------------------------------------------------------------------------------

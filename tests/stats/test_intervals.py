@@ -1,5 +1,6 @@
 """Interquartile means, bootstrap intervals, Holm's correction, probability of improvement: by hand. CPU, 2 s."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,10 @@ from ablate.stats import (
     bootstrap_means,
     holm,
     iqm,
+    outlying,
     probability_of_improvement,
+    share_interval,
+    t_interval,
 )
 
 NAN, INF = math.nan, math.inf
@@ -40,14 +44,12 @@ def test_interquartile_mean_of_rows_and_of_nothing() -> None:
 
 
 def test_bootstrap_by_all_resamples() -> None:
-    """Of 27 resamples of 1, 2, 6; with n = 3 the widened 80 % interval leaves 1.04 % on either side, less than 1/27."""
-    low, high = bootstrap_interval([6, 1, 2], level=0.8, draws=20_000)
-    assert (low, high) == (1, 6)
-    tail = stats.norm.cdf(-math.sqrt(3 / 2) * stats.t.ppf(0.9, 2))
-    assert tail < 1 / 27
-    # At 50 % it is 16 % on either side. Means of all resamples: 1 in 1, 4/3 in 3, 5/3 in 3, so the 5th of 27 is 5/3;
-    # from above 6 in 1, 14/3 in 3, 13/3 in 3.
-    assert bootstrap_interval([1, 2, 6], level=0.5, draws=20_000) == pytest.approx((5 / 3, 13 / 3))
+    """The means of all 6⁶ resamples, and their quantiles, widened as Hesterberg expands them."""
+    values = [6.0, 1.0, 2.0, 8.0, 0.5, 3.0]
+    means = [sum(drawn) / 6 for drawn in itertools.product(values, repeat=6)]
+    tail = stats.norm.cdf(-math.sqrt(6 / 5) * stats.t.ppf(0.9, 5))
+    expected = np.quantile(means, [tail, 1 - tail])
+    assert bootstrap_interval(values, level=0.8, draws=50_000) == pytest.approx(expected, rel=0.02)
 
 
 def test_bootstrap_of_any_statistic_is_seeded() -> None:
@@ -59,25 +61,69 @@ def test_bootstrap_of_any_statistic_is_seeded() -> None:
     assert mean != bootstrap_interval(values, rng=np.random.default_rng(1))
     low, high = bootstrap_interval(values, iqm)
     assert low < iqm(values) < high
-    assert all(math.isnan(end) for end in bootstrap_interval([3.0]))
-    assert bootstrap_interval([3.0, 3.0]) == (3, 3)
+    assert bootstrap_interval([3.0] * 6) == (3, 3)
 
 
-@pytest.mark.parametrize("n", [2, 5, 11])
+@pytest.mark.parametrize("n", [0, 1, 3, 5])
+def test_no_bootstrap_of_a_few(n: int) -> None:
+    """With 3 values an interval of 95 % covers 76 %: none is better."""
+    values = np.arange(float(n))
+    assert np.isnan(bootstrap_interval(values)).all()
+    assert np.isnan(bootstrap_means(values[None])).all()
+
+
+@pytest.mark.parametrize("n", [6, 11])
 def test_all_cells_at_once_are_each_by_itself(n: int) -> None:
     rows = np.random.default_rng(n).lognormal(size=(1001, n))
     together = bootstrap_means(rows, level=0.9)
     assert together.shape == (1001, 2)
     for k in (0, 499, 500, 1000):
         assert together[k] == pytest.approx(bootstrap_interval(rows[k], level=0.9))
-    assert np.isnan(bootstrap_means(rows[:, :1])).all()
 
 
-@pytest.mark.parametrize("n", [5, 20])
+@pytest.mark.parametrize("n", [6, 20])
 def test_coverage_of_the_bootstrap(n: int) -> None:
     """The interval of a mean of n normal values holds it in 95 % of samples, give or take 3 %."""
     intervals = bootstrap_means(np.random.default_rng(n).normal(2, 1, (2000, n)))
     assert np.mean((intervals[:, 0] <= 2) & (intervals[:, 1] >= 2)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_t_interval_is_scipys() -> None:
+    values = np.random.default_rng(2).normal(size=7)
+    expected = stats.t.interval(0.9, 6, values.mean(), stats.sem(values))
+    assert t_interval(values, 0.9) == pytest.approx(expected, rel=1e-12)
+    for few in ([], [2.0], [1.0, INF]):
+        assert np.isnan(t_interval(few)).all()
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 6), (6, 6), (5, 6), (13, 40)])
+def test_share_interval_is_scipys(count: int, n: int) -> None:
+    exact = stats.binomtest(count, n).proportion_ci(0.95, "exact")
+    assert share_interval(count, n) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert np.isnan(share_interval(0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "outside"),
+    [
+        ([1.0, 1.1, 0.9, 1.05, 9.0], [4]),
+        ([1.0, 1.1, 0.9, 1.05, 1.2], []),
+        ([1.0, 1.1, 0.9, 1.05, INF, NAN], [4]),
+        ([1.0, 1.0, 1.0, 1.0, 2.0], []),  # a group without a spread has no measure of distance
+        ([1.0, 50.0, 2.0], []),  # of three none can be told from the others
+        ([-5.0, 0.5, 0.51, 0.52, 0.5], [0]),
+    ],
+)
+def test_runs_outside_their_group(values: list[float], outside: list[int]) -> None:
+    assert list(np.flatnonzero(outlying(values))) == outside
+
+
+def test_a_run_lies_outside_at_five_scaled_deviations() -> None:
+    """Around a median of 0 the deviations 1, 1, 2, 2 and that of the last have a median of 2 (with 0: 1.5)."""
+    group = [-2.0, -1.0, 0.0, 1.0, 2.0]
+    scale = 1.4826 * 1.5  # of 0 1 1 2 2 x, around a median of 0.5: 0.5 0.5 1.5 1.5 2.5 …
+    assert not outlying([*group, 0.5 + 4.99 * scale])[-1]
+    assert outlying([*group, 0.5 + 5.01 * scale])[-1]
 
 
 def test_holm_by_hand() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.stats import RatioTest, paired
+from ablate.stats import RatioTest, paired_ratio
 from ablate.stats.signed_rank import EXACT_UP_TO, invert, least_pairs, tails, walsh_averages
 
 INF = math.inf
@@ -108,7 +108,7 @@ def test_the_interval_of_darwins_maize() -> None:
     differences = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]) / 100
     averages = sorted((a + b) / 2 for a, b in itertools.combinations_with_replacement(differences, 2))
     a, b = pd.Series(np.exp(differences)), pd.Series(np.ones(15))
-    test = paired(a, b)
+    test = paired_ratio(a, b)
     assert test.ratio == pytest.approx(np.exp(np.median(averages)))
     assert (test.low, test.high) == pytest.approx((np.exp(averages[25]), np.exp(averages[94])))
     assert test.p() == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
@@ -131,8 +131,8 @@ def test_interval_and_p_agree(n: int) -> None:
     rng = np.random.default_rng(n)
     for _ in range(20):
         a, b = (pd.Series(np.exp(rng.normal(size=n))) for _ in range(2))
-        agree(paired(a, b, level=rng.choice([0.8, 0.95])))
+        agree(paired_ratio(a, b, level=rng.choice([0.8, 0.95])))
         # Few different values, and some that diverged: ties everywhere.
         coarse = [pd.Series(np.exp(rng.integers(0, 4, n).astype(float))) for _ in range(2)]
         coarse[0][rng.random(n) < 0.2] = INF
-        agree(paired(*coarse))
+        agree(paired_ratio(*coarse))
