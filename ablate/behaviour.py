@@ -37,7 +37,7 @@ from ablate.compose import compose, from_dict
 from ablate.config import CONFIG_ROOT, DATA, Config, DataConfig, ModelConfig, resolve
 from ablate.data.corpora import load
 from ablate.draws import FixedDraws
-from ablate.files import write_atomically
+from ablate.files import write_atomically, write_text
 from ablate.metrics import UNSCORED
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import Sizes, initial, shapes
@@ -330,7 +330,7 @@ def _task(values: Mapping[str, Any]) -> Series:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.txt"
         if named is None:
-            path.write_text("".join("abcdef"[(n * n + n // 3) % 6] for n in range(200)), encoding="utf-8")
+            write_text(path, "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200)))
             data = replace(data, path=str(path))
         corpus = load(data)
     task = task_of(config, corpus)

@@ -88,8 +88,8 @@ def evaluation_of(record: Mapping[str, Any]) -> str | None:
 
     Records older than the field have windows of their own num_steps, of which their own task.masked is masked.
     """
-    if "evaluation" in record:
-        rule: str | None = record["evaluation"]
+    rule: str | None = record.get("evaluation")
+    if rule is not None:
         return rule
     config = record["config"]
     return evaluation(

@@ -67,7 +67,9 @@ def test_a_sweep_from_the_command_to_the_figure(
     assert_png(folder / "figure.png")
     manifest = json.loads((folder / "sweep.json").read_text())
     assert manifest["commands"] == ["python -m ablate " + " ".join(command)]
-    assert not [path for path in folder.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+    assert not [
+        path for path in folder.rglob("*") if path.name.startswith(".") and path.name not in (".lock", ".report.json")
+    ]
 
     # the same again from the records alone, elsewhere
     copy = tmp_path / "copy"
@@ -243,7 +245,7 @@ MISTAKES = [
     ("batch_size=5000", "batch_size=5000 sequences"),
     ("max_tokens=null val_tokens=1000000", "val_tokens=1000000 are held out"),
     ("data.path=nowhere.txt", "data.path is 'nowhere.txt': No such file or directory"),
-    ("data.path=empty.txt", "empty.txt has no letters"),
+    ("data.path=empty.txt", "empty.txt has no characters"),
     ("data.path=binary.txt", "'binary.txt' is a binary file"),
     ("data.path=latin.txt", "iconv -f LATIN1 -t UTF-8 latin.txt > latin-utf8.txt"),
     ("data.path=.", "Is a directory"),

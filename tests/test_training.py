@@ -67,7 +67,7 @@ class Course:
     def epoch(self, order: Generator) -> float:
         """Perplexity of one epoch: exp(sum of loss · tokens / tokens), each loss before its update."""
         H, total, count = None, 0.0, 0
-        for X, Y in batches.epoch(self.config, torch.tensor(self.training), order):
+        for X, Y in batches.epoch(self.config, torch.tensor(self.training).long(), order):
             H = H.detach() if H is not None and self.config.sampling == "sequential" else None
             logits, H = self.logits(X, H)
             loss = F.cross_entropy(logits, Y.reshape(-1))
@@ -91,7 +91,7 @@ class Course:
         length = (len(self.held_out) - 1) // 8
         losses = []
         for number in range(8):
-            piece = torch.tensor(self.held_out[number * length : (number + 1) * length + 1])
+            piece = torch.tensor(self.held_out[number * length : (number + 1) * length + 1]).long()
             logits, _ = self.logits(piece[:-1].unsqueeze(1), None)
             losses += F.cross_entropy(logits, piece[1:], reduction="none").tolist()
         return math.exp(sum(losses) / len(losses))
