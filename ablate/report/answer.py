@@ -24,6 +24,7 @@ from ablate.report.wording import (
     seeing,
     shown_metrics,
 )
+from ablate.stats import share_interval
 
 MOST_NAMED = 3
 """Cells that are as good as the best and are named; of more the number is given."""
@@ -148,35 +149,36 @@ def _only(m: Material) -> Iterator[str]:
 
 
 def _solved(m: Material) -> Iterator[str]:
-    """Of each memory task, up to which length each network solves it."""
+    """Of each memory task, how many runs of each network solve it, at which lengths: a mean hides that some do."""
     knobs = [name for name in shown_knobs(m.swept) if name not in ("corpus", "num_steps")]
-    for task, cells in m.cells.groupby("corpus", sort=False):
-        reached: dict[int, list[str]] = {}
-        for _, own in cells.groupby(knobs, sort=False, dropna=False):
-            name = cell_name(own.iloc[0], [knob for knob in knobs if knob != "model"])
-            reached.setdefault(_longest(own), []).append(name)
-        longest = int(cells["num_steps"].max())
-        said = [
-            f"{listed(names)} {'solves' if len(names) == 1 else 'solve'} it {_up_to(length, longest)}"
-            for length, names in sorted(reached.items(), reverse=True)
-        ]
-        yield f"{task} (mean accuracy of {SOLVED:g} or more): {'; '.join(said)}."
+    runs = m.runs.assign(solved=(m.runs["status"] == "ok") & (m.runs["accuracy"] >= SOLVED))
+    for task, own in runs.groupby("corpus", sort=False):
+        said: dict[str, list[str]] = {}
+        for _, of_network in own.groupby(knobs, sort=False, dropna=False):
+            name = cell_name(of_network.iloc[0], [knob for knob in knobs if knob != "model"])
+            counts = of_network.groupby("num_steps")["solved"].agg(["sum", "size"])
+            said.setdefault(_solving(counts, int(own["num_steps"].max()), m.level), []).append(name)
+        networks = "; ".join(f"{listed(names)}: {what}" for what, names in said.items())
+        yield f"{task}, runs that reach an accuracy of {SOLVED:g}: {networks}."
 
 
-def _up_to(length: int, longest: int) -> str:
-    if not length:
-        return "at no length"
-    return f"up to num_steps={length}{', the longest tried' if length == longest else ''}"
-
-
-def _longest(cells: pd.DataFrame) -> int:
-    """The longest sequences up to which all lengths are solved in the mean; 0 where none is."""
-    longest = 0
-    for _, cell in cells.sort_values("num_steps").iterrows():
-        if not cell["accuracy"] >= SOLVED:
-            break
-        longest = int(cell["num_steps"])
-    return longest
+def _solving(counts: pd.DataFrame, longest: int, level: float) -> str:
+    """`all up to num_steps=10, 5 of 6 (36–100 %) at 20, none at 50 and 100`, from sum and size by length."""
+    solved, size = counts["sum"], counts["size"]
+    if not solved.any():
+        return f"none at any length (at most {100 * share_interval(0, int(size.min()), level)[1]:.0f} % at each)"
+    full = (solved == size).cummin()
+    parts = []
+    if full.any():
+        last = int(counts.index[full][-1])
+        parts.append(f"all up to num_steps={last}{', the longest tried' if last == longest else ''}")
+    for length in counts.index[~full & (solved > 0)]:
+        k, n = int(solved[length]), int(size[length])
+        low, high = (100 * share for share in share_interval(k, n, level))
+        parts.append(f"{k} of {n} ({low:.0f}–{high:.0f} %) at num_steps={length}")
+    if (solved == 0).any():
+        parts.append(f"none at {listed([str(length) for length in counts.index[solved == 0]])}")
+    return ", ".join(parts)
 
 
 def _matters(m: Material) -> Iterator[str]:
