@@ -3,6 +3,7 @@
 Starts programs of its own, kills them for real, and compares with a sweep that nobody disturbed. CPU, 20 s.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,10 +19,12 @@ import pytest
 from ablate import results
 from ablate.checkpoints import reached
 from ablate.config import Config
-from ablate.errors import ConfigError, UserError
+from ablate.errors import ConfigError, StorageError, UserError
 from ablate.sweeping.plan import exclusive
 
 Configs = Callable[..., Config]
+PATIENCE_S = 600.0
+"""For a program of its own: what takes longer hangs, however busy the machine is."""
 ENGINE = "engine=api"  # one run per program, the same bits each time
 
 
@@ -43,7 +46,7 @@ def outcomes(folder: Path) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], patience_s: float = 120) -> None:
+def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + patience_s
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -242,7 +245,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     folder = tmp_path / "results" / "stopped"
     wait_until(process, lambda: list((folder / "runs").glob("*.json")))
     os.kill(process.pid, how)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "every finished run is kept" in err
     assert "Traceback" not in out + err
@@ -259,16 +262,63 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
 def test_a_second_stop_skips_the_report(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path
 ) -> None:
-    """Both go to the whole group of processes, as from a terminal: those that draw the figures hear it, too."""
-    process = start("-m", *small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped")
+    """Both go to the whole group of processes, as from a terminal: those that draw the figures hear it, too.
+
+    A figure would take an hour: that this test ends shows that the report was stopped.
+    """
+    (tmp_path / "ablate_with_slow_figures.py").write_text(SLOW_FIGURES)
+    command = [*small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped"]
+    process = start("-m", *command, module="ablate_with_slow_figures")
     folder = tmp_path / "results" / "stopped"
     wait_until(process, lambda: list((folder / "runs").glob("*.json")))
     os.killpg(process.pid, signal.SIGINT)
-    wait_until(process, lambda: (folder / "tables").is_dir())  # the figures come next
+    wait_until(process, lambda: (tmp_path / "drawing").exists())
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert f"the report is skipped; python -m ablate.report {Path('results', 'stopped')} draws it" in err
+    assert f"python -m ablate.report {Path('results', 'stopped')}" in err
     assert "Traceback" not in out + err
     assert "every finished run is kept" in err
     assert not (folder / "report.html").exists()
+    assert not list(folder.glob(".report-*"))
+
+
+SLOW_FIGURES = """
+import time
+from pathlib import Path
+
+from ablate.cli import main
+from ablate.report import figures
+
+
+def slow(*_):
+    Path("drawing").touch()
+    time.sleep(3600)
+
+
+figures._saved = slow
+raise SystemExit(main())
+"""
+"""`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, StorageError(errno.ENOSPC, "no space", "report.html")])
+def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
+    main: Callable[..., Any],
+    small_arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException] | Exception,
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise stop
+
+    monkeypatch.setattr("ablate.report.figures.draw", stopped)
+    outcome = main(*small_arguments, "name=stopped")
+    folder = tmp_path / "results" / "stopped"
+    assert outcome.status == (130 if stop is KeyboardInterrupt else 1)
+    assert f"python -m ablate.report {Path('results', 'stopped')}" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(records(folder)) == 1
+    assert not (folder / "report.html").exists()
+    assert not list(folder.glob(".report-*"))
