@@ -9,6 +9,7 @@ from ablate.bench.__main__ import main
 from ablate.bench.engines import interval, spread
 
 
+@pytest.mark.full
 def test_it_writes_a_row_per_model_size_and_number_of_replicas(tmp_path: Path) -> None:
     small = ["--hiddens", "4,8", "--models", "rnn,lstm", "--replicas", "1,2", "--seconds", "0"]
     assert main(["engines", *small, "--out", str(tmp_path)]) == 0

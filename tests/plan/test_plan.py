@@ -29,6 +29,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablate.report.write_report", lambda _: None)
 
 
+@pytest.mark.full
 def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     """Beside a sweep that has two of the runs, in a folder that has one: what is left is what the sweep then trains."""
     assert main(*small_arguments, "lr=0.5", "seeds=2", "name=other").status == 0

@@ -50,6 +50,7 @@ def finished_runs(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "runs").glob("*.json")}
 
 
+@pytest.mark.full
 def test_a_killed_search_goes_on_with_the_same_command(
     start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:

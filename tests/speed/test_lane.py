@@ -62,6 +62,7 @@ def test_few_processes_give_no_interval(n: int) -> None:
     assert interval([np.full(9, 7.0)] * n, 0.95) == (pytest.approx(7.0), None, None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("processes", [5, 8])
 @pytest.mark.parametrize("within", [0.001, 0.05])
 def test_the_interval_covers_what_it_says(processes: int, within: float) -> None:
@@ -190,6 +191,7 @@ def cell(small: Configs, corpus: Corpus) -> dict[str, Config]:
     return {cell_id(config, corpus.sha256): config}
 
 
+@pytest.mark.full
 def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tmp_path: Path) -> None:
     said: list[str] = []
     lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
@@ -222,6 +224,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("when", ["at once", "later"])
 def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     cell: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str

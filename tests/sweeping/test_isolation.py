@@ -183,6 +183,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
     return fails
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "files"), [(errno.ENOSPC, 5), (errno.ENOSPC, 6), (errno.EDQUOT, 9), (errno.EROFS, 6), (errno.EIO, 5)]
 )

@@ -175,6 +175,7 @@ def agrees(cell: Config, row: dict[str, str]) -> bool:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("source", "preset"), [("gate study", "gates"), ("figure28", "fig27_28_perplexity_over_epochs")]
 )
@@ -198,6 +199,7 @@ def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> N
     assert values(plan, "num_hiddens", "layers") == {(16, 2), (48, 2)}
 
 
+@pytest.mark.full
 def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> None:
     plan = planned("sweeps=gates", "model=gru")
     assert [(cell.config.model.name, cell.config.impl) for cell in plan.cells] == [("gru", "scratch"), ("gru", "api")]

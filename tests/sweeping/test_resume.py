@@ -82,6 +82,7 @@ def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) ->
         assert times(folder)[f"runs/{run}.json"] == before[f"runs/{run}.json"]
 
 
+@pytest.mark.full
 def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", "seeds=2", ENGINE)])
     before = times(first.folder)
@@ -92,6 +93,7 @@ def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[...
     assert before.items() <= times(more.folder).items()
 
 
+@pytest.mark.full
 def test_another_sweep_with_the_same_runs_copies_them(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", "seeds=2", ENGINE)], "first")
     second = sweep([small("model=gru", "seeds=3", "engine=scratch"), small("model=rnn")], "second")
@@ -104,6 +106,7 @@ def test_another_sweep_with_the_same_runs_copies_them(small: Configs, sweep: Cal
     assert (again.trained, again.reused, again.already) == (0, 0, 4)
 
 
+@pytest.mark.full
 def test_fresh_trains_again_what_is_there_and_what_others_have(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", ENGINE)], "first")
     before, whole = times(first.folder), outcomes(first.folder)
@@ -164,6 +167,7 @@ def corpora(folder: Path) -> list[str]:
     return sorted(record["corpus"]["name"] for record in records(folder).values())
 
 
+@pytest.mark.full
 def test_a_sweep_stays_with_the_text_that_auto_first_meant(
     auto: Configs, sweep: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +200,7 @@ def test_auto_beside_a_named_text(
 # --- killed and stopped ---------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_kill_9_in_the_middle_loses_no_finished_run(
     start: Callable[..., "subprocess.Popen[str]"],
     cli: Callable[..., Any],
@@ -235,6 +240,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     assert outcomes(folder) == outcomes(undisturbed.folder)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path, how: signal.Signals
@@ -259,6 +265,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     assert (folder / "runs.csv").is_file()
 
 
+@pytest.mark.full
 def test_a_second_stop_skips_the_report(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path
 ) -> None:
