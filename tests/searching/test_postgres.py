@@ -21,6 +21,7 @@ from synthetic import Noisy, run, searching, settings, space_of
 from ablate.errors import UserError
 from ablate.searching.storage import StorageLost
 
+pytestmark = pytest.mark.full
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'ablate-rnn[postgres]'")
 
 

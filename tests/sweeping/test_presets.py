@@ -139,7 +139,10 @@ def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
     assert command == f"python -m ablate sweeps={preset}"
 
 
-@pytest.mark.parametrize("preset", CELLS)
+@pytest.mark.parametrize(
+    "preset",
+    [name if name in ("smoke", "table09_sampling") else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
+)
 def test_a_preset_has_the_cells_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))
     assert len(plan.cells) == CELLS[preset]
