@@ -42,6 +42,7 @@ def test_hydra_finds_it() -> None:
     assert "OptunaSweeper" in {plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)}
 
 
+@pytest.mark.full
 def test_it_launches_jobs_in_batches_with_directories_of_their_own(hydra_sweep_runner: Any, tmpdir: Path) -> None:
     """What Hydra's BatchedSweeperTestSuite asserts, but for the order of the jobs."""
     typed = ["group1=file1,file2", "bar=100,200,300"]
