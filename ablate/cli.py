@@ -46,6 +46,9 @@ WITH_VALUE: dict[str, tuple[str, ...]] = {
 """Flags with a value, and the values that there are."""
 FLAGS = (*SHOWS_ONLY, *SWEEPS, *WITH_VALUE, "--resolve")
 
+MOST_NAMED = 12
+"""Settings that failed and are named at the end; of more, the number."""
+
 Act = Callable[[Sequence[Config], Asked], None]
 """What is done with the configs of a sweep."""
 
@@ -264,8 +267,10 @@ def conclude(summary: "Summary") -> int:
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
     say(f"{', '.join(parts)}: {summary.folder}")
-    for name, reason in summary.failures:
-        say(f"failed: {name}: {reason}", style="red")
+    if summary.failures:  # each was said with its reason when it happened
+        names = list(dict.fromkeys(name for name, _ in summary.failures))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        say(f"failed: {'; '.join(names[:MOST_NAMED])}{more}", style="red")
     if any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
         say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
     reports = any(path.suffix == ".json" for path in entries(runs_dir(summary.folder)))

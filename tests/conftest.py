@@ -181,7 +181,7 @@ def cli(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]
 
     def run(*arguments: str, module: str = "ablate") -> Outcome:
         process = start(*arguments, module=module)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)  # what takes longer hangs, however busy the machine is
         return Outcome(process.returncode, out, err)
 
     return run

@@ -31,6 +31,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 # --- a sweep from end to end ----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_sweep_from_the_command_to_the_figure(
     cli: CLI, small_arguments: list[str], program_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def assert_png(path: Path) -> None:
     assert pixels.std() > 0.01
 
 
+@pytest.mark.full
 def test_report_names_damaged_records_and_goes_on(
     main: CLI, small_arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +202,7 @@ def cells_of(folder: Path) -> set[tuple[str, int]]:
     return {(row["model"], int(row["num_hiddens"])) for row in rows(folder / "cells.csv")}
 
 
+@pytest.mark.full
 def test_a_preset_of_ones_own_and_the_command_line_wins(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.yaml").write_text(
@@ -315,6 +318,7 @@ def test_a_mistake_gets_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.full
 def test_a_mistake_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     done = cli("-m", "model=gru,lstn", "num_hiddens=32")
     assert done.status == 2

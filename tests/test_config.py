@@ -375,6 +375,7 @@ def as_configured(values: Any) -> Config:
 positive = st.floats(1e-6, 1e3)
 
 
+@pytest.mark.full
 @given(
     lr=positive,
     clip=st.none() | positive,

@@ -63,6 +63,7 @@ class Trainer:
         self.configs: dict[Overrides, Config] = {}
         self.texts: Texts = {}
         self.told: set[str] = set()
+        self.untold: list[str] | None = []  # until all is checked: a mistake that is found before is one line
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
         self.pending: dict[int, Cell] = {}  # ticket → its cell; `missing` are the runs that nobody trains yet
         self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
@@ -84,6 +85,9 @@ class Trainer:
     def __enter__(self) -> Self:
         self._machine.enter_context(quality_jobs())
         self.pool = ThreadPoolExecutor(self.side_by_side, initializer=prepare_thread)
+        for line in self.untold or ():
+            self.say(line)
+        self.untold = None
         return self
 
     def __exit__(
@@ -122,7 +126,7 @@ class Trainer:
         """Say it, unless a trial before has led to it, too."""
         if line not in self.told:
             self.told.add(line)
-            self.say(line)
+            (self.say if self.untold is None else self.untold.append)(line)
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))

@@ -132,6 +132,7 @@ def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
     except StorageError as error:
         summary.storage = str(error)
     except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing
+        say(f"[red]failed:[/] speed lane: {escape(reason(error))}")
         summary.failures.append(("speed lane", reason(error)))
 
 

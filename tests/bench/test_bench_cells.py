@@ -114,6 +114,7 @@ def test_cells_from_overrides(
     assert "training tokens per second on" in capsys.readouterr().out
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("hasty")
 def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]) -> None:
     """speed=true times after training; ablate.bench then finds only what has no clean timing yet."""
@@ -130,6 +131,7 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     assert pd.read_csv(folder / "cells.csv")["tokens_per_s"].tolist() == [50_000]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("hasty")
 def test_where_nothing_can_be_timed_it_is_said_once(
     small: Callable[..., Any],

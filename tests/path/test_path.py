@@ -47,6 +47,7 @@ def arguments(small_arguments: list[str]) -> list[str]:
     return [*own, "seeds=5", "epochs=4", "model=rnn,gru", "num_hiddens=4,16", "lr=1,0.25", "name=walked"]
 
 
+@pytest.mark.full
 def test_each_step_keeps_the_change_that_helps_most(
     main: CLI, arguments: list[str], tmp_path: Path, reported: list[Path]
 ) -> None:
@@ -92,6 +93,7 @@ def test_each_step_keeps_the_change_that_helps_most(
     assert stored(folder) == (path, values)
 
 
+@pytest.mark.full
 def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
     main: CLI, arguments: list[str], tmp_path: Path
 ) -> None:
@@ -106,12 +108,14 @@ def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
     assert first["change"] == best["change"]
 
 
+@pytest.mark.full
 def test_a_path_reuses_what_other_sweeps_have(main: CLI, arguments: list[str]) -> None:
     own = [a for a in arguments if not a.startswith(("name", "num_hiddens"))]
     assert main(*own, "name=grid").status == 0
     assert "0 runs trained, 0 already there, 20 reused" in main(*own, "name=walked", module=PATH).err
 
 
+@pytest.mark.full
 def test_a_stopped_path_goes_on(
     main: CLI, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +142,7 @@ def test_a_stopped_path_goes_on(
     assert len(stored(folder)[0]["steps"]) == 3
 
 
+@pytest.mark.full
 def test_changes_that_cannot_be_made_alone_are_made_later(
     main: CLI, small_arguments: list[str], tmp_path: Path, text_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablate.report.write_report", lambda _: None)
 
 
+@pytest.mark.full
 def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     """Beside a sweep that has two of the runs, in a folder that has one: what is left is what the sweep then trains."""
     assert main(*small_arguments, "lr=0.5", "seeds=2", "name=other").status == 0
@@ -137,10 +138,32 @@ def test_equal_shapes_are_probed_once(
     assert [task.config.model.name for task in probed] == ["rnn", "gru"]
 
 
-def test_the_probe_measures_training(small: Configs, plan: Callable[..., Plan]) -> None:
-    """A larger network takes longer; both take more than nothing."""
-    small_one, large_one = estimate(plan(small("engine=api"), small("engine=api", "num_hiddens=256", "layers=2")), 1)
-    assert 0 < small_one.update_s < large_one.update_s
+def test_the_probe_measures_training(
+    small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by 2 ms with each update of a real program, of the first by a second: the warm-up."""
+    clock, updates = [0.0], [0]
+    train = estimating.train_epoch
+
+    def timed(*given: Any, **options: Any) -> Any:
+        losses, weights = train(*given, **options)
+        clock[0] += 0.002 * len(losses) if updates[0] else 1.0
+        updates[0] += len(losses)
+        return losses, weights
+
+    monkeypatch.setattr(estimating, "train_epoch", timed)
+    monkeypatch.setattr(estimating, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    [guess] = estimate(plan(small("engine=api")), 1)
+    assert guess.update_s == pytest.approx(0.002)
+    assert updates[0] == 1 + estimating.PROBE_S / 0.002
+
+
+def test_what_is_missing_is_listed(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
+    done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=api", module=PLAN)
+    assert done.status == 0, done.err
+    assert re.findall(r"^rnn +([\d.]+) +57 +2 +– +– +2 ", done.out, re.M) == ["0.5", "1"]
+    assert "2 cells, 4 runs: 0 done, 0 reused from other sweeps, 4 to train" in done.out
+    assert not (tmp_path / "results").exists()
 
 
 def test_what_does_not_fit_is_told(small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 from ablate.report import figures
 
-figures.draw = lambda material, attempt: {}
+figures.draw = lambda material, attempt, to: {}
 from ablate.cli import main
 
 raise SystemExit(main())

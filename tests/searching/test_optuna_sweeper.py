@@ -42,6 +42,7 @@ def test_hydra_finds_it() -> None:
     assert "OptunaSweeper" in {plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)}
 
 
+@pytest.mark.full
 def test_it_launches_jobs_in_batches_with_directories_of_their_own(hydra_sweep_runner: Any, tmpdir: Path) -> None:
     """What Hydra's BatchedSweeperTestSuite asserts, but for the order of the jobs."""
     typed = ["group1=file1,file2", "bar=100,200,300"]
@@ -67,6 +68,7 @@ def test_it_launches_jobs_in_batches_with_directories_of_their_own(hydra_sweep_r
         assert best == {"name": "optuna", "best_params": {"group1": "file1", "bar": 100}, "best_value": 110.0}
 
 
+@pytest.mark.full
 def test_fixed_values_and_the_preset_go_into_every_job(hydra_sweep_runner: Any, tmpdir: Path) -> None:
     preset = "+hydra.sweeper.params={foo: 'interval(0, 1)', bar: '1,2'}"
     with searched(
@@ -78,6 +80,7 @@ def test_fixed_values_and_the_preset_go_into_every_job(hydra_sweep_runner: Any, 
         assert all(config.bar == 7 and 0 <= config.foo <= 1 for config in configs)
 
 
+@pytest.mark.full
 def test_a_maximum_and_several_objectives(hydra_sweep_runner: Any, tmpdir: Path) -> None:
     with searched(
         *(hydra_sweep_runner, tmpdir / "one", "foo=range(0,5)", "hydra.sweeper.direction=maximize"),
@@ -94,6 +97,7 @@ def test_a_maximum_and_several_objectives(hydra_sweep_runner: Any, tmpdir: Path)
         assert sorted(one.best_params.foo for one in solutions) == [2, 3, 4]
 
 
+@pytest.mark.full
 def test_jobs_that_fail_or_return_no_number_do_not_end_the_search(hydra_sweep_runner: Any, tmpdir: Path) -> None:
     def task(config: Any) -> Any:
         if config.foo == 1:
@@ -115,6 +119,7 @@ def test_one_configuration_is_one_job(hydra_sweep_runner: Any, tmpdir: Path) -> 
         assert job.cfg == {"foo": 1, "bar": 100}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),
     [({}, ["-m", "hydra/sweeper=optuna", "hydra/launcher=basic"])],

@@ -21,6 +21,7 @@ from synthetic import Noisy, run, searching, settings, space_of
 from ablate.errors import UserError
 from ablate.searching.storage import StorageLost
 
+pytestmark = pytest.mark.full
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'ablate-rnn[postgres]'")
 
 
@@ -134,7 +135,7 @@ def test_two_processes_share_one_study_on_a_server(
     ]
     # each with a results folder of its own, as on two machines
     both = [start_search(*command, f"results_dir={tmp_path / name}") for name in ("one", "two")]
-    ended = [process.communicate(timeout=120) for process in both]
+    ended = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
 
     with psycopg.connect(server.dsn("shared")) as connection:

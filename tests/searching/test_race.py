@@ -212,6 +212,7 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     return {"raced": np.array(raced, dtype=float), "single": np.array(single, dtype=float)}
 
 
+@pytest.mark.full
 def test_racing_finds_the_true_best_more_often_than_single_seeds_at_equal_cost(contest: dict[str, np.ndarray]) -> None:
     found, single = contest["raced"][:, 0], contest["single"][:, 0]
     assert (contest["raced"][:, 2] == contest["single"][:, 2]).all()
@@ -219,6 +220,7 @@ def test_racing_finds_the_true_best_more_often_than_single_seeds_at_equal_cost(c
     assert stats.fisher_exact(table, alternative="greater").pvalue < 0.01, table
 
 
+@pytest.mark.full
 def test_the_number_of_a_raced_winner_is_not_too_good_to_be_true(contest: dict[str, np.ndarray]) -> None:
     """The best single reading is the luckiest of many, far below its true value; what reports chose nothing."""
     raced, single = contest["raced"][:, 1], contest["single"][:, 1]
@@ -245,6 +247,7 @@ class Arms:
         return events
 
 
+@pytest.mark.full
 def test_the_winner_is_reported_without_bias_and_the_level_against_an_equal_baseline_holds() -> None:
     """3 finalists and a baseline, all equal, 6 + 6 fresh seeds, spread 5 %: 2,000 finales."""
     repeats, sd = 2000, 0.05

@@ -39,6 +39,7 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")}
 
 
+@pytest.mark.full
 def test_a_search_from_the_command_to_best_yaml_and_again(
     main: Main, small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
     assert (folder / "trials.csv").read_text().startswith("number,state,num_hiddens,lr,val_perplexity")
 
 
+@pytest.mark.full
 def test_runs_of_other_sweeps_are_reused_and_take_no_slot(
     main: Main, small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_runs_of_other_sweeps_are_reused_and_take_no_slot(
     assert len(reused) == 2 * sum(state == "reused" for state in states.values())
 
 
+@pytest.mark.full
 def test_runs_are_pruned_by_epoch_and_leave_no_record(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     """Learning rates that learn nothing are stopped by the median pruner; the epochs are quick, so not all in time."""
     search = (
@@ -143,6 +146,7 @@ def test_runs_are_pruned_by_epoch_and_leave_no_record(main: Main, small_argument
     assert not list((tmp_path / "results" / "pruned" / "checkpoints").glob("*"))
 
 
+@pytest.mark.full
 def test_trials_of_one_shape_train_together(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=fused", "seeds=2", "lr=interval(0.5,1)", "threads=1", "engine=cohort"),
@@ -169,6 +173,7 @@ def test_a_configuration_that_diverges_is_told_so(main: Main, small_arguments: l
     }
 
 
+@pytest.mark.full
 def test_where_every_trial_diverges_there_is_a_report_and_a_reason(
     main: Main, small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -200,6 +205,7 @@ def test_where_every_trial_fails_the_cause_is_counted(main: Main, small_argument
     assert (tmp_path / "results" / "failed" / "report.html").is_file()
 
 
+@pytest.mark.full
 def test_where_no_trial_differs_nothing_wins_and_nothing_decides(
     main: Main, small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -215,6 +221,7 @@ def test_where_no_trial_differs_nothing_wins_and_nothing_decides(
     assert not list((folder / "tables").glob("search_importance*"))
 
 
+@pytest.mark.full
 def test_a_search_in_an_awkward_folder_and_its_command(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=found", "seeds=1", "lr=choice(0.5,1)", "hydra.sweeper.n_trials=2"),
@@ -235,6 +242,7 @@ def test_a_search_in_an_awkward_folder_and_its_command(main: Main, small_argumen
     assert "0 runs trained" in again.err
 
 
+@pytest.mark.full
 def test_an_accuracy_is_searched(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     task = ("task=memory", "data=adding", "data.path=null", "data.tokens=word", "data.cleaning=keep")
     typed = [a for a in small_arguments if not a.startswith(("data", "max_tokens", "val_tokens"))]
@@ -258,6 +266,7 @@ def test_an_accuracy_is_searched(main: Main, small_arguments: list[str], tmp_pat
             assert float(trials[lr]["accuracy"]) == pytest.approx(sum(own) / len(own))
 
 
+@pytest.mark.full
 def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=pairs", "seeds=1", "model=choice(gru,gru-no-reset)", "engine=api"),
@@ -271,6 +280,7 @@ def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[
     assert "engine=api cannot compute model=gru-no-reset" in trials["gru-no-reset"]["reason"]
 
 
+@pytest.mark.full
 def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments: list[str]) -> None:
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.yaml").write_text(
@@ -356,6 +366,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert not list(tmp_path.glob("results/wrong/runs/*"))
 
 
+@pytest.mark.full
 def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
     main: Main, small_arguments: list[str], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def finished_runs(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "runs").glob("*.json")}
 
 
+@pytest.mark.full
 def test_a_killed_search_goes_on_with_the_same_command(
     start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -70,7 +71,7 @@ def test_a_killed_search_goes_on_with_the_same_command(
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
     again = start_search(*command)
-    _, err = again.communicate(timeout=120)
+    _, err = again.communicate(timeout=600)
     assert again.returncode == 0, err
     trials = {int(row["number"]): row for row in trial_table(folder)}
     counts = Counter(row["state"] for row in trials.values())
@@ -99,7 +100,7 @@ def test_two_processes_share_one_study(
     kept = [argument for argument in small_arguments if not argument.startswith(("epochs", "seeds", "num_hiddens"))]
     command = [*SEARCH, *kept, "hydra.sweeper.n_trials=12"]
     both = [start_search(*command) for _ in range(2)]
-    ended = [process.communicate(timeout=120) for process in both]
+    ended = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     trials = trial_table(folder)
     assert sum(row["state"] in ("done", "dropped", "diverged", "failed") for row in trials) == 12

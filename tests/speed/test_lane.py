@@ -62,6 +62,7 @@ def test_few_processes_give_no_interval(n: int) -> None:
     assert interval([np.full(9, 7.0)] * n, 0.95) == (pytest.approx(7.0), None, None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("processes", [5, 8])
 @pytest.mark.parametrize("within", [0.001, 0.05])
 def test_the_interval_covers_what_it_says(processes: int, within: float) -> None:
@@ -190,6 +191,7 @@ def cell(small: Configs, corpus: Corpus) -> dict[str, Config]:
     return {cell_id(config, corpus.sha256): config}
 
 
+@pytest.mark.full
 def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tmp_path: Path) -> None:
     said: list[str] = []
     lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
@@ -222,6 +224,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("when", ["at once", "later"])
 def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     cell: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
@@ -302,6 +305,26 @@ def test_a_text_that_has_changed_is_not_timed(cell: dict[str, Config], tmp_path:
     assert not (tmp_path / "speed").exists()
 
 
+def test_a_machine_that_is_busy_with_something_else_gives_no_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of each second another program uses half of a core, and our worker a whole one; then nothing else runs."""
+    loads = iter(Load(at=float(k), busy_s=1.5 * k, stolen_s=0.0) for k in range(100))
+    monkeypatch.setattr(lane.Load, "now", lambda: next(loads))
+    answer = {"tokens_per_s": 100.0, "minibatches": 9, "seconds": 1.0, "cpu_s": 1.0}
+    timing = Timing("a", "here", 1, {}, {})
+    protocol = Protocol(launches=5)
+    for own, clean in ((1.0, False), (1.5, True)):
+        taken = [
+            lane.sample(timing, lambda _, own=own: answer | {"cpu_since_last_s": own}, "train", launch, protocol)  # type: ignore[misc]
+            for launch in range(5)
+            for _ in range(lane.LEAST_SAMPLES)
+        ]
+        summary = summarise(taken, protocol)
+        assert (summary["tokens_per_s"] is not None) == clean
+        assert ("other programs used 50% of a core" in summary["why"]) == (not clean)
+
+
 @pytest.fixture
 def hogs() -> Iterator[None]:
     """A busy process on every core."""
@@ -315,6 +338,7 @@ def hogs() -> Iterator[None]:
         process.wait()
 
 
+@pytest.mark.slow  # not for its time: it needs a machine whose cores the hogs get
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="needs /proc/stat, which only Linux has")
 @pytest.mark.usefixtures("hogs")
 def test_beside_a_hog_the_lane_says_that_it_is_not_clean(cell: dict[str, Config], tmp_path: Path) -> None:

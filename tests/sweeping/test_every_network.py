@@ -19,6 +19,7 @@ MODELS = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.y
 TINY = ("num_hiddens=3", "epochs=1", "seeds=1", "engine=cohort")
 
 
+@pytest.mark.full
 def test_every_model_in_one_sweep(small: Configs, sweep: Callable[..., Any]) -> None:
     summary = sweep([small(f"model={model}", *TINY) for model in MODELS])
     assert (summary.trained, summary.exit_status) == (len(MODELS), 0)

@@ -96,6 +96,7 @@ def test_a_diverging_run_leaves_its_neighbours_alone(small: Configs, corpus: Cor
     assert together[1].divergence is not None
 
 
+@pytest.mark.full
 def test_a_killed_cohort_goes_on_with_the_same_trajectory(
     start: Callable[..., Any],
     cli: Callable[..., Any],
@@ -194,6 +195,7 @@ def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[
     assert made.warnings == ["2 combinations make 1 different cells: a knob does not matter to some of them"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
 def test_all_engines_draw_the_same_curve_over_the_first_epochs(small: Configs, corpus: Corpus, model: str) -> None:
     """30 epochs in float32 from the same weights on the same batches, at a learning rate that is not chaotic yet."""

@@ -16,11 +16,13 @@ import pytest
 
 from ablate import results
 from ablate.checkpoints import path_of
+from ablate.cli import MOST_NAMED, conclude
 from ablate.config import Config
 from ablate.errors import OS_ERRORS, CombinationError
 from ablate.files import write_text
 from ablate.results import Record
 from ablate.sweeping import launch
+from ablate.sweeping.launch import Summary
 
 Configs = Callable[..., Config]
 
@@ -147,7 +149,17 @@ def test_some_cells_impossible_on_the_command_line(
     assert "failed: gru" in summary
     assert "failures" in summary
     assert "gru" in done.out
-    assert len(failures(tmp_path / "results" / "some")) == 1
+    [failure] = failures(tmp_path / "results" / "some")
+    assert done.err.count(failure["error"]) == 1  # the reason when it happens; the name again at the end
+    assert failure["error"] not in summary
+
+
+def test_many_failures_are_not_all_named_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conclude(Summary(tmp_path, failures=[(f"gru num_hiddens={k}", "no") for k in range(MOST_NAMED + 3)]))
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
+    assert "num_hiddens=0;" in line
+    assert f"num_hiddens={MOST_NAMED}" not in line
+    assert line.endswith("3 more")
 
 
 # --- the disk ---------------------------------------------------------------------------------------------
@@ -171,6 +183,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
     return fails
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "files"), [(errno.ENOSPC, 5), (errno.ENOSPC, 6), (errno.EDQUOT, 9), (errno.EROFS, 6), (errno.EIO, 5)]
 )

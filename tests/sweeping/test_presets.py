@@ -139,7 +139,10 @@ def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
     assert command == f"python -m ablate sweeps={preset}"
 
 
-@pytest.mark.parametrize("preset", CELLS)
+@pytest.mark.parametrize(
+    "preset",
+    [name if name in ("smoke", "table09_sampling") else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
+)
 def test_a_preset_has_the_cells_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))
     assert len(plan.cells) == CELLS[preset]
@@ -175,6 +178,7 @@ def agrees(cell: Config, row: dict[str, str]) -> bool:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("source", "preset"), [("gate study", "gates"), ("figure28", "fig27_28_perplexity_over_epochs")]
 )
@@ -198,6 +202,7 @@ def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> N
     assert values(plan, "num_hiddens", "layers") == {(16, 2), (48, 2)}
 
 
+@pytest.mark.full
 def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> None:
     plan = planned("sweeps=gates", "model=gru")
     assert [(cell.config.model.name, cell.config.impl) for cell in plan.cells] == [("gru", "scratch"), ("gru", "api")]

@@ -3,6 +3,7 @@
 Starts programs of its own, kills them for real, and compares with a sweep that nobody disturbed. CPU, 20 s.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,10 +19,12 @@ import pytest
 from ablate import results
 from ablate.checkpoints import reached
 from ablate.config import Config
-from ablate.errors import ConfigError, UserError
+from ablate.errors import ConfigError, StorageError, UserError
 from ablate.sweeping.plan import exclusive
 
 Configs = Callable[..., Config]
+PATIENCE_S = 600.0
+"""For a program of its own: what takes longer hangs, however busy the machine is."""
 ENGINE = "engine=api"  # one run per program, the same bits each time
 
 
@@ -43,7 +46,7 @@ def outcomes(folder: Path) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], patience_s: float = 120) -> None:
+def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + patience_s
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -79,6 +82,7 @@ def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) ->
         assert times(folder)[f"runs/{run}.json"] == before[f"runs/{run}.json"]
 
 
+@pytest.mark.full
 def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", "seeds=2", ENGINE)])
     before = times(first.folder)
@@ -89,6 +93,7 @@ def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[...
     assert before.items() <= times(more.folder).items()
 
 
+@pytest.mark.full
 def test_another_sweep_with_the_same_runs_copies_them(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", "seeds=2", ENGINE)], "first")
     second = sweep([small("model=gru", "seeds=3", "engine=scratch"), small("model=rnn")], "second")
@@ -101,6 +106,7 @@ def test_another_sweep_with_the_same_runs_copies_them(small: Configs, sweep: Cal
     assert (again.trained, again.reused, again.already) == (0, 0, 4)
 
 
+@pytest.mark.full
 def test_fresh_trains_again_what_is_there_and_what_others_have(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", ENGINE)], "first")
     before, whole = times(first.folder), outcomes(first.folder)
@@ -161,6 +167,7 @@ def corpora(folder: Path) -> list[str]:
     return sorted(record["corpus"]["name"] for record in records(folder).values())
 
 
+@pytest.mark.full
 def test_a_sweep_stays_with_the_text_that_auto_first_meant(
     auto: Configs, sweep: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +200,7 @@ def test_auto_beside_a_named_text(
 # --- killed and stopped ---------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_kill_9_in_the_middle_loses_no_finished_run(
     start: Callable[..., "subprocess.Popen[str]"],
     cli: Callable[..., Any],
@@ -232,6 +240,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     assert outcomes(folder) == outcomes(undisturbed.folder)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path, how: signal.Signals
@@ -242,7 +251,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     folder = tmp_path / "results" / "stopped"
     wait_until(process, lambda: list((folder / "runs").glob("*.json")))
     os.kill(process.pid, how)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "every finished run is kept" in err
     assert "Traceback" not in out + err
@@ -256,19 +265,67 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     assert (folder / "runs.csv").is_file()
 
 
+@pytest.mark.full
 def test_a_second_stop_skips_the_report(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path
 ) -> None:
-    """Both go to the whole group of processes, as from a terminal: those that draw the figures hear it, too."""
-    process = start("-m", *small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped")
+    """Both go to the whole group of processes, as from a terminal: those that draw the figures hear it, too.
+
+    A figure would take an hour: that this test ends shows that the report was stopped.
+    """
+    (tmp_path / "ablate_with_slow_figures.py").write_text(SLOW_FIGURES)
+    command = [*small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped"]
+    process = start("-m", *command, module="ablate_with_slow_figures")
     folder = tmp_path / "results" / "stopped"
     wait_until(process, lambda: list((folder / "runs").glob("*.json")))
     os.killpg(process.pid, signal.SIGINT)
-    wait_until(process, lambda: (folder / "tables").is_dir())  # the figures come next
+    wait_until(process, lambda: (tmp_path / "drawing").exists())
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert f"the report is skipped; python -m ablate.report {Path('results', 'stopped')} draws it" in err
+    assert f"python -m ablate.report {Path('results', 'stopped')}" in err
     assert "Traceback" not in out + err
     assert "every finished run is kept" in err
     assert not (folder / "report.html").exists()
+    assert not list(folder.glob(".report-*"))
+
+
+SLOW_FIGURES = """
+import time
+from pathlib import Path
+
+from ablate.cli import main
+from ablate.report import figures
+
+
+def slow(*_):
+    Path("drawing").touch()
+    time.sleep(3600)
+
+
+figures._saved = slow
+raise SystemExit(main())
+"""
+"""`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, StorageError(errno.ENOSPC, "no space", "report.html")])
+def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
+    main: Callable[..., Any],
+    small_arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException] | Exception,
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise stop
+
+    monkeypatch.setattr("ablate.report.figures.draw", stopped)
+    outcome = main(*small_arguments, "name=stopped")
+    folder = tmp_path / "results" / "stopped"
+    assert outcome.status == (130 if stop is KeyboardInterrupt else 1)
+    assert f"python -m ablate.report {Path('results', 'stopped')}" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(records(folder)) == 1
+    assert not (folder / "report.html").exists()
+    assert not list(folder.glob(".report-*"))
