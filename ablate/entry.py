@@ -5,6 +5,7 @@ not let us, 130 stopped.
 """
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -30,11 +31,12 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 def answer(work: Callable[[], int]) -> int:
     """The exit status of `work`; a mistake gets one line instead, and a stop one that says so.
 
-    May be called from any thread and from any program: signal handlers and standard streams are afterwards as they
-    were. What is no mistake of a person is raised.
+    May be called from any thread and from any program: signal handlers, logging and standard streams are
+    afterwards as they were. What is no mistake of a person is raised.
     """
     with ExitStack() as stack:
         stack.enter_context(_signals())
+        stack.enter_context(_logging())
         out = stack.enter_context(_stream("stdout"))
         stack.enter_context(_stream("stderr"))
         try:
@@ -111,6 +113,18 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """The root logger as it was: Hydra's --info sets it to print all that is logged from then on."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 class _Stream(io.TextIOBase):

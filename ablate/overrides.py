@@ -115,9 +115,10 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
     a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
     """
     read = [_read(word) for word in words]
+    checked = [_checked(override, sweeper_options) for override in read]
     if once:
         check_once(read)
-    return [str(_checked(override, sweeper_options)) for override in read]
+    return [str(override) for override in checked]
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -131,7 +132,8 @@ def check_once(overrides: Sequence[Override]) -> None:
     for key, several in values.items():
         if len(several) > 1 and not key.startswith("hydra"):
             together = can_be_swept(key) and not any(set(value) & set("([{") for value in several)
-            remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={','.join(several)}"
+            each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
+            remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
             raise ConfigError(
                 f"{key} is given {'twice' if len(several) == 2 else f'{len(several)} times'}: "
                 f"{' and '.join(several)}; {remedy if together else 'give it once'}"

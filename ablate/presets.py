@@ -5,14 +5,14 @@ Every preset is checked here before Hydra composes it: what is wrong in it is sa
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.config import CONFIG_ROOT
 from ablate.errors import UserError, listing, nearest
-from ablate.overrides import GROUPS, can_be_swept, is_knob, knobs, no_knob
+from ablate.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob
 
 if TYPE_CHECKING:
     import yaml
@@ -95,6 +95,12 @@ def given_by(preset: str) -> list[str]:
     folders = SEARCHED.get() or roots()
     path = next((one for root in folders if os.path.isfile(one := root / "sweeps" / f"{preset}.yaml")), None)
     return [] if path is None else list(dict.fromkeys(key for _, key, _ in _knobs_of(path)))
+
+
+def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
+    """The knobs that overrides set, and those that their preset sets."""
+    typed = [Override.read(word).key for word in words]
+    return tuple(dict.fromkeys([*typed, *(given_by(preset) if preset else ())]))
 
 
 def check(path: Path, options: Collection[str]) -> None:

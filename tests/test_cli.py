@@ -284,6 +284,8 @@ MISTAKES = [
         "model=rnn model=gru,lstm model=mgu",
         "given 3 times: rnn and gru,lstm and mgu; for all write model=rnn,gru,lstm,",
     ),
+    ("lr=10 lr=5,10,20", "for both write lr=10,5,20"),
+    ("lr=1 ~lr", "~lr: a knob cannot be taken away; give it a value"),
     ("name=a name=b", "name is given twice: a and b; give it once"),
     ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
     ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),

@@ -2,16 +2,19 @@
 
 import errno
 import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ablate.entry import STOPPED, answer
 from ablate.errors import UserError, nearest
@@ -125,6 +128,25 @@ def test_a_main_in_a_thread_leaves_the_process_as_it_was(main: Any, small_argume
     assert main("--cfg", "job", "num_hiddens=many").status == 2
     assert sys.argv == argv
     assert dict(os.environ) == environment
+
+
+def test_info_does_not_make_later_commands_talk(main: Any, small_arguments: list[str]) -> None:
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    assert "Hydra" in main("--info=plugins", *small_arguments).out
+    assert (root.level, root.handlers) == before
+
+
+@pytest.mark.full
+def test_torch_computes_with_as_many_threads_as_before(main: Any, small_arguments: list[str]) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert main(*small_arguments, "engine=api").status == 0
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 THIRD = """

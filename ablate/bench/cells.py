@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ablate.analysis.speed import speed_frame
 from ablate.compose import compose_all, fallback_data, from_dict
 from ablate.config import Config
 from ablate.errors import StorageError, UserError
 from ablate.files import present
+from ablate.presets import given
 from ablate.report import write_report
 from ablate.report.speed import write_speed
 from ablate.results import RecordError, records, runs_dir
@@ -44,12 +46,13 @@ def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config
     """Where their timings go, and cell_id → config of every combination of the overrides' values."""
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
-    plan = make_plan(configs, folder, fallback_data())
+    plan = make_plan(configs, folder, fallback_data(), given=given(overrides))
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     for warning in plan.warnings:
-        Console(stderr=True).print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
+        say(f"[yellow]warning:[/] {escape(warning)}")
     for cell in plan.cells:
         if cell.error:
-            Console(stderr=True).print(f"[yellow]left out:[/] {cell.error}", highlight=False, soft_wrap=True)
+            say(f"[yellow]left out:[/] {escape(str(cell.error))}")
     return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator
 
-from ablate.cohort import chunks, prepare_thread
+from ablate.cohort import chunks, training_threads
 from ablate.compose import compose
 from ablate.config import Config
 from ablate.engines import build, kernel
@@ -29,8 +28,6 @@ from ablate.files import make_folder, replacing, write_csv
 from ablate.models.autograd import AutogradProgram
 from ablate.models.parameters import initial
 from ablate.report.tables import PLAIN, print_whole
-
-matplotlib.use("Agg")
 
 V, B, T, MINIBATCHES = 28, 32, 35, 9
 """Vocabulary, batch size, steps and minibatches per epoch of the course's protocol."""
@@ -55,12 +52,12 @@ class Settings:
 def run(settings: Settings) -> pd.DataFrame:
     """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
     make_folder(settings.out)
-    prepare_thread()
     console = Console()
     rows = []
-    for row in measure_all(settings):
-        rows.append(row)
-        console.print(describe(row), highlight=False)
+    with training_threads(1) as thread:
+        for config, R in rows_of(settings):
+            rows.append(thread.submit(measure, config, R, settings.seconds).result())
+            console.print(describe(rows[-1]), highlight=False)
     table = pd.DataFrame(rows)
     print_whole(printed(table))
     write_csv(settings.out / "engines.csv", table)
@@ -69,12 +66,13 @@ def run(settings: Settings) -> pd.DataFrame:
     return table
 
 
-def measure_all(settings: Settings) -> Iterator[dict[str, object]]:
+def rows_of(settings: Settings) -> Iterator[tuple[Config, int]]:
+    """The config and the number of replicas of each row."""
     for model in settings.models:
         for H in settings.hiddens:
             config = replace(compose([f"model={model}", "optimizer=sgd"]), num_hiddens=H, batch_size=B, num_steps=T)
             for R in settings.replicas:
-                yield measure(config, R, settings.seconds)
+                yield config, R
 
 
 def measure(config: Config, R: int, seconds: float) -> dict[str, object]:
@@ -190,11 +188,12 @@ def printed(table: pd.DataFrame) -> Table:
 
 def plot(table: pd.DataFrame, path: Path) -> None:
     """The ratio over the number of hidden units, a panel per model, a line per number of replicas."""
-    import matplotlib.pyplot as plt
     import seaborn as sns
+    from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(table["model"]))
-    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 3.8), sharey=True, squeeze=False)
+    figure = Figure(figsize=(4.2 * len(models), 3.8))  # of no window, and of no other program's pyplot
+    axes = figure.subplots(1, len(models), sharey=True, squeeze=False)
     replicas = sorted(set(table["replicas"]))
     colors = dict(zip(replicas, sns.color_palette("colorblind", len(replicas)), strict=True))
     markers = dict(zip(replicas, "osD^vPX*" * len(replicas), strict=False))
@@ -222,4 +221,3 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure.tight_layout()
     with replacing(path) as file:
         figure.savefig(file, dpi=150, format="png")
-    plt.close(figure)

@@ -12,6 +12,6 @@ capacity  chunks and memory
 """
 
 from ablate.cohort.capacity import chunk_size, chunks, memory_bytes
-from ablate.cohort.replicas import Cohort, prepare_thread
+from ablate.cohort.replicas import Cohort, prepare_thread, training_threads
 
-__all__ = ["Cohort", "chunk_size", "chunks", "memory_bytes", "prepare_thread"]
+__all__ = ["Cohort", "chunk_size", "chunks", "memory_bytes", "prepare_thread", "training_threads"]

@@ -3,7 +3,9 @@
 Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers per replica.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -279,6 +281,17 @@ def prepare_thread() -> None:
     """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+@contextmanager
+def training_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=prepare_thread) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def _scored(targets: Tensor) -> Tensor:

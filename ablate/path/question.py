@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ablate import presets
 from ablate.compose import compose
 from ablate.config import Config
 from ablate.errors import UserError
@@ -33,6 +34,11 @@ class Question:
         """The overrides of the cell in which these changes (by their number) are made, and no others."""
         own = [change.after if k in made else change.before for k, change in enumerate(self.changes)]
         return [*self.fixed, *own]
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The knobs that are set, changed or not."""
+        return presets.given([*self.fixed, *(change.after for change in self.changes)])
 
     def config(self, made: Collection[int]) -> Config:
         """Raises ConfigError where these values do not go together."""

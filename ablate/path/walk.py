@@ -106,7 +106,8 @@ class Walk:
         fresh = {made: cell for made, cell in cells.items() if made not in self.cells}
         if fresh:
             configs = [self.question.config(made) for made in fresh]
-            self.summary += run_sweep(configs, self.folder.name, self.command)
+            given = () if self.cells else self.question.given  # the first round has every value of every knob
+            self.summary += run_sweep(configs, self.folder.name, self.command, given=given)
             self.cells |= fresh
 
     def values(self, cell: Cell) -> pd.Series:

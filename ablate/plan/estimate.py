@@ -8,14 +8,13 @@ import heapq
 import statistics
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Generator
 
 from ablate.checkpoints import reached
-from ablate.cohort import memory_bytes, prepare_thread
+from ablate.cohort import memory_bytes, training_threads
 from ablate.engines import build
 from ablate.identity import cohort_key
 from ablate.models.parameters import initial
@@ -58,7 +57,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     groups = schedule.groups(plan)
     probes: dict[Any, float] = {}
     out = []
-    with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
+    with training_threads(side_by_side) as pool:
         for group in groups:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.

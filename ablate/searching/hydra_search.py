@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
+from ablate import presets
 from ablate.compose import to_config
 from ablate.config import Config
 from ablate.environment import cores
@@ -75,7 +76,8 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
-    return run_search(Problem(space, settings, compose, defaults, folder_name(typed, preset), preset))
+    given = presets.given([*typed, *(str(override.input_line) for override in overrides)], preset)
+    return run_search(Problem(space, settings, compose, defaults, folder_name(typed, preset), preset, given))
 
 
 def fixed_value(config: Config, name: str) -> Any:

@@ -115,6 +115,9 @@ class SearchProgress:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
+    def warn(self, line: str) -> None:
+        self.say(f"[yellow]warning:[/] {escape(line)}")
+
     def time_left(self, counts: Counts) -> str:
         """From the trials that ended since this process began."""
         if self.ended_before is None:

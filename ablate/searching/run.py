@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ablate.config import Config, resolve
 from ablate.errors import CombinationError
+from ablate.identity import without_effect
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress, causes
@@ -61,7 +62,9 @@ def run_search(problem: Problem, command: str) -> Found:
     make_sampler(settings.sampler, settings.sampler_options, 0, space, several)
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
-    check_values(problem, trainer)
+    configs = check_values(problem, trainer)
+    for line in without_effect(configs, problem.given).values():
+        progress.warn(line)
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
         with trainer, progress:
@@ -87,18 +90,21 @@ def run_search(problem: Problem, command: str) -> Found:
     return found
 
 
-def check_values(problem: Problem, trainer: Trainer) -> None:
-    """Raise UserError for a value in the space that no run could have, or a text that cannot be had.
+def check_values(problem: Problem, trainer: Trainer) -> list[Config]:
+    """Configs that hold every choice and both ends of each interval.
 
-    Values that are fine one by one but not together make a failed trial, later.
+    Raises UserError for a value in the space that no run could have, or a text that cannot be had. Values that are
+    fine one by one but not together make a failed trial, later.
     """
+    configs = []
     for values in problem.space.corners():
         overrides = problem.space.written(values)
-        trainer.config(overrides)
+        configs.append(trainer.config(overrides))
         with suppress(CombinationError):
             trainer.identify(overrides)
     if problem.settings.baseline:
         trainer.identify(problem.settings.baseline)
+    return configs
 
 
 def design_of(problem: Problem, base: Config) -> dict[str, Any]:

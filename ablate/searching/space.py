@@ -206,6 +206,7 @@ class Problem:
     defaults: Callable[[Sequence[str]], Config]  # the config of these overrides alone, without preset and command line
     name: str  # of the search's folder, where the config gives none
     preset: str | None = None
+    given: tuple[str, ...] = ()  # the knobs that the command line or the preset sets
 
 
 def build(

@@ -7,7 +7,7 @@ folder or in another sweep's, is not trained again.
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from ablate import results
 from ablate.checkpoints import Checkpoints
-from ablate.cohort import chunk_size, prepare_thread
+from ablate.cohort import chunk_size, training_threads
 from ablate.compose import fallback_data
 from ablate.config import Config
 from ablate.engines import Choice, choose
@@ -81,10 +81,11 @@ class Trainer:
         self.halted, self.resting = False, 0  # whether programs should stand still; how many do
         self.manifest_written = False
         self._machine = ExitStack()
+        self._threads = ExitStack()
 
     def __enter__(self) -> Self:
         self._machine.enter_context(quality_jobs())
-        self.pool = ThreadPoolExecutor(self.side_by_side, initializer=prepare_thread)
+        self.pool = self._threads.enter_context(training_threads(self.side_by_side))
         for line in self.untold or ():
             self.say(line)
         self.untold = None
@@ -95,6 +96,7 @@ class Trainer:
     ) -> None:
         self.stop.set()
         self.pool.shutdown(cancel_futures=True)
+        self._threads.close()
         self._machine.close()
 
     # --- what the search asks ---------------------------------------------------------------------------

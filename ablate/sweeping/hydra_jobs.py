@@ -17,7 +17,7 @@ from ablate.compose import to_config
 from ablate.config import Config
 from ablate.errors import ConfigError
 from ablate.identity import without_effect
-from ablate.overrides import GROUPS, Override, for_hydra
+from ablate.overrides import GROUPS, for_hydra
 from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:
@@ -119,11 +119,9 @@ def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequ
     """What was typed, and by which preset, as the sweep's folder and its warnings need it."""
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
-    given = {Override.read(word).key: None for job in [typed, *job_overrides] for word in job}
-    if preset:
-        given |= dict.fromkeys(presets.given_by(preset))
+    given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)
     unread = without_effect(configs, given)
-    return Asked(folder_name(typed, preset, unread), preset, tuple(given))
+    return Asked(folder_name(typed, preset, unread), preset, given)
 
 
 def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ablate import results
 from ablate.checkpoints import Checkpoints
-from ablate.cohort import prepare_thread
+from ablate.cohort import training_threads
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
 from ablate.errors import StorageError, UserError, reason
@@ -170,7 +170,7 @@ def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary
         else:
             sweep.clear_failure(cell)
     side_by_side = schedule.workers(configs)
-    with ThreadPoolExecutor(side_by_side, initializer=prepare_thread) as pool:
+    with training_threads(side_by_side) as pool:
         try:
             # In a worker, set up as all are: engines are timed against each other while nothing else runs.
             tasks = pool.submit(sweep.programs, side_by_side).result()

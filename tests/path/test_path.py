@@ -188,6 +188,14 @@ def test_a_mistake_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.full
+def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: list[str]) -> None:
+    done = main(*small_arguments, "lr=1,2", "model=rnn,lstm", "dropout=0.3", "forget_bias=1", module=PATH)
+    assert done.status == 0, done.err
+    assert done.err.count("dropout=0.3 has no effect") == 1
+    assert "forget_bias=1" not in done.err  # an lstm reads it
+
+
 def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) -> None:
     done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
     assert done.status == 2

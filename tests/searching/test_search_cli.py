@@ -193,6 +193,18 @@ def test_where_every_trial_diverges_there_is_a_report_and_a_reason(
     assert not (folder / "best.yaml").exists()
 
 
+@pytest.mark.full
+def test_a_knob_that_no_trial_reads_is_named(main: Main, small_arguments: list[str]) -> None:
+    search = (
+        *("hydra/sweeper=optuna", "seeds=1", "lr=choice(0.5,1)", "model=choice(rnn,lstm)", "dropout=0.3"),
+        *("forget_bias=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.race=null"),
+    )
+    done = main("-m", *small_arguments, *search)
+    assert done.status == 0, done.err
+    assert "warning: dropout=0.3 has no effect" in done.err
+    assert "forget_bias=1" not in done.err  # an lstm reads it
+
+
 def test_where_every_trial_fails_the_cause_is_counted(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=failed", "seeds=1", "model=choice(gru-no-reset,mgu)", "engine=api"),
