@@ -282,6 +282,8 @@ MISTAKES = [
         "given 3 times: rnn and gru,lstm and mgu; for all write model=rnn,gru,lstm,",
     ),
     ("name=a name=b", "name is given twice: a and b; give it once"),
+    ("data=number_pairs data=null", "give it once"),  # a group cannot be null
+    ("lr=1 lr=", "give it once"),
     ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
     ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),
     ('prefixes=["Zoo"] data.cleaning=keep', "made-up.txt has no 'Z'"),
