@@ -111,7 +111,7 @@ def lives(facts: dict[str, Any]) -> bool:
     if facts.get("left"):
         return False
     if facts["place"] == place() and facts["started"] is not None:
-        return start_ticks(int(facts["pid"])) == facts["started"]
+        return start_ticks(int(facts["pid"])) == int(facts["started"])
     return time.time() - float(facts["beat"]) < SILENT_S
 
 
