@@ -8,7 +8,7 @@ from pathlib import Path
 from ablate.commands import shell_line
 from ablate.config import CONFIG_ROOT
 from ablate.errors import UserError, listing, nearest
-from ablate.overrides import Override, quote
+from ablate.overrides import Override, can_be_swept, quote
 from ablate.overrides import knobs as all_knobs
 from ablate.presets import choices, opening_comment, yaml_line
 
@@ -175,16 +175,25 @@ def _composition(error: Exception) -> str:
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", message)
     if several:
         return f"{several[1]} has several values, {several[2]}, and one configuration is shown; give one"
-    return (_wrong_type(error.__cause__, error) if error.__cause__ else "") or message
+    return _wrong_type(error) or message
 
 
-def _wrong_type(cause: BaseException, error: Exception) -> str:
-    """`lr is 'abc'; it must be a number`, from OmegaConf's message."""
-    override = re.search(r"Error merging override (\S+)=(.*)", str(error))
+def _wrong_type(error: Exception) -> str:
+    """`lr is 'abc'; it must be a number`, from OmegaConf's message; with the file where a file says so."""
+    file = re.match(r"In '([^']+)': \w+ raised while composing config:\nValue '(.*)' of type.*", str(error))
+    key = re.search(r"full_key: (\S+)", str(error))
+    if file and key:
+        where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
+        if value.startswith("[") and key[1] in all_knobs() and can_be_swept(key[1]):
+            return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
+    elif override := re.search(r"Error merging override (\S+)=(.*)", str(error)):
+        where, value, cause = override[1], override[2], str(error.__cause__ or "")
+    else:
+        return ""
     kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
-    kind = re.search(kinds, str(cause))
-    if not override or not kind:
+    kind = re.search(kinds, cause)
+    if not kind:
         return ""
     words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
     must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
-    return f"{override[1]} is {override[2]!r}; it must be {must}"
+    return f"{where} is {value!r}; it must be {must}"

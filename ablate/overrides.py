@@ -131,13 +131,25 @@ def check_once(overrides: Sequence[Override]) -> None:
         values.setdefault(override.key, {})[override.value or ""] = None
     for key, several in values.items():
         if len(several) > 1 and not key.startswith("hydra"):
-            together = can_be_swept(key) and not any(set(value) & set("([{") for value in several)
+            none = {"", "null"} if key in GROUPS else {""}
+            together = can_be_swept(key) and not any(set(value) & set("([{") or value in none for value in several)
             each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
             remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
             raise ConfigError(
                 f"{key} is given {'twice' if len(several) == 2 else f'{len(several)} times'}: "
                 f"{' and '.join(several)}; {remedy if together else 'give it once'}"
             )
+
+
+def decimal_comma(word: str) -> str | None:
+    """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
+    override = Override.read(word)
+    knob = knobs().get(override.key)
+    found = re.fullmatch(r"([-+]?\d+),(\d+)", override.value or "")
+    if knob is None or not found or float not in _members(knob.kind):
+        return None
+    whole, part = found.groups()
+    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {knob.name}={whole}.{part}"
 
 
 def can_be_swept(key: str) -> bool:

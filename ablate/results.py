@@ -19,7 +19,7 @@ from omegaconf import MISSING as NO_DEFAULT
 
 from ablate.config import READS_TEXT, TASK_OPTIONS, Config
 from ablate.errors import StorageError, UserError, os_reason
-from ablate.files import entries, present, write_json, write_text
+from ablate.files import entries, present, remove, write_json, write_text
 from ablate.identity import PROTOCOL, short_hash
 from ablate.metrics import evaluation, evaluation_of
 
@@ -122,6 +122,12 @@ def save(sweep: Path, record: Record) -> None:
     values = asdict(record)
     del values["curve"]
     write_json(record_path(sweep, record.run_id), values)
+
+
+def discard(sweep: Path, run_id: str) -> None:
+    """Delete a run, where there is one: first its record, so that no record lacks its curve. Raises StorageError."""
+    remove(record_path(sweep, run_id))
+    remove(curve_path(sweep, run_id))
 
 
 def load(path: Path) -> dict[str, Any]:

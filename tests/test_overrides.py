@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.errors import UserError
-from ablate.overrides import for_hydra, is_quoted, knobs, quote, split, unquote
+from ablate.overrides import decimal_comma, for_hydra, is_quoted, knobs, quote, split, unquote
 from ablate.sweeping.naming import folder_name
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12)
@@ -160,3 +160,16 @@ def test_two_sweeps_never_have_one_name(one: list[str], other: list[str]) -> Non
 def test_a_name_that_says_all_has_no_hash(words: list[str], name: str | None) -> None:
     readme = "model-gru-lstm_num_hiddens-32-256_epochs-200_data-time_machine"
     assert folder_name(for_hydra(words)) == (name or readme)
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [("lr=1,5", "lr=1.5"), ("lr=0,05", "lr=0.05"), ("optimizer.momentum=0,9", "optimizer.momentum=0.9")],
+)
+def test_a_decimal_comma_is_noted(word: str, number: str) -> None:
+    assert number in (decimal_comma(word) or "")
+
+
+@pytest.mark.parametrize("word", ["lr=1,5,9", "lr=0.5,1", "num_hiddens=8,12", "lr=1.5", "title=1,5", "model=gru,lstm"])
+def test_other_values_are_no_decimal_comma(word: str) -> None:
+    assert decimal_comma(word) is None

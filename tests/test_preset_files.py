@@ -41,6 +41,23 @@ def test_a_mistake_in_a_preset_has_its_line(main: CLI, tmp_path: Path, text: str
     assert says in said
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("lr: high\n", "lr is 'high'; it must be a number"),
+        ("num_hiddens: 8.5x\n", "num_hiddens is '8.5x'; it must be a whole number"),
+        ("num_hiddens: [8, 12]\n", 'num_hiddens: "8, 12"'),
+    ],
+)
+def test_a_value_of_the_wrong_type_has_its_file_and_its_knob(main: CLI, tmp_path: Path, text: str, says: str) -> None:
+    own(tmp_path, text)
+    done = main("sweeps=mine")
+    assert done.status == 2
+    [said] = done.err.splitlines()
+    assert "sweeps/mine.yaml" in said
+    assert says in said
+
+
 def test_a_model_that_is_no_yaml_has_its_line(main: CLI, tmp_path: Path) -> None:
     own(tmp_path, "name: x\ncell: [\n", "model/mine.yaml")
     done = main("model=mine")

@@ -1,6 +1,5 @@
 """The page of a sweep: its sections, in the order in which a reader asks."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from ablate import results
 from ablate.claims import Verdict
+from ablate.commands import shell_line
 from ablate.report.answer import answer, verdict_counts
 from ablate.report.blocks import (
     Attempts,
@@ -194,15 +194,21 @@ def _few(lines: list[str], what: str, most: int = 20) -> list[str]:
 
 def commands(m: Material) -> list[tuple[str, str]]:
     """What makes each part again."""
-    folder = shlex.quote(str(_short(m.folder)))
+    folder = _short(m.folder)
     lines = [str(line) for line in m.manifest.get("commands", [])]
     said = [("The runs; only what is missing is trained", "\n".join(lines))] if lines else []
-    said += [("Tokens per second, on this machine", f"python -m ablate.bench {folder}")]
+    said += [("Tokens per second, on this machine", shell_line("python", "-m", "ablate.bench", folder))]
     if m.verdicts:
-        said.append(("The verdicts", f"python -m ablate.claims {folder}"))
-    level = "" if m.level == 0.95 else f" --level {m.level:g}"
-    title = "" if m.title in (m.folder.name, m.manifest.get("title")) else f" --title {shlex.quote(m.title)}"
-    return [*said, ("This report, its tables and figures", f"python -m ablate.report {folder}{title}{level}")]
+        said.append(("The verdicts", shell_line("python", "-m", "ablate.claims", folder)))
+    level = [] if m.level == 0.95 else ["--level", f"{m.level:g}"]
+    title = [] if m.title in (m.folder.name, m.manifest.get("title")) else _option("--title", m.title)
+    again = shell_line("python", "-m", "ablate.report", folder, *title, *level)
+    return [*said, ("This report, its tables and figures", again)]
+
+
+def _option(name: str, value: str) -> list[str]:
+    """An option and its value, as one word where the value looks like another option."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
 def _short(folder: Path) -> Path:

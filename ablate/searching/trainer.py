@@ -31,7 +31,7 @@ from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Read
 from ablate.speed.lane import Protocol, machine_of, stored, time_missing
 from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
-from ablate.sweeping.launch import Summary, take_over
+from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
 from ablate.tasks import measured_metrics, task_of
@@ -318,6 +318,7 @@ class Trainer:
             )
             for record in records:
                 results.save(self.folder, record)
+            drop_older(self.folder, [run for run in runs if run.older_id and results.finished(self.folder, run.run_id)])
             checkpoints.remove()
 
     def _given_up(self, run_ids: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """Which process holds which trial, and whether it still lives: a killed one leaves its trials RUNNING for ever.
 
 Every process writes into the study where it runs and, every half minute, that it lives. On the same machine the
-process table tells at once; of another machine, a process that was silent for some minutes is taken for dead.
+process table tells at once; on another machine, and on Windows, a process that was silent for some minutes is taken
+for dead.
 """
 
 import os
@@ -109,8 +110,8 @@ def lives(facts: dict[str, Any]) -> bool:
     """Whether a process that wrote these facts still runs."""
     if facts.get("left"):
         return False
-    if facts["place"] == place():
-        return facts["started"] is None or start_ticks(int(facts["pid"])) == facts["started"]
+    if facts["place"] == place() and facts["started"] is not None:
+        return start_ticks(int(facts["pid"])) == int(facts["started"])
     return time.time() - float(facts["beat"]) < SILENT_S
 
 
@@ -127,8 +128,10 @@ def place() -> str:
 def start_ticks(pid: int) -> int | None:
     """When a process began, in clock ticks since the boot: tells it from a later one of the same number.
 
-    None where there is no such process, or the system does not tell (then -1 for a process that exists).
+    -1 for one that exists where the system does not tell when; None where there is no such process, and on Windows.
     """
+    if os.name == "nt":  # there `os.kill(pid, 0)` is no question, but Ctrl-C
+        return None
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(rest[18])  # a zombie has ended

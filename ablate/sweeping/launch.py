@@ -25,6 +25,7 @@ from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import (
     Cell,
     Plan,
+    Run,
     check_same_question,
     exclusive,
     label,
@@ -145,11 +146,19 @@ def take_over(plan: Plan, summary: Summary) -> None:
                     results.reuse(
                         plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": cell.corpus.name}
                     )
+                    drop_older(plan.folder, [run])
                     summary.reused += 1
                 except results.RecordError:
                     run.reused_from = None
                     cell.missing.append(run)
         summary.already += len(cell.runs) - len(cell.missing) - sum(bool(run.reused_from) for run in cell.runs)
+
+
+def drop_older(folder: Path, runs: Iterable[Run]) -> None:
+    """Of runs that are stored now: delete what is kept under an older id, or a seed would be there twice."""
+    for run in runs:
+        if run.older_id and run.older_id != run.run_id:
+            results.discard(folder, run.older_id)
 
 
 def count_lost(plan: Plan, summary: Summary) -> None:
@@ -224,6 +233,7 @@ class _Sweep:
         )
         for record in records:
             results.save(self.plan.folder, record)
+        drop_older(self.plan.folder, task.runs)
         checkpoints.remove()
         return records
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -235,6 +236,17 @@ def test_chinese_titles(tmp_path: Path) -> None:
     assert "循环神经网络" in tex
     assert "xelatex" in tex.splitlines()[0]
     assert "--title '循环神经网络'" in page(sweep).below["commands"]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_regenerate_can_be_pasted(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / 'it\'s "a" b', [config("gru", num_hiddens=8)], seeds=2, epochs=4, timed=False)
+    assert main([str(sweep), "--title=-x y"]) == 0
+    [line] = [line for line in page(sweep).below["commands"].splitlines() if "ablate.report" in line]
+    words = shlex.split(line[line.index("python") :])
+    assert words[:3] == ["python", "-m", "ablate.report"]
+    assert (tmp_path / words[3]).name == sweep.name
+    assert words[4:] == ["--title=-x y"]
 
 
 @pytest.mark.usefixtures("few_figures")

@@ -207,3 +207,10 @@ def test_trials_of_a_process_that_dies_late_are_finished_before_the_search_ends(
     assert all(trial.state.is_finished() for trial in trials)
     assert sum(takes_slot(trial) for trial in trials) == 5
     assert Counter(map(state_of, trials))["orphan"] == 1
+
+
+def test_without_a_process_table_a_worker_lives_as_long_as_it_is_heard_of() -> None:
+    """As on Windows, where no start is known."""
+    here = {"place": workers.place(), "pid": os.getpid(), "started": None, "left": False}
+    assert workers.lives({**here, "beat": time.time() - 100})
+    assert not workers.lives({**here, "beat": time.time() - 1000})

@@ -12,6 +12,7 @@ from ablate.compose import fallback_data
 from ablate.config import Config, resolve, to_dict
 from ablate.data.corpora import as_used, load
 from ablate.identity import cell_id, run_id, run_identity, short_hash
+from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.plan import Plan, make_plan
 from ablate.training import train
 
@@ -121,6 +122,9 @@ def test_runs_from_before_are_found_and_shown_as_what_they_are(own: Compose, tmp
     assert [run.reused_from for run in cell.runs] == [folder]
     (cell,) = planned(tmp_path, replace(config, fresh=True)).cells
     assert [run.run_id for run in cell.missing] == [record.run_id]
+    run_sweep([replace(config, fresh=True, results_dir=str(tmp_path / "results"), name="x")], "x", "")
+    assert [path.stem for path in (folder / "runs").iterdir() if path.suffix == ".json"] == [record.run_id]
+    assert runs_frame(folder)[1] == []
 
 
 def test_what_is_no_text_is_left_alone(compose: Compose) -> None:
