@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "training": """behaviour checkpoints config data engines environment errors identity metrics models results
     tasks trajectory""",
     "speed": """cohort compose config data engines environment errors files identity locks models results tasks
-    training trajectory validation""",
+    stats training trajectory validation""",
     "bench": """analysis cohort compose config engines entry environment errors explain files models report results
     speed sweeping""",
     "explain": "commands config errors files overrides presets",

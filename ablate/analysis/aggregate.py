@@ -1,11 +1,11 @@
-"""From runs to cells: mean, spread and interval over the seeds."""
+"""From runs to cells: mean, spread and interval over the seeds, the means those that comparisons are made of."""
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
 
@@ -16,9 +16,11 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """One row per cell, from one row per run.
 
     `n` counts the runs that finished, `diverged` those that did not; a diverged run enters no mean. For each
-    metric m: m (the mean), m_sd, m_median, m_iqm (interquartile mean), and two intervals of the mean at `level`,
-    m_low … m_high (Student t) and m_boot_low … m_boot_high (seeded bootstrap), which end where the metric does. Spread
-    and t interval are empty for fewer than two runs, the bootstrap for fewer than six, of which it covers too little.
+    metric m: m (the geometric mean, or, where a metric may be 0, the arithmetic one, as `samples.typical` has it), m_sd
+    (of the values themselves), m_median, m_iqm (interquartile mean), and two intervals of m at `level`, m_low … m_high
+    (Student t, of a geometric mean on logarithms) and m_boot_low … m_boot_high (seeded bootstrap), which end where the
+    metric does. Spread and t interval are empty for fewer than two runs, the bootstrap for fewer than six, of which it
+    covers too little.
     """
     if runs.empty:
         return pd.DataFrame()
@@ -38,7 +40,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     for metric in METRICS:
         values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
         known = finished & ~np.isnan(values)
-        summary = summaries(values[known], cell[known], len(cell_ids), level)
+        summary = summaries(values[known], cell[known], len(cell_ids), level, geometric=not by_difference(metric))
         if METRICS[metric].top is not None:
             summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
@@ -52,17 +54,22 @@ def any_sees_future(runs: pd.DataFrame, cell_ids: pd.Index) -> np.ndarray:
     return np.array([known.get(cell) for cell in cell_ids], dtype=object)
 
 
-def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) -> dict[str, np.ndarray]:
-    """What the values (runs,) of each cell (runs,), numbered from 0, come to: ending of a column → (cells,)."""
+def summaries(
+    values: np.ndarray, cell: np.ndarray, cells: int, level: float, geometric: bool = False
+) -> dict[str, np.ndarray]:
+    """What the values (runs,) of each cell (runs,), numbered from 0, come to: ending of a column → (cells,).
+
+    `geometric`: mean and intervals are those of the logarithms of positive values, brought back by exp.
+    """
     order = np.lexsort((values, cell))
     values, cell = values[order], cell[order]
     n = np.bincount(cell, minlength=cells)
     start = np.cumsum(n) - n
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.bincount(cell, values, minlength=cells) / n
-        squares = np.bincount(cell, np.square(values - mean[cell]), minlength=cells)
-        sd = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)
-        half = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), 0.5 + level / 2) * sd / np.sqrt(n), np.nan)
+        _, sd = _mean_and_sd(values, cell, n)
+        scaled = np.log(values) if geometric else values
+        mean, scaled_sd = _mean_and_sd(scaled, cell, n)
+        half = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), 0.5 + level / 2) * scaled_sd / np.sqrt(n), np.nan)
         rank, cut = np.arange(len(cell)) - start[cell], n // 4
         middle = (rank >= cut[cell]) & (rank < (n - cut)[cell])
         iqm = np.bincount(cell[middle], values[middle], minlength=cells) / (n - 2 * cut)
@@ -72,14 +79,22 @@ def summaries(values: np.ndarray, cell: np.ndarray, cells: int, level: float) ->
     boot = np.full((cells, 2), np.nan)
     for size in np.unique(n[n >= BOOTSTRAP_FROM]):
         of_size = np.flatnonzero(n == size)
-        boot[of_size] = bootstrap_means(values[start[of_size][:, None] + np.arange(size)], level)
+        boot[of_size] = bootstrap_means(scaled[start[of_size][:, None] + np.arange(size)], level)
+    back = np.exp if geometric else np.asarray
     return {
-        "": mean,
+        "": back(mean),
         "_sd": sd,
         "_median": median,
         "_iqm": iqm,
-        "_low": mean - half,
-        "_high": mean + half,
-        "_boot_low": boot[:, 0],
-        "_boot_high": boot[:, 1],
+        "_low": back(mean - half),
+        "_high": back(mean + half),
+        "_boot_low": back(boot[:, 0]),
+        "_boot_high": back(boot[:, 1]),
     }
+
+
+def _mean_and_sd(values: np.ndarray, cell: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(cells,) each: arithmetic mean and standard deviation (n − 1) of the values (runs,) of each cell."""
+    mean = np.bincount(cell, values, minlength=len(n)) / n
+    squares = np.bincount(cell, np.square(values - mean[cell]), minlength=len(n))
+    return mean, np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)

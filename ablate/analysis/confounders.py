@@ -8,7 +8,8 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting, swept_knobs, value_text
-from ablate.stats import least_runs
+from ablate.metrics import DEFAULT_METRIC
+from ablate.stats import least_runs, outlying
 
 NOT_CONVERGED = 0.01
 """Relative fall of the perplexity, from the 5 % of epochs before the last 5 % to those, that is still training."""
@@ -16,6 +17,8 @@ OVERFITTED = 0.1
 """How far above its best the held-out perplexity may end."""
 BIMODAL_GAP = 0.2
 """Two groups of runs lie at least this far apart."""
+OUTLYING_GAP = 0.05
+"""A run within this share of the median is not far from it, however closely the others agree."""
 SAME_TOKENS = 0.01
 """Cells whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
 
@@ -45,7 +48,7 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
     Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
-    converged, bimodal, overfitted, mixed.
+    converged, bimodal, outlying, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
@@ -61,6 +64,7 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
         *_training_only(cells),
         *_not_converged(runs, cells, curves, name),
         *_bimodal(runs, cells, name),
+        *_outlying(runs, cells, name),
         *_overfitted(runs, cells, curves, name),
         *_mixed(runs, swept),
     ]
@@ -220,6 +224,29 @@ def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     sds = max(3.0, 2 + 150 / n**2)
     wide = gaps.max() > max(np.log1p(BIMODAL_GAP), sds * (within / (n - 2)) ** 0.5)
     return (values[:at], values[at:]) if wide else None
+
+
+def _outlying(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
+    """Not of runs that fall into two groups, of which another warning tells, nor of runs that agree within 5 %."""
+    finished = runs[(runs["status"] == "ok") & (runs[DEFAULT_METRIC] > 0)]
+    far: dict[str, pd.Series] = {}
+    for cell, own in finished.groupby("cell_id")[DEFAULT_METRIC]:
+        logs = np.log(own.to_numpy(float))
+        lies_far = outlying(logs) & (np.abs(logs - np.median(logs)) > np.log1p(OUTLYING_GAP))
+        if lies_far.any() and two_groups(own.to_numpy(float)) is None:
+            far[str(cell)] = own[lies_far]
+    if not far:
+        return
+    with_some = cells[cells["cell_id"].isin(list(far))]
+    first = with_some.iloc[0]
+    values, n = far[first["cell_id"]], sum(len(one) for one in far.values())
+    yield (
+        "outlying",
+        f"{_of(with_some, cells).capitalize()} {'holds' if len(with_some) == 1 else 'hold'} a run far from the others "
+        f"({n} in all), as with {named(first)}: {', '.join(f'{value:.3g}' for value in values[:MOST_NAMED])} beside a "
+        f"median of {finished.loc[finished['cell_id'] == first['cell_id'], DEFAULT_METRIC].median():.3g}; means and t "
+        "intervals mislead there: see the median, and how many runs do so.",
+    )
 
 
 def _overfitted(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:

@@ -1,6 +1,7 @@
 """The values behind a cell: one per seed from its records, one per process from the speed lane."""
 
 import math
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ablate.analysis.frames import in_order
 from ablate.errors import UserError, listing, nearest
 from ablate.metrics import METRICS, by_difference
 from ablate.results import timings
-from ablate.stats import t_interval
+from ablate.stats import geometric_mean, t_interval
 
 SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
 
@@ -55,10 +56,20 @@ def speed_samples(sweep: Path) -> pd.DataFrame:
 def _processes(timing: dict[str, Any]) -> list[dict[str, Any]]:
     if timing["summary"]["train"]["tokens_per_s"] is None:
         return []
-    clean = pd.DataFrame([sample for sample in timing["samples"]["train"] if not sample["unclean"]])
     common = {name: timing[name] for name in ("cell_id", "machine", "threads")}
-    medians = clean.groupby("launch")["tokens_per_s"].median()
-    return [common | {"launch": launch, "tokens_per_s": value} for launch, value in medians.to_dict().items()]
+    return [
+        common | {"launch": launch, "tokens_per_s": float(np.median(values))}
+        for launch, values in clean_by_process(timing["samples"]["train"]).items()
+    ]
+
+
+def clean_by_process(samples: Iterable[Mapping[str, Any]]) -> dict[int, list[float]]:
+    """launch → the tokens per second of the clean samples that this process of the speed lane took."""
+    found: dict[int, list[float]] = {}
+    for sample in samples:
+        if not sample["unclean"]:
+            found.setdefault(sample["launch"], []).append(sample["tokens_per_s"])
+    return found
 
 
 def added_up(runs: pd.DataFrame, metric: str) -> pd.Series:
@@ -78,9 +89,7 @@ def typical(values: pd.Series, metric: str, level: float) -> tuple[float, float,
     if by_difference(metric):
         low, high = np.clip(t_interval(finite, level), 0, METRICS[metric].top)
         return float(finite.mean()), float(low), float(high)
-    logs = np.log(finite)
-    low, high = np.exp(t_interval(logs, level))
-    return math.exp(logs.mean()), float(low), float(high)
+    return geometric_mean(finite, level)
 
 
 def cell_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Timings as a DataFrame: one row per cell, machine and thread count."""
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.frames import in_order, knob_values
+from ablate.analysis.samples import clean_by_process
 from ablate.results import timings
+from ablate.stats import process_interval, too_few_processes
 
 SUBJECT_COLUMNS = {
     "train": "tokens_per_s",
@@ -19,7 +22,11 @@ SUBJECT_COLUMNS = {
 
 
 def speed_frame(sweep: Path) -> pd.DataFrame:
-    """Every timing of a sweep; a cell without a clean one has an empty number and the reason in `why`."""
+    """Every timing of a sweep; a cell without a clean one has an empty number and the reason in `why`.
+
+    A number is the geometric mean of the medians of its processes, _low … _high its t interval on logs, computed from
+    the stored samples: timings that older versions summarised are read alike, and as the claims read them.
+    """
     rows = []
     for timing in timings(sweep):
         with suppress(KeyError, TypeError):
@@ -28,7 +35,7 @@ def speed_frame(sweep: Path) -> pd.DataFrame:
 
 
 def with_speed(cells: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """The cells with tokens_per_s (median, _low, _high) of one thread, its machine, and why a cell has none.
+    """The cells with tokens_per_s (see `speed_frame`; _low, _high) of one thread, its machine, and why a cell has none.
 
     Timings of different machines are never pooled: where there are several, the one with most cells is shown.
     """
@@ -42,6 +49,10 @@ def with_speed(cells: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
 
 def _row(timing: dict[str, Any]) -> dict[str, Any]:
     facts, config, summary = timing["facts"], timing["config"], timing["summary"]
+    level = timing.get("protocol", {}).get("level", 0.95)
+    speeds = {subject: _speed(timing, subject, level) for subject in SUBJECT_COLUMNS}
+    own, limit = speeds["train"][0], facts["gemm_limit_gflops"]
+    gflops = None if own is None else own * facts["flops_per_token"] / 1e9
     out = {
         "cell_id": timing["cell_id"],
         **knob_values(config, {"name": config["data"]["name"], "sha256": None}),
@@ -50,25 +61,46 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
         "gpu": timing["machine_facts"]["gpu"],
         "threads": timing["threads"],
         "engine": facts["engine"],
-        "why": summary["train"]["why"],
+        "why": _why(timing, speeds["train"]),
         "checked": summary["train"].get("checked", True),
     }
     for subject, column in SUBJECT_COLUMNS.items():
-        measured = summary[subject]
-        out |= {
-            column: measured["tokens_per_s"],
-            f"{column}_low": measured["low"],
-            f"{column}_high": measured["high"],
-            f"{column}_n": measured["n"],
-        }
+        middle, low, high = speeds[subject]
+        out |= {column: middle, f"{column}_low": low, f"{column}_high": high, f"{column}_n": summary[subject]["n"]}
     return out | {
         "last_epoch_tokens_per_s": facts["last_epoch_readings"][0],
         "parameters": facts["parameters"],
         "flops_per_token": facts["flops_per_token"],
-        "gflops": facts.get("gflops"),
-        "gemm_limit_gflops": facts["gemm_limit_gflops"],
-        "share_of_limit": facts.get("share_of_limit"),
+        "gflops": gflops,
+        "gemm_limit_gflops": limit,
+        "share_of_limit": None if gflops is None else gflops / limit,
         "replicas_together": facts["replicas_together"],
         "memory_mib": None if facts["memory_bytes"] is None else round(facts["memory_bytes"] / 2**20, 1),
         "measured_at": timing["measured_at"],
     }
+
+
+Speed = tuple[float | None, float | None, float | None]
+"""Tokens per second and the ends of their interval."""
+
+
+def _speed(timing: dict[str, Any], subject: str, level: float) -> Speed:
+    """What the clean samples of a subject come to; nothing where the lane found too few of them to believe it."""
+    groups = clean_by_process(timing["samples"][subject])
+    if timing["summary"][subject]["tokens_per_s"] is None or not groups:
+        return None, None, None
+    return process_interval(list(groups.values()), level)
+
+
+def _why(timing: dict[str, Any], speed: Speed) -> str:
+    """What is wrong with a timing in a few words, empty for nothing: as the lane said, but of this interval's width."""
+    summary, protocol = timing["summary"]["train"], timing.get("protocol", {})
+    middle, low, high = speed
+    if middle is None:
+        return str(summary["why"])
+    parts = [] if summary.get("checked", True) else ["not checked: this system does not tell what else it was doing"]
+    if low is None or high is None:
+        parts.append(too_few_processes(len(clean_by_process(timing["samples"]["train"]))))
+    elif (high - low) / 2 > protocol.get("precision", math.inf) * middle:
+        parts.append(f"the interval is wider than ± {protocol['precision']:.0%}")
+    return "; ".join(parts)

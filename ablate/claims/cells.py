@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.frames import KNOBS, setting
 from ablate.analysis.frames import value_text as shown
-from ablate.knobs import BRINGS
+from ablate.knobs import independent
 
 Key = tuple[Any, ...]
 """The values of the knobs that a claim varies, in their order: what tells the cells of one group apart."""
@@ -76,19 +76,23 @@ def values_of(cells: pd.DataFrame, knobs: Sequence[str]) -> list[Key]:
 
 
 def apart(cells: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The knobs besides `keys` that tell the cells apart; and those that change together with `keys` alone."""
-    told = list(keys)
-    along_with: dict[str, list[str]] = {}
-    for name in KNOBS:
-        if name in told or name not in cells or cells[name].nunique(dropna=False) < 2:
+    """The knobs besides `keys` that tell the cells apart; and those that are confounded with `keys`, with their values.
+
+    What follows from another knob by its meaning (see `ablate.knobs`) is neither. A knob is confounded with `keys`
+    where it differs between cells that agree in all knobs of the former kind, and never without `keys`.
+    """
+    told, together = list(keys), list[str]()
+    for name in independent({name: [plain(value) for value in cells[name]] for name in KNOBS if name in cells}):
+        if name in told:
             continue
         if not told or cells.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:
             told.append(name)
             continue
-        follows = any(name in BRINGS.get(knob, ()) for knob in told)
-        if keys and not follows and cells.groupby(list(keys), dropna=False)[name].nunique(dropna=False).max() == 1:
-            along_with[name] = list(dict.fromkeys(shown(value) for value in cells[name]))
-    return told[len(keys) :], along_with
+        together.append(name)
+    others = told[len(keys) :]
+    groups = cells.groupby(others, dropna=False) if others else cells.assign(_all=0).groupby("_all")
+    confounded = [name for name in together if keys and groups[name].nunique(dropna=False).max() > 1]
+    return others, {name: list(dict.fromkeys(shown(value) for value in cells[name])) for name in confounded}
 
 
 def absent(keys: Sequence[str], wanted: Collection[Key], present: Collection[Key]) -> list[str]:

@@ -24,7 +24,7 @@ def steps_table(path: pd.DataFrame) -> Table:
         table.add_row(
             str(step["number"]),
             str(step["change"]) if step["number"] else "(baseline)",
-            plus_minus(step["value"], step["value_high"]),
+            plus_minus(step["value"], step["value_low"], step["value_high"]),
             f"{ratio_text(step['ratio'])}{'' if interval == '–' else f' ({interval})'}" if step["number"] else "",
             str(step["n"]),
             str(step["diverged"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import METRICS
+from ablate.metrics import DEFAULT_METRIC, METRICS
 from ablate.report.lengths import SOLVED, by_length
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
@@ -89,11 +89,14 @@ def _best(m: Material) -> Iterator[str]:
         "bleu": "Highest BLEU on held-out pairs",
         "published_bleu": "Highest published BLEU",
         "accuracy": "Highest accuracy",
+        DEFAULT_METRIC: f"Lowest tail perplexity{of}",
         "perplexity": f"Lowest training perplexity{of}",
         "val_perplexity": f"Lowest held-out perplexity{of}",
     }
     causal = m.cells[~seeing(m.cells)]
     for metric in what:
+        if metric == "perplexity" and DEFAULT_METRIC in shown_metrics(m.cells):
+            continue  # what settings are compared by is there; the last epoch alone misleads
         best = best_cell(causal, metric) if metric in shown_metrics(m.cells) else None
         if best is not None:
             reached = f"{cell_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"

@@ -238,7 +238,9 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
             *cell_texts(by_id.loc[row["cell_id"]], others),
             value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
-            plus_minus(row["mean"], row["high"]) if top is None else bounded(row["mean"], row["low"], row["high"], top),
+            plus_minus(row["mean"], row["low"], row["high"])
+            if top is None
+            else bounded(row["mean"], row["low"], row["high"], top),
         ]
         for _, row in table.iterrows()
     ]
@@ -260,7 +262,7 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
             str(row["change"]),
             whole(row["tried"]),
             whole(row["n"]),
-            plus_minus(row["value"], row["value_high"]),
+            plus_minus(row["value"], row["value_low"], row["value_high"]),
             ratio_text(row["ratio"]),
             interval_text(row["low"], row["high"]),
             p_text(row["p_holm"]),

@@ -9,6 +9,7 @@ import pandas as pd
 from ablate import results
 from ablate.claims import Verdict
 from ablate.commands import shell_line
+from ablate.metrics import METRICS
 from ablate.report.answer import answer, verdict_counts
 from ablate.report.blocks import (
     Attempts,
@@ -128,10 +129,11 @@ def samples(m: Material) -> list[Sample]:
     """What the networks wrote: of each cell, or of the best of each model, the run with the median of the metric that
     its task was made for, and what that is."""
     first = shown_metrics(m.cells)[0]
+    lowest = first if METRICS[first].better == "lower" else "perplexity"
     finished = m.runs[m.runs["status"] == "ok"]
     cells = m.cells[m.cells["n"] > 0]
     if len(cells) > MOST_SAMPLES:
-        cells = cells.loc[cells.groupby(["corpus", "model"], sort=False)["perplexity"].idxmin().dropna()]
+        cells = cells.loc[cells.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
     found = []
     for _, cell in cells.head(3 * MOST_SAMPLES).iterrows():
         own = finished[finished["cell_id"] == cell["cell_id"]].sort_values(first)

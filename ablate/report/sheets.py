@@ -10,9 +10,11 @@ from ablate.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
-from ablate.report.tables import cell_columns, cell_texts, mean_text, shown_knobs, thousands
+from ablate.report.tables import cell_columns, cell_texts, interval_note, mean_text, shown_knobs, thousands
 from ablate.report.wording import (
     HEADINGS,
+    SPEED_IS,
+    capital,
     explanations,
     future_note,
     own_metrics,
@@ -126,19 +128,20 @@ class CellsSheet:
         return out | {"differs": "" if known is None else known["differs"]}
 
     def _notes(self) -> list[str]:
-        cells, level = self.m.cells, percent(self.m.level)
+        cells = self.m.cells
         own = own_metrics(cells)
         itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
-        mean = f"Mean ± half the {level} t interval{f', of {itself} the interval itself,' if itself else ''}"
+        itself = f"; of {itself} the arithmetic mean (t interval)" if itself else ""
         notes = [
             *explanations(cells),
-            f"{perplexity_note(cells)} {mean} over n seeds; a diverged run enters no mean.",
+            f"{perplexity_note(cells)} {capital(interval_note(self.m.level))}{itself}; over n seeds, a diverged run "
+            "enters no mean.",
             *[future_note(cells)] * bool(future_note(cells)),
         ]
         if self.timed:
             notes.append(
-                "Tokens/s: one run alone on the machine, one thread; median of the speed lane ± half its 95 % "
-                "interval, – where too few samples were clean."
+                f"Tokens/s: one run alone on the machine, one thread; {SPEED_IS} ± half its 95 % interval (t, on "
+                "logs; none from too few processes), – where too few samples were clean."
             )
         if self.compared:
             sources = ", ".join(dict.fromkeys(self.m.published["source"]))
@@ -154,7 +157,8 @@ def perplexity_note(cells: pd.DataFrame) -> str:
     held_out = cells["val_perplexity"].notna().any()
     of, task = scored(cells), task_of(cells)
     if not own_metrics(cells):
-        of, after = "of the last epoch on the training text", "on the text right after it"
+        of = "on the training text, of the last epoch; tail: the geometric mean of the last 5 % of epochs"
+        after = "on the text right after it"
     elif task == "memory":
         of, after = f"{of} in the last epoch, whose sequences were new", "on the same held-out sequences for all"
     else:
@@ -202,6 +206,9 @@ def spread_sheet(m: Material) -> Sheet:
             facts = {name: cell[name] for name in ("n", "diverged", "parameters", "updates")}
             full.append(known | {"metric": metric, "mean": cell[metric]} | values | facts)
     what = "training, held-out: perplexity" if own else "Perplexity"
-    notes = [f"{what}. IQM: mean of the middle half of the runs; bootstrap: {percent(m.level)} interval of the mean."]
+    notes = [
+        f"{what}. Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
+        f"half of the runs; bootstrap: {percent(m.level)} interval of the mean."
+    ]
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("spread", "Spread over the seeds", columns, rows, pd.DataFrame(full), notes))

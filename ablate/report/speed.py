@@ -10,6 +10,7 @@ from ablate.analysis.frames import swept_knobs
 from ablate.errors import UserError
 from ablate.files import write_csv
 from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
+from ablate.report.wording import SPEED_IS
 
 COLUMNS = {
     "tokens_per_s": "tokens/s",
@@ -18,6 +19,10 @@ COLUMNS = {
     "cohort_aggregate_tokens_per_s": "cohort, together",
     "inference_tokens_per_s": "inference",
 }
+
+
+NOTE = f"{SPEED_IS} ± half its 95 % interval (t, on logs)"
+"""What the numbers of the table are."""
 
 
 def write_speed(folder: Path, speed: pd.DataFrame) -> None:
@@ -30,11 +35,12 @@ def write_speed(folder: Path, speed: pd.DataFrame) -> None:
 
 
 def print_speed(speed: pd.DataFrame) -> None:
-    """One row per cell and thread count: medians ± half their 95 % interval, and why a cell has none."""
+    """One row per cell and thread count: geometric means ± half their 95 % interval, and why a cell has none."""
     console = Console()
     for machine, timings in speed.groupby("machine"):
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]
         print_whole(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
+        console.print(NOTE, style="dim", highlight=False, soft_wrap=True)
         for why, alike in timings[timings["why"].astype(bool)].groupby("why", sort=False):
             console.print(f"{several(alike, timings)}: {why}", style="yellow", highlight=False, soft_wrap=True)
 

@@ -35,8 +35,8 @@ PLAIN: dict[str, Any] = {
 """The look of all tables: narrow enough for a terminal of 80 columns."""
 
 MEASURED = {
-    "perplexity": "perplexity",
     "tail_perplexity": "tail",
+    "perplexity": "last epoch",
     "val_perplexity": "held-out",
 }
 
@@ -48,7 +48,7 @@ def measured_columns(cells: pd.DataFrame) -> dict[str, str]:
 
 
 def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
-    """One row per cell: what was varied, n, means ± half their 95 % interval, diverged runs, time."""
+    """One row per cell: what was varied, n, means with their interval, diverged runs, time."""
     print_whole(cells_table(cells, runs, title))
     Console().print(footnote(runs, level), style="dim", highlight=False, soft_wrap=True)
 
@@ -156,21 +156,26 @@ def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
         what = f"perplexity {of} in the last epoch" if of else "perplexity of the last epoch"
         itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
         return (
-            f"{what}, mean ± half the {100 * level:g} % t interval over n seeds, of {itself} the interval itself; "
+            f"{what}; {interval_note(level)}, of {itself} the arithmetic mean (t interval), over n seeds; "
             f"corpus {corpora}"
         )
     return (
-        "perplexity of the last epoch (tail: geometric mean of the last 5 % of epochs; held-out: text right after "
-        f"the training tokens), mean ± half the {100 * level:g} % t interval over n seeds; corpus {corpora}"
+        "perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text right after the training tokens); "
+        f"{interval_note(level)}, over n seeds; corpus {corpora}"
         f"{f'. {seen}' if seen else ''}"
     )
 
 
+def interval_note(level: float) -> str:
+    """What a perplexity in a table is, and what stands beside it."""
+    return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends)"
+
+
 def mean_text(cell: pd.Series, metric: str) -> str:
-    """The mean of a cell with its interval: `3.21 ± 0.04`; of a metric with a largest value, `0.97 (0.94–1.00)`."""
+    """The mean of a cell with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
     top = METRICS[metric].top
     if top is None:
-        return plus_minus(cell[metric], cell[f"{metric}_high"])
+        return plus_minus(cell[metric], cell[f"{metric}_low"], cell[f"{metric}_high"])
     return bounded(cell[metric], cell[f"{metric}_low"], cell[f"{metric}_high"], top)
 
 
@@ -182,24 +187,34 @@ def bounded(mean: float, low: float, high: float, top: float) -> str:
     return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")
 
 
-def plus_minus(mean: float, high: float) -> str:
-    """`3.21 ± 0.04`, with the digits that the interval supports."""
+def plus_minus(mean: float, low: float, high: float) -> str:
+    """`3.21 ± 0.04`, with the digits that the interval supports; `5.1 (3.9–6.7)` where it reaches farther to one side.
+
+    An interval on logarithms always does; the half of it stands only where, to the digits shown, both sides agree.
+    """
     if math.isnan(mean):
         return "–"
-    if math.isnan(high):
+    if math.isnan(high) or math.isnan(low):
         return f"{mean:.4g}"
-    half = high - mean
-    digits = 2 if half == 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    below, above = mean - low, high - mean
+    half = min(below, above)
+    digits = 2 if half <= 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
+    if f"{below:.{digits}f}" == f"{above:.{digits}f}":
+        return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    if high >= 1e6 * mean:  # two runs that have nothing in common
+        return f"{mean:.4g} ({low:.2g}–{high:.2g})"
+    return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def thousands(row: pd.Series, column: str) -> str:
-    """`58.1k ± 0.4`, or `–` where there is no clean number."""
+    """`58.1k ± 0.4`, or `58.1k (55.9–60.4)` as `plus_minus` decides; `–` where there is no clean number."""
     value = row[column]
     if pd.isna(value):
         return "–"
     if f"{column}_low" not in row or pd.isna(row[f"{column}_low"]):
         return f"{value / 1000:.4g}k"
-    half = (row[f"{column}_high"] - row[f"{column}_low"]) / 2000
-    digits = 1 if value >= 10_000 else 2
-    return f"{value / 1000:.{digits}f}k ± {half:.{digits}f}"
+    low, high = row[f"{column}_low"] / 1000, row[f"{column}_high"] / 1000
+    mean, digits = value / 1000, 1 if value >= 10_000 else 2
+    below, above = f"{mean - low:.{digits}f}", f"{high - mean:.{digits}f}"
+    reach = f"± {above}" if below == above else f"({low:.{digits}f}–{high:.{digits}f})"
+    return f"{mean:.{digits}f}k {reach}"

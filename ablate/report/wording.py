@@ -8,6 +8,9 @@ import pandas as pd
 
 from ablate.metrics import DEFAULT_METRIC, HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
 
+SPEED_IS = "geometric mean of process medians"
+"""What a number of tokens per second is."""
+
 DAGGER = "†"
 FUTURE = "its outputs depend on later tokens, so its perplexity is no measure of prediction"
 FUTURE_NOTE = f"{DAGGER} sees the future: {FUTURE}."
@@ -133,9 +136,17 @@ def own_metrics(frame: pd.DataFrame) -> list[str]:
 
 
 def shown_metrics(frame: pd.DataFrame) -> list[str]:
-    """All metrics that a table shows: the task's own first, then perplexity, and held-out perplexity where measured."""
-    held_out = ["val_perplexity"] * bool(frame["val_perplexity"].notna().any())
-    return [*own_metrics(frame), "perplexity", *held_out]
+    """All metrics that a table shows: what settings are compared by first, the published column beside it.
+
+    The task's own, or of language models the tail; then the perplexity of the last epoch, and the held-out one where
+    measured.
+    """
+    first = own_metrics(frame) or [DEFAULT_METRIC] * _measured(frame, DEFAULT_METRIC)
+    return [*first, "perplexity", *["val_perplexity"] * _measured(frame, "val_perplexity")]
+
+
+def _measured(frame: pd.DataFrame, metric: str) -> bool:
+    return metric in frame and bool(frame[metric].notna().any())
 
 
 def explanations(frame: pd.DataFrame) -> list[str]:

@@ -21,13 +21,13 @@ from threading import Thread
 from typing import IO, Any
 
 import numpy as np
-from scipy import stats
 
 from ablate.config import Config, to_dict
 from ablate.environment import cores
 from ablate.files import entries, present, write_json
 from ablate.results import RecordError, read_json, timing_path
 from ablate.speed.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
+from ablate.stats import process_interval, too_few_processes
 from ablate.training import resolve_device
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
@@ -43,10 +43,6 @@ BUSY = 0.05
 """Share of one core that other programs may use during a clean sample."""
 OFF_CPU = 0.05
 """Share of a sample for which a single-threaded worker may be off its processor."""
-
-
-LEAST_PROCESSES = 5
-"""Fewer processes give no interval: what one launch differs from the next by is not known from them."""
 ENDING_S = 10.0
 """Time for a process to end when it is told to."""
 
@@ -292,7 +288,7 @@ def conclude(timing: Timing, protocol: Protocol, limit_gflops: float) -> None:
 
 
 def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """Tokens per second with their interval, see `interval`; no number, but the reason, where samples are too few.
+    """Tokens per second with their interval, see `process_interval`; no number, but the reason, of too few samples.
 
     `checked` says whether the load of the machine was seen during all samples that count.
     """
@@ -304,27 +300,13 @@ def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[
         spoiled = [s["unclean"] for s in samples if s["unclean"]]
         reason = max(set(spoiled), key=spoiled.count) if spoiled else "too few samples in the time given"
         return out | {"why": f"only {len(clean)} of {len(samples)} samples are clean; for example {reason}"}
-    middle, low, high = interval(per_launch, protocol.level)
+    middle, low, high = process_interval(per_launch, protocol.level)
     why = [] if out["checked"] else ["not checked: this system does not tell what else it was doing"]
     if low is None or high is None:
-        why.append(f"no interval from {len(per_launch)} processes, it takes {LEAST_PROCESSES}")
+        why.append(too_few_processes(len(per_launch)))
     elif (high - low) / 2 > protocol.precision * middle:
         why.append(f"the interval is wider than ± {protocol.precision:.0%}")
     return out | {"tokens_per_s": middle, "low": low, "high": high, "why": "; ".join(why)}
-
-
-def interval(groups: Sequence[np.ndarray], level: float) -> tuple[float, float | None, float | None]:
-    """The geometric mean of the medians of processes, and its t interval on logs; none from too few processes.
-
-    `groups` has the samples of one process each. Samples of one process agree among themselves more than processes do,
-    so each process counts once; a bootstrap of 5 whole processes covers 0.91 instead of 0.95.
-    """
-    logs = np.log([np.median(values) for values in groups])
-    middle = float(np.exp(logs.mean()))
-    if len(logs) < LEAST_PROCESSES:
-        return middle, None, None
-    half = float(stats.t.ppf((1 + level) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
-    return middle, middle * math.exp(-half), middle * math.exp(half)
 
 
 def spread(values: np.ndarray, level: float, draws: int = 2000) -> float:

@@ -7,6 +7,7 @@
     paired         runs paired by seed: Wilcoxon's signed-rank test
     rank_sum, signed_rank   the exact distributions of the rank tests
     intervals      of means and shares; bootstrap; runs that lie far outside their group
+    processes      timings repeated in several processes
     multiplicity   several tests at once
     power          about how many runs an effect takes
 
@@ -15,12 +16,22 @@ numpy, pandas and scipy alone; each formula with its source.
 
 from ablate.stats.differences import DifferenceTest, difference, difference_contrast, paired_difference
 from ablate.stats.independent import probability_of_improvement
-from ablate.stats.intervals import bootstrap_interval, bootstrap_means, iqm, outlying, share_interval, t_interval
+from ablate.stats.intervals import (
+    bootstrap_interval,
+    bootstrap_means,
+    geometric_mean,
+    iqm,
+    outlying,
+    share_interval,
+    t_interval,
+)
 from ablate.stats.multiplicity import holm
 from ablate.stats.power import detectable_ratio, least_runs, seeds_for
+from ablate.stats.processes import LEAST_PROCESSES, process_interval, too_few_processes
 from ablate.stats.ratios import RatioTest, paired_ratio, ratio, ratio_contrast
 
 __all__ = [
+    "LEAST_PROCESSES",
     "DifferenceTest",
     "RatioTest",
     "bootstrap_interval",
@@ -28,6 +39,7 @@ __all__ = [
     "detectable_ratio",
     "difference",
     "difference_contrast",
+    "geometric_mean",
     "holm",
     "iqm",
     "least_runs",
@@ -35,9 +47,11 @@ __all__ = [
     "paired_difference",
     "paired_ratio",
     "probability_of_improvement",
+    "process_interval",
     "ratio",
     "ratio_contrast",
     "seeds_for",
     "share_interval",
     "t_interval",
+    "too_few_processes",
 ]

@@ -25,6 +25,18 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return float(array.mean()) - half, float(array.mean()) + half
 
 
+def geometric_mean(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Geometric mean of positive values (n,) and Student's t interval on their logarithms, which lies around it.
+
+    NaN for no value, and for the interval of fewer than two.
+    """
+    logs = np.log(np.asarray(values, dtype=float))
+    if not len(logs):
+        return math.nan, math.nan, math.nan
+    low, high = np.exp(t_interval(logs, level))
+    return float(np.exp(logs.mean())), float(low), float(high)
+
+
 def share_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Exact two-sided interval of a share of `count` in n runs (Clopper & Pearson 1934); (NaN, NaN) of no runs.
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from ablate.analysis.aggregate import INTERVALS, aggregate
 from ablate.analysis.frames import KNOBS
+from ablate.analysis.samples import typical
 from ablate.metrics import METRICS
 from ablate.stats import bootstrap_interval
 
@@ -47,12 +48,13 @@ def test_a_row_per_cell(runs: pd.DataFrame, level: float) -> None:
         for name, factor in (("perplexity", 1), ("tail_perplexity", 1), ("val_perplexity", 10)):
             own = np.array(values) * factor
             if len(own):
-                assert cell[name] == pytest.approx(own.mean())
+                assert cell[name] == pytest.approx(stats.gmean(own))
                 assert cell[f"{name}_median"] == pytest.approx(np.median(own))
             else:
                 assert math.isnan(cell[name])
             if len(own) > 1:
-                low, high = stats.t.interval(level, len(own) - 1, loc=own.mean(), scale=stats.sem(own))
+                logs = np.log(own)
+                low, high = np.exp(stats.t.interval(level, len(own) - 1, loc=logs.mean(), scale=stats.sem(logs)))
                 assert cell[f"{name}_sd"] == pytest.approx(own.std(ddof=1))
                 assert cell[f"{name}_low"] == pytest.approx(low)
                 assert cell[f"{name}_high"] == pytest.approx(high)
@@ -73,7 +75,8 @@ def test_a_metric_that_nobody_measured_is_empty(runs: pd.DataFrame) -> None:
 
 def test_one_cell(runs: pd.DataFrame) -> None:
     [cell] = aggregate(runs[runs["cell_id"] == "gru8"]).to_dict("records")
-    assert cell["perplexity"] == pytest.approx(2.25)
+    assert cell["perplexity"] == pytest.approx(5**0.5)
+    assert cell["bleu"] == pytest.approx(2.25)  # it may be 0, so its mean is the arithmetic one
 
 
 def test_interquartile_mean_and_bootstrap_of_each_cell(runs: pd.DataFrame) -> None:
@@ -90,7 +93,7 @@ def test_interquartile_mean_and_bootstrap_of_each_cell(runs: pd.DataFrame) -> No
         if len(own) < 6:  # too few to resample
             assert cell[["perplexity_boot_low", "perplexity_boot_high"]].isna().all()
             continue
-        low, high = bootstrap_interval(sorted(own))
+        low, high = np.exp(bootstrap_interval(np.log(sorted(own))))
         assert (cell["perplexity_boot_low"], cell["perplexity_boot_high"]) == pytest.approx((low, high))
         assert low < cell["perplexity"] < high
 
@@ -139,3 +142,12 @@ def test_what_was_not_measured_has_no_spread(cell: Callable[..., pd.DataFrame]) 
         spread = [value for name, value in row.items() if name.startswith(f"{metric}_")]
         assert np.isnan([row[f"{metric}_sd"], row[f"{metric}_low"], row[f"{metric}_boot_high"]]).all()
         assert not any(value == 0 for value in spread)
+
+
+def test_the_mean_and_interval_of_a_table_are_those_of_comparisons(cell: Callable[..., pd.DataFrame]) -> None:
+    """One estimand: what `typical` has, which tuned tables, paths and ratios are made of."""
+    values = [2.0, 2.5, 9.0, 3.0]
+    row = aggregate(cell(values)).iloc[0]
+    for metric in ("tail_perplexity", "val_perplexity", "bleu"):
+        expected = typical(pd.Series(values), metric, 0.95)
+        assert (row[metric], row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx(expected)

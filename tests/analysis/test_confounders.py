@@ -201,3 +201,14 @@ def test_seeing_the_future(cell: Cell, together: Cell) -> None:
 def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
     assert found["training text only"].startswith("No held-out pairs were measured in all 2 cells (task.val_pairs=0)")
+
+
+def test_a_run_far_from_the_others_is_told_with_the_median(cell: Cell, together: Cell) -> None:
+    """One stuck run of eleven: the mean is no longer that of the others. Steady runs, and two groups, are not told."""
+    stuck = [2.0 + 0.01 * k for k in range(10)] + [15.0]
+    found = warnings(together(cell(stuck, lr=0.5), cell([*STEADY, *STEADY], lr=1.0)))
+    assert set(found) == {"outlying"}
+    assert all(text in found["outlying"] for text in ("1 of 2 cells", "lr=0.5", "15", "2.05"))
+    assert "outlying" not in warnings(together(cell([2.0, 2.01, 2.02, 9.0, 9.1, 9.2], lr=0.5), cell(STEADY, lr=1.0)))
+    alike = [2.0 + 0.0001 * k for k in range(10)] + [2.01]  # far in deviations, near in every other respect
+    assert warnings(together(cell(alike, lr=0.5), cell(STEADY, lr=1.0))) == {}

@@ -9,7 +9,7 @@ import pytest
 
 from ablate import results
 from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
-from ablate.config import Config
+from ablate.config import CONFIG_ROOT, Config
 from ablate.data.corpora import Corpus
 from ablate.training import train
 
@@ -184,3 +184,15 @@ def test_a_width_that_was_set_to_match_is_no_side_of_the_grid() -> None:
     assert swept_knobs(runs) == ["model", "layers"]
     assert is_full_grid(runs, factors(runs))
     assert not is_full_grid(runs[1:], factors(runs[1:]))
+
+
+@pytest.mark.full
+def test_every_committed_record_can_be_read() -> None:
+    """All sweeps of results/, in a checkout: no line about a record that could not be read, and a row for each file."""
+    sweeps = sorted(path.parent for path in (CONFIG_ROOT / "results").glob("*/runs"))
+    if not sweeps:
+        pytest.skip("outside a checkout")
+    for sweep in sweeps:
+        frame, problems = runs_frame(sweep)
+        assert problems == [], sweep.name
+        assert len(frame) == len(list((sweep / "runs").glob("*.json"))), sweep.name

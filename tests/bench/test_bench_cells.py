@@ -4,14 +4,17 @@ Only that what was measured is stored and shown is tested here, not how fast any
 """
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ablate import results
+from ablate.analysis.samples import speed_samples
 from ablate.analysis.speed import speed_frame, with_speed
 from ablate.bench.__main__ import main
 from ablate.report.speed import write_speed
@@ -20,6 +23,18 @@ from ablate.speed.machine import fingerprint
 
 CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
 SPOILED = {"tokens_per_s": None, "low": None, "high": None, "n": 0, "of": 9, "why": "only 0 of 9 samples are clean"}
+
+
+def samples_of(summary: Any) -> list[dict[str, Any]]:
+    """Three samples of each of five processes, whose geometric mean is that number, and the t interval ± 2 % of it."""
+    if summary["tokens_per_s"] is None:
+        return []
+    off = 0.02038 * np.array([-1, -0.5, 0, 0.5, 1])  # 2.776 sd/√5 = 0.02
+    return [
+        {"launch": launch, "tokens_per_s": summary["tokens_per_s"] * math.exp(value) * factor, "unclean": ""}
+        for launch, value in enumerate(off)
+        for factor in (0.9, 1.0, 1.2)
+    ]
 
 
 def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summary: Any = CLEAN) -> Timing:
@@ -44,6 +59,7 @@ def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summ
         to_dict(config),
         {"cpu": f"the cpu {machine}", "gpu": None},
         facts,
+        samples=dict.fromkeys(subjects, samples_of(summary)),
         summary=dict.fromkeys(subjects, summary),
         measured_at="2026-01-01T00:00:00+00:00",
     )
@@ -61,9 +77,25 @@ def test_a_frame_of_timings(compose: Callable[..., Any], tmp_path: Path) -> None
     assert list(frame["model"]) == ["rnn", "gru"]
     assert frame["tokens_per_s"].isna().tolist() == [True, False]
     gru = frame.iloc[1]
-    assert (gru["tokens_per_s"], gru["tokens_per_s_low"], gru["tokens_per_s_high"]) == (50_000, 49_000, 51_000)
+    number = gru["tokens_per_s"], gru["tokens_per_s_low"], gru["tokens_per_s_high"]
+    assert number == pytest.approx((50_000, 50_000 * math.exp(-0.02), 50_000 * math.exp(0.02)), rel=1e-4)
     assert gru["last_epoch_tokens_per_s"] == 42_000
     assert gru["memory_mib"] == 256
+
+
+def test_the_interval_is_that_of_the_claims_whatever_was_stored(compose: Callable[..., Any], tmp_path: Path) -> None:
+    """An older summary has another interval; of four processes there is none, and the table says so."""
+    own = timing(compose(), "a", summary=CLEAN | {"low": 1.0, "high": 2.0, "tokens_per_s": 50_000.0})
+    keep(tmp_path, own)
+    row = speed_frame(tmp_path).iloc[0]
+    own.samples["train"] = [sample for sample in own.samples["train"] if sample["launch"] < 4]
+    medians = speed_samples(tmp_path)["tokens_per_s"]
+    assert row["tokens_per_s"] == pytest.approx(np.exp(np.log(medians).mean()))
+    assert row["tokens_per_s_low"] < row["tokens_per_s"] < row["tokens_per_s_high"] < 52_000
+    keep(tmp_path, own)
+    few = speed_frame(tmp_path).iloc[0]
+    assert pd.isna(few["tokens_per_s_low"])
+    assert "4 processes" in few["why"]
 
 
 def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) -> None:
@@ -74,7 +106,7 @@ def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) 
         keep(tmp_path, own)
     keep(tmp_path, timing(config, "a", threads=2, summary=elsewhere))
     cells = with_speed(pd.DataFrame({"cell_id": ["a", "b", "c"]}), speed_frame(tmp_path))
-    assert list(cells["tokens_per_s"].fillna(0)) == [50_000, 50_000, 0]
+    assert list(cells["tokens_per_s"].fillna(0)) == pytest.approx([50_000, 50_000, 0])
     assert set(cells["machine"].dropna()) == {"here"}
 
 

@@ -435,3 +435,25 @@ def test_a_claim_that_belongs_to_no_preset_judges_whatever_has_its_cells(
     assert [claim.id for claim in claims_for(frames)] == ["mine", "all"]
     alone = Frames(runs([{"activation": "relu"}], [17]))
     assert claims_for(alone) == []
+
+
+@pytest.mark.parametrize("models", [["gru"], ["gru", "rnn"]])
+def test_a_knob_confounded_with_that_of_a_claim_is_named(models: list[str]) -> None:
+    """A learning rate typed anew for each size, and one for each pair of size and model; not one for each model."""
+    cells = grid(model=models, num_hiddens=[32, 64])
+    own = [knobs | {"lr": 0.5 + k} for k, knobs in enumerate(cells)]
+    medians = [3.0, 2.0] * len(models)
+    claim = {"along": "num_hiddens", "ascending": [64, 32]}
+    one = verdict(runs(own, medians), order=claim)
+    assert one.verdict == "not testable" or "lr" in one.evidence
+    by_model = [knobs | {"lr": {"gru": 1.0, "rnn": 0.5}[knobs["model"]]} for knobs in cells]
+    assert "lr differs" not in verdict(runs(by_model, medians), order=claim).evidence
+
+
+def test_what_an_optimizer_brings_is_not_confounded_but_what_was_typed_is() -> None:
+    claim = {"along": "optimizer", "ascending": ["adam", "sgd"]}
+    brought = [{"optimizer": "sgd", "lr": 1.0, "momentum": 0.0}, {"optimizer": "adam", "lr": 0.005, "momentum": None}]
+    assert "differs" not in verdict(runs(brought, [3.0, 2.0]), order=claim).evidence
+    typed = [brought[0], brought[1] | {"lr": 0.05}]
+    one = verdict(runs(typed, [3.0, 2.0]), order=claim)
+    assert "lr differs" in one.evidence

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate import files
 from ablate.report import PAGE
-from ablate.report import products as module
 from ablate.report.__main__ import main
 from ablate.report.products import MANIFEST, products
 from tests.report.made import config, write_sweep
@@ -84,17 +84,17 @@ def test_a_stop_while_files_are_put_in_place_leaves_none_without_an_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path, tables__a="1", tables__b="1", tables__old="1")
-    replace, done = module.os.replace, list[str]()
+    replace, done = files.os.replace, list[str]()
 
     def stops(source: Path, target: Path) -> None:
-        if Path(target).name == "b.csv":
+        if Path(target) == tmp_path / "tables" / "b.csv":
             raise OSError(28, "No space left on device")
         done.append(Path(target).name)
         replace(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.os, "replace", stops)
-        with pytest.raises(OSError, match="No space"):
+        patched.setattr(files.os, "replace", stops)
+        with pytest.raises(OSError, match="disk is full"):
             publish(tmp_path, tables__a="2", tables__b="2")
     assert "a.csv" in done
     assert publish(tmp_path, tables__a="3", tables__b="3") == []

@@ -8,20 +8,36 @@ from ablate.report.tables import plus_minus, value_text
 
 
 @pytest.mark.parametrize(
-    ("mean", "high", "text"),
+    ("mean", "reach", "text"),
     [
-        (3.2149, 3.2549, "3.215 ± 0.040"),
-        (3.21, 3.61, "3.21 ± 0.40"),
-        (123.4, 163.4, "123 ± 40"),
-        (15.23, 17.93, "15.2 ± 2.7"),
+        (3.2149, 0.04, "3.215 ± 0.040"),
+        (3.21, 0.4, "3.21 ± 0.40"),
+        (123.4, 40.0, "123 ± 40"),
+        (15.23, 2.7, "15.2 ± 2.7"),
         (1.0321, math.nan, "1.032"),  # one seed: no interval
         (math.nan, math.nan, "–"),
-        (2.0, 2.0, "2.00 ± 0.00"),
-        (1.00012, 1.00013, "1.0001 ± 0.0000"),
+        (2.0, 0.0, "2.00 ± 0.00"),
+        (1.00012, 0.00001, "1.0001 ± 0.0000"),
     ],
 )
-def test_plus_minus_has_the_digits_that_the_interval_supports(mean: float, high: float, text: str) -> None:
-    assert plus_minus(mean, high) == text
+def test_plus_minus_has_the_digits_that_the_interval_supports(mean: float, reach: float, text: str) -> None:
+    assert plus_minus(mean, mean - reach, mean + reach) == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "text"),
+    [
+        (5.1, 3.92, 6.64, "5.1 (3.9–6.6)"),
+        (10.0, 9.88, 10.121, "10.00 ± 0.12"),
+        (10.0, 9.6, 10.417, "10.00 (9.60–10.42)"),
+        (100.0, 50.0, 200.0, "100 (50–200)"),
+        (2.0, 1e-9, 4e9, "2 (1e-09–4e+09)"),
+    ],
+)
+def test_an_interval_that_reaches_farther_to_one_side_shows_its_ends(
+    mean: float, low: float, high: float, text: str
+) -> None:
+    assert plus_minus(mean, low, high) == text
 
 
 @pytest.mark.parametrize(

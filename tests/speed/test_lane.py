@@ -21,8 +21,9 @@ from ablate.environment import cores
 from ablate.errors import UserError
 from ablate.identity import cell_id
 from ablate.speed import lane
-from ablate.speed.lane import SUBJECTS, Protocol, Timing, interval, summarise, why_unclean
+from ablate.speed.lane import SUBJECTS, Protocol, Timing, summarise, why_unclean
 from ablate.speed.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane
+from ablate.stats import process_interval
 
 Configs = Callable[..., Config]
 QUICK = Protocol(precision=0.5, limit_s=2.0, sample_s=0.02, launches=2)
@@ -44,22 +45,22 @@ def samples(*processes: list[float], unclean: str = "") -> list[dict[str, Any]]:
 def test_the_interval_is_that_of_the_medians_of_processes_on_logs() -> None:
     """Against the textbook: exp(mean ± t s/√n) of the logarithms."""
     medians = [100.0, 104.0, 98.0, 101.0, 103.0]
-    middle, low, high = interval([np.array([m - 1, m, m + 50]) for m in medians], 0.95)
+    middle, low, high = process_interval([np.array([m - 1, m, m + 50]) for m in medians], 0.95)
     logs = np.log(medians)
     assert middle == pytest.approx(np.exp(logs.mean()))
     t, error = 2.7764451, logs.std(ddof=1) / 5**0.5
     assert (low, high) == pytest.approx((np.exp(logs.mean() - t * error), np.exp(logs.mean() + t * error)))
-    assert interval([np.full(5, 7.0)] * 5, 0.95) == pytest.approx((7.0, 7.0, 7.0))
+    assert process_interval([np.full(5, 7.0)] * 5, 0.95) == pytest.approx((7.0, 7.0, 7.0))
 
 
 def test_more_samples_of_one_process_make_it_no_narrower() -> None:
     few, many = ([np.repeat(m, n) for m in (90.0, 95.0, 100.0, 105.0, 110.0)] for n in (3, 300))
-    assert interval(few, 0.95) == interval(many, 0.95)
+    assert process_interval(few, 0.95) == process_interval(many, 0.95)
 
 
 @pytest.mark.parametrize("n", [1, 4])
 def test_few_processes_give_no_interval(n: int) -> None:
-    assert interval([np.full(9, 7.0)] * n, 0.95) == (pytest.approx(7.0), None, None)
+    assert process_interval([np.full(9, 7.0)] * n, 0.95) == (pytest.approx(7.0), None, None)
 
 
 @pytest.mark.full
@@ -70,7 +71,7 @@ def test_the_interval_covers_what_it_says(processes: int, within: float) -> None
     rng, tries, covered = np.random.default_rng(1), 2000, 0
     for _ in range(tries):
         own = rng.normal(np.log(100), 0.02, processes)
-        _, low, high = interval([np.exp(rng.normal(middle, within, 9)) for middle in own], 0.95)
+        _, low, high = process_interval([np.exp(rng.normal(middle, within, 9)) for middle in own], 0.95)
         assert low is not None
         assert high is not None
         covered += low <= 100 <= high

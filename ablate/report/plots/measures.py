@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
-from ablate.report.wording import future_note, scored, task_of
+from ablate.report.wording import SPEED_IS, future_note, scored, task_of
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
@@ -178,7 +178,7 @@ def small_print(
     if not cells["n"].any():
         parts = [f"All {cells['diverged'].sum()} runs diverged."]
     elif (cells["n"] + cells["diverged"]).max() > 1:
-        interval = f"mean and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
+        interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
         none = "; none from one seed" if (cells["n"] == 1).any() else ""
         parts = [f"Last epoch: {interval}{none}; small dots are single runs."]
     else:
@@ -188,13 +188,25 @@ def small_print(
     if SPEED in measures:
         cpus = [cpu for cpu in cells.get("cpu", pd.Series(dtype=object)).dropna().unique() if cpu]
         on = f" on {', '.join(map(str, cpus))}" if cpus else ""
-        parts.append(f"Tokens per second: median and 95 % interval of one run alone{on}.")
+        parts.append(f"Tokens per second: {SPEED_IS} and 95 % interval of one run alone{on}.")
     if note := future_note(cells):
         parts.append(note)
     if published is not None and any(has_published(published, measure) for measure in measures):
         parts.append(f"Hollow: published{_once(published, 'source', ', ', ' ({})')}.")
         parts.append(_once(published, "differs", "; ", "Ours differ: {}."))
     return " ".join(part for part in parts if part)
+
+
+def mean_name(measures: Sequence[Measure]) -> str:
+    """What the means of a figure are: geometric ones, but of metrics that may be 0."""
+    bounded = {math.isfinite(one.ceiling) for one in measures if one is not SPEED}
+    return (
+        "mean (of perplexities geometric)"
+        if bounded == {True, False}
+        else "mean"
+        if True in bounded
+        else ("geometric mean")
+    )
 
 
 def has_published(published: pd.DataFrame | None, measure: Measure) -> bool:

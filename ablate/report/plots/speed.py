@@ -14,6 +14,7 @@ from ablate.report.plots.lines import Line, lines_of
 from ablate.report.plots.measures import SPEED
 from ablate.report.plots.style import FAINT, PNG_DPI, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, Places, measured_axis
+from ablate.report.wording import SPEED_IS
 
 THREAD_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
@@ -51,7 +52,7 @@ def speed_over_hiddens(timed: pd.DataFrame, title: str = "") -> Figure:
             panel.set_ylabel(label)
             panel.grid(axis="y")
         name = timed["gpu"].iloc[0] or timed["cpu"].iloc[0]
-        note = f"One run alone on {name}; median and 95 % interval."
+        note = f"One run alone on {name}; {SPEED_IS} and 95 % interval."
         handles = [line.handle(linestyle="-") for line in lines]
         if len(threads) > 1:
             handles += [
