@@ -34,15 +34,13 @@ MAY_IMPORT = {
     "tasks": "bleu config data errors metrics models validation",
     "training": """behaviour checkpoints config data engines environment errors identity metrics models results
     tasks trajectory""",
-    "speed": """cohort compose config data engines environment errors files identity locks models results tasks
-    stats training trajectory validation""",
-    "bench": """analysis cohort compose config engines entry environment errors explain files models report results
-    speed sweeping""",
+    "speed": """"""analysis "bench": cohort compose config data engines entry environment errors explain files
+    identity locks models presets report results speed sweeping tasks""",
     "explain": "commands config errors files overrides presets",
     "sweeping": """behaviour checkpoints cohort compose config data engines environment errors explain files
     identity knobs locks models overrides presets results speed tasks training trajectory validation""",
     "searching": """analysis checkpoints cohort commands compose config engines environment errors files identity
-    locks metrics overrides results speed stats sweeping tasks training trajectory validation""",
+    locks metrics overrides presets results speed stats sweeping tasks training trajectory validation""",
     "plugins": "overrides presets searching sweeping",
     "analysis": "config errors files identity knobs metrics results stats",
     "claims": "analysis compose config entry errors explain files knobs metrics results stats",
@@ -51,7 +49,8 @@ MAY_IMPORT = {
     results searching sweeping""",
     "plan": """analysis checkpoints cli cohort compose config engines entry errors explain files identity metrics
     models presets report results speed stats sweeping tasks training trajectory""",
-    "path": "analysis cli commands compose config entry errors files metrics overrides report results stats sweeping",
+    "path": """analysis cli commands compose config entry errors files metrics overrides presets report results
+    stats sweeping""",
     "stats": "",
     "__main__": "cli entry",
     "draws": "",

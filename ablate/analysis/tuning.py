@@ -24,7 +24,7 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     from the other half alone. The best of several noisy means is too good on the seeds that made it the best (the
     winner's curse); on fresh ones it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the
     other swept knobs, at (their values as typed), cell_id, value, n, diverged, mean, low, high. Diverged runs speak
-    against a value and enter no mean; a setting in which they rule out every value has none that is best, and no row.
+    against a value and enter no mean.
 
     Raises UserError where `knob` was not swept or there is only one seed.
     """
@@ -43,7 +43,7 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
         means = group[group["chooses"]].groupby("cell_id", sort=False)["scaled"].mean()
-        if not np.isfinite(means).any():
+        if means.empty:
             continue
         best = means.idxmax() if METRICS[metric].better == "higher" else means.idxmin()
         fresh = group[~group["chooses"] & (group["cell_id"] == best)]

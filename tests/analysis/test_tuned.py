@@ -45,13 +45,6 @@ def test_one_knob_alone(cell: Cell, together: Cell) -> None:
     assert (row["at"], row["n"], row["mean"]) == ("", 1, 2)
 
 
-def test_where_every_value_diverges_none_is_best(cell: Cell, together: Cell) -> None:
-    gone = [cell([None, None], lr=lr, num_hiddens=8) for lr in (1.0, 2.0)]
-    fine = [cell([3.0, 3.0], lr=lr, num_hiddens=16) for lr in (1.0, 2.0)]
-    assert tuned(together(*gone, *fine), "lr", "perplexity")["num_hiddens"].tolist() == [16]
-    assert tuned(together(*gone), "lr", "perplexity").empty
-
-
 def test_no_winners_curse(cell: Cell, together: Cell) -> None:
     """Ten values that make no difference: the best mean of them is too good, the reported one is not."""
     rng = np.random.default_rng(0)
