@@ -18,6 +18,7 @@ from ablate.searching.evaluation import Event, Finished, Overrides
 from ablate.searching.finale import Finale, Finalist, conclude
 from ablate.searching.race import Scale, compare, estimate, interval, ladder, same, spread, worse
 from ablate.searching.settings import Race
+from ablate.searching.trainer import measured
 from ablate.stats import ratio
 
 
@@ -263,3 +264,10 @@ def test_the_winner_is_reported_without_bias_and_the_level_against_an_equal_base
         better += outcome.against_baseline.high < 1
     assert abs(np.mean(off)) < 3 * sd / math.sqrt(6 * repeats)
     assert stats.binomtest(better, repeats, 0.025, alternative="greater").pvalue > 0.01, better
+
+
+@pytest.mark.parametrize("task", ["memory", "translation"])
+def test_a_run_that_diverged_has_the_worst_value_of_each_measure(task: str) -> None:
+    found = measured({"status": "diverged", "metrics": {}, "config": {"task": {"name": task}}})
+    assert found["accuracy"] == -math.inf
+    assert found["val_perplexity"] == math.inf
