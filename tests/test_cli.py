@@ -43,7 +43,7 @@ def test_a_sweep_from_the_command_to_the_figure(
     assert "4 cells" in done.err or "8 runs trained" in done.err
 
     # the table: a line per cell, models in their order, n, mean ± half the interval
-    assert re.findall(r"^(rnn|gru) +(\d+) +(\d+) +[\d.]+ ± [\d.]+ ", done.out, re.M) == [
+    assert re.findall(r"^(rnn|gru) +(\d+) +(\d+) +[\d.]+ (?:± [\d.]+|\([\d.]+–[\d.]+\)) ", done.out, re.M) == [
         ("rnn", "4", "2"),
         ("rnn", "8", "2"),
         ("gru", "4", "2"),
