@@ -10,53 +10,54 @@ import pytest
 from ablate.config import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "errors": "",
-    "files": "errors",
-    "locks": "errors files",
-    "metrics": "",
-    "config": "",
-    "validation": "config errors",
-    "knobs": "config",
-    "identity": "config errors overrides",
-    "environment": "config",
-    "compose": "config errors overrides validation",
-    "results": "config errors files identity metrics",
-    "checkpoints": "config errors files locks",
+    "__init__": "",
     "commands": "",
+    "config": "",
+    "errors": "",
     "overrides": "commands config errors",
+    "validation": "config errors",
+    "compose": "config errors overrides validation",
     "presets": "config errors overrides",
+    "explain": "commands config errors overrides presets",
     "entry": "explain",
-    "bleu": "errors",
-    "data": "config errors files metrics",
+    "environment": "config",
+    "files": "errors",
+    "identity": "config errors overrides",
+    "knobs": "config",
+    "metrics": "",
+    "results": "config errors files identity metrics",
+    "stats": "",
+    "analysis": "config errors identity knobs metrics results stats",
+    "locks": "errors files",
+    "checkpoints": "config errors files locks",
     "models": "config errors metrics",
     "cohort": "config files metrics models",
-    "engines": "behaviour cohort config errors models validation",
+    "data": "config errors files metrics",
+    "draws": "",
+    "bleu": "errors",
     "tasks": "bleu config data errors metrics models validation",
+    "trajectory": "config metrics models tasks",
+    "behaviour": "cohort compose config data draws files metrics models tasks trajectory",
+    "engines": "behaviour cohort config errors models validation",
     "training": """behaviour checkpoints config data engines environment errors identity metrics models results
     tasks trajectory""",
-    "speed": """"""analysis "bench": cohort compose config data engines entry environment errors explain files
-    identity locks models presets report results speed sweeping tasks""",
-    "explain": "commands config errors files overrides presets",
-    "sweeping": """behaviour checkpoints cohort compose config data engines environment errors explain files
-    identity knobs locks models overrides presets results speed tasks training trajectory validation""",
+    "speed": """cohort compose config data engines environment errors files identity locks models results stats
+    tasks training trajectory validation""",
+    "sweeping": """behaviour checkpoints cohort compose config data engines environment errors files identity knobs
+    locks models overrides presets results speed tasks training trajectory validation""",
     "searching": """analysis checkpoints cohort commands compose config engines environment errors files identity
-    locks metrics overrides presets results speed stats sweeping tasks training trajectory validation""",
+    locks metrics presets results speed stats sweeping tasks training trajectory validation""",
     "plugins": "overrides presets searching sweeping",
-    "analysis": "config errors files identity knobs metrics results stats",
     "claims": "analysis compose config entry errors explain files knobs metrics results stats",
     "report": "analysis claims commands config entry environment errors files metrics results stats",
     "cli": """commands compose config entry environment errors explain files overrides plugins presets report
     results searching sweeping""",
-    "plan": """analysis checkpoints cli cohort compose config engines entry errors explain files identity metrics
-    models presets report results speed stats sweeping tasks training trajectory""",
-    "path": """analysis cli commands compose config entry errors files metrics overrides presets report results
-    stats sweeping""",
-    "stats": "",
     "__main__": "cli entry",
-    "draws": "",
-    "behaviour": "cohort compose config data draws files metrics models tasks trajectory",
-    "trajectory": "config metrics models tasks",
-    "__init__": "",
+    "bench": """analysis cohort compose config engines entry environment errors files models presets report results
+    speed sweeping""",
+    "path": "analysis cli commands compose config entry errors files metrics overrides presets report results sweeping",
+    "plan": """checkpoints cli cohort compose config engines entry files identity metrics models presets report
+    results speed stats sweeping tasks training trajectory""",
 }
 """Part of the package → the other parts that it may import, from what everything rests on to the command line."""
 

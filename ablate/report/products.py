@@ -23,6 +23,7 @@ BEFORE_MANIFESTS = {
     "tables": (
         *("cells", "spread", "lengths", "verdicts", "comparisons", "comparisons_perplexity"),
         *("comparisons_val_perplexity", "effects", "variance", "importance", "tuned", "path", "finalists", "trials"),
+        "search_importance",
     ),
     "figures": (
         *("by_value", "curves", "pareto", "heatmap", "verdicts", "effects", "variance", "importance"),
