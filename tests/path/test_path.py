@@ -77,7 +77,9 @@ def test_each_step_keeps_the_change_that_helps_most(
     assert "35 runs trained, 0 already there" in done.err
 
     # the table: geometric mean and half its t interval; what was chosen by the seeds that did not choose
-    rows = re.findall(r"^ +([0-3]) +(\S+) +([\d.]+) ± ([\d.]+)(?: +([\d.]+) \(.*?\))? +([35]) +0", done.out, re.M)
+    rows = re.findall(
+        r"^ +([0-3]) +(\S+) +([\d.]+) (± [\d.]+|\([\d.]+–[\d.]+\))(?: +([\d.]+) \(.*?\))? +([35]) +0", done.out, re.M
+    )
     cells = [path["baseline"]["cell_id"], *(step["cell_id"] for step in path["steps"])]
     assert [row[1] for row in rows] == ["(baseline)", *(step["change"] for step in path["steps"])]
     assert [row[5] for row in rows] == ["5", "3", "3", "5"]

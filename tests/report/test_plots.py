@@ -151,8 +151,8 @@ def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
 
 def test_small_print_names_interval_n_and_sources() -> None:
     note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
-    assert "mean and 95 % interval (Student t) over 20 seeds" in note
-    assert "median and 95 % interval of one run alone on AMD EPYC 9V74" in note
+    assert "geometric mean and 95 % interval (Student t) over 20 seeds" in note
+    assert "geometric mean of process medians and 95 % interval of one run alone on AMD EPYC 9V74" in note
     assert "Hollow: published (table18_19)" in note
     assert "no interval" in " ".join(said(drawn("one_seed")))
 
@@ -169,7 +169,7 @@ def test_intervals_are_those_of_the_cells() -> None:
 def test_no_interval_reaches_below_a_perplexity_of_1() -> None:
     runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(perplexity=[1.0, 3.0, 1.0, 4.0])
     cells = cells_of(runs)
-    assert cells["perplexity_low"].max() < 0
+    assert cells["perplexity_low"].max() < 1
     figure = plots.by_value(runs, cells, ["num_hiddens"])
     (bars,) = panel(figure, "training perplexity").collections[1:]
     assert min(segment[:, 1].min() for segment in bars.get_segments()) == 1
