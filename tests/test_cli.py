@@ -287,7 +287,7 @@ MISTAKES = [
     ("lr=10 lr=5,10,20", "for both write lr=10,5,20"),
     ("lr=1 ~lr", "~lr: a knob cannot be taken away; give it a value"),
     ("name=a name=b", "name is given twice: a and b; give it once"),
-    ("data=number_pairs data=null", "give it once"),  # a group cannot be null
+    ("data=number_pairs data=null", "data is 'null'"),  # a group cannot be null
     ("lr=1 lr=", "give it once"),
     ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
     ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),

@@ -76,9 +76,7 @@ def _sections(
     explained = _block(Bullets, memory_tasks(m))
     yield Section("results", "Results", [*explained, *drawn(main), *tabled("lengths", "cells")])
     yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
-    yield Section(
-        "comparisons", "Comparisons", tabled("comparisons", "comparisons_perplexity", "comparisons_val_perplexity")
-    )
+    yield Section("comparisons", "Comparisons", tabled(*(name for name in sheets if name.startswith("comparisons"))))
     yield Section("spread", "Spread over the seeds", tabled("spread"))
     yield Section("trade-off", "Perplexity against speed", drawn("pareto"))
     matters = [block for name in MATTERS for block in (*drawn(name), *tabled(name))]

@@ -140,7 +140,7 @@ def deviations(m: Material) -> list[str]:
         gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
         said.append(
             f"Published tokens/s are single readings of the last epoch on a machine that is not named{gpu}; ours come "
-            "from the speed lane, one run alone on the machine, repeated until the median is known. Their ratio "
+            "from the speed lane, one run alone on the machine, repeated in fresh processes. Their ratio "
             "compares machines as much as programs."
         )
     return said

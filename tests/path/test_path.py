@@ -124,11 +124,11 @@ def test_a_stopped_path_goes_on(
     """Stopped after its first round: path.json has one step, and the same command walks the rest."""
     whole = walking.run_sweep
 
-    def once(*given: Any) -> Any:
+    def once(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(walking, "run_sweep", stopped)
-        return whole(*given)
+        return whole(*arguments, **options)
 
-    def stopped(*given: Any) -> Any:
+    def stopped(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(walking, "run_sweep", once)
