@@ -90,6 +90,7 @@ EDITS: dict[str, tuple[Any, str, str, str, set[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_is_seen_by_the_settings_that_it_concerns_and_by_no_other(
     compose: Configs, monkeypatch: pytest.MonkeyPatch, name: str
@@ -105,6 +106,7 @@ def test_an_edit_is_seen_by_the_settings_that_it_concerns_and_by_no_other(
     assert seen == concerned
 
 
+@pytest.mark.full
 def test_nothing_has_changed_where_nothing_was_edited(compose: Configs) -> None:
     for overrides in SETTINGS.values():
         config = compose(*overrides)
@@ -166,6 +168,7 @@ def test_the_table_has_every_committed_setting_that_needs_it() -> None:
 # --- engines --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["cohort", "api"])
 def test_every_engine_computes_what_the_readable_network_does(compose: Configs, engine: str) -> None:
     for overrides in SETTINGS.values():
@@ -180,6 +183,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_an_engine_that_computes_something_else_is_not_used(
     compose: Configs, monkeypatch: pytest.MonkeyPatch, name: str
@@ -204,6 +208,7 @@ def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pyt
     assert engines.agreeing(config) == ("scratch",)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
 def test_the_native_kernel_is_asked_too(compose: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behaviour, "NATIVE_TOLERANCE", 0.0)
@@ -222,6 +227,7 @@ def codes(folder: Path) -> dict[str, dict[str, Any]]:
     return {record["config"]["model"]["name"]: record["code"] for record in records}
 
 
+@pytest.mark.full
 def test_a_sweep_trains_again_what_an_edit_concerns(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_sweep_trains_again_what_an_edit_concerns(
     assert (elsewhere.trained, elsewhere.reused) == (0, 2)
 
 
+@pytest.mark.full
 def test_records_without_numbers_are_those_of_the_table(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def stopped_after(epochs: int, configs: list[Config], corpus: Corpus, checkpoint
     assert done == list(range(1, epochs + 1))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -79,6 +80,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
     assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
 
 
+@pytest.mark.full
 def test_a_run_that_has_diverged_stays_so(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
     calm, wild = members(small, "cohort", "model.activation=relu", "clip=null", "lr=0.1")[:2]
     wild.lr = 300.0
@@ -90,6 +92,7 @@ def test_a_run_that_has_diverged_stays_so(small: Configs, corpus: Corpus, tmp_pa
     assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
 
 
+@pytest.mark.full
 def test_no_checkpoint_before_its_time(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
     configs = members(small, "api")
     train_together(configs, corpus, Choice("api", {}), checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6))
@@ -166,6 +169,7 @@ def test_what_cannot_be_loaded_counts_as_none(small: Configs, corpus: Corpus, tm
     assert Checkpoints(tmp_path, ids).load("api") is None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
 @pytest.mark.parametrize("damage", ["shapes", "keys", "trajectory", "generator"])
 def test_a_state_that_does_not_fit_starts_from_the_beginning(
@@ -234,6 +238,7 @@ def test_a_stop_in_a_short_epoch_loses_nothing_of_it(small: Configs, corpus: Cor
     assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
 def test_a_stop_in_a_long_epoch_goes_back_to_its_beginning(
     small: Configs, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str

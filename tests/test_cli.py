@@ -215,6 +215,7 @@ def test_a_preset_of_ones_own_and_the_command_line_wins(main: CLI, small_argumen
     assert cells_of(tmp_path / "results" / "replaced") == {("rnn", 3), ("gru", 3)}
 
 
+@pytest.mark.full
 def test_several_values_sweep_without_m(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     assert main(*small_arguments, "model=rnn,gru", "name=two").status == 0
     assert cells_of(tmp_path / "results" / "two") == {("rnn", 8), ("gru", 8)}
@@ -301,6 +302,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("arguments", "says"), MISTAKES)
 def test_a_mistake_gets_one_line_and_writes_nothing(
     main: CLI, small_arguments: list[str], tmp_path: Path, arguments: str, says: str

@@ -89,6 +89,7 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
 # --- what is legal --------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("override", "says"),
     [
@@ -197,6 +198,7 @@ def meaning(config: Config) -> tuple[str | None, str | None, int | None]:
     return resolved.init, resolved.reset, resolved.bias_vectors
 
 
+@pytest.mark.full
 def test_impl_is_a_name_for_three_choices(compose: Configs) -> None:
     assert meaning(compose("model=gru", "impl=api")) == ("torch", "after", 2)
     assert meaning(compose("model=gru", "impl=scratch")) == ("normal", "before", 1)
@@ -313,6 +315,7 @@ def test_how_and_where_is_no_part_of_the_identity(compose: Configs, name: str) -
     assert cell_id(base, CORPUS) == cell_id(changed, CORPUS)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", DECIDING)
 def test_what_decides_an_outcome_is_part_of_the_identity(compose: Configs, name: str) -> None:
     *ground, change = ["model=gru", *DECIDING[name]] if name != "model.activation" else DECIDING[name]

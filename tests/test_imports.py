@@ -120,6 +120,7 @@ def loaded(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "modules",
     [

@@ -15,6 +15,7 @@ def own(folder: Path, text: str, name: str = "sweeps/mine.yaml") -> None:
     path.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -66,6 +67,7 @@ def test_a_model_that_is_no_yaml_has_its_line(main: CLI, tmp_path: Path) -> None
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.full
 def test_a_preset_needs_no_package_line_and_no_quotes(main: CLI, tmp_path: Path, small_arguments: list[str]) -> None:
     own(tmp_path, "# Is it so?   python -m ablate sweeps=mine\nhydra: {sweeper: {params: {lr: [1, 0.5], layers: 1}}}\n")
     usual = [argument for argument in small_arguments if not argument.startswith("lr")]
@@ -98,6 +100,7 @@ def test_own_files_are_in_help_and_among_the_choices(main: CLI, tmp_path: Path) 
     assert "cell: gru" in done.out, done.err
 
 
+@pytest.mark.full
 def test_two_presets_are_two_sweeps(main: CLI, tmp_path: Path, small_arguments: list[str]) -> None:
     for name, cell in (("one", "rnn"), ("two", "gru")):
         own(tmp_path, f"defaults: [{{override /model: {cell}}}]\nnum_steps: 5\n", f"sweeps/{name}.yaml")

@@ -34,6 +34,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.full
 def test_a_record_comes_back_as_it_was(tmp_path: Path, trained: Record) -> None:
     results.save(tmp_path, trained)
     expected = json.loads(json.dumps(asdict(trained)))
@@ -264,6 +265,7 @@ def paths_of(values: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[t
             yield from paths_of(value, (*before, name))
 
 
+@pytest.mark.full
 def test_what_is_complete_is_shown_and_what_is_not_is_named(tmp_path: Path, trained: Record) -> None:
     """A record without any one of its values: the sweep trains it again, or the report shows it; never neither."""
     results.save(tmp_path, trained)

@@ -97,6 +97,7 @@ class Course:
         return math.exp(sum(losses) / len(losses))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 @pytest.mark.parametrize("clip", ["0.3", "null"])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -114,6 +115,7 @@ def test_a_run_equals_the_course_written_out(
     assert (course.clipped > 0) == (clip == "0.3")
 
 
+@pytest.mark.full
 def test_the_samplings_are_three_different_trainings(small: Configs, corpus: Corpus) -> None:
     curves = {name: train(small("model=gru", f"sampling={name}"), corpus).curve["perplexity"] for name in SAMPLINGS}
     first = {name: curve[0] for name, curve in curves.items()}
@@ -122,6 +124,7 @@ def test_the_samplings_are_three_different_trainings(small: Configs, corpus: Cor
     assert first["sequential"] == pytest.approx(first["sequential-reset"], rel=0.05)
 
 
+@pytest.mark.full
 def test_metrics_follow_from_the_curve(small: Configs, corpus: Corpus) -> None:
     record = train(small("model=gru", "epochs=45", "optimizer=adam", "lr=0.02"), corpus)
     curve = record.curve["perplexity"]
@@ -217,6 +220,7 @@ RICH = ("model=gru", "layers=2", "dropout=0.3", "sampling=random")
 """A run that draws from every generator."""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_the_same_seed_gives_the_same_run_to_the_last_bit(small: Configs, corpus: Corpus, engine: str) -> None:
     config = small(*RICH, f"engine={engine}", "seed=5")
@@ -227,11 +231,13 @@ def test_the_same_seed_gives_the_same_run_to_the_last_bit(small: Configs, corpus
     assert outcome(train(config, corpus)) == once
 
 
+@pytest.mark.full
 def test_another_seed_gives_another_run(small: Configs, corpus: Corpus) -> None:
     runs = [train(small(*RICH, f"seed={seed}"), corpus) for seed in range(3)]
     assert len({tuple(run.curve["perplexity"]) for run in runs}) == 3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["api", "scratch"])
 def test_run_k_alone_equals_run_k_of_a_cell(small: Configs, corpus: Corpus, engine: str) -> None:
     config = small(*RICH, f"engine={engine}", "seeds=3", "seed=4")
@@ -240,6 +246,7 @@ def test_run_k_alone_equals_run_k_of_a_cell(small: Configs, corpus: Corpus, engi
         assert outcome(train(small(*RICH, f"engine={engine}", f"seed={4 + k}"), corpus)) == in_the_cell[k]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("overrides", [RICH, ("model=rnn",), ("model=lstm", "optimizer=adam")])
 def test_runs_trained_together_equal_each_by_itself(small: Configs, corpus: Corpus, overrides: tuple[str, ...]) -> None:
     """A cohort of seeds and learning rates against single runs, to the rounding of float32."""
@@ -278,6 +285,7 @@ def test_the_data_order_does_not_depend_on_the_network(small: Configs, corpus: C
 # --- engines --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("overrides", [[], ["layers=2", "dropout=0.3"], ["impl=scratch", "init=torch", "reset=after"]])
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
 def test_the_engine_does_not_change_the_outcome(
@@ -294,6 +302,7 @@ def test_the_engine_does_not_change_the_outcome(
         assert record.metrics["val_perplexity"] == pytest.approx(records[0].metrics["val_perplexity"], rel=1e-4)
 
 
+@pytest.mark.full
 def test_auto_takes_an_engine_that_can_and_says_which(small: Configs, corpus: Corpus) -> None:
     assert train(small("model=gru-no-reset"), corpus).engine == "cohort"
     record = train(small("model=gru"), corpus)
@@ -323,6 +332,7 @@ def test_divergence_is_an_outcome(small: Configs, corpus: Corpus, engine: str) -
     assert record.text == {}
 
 
+@pytest.mark.full
 def test_divergence_ends_that_run_only(small: Configs, corpus: Corpus) -> None:
     """In a cohort of three the middle one explodes; the others are as if it were not there."""
     calm = small(*EXPLODES, "lr=0.1", "engine=cohort")
@@ -336,6 +346,7 @@ def test_divergence_ends_that_run_only(small: Configs, corpus: Corpus) -> None:
             assert record.divergence["epoch"] == alone.divergence["epoch"]
 
 
+@pytest.mark.full
 def test_a_sweep_with_a_divergent_cell_is_a_success(small: Configs, sweep: Callable[..., object]) -> None:
     configs = [small(*EXPLODES, "seeds=2"), small(*EXPLODES, "lr=0.1", "seeds=2")]
     summary = sweep(configs)
@@ -488,6 +499,7 @@ def test_optimizers_follow_their_formulas(compose: Configs, name: str, options: 
     np.testing.assert_allclose(module[0].detach().numpy(), expected, rtol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "rmsprop"])
 def test_every_optimizer_learns_at_its_own_default_lr(small: Configs, corpus: Corpus, name: str) -> None:
     record = train(small(f"optimizer={name}", "num_hiddens=16", "epochs=20"), corpus)
@@ -512,6 +524,7 @@ def test_devices() -> None:
 # --- learning, on the real text -------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_baseline_rnn_learns_as_the_reference_did(time_machine: Configs, book: Corpus) -> None:
     """rnn api 256 after 50 epochs: 7.28 in the reference code, one seed."""
     record = train(time_machine("epochs=50", "val_tokens=2000"), book)
@@ -523,6 +536,7 @@ def test_baseline_rnn_learns_as_the_reference_did(time_machine: Configs, book: C
     assert record.metrics["val_perplexity"] < 12
 
 
+@pytest.mark.full
 def test_baseline_gru_learns(time_machine: Configs, book: Corpus) -> None:
     """gru api 256 after 10 epochs: below the perplexity of counting letters, 17.41; the reference has 9.71 after 50."""
     record = train(time_machine("model=gru", "epochs=10", "val_tokens=0"), book)

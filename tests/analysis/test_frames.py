@@ -28,6 +28,7 @@ def stored(tmp_path: Path, small: Callable[..., Config], corpus: Corpus) -> Path
     return tmp_path
 
 
+@pytest.mark.full
 def test_a_row_per_run(stored: Path, corpus: Corpus) -> None:
     runs, problems = runs_frame(stored)
     assert problems == []
@@ -43,6 +44,7 @@ def test_a_row_per_run(stored: Path, corpus: Corpus) -> None:
         assert (row["corpus"], row["unit"], row["status"]) == ("made-up.txt", "char", "ok")
 
 
+@pytest.mark.full
 def test_damaged_and_foreign_files_are_named_and_skipped(stored: Path) -> None:
     first, second, _ = sorted((stored / "runs").glob("*.json"))
     kept = json.loads(second.read_text())
@@ -64,6 +66,7 @@ def test_no_records_are_an_empty_frame(tmp_path: Path) -> None:
     assert curves_frame(tmp_path, runs).empty
 
 
+@pytest.mark.full
 def test_curves(stored: Path) -> None:
     runs, _ = runs_frame(stored)
     curves = curves_frame(stored, runs)

@@ -80,6 +80,7 @@ def test_a_table(cell: Cell, together: Cell) -> None:
     )
 
 
+@pytest.mark.full
 def test_of_what_is_better_when_higher_the_best_are_the_highest(cell: Cell, together: Cell) -> None:
     """Two of eight cells are best: those with lr 0.5, whose accuracy is 0.9; by hand p/q is 4 there and 0 else."""
     runs = together(
@@ -116,6 +117,7 @@ def scattered(cell: Cell, together: Cell, settings: int) -> pd.DataFrame:
     return together(*(cell([math.exp(1 + 0.1 * lr), math.exp(1 + 0.1 * lr)], num_hiddens=h, lr=lr) for h, lr in kept))
 
 
+@pytest.mark.full
 def test_of_few_settings_that_are_no_grid_no_importance_is_told(cell: Cell, together: Cell) -> None:
     knobs = ["lr", "num_hiddens"]
     assert importance(scattered(cell, together, 19), "perplexity", knobs).empty

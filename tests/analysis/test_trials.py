@@ -56,6 +56,7 @@ def test_timeline_starts_at_zero_and_numbers_the_processes(frame: pd.DataFrame) 
     assert (timeline["end_s"] - timeline["begin_s"]).to_list() == [7.0] * 60
 
 
+@pytest.mark.full
 def test_importance_names_its_evaluator_and_finds_the_knob_that_decides(frame: pd.DataFrame) -> None:
     importance = t.search_importance(frame, SPACE, "val_perplexity")
     names = set(importance["evaluator"])
@@ -72,6 +73,7 @@ def test_importance_names_its_evaluator_and_finds_the_knob_that_decides(frame: p
     pd.testing.assert_frame_equal(importance, again)
 
 
+@pytest.mark.full
 def test_importance_depends_on_the_range() -> None:
     """Where lr was searched near its optimum only, num_hiddens decides more."""
     frame = made_up(300)
@@ -122,6 +124,7 @@ def test_a_folder_without_a_search_has_none(tmp_path: Path) -> None:
     assert stored_search(tmp_path) is None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("journal", [False, True])
 def test_a_study_tells_the_same_as_its_table(tmp_path: Path, journal: bool) -> None:
     """Neither trials.csv nor search.json is there: the search is still under way, or was killed."""
@@ -140,6 +143,7 @@ def test_a_study_tells_the_same_as_its_table(tmp_path: Path, journal: bool) -> N
     assert found.loc[expected["state"] == "pruned", "reason"].eq("pruned after epoch 20").all()
 
 
+@pytest.mark.full
 def test_the_newer_of_study_and_table_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "found"
     write_search(folder, made_up(20))
@@ -282,6 +286,7 @@ def test_one_constant_objective_of_two_has_no_importance() -> None:
     assert t.search_importance(frame, {"a": HALF, "b": HALF}, "tokens_per_s").empty
 
 
+@pytest.mark.full
 def test_the_better_half_of_an_accuracy_is_the_higher_one() -> None:
     rng = np.random.default_rng(0)
     a = rng.uniform(0, 1, 40)

@@ -45,6 +45,7 @@ def test_one_knob_alone(cell: Cell, together: Cell) -> None:
     assert (row["at"], row["n"], row["mean"]) == ("", 1, 2)
 
 
+@pytest.mark.full
 def test_no_winners_curse(cell: Cell, together: Cell) -> None:
     """Ten values that make no difference: the best mean of them is too good, the reported one is not."""
     rng = np.random.default_rng(0)

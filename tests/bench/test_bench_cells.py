@@ -110,6 +110,7 @@ def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) 
     assert set(cells["machine"].dropna()) == {"here"}
 
 
+@pytest.mark.full
 def test_the_table_says_why_a_cell_has_no_number(
     compose: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def claims(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_verdicts(
     stored: Path, claims: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_mistakes_end_with_status_2(stored: Path, claims: Path, capsys: pytest.C
     assert main([str(stored), "--level", "2"]) == 2
 
 
+@pytest.mark.full
 def test_the_command(stored: Path, claims: Path, cli: Callable[..., object]) -> None:
     done = cli(str(stored), "--claims", str(claims), module="ablate.claims")
     assert done.status == 0  # type: ignore[attr-defined]

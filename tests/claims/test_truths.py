@@ -56,6 +56,7 @@ def test_six_runs_that_contradict_refute(name: str, monkeypatch: pytest.MonkeyPa
     assert "confirmed" not in told
 
 
+@pytest.mark.full
 @EVERY
 def test_undecided_when_too_thin_and_decided_with_the_seeds_needed(kind: Kind) -> None:
     thin = list(verdicts(kind, kind.weak, kind.thin, 25))
@@ -113,6 +114,7 @@ def without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"ablate.stats.{module}.invert", lambda *_: (-np.inf, np.inf))
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("without_intervals")
 def test_false_verdicts_over_a_thousand_sweeps_are_no_more_than_the_level_allows() -> None:
     """Claims of every kind that are all but true: neither confirmed nor refuted in more than α/2 of all sweeps."""
@@ -125,6 +127,7 @@ def test_false_verdicts_over_a_thousand_sweeps_are_no_more_than_the_level_allows
         assert all(keeps(count, each) for count in side), counts
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("without_intervals")
 @pytest.mark.parametrize(("diverge", "sweeps"), [(0.0, 500), (0.2, 300)])
 def test_equal_cells_are_in_no_order(diverge: float, sweeps: int) -> None:

@@ -116,6 +116,7 @@ def expected(gradients: Sequence[float], norm: float, clip: float | None, lr: fl
     return [-lr * scale * g for g in gradients], ""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("constructed", CONSTRUCTED)
 @pytest.mark.parametrize("cell", CELLS)

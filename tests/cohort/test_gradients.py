@@ -64,6 +64,7 @@ def test_dropout_between_layers(cell: str, bias_vectors: int) -> None:
     compare(network(*CELLS[cell], bias_vectors=bias_vectors, layers=3, dropout=0.4), 7, carry=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("layers", "dropout"), [(1, 0.0), (2, 0.0), (3, 0.4)])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_published_variants(preset: str, layers: int, dropout: float) -> None:
@@ -80,6 +81,7 @@ def test_gates_held_at_a_constant(cell: str, reset: str | None, gates: dict[str,
         compare(config, 7, carry=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("readout", "write_back"), [("candidate", True), ("candidate", False), ("state", False)])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_read_out_and_kept(cell: str, readout: str, write_back: bool) -> None:
@@ -93,6 +95,7 @@ def test_more_words_than_tokens(cell: str) -> None:
     compare(network(*CELLS[cell], bias_vectors=2), 50, carry=True)
 
 
+@pytest.mark.full
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     cell=st.sampled_from(list(CELLS)),

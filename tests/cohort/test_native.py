@@ -82,6 +82,7 @@ def test_gradients(cell: str, bias_vectors: int, carry: bool) -> None:
         compare(network(*CELLS[cell], **knobs), V, carry)
 
 
+@pytest.mark.full
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     cell=st.sampled_from(list(CELLS)),

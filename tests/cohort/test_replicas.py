@@ -56,6 +56,7 @@ def of_replica(minibatches: Sequence[Batch], k: int) -> list[Batch]:
     return [(x[k], y[k]) for x, y in minibatches]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("decay", [0.0, 0.02])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", CELLS)
@@ -75,6 +76,7 @@ def test_thirty_updates_equal_those_of_the_plain_engines(cell: str, optimizer: s
                 torch.testing.assert_close(cohort.named_tensors(k)[name], tensor, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("carry", [False, True], ids=["zero", "carried"])
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_thirty_updates_with_layers_and_dropout(reset: str, carry: bool) -> None:
@@ -88,6 +90,7 @@ def test_thirty_updates_with_layers_and_dropout(reset: str, carry: bool) -> None
         torch.testing.assert_close(losses[:, k].tolist(), expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("H", [2, 5, 32, 64])
@@ -118,6 +121,7 @@ def test_batches_that_fill_no_vector_agree_to_rounding(cell: str, B: int) -> Non
         torch.testing.assert_close(together[:, k], alone[:, 0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_diverging_neighbour_changes_nothing(cell: str, optimizer: str) -> None:
@@ -265,6 +269,7 @@ def test_chunks_cover_every_replica_in_order() -> None:
     assert [len(portion) for portion in chunks(range(20), config, "cuda")] == [20]
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_memory_estimate_is_about_what_the_process_grows_by(cell: str) -> None:

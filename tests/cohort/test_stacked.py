@@ -59,6 +59,7 @@ def minibatch(name: str, seed: int, B: int = 4) -> tuple[Tensor, Tensor]:
     return X, Y
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_together_is_training_alone(name: str) -> None:
     together, alone = made(name)
@@ -83,6 +84,7 @@ def test_evaluation_is_that_of_each_alone_and_leaves_nothing_behind(name: str) -
     assert torch.equal(together.parameters, before)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["lstm-peepholes", "plain gru", "bidirectional"])
 def test_a_cohort_goes_on_from_its_checkpoint(name: str) -> None:
     first, _ = made(name)
@@ -115,6 +117,7 @@ def test_only_networks_without_derivatives_by_hand_need_autograd(name: str) -> N
     assert by_hand(configs(name)[0]) == (name == "plain gru")
 
 
+@pytest.mark.full
 def test_wide_networks_train_in_smaller_company() -> None:
     def together(num_hiddens: int) -> int | None:
         return chunk_size(compose(["model=mgu", f"num_hiddens={num_hiddens}"]))

@@ -101,6 +101,7 @@ def test_gradients_of_the_kernel(cell: str, layers: int, mask: Callable[[Tensor]
         compare(NativeCohort, config, 28, mask, torch.float32)
 
 
+@pytest.mark.full
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     engine=st.sampled_from([Cohort] if unavailable() else [Cohort, NativeCohort]),
@@ -183,6 +184,7 @@ def test_nothing_scored_moves_nothing_under_autograd() -> None:
         assert torch.equal(tensor, parameters[name]), name
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", [*ENGINES, "scratch"])
 def test_evaluation_is_the_sum_over_the_scored_by_their_number(engine: type[Cohort] | str) -> None:
     """Over pieces of unequal counts, of which one has none."""

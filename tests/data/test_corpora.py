@@ -28,6 +28,7 @@ FIRST_IDS = (3, 9, 2, 1, 3, 5, 13, 2, 1, 13, 4, 15, 9, 5, 6, 2, 1, 21, 19, 1)
 # --- The Time Machine: parity with the course's reference code ------------------------------------------
 
 
+@pytest.mark.full
 def test_book_has_3221_lines_373_of_them_empty(time_machine: Callable[..., Config]) -> None:
     text = "".join(raw_blocks(time_machine().data))
     lines = [Letters()(line) for line in text.removesuffix("\n").split("\n")]
@@ -89,6 +90,7 @@ def test_letters(text: str, lines: list[str]) -> None:
 pieces = st.lists(st.text(st.sampled_from(string.ascii_letters + " .,\n\n\t'éß1"), max_size=12), max_size=8)
 
 
+@pytest.mark.full
 @given(pieces)
 def test_letters_equal_a_derivation_character_by_character_wherever_the_text_is_cut(blocks: list[str]) -> None:
     lines = []
@@ -142,6 +144,7 @@ def test_words_do_not_run_together_at_line_ends(tmp_path: Path, compose: Callabl
     assert corpus.encode("three four") == [3, 0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("one", "other"), [("ab\nc", "a\nbc"), ("a b", "ab")])
 def test_texts_of_other_words_have_another_hash(
     tmp_path: Path, compose: Callable[..., Config], one: str, other: str
@@ -268,6 +271,7 @@ def test_held_out_tokens_follow_the_training_tokens(small: Callable[..., Config]
     assert held_out.tolist() == corpus.ids[400:500].tolist()
 
 
+@pytest.mark.full
 def test_max_tokens_null_leaves_exactly_the_held_out_tokens(small: Callable[..., Config], corpus: Corpus) -> None:
     training, held_out = split(small("max_tokens=null", "val_tokens=123"), corpus)
     assert [*training, *held_out] == corpus.ids.tolist()

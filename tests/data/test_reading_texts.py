@@ -54,6 +54,7 @@ def test_a_text_is_read_whatever_its_line_ends(
     assert read_text(tmp_path / "text") == text
 
 
+@pytest.mark.full
 @given(st.binary(max_size=40))
 def test_what_is_read_is_what_python_decodes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "file"

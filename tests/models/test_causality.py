@@ -46,6 +46,7 @@ def network(config: Config, *, project: bool = False) -> Callable[[Tensor], Tens
     return lambda tokens: built(tokens, built.initial_state(tokens.shape[1]))[0]
 
 
+@pytest.mark.full
 @every_start
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("model", MODELS)

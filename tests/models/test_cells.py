@@ -246,6 +246,7 @@ def test_cell_equals_its_equations(
         np.testing.assert_allclose(part.detach().numpy(), gate, rtol=0, atol=1e-13)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("equation", "overrides"), CELLS, ids=IDS)
 def test_gradients_equal_central_differences(
     config_of: Callable[..., Config], equation: str, overrides: list[str]

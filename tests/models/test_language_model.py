@@ -79,6 +79,7 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         torch.testing.assert_close(one[name], other[name], msg=lambda text, name=name: f"{name}: {text}", **TOLERANCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("bias_vectors", [1, 2])
 @pytest.mark.parametrize("layers", [1, 2, 3])

@@ -78,6 +78,7 @@ def assert_states(one: list[State], other: list[State]) -> None:
             torch.testing.assert_close(part, other_part, **TOLERANCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("bias_vectors", [1, 2])
 @pytest.mark.parametrize("project", [False, True])
 @every_network
@@ -169,6 +170,7 @@ def both_ways(config: Config, parameters: dict[str, Tensor], k: int, X: Tensor) 
     return torch.cat([ahead, back], -1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("reading", [(), ("model.bidirectional=true", "sampling=random")], ids=["ahead", "both ways"])
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "lstm-peepholes", "mgu", "minlstm"])
 def test_connections_by_hand(config_of: Callable[..., Config], model: str, reading: tuple[str, ...]) -> None:

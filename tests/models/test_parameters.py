@@ -138,6 +138,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("model", "overrides", "expected"), COUNTS, ids=lambda value: str(value))
 def test_counts_by_hand(compose: Callable[..., Config], model: str, overrides: tuple[str, ...], expected: int) -> None:
     config = compose(f"model={model}", f"num_hiddens={H}", "bias_vectors=1", "sampling=random", *overrides)
@@ -207,6 +208,7 @@ def test_linear_layers_start_as_torch_nn_linear_does(compose: Callable[..., Conf
         assert_uniform(values, inputs.get(name.rsplit(".", 1)[0], 64) ** -0.5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("init", ["torch", "normal", "xavier", "orthogonal"])
 @pytest.mark.parametrize("model", ["lstm", "lstm-full-gate-recurrence", "minlstm"])
 def test_forget_bias_replaces_that_bias_and_nothing_else(compose: Callable[..., Config], model: str, init: str) -> None:

@@ -155,6 +155,7 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
     assert "none of the changes that are left can be made by itself" in done.err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -198,6 +199,7 @@ def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: 
     assert "forget_bias=1" not in done.err  # an lstm reads it
 
 
+@pytest.mark.full
 def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) -> None:
     done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
     assert done.status == 2
@@ -228,6 +230,7 @@ def test_a_diverged_run_is_worse_than_any() -> None:
     assert rank(good) < rank(poor) < rank(lost) < rank(pd.Series([float("inf")] * 2))
 
 
+@pytest.mark.full
 def test_diverging_changes_are_made_last(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     """relu without clipping at a wild learning rate diverges: that step is the last that is made."""
     changes = ["lr=1,1000000", "num_hiddens=8,6"]

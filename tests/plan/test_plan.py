@@ -66,6 +66,7 @@ def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_p
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -103,6 +104,7 @@ def plan(compose: Configs, tmp_path: Path) -> Callable[..., Plan]:
     return lambda *configs: make_plan(configs, tmp_path / "results" / "planned", compose("data=python_docs").data)
 
 
+@pytest.mark.full
 def test_the_estimate_is_of_the_programs_that_would_run(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_held_out_readings_take_time(
     assert guess.seconds == pytest.approx([0.001 * (19 * 3 + 3 * 5 / 3)])
 
 
+@pytest.mark.full
 def test_equal_shapes_are_probed_once(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +161,7 @@ def test_the_probe_measures_training(
     assert updates[0] == 1 + estimating.PROBE_S / 0.002
 
 
+@pytest.mark.full
 def test_what_is_missing_is_listed(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=api", module=PLAN)
     assert done.status == 0, done.err
@@ -213,6 +217,7 @@ def store(folder: Path, cell: str, config: Config, values: list[float], metric: 
         results.save(folder, made)
 
 
+@pytest.mark.full
 def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:
     """Of logarithms, the median over cells; these cells first, then the same size, then the same model, else none."""
     made = plan(small("model=gru"))
@@ -243,6 +248,7 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
 MEMORY = ("task=memory", "data=copy", "model=gru")
 
 
+@pytest.mark.full
 def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:
     """Of what may be 0 the spread is that of the values themselves: 0, 0.2 and 0.4 have 0.2."""
     made = plan(compose(*MEMORY))
@@ -272,6 +278,7 @@ def test_a_task_is_planned_by_its_own_measure(compose: Configs, arguments: tuple
     assert main_metric(compose(*arguments)) == metric
 
 
+@pytest.mark.full
 def test_what_a_number_of_seeds_detects_is_said() -> None:
     """A difference so large is found in 80 of 100 made-up sweeps, half of it is not."""
     assert "3 seeds are too few" in detectable(Spread(0.1, 1, "x"), 3)

@@ -91,6 +91,7 @@ def brightness(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_screen(width: int, report: Path, tmp_path: Path) -> None:
     found = measured(report, tmp_path, width)
@@ -109,6 +110,7 @@ def test_nothing_is_wider_than_the_screen(width: int, report: Path, tmp_path: Pa
         assert found["navigation"] <= found["text"]  # the contents stand beside the text
 
 
+@pytest.mark.full
 def test_light_and_dark(report: Path, tmp_path: Path) -> None:
     for dark in (False, True):
         found = measured(report, tmp_path, 1280, dark)
@@ -117,6 +119,7 @@ def test_light_and_dark(report: Path, tmp_path: Path) -> None:
         assert {card for *_, card in found["figures"]} == {"rgb(255, 255, 255)"}
 
 
+@pytest.mark.full
 def test_on_paper(report: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.pdf"
     browse(f"--print-to-pdf={path}", "--no-pdf-header-footer", report.as_uri(), folder=tmp_path)

@@ -34,6 +34,7 @@ def unnamed() -> Iterator[Path]:
                 yield path
 
 
+@pytest.mark.full
 def test_every_committed_figure_and_table_is_on_its_page() -> None:
     if not kept():
         pytest.skip("needs a checkout with its results")

@@ -102,6 +102,7 @@ def assert_legible(figure: Figure) -> None:
     assert figure.get_size_inches()[0] <= 7.2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name",
     [
@@ -123,6 +124,7 @@ def test_by_value_is_legible_for_every_shape_of_sweep(name: str) -> None:
     assert_legible(drawn(name))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["gates", "models_diverged", "all_diverged", "one_seed"])
 def test_curves_are_legible_for_every_shape_of_sweep(name: str) -> None:
     runs = SHAPES[name]
@@ -237,6 +239,7 @@ def test_nine_models_of_ones_own_all_look_different() -> None:
     assert looks["model-07"].colour == pytest.approx([0.5 * channel for channel in looks["model-00"].colour])
 
 
+@pytest.mark.full
 def test_no_marker_is_cut_off_at_the_end_of_the_axis() -> None:
     """Seven lines side by side: the outermost stand within the panel."""
     runs = sweep({"lr": [0.5, 1, 2, 4, 8, 16, 32], "model": ["rnn", "gru", "lstm", *"abcd"]}, perplexity=lambda _: 5.0)
@@ -272,6 +275,7 @@ def test_rows_say_how_many_diverged() -> None:
     assert {"1 of 5 diverged", "5 of 5 diverged"} <= set(said(drawn("sampling_by_clip")))
 
 
+@pytest.mark.full
 def test_twelve_lines_at_most_per_panel() -> None:
     """3 models × 5 learning rates over num_hiddens: a panel per learning rate."""
     figure = drawn("model_by_lr_by_size")
@@ -288,6 +292,7 @@ def test_more_lines_than_can_be_named_are_not_named() -> None:
     assert any("15 lines are too many to name" in text.replace("\n", " ") for text in said(figure))
 
 
+@pytest.mark.full
 def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
     figure = drawn("many_rows")
     rows = tick_labels(figure.axes[0], "y")
@@ -345,6 +350,7 @@ def test_no_curves_at_all() -> None:
     assert_legible(plots.curves(empty, runs, []))
 
 
+@pytest.mark.full
 def test_files(tmp_path: Path) -> None:
     figure = drawn.__wrapped__("one_seed", title="costs $5 or 5 $")
     paths = plots.save(figure, tmp_path / "new", "by_value")
@@ -363,6 +369,7 @@ def test_files(tmp_path: Path) -> None:
     assert not figure.axes
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "title",
     [
@@ -394,6 +401,7 @@ def test_letters_that_no_font_has_are_named(title: str, monkeypatch: pytest.Monk
     assert plots.missing_glyphs("plain é σ ×") == ""
 
 
+@pytest.mark.full
 def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,6 +433,7 @@ def test_the_reader_s_own_settings_of_matplotlib_stay_as_they_are() -> None:
     assert max(text.get_fontsize() for text in texts(figure)) == 9
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("names", [2, 5, 13, 31])
 def test_a_legend_of_long_names_takes_one_column_in_the_end(names: int) -> None:
     handles = [

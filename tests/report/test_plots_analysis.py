@@ -72,11 +72,13 @@ def markers(axes: Axes) -> list[tuple[float, float]]:
     return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["models_by_sizes", "models_diverged"])
 def test_pareto_is_legible(name: str) -> None:
     assert_legible(plots.pareto(pareto_points(cells_of(SHAPES[name], timed=True)), "Perplexity against speed"))
 
 
+@pytest.mark.full
 def test_pareto_front_and_points(tmp_path: Path) -> None:
     cells = cells_of(SHAPES["gates"], timed=True)
     points = pareto_points(cells)
@@ -101,6 +103,7 @@ def test_pareto_labels_say_the_further_knob() -> None:
     assert any("Labels: num_hiddens." in text for text in said(figure))
 
 
+@pytest.mark.full
 def test_importance_names_its_evaluator(tmp_path: Path) -> None:
     approximate = {"low": [0.1, 0.7], "high": [0.3, 0.9], "total": np.nan, "evaluator": "PED-ANOVA"}
     table = pd.DataFrame({"knob": ["lr", "model"], "importance": [0.2, 0.8], **approximate})
@@ -112,6 +115,7 @@ def test_importance_names_its_evaluator(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
+@pytest.mark.full
 def test_variance_stands_in_order_of_kind_and_size(tmp_path: Path) -> None:
     sources = ["model", "lr", "model × lr", "seed", "residual"]
     split = pd.DataFrame({"source": sources, "share": [0.2, 0.5, 0.15, 0.0001, 0.1499]})
@@ -131,6 +135,7 @@ def test_variance_of_many_sources_says_what_it_leaves_out() -> None:
     assert_legible(figure)
 
 
+@pytest.mark.full
 def test_effects_share_an_axis_and_order_their_values(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
@@ -157,6 +162,7 @@ def test_effects_with_long_names_stand_upright() -> None:
     assert_legible(figure)
 
 
+@pytest.mark.full
 def test_ablation_path(tmp_path: Path) -> None:
     figure = plots.ablation_path(STEPS, "From the baseline to the target")
     (axes,) = figure.axes
@@ -174,6 +180,7 @@ def test_ablation_path(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
+@pytest.mark.full
 def test_verdicts(tmp_path: Path) -> None:
     figure = plots.verdicts(VERDICTS, "Claims")
     (axes,) = figure.axes
@@ -189,6 +196,7 @@ def test_verdicts(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
+@pytest.mark.full
 def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> None:
     apart = pd.DataFrame(
         {
@@ -212,6 +220,7 @@ def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> N
     assert plots.verdicts(VERDICTS.assign(**apart)).axes[0].get_xscale() == "log"  # ratios come first
 
 
+@pytest.mark.full
 def test_shares_of_runs_have_an_axis_where_most_claims_are_of_them(tmp_path: Path) -> None:
     shares = {"share": [1.0, 0.0, 0.5], "share_low": [0.54, 0, 0.12], "share_high": [1, 0.46, 0.88]}
     frame = VERDICTS.head(3).assign(ratio=[0.88, np.nan, np.nan], share_bound=[0.5, 0.8, 0.5], **shares)
@@ -235,6 +244,7 @@ def test_verdicts_of_several_sweeps_name_them_and_need_no_ratio() -> None:
     assert_legible(figure)
 
 
+@pytest.mark.full
 def test_heatmap(tmp_path: Path) -> None:
     cells = cells_of(SHAPES["models_diverged"])
     figure = plots.heatmap(cells, "lr", "model", "perplexity", "Both")
@@ -248,6 +258,7 @@ def test_heatmap(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
+@pytest.mark.full
 def test_heatmap_has_a_panel_per_further_setting() -> None:
     figure = plots.heatmap(cells_of(SHAPES["model_by_lr_by_size"]), "num_hiddens", "lr")
     assert [axes.get_title() for axes in figure.axes[:3]] == ["rnn", "lstm", "gru"]
@@ -255,6 +266,7 @@ def test_heatmap_has_a_panel_per_further_setting() -> None:
     assert_legible(figure)
 
 
+@pytest.mark.full
 def test_speed(tmp_path: Path) -> None:
     cells = cells_of(SHAPES["models_by_sizes"], timed=True).assign(gpu="", share_of_limit=0.4)
     timed = pd.concat([cells.assign(threads=threads) for threads in (1, 2)], ignore_index=True)

@@ -75,6 +75,7 @@ def page(folder: Path) -> Document:
     return Document((folder / "report.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.full
 def test_every_file_is_there(full: Path) -> None:
     tables = {"cells", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance", "importance"}
     tables |= {"tuned", "verdicts"}
@@ -90,6 +91,7 @@ def test_every_file_is_there(full: Path) -> None:
     assert len(pd.read_csv(full / "cells.csv")) == 8
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     """Tables and figures only, and only in their folders: what a person put beside them stays."""
@@ -109,12 +111,14 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     assert (sweep / "tables" / "cells.csv").is_file()
 
 
+@pytest.mark.full
 def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> None:
     order = ["answer", "claims", "results", "curves", "comparisons", "spread", "trade-off", "what-matters", "texts"]
     order += ["warnings", "protocol", "provenance", "commands"]
     assert [name for name in page(full).ids if name != "top"] == order
 
 
+@pytest.mark.full
 def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     """One cell, one seed, no timing, no text, nothing published."""
     write_run(tmp_path / "one", config("gru", num_hiddens=48), 0, 2.0, text={})
@@ -125,6 +129,7 @@ def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     assert "Training perplexity after 500 epochs: 2" in document.below["answer"]
 
 
+@pytest.mark.full
 def test_the_page_needs_nothing_else(full: Path) -> None:
     text = (full / "report.html").read_text(encoding="utf-8")
     document = Document(text)
@@ -141,6 +146,7 @@ def test_the_page_needs_nothing_else(full: Path) -> None:
     assert all(figure.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for figure in figures)
 
 
+@pytest.mark.full
 def test_anchors_lead_somewhere(full: Path) -> None:
     document = page(full)
     assert max(Counter(document.ids).values()) == 1
@@ -149,10 +155,12 @@ def test_anchors_lead_somewhere(full: Path) -> None:
     assert set(document.ids) - targets == set()
 
 
+@pytest.mark.full
 def test_every_image_says_what_it_shows(full: Path) -> None:
     assert all(attributes.get("alt") for tag, attributes in page(full).tags if tag == "img")
 
 
+@pytest.mark.full
 def test_the_numbers_are_those_of_the_runs(full: Path) -> None:
     runs = pd.read_csv(full / "runs.csv")
     document = page(full)
@@ -170,6 +178,7 @@ def test_the_numbers_are_those_of_the_runs(full: Path) -> None:
     assert f"{diverged} of 48 runs diverged" in document.below["answer"]
 
 
+@pytest.mark.full
 def test_the_claims_are_counted_and_told_apart_without_colour(full: Path) -> None:
     verdicts = pd.read_csv(full / "tables" / "verdicts.csv")
     document = page(full)
@@ -183,6 +192,7 @@ def test_the_claims_are_counted_and_told_apart_without_colour(full: Path) -> Non
         assert statement in document.below["claims"]
 
 
+@pytest.mark.full
 def test_protocol_and_provenance(full: Path) -> None:
     document = page(full)
     assert "6 seeds instead of 20" in document.below["protocol"]
@@ -208,6 +218,7 @@ def test_protocol_and_provenance(full: Path) -> None:
 HOSTILE = '<script>alert(1)</script> & "x" </title><img src=x onerror=alert(2)>'
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_names_are_never_markup(tmp_path: Path) -> None:
     sweep = tmp_path / "hostile"
@@ -224,6 +235,7 @@ def test_names_are_never_markup(tmp_path: Path) -> None:
         assert "<script>alert(1)</script>" in document.below[name]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_chinese_titles(tmp_path: Path) -> None:
     sweep = write_sweep(
@@ -239,6 +251,7 @@ def test_chinese_titles(tmp_path: Path) -> None:
     assert "--title '循环神经网络'" in page(sweep).below["commands"]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_regenerate_can_be_pasted(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / 'it\'s "a" b', [config("gru", num_hiddens=8)], seeds=2, epochs=4, timed=False)
@@ -250,6 +263,7 @@ def test_regenerate_can_be_pasted(tmp_path: Path) -> None:
     assert words[4:] == ["--title=-x y"]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_damaged_records_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = write_sweep(tmp_path / "damaged", [config("gru", num_hiddens=8)], seeds=3, epochs=4, timed=False)
@@ -261,6 +275,7 @@ def test_damaged_records_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert damaged.name in page(sweep).below["warnings"]
 
 
+@pytest.mark.full
 def test_what_fails_does_not_cost_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +311,7 @@ def two(tmp_path: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
     assert main([*map(str, two), "--title", "Both"]) == 0
@@ -310,6 +326,7 @@ def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
     assert [tag for tag, _ in document.tags if tag == "h1"] == ["h1"]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_what_is_no_sweep_is_named_and_the_others_are_reported(
     two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -326,6 +343,7 @@ def test_a_level_that_is_none(level: str, two: list[Path], capsys: pytest.Captur
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_another_level_moves_every_interval(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(two[0]), "--level", "0.5"]) == 0
@@ -338,6 +356,7 @@ def test_another_level_moves_every_interval(two: list[Path], capsys: pytest.Capt
     assert "--level 0.5" in page(two[0]).below["commands"]
 
 
+@pytest.mark.full
 def test_the_reason_for_a_missing_timing_stands_on_the_page(tmp_path: Path) -> None:
     """Of one thread or of more: one timing without a number, one with an interval that is too wide, none at all."""
     settings = [config("gru", num_hiddens=h) for h in (8, 16)]

@@ -25,6 +25,8 @@ from ablate.report.plots.style import save
 from tests.report.made import config, write_run
 from tests.report.made_search import SPACE, made_up, write_search, write_study
 
+pytestmark = pytest.mark.full
+
 PERPLEXITY = "val_perplexity"
 BOTH = (PERPLEXITY, "tokens_per_s")
 

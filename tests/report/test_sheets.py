@@ -65,6 +65,7 @@ def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:
     assert sheet.foreign == set()
 
 
+@pytest.mark.full
 def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in range(2, 2 + MOST_ROWS)]
     made = sheets(material(write_sweep(tmp_path / "long", settings, seeds=2, epochs=3, timed=False)))
@@ -83,6 +84,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert text.count(r"\toprule") == text.count(r"\label") == 2  # what does not fit on a page goes on in another table
 
 
+@pytest.mark.full
 def test_effects_of_single_knobs_need_a_full_grid(tmp_path: Path) -> None:
     """An rnn of 32 and 64 units, a gru of 32 alone: what the gru gains cannot be told from what the width does.
 

@@ -150,6 +150,7 @@ def test_figures_of_what_matters_show_the_tasks_own_measure(filled: Material) ->
     assert figures["importance"][1]().axes[0].get_xlabel() == "share of the variance of accuracy"
 
 
+@pytest.mark.full
 def test_a_heatmap_is_of_the_tasks_own_measure(tmp_path: Path) -> None:
     for layers in (1, 2):
         for hidden in (8, 16, 32):
@@ -275,6 +276,7 @@ def test_what_sees_the_future_is_never_the_best(future: Material) -> None:
     assert "1 of 2 cells, as with bidirectional=true" in warning
 
 
+@pytest.mark.full
 def test_what_sees_the_future_has_a_dagger_everywhere(future: Material) -> None:
     for name in ("cells", "spread", "comparisons", "effects"):
         sheet = sheets(future)[name]()
@@ -415,6 +417,7 @@ def test_translations_stand_beside_their_references(translation: Material) -> No
     ]
 
 
+@pytest.mark.full
 def test_one_change_at_a_time_is_shown_in_rows(tmp_path: Path) -> None:
     """Against num_hiddens two of three settings would be a single point."""
     for changed in ({"num_hiddens": 16}, {"num_hiddens": 32}, {"dropout": 0.3}, {"layers": 2}):
@@ -446,6 +449,7 @@ def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     assert rows == {0, 1}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("made", ["memory", "future", "translation"])
 def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing fails on the way, and the page says what was measured."""

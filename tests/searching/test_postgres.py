@@ -122,6 +122,7 @@ def bowl(knobs: dict[str, str]) -> float:
 BOWL = space_of("x=interval(-2,2)")
 
 
+@pytest.mark.full
 def test_two_processes_share_one_study_on_a_server(
     server: Server, start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_two_processes_share_one_study_on_a_server(
         assert trained
 
 
+@pytest.mark.full
 def test_infinities_and_nothing_chosen_survive_the_database(server: Server, tmp_path: Path) -> None:
     url = server.database("kinds")
     space = space_of("x=range(0,4)", "clip=null,1,0.5")
@@ -164,6 +166,7 @@ def test_infinities_and_nothing_chosen_survive_the_database(server: Server, tmp_
         assert (trial.value == float("inf")) == (trial.params["clip"] is None)
 
 
+@pytest.mark.full
 def test_a_server_that_goes_away_in_the_middle(server: Server, tmp_path: Path) -> None:
     url = server.database("lost")
 

@@ -159,6 +159,7 @@ def test_trials_of_one_shape_train_together(main: Main, small_arguments: list[st
     assert max(together) > 2  # the runs of more than one trial
 
 
+@pytest.mark.full
 def test_a_configuration_that_diverges_is_told_so(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=diverged", "seeds=2", "lr=choice(0.5,1e30)", "clip=null", "epochs=4"),
@@ -205,6 +206,7 @@ def test_a_knob_that_no_trial_reads_is_named(main: Main, small_arguments: list[s
     assert "forget_bias=1" not in done.err  # an lstm reads it
 
 
+@pytest.mark.full
 def test_where_every_trial_fails_the_cause_is_counted(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
         *("hydra/sweeper=optuna", "name=failed", "seeds=1", "model=choice(gru-no-reset,mgu)", "engine=api"),
@@ -317,6 +319,7 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
 # --- mistakes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -54,6 +54,7 @@ def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 # --- totals and twins -----------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_n_trials_is_the_total_however_often_the_command_is_typed(tmp_path: Path) -> None:
     first = Noisy(bowl)
     assert len(run(BOWL, settings(n_trials=5), first, tmp_path)) == 5
@@ -167,6 +168,7 @@ def test_a_broken_configuration_fails_alone_with_its_reason(tmp_path: Path) -> N
     assert Counter(state_of(trial) for trial in impossible if takes_slot(trial)) == {"done": 1, "failed": 1}
 
 
+@pytest.mark.full
 def test_stopped_in_the_middle_no_trial_stays_running_and_its_parameters_come_again(tmp_path: Path) -> None:
     class Interrupted(Noisy):
         def poll(self, timeout_s: float) -> Any:
@@ -494,6 +496,7 @@ def test_where_everything_diverged_samplers_see_equal_values() -> None:
 # --- samplers, storages, names --------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("storage", ["sqlite", "journal", "memory"])
 def test_storages(storage: str, tmp_path: Path) -> None:
     trials = run(LINE, settings(n_trials=4, storage=storage), Noisy(line, diverges=lambda k: k["x"] == "7"), tmp_path)
@@ -563,6 +566,7 @@ AWKWARD = ["q?x", "a#b", "50%", "%41", "two words", "it's", 'say "so"', "{x}", "
 """Names of folders of which each means something in an address, a template or a shell."""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 @pytest.mark.parametrize("name", AWKWARD)
 def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, storage: str, tmp_path: Path) -> None:
@@ -578,6 +582,7 @@ def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, storage: 
     assert len(stored.trials) >= 3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("space", "changes", "message"),
     [

@@ -159,6 +159,7 @@ def test_whose_trial_it_is(tmp_path: Path) -> None:
         assert unclaimed in {trial.number for trial in me.orphans()}  # nobody else is there to claim it
 
 
+@pytest.mark.full
 def test_orphans_come_again_with_their_parameters_but_not_for_ever(tmp_path: Path) -> None:
     wanted = settings(n_trials=3)
     drawn = []
@@ -184,6 +185,7 @@ def test_one_orphan_is_released_once(tmp_path: Path) -> None:
         assert sum(trial.state == TrialState.WAITING for trial in study.get_trials()) == 1
 
 
+@pytest.mark.full
 def test_trials_of_a_process_that_dies_late_are_finished_before_the_search_ends(tmp_path: Path) -> None:
     """Another process asks for a trial while this one has its last in flight, and is gone."""
 

@@ -25,6 +25,7 @@ def configs(small: Configs) -> list[Config]:
     return [with_seed(config, seed) for seed in range(4)]
 
 
+@pytest.mark.full
 def test_those_that_go_on_are_not_disturbed(configs: list[Config], corpus: Corpus) -> None:
     seen: list[tuple[int, list[int]]] = []
 

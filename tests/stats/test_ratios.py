@@ -259,6 +259,7 @@ def simulated(kind: str, truth: float, n: int, draws: int, seed: int) -> list[Ra
     return [ratio(np.exp(x), np.exp(y)) for x, y in zip(a, b, strict=True)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("kind", "n"), [("paired", 6), ("paired", 12), ("welch", 4), ("welch", 10)])
 def test_coverage(kind: str, n: int) -> None:
     """The 95 % interval holds the true ratio in 95 % of samples, within four standard errors of 1,000 draws."""
@@ -270,6 +271,7 @@ def test_coverage(kind: str, n: int) -> None:
     assert held == pytest.approx(exact, abs=slack)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("kind", "n"), [("paired", 8), ("welch", 5)])
 def test_false_alarms(kind: str, n: int) -> None:
     p = np.array([test.p() for test in simulated(kind, truth=0.0, n=n, draws=1000, seed=n)])

@@ -25,6 +25,7 @@ def test_every_model_in_one_sweep(small: Configs, sweep: Callable[..., Any]) -> 
     assert (summary.trained, summary.exit_status) == (len(MODELS), 0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rule", MEMORY)
 def test_every_rule(compose: Configs, sweep: Callable[..., Any], rule: str) -> None:
     options = (f"data={rule}", *TINY, "num_steps=6", "task.sequences=8", "batch_size=4")
@@ -32,6 +33,7 @@ def test_every_rule(compose: Configs, sweep: Callable[..., Any], rule: str) -> N
     assert (summary.trained, summary.exit_status) == (3, 0)
 
 
+@pytest.mark.full
 def test_translations(compose: Configs, sweep: Callable[..., Any]) -> None:
     options = ("data=number_pairs", *TINY, "task.pairs=64", "batch_size=32")
     attention = [f"task.attention={value}" for value in ("false", "true")]

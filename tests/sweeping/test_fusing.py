@@ -30,6 +30,7 @@ def plan(compose: Configs, tmp_path: Path) -> Callable[[list[Config]], Plan]:
     return lambda configs: make_plan(configs, tmp_path / "sweep", compose("data=python_docs").data)
 
 
+@pytest.mark.full
 def test_cells_that_differ_in_lr_and_clip_are_one_group(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     cells = [small(COHORT, "seeds=2", f"lr={lr}", f"clip={clip}") for lr in (0.5, 1) for clip in ("1", "null")]
     [group] = schedule.groups(plan(cells))
@@ -69,6 +70,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
     assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 2]
 
 
+@pytest.mark.full
 def test_a_fused_sweep_comes_out_as_its_runs_alone(small: Configs, sweep: Callable[..., Any], corpus: Corpus) -> None:
     configs = [
         small(COHORT, "model=gru", "batch_size=32", "max_tokens=1000", f"lr={lr}", "seeds=2", "threads=1")
@@ -176,6 +178,7 @@ def test_the_time_before_a_stop_counts(small: Configs, corpus: Corpus, tmp_path:
     assert 1000 < record.timing["wall_s"] < 1100
 
 
+@pytest.mark.full
 def test_seeds_given_one_by_one_are_runs_of_one_cell(small: Configs, sweep: Callable[..., Any]) -> None:
     done = sweep([small(f"seed={seed}", "seeds=1") for seed in (0, 1, 2)])
     assert done.trained == 3

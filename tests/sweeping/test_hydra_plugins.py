@@ -20,7 +20,10 @@ from ablate.config import CONFIG_ROOT
 from ablate.sweeping.naming import NAME_LIMIT, Asked, folder_name
 
 # As a program without version_base, of which Hydra warns.
-pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,6 @@ class TestLauncherInBatches(BatchedSweeperTestSuite):
     """Hydra's suite for sweepers that launch in batches."""
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ablate", "hydra/sweeper=ablate"])]
 )
@@ -84,7 +86,6 @@ class TestSweeper:
         with swept(hydra_sweep_runner, tmpdir, preset) as sweep:
             assert [(job.cfg.foo, job.cfg.bar) for job in sweep.returns[0]] == [(1, 3), (1, 4), (2, 3), (2, 4)]
 
-    @pytest.mark.full
     def test_blocks_are_a_union_of_products(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
         """Each block beside params, its own values before theirs; what is typed replaces both, a job comes once."""
         preset = ["+hydra.sweeper.params={foo: '1'}", "hydra.sweeper.blocks=[{}, {bar: '3,4'}, {foo: '2', bar: '5'}]"]

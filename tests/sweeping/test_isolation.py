@@ -35,6 +35,7 @@ def finished(folder: Path) -> list[str]:
     return sorted(json.loads(path.read_text())["config"]["model"]["name"] for path in (folder / "runs").glob("*.json"))
 
 
+@pytest.mark.full
 def test_an_impossible_cell_among_possible_ones(
     small: Configs, sweep: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +54,7 @@ def test_an_impossible_cell_among_possible_ones(
     assert "gru-no-reset" in shown[0]
 
 
+@pytest.mark.full
 def test_a_cell_too_long_for_its_text_among_others(small: Configs, sweep: Callable[..., Any]) -> None:
     summary = sweep([small("num_steps=5"), small("num_steps=399"), small("num_steps=6")])
     assert (summary.trained, summary.exit_status) == (2, 1)
@@ -61,6 +63,7 @@ def test_a_cell_too_long_for_its_text_among_others(small: Configs, sweep: Callab
     assert "training tokens" in why
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -122,6 +125,7 @@ def test_where_no_cell_is_possible_nothing_is_written(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.full
 def test_all_cells_impossible_on_the_command_line(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -131,6 +135,7 @@ def test_all_cells_impossible_on_the_command_line(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -218,6 +223,7 @@ def test_a_disk_that_fails_in_the_middle_is_no_fault_of_a_setting(
     assert len(finished(folder)) == 8
 
 
+@pytest.mark.full
 def test_a_disk_that_was_full_from_the_beginning(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path, disk: Callable[[int, int | None], None]
 ) -> None:
@@ -228,6 +234,7 @@ def test_a_disk_that_was_full_from_the_beginning(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.full
 def test_a_disk_that_is_full_for_the_report(
     main: Callable[..., Any], small_arguments: list[str], disk: Callable[[int, int | None], None]
 ) -> None:
@@ -238,6 +245,7 @@ def test_a_disk_that_is_full_for_the_report(
     assert "python -m ablate.report results/full" in outcome.err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", ["moved", "deleted", "a file"])
 def test_what_is_said_of_a_folder_that_disappears(
     main: Callable[..., Any],
@@ -268,6 +276,7 @@ def test_what_is_said_of_a_folder_that_disappears(
         assert len(finished(folder)) == 2
 
 
+@pytest.mark.full
 def test_a_damaged_checkpoint_is_said_once_and_trained_from_the_beginning(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:

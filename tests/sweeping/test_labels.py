@@ -35,6 +35,7 @@ def test_a_label_names_all_that_varies(compose: Compose, settings: list[list[str
     assert [label(config, varying(configs)) for config in configs] == labels
 
 
+@pytest.mark.full
 def test_what_varies_is_looked_up_once_for_a_whole_sweep(
     small: Compose, sweep: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def counted(config: Config, corpus: Corpus, epochs: int) -> float:
     return sum(len(list(batches.epoch(config, tokens, generator))) for _ in range(epochs))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("sampling", ["sequential", "random"])
 def test_updates_become_epochs_of_about_as_many(small: Configs, corpus: Corpus, sampling: str) -> None:
     """Also where epochs are of different length: 101 tokens in batches of 4 by 5 make 5 minibatches or 4."""

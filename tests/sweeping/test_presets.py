@@ -154,6 +154,7 @@ def test_a_preset_has_the_cells_that_it_means(preset: str, planned: Planned) -> 
     assert protocol == usual.get(task, {("python_docs", "sgd", 10_000)})
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
 def test_the_published_rows_are_among_the_cells(path: Path, planned: Planned) -> None:
     """All of the published protocol, and as many repeats; the text is the default one, The Time Machine."""
@@ -195,6 +196,7 @@ def values(plan: Plan, *names: str) -> set[tuple[Any, ...]]:
     return {tuple(getattr(cell.config, name) for name in names) for cell in plan.cells}
 
 
+@pytest.mark.full
 def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> None:
     plan = planned("sweeps=table12_rnn_num_hiddens", "num_hiddens=32,64", "seeds=5", "epochs=100")
     assert values(plan, "num_hiddens", "seeds", "epochs", "speed") == {(32, 5, 100, True), (64, 5, 100, True)}
@@ -217,6 +219,7 @@ def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> No
     assert len(planned("sweeps=fig27_28_perplexity_over_epochs", "epochs=3").cells) == 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("preset", ["budget_batch_size", "budget_num_steps", "max_tokens"])
 def test_a_budget_gives_every_cell_as_many_updates(preset: str, planned: Planned) -> None:
     for cell in planned(f"sweeps={preset}").cells:

@@ -67,6 +67,7 @@ def test_the_same_sweep_again_trains_nothing(small: Configs, sweep: Callable[...
     assert times(again.folder) == before
 
 
+@pytest.mark.full
 def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) -> None:
     cells = [small("model=gru", "seeds=3", ENGINE)]
     folder = sweep(cells).folder
@@ -181,6 +182,7 @@ def test_a_sweep_stays_with_the_text_that_auto_first_meant(
     assert corpora(sweep([auto("model=gru")], "another").folder) == ["time_machine"]
 
 
+@pytest.mark.full
 def test_auto_keeps_the_other_options_of_each_cell(auto: Configs, sweep: Callable[..., Any]) -> None:
     cells = [auto("data.tokens=char"), auto("data.tokens=word")]
     assert sweep(cells).trained == 2
@@ -309,6 +311,7 @@ raise SystemExit(main())
 """`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, StorageError(errno.ENOSPC, "no space", "report.html")])
 def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     main: Callable[..., Any],

@@ -71,6 +71,7 @@ def test_a_large_vocabulary_is_warned_of(own: Compose, tmp_path: Path, monkeypat
     assert any("different chars" in line for line in planned(tmp_path, own()).warnings)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("values", [["600", "700"], ["900", "20000"], ["null", "5000"], ["600", "null", "601"]])
 def test_what_there_is_to_train_on_is_one_setting(own: Compose, tmp_path: Path, values: list[str]) -> None:
     plan = planned(tmp_path, *(own(f"max_tokens={value}") for value in values))

@@ -37,6 +37,7 @@ def docs() -> Corpus:
 # --- fill_in ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_only_masked_tokens_are_scored_and_the_mask_is_not_in_the_text(docs: Corpus) -> None:
     task = task_of(compose([*FILL_IN, "task.masked=0.3"]), docs)
     plain = task_of(compose(["data=python_docs", *FILL_IN[2:], "sampling=random"]), docs)
@@ -80,6 +81,7 @@ def test_accuracy_is_the_share_of_gaps_filled_right(docs: Corpus, bidirectional:
     assert task.scores(parameters) == {"accuracy": pytest.approx(right / asked)}
 
 
+@pytest.mark.full
 def test_a_run_records_accuracy_perplexity_and_what_it_filled_in(docs: Corpus) -> None:
     record = train(compose([*FILL_IN, "epochs=3", "model=gru", "model.bidirectional=true"]), docs)
     assert record.metrics["accuracy"] == record.curve["accuracy"][-1]
@@ -104,6 +106,7 @@ def test_every_engine_learns_the_same(docs: Corpus, overrides: list[str]) -> Non
     assert curves == pytest.approx([curves[0]] * 3, rel=1e-3)
 
 
+@pytest.mark.full
 def test_runs_of_a_program_are_those_of_each_alone(docs: Corpus) -> None:
     config = compose([*FILL_IN, "epochs=3", "model=gru", "model.bidirectional=true", "engine=cohort"])
     runs = [with_seed(config, k) for k in range(3)]
@@ -126,6 +129,7 @@ KINDS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "training",
@@ -148,6 +152,7 @@ def test_what_is_masked_in_training_does_not_change_the_held_out_gaps(docs: Corp
     assert 0.1 < (usual[1] != UNSCORED).double().mean() < 0.2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_network_has_one_held_out_perplexity(docs: Corpus, kind: str) -> None:
     measured = []
@@ -217,6 +222,7 @@ def test_a_record_says_whether_its_model_sees_the_future(docs: Corpus, bidirecti
     assert record.sees_future is bidirectional
 
 
+@pytest.mark.full
 def test_what_a_network_could_see_does_not_depend_on_what_it_has_learnt(docs: Corpus) -> None:
     """Nothing gets through five layers of small weights; and a diverged network is probed, too."""
     knobs = [*FILL_IN[2:], "data=python_docs", "sampling=random", "epochs=1", "model=lstm", "model.bidirectional=true"]
@@ -295,6 +301,7 @@ def test_a_short_copy_is_learned_and_shown() -> None:
         assert answered.removeprefix(" → ") == symbols
 
 
+@pytest.mark.full
 def test_memory_runs_differ_by_rule_and_symbols_but_not_by_what_a_text_would_need() -> None:
     ids = [
         run_id(c, made(c).sha256)
@@ -354,6 +361,7 @@ def test_models_get_as_many_parameters_as_the_first(
     assert matched(first, first, docs).num_hiddens == 40
 
 
+@pytest.mark.full
 def test_sizes_that_cannot_be_matched_are_told(docs: Corpus) -> None:
     def told(num_hiddens: int, *match: str) -> list[str]:
         first, own = (

@@ -139,6 +139,7 @@ def published(compose) -> Pairs:
     return pairs
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("count", "sizes"), [(601, (184, 201)), (None, (10_012, 17_851))])
 def test_the_published_vocabularies(published: Pairs, count: int | None, sizes: tuple[int, int]) -> None:
     found = [

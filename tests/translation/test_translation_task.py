@@ -83,6 +83,7 @@ def test_no_source_is_both_trained_on_and_held_out(tiny: Callable[..., Config]) 
     assert everything.training[1].shape[1] == 21  # s7, which begins at 21, is held out
 
 
+@pytest.mark.full
 def test_a_run_is_measured_by_bleu_and_accuracy_and_the_published_figures(tiny: Callable[..., Config]) -> None:
     config = tiny("task.val_pairs=20", "epochs=40", "lr=0.02")
     record = train(config, numbers(config))
@@ -118,6 +119,7 @@ def test_the_accuracy_counts_the_words_ranked_first(tiny: Callable[..., Config])
     assert task.scores(parameters) == {"accuracy": pytest.approx(right / len(words))}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("overrides", [(), ("task.attention=true",), ("model.cell=mgu",), ("model.cell=lstm",)])
 def test_every_engine_trains_the_same_run(tiny: Callable[..., Config], overrides: tuple[str, ...]) -> None:
     """Dropout, clipping and a smaller last minibatch included; the engines differ by rounding."""
@@ -143,6 +145,7 @@ def test_prefixes_are_cleaned_and_translated(tiny: Callable[..., Config]) -> Non
     assert task.references(config.prefixes) == {"Twenty one": "vingt et un"}
 
 
+@pytest.mark.full
 def test_what_is_shown_does_not_decide_the_published_bleu(tiny: Callable[..., Config]) -> None:
     """prefixes are no part of a run's identity."""
     scores = []
@@ -211,6 +214,7 @@ def test_too_few_pairs_with_other_sources(tiny: Callable[..., Config]) -> None:
         own(tiny("task.pairs=4", "task.val_pairs=3", "batch_size=2"), [("a", "x")] * 6 + [("b", "y"), ("c", "z")])
 
 
+@pytest.mark.full
 def test_a_bad_pair_file_ends_the_command_with_one_line(main: Callable[..., object], tmp_path: Path) -> None:
     path = tmp_path / "mine.tsv"
     path.write_text("one column\n")

@@ -204,6 +204,7 @@ def test_attention_reads_the_state_before_each_step(config_of) -> None:
     torch.testing.assert_close(translator(X)[0], torch.cat(logits), **EQUAL)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("attention", ["false", "true"])
 def test_gradients_are_those_of_finite_differences(config_of, attention: str) -> None:
     config = config_of("model=gru", "layers=2", "num_hiddens=2", "task.embed=2", f"task.attention={attention}")
