@@ -81,7 +81,9 @@ def differing(config: Config, default: Config) -> dict[str, Any]:
             continue
         mine, usual = getattr(config, f.name), getattr(default, f.name)
         if is_dataclass(mine) and not isinstance(mine, type):
-            known = asdict(usual) if usual.name == mine.name else {}  # of another file's text nothing is known
+            known = asdict(usual)
+            if known.get("name") != asdict(mine).get("name"):
+                known = {}  # the defaults of another choice say nothing of this one
             nested = {k: v for k, v in asdict(mine).items() if k != "name" and (k not in known or v != known[k])}
             if f.name == "data":
                 nested = {k: v for k, v in nested.items() if k in ("path", "tokens", "cleaning")}
