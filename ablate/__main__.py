@@ -1,10 +1,10 @@
 """`python -m ablate`"""
 
-from ablate.entry import run_program
+from ablate.cli.entry import run_program
 
 
 def command() -> int:
-    from ablate.cli import main  # loads Hydra, during which Ctrl-C is heard already
+    from ablate.cli.run import main
 
     return main()
 

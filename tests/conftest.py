@@ -20,8 +20,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from ablate.compose import compose as compose_overrides
-from ablate.config import Config
+from ablate.config.composing import compose as compose_overrides
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus, load
 
 settings.register_profile("ablate", deadline=None, derandomize=True, database=None)
@@ -208,7 +208,7 @@ def main(
     monkeypatch.setenv("COLUMNS", "200")
     on_terminate = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments: str, module: str = "ablate.cli") -> Outcome:
+    def run(*arguments: str, module: str = "ablate.cli.run") -> Outcome:
         capsys.readouterr()
         status = importlib.import_module(module).main(without_replaced(arguments))
         captured = capsys.readouterr()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config import PACKAGE_DIR
+from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
     "__init__": "",
@@ -124,8 +124,8 @@ def loaded(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "modules",
     [
-        "ablate.config, ablate.compose, ablate.explain, ablate.results, ablate.metrics, ablate.errors, ablate.cli",
-        "ablate.claims, ablate.claims.table, ablate.claims.__main__",
+        "ablate.config.schema, ablate.config.composing, ablate.cli.help, ablate.records.results, ablate.config.metrics, ablate.config.errors, ablate.cli.run",
+        "ablate.claims, ablate.claims.table, ablate.cli.claims",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
     ],
 )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.samples import samples, typical
-from ablate.results import RecordError, read_json
+from ablate.records.results import RecordError, read_json
 from ablate.stats import RatioTest, holm, ratio
 
 COLUMNS = (

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import special
 
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
 

@@ -11,7 +11,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ablate.analysis.frames import decided, factor_name, in_order, named, setting, swept_knobs
 from ablate.analysis.samples import samples
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import DifferenceTest, RatioTest, difference, holm, probability_of_improvement, ratio
 
 

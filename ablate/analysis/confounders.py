@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting, swept_knobs, value_text
-from ablate.metrics import DEFAULT_METRIC
+from ablate.config.metrics import DEFAULT_METRIC
 from ablate.stats import least_runs, outlying
 
 NOT_CONVERGED = 0.01

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import TAIL
-from ablate.results import RecordError, curve_path, load_curve
+from ablate.config.metrics import TAIL
+from ablate.records.results import RecordError, curve_path, load_curve
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
 SCORES = ("accuracy",)

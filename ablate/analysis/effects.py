@@ -14,7 +14,7 @@ from pandas.api.types import is_numeric_dtype
 from scipy import special
 
 from ablate.analysis.samples import added_up
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
 
 MOST_COLUMNS = 1000
 """Columns of the design matrix; an interaction, or the seeds, that would exceed them counts as residual."""

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
-from ablate.config import TASK_OPTIONS, ModelConfig
-from ablate.identity import relevant_options
-from ablate.knobs import gates_text, independent, is_function
-from ablate.metrics import METRICS
-from ablate.results import RecordError, outdated, records
+from ablate.config.dependence import gates_text, independent, is_function
+from ablate.config.identity import relevant_options
+from ablate.config.metrics import METRICS
+from ablate.config.schema import TASK_OPTIONS, ModelConfig
+from ablate.records.results import RecordError, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -189,7 +189,7 @@ def _varying(frame: pd.DataFrame) -> list[str]:
 def swept_knobs(runs: pd.DataFrame) -> list[str]:
     """The knobs that tell the settings of a sweep apart, those that merely vary together included.
 
-    What follows from another knob by its meaning (see `ablate.knobs`), or was set by a rule (the width with
+    What follows from another knob by its meaning (see `ablate.config.dependence`), or was set by a rule (the width with
     match=params, epochs with updates=N), is left out.
     """
     varying = _varying(runs)

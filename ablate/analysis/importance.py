@@ -11,7 +11,7 @@ import pandas as pd
 from ablate.analysis.effects import variance_split, varies
 from ablate.analysis.frames import is_full_grid
 from ablate.analysis.samples import added_up, cell_losses
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 EXACT, UNBALANCED = "ANOVA, exact", "ANOVA, unbalanced"
 EVALUATORS = {"ped-anova": "PED-ANOVA, approximation", "fanova": "fANOVA, approximation"}

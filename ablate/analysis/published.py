@@ -8,8 +8,8 @@ import pandas as pd
 
 from ablate.analysis.frames import NEW_MODEL_KNOBS
 from ablate.analysis.published_translation import FILE, match_translations, seeds_differ
-from ablate.config import PUBLISHED_DIR
-from ablate.knobs import IMPLEMENTATION
+from ablate.config.dependence import IMPLEMENTATION
+from ablate.config.schema import PUBLISHED_DIR
 
 PROTOCOL: dict[str, Any] = {
     "corpus_sha256": "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6",

@@ -4,7 +4,7 @@ from functools import cache
 
 import pandas as pd
 
-from ablate.config import PUBLISHED_DIR
+from ablate.config.schema import PUBLISHED_DIR
 
 FILE = "translation.csv"
 PAIRS_SHA256 = "28f0e806d34e24aa4a98e9fc1c976759559d005b353d527c9a553da3d385a4db"

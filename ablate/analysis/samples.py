@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.frames import in_order
-from ablate.errors import UserError, listing, nearest
-from ablate.metrics import METRICS, by_difference
-from ablate.results import timings
+from ablate.config.errors import UserError, listing, nearest
+from ablate.config.metrics import METRICS, by_difference
+from ablate.records.results import timings
 from ablate.stats import geometric_mean, t_interval
 
 SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")

@@ -14,7 +14,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, JournalStorage, RDBStorage

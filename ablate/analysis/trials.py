@@ -8,9 +8,9 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from ablate.errors import UserError
-from ablate.metrics import METRICS
-from ablate.results import RecordError, read_json
+from ablate.config.errors import UserError
+from ablate.config.metrics import METRICS
+from ablate.records.results import RecordError, read_json
 
 VALUED = ("done", "dropped", "reused")
 """States of trials with a value that says something of their configuration."""

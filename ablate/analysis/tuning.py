@@ -7,8 +7,8 @@ import pandas as pd
 
 from ablate.analysis.frames import setting, swept_knobs
 from ablate.analysis.samples import added_up, measured, typical
-from ablate.errors import UserError, listing
-from ablate.metrics import METRICS
+from ablate.config.errors import UserError, listing
+from ablate.config.metrics import METRICS
 
 
 def choosing(seeds: Collection[int]) -> np.ndarray:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.claims.cells import NotTestable, grouped, matching
 from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, Frames
 from ablate.claims.protocol import departures, preset_path
 from ablate.claims.reading import Claim, read_claims
-from ablate.config import CONFIG_ROOT
-from ablate.files import entries
-from ablate.results import RecordError, load_manifest
+from ablate.claims.settings import NotTestable, grouped, matching
+from ablate.config.schema import CONFIG_ROOT
+from ablate.records.files import entries
+from ablate.records.results import RecordError, load_manifest
 
 
 def claims_for(sweep: Path | Frames) -> list[Claim]:

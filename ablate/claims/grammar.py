@@ -7,7 +7,7 @@ from typing import Any
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
 from ablate.claims.knobs import KNOB_FIELDS, is_number, knob_value
 from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
-from ablate.errors import UserError, listing, nearest
+from ablate.config.errors import UserError, listing, nearest
 
 
 class ClaimError(UserError):

@@ -5,8 +5,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from ablate.analysis.frames import KNOBS
-from ablate.config import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
-from ablate.errors import ConfigError, listing, nearest
+from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
 
 
 def _fields() -> dict[str, Field[Any] | None]:

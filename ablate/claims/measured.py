@@ -12,19 +12,12 @@ from ablate.analysis.curves import late_change
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.tuning import choosing, tuned
-from ablate.claims.cells import NotTestable, cells_of
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
-from ablate.errors import UserError
-from ablate.files import present
-from ablate.metrics import DEFAULT_METRIC, METRICS, by_difference
-from ablate.stats import (
-    DifferenceTest,
-    RatioTest,
-    difference,
-    difference_contrast,
-    ratio,
-    ratio_contrast,
-)
+from ablate.claims.settings import NotTestable, cells_of
+from ablate.config.errors import UserError
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.records.files import present
+from ablate.stats import DifferenceTest, RatioTest, difference, difference_contrast, ratio, ratio_contrast
 
 SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"

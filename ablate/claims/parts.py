@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from ablate.metrics import DEFAULT_METRIC, METRICS
+from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.stats import DifferenceTest, RatioTest, share_interval
 
 SAID = {"tail_perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ablate.analysis.frames import value_text as shown
-from ablate.claims.cells import Group, Key, absent
 from ablate.claims.measured import LATE_CHANGE, SEES_FUTURE, Samples
 from ablate.claims.parts import Fact, Share
+from ablate.claims.settings import Group, Key, absent
 from ablate.claims.statements import Not, Statement, every
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.stats import DifferenceTest, RatioTest
 
 

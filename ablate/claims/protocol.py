@@ -14,7 +14,7 @@ import yaml
 from ablate.analysis.frames import knob_values, value_text
 from ablate.claims.measured import SEES_FUTURE
 from ablate.claims.reading import Claim
-from ablate.config import CONFIG_ROOT, resolve, to_dict
+from ablate.config.schema import CONFIG_ROOT, resolve, to_dict
 
 PUBLISHED = {
     "task": "language_model",
@@ -77,8 +77,8 @@ def preset_protocol(name: str) -> Mapping[str, tuple[str, ...]]:
 def _protocol(path: Path) -> Mapping[str, tuple[str, ...]]:
     from hydra.errors import HydraException
 
-    from ablate.compose import compose  # Hydra takes a while to load
-    from ablate.errors import UserError
+    from ablate.config.composing import compose
+    from ablate.config.errors import UserError
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

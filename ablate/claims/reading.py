@@ -43,8 +43,8 @@ from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
 from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED
 from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
-from ablate.errors import UserError, listing, nearest
-from ablate.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.errors import UserError, listing, nearest
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 
 FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.claims.cells import Group, NotTestable, grouped, matching
 from ablate.claims.knobs import KNOB_FIELDS
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
 from ablate.claims.parts import Comparison, DifferenceComparison, Fact, Part, RatioComparison, Share
 from ablate.claims.protocol import departures
 from ablate.claims.reading import Claim
+from ablate.claims.settings import Group, NotTestable, grouped, matching
 from ablate.claims.statements import Statement, every, most
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from ablate.config import Config
+from ablate.config.schema import Config
 
 
 def sequential(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+from ablate.config.errors import DataError, StorageError, os_reason
 from ablate.data.reading import expanded
-from ablate.errors import DataError, StorageError, os_reason
-from ablate.files import cache_folder, present, write_atomically
+from ablate.records.files import cache_folder, present, write_atomically
 
 TIMEOUT_S = 10.0
 TRIES_PER_MIRROR = 2

@@ -9,11 +9,11 @@ from importlib import import_module
 
 import numpy as np
 
-from ablate.config import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
+from ablate.config.errors import CombinationError, DataError
+from ablate.config.schema import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
 from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
-from ablate.errors import CombinationError, DataError
 
 MEMORY_VERSION = 1
 """Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
@@ -146,7 +146,7 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
     if data.name in MEMORY:
         return made_by_rule(data.name)
     if data.name in PAIRS:
-        from ablate.data.pairs import load_pairs  # here, because pairs are a corpus, too
+        from ablate.data.pairs import load_pairs
 
         return load_pairs(data)
     words = data.tokens == "word"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from ablate.errors import CombinationError
-from ablate.metrics import UNSCORED
+from ablate.config.errors import CombinationError
+from ablate.config.metrics import UNSCORED
 
 SKIPPED_SYMBOLS = 5
 """Symbols among the blanks of `skip`."""

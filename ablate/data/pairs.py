@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ablate.config import Config, DataConfig
+from ablate.config.errors import DataError
+from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.number_words import number_pairs
 from ablate.data.reading import expanded, read_text
 from ablate.data.vocabulary import Vocabulary
-from ablate.errors import DataError
 
 Pair = tuple[str, str]
 

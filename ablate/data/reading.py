@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ablate.errors import DataError
+from ablate.config.errors import DataError
 
 BLOCK = 1 << 18
 """Bytes read at a time."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.errors import StorageError, UserError
+from ablate.config.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from ablate.report.blocks import Attempts, Page

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import DEFAULT_METRIC, METRICS
+from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.report.lengths import SOLVED, by_length
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 import pandas as pd
 
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 Made = TypeVar("Made")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ablate.environment import cores
+from ablate.records.environment import cores
 
 Job = Callable[[], list[Path]]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ablate.claims import verdicts_frame
-from ablate.files import write_atomically
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
+from ablate.records.files import write_atomically
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.drawing import at_once
 from ablate.report.material import Material

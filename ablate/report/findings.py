@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.claims import verdicts_frame
 from ablate.claims.parts import signed, telling_digits
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.lengths import by_length, lengths_sheet
 from ablate.report.material import Material

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablate import results
 from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
@@ -26,17 +25,18 @@ from ablate.analysis.frames import (
 from ablate.analysis.importance import importance
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
-from ablate.analysis.speed import speed_frame, with_speed
+from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
-from ablate.errors import UserError
-from ablate.files import entries, present
-from ablate.metrics import DEFAULT_METRIC
+from ablate.config.errors import UserError
+from ablate.config.metrics import DEFAULT_METRIC
+from ablate.records import results
+from ablate.records.files import entries, present
+from ablate.records.results import RecordError
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing
-from ablate.results import RecordError
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -169,7 +169,7 @@ def encodable(text: str) -> str:
 def _search(folder: Path) -> "StoredSearch | None":
     if not holds_search(folder):
         return None
-    from ablate.analysis.study import stored_search  # loads Optuna
+    from ablate.analysis.study import stored_search
 
     return stored_search(folder)
 

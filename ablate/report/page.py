@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from ablate import results
 from ablate.claims import Verdict
-from ablate.commands import shell_line
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
+from ablate.config.shell import shell_line
+from ablate.records import results
+from ablate.records.results import RecordError
 from ablate.report.answer import answer, verdict_counts
 from ablate.report.blocks import (
     Attempts,
@@ -32,10 +33,9 @@ from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
-from ablate.report.speed import several
 from ablate.report.tables import cell_name
+from ablate.report.throughput import several
 from ablate.report.wording import FUTURE_NOTE, HEADINGS, MEMORY_TASKS, marked, shown_metrics, task_of
-from ablate.results import RecordError
 
 MOST_SAMPLES = 8
 """Cells whose texts are shown one by one; of more, only the best of each model."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ablate.files import move, remove, write_atomically
+from ablate.records.files import move, remove, write_atomically
 
 MANIFEST = ".report.json"
 """Beside the report: the names of the files that it wrote, each with the SHA-256 of what it wrote there."""

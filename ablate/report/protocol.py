@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from ablate.analysis.frames import KNOBS
 from ablate.analysis.published import published, same
 from ablate.analysis.published_translation import published_translations
-from ablate.config import CONFIG_ROOT, TASK_OPTIONS
+from ablate.config.schema import CONFIG_ROOT, TASK_OPTIONS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import counted

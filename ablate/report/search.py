@@ -21,8 +21,8 @@ from ablate.analysis.trials import (
     no_importance,
     text,
 )
-from ablate.commands import shell_line
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
+from ablate.config.shell import shell_line
 from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
 from ablate.report.sheets import cut

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.numbers import listed
 from ablate.report.wording import (
     HEADINGS,

@@ -6,7 +6,7 @@ Functions take the frames of `analysis`: one row per run or per cell.
 import numpy as np
 import pandas as pd
 
-from ablate.metrics import DEFAULT_METRIC, HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
+from ablate.config.metrics import DEFAULT_METRIC, HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
 
 SPEED_IS = "geometric mean of process medians"
 """What a number of tokens per second is."""

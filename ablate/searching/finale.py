@@ -15,8 +15,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.errors import ConfigError
-from ablate.locks import InUse, held, warn
+from ablate.config.errors import ConfigError
+from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
 from ablate.searching.race import Comparison, compare, estimate, interval, same

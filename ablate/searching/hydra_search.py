@@ -9,11 +9,11 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
-from ablate import presets
-from ablate.compose import to_config
-from ablate.config import Config
-from ablate.environment import cores
-from ablate.errors import ConfigError
+from ablate.config import presets
+from ablate.config.composing import to_config
+from ablate.config.errors import ConfigError
+from ablate.config.schema import Config
+from ablate.records.environment import cores
 from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
 from ablate.sweeping.naming import decides, folder_name
 
@@ -82,7 +82,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
 
 def fixed_value(config: Config, name: str) -> Any:
     """What a knob is that is not searched; None where there is none of that name."""
-    from ablate.sweeping.plan import knobs_of  # loads torch
+    from ablate.sweeping.plan import knobs_of
 
     return knobs_of(config).get(name)
 

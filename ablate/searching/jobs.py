@@ -10,8 +10,8 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from ablate.errors import ConfigError
-from ablate.files import write_text
+from ablate.config.errors import ConfigError
+from ablate.records.files import write_text
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Timed
 from ablate.searching.hydra_search import settings_of
 from ablate.searching.progress import SearchProgress

@@ -15,10 +15,10 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
-from ablate.commands import shell_line
-from ablate.config import Config
-from ablate.files import write_json, write_text
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
+from ablate.config.schema import Config
+from ablate.config.shell import shell_line
+from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
 from ablate.searching.search import finite

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import special
 
 from ablate.analysis.trials import SAME
-from ablate.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import DifferenceTest, RatioTest, difference, paired_difference, paired_ratio, ratio, t_interval
 
 RANKS_FROM = 4

@@ -10,9 +10,10 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from ablate.config import Config, resolve
-from ablate.errors import CombinationError
-from ablate.identity import without_effect
+from ablate.config.errors import CombinationError
+from ablate.config.identity import without_effect
+from ablate.config.schema import Config, resolve
+from ablate.config.validation import validate
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress, causes
@@ -26,7 +27,6 @@ from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
-from ablate.validation import validate
 
 
 @dataclass

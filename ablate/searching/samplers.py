@@ -13,7 +13,7 @@ from optuna import Study, pruners, samplers
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.errors import ConfigError, UserError, listing, nearest
+from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
 from ablate.searching.space import Space
 

@@ -17,8 +17,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
-from ablate.errors import ConfigError
-from ablate.metrics import METRICS
+from ablate.config.errors import ConfigError
+from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
 from ablate.searching.race import Scale, estimate, interval, ladder, spread, worse

@@ -6,9 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ablate.config import Config
-from ablate.errors import ConfigError, listing, nearest
-from ablate.metrics import METRICS
+from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.metrics import METRICS
+from ablate.config.schema import Config
 from ablate.searching.race import Scale
 
 SPEED = "tokens_per_s"
@@ -122,7 +122,7 @@ def objectives(value: Any) -> tuple[Objective, ...]:
 
 def check_produced(settings: Settings, config: Config) -> None:
     """Raise ConfigError for an objective that runs of this config do not measure, or that cannot be pruned by."""
-    from ablate.tasks import final_metrics, measured_metrics  # loads torch
+    from ablate.tasks import final_metrics, measured_metrics
 
     task = config.task.name
     produced = measured_metrics(task)

@@ -30,8 +30,8 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from ablate.config import Config
-from ablate.errors import ConfigError, listing, nearest
+from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.schema import Config
 from ablate.searching.settings import Settings
 
 Values = dict[str, Any]

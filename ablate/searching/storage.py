@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, Prog
 
 from ablate.analysis.study import journal, sqlite
 from ablate.analysis.trials import JOURNAL, SQLITE
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 PATIENCE_S = 60
 """How long to wait for a SQLite file that another process is writing."""

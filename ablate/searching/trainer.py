@@ -18,26 +18,26 @@ from typing import Any, Self
 
 from rich.markup import escape
 
-from ablate import results
-from ablate.checkpoints import Checkpoints
-from ablate.cohort import chunk_size, training_threads
-from ablate.compose import fallback_data
-from ablate.config import Config
-from ablate.engines import Choice, choose
-from ablate.errors import StorageError, UserError, reason
-from ablate.identity import cohort_key
-from ablate.metrics import METRICS
+from ablate.config.composing import fallback_data
+from ablate.config.errors import StorageError, UserError, reason
+from ablate.config.identity import cohort_key
+from ablate.config.metrics import METRICS
+from ablate.config.schema import Config
+from ablate.config.validation import engines_for, validate
+from ablate.engines.cohort import chunk_size, training_threads
+from ablate.records import results
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
-from ablate.speed.lane import Protocol, machine_of, stored, time_missing
-from ablate.speed.machine import quality_jobs
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
 from ablate.tasks import measured_metrics, task_of
-from ablate.training import resolve_device, train_together
-from ablate.trajectory import Replica, Stopped, measures_held_out
-from ablate.validation import engines_for, validate
+from ablate.timing.lane import Protocol, machine_of, stored, time_missing
+from ablate.timing.machine import quality_jobs
+from ablate.training.checkpoints import Checkpoints
+from ablate.training.choice import Choice, choose
+from ablate.training.loop import resolve_device, train_together
+from ablate.training.trajectory import Replica, Stopped, measures_held_out
 
 REST_S = 0.05
 """How often to look whether a program has ended that should stand still."""

@@ -12,12 +12,12 @@ from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, open_dict
 
-from ablate import presets
-from ablate.compose import to_config
-from ablate.config import Config
-from ablate.errors import ConfigError
-from ablate.identity import without_effect
-from ablate.overrides import GROUPS, for_hydra
+from ablate.config import presets
+from ablate.config.composing import to_config
+from ablate.config.errors import ConfigError
+from ablate.config.identity import without_effect
+from ablate.config.overrides import GROUPS, for_hydra
+from ablate.config.schema import Config
 from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:

@@ -10,16 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ablate import results
-from ablate.checkpoints import Checkpoints
-from ablate.cohort import training_threads
-from ablate.compose import fallback_data
-from ablate.config import Config, to_dict
-from ablate.errors import StorageError, UserError, reason
-from ablate.files import present, remove
-from ablate.results import Record
-from ablate.speed.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
-from ablate.speed.machine import quality_jobs
+from ablate.config.composing import fallback_data
+from ablate.config.errors import StorageError, UserError, reason
+from ablate.config.schema import Config, to_dict
+from ablate.engines.cohort import training_threads
+from ablate.records import results
+from ablate.records.files import present, remove
+from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import (
@@ -36,8 +33,11 @@ from ablate.sweeping.plan import (
 )
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
-from ablate.training import resolve_device, train_together
-from ablate.trajectory import Stopped
+from ablate.timing.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
+from ablate.timing.machine import quality_jobs
+from ablate.training.checkpoints import Checkpoints
+from ablate.training.loop import resolve_device, train_together
+from ablate.training.trajectory import Stopped
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ablate.config import Config, resolve
+from ablate.config.schema import Config, resolve
 from ablate.data.corpora import Corpus
-from ablate.models.parameters import count
+from ablate.networks.parameters import count
 from ablate.tasks import task_of
 
 NEAR = 0.05

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ablate.identity import short_hash
-from ablate.overrides import Override, can_be_swept, knobs, split, unquote
+from ablate.config.identity import short_hash
+from ablate.config.overrides import Override, can_be_swept, knobs, split, unquote
 
 BASELINE = "baseline"
 """The folder of the sweep in which nothing is given."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ablate import results
-from ablate.behaviour import changes
-from ablate.compose import from_dict
-from ablate.config import (
+from ablate.config.composing import from_dict
+from ablate.config.dependence import gates_text, independent
+from ablate.config.errors import CombinationError, DataError, UserError, reason
+from ablate.config.identity import cell_id, run_id, run_identity, short_hash, without_effect
+from ablate.config.overrides import Override, knobs
+from ablate.config.presets import question
+from ablate.config.schema import (
     OWN_FILE,
     Config,
     DataConfig,
@@ -22,6 +25,7 @@ from ablate.config import (
     to_dict,
     with_seed,
 )
+from ablate.config.validation import check_combination, validate
 from ablate.data.corpora import (
     LARGE_VOCABULARY,
     UNITS,
@@ -33,17 +37,13 @@ from ablate.data.corpora import (
     tokens_asked_for,
 )
 from ablate.data.pairs import Pairs, described_pairs
-from ablate.errors import CombinationError, DataError, UserError, reason
-from ablate.files import make_folder, to_json, write_json
-from ablate.identity import cell_id, run_id, run_identity, short_hash, without_effect
-from ablate.knobs import gates_text, independent
-from ablate.locks import InUse, held
-from ablate.overrides import Override, knobs
-from ablate.presets import question
+from ablate.records import results
+from ablate.records.files import make_folder, to_json, write_json
+from ablate.records.locks import InUse, held
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.naming import decides
 from ablate.tasks import task_of
-from ablate.validation import check_combination, validate
+from ablate.training.behaviour import changes
 
 
 @dataclass

@@ -12,9 +12,10 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from ablate.config import Config
-from ablate.models.parameters import directions, live_gates
-from ablate.results import Record
+from ablate.cells.gates import live_gates
+from ablate.config.schema import Config
+from ablate.networks.parameters import directions
+from ablate.records.results import Record
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.schedule import Task
 

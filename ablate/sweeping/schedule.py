@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from ablate.checkpoints import reached
-from ablate.cohort import chunk_size, memory_bytes
-from ablate.config import Config
+from ablate.config.identity import cohort_key
+from ablate.config.schema import Config
+from ablate.config.validation import engines_for
 from ablate.data.corpora import Corpus
-from ablate.engines import Choice, choose
-from ablate.environment import cores
-from ablate.identity import cohort_key
-from ablate.models.parameters import Sizes
+from ablate.engines.cohort import chunk_size, memory_bytes
+from ablate.networks.parameters import Sizes
+from ablate.records.environment import cores
 from ablate.sweeping.plan import Cell, Plan, Run
 from ablate.tasks import task_of
-from ablate.training import resolve_device
-from ablate.validation import engines_for
+from ablate.training.checkpoints import reached
+from ablate.training.choice import Choice, choose
+from ablate.training.loop import resolve_device
 
 
 @dataclass

@@ -10,7 +10,7 @@ from functools import cache
 
 import torch
 
-from ablate.config import Config, resolve
+from ablate.config.schema import Config, resolve
 from ablate.data.corpora import Corpus
 from ablate.tasks.task import Task
 
@@ -27,7 +27,7 @@ def task_of(config: Config, corpus: Corpus, device: torch.device = CPU) -> Task:
 
 
 def measured_metrics(name: str) -> tuple[str, ...]:
-    """The names, in `ablate.metrics`, of what a run of this task measures."""
+    """The names, in `ablate.config.metrics`, of what a run of this task measures."""
     kind = _kind(name)
     return (*TRAJECTORY, *kind.scored, *kind.scored_finally)
 

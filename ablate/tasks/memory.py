@@ -6,11 +6,11 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from ablate.config import Config
+from ablate.config.errors import CombinationError
+from ablate.config.metrics import UNSCORED
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.data.memory import RULES
-from ablate.errors import CombinationError
-from ablate.metrics import UNSCORED
 from ablate.tasks.task import Minibatch, Task
 from ablate.tasks.text import accuracy, readable
 

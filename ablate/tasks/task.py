@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from ablate.config import Config
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
-from ablate.models.parameters import Sizes
+from ablate.networks.parameters import Sizes
 
 Minibatch = tuple[Tensor, Tensor]
 

@@ -5,7 +5,7 @@ batch_size, sampling, task.masked or the seed. A network that only reads forward
 as VAL_STREAMS parallel streams and carries its state to the end. What starts anew with each sequence, a bidirectional
 network or one that fills in, reads windows of HELD_OUT_WINDOW tokens, side by side from the first held-out token on;
 of all of them task=fill_in masks HELD_OUT_MASKED, at positions that are drawn from HELD_OUT_SEED.
-A record says by which rule it was measured: `ablate.metrics.evaluation`.
+A record says by which rule it was measured: `ablate.config.metrics.evaluation`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +15,16 @@ import torch
 from omegaconf import OmegaConf
 from torch import Generator, Tensor
 
-from ablate.config import CONFIG_ROOT, Config
+from ablate.config.errors import CombinationError
+from ablate.config.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, UNSCORED
+from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.config.validation import api_cannot
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.data.vocabulary import Numbers
-from ablate.errors import CombinationError
-from ablate.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, UNSCORED
-from ablate.models.causality import lively, sees_future
-from ablate.models.language_model import ENGINES, LanguageModel
+from ablate.networks.causality import lively, sees_future
+from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.tasks.task import Minibatch, Task
-from ablate.validation import api_cannot
 
 VAL_STREAMS = 8
 """Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""

@@ -8,15 +8,15 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from ablate.bleu import corpus_bleu, require_sacrebleu, sentence_bleu
-from ablate.config import Config
+from ablate.config.errors import CombinationError
+from ablate.config.metrics import UNSCORED
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.data.pairs import Pair, Pairs, clean
 from ablate.data.vocabulary import Vocabulary
-from ablate.errors import CombinationError
-from ablate.metrics import UNSCORED
-from ablate.models.parameters import Sizes
-from ablate.models.translator import BOS, EOS, PAD, RESERVED, Translator
+from ablate.networks.parameters import Sizes
+from ablate.networks.translator import BOS, EOS, PAD, RESERVED, Translator
+from ablate.tasks.bleu import corpus_bleu, require_sacrebleu, sentence_bleu
 from ablate.tasks.task import Minibatch, Task
 
 PIECE = 256

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 
 Cell = Callable[..., pd.DataFrame]
 

@@ -11,7 +11,7 @@ from scipy import stats
 from ablate.analysis.aggregate import INTERVALS, aggregate
 from ablate.analysis.frames import KNOBS
 from ablate.analysis.samples import typical
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.stats import bootstrap_interval
 
 VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}

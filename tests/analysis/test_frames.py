@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablate import results
 from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
-from ablate.config import CONFIG_ROOT, Config
+from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.data.corpora import Corpus
-from ablate.training import train
+from ablate.records import results
+from ablate.training.loop import train
 
 
 def frame(*rows: dict[str, object]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 
 from ablate.analysis.effects import variance_split
 from ablate.analysis.importance import fanova, importance, marginal_variances, ped_anova
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 Cell = Callable[..., pd.DataFrame]
 GRID = np.array(list(itertools.product(range(3), range(4), range(2))))

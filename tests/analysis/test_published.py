@@ -10,7 +10,7 @@ import pytest
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.published import MATCHED, match, published
-from ablate.config import PUBLISHED_DIR
+from ablate.config.schema import PUBLISHED_DIR
 from tests.report.made import config, write_run
 
 

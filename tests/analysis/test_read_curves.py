@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ablate import results
 from ablate.analysis import curves
 from ablate.analysis.curves import COLUMNS, fitted_since_best, late_change, read_curves
+from ablate.records import results
 
 HEADER = "epoch,perplexity,val_perplexity"
 WHOLE = f"{HEADER}\n1,22.86816,\n2,17.61247,17.75644\n3,1.234567e+12,\n"

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from ablate.analysis.samples import cell_losses, measured, samples, speed_samples, typical
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 Cell = Callable[..., pd.DataFrame]
 

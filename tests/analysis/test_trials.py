@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from ablate.analysis import trials as t
 from ablate.analysis.study import stored_search, trial_table
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 from tests.report.made_search import SPACE, made_up, write_search, write_study
 
 

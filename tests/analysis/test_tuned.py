@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ablate.analysis.tuning import tuned
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 Cell = Callable[..., pd.DataFrame]
 

@@ -8,7 +8,7 @@ import pytest
 from ablate.claims.along import Order
 from ablate.claims.grammar import PREDICATES, ClaimError
 from ablate.claims.reading import make_claim, read_claims
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 
 GOOD = """
 - id: sampling

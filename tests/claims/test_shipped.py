@@ -13,7 +13,7 @@ from ablate.claims import Claim, read_claims
 from ablate.claims.choosing import claim_files
 from ablate.claims.parts import Share
 from ablate.claims.predicates import Between, InShare
-from ablate.config import CONFIG_ROOT
+from ablate.config.schema import CONFIG_ROOT
 
 FILES = claim_files([CONFIG_ROOT])
 CLAIMS = [claim for path in FILES for claim in read_claims(path)]

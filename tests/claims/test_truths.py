@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.claims.cells import Group
+from ablate.claims.settings import Group
 from ablate.claims.verdicts import Verdict, conclude, found, judge, statement_of
 from tests.claims.simulated import KINDS, Kind
 

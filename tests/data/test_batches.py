@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator
 
-from ablate.config import Config
+from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import tokens_needed
 

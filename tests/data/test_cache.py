@@ -10,10 +10,10 @@ from typing import NoReturn
 
 import pytest
 
-from ablate.config import Config
+from ablate.config.errors import DataError
+from ablate.config.schema import Config
 from ablate.data.cache import data_dir, fetch
 from ablate.data.corpora import resolve_auto
-from ablate.errors import DataError
 
 CONTENT = b"It will be convenient to speak of him.\n" * 50
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -88,7 +88,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_home_downloads_are_kept_in_a_folder_of_this_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.files.user_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr("ablate.records.files.user_folder", lambda: tmp_path / "own")
     path = fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
     assert path.is_relative_to(tmp_path / "own")
     assert path.read_bytes() == CONTENT

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Generator
 
+from ablate.config.errors import CombinationError
+from ablate.config.metrics import UNSCORED
 from ablate.data.memory import BREAKS, RULES, SKIPPED_SYMBOLS
-from ablate.errors import CombinationError
-from ablate.metrics import UNSCORED
 
 LENGTHS = (5, 6, 20, 61)
 K = 8

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.config.errors import DataError
 from ablate.data import reading
 from ablate.data.reading import expanded, read_text, text_blocks
-from ablate.errors import DataError
 
 TEXT = "Grüße, élan – “quoted”\nand a second line, 日本語\n"
 

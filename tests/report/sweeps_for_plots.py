@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 
 BASELINE = {
     "model": "rnn",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config import CONFIG_ROOT
+from ablate.config.schema import CONFIG_ROOT
 
 ON_ANOTHER_FORM = {"Claims and verdicts": 'id="claims"'}
 """Title of a table that the page shows as something else → what shows that it does."""

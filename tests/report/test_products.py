@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate import files
+from ablate.cli.report import main
+from ablate.records import files
 from ablate.report import PAGE
-from ablate.report.__main__ import main
 from ablate.report.products import MANIFEST, products
 from tests.report.made import config, write_sweep
 

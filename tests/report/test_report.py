@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from ablate.cli.report import main
 from ablate.report import figures, write_report
-from ablate.report.__main__ import main
 from ablate.report.blocks import Attempts
 from ablate.report.material import gather
 from ablate.report.page import warnings

@@ -294,7 +294,7 @@ def test_a_search_under_way_is_read_from_its_study_without_torch(tmp_path: Path)
     written_runs(folder, made_up(20))
     code = (
         "import sys; from ablate.report import figures; figures.wanted = lambda m: {}\n"
-        "from ablate.report.__main__ import main; status = main(sys.argv[1:])\n"
+        "from ablate.cli.report import main; status = main(sys.argv[1:])\n"
         "assert not status and 'torch' not in sys.modules and 'optuna' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.config import PUBLISHED_DIR
+from ablate.config.schema import PUBLISHED_DIR
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts, Column, Sheet
 from ablate.report.figures import wanted

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from ablate.analysis.published_translation import PAIRS_SHA256
 from ablate.claims import Frames, evaluate, read_claims, verdicts_frame
-from ablate.config import CONFIG_ROOT
+from ablate.config.schema import CONFIG_ROOT
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts

@@ -10,8 +10,8 @@ import numpy as np
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ablate.errors import ConfigError
-from ablate.metrics import METRICS
+from ablate.config.errors import ConfigError
+from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
 from ablate.searching.race import Scale

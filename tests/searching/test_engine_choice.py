@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 import pytest
 
-from ablate.engines import Choice
 from ablate.searching import trainer as module
 from ablate.searching.evaluation import Finished
 from ablate.searching.study import StudyEngines
 from ablate.searching.trainer import Trainer
+from ablate.training.choice import Choice
 
 Compose = Callable[..., Any]
 

@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
-from ablate.errors import UserError
+from ablate.config.errors import UserError
 from ablate.searching.storage import StorageLost
 
 pytestmark = pytest.mark.full

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablate import presets
+from ablate.config import presets
 from ablate.tasks import measured_metrics
 
 Main = Callable[..., Any]

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from synthetic import Noisy, knobs, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of, stored_search
-from ablate.errors import ConfigError, UserError
+from ablate.config.errors import ConfigError, UserError
 from ablate.searching.finale import alone, conclude
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import (

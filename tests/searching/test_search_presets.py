@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ablate.config import CONFIG_ROOT
+from ablate.config.schema import CONFIG_ROOT
+from ablate.config.validation import validate
 from ablate.searching import run
 from ablate.searching.run import check_produced
 from ablate.searching.samplers import make_pruner, make_sampler
 from ablate.searching.space import Problem
-from ablate.validation import validate
 
 PRESETS = {"search_gru": 5, "search_pareto": 4, "search_baseline": 4}
 """Preset → dimensions."""

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from synthetic import space_of
 
-from ablate.errors import ConfigError
+from ablate.config.errors import ConfigError
 from ablate.searching.space import Space
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ablate.checkpoints import Checkpoints, path_of
-from ablate.config import Config, with_seed
+from ablate.config.schema import Config, with_seed
 from ablate.data.corpora import Corpus
-from ablate.engines import Choice
-from ablate.training import train_together
-from ablate.trajectory import Replica
+from ablate.training.checkpoints import Checkpoints, path_of
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
+from ablate.training.trajectory import Replica
 
 Configs = Callable[..., Config]
 COHORT = Choice("cohort", {})

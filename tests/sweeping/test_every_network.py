@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ablate.config import CONFIG_ROOT, MEMORY, Config
-from ablate.identity import without_effect
+from ablate.config.identity import without_effect
+from ablate.config.schema import CONFIG_ROOT, MEMORY, Config
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.progress import cost
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from ablate.checkpoints import Checkpoints, path_of, reached
-from ablate.config import Config
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
-from ablate.engines import Choice
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Cell, Plan, make_plan
-from ablate.training import train_together
-from ablate.trajectory import Stopped
+from ablate.training.checkpoints import Checkpoints, path_of, reached
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
+from ablate.training.trajectory import Stopped
 
 Configs = Callable[..., Config]
 COHORT = "engine=cohort"

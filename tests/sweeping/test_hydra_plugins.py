@@ -14,9 +14,9 @@ from hydra import version
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from omegaconf import OmegaConf
 
-from ablate import results
-from ablate.compose import register_schema
-from ablate.config import CONFIG_ROOT
+from ablate.config.composing import register_schema
+from ablate.config.schema import CONFIG_ROOT
+from ablate.records import results
 from ablate.sweeping.naming import NAME_LIMIT, Asked, folder_name
 
 # As a program without version_base, of which Hydra warns.
@@ -109,7 +109,7 @@ class TestSweeper:
 
         sweep = hydra_sweep_runner(
             calling_file=None,
-            calling_module="ablate.cli",
+            calling_module="ablate.cli.run",
             task_function=None,
             config_path=str(CONFIG_ROOT / "conf"),
             config_name="config",

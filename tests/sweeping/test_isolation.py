@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from ablate import results
-from ablate.checkpoints import path_of
-from ablate.cli import MOST_NAMED, conclude
-from ablate.config import Config
-from ablate.errors import OS_ERRORS, CombinationError
-from ablate.files import write_text
-from ablate.results import Record
+from ablate.cli.run import MOST_NAMED, conclude
+from ablate.config.errors import OS_ERRORS, CombinationError
+from ablate.config.schema import Config
+from ablate.records import results
+from ablate.records.files import write_text
+from ablate.records.results import Record
 from ablate.sweeping import launch
 from ablate.sweeping.launch import Summary
+from ablate.training.checkpoints import path_of
 
 Configs = Callable[..., Config]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ablate.config import Config
+from ablate.config.schema import Config
 from ablate.sweeping import launch, plan
 from ablate.sweeping.plan import label, varying
 

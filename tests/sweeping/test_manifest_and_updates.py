@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Generator
 
-from ablate import results
-from ablate.config import Config
+from ablate.config.errors import UserError
+from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
-from ablate.errors import UserError
+from ablate.records import results
 from ablate.sweeping.launch import protocol_within
 from ablate.sweeping.plan import Plan, check_same_question, make_cell, make_plan, updates_per_epoch, write_manifest
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ablate.cli import with_configs
-from ablate.compose import fallback_data
-from ablate.config import CONFIG_ROOT, MEMORY, PAIRS, Config, DataConfig
+from ablate.cli.run import with_configs
+from ablate.config.composing import fallback_data
+from ablate.config.presets import opening_comment, question
+from ablate.config.schema import CONFIG_ROOT, MEMORY, PAIRS, Config, DataConfig
 from ablate.data.corpora import Corpus, load
-from ablate.presets import opening_comment, question
 from ablate.sweeping import plan as planning
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, make_plan, updates_per_epoch

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from ablate import results
-from ablate.checkpoints import reached
-from ablate.config import Config
-from ablate.errors import ConfigError, StorageError, UserError
+from ablate.config.errors import ConfigError, StorageError, UserError
+from ablate.config.schema import Config
+from ablate.records import results
 from ablate.sweeping.plan import exclusive
+from ablate.training.checkpoints import reached
 
 Configs = Callable[..., Config]
 PATIENCE_S = 600.0

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ablate import results
 from ablate.analysis.frames import runs_frame, swept_knobs
-from ablate.compose import fallback_data
-from ablate.config import Config, resolve, to_dict
+from ablate.config.composing import fallback_data
+from ablate.config.identity import cell_id, run_id, run_identity, short_hash
+from ablate.config.schema import Config, resolve, to_dict
 from ablate.data.corpora import as_used, load
-from ablate.identity import cell_id, run_id, run_identity, short_hash
+from ablate.records import results
 from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.plan import Plan, make_plan
-from ablate.training import train
+from ablate.training.loop import train
 
 Compose = Callable[..., Config]
 SETTINGS = ("num_hiddens=4", "num_steps=5", "batch_size=4", "val_tokens=100", "epochs=1", "seeds=2", "prefixes=[]")

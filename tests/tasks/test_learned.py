@@ -2,11 +2,11 @@
 
 import pytest
 
-from ablate.compose import compose
-from ablate.config import with_seed
+from ablate.config.composing import compose
+from ablate.config.schema import with_seed
 from ablate.data.corpora import load
-from ablate.engines import Choice
-from ablate.training import train_together
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
 
 pytestmark = pytest.mark.slow
 

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Generator
 
-from ablate.compose import compose
-from ablate.config import Config, resolve, to_dict, with_seed
+from ablate.config.composing import compose
+from ablate.config.errors import CombinationError, ConfigError
+from ablate.config.identity import run_id
+from ablate.config.metrics import UNSCORED, evaluation
+from ablate.config.schema import Config, resolve, to_dict, with_seed
+from ablate.config.validation import check_combination
 from ablate.data.corpora import Corpus, load
-from ablate.engines import Choice
-from ablate.errors import CombinationError, ConfigError
-from ablate.identity import run_id
-from ablate.metrics import UNSCORED, evaluation
-from ablate.models.parameters import count, initial
+from ablate.networks.parameters import count, initial
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.plan import make_cell
 from ablate.tasks import task_of
 from ablate.tasks.text import readable
-from ablate.training import train, train_together
-from ablate.validation import check_combination
+from ablate.training.choice import Choice
+from ablate.training.loop import train, train_together
 
 FILL_IN = ["task=fill_in", "data=python_docs", "num_hiddens=12", "num_steps=8", "max_tokens=600", "val_tokens=300"]
 MEMORY = ["task=memory", "num_hiddens=8", "num_steps=6", "task.sequences=64", "epochs=3"]

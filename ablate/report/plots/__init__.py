@@ -22,8 +22,8 @@ from ablate.report.plots.pareto import pareto
 from ablate.report.plots.path import ablation_path
 from ablate.report.plots.search_space import search_importance, search_parallel, search_slices
 from ablate.report.plots.search_trials import Estimate, search_front, search_history, search_timeline
-from ablate.report.plots.speed import draw_speed, speed_over_hiddens
 from ablate.report.plots.style import save
+from ablate.report.plots.throughput import draw_speed, speed_over_hiddens
 from ablate.report.plots.verdicts import scale_of, verdicts
 
 __all__ = [

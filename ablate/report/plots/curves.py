@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of
 from ablate.report.plots.measures import cross, diverged_text, further_handles, label_of

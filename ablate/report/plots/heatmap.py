@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ablate.analysis.frames import swept_knobs, value_text
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import diverged_text, interval_reach, level_text

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.analysis.frames import factors
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.grid import left_out_text
 from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks, named, values_of

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ablate.analysis.trials import BETTER, VALUED
-from ablate.metrics import METRICS
+from ablate.config.metrics import METRICS
 from ablate.report.plots.labels import label_points
 from ablate.report.plots.lines import Look, palette
 from ablate.report.plots.measures import SPEED, cross

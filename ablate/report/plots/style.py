@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from ablate.files import replacing
+from ablate.records.files import replacing
 from ablate.report.plots.fonts import families, is_wide, wrapped
 
 WIDTH = 6.3

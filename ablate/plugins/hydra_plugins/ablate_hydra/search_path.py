@@ -20,7 +20,7 @@ class GroupsSource(ConfigSource):
         return "ablate"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        from ablate.presets import load
+        from ablate.config.presets import load
 
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {self._file(config_path)}")
@@ -34,7 +34,7 @@ class GroupsSource(ConfigSource):
         return os.path.isdir(self.path)
 
     def is_group(self, config_path: str) -> bool:
-        from ablate.overrides import GROUPS
+        from ablate.config.overrides import GROUPS
 
         return config_path == "" or (config_path in GROUPS and os.path.isdir(Path(self.path, config_path)))
 
@@ -43,8 +43,8 @@ class GroupsSource(ConfigSource):
         return self.is_group(group) and os.path.isfile(self._file(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        from ablate.overrides import GROUPS
-        from ablate.presets import files_of
+        from ablate.config.overrides import GROUPS
+        from ablate.config.presets import files_of
 
         found: list[str] = []
         if config_path == "" and results_filter != ObjectType.CONFIG:
@@ -61,7 +61,7 @@ class GroupsOnTheSearchPath(SearchPathPlugin):
     """Adds the folders that the command line asks for; none in a program of others."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from ablate.presets import SEARCHED
+        from ablate.config.presets import SEARCHED
 
         for folder in SEARCHED.get():
             search_path.append("ablate", f"{GroupsSource.scheme()}://{folder}")

@@ -1,0 +1,1 @@
+"""The command line: what is typed, its help, and how every command begins and ends."""

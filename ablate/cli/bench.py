@@ -1,0 +1,127 @@
+"""Measurements: what is fast, and how fast.
+
+python -m ablate.bench engines                   the cohort engine against torch.nn
+python -m ablate.bench cells model=gru,lstm …    tokens per second of any cells
+python -m ablate.bench results/NAME              … of the cells of a sweep that have no clean timing here
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from ablate.cli.entry import answer, run_program
+from ablate.config.errors import listing
+
+Item = TypeVar("Item")
+
+LIBRARY = ("rnn", "gru", "lstm")
+"""The models that torch.nn has, too."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One clear line and status 2 for what cannot be understood."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ablate: {message}; see python -m ablate.bench --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 with one line on standard error, also where nothing could be timed."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return answer(partial(_bench, arguments))
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["engines"]:
+        bench_engines(arguments[1:])
+        return 0
+    return 0 if bench_cells(arguments) else 2
+
+
+def bench_engines(arguments: Sequence[str]) -> None:
+    options = engines_parser().parse_args(arguments)
+    from ablate.timing.engines import Settings, run
+
+    run(Settings(options.models, options.hiddens, options.replicas, options.seconds, options.out))
+
+
+def bench_cells(arguments: Sequence[str]) -> bool:
+    options = cells_parser().parse_args(arguments)
+    from ablate.sweeping import timings as cells
+
+    return cells.run(options.what, options)
+
+
+def engines_parser() -> Parser:
+    engines = Parser(
+        prog="python -m ablate.bench engines",
+        description="Time training minibatches of torch.nn, one run after the other, against the cohort engine: "
+        "interleaved in one process, one thread, V 28, B 32, T 35, one layer, SGD with clipping.",
+    )
+    engines.add_argument("--models", type=several(model), default=list(LIBRARY), help="default: rnn,gru,lstm")
+    engines.add_argument(
+        "--hiddens", type=several(positive), default=[32, 64, 128, 256, 512, 1024], help="default: 32,64,…,1024"
+    )
+    engines.add_argument("--replicas", type=several(positive), default=[1, 4, 20], help="default: 1,4,20")
+    engines.add_argument(
+        "--seconds", type=seconds, default=5.0, help="time for each row of the table, at least 3 rounds (default: 5)"
+    )
+    engines.add_argument(
+        "--out", type=Path, default=Path("results/bench-engines"), help="folder of engines.csv and engines.png"
+    )
+    return engines
+
+
+def cells_parser() -> Parser:
+    cells = Parser(
+        prog="python -m ablate.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cells.add_argument("what", nargs="+", help="engines, a sweep's folder, or: cells and knob=value …")
+    cells.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
+    cells.add_argument("--limit", type=seconds, default=30.0, help="seconds per cell and thread count (default: 30)")
+    cells.add_argument(
+        "--threads", type=several(positive), help="thread counts, such as 1,8 (default: 1 and all cores)"
+    )
+    cells.add_argument("--again", action="store_true", help="time anew what has a clean timing on this machine")
+    return cells
+
+
+def several(one: Callable[[str], Item]) -> Callable[[str], list[Item]]:
+    """A parser of comma-separated values."""
+    return lambda text: list(dict.fromkeys(one(part) for part in text.split(",")))
+
+
+def model(text: str) -> str:
+    if text not in LIBRARY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no model of torch.nn; choose {listing(LIBRARY)}")
+    return text
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def share(text: str) -> float:
+    value = seconds(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.02")
+    return value
+
+
+if __name__ == "__main__":
+    run_program(main)

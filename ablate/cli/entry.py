@@ -1,0 +1,198 @@
+"""How every command begins and ends: one line for whatever a person can put right, and nothing left changed behind it.
+
+Exit status: 0 done, 1 some of it failed or standard output could not be written, 2 wrong input or a system that does
+not let us, 130 stopped.
+"""
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EPIPE
+from types import FrameType
+from typing import Any, NoReturn, TextIO, cast
+
+from ablate.cli.help import explain
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as of a program that the signal ended."""
+
+WRONG = 2
+"""Exit status for input that cannot be used."""
+
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that stop a command as Ctrl-C does: what is finished is kept."""
+
+
+def answer(work: Callable[[], int]) -> int:
+    """The exit status of `work`; a mistake gets one line instead, and a stop one that says so.
+
+    May be called from any thread and from any program: signal handlers, logging and standard streams are
+    afterwards as they were. What is no mistake of a person is raised.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_signals())
+        stack.enter_context(_logging())
+        out = stack.enter_context(_stream("stdout"))
+        stack.enter_context(_stream("stderr"))
+        try:
+            status = work()
+        except SystemExit as exit_:  # of argparse, and of what Hydra shows
+            status = exit_.code if isinstance(exit_.code, int) else WRONG if exit_.code else 0
+        except KeyboardInterrupt:
+            say("stopped; whatever was finished is kept, the same command goes on from here")
+            status = STOPPED
+        except Exception as error:
+            line = explain(error)
+            if line is None:
+                raise
+            say(f"ablate: {line}")
+            status = WRONG
+        out.flush()
+        if out.error is not None and out.error.errno != EPIPE:  # a reader that has seen enough is no failure
+            say(f"ablate: cannot write to standard output: {out.error.strerror}; whatever was finished is kept")
+            return status or 1
+        return status
+
+
+def run_program(command: Callable[[], int]) -> NoReturn:
+    """Call a command's main as a program of its own, and exit with its status.
+
+    Two Ctrl-C are heard by the command; the third ends it at once, whatever it is doing.
+    """
+    for descriptor in range(3):  # a closed one would be given to the next file that is opened
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    presses = 0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 2:
+            os._exit(STOPPED)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        status = command()
+    except KeyboardInterrupt:  # before or behind all that is answered
+        status = STOPPED
+    if signal.getsignal(signal.SIGINT) is interrupt:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # nothing is left but to go
+    raise SystemExit(status)
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr)
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal stop as Ctrl-C does, where that can be had: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """The root logger as it was: Hydra's --info sets it to print all that is logged from then on."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+class _Stream(io.TextIOBase):
+    """A standard stream that never fails: what cannot be written is dropped, and the first reason kept.
+
+    Results count more than the words about them: a full disk behind `> FILE`, or a reader that has gone, ends nothing.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        if self.stream is not None and self.error is None:
+            with self._kept():
+                try:
+                    self.stream.write(text)
+                except UnicodeEncodeError:
+                    encoding = self.stream.encoding or "ascii"
+                    self.stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        if self.stream is not None and self.error is None:
+            with self._kept():
+                self.stream.flush()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = error
+            assert self.stream is not None
+            with suppress(OSError, ValueError):  # what is in its buffer would fail again when Python ends
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+        except ValueError as error:  # closed by whoever called us
+            self.error = OSError(0, str(error))
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self.stream is not None and not self.stream.closed and self.stream.isatty()
+
+    def fileno(self) -> int:
+        if self.stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _stream(name: str) -> Iterator[_Stream]:
+    before = getattr(sys, name)
+    wrapped = _Stream(before)
+    setattr(sys, name, cast(TextIO, wrapped))
+    try:
+        yield wrapped
+    finally:
+        wrapped.flush()
+        if getattr(sys, name) is wrapped:
+            setattr(sys, name, before)

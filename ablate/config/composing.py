@@ -1,0 +1,64 @@
+"""From overrides to a Config: the same composition as on the command line, for Python and for tests."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from ablate.config.errors import ConfigError
+from ablate.config.overrides import for_hydra
+from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
+from ablate.config.validation import validate
+
+
+def register_schema() -> None:
+    """Tell Hydra the types behind `conf/config.yaml`."""
+    ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """The validated config of `conf/config.yaml` under Hydra overrides: `compose(["model=gru", "lr=0.5"])`.
+
+    Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
+    """
+    register_schema()
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        config = to_config(hydra_compose("config", for_hydra(overrides, once=False)))
+    validate(config)
+    return config
+
+
+def compose_all(overrides: Sequence[str]) -> list[Config]:
+    """The configs of a sweep over every combination of the overrides' values, as `python -m ablate -m` would run."""
+    words = for_hydra(overrides)
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        parsed = OverridesParser.create().parse_overrides(words)
+    combinations = BasicSweeper.split_arguments(parsed, None)[0]
+    return [compose(combination) for combination in combinations]
+
+
+def to_config(composed: DictConfig) -> Config:
+    """A typed Config from what Hydra composed. Raises ConfigError for a value that is ???."""
+    if "hydra" in composed:
+        composed = composed.copy()
+        with flag_override(composed, ["struct", "readonly"], [False, False]):
+            del composed["hydra"]
+    for knob in sorted(OmegaConf.missing_keys(composed)):
+        raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
+    return cast(Config, OmegaConf.to_object(composed))
+
+
+def fallback_data() -> DataConfig:
+    """`data=python_docs`, which `data=auto` falls back to."""
+    values = OmegaConf.load(CONFIG_ROOT / "conf" / "data" / "python_docs.yaml")
+    return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), values)))
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The Config that `ablate.config.schema.to_dict` wrote."""
+    return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), dict(values))))

@@ -1,0 +1,172 @@
+"""What makes two runs the same run: hashes of everything that decides an outcome, and of nothing else."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from typing import Any
+
+from ablate.config.errors import listing
+from ablate.config.overrides import Knob, knobs
+from ablate.config.schema import TASK_OPTIONS, Config, resolve
+
+PROTOCOL = 1
+"""Raised when a change to the code alters the outcome of a run: stored results of older protocols are not reused."""
+
+NO_KNOB = object()
+"""As `absent`: the knob always counts."""
+
+
+def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
+    """Exactly what decides the outcome of one run of `config` with seed `config.seed`.
+
+    `corpus_sha256` is the hash of the cleaned text: the corpus counts by its content, not by its name.
+    """
+    resolved = resolve(config)
+    identity = _deciding(resolved)
+    if config.model.cell != "rnn" and config.model.activation == "tanh":
+        del identity["model"]["activation"]
+    del identity["task"]  # what was trained before there were tasks is a language model
+    if config.task.name != "language_model":
+        identity["task"] = {"name": config.task.name} | relevant_options(asdict(config.task), TASK_OPTIONS)
+    options = asdict(resolved.optimizer)
+    identity["optimizer"] = {"name": options["name"]} | relevant_options(options)
+    identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens}
+    identity["protocol"] = PROTOCOL
+    return identity
+
+
+def _deciding(config: Any) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
+            out[f.name] = _deciding(value) if is_dataclass(value) else value
+    return out
+
+
+OPTIMIZER_OPTIONS = {
+    "sgd": ("weight_decay",),
+    "momentum": ("momentum", "weight_decay"),
+    "adam": ("betas", "eps", "weight_decay"),
+    "adamw": ("betas", "eps", "weight_decay"),
+    "rmsprop": ("alpha", "eps", "momentum", "weight_decay"),
+}
+"""The options that each update rule reads."""
+
+
+def relevant_options(
+    group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]] = OPTIMIZER_OPTIONS
+) -> dict[str, Any]:
+    """The options, of a stored optimizer or task, that matter to the one it names."""
+    return {key: group[key] for key in options[group["name"]]}
+
+
+def short_hash(value: Any) -> str:
+    """12 hexadecimal digits that name a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_id(config: Config, corpus_sha256: str) -> str:
+    """The name of one run: a hash of its identity."""
+    return short_hash(run_identity(config, corpus_sha256))
+
+
+def cell_id(config: Config, corpus_sha256: str) -> str:
+    """The name of a cell: the runs that differ by seed only."""
+    identity = run_identity(config, corpus_sha256)
+    del identity["seed"]
+    return short_hash(identity)
+
+
+def cohort_key(config: Config, corpus_sha256: str) -> str:
+    """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
+    identity = run_identity(config, corpus_sha256)
+    for f in fields(Config):
+        if f.metadata.get("per_replica"):
+            del identity[f.name]
+    return short_hash(identity | {"engine": config.engine, "device": config.device})
+
+
+# --- knobs that are given and that nothing reads ------------------------------------------------------------------
+
+
+def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str, str]:
+    """Knob → one line that says why, for each knob given that no config reads: another value makes no other run.
+
+    A value that switches something off, 0, false or null, needs no word.
+    """
+    found = {}
+    for key in given:
+        knob = knobs().get(key)
+        if knob is None or is_dataclass(knob.kind) or knob.is_group or key.startswith("data."):
+            continue
+        off: list[Any] = [None, 0, False, [], knob.metadata.get("absent")]
+        on = [config for config in configs if _value(config, key) not in off]
+        if on and not any(_reads(config, knob) for config in configs):
+            found[key] = f"{key}={_written(_value(on[0], key))} has no effect here: {_why(on[0], knob)}"
+    return found
+
+
+def _reads(config: Config, knob: Knob) -> bool:
+    """Whether the outcome of a config depends on a knob: no other value leaves the run as it is."""
+    value, through = _value(config, knob.name), knob.metadata.get("through")
+    if through == knob.name.rpartition(".")[2]:  # optimizer.lr is what lr is where nobody sets that
+        return bool(_value(config, through) == value)
+    if through is not None:
+        return True
+    own = _outcome(config)
+    return all(_outcome(_with(config, knob.name, other)) != own for other in _others(knob, value))
+
+
+def _outcome(config: Config) -> list[Any]:
+    """All that another value of a knob can change: the run, and what of the other knobs is kept when it is resolved."""
+    if config.updates is not None:
+        config = replace(config, epochs=1)  # updates set them
+    resolved = resolve(config)
+    kept = {f.name: getattr(resolved, f.name) for f in fields(Config) if not f.metadata.get("identity", True)}
+    return [run_identity(config, ""), {name: value for name, value in kept.items() if not is_dataclass(value)}]
+
+
+def _others(knob: Knob, value: Any) -> Iterator[Any]:
+    """Other values of a knob, none of which is null: that stands for a default."""
+    if knob.metadata.get("choices"):
+        yield from (choice for choice in knob.metadata["choices"] if choice != value)
+    elif isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield value + 1
+    elif isinstance(value, str):
+        yield f"{value}'"
+    elif isinstance(value, list):
+        yield [*value, *value[-1:]]
+
+
+def _value(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _with(config: Any, key: str, value: Any) -> Any:
+    name, _, below = key.partition(".")
+    return replace(config, **{name: _with(getattr(config, name), below, value) if below else value})
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _why(config: Config, knob: Knob) -> str:
+    group, _, option = knob.name.rpartition(".")
+    readers = {"optimizer": OPTIMIZER_OPTIONS, "task": TASK_OPTIONS}.get(group, {})
+    names = [name for name, options in readers.items() if option in options]
+    if names:
+        return f"{group} is {_value(config, group).name}, and only {listing(names)} would read it"
+    if knob.metadata.get("through") == option:
+        return f"{option} is given by itself, {_value(config, option)}"
+    if knob.name == "epochs":
+        return f"updates={config.updates} sets the epochs"
+    needs = knob.metadata.get("needs")
+    return f"it needs {needs}" if needs else f"no setting reads it (model={config.model.name}, task={config.task.name})"

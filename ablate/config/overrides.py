@@ -1,0 +1,347 @@
+"""What a person types, `knob=value`: every key is checked and every text is quoted before Hydra sees anything.
+
+Hydra has one grammar for all values. Here the type of a knob says how its value is read: a title is the text typed,
+whatever brackets, commas or digits are in it; a number or a choice is left to Hydra, and several of them, `a,b`, sweep.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ablate.config.errors import ConfigError, UserError, listing, nearest
+from ablate.config.schema import GATES, Config
+from ablate.config.shell import shell_line
+
+GROUPS = ("model", "data", "optimizer", "task", "sweeps")
+"""What is chosen among the files of a folder, in conf/, in sweeps/, or of one's own."""
+
+GATE = "model.gates."
+"""A gate that a model fixes, `model.gates.reset=1`: the only keys that a model may lack."""
+
+LAUNCHERS = ("ablate",)
+SWEEPERS = ("ablate", "optuna")
+
+HELP_HINT = "(python -m ablate --help lists them)"
+
+SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
+"""Functions of Hydra's grammar that stand for several values."""
+
+NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
+"""What Hydra reads as something else than a text."""
+
+OPENING = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob by the name that is typed, `data.path`: its type and the metadata of its field."""
+
+    name: str
+    kind: Any
+    metadata: Mapping[str, Any]
+
+    @property
+    def decides(self) -> bool:
+        """Whether it decides an outcome, by itself or through another knob: what does not cannot be swept."""
+        return bool(self.metadata.get("identity", True)) or "through" in self.metadata
+
+    @property
+    def is_group(self) -> bool:
+        return self.name in GROUPS
+
+    @property
+    def optional(self) -> bool:
+        return type(None) in get_args(self.kind)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether any text is a value: no list of choices."""
+        return str in _members(self.kind) and "choices" not in self.metadata and not self.is_group
+
+    @property
+    def is_texts(self) -> bool:
+        """Whether it is a list of texts."""
+        return get_origin(self.kind) is list and get_args(self.kind) == (str,)
+
+    @property
+    def is_scalar(self) -> bool:
+        return get_origin(self.kind) in (None, UnionType) and not is_dataclass(self.kind)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
+
+
+@cache
+def knobs() -> dict[str, Knob]:
+    """Every knob by its name, groups included, in the order of the configuration."""
+    return {"sweeps": Knob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
+
+
+def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
+    hints = get_type_hints(kind)
+    for f in fields(kind):
+        yield Knob(prefix + f.name, hints[f.name], f.metadata)
+        if is_dataclass(hints[f.name]):
+            yield from _knobs(hints[f.name], f"{prefix}{f.name}.")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One word, taken apart: the sign in front (`+`, `++`, `~` or none), the key, and what stands behind `=`."""
+
+    sign: str
+    key: str
+    value: str | None  # None without "="
+
+    @classmethod
+    def read(cls, word: str) -> "Override":
+        key, equals, value = word.partition("=")
+        sign = key[: len(key) - len(key.lstrip("+~"))]
+        return cls(sign, key[len(sign) :].strip(), value if equals else None)
+
+    def __str__(self) -> str:
+        return f"{self.sign}{self.key}" + ("" if self.value is None else f"={self.value}")
+
+
+def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once: bool = True) -> list[str]:
+    """The overrides as Hydra is to read them. Reading them again changes nothing.
+
+    `sweeper_options` are those that `hydra.sweeper.…` may set; without `once` the last value of a knob counts. Raises
+    UserError, one line, for a key that is no knob,
+    a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
+    """
+    read = [_read(word) for word in words]
+    checked = [_checked(override, sweeper_options) for override in read]
+    if once:
+        check_once(read)
+    return [str(override) for override in checked]
+
+
+def check_once(overrides: Sequence[Override]) -> None:
+    """Raise ConfigError where a knob is given twice with different values: Hydra would take the last in silence.
+
+    Of Hydra's own settings, `hydra.…`, the last one counts.
+    """
+    values: dict[str, dict[str, None]] = {}
+    for override in overrides:
+        values.setdefault(override.key, {})[override.value or ""] = None
+    for key, several in values.items():
+        if len(several) > 1 and not key.startswith("hydra"):
+            none = {"", "null"} if key in GROUPS else {""}
+            together = can_be_swept(key) and not any(set(value) & set("([{") or value in none for value in several)
+            each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
+            remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
+            raise ConfigError(
+                f"{key} is given {'twice' if len(several) == 2 else f'{len(several)} times'}: "
+                f"{' and '.join(several)}; {remedy if together else 'give it once'}"
+            )
+
+
+def decimal_comma(word: str) -> str | None:
+    """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
+    override = Override.read(word)
+    knob = knobs().get(override.key)
+    found = re.fullmatch(r"([-+]?\d+),(\d+)", override.value or "")
+    if knob is None or not found or float not in _members(knob.kind):
+        return None
+    whole, part = found.groups()
+    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {knob.name}={whole}.{part}"
+
+
+def can_be_swept(key: str) -> bool:
+    """Whether several values of a knob make several settings."""
+    return key != "sweeps" and (key not in knobs() or knobs()[key].decides)
+
+
+def no_knob(key: str) -> str:
+    """The line for a key that is no knob."""
+    return f"there is no knob {key!r}{nearest(key, knobs())} {HELP_HINT}"
+
+
+def is_knob(key: str) -> bool:
+    """Whether there is a knob of that name; a gate that no model has is none."""
+    return key in knobs() or key in {GATE + gate for gates in GATES.values() for gate in gates}
+
+
+def _read(word: str) -> Override:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{word.encode(errors='backslashreplace').decode()!r} is not UTF-8") from None
+    if "\0" in word:
+        raise UserError(f"{word!r} holds the character NUL, which no value may")
+    override = Override.read(word)
+    if override.sign not in ("", "+", "++", "~") or not re.fullmatch(r"[\w./@:\[\]-]+", override.key):
+        raise UserError(f"cannot read {word!r}; write knob=value {HELP_HINT}")
+    return override
+
+
+def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
+    sign, key, value = override.sign, override.key, override.value
+    if key.partition(".")[0].partition("/")[0] == "hydra":
+        return _of_hydra(override, sweeper_options)
+    if not is_knob(key):
+        if value is None and not sign:
+            raise UserError(f"cannot read {key!r}; write knob=value{nearest(key, knobs())} {HELP_HINT}")
+        raise UserError(no_knob(key))
+    if key.startswith(GATE):  # a model may have it or not: either way it is set
+        return override if sign == "~" else Override("++", key, value)
+    if sign == "~":
+        off = f"{key}=null switches it off" if knobs()[key].optional else f"give it a value: {key}=VALUE"
+        raise UserError(f"~{key}: a knob cannot be taken away; {off}")
+    if sign == "+":
+        raise UserError(f"{key} is there already; write {key}={value or 'VALUE'}, without +")
+    if value is None:
+        raise UserError(f"cannot read {key!r}: it has no value; write {key}=VALUE")
+    return Override("", key, _value(knobs()[key], value))
+
+
+def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
+    """A setting of Hydra that means something here: the sweeper and its options; of launchers there is one."""
+    key, value = override.key, override.value or ""
+    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": SWEEPERS}.get(key)
+    if chosen:
+        if value not in chosen or override.sign == "~":
+            raise UserError(f"{key} is {value!r}; choose {listing(chosen)}{nearest(value, chosen)}")
+        return override
+    option = re.match(r"hydra\.sweeper\.(\w+)", key)
+    if option and (not sweeper_options or option[1] in sweeper_options):
+        below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
+        if below and not is_knob(below[2]):
+            raise UserError(no_knob(below[2]))
+        return override
+    if option:
+        raise UserError(
+            f"there is no option {key}; choose hydra.sweeper.{{{','.join(sorted(sweeper_options))}}}"
+            f"{nearest(option[1], sweeper_options)}"
+        )
+    remedy = {
+        "hydra.searchpath": "--config-dir FOLDER adds a folder of configurations",
+        "hydra.run.dir": "results_dir=FOLDER and name=NAME say where results are kept",
+        "hydra.sweep.dir": "results_dir=FOLDER and name=NAME say where results are kept",
+        "hydra.sweep.subdir": "results_dir=FOLDER and name=NAME say where results are kept",
+    }.get(key, "of Hydra's own settings there are hydra/sweeper and hydra.sweeper.…")
+    raise UserError(f"{key} has no effect here; {remedy}")
+
+
+def _value(knob: Knob, value: str) -> str:
+    """The value as Hydra is to read it."""
+    if knob.is_texts:
+        return _texts(knob, value)
+    if knob.is_text:
+        return _text(knob, value)
+    inner = value.strip()
+    if knob.is_group and knob.name != "sweeps" and {"", "null"} & {part.strip().lower() for part in split(value)}:
+        raise ConfigError(f"{knob.name} is {value!r}, and one has to be chosen {HELP_HINT}")
+    if knob.is_group and NUMBER.fullmatch(inner):  # a name of no file, which is to be said
+        return quote(inner)
+    if not knob.is_group and re.fullmatch(r"glob\s*\(.*\)", inner):
+        raise ConfigError(
+            f"{knob.name}={value} is a pattern for names of files; give its values one by one: {knob.name}=VALUE,VALUE"
+        )
+    if (knob.is_scalar or knob.is_group) and inner.startswith("[") and inner.endswith("]"):
+        if not can_be_swept(knob.name):
+            raise ConfigError(f"{knob.name} is {value}; give one value, without brackets")
+        items = ",".join(part.strip() for part in split(inner[1:-1]))
+        raise ConfigError(
+            f"{knob.name} is the list {value}; several values sweep without brackets: "
+            f"{shell_line(f'{knob.name}={items}')}"
+        )
+    if knob.name != "sweeps" and not can_be_swept(knob.name):
+        _check_single(knob, value)
+    return value
+
+
+def _check_single(knob: Knob, value: str) -> None:
+    """Raise ConfigError for several values of a knob that has one."""
+    if len(split(value)) > 1 or SWEEP_FUNCTION.fullmatch(value.strip()):
+        quoted = f"{knob.name}={quote(value)}"
+        raise ConfigError(
+            f"{knob.name} has several values, {value}, but does not change what comes out of a run, so that there is "
+            f"nothing to sweep: give one" + (f", or as one text {shell_line(quoted)}" if knob.is_text else "")
+        )
+
+
+def _text(knob: Knob, value: str) -> str:
+    """A text, as typed but for quotes around the whole of it; of a knob that can be swept, several with commas."""
+    if value.strip().lower() == "null" or is_quoted(value.strip()):
+        return value.strip()
+    if knob.decides:
+        if SWEEP_FUNCTION.fullmatch(value.strip()):
+            return value
+        return ",".join(
+            part if is_quoted(part) or part == "null" else quote(part) for part in map(str.strip, split(value))
+        )
+    if not knob.metadata.get("prose"):
+        _check_single(knob, value)
+    return quote(value)
+
+
+def _texts(knob: Knob, value: str) -> str:
+    """A list of texts, `[a, b]`; each is as typed but for quotes around it."""
+    inner = value.strip()
+    if inner.startswith("[") and inner.endswith("]") and len(split(inner)) == 1:
+        parts = [part.strip() for part in split(inner[1:-1])] if inner[1:-1].strip() else []
+        unclosed = next((part for part in parts if part[:1] in ("'", '"') and not is_quoted(part)), None)
+        if unclosed is None:
+            return f"[{','.join(part if is_quoted(part) else quote(part) for part in parts)}]"
+        raise ConfigError(f"cannot read {knob.name}={value}: {unclosed} opens with a quote that does not end it")
+    if inner.startswith("["):
+        raise ConfigError(f"cannot read {knob.name}={value}; close the list: {knob.name}=[TEXT,TEXT]")
+    items = ",".join(part if is_quoted(part) else quote(part) for part in map(str.strip, split(inner)))
+    raise ConfigError(f"{knob.name} is {value!r}; it is a list: {shell_line(f'{knob.name}=[{items}]')}")
+
+
+def quote(text: str) -> str:
+    """A text as a string of Hydra's grammar, which gives spaces, commas, brackets and numbers a meaning."""
+    text = re.sub(r'(\\*)"', lambda found: found[1] * 2 + '\\"', text)
+    return '"' + re.sub(r"\\+$", lambda found: found[0] * 2, text) + '"'
+
+
+def unquote(text: str) -> str:
+    """The text that stands in quotes; one without them is returned as it is."""
+    if not is_quoted(text):
+        return text
+    inner = re.sub(r"\\+$", lambda found: found[0][: len(found[0]) // 2], text[1:-1])
+    return re.sub(rf"(\\+){text[0]}", lambda found: "\\" * (len(found[1]) // 2) + text[0], inner)
+
+
+def is_quoted(text: str) -> bool:
+    """Whether the whole of a text is one string in quotes."""
+    if len(text) < 2 or text[0] not in "\"'":
+        return False
+    return re.fullmatch(rf"{text[0]}(?:(?!{text[0]}|\\).|\\.)*{text[0]}", text, re.DOTALL) is not None
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas that stand outside of quotes and brackets: `a,(b,c)` gives `a` and `(b,c)`.
+
+    A bracket or quote that is never closed is a character like any other.
+    """
+    closed = _closed(text)
+    commas = [at for at, one in enumerate(text) if one == "," and not any(a < at < b for a, b in closed)]
+    return [text[a + 1 : b] for a, b in zip([-1, *commas], [*commas, len(text)], strict=True)]
+
+
+def _closed(text: str) -> list[tuple[int, int]]:
+    """Where quotes and brackets open and close."""
+    found: list[tuple[int, int]] = []
+    open_brackets: list[int] = []
+    at = 0
+    while at < len(text):
+        one = text[at]
+        quoted = re.compile(rf"{one}(?:(?!{one}|\\).|\\.)*{one}", re.DOTALL).match(text, at) if one in "\"'" else None
+        if quoted and not (at and text[at - 1].isalnum()):  # not the apostrophe of "it's"
+            found.append((at, quoted.end() - 1))
+            at = quoted.end()
+            continue
+        if one in OPENING:
+            open_brackets.append(at)
+        elif open_brackets and one == OPENING[text[open_brackets[-1]]]:
+            found.append((open_brackets.pop(), at))
+        at += 1
+    return found

@@ -1,0 +1,245 @@
+"""The files that a choice names: of conf/, of sweeps/, and a person's own, `./sweeps/mine.yaml` or `./model/mine.yaml`.
+
+Every preset is checked here before Hydra composes it: what is wrong in it is said with its file and its line.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.config.errors import UserError, listing, nearest
+from ablate.config.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob
+from ablate.config.schema import CONFIG_ROOT
+
+if TYPE_CHECKING:
+    import yaml
+
+SWEEPER = "hydra/sweeper"
+OF_SWEEPER = ("params", "blocks", "conditions", "baseline")
+"""The options of the sweepers that name knobs."""
+
+SEARCHED: ContextVar[tuple[Path, ...]] = ContextVar("SEARCHED", default=())
+"""Folders whose groups Hydra finds besides conf/, while a command of ours composes."""
+
+
+def roots(config_dir: Path | None = None) -> list[Path]:
+    """The folders that hold groups; the first that has a file decides: ours, `--config-dir`, the working directory."""
+    given = [] if config_dir is None else [config_dir]
+    return list(dict.fromkeys([CONFIG_ROOT / "conf", CONFIG_ROOT, *given, Path.cwd()]))
+
+
+def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
+    """The files of a group by their names: ours in alphabetical order, then a person's own."""
+    found: dict[str, Path] = {}
+    for root in roots(config_dir):
+        for name in files_of(root / group):
+            found.setdefault(name.removesuffix(".yaml"), root / group / name)
+    return found
+
+
+def files_of(folder: Path) -> list[str]:
+    """The names of the YAML files in a folder; none where it cannot be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and not name.startswith("."))
+    except OSError:
+        return []
+
+
+def find(preset: str, config_dir: Path | None = None) -> Path:
+    """The file of a preset. Raises UserError with the presets that there are."""
+    for root in roots(config_dir):
+        path = root / "sweeps" / f"{preset}.yaml"
+        if os.path.isfile(path):
+            return path
+    names = choices("sweeps", config_dir)
+    raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}")
+
+
+def question(preset: str) -> str | None:
+    """The question that a preset's file opens with, without its command; None for a file that asks nothing."""
+    try:
+        path = find(preset)
+    except UserError:
+        return None
+    return opening_comment(path).partition("python -m ablate")[0].strip() or None
+
+
+def opening_comment(path: Path) -> str:
+    """The first line of comment in a file of a group, or nothing."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    comments = [line[1:].strip() for line in lines if line.startswith("#")]
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def sweeper_of(path: Path) -> str | None:
+    """The sweeper that a preset's defaults list asks for, `override /hydra/sweeper: optuna`.
+
+    Hydra lets the primary config decide that, so that the command line asks here.
+    """
+    for key, value in _entries(_top(path)):
+        for item in value.value if key.value == "defaults" and _is(value, "SequenceNode") else ():
+            for name, chosen in _entries(item):
+                if name.value == f"override /{SWEEPER}":
+                    return str(chosen.value)
+    return None
+
+
+def given_by(preset: str) -> list[str]:
+    """The knobs that a preset sets or sweeps; none for one that is not found any more."""
+    folders = SEARCHED.get() or roots()
+    path = next((one for root in folders if os.path.isfile(one := root / "sweeps" / f"{preset}.yaml")), None)
+    return [] if path is None else list(dict.fromkeys(key for _, key, _ in _knobs_of(path)))
+
+
+def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
+    """The knobs that overrides set, and those that their preset sets."""
+    typed = [Override.read(word).key for word in words]
+    return tuple(dict.fromkeys([*typed, *(given_by(preset) if preset else ())]))
+
+
+def check(path: Path, options: Collection[str]) -> None:
+    """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
+    for node, key, swept in _knobs_of(path):
+        if not is_knob(key):
+            raise UserError(f"{_where(path, node)}: {no_knob(key)}")
+        if swept and not can_be_swept(key):
+            raise UserError(f"{_where(path, node)}: {key} cannot be swept; set it outside of params and blocks")
+    for top, value in _entries(_top(path)):
+        if top.value == "defaults":
+            _check_defaults(path, value)
+        if top.value != "hydra":
+            continue
+        for name, below in _entries(value):
+            if name.value != "sweeper":
+                raise UserError(
+                    f"{_where(path, name)}: hydra.{name.value} has no effect here; of Hydra's own settings there is "
+                    "hydra.sweeper"
+                )
+            for option, _ in _entries(below):
+                if option.value not in options:
+                    raise UserError(
+                        f"{_where(path, option)}: there is no option hydra.sweeper.{option.value}; choose "
+                        f"{listing(options)}{nearest(option.value, options)}"
+                    )
+
+
+def _check_defaults(path: Path, node: "yaml.Node") -> None:
+    """Raise UserError for a group in a defaults list that there is not."""
+    for item in node.value if _is(node, "SequenceNode") else ():
+        for name, _ in _entries(item):
+            group = name.value.removeprefix("override ").lstrip("/").partition("@")[0]
+            if group not in (*GROUPS, SWEEPER):
+                known = (*GROUPS, SWEEPER)
+                raise UserError(
+                    f"{_where(path, name)}: there is no group {group!r}; choose {listing(known)}{nearest(group, known)}"
+                )
+
+
+def _knobs_of(path: Path) -> Iterator[tuple["yaml.Node", str, bool]]:
+    """Each key that must name a knob: where it stands, and whether its values are swept."""
+    for key, value in _entries(_top(path)):
+        if key.value == "hydra":
+            yield from _knobs_of_sweeper(path, value)
+        elif key.value != "defaults":
+            for own, name, content in _below(key, value):
+                if name in knobs() and knobs()[name].is_text:
+                    _check_text(path, own, content)
+                yield own, name, False
+
+
+def _below(key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> "Iterator[tuple[yaml.Node, str, yaml.Node]]":
+    """The knobs of a table: the key's node, the knob's name, the value's node; `task: {masked: 0.2}` is task.masked."""
+    name = prefix + str(key.value)
+    inner = _entries(value)
+    if inner and (name == "model.gates" or any(knob.startswith(f"{name}.") for knob in knobs())):
+        for below, content in inner:
+            yield from _below(below, content, f"{name}.")
+    else:
+        yield key, name, value
+
+
+def _knobs_of_sweeper(path: Path, hydra: "yaml.Node") -> Iterator[tuple["yaml.Node", str, bool]]:
+    for name, sweeper in _entries(hydra):
+        for option, content in _entries(sweeper) if name.value == "sweeper" else ():
+            tables = content.value if _is(content, "SequenceNode") else [content]
+            for table in tables if option.value in OF_SWEEPER else ():
+                for key, value in _entries(table):
+                    _check_key(path, key, value)
+                    yield key, str(key.value), option.value in ("params", "blocks")
+
+
+def _check_key(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
+    """Raise UserError for `{num_hiddens: 32,64}`, which to YAML are two keys."""
+    if value.value == "" and re.fullmatch(r"[-+.\deE]+", str(key.value)):
+        raise UserError(
+            f"{_where(path, key)}: there is no knob {key.value!r}; several values stand in quotes, such as "
+            'num_hiddens: "32,64"'
+        )
+
+
+def _check_text(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
+    """Raise UserError for `name: 2.10`, which to YAML is the number 2.1."""
+    if value.tag.rpartition(":")[2] in ("int", "float", "bool", "timestamp"):
+        raise UserError(f'{_where(path, value)}: {key.value} is a text; put it in quotes: {key.value}: "{value.value}"')
+
+
+def _top(path: Path) -> "yaml.Node | None":
+    """The whole file as YAML's nodes, each of which knows its line. Raises UserError for what is no table."""
+    import yaml
+
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(yaml_line(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{short(path)} is not UTF-8: {error.reason} at byte {error.start}") from error
+    if node is not None and not _is(node, "MappingNode"):
+        raise UserError(f"{_where(path, node)}: a preset is a table, knob: value")
+    return node
+
+
+def yaml_line(error: "yaml.YAMLError", path: Path | None = None) -> str:
+    """What YAML's parser says, in one line, with the file and the line in it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    where = short(path or Path(getattr(mark, "name", "a YAML file")))
+    if mark is None:
+        return f"{where}: {' '.join(str(error).split())}"
+    context = f"{said}: " if (said := getattr(error, "context", None)) else ""
+    return f"{where}, line {mark.line + 1}: {context}{problem}"
+
+
+def _where(path: Path, node: "yaml.Node") -> str:
+    return f"{short(path)}, line {node.start_mark.line + 1}"
+
+
+def short(path: Path) -> str:
+    """A path as seen from the working directory."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _entries(node: "yaml.Node | None") -> "list[tuple[yaml.Node, yaml.Node]]":
+    return list(node.value) if node is not None and _is(node, "MappingNode") else []
+
+
+def _is(node: "yaml.Node", kind: str) -> bool:
+    return type(node).__name__ == kind
+
+
+def load(path: Path) -> tuple[str, Any]:
+    """A YAML file: its text and its content. Raises UserError, with file and line, for what cannot be read."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, OmegaConf.create(text)
+    except yaml.YAMLError as error:
+        raise UserError(yaml_line(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{short(path)} is not UTF-8: {error.reason} at byte {error.start}") from error

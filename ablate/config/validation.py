@@ -1,0 +1,151 @@
+"""What is legal: single values, values together, and which engines can compute a config."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields, is_dataclass
+from typing import Any
+
+from ablate.config.errors import CombinationError, ConfigError, listing, nearest
+from ablate.config.schema import DATA, GATES, OWN_FILE, TEXTS, Config, ModelConfig, resolve
+
+NAME_LIMIT = 200
+"""Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
+
+
+def engines_for(config: Config) -> tuple[str, ...]:
+    """The engines to choose from: the one asked for, or with engine=auto the fast ones that can.
+
+    Raises CombinationError where the engine asked for cannot.
+    """
+    why_not = api_cannot(config)
+    if config.engine == "auto":
+        return ("cohort",) if why_not else ("cohort", "api")
+    if config.engine == "api" and why_not:
+        remedy = "use engine=cohort, engine=scratch or engine=auto"
+        what = "task.attention=true" if _attends(config) else f"model={config.model.name}"
+        raise CombinationError(f"engine=api cannot compute {what}: {why_not}; {remedy}")
+    return (config.engine,)
+
+
+def api_cannot(config: Config) -> str:
+    """Why torch.nn does not offer the function that this config means, or an empty string."""
+    model, resolved = config.model, resolve(config)
+    if _attends(config):
+        return "the decoder with attention is written for the scratch cells alone"
+    if model.beyond_textbook:
+        return f"torch.nn has no {model.beyond_textbook}"
+    if model.gates:
+        return f"torch.nn.{model.cell.upper()} has no option to fix its {listing(model.gates)} gate"
+    if not model.is_plain:
+        return f"torch.nn.{model.cell.upper()} always carries and reads out its state"
+    if resolved.reset == "before":
+        return "torch.nn.GRU applies the reset gate after the recurrent product (reset=after)"
+    return ""
+
+
+def _attends(config: Config) -> bool:
+    return config.task.name == "translation" and config.task.attention
+
+
+def validate(config: Config) -> None:
+    """Raise ConfigError, in one line, for the first value that no run could have."""
+    for where, value, metadata in _knobs(config):
+        _check(where, value, metadata)
+    gates = GATES[config.model.cell]
+    for gate, constant in config.model.gates.items():
+        if gate not in gates:
+            has = f"its gates are {listing(gates)}" if gates else "it has none"
+            raise ConfigError(f"model.gates names {gate!r}, but a {config.model.cell} has no such gate; {has}")
+        if not 0 <= constant <= 1:
+            raise ConfigError(f"model.gates.{gate} is {constant}; a gate lies between 0 and 1")
+    for f in fields(config.model):
+        if config.model.cell not in f.metadata.get("cells", GATES) and _given(config.model, f):
+            value = str(getattr(config.model, f.name)).lower()
+            raise ConfigError(
+                f"model.{f.name} is {value}, but a {config.model.cell} has no such thing; "
+                f"it is for model.cell={listing(f.metadata['cells'])}"
+            )
+    if config.model.coupled and {"input", "forget"} & set(config.model.gates):
+        raise ConfigError("model.coupled makes the forget gate 1 − input: fix neither of them in model.gates")
+    if config.model.cell == "minlstm" and list(config.model.gates.values()) == [0, 0]:
+        raise ConfigError("model.gates fixes both gates of a minlstm at 0; their sum divides them: let one be above 0")
+    if config.model.transition is not None and config.model.connection != "dense":
+        raise ConfigError(
+            f"model.transition is {config.model.transition}, but model.connection is {config.model.connection}; "
+            "only densely connected layers grow wider and can be reduced: add model.connection=dense"
+        )
+    if config.data.name not in DATA[config.task.name]:
+        fitting = [task for task, names in DATA.items() if config.data.name in names]
+        raise ConfigError(
+            f"data is {config.data.name}, but task is {config.task.name}; choose data={listing(DATA[config.task.name])}"
+            f", or task={listing(fitting)}"
+        )
+    for option, only in (("tokens", "word"), ("cleaning", "keep")) if config.data.name not in TEXTS else ():
+        value = getattr(config.data, option)
+        if value != only:
+            known = f"data={config.data.name} knows data.{option}={only} alone"
+            raise ConfigError(f"data.{option} is {value}, but {known}; leave it out")
+    betas = config.optimizer.betas
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")
+    if config.data.name in OWN_FILE and not config.data.path:
+        raise ConfigError(f"data={config.data.name} needs a file: give data.path=FILE")
+    if config.data.path and config.data.name not in OWN_FILE:
+        raise ConfigError(
+            f"data.path is {config.data.path!r}, but data is {config.data.name}; add data={listing(OWN_FILE)}"
+        )
+    if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
+        raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")
+    if config.name is not None and (
+        not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')
+    ):
+        raise ConfigError(f'name is {config.name!r}; it names a folder: leave out / \\ : * ? " < > |')
+    if config.name is not None and len(config.name.encode()) > NAME_LIMIT:
+        raise ConfigError(
+            f"name has {len(config.name.encode())} bytes; a folder's may have {NAME_LIMIT}: give a shorter one"
+        )
+
+
+def check_combination(config: Config) -> None:
+    """Raise CombinationError for values that are legal by themselves and mean nothing together."""
+    if config.model.bidirectional and resolve(config).sampling == "sequential":
+        raise CombinationError(
+            "model.bidirectional reads each sequence from its end, too, so no state can be carried from minibatch to "
+            "minibatch (sampling=sequential); choose sampling=random or sampling=sequential-reset"
+        )
+    engines_for(config)
+
+
+def _given(model: ModelConfig, f: Field[Any]) -> bool:
+    return bool(getattr(model, f.name) != f.metadata["absent"])
+
+
+def _knobs(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            yield from _knobs(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value, f.metadata
+
+
+def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        names = [str(choice) for choice in choices]
+        raise ConfigError(f"{where} is {value!r}; choose {listing(names)}{nearest(str(value), names)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{where} is {value}; it must be a finite number")
+        if "minimum" in metadata and value < metadata["minimum"]:
+            raise ConfigError(f"{where} is {value}; it must be {metadata['minimum']} or more")
+        if "above" in metadata and value <= metadata["above"]:
+            raise ConfigError(f"{where} is {value}; it must be above {metadata['above']}{_off(where)}")
+        if "below" in metadata and value >= metadata["below"]:
+            raise ConfigError(f"{where} is {value}; it must be below {metadata['below']}")
+
+
+def _off(where: str) -> str:
+    return " (clip=null switches clipping off)" if where == "clip" else ""

@@ -1,0 +1,78 @@
+"""How many replicas make a cohort, and the memory it takes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from ablate.config.schema import Config, resolve
+from ablate.engines.cohort import stacked
+from ablate.engines.cohort.bptt import Program
+from ablate.engines.cohort.steps import steps_class
+from ablate.engines.cohort.updates import Update
+from ablate.engines.cohort.weights import Layout
+from ablate.networks.parameters import Sizes
+
+Item = TypeVar("Item")
+
+CHUNK_COLUMNS = 512
+"""Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
+CHUNK_LIMIT = 8
+
+
+STACKED_COLUMNS = 1024
+"""Hidden units, over all replicas, of a cohort under autograd."""
+STACKED_LIMIT = 20
+"""Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
+
+
+def by_hand(config: Config) -> bool:
+    """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
+    plain = config.model.stacks_plainly and not config.model.beyond_textbook
+    return plain and config.task.name != "translation"
+
+
+def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
+    """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
+
+    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
+    step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
+    """
+    if torch.device(device).type != "cpu":
+        return None
+    if not by_hand(config):
+        return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
+    if config.num_hiddens > 64:
+        return 1
+    columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
+    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
+
+
+def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
+    """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
+    count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
+    for number in range(count):
+        yield items[number * len(items) // count : (number + 1) * len(items) // count]
+
+
+def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes, dtype: torch.dtype = torch.float32) -> int:
+    """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
+
+    Counted on a program without storage. What torch allocates for the length of one call comes on top: an
+    update's temporary parameters, and with dropout the masks.
+    """
+    if not by_hand(config):
+        return stacked.memory_bytes(resolve(config), R, vocabulary_size)
+    assert isinstance(vocabulary_size, int)
+    layout = Layout(resolve(config), vocabulary_size)
+    with torch.inference_mode():
+        parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
+        grads = torch.empty_like(parameters)
+        update = Update([config] * R, parameters)
+        size = (config.num_steps, config.batch_size)
+        training = Program(layout, parameters, grads, *size, vocabulary_size)
+        held_out = Program(layout, parameters, None, *size, vocabulary_size)
+    buffers = [parameters, grads, *update.moments.values()]
+    kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+    return kept + training.allocated_bytes + held_out.allocated_bytes

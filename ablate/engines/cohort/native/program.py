@@ -1,0 +1,200 @@
+"""A cohort whose minibatches the native kernel computes, one replica after the other.
+
+Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers per replica.
+
+Parameters, gradients, states, optimizers and checkpoints are those of `Cohort`, which also remains the reference:
+what the kernel does not cover, `not_covered` says, and torch computes.
+"""
+
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.cells.gates import live_gates
+from ablate.config.schema import Config, resolve
+from ablate.engines.cohort.native.build import Sizes, native, unavailable
+from ablate.engines.cohort.replicas import Cohort
+from ablate.engines.cohort.weights import Layout
+from ablate.engines.divergence import FINITE, LOSS
+
+CELLS = {"rnn-tanh": 0, "rnn-relu": 1, "gru-before": 2, "gru-after": 3, "lstm": 4}
+"""The kernel's `enum Cell`."""
+LAYER_LIMIT = 16
+"""`layer[…]` of the kernel."""
+VOCABULARY_LIMIT = 4096
+"""Beyond, the table of the input's share would cost more than the network."""
+
+
+def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+    """Why the kernel cannot compute this; empty where it can, on a machine that has it."""
+    c = resolve(config)
+    reasons = [
+        (torch.device(device).type != "cpu", "not on the CPU"),
+        (dtype != torch.float32, "not float32"),
+        (not c.model.is_plain, "gates or outputs are not those of the plain cell"),
+        (c.dropout > 0, "dropout"),
+        (c.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
+        (vocabulary_size > VOCABULARY_LIMIT, f"a vocabulary above {VOCABULARY_LIMIT}"),
+    ]
+    return next((reason for applies, reason in reasons if applies), "") or unavailable()
+
+
+def computed_by(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+    """What computes a cohort of this config, for the record."""
+    reason = not_covered(config, vocabulary_size, dtype, device)
+    return f"torch (no native kernel: {reason})" if reason else "native"
+
+
+class NativeCohort(Cohort):
+    """As `Cohort`. Raises ValueError where `not_covered` gives a reason.
+
+    Replica k computes the same numbers, bit for bit, in any company: each is computed by itself. SGD without
+    weight decay is part of the kernel; with other optimizers the kernel computes the gradients.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        vocabulary_size: int,
+        parameters: Sequence[Mapping[str, Tensor]],
+        *,
+        device: str | torch.device = "cpu",
+        generators: Sequence[Generator] | None = None,
+    ) -> None:
+        super().__init__(configs, vocabulary_size, parameters, device=device, generators=generators)
+        if reason := not_covered(self.config, vocabulary_size, self.parameters.dtype, device):
+            raise ValueError(f"the native kernel cannot compute this: {reason}")
+        self.kernel = Kernel(self.layout, vocabulary_size)
+        self.rates = self.update.lr.flatten().tolist()
+        self.clips = [math.inf] * len(self) if self.update.clip is None else self.update.clip.flatten().tolist()
+        with torch.inference_mode():
+            self.rows = list(zip(self.parameters.unbind(), self.grads.unbind(), strict=True))
+        self.descends = self.update.options.name == "sgd" and self.update.decay is None
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+        """As `Cohort.step`; a frozen replica is no longer computed."""
+        if not self.descends:
+            return super().step(tokens, targets, carry=carry)
+        self._start(tokens.shape[2], carry)
+        losses, causes = self.last_losses.tolist(), self.causes.tolist()
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), strict=True)
+        for k, ((x, y, states), (parameters, grads)) in enumerate(zip(batches, self.rows, strict=True)):
+            if causes[k] != FINITE:
+                continue
+            losses[k] = self.kernel.minibatch(x, y, states, parameters, grads)
+            if not math.isfinite(losses[k]):
+                causes[k] = LOSS
+            else:  # while the gradients are still in the cache
+                causes[k] = self.kernel.clipped_descent(parameters, grads, self.rates[k], self.clips[k])
+        self.update.done += 1
+        self.last_losses = self.last_losses.new_tensor(losses)
+        if any(causes):
+            self._freeze(torch.tensor(causes))
+        return self.last_losses.clone()
+
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
+        self._start(tokens.shape[2], carry)
+        return self._losses(tokens, targets, self._states, training=True)
+
+    def _losses(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]], training: bool) -> Tensor:
+        """Losses (R,) of (R, T, B); states are moved on in place, and with `training` the gradients filled."""
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(states), strict=True)
+        values = [
+            self.kernel.minibatch(*batch, parameters, own if training else None)
+            for batch, (parameters, own) in zip(batches, self.rows, strict=True)
+        ]
+        return self.last_losses.new_tensor(values)
+
+    def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
+        return self._losses(tokens, targets, states, training=False)
+
+
+class Kernel:
+    """The library's functions for networks of one layout, with a workspace of its own: one for each thread."""
+
+    def __init__(self, layout: Layout, vocabulary_size: int) -> None:
+        library = native().library
+        assert library is not None
+        config = layout.config
+        self.library = library
+        self.V = vocabulary_size
+        self.layers, self.H = config.layers, config.num_hiddens
+        self.cell = CELLS[kind(config)]
+        self.places = places(layout)
+        self.sizes: dict[tuple[int, int, bool], Sizes] = {}
+        self.workspace = torch.empty(0, dtype=torch.uint8)
+
+    def minibatch(
+        self, tokens: Tensor, targets: Tensor, states: Sequence[Tensor], parameters: Tensor, grads: Tensor | None
+    ) -> float:
+        """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per scored token.
+
+        `states` (B, H), of each layer and part, are moved on in place; `grads` (P,) is filled. Raises IndexError
+        for a token outside the vocabulary, or a target that is neither in it nor `UNSCORED`.
+        """
+        T, B = tokens.shape
+        sizes = self._sizes(T, B, grads is not None)
+        pointers = (ctypes.c_void_p * len(states))(*(state.data_ptr() for state in states))
+        loss: float = self.library.minibatch(
+            sizes,
+            self.places,
+            parameters.data_ptr(),
+            None if grads is None else grads.data_ptr(),
+            tokens.data_ptr(),
+            targets.data_ptr(),
+            pointers,
+            self.workspace.data_ptr(),
+        )
+        if loss == -1.0:
+            raise IndexError(f"a token outside the vocabulary of {self.V}")
+        return loss
+
+    def clipped_descent(self, parameters: Tensor, grads: Tensor, lr: float, clip: float) -> int:
+        """SGD (P,), the gradients scaled by clip/norm if their norm exceeds `clip`; what is not finite, if anything."""
+        cause: int = self.library.clipped_descent(parameters.data_ptr(), grads.data_ptr(), len(grads), lr, clip)
+        return cause
+
+    def _sizes(self, T: int, B: int, training: bool) -> Sizes:
+        key = (T, B, training)
+        if key not in self.sizes:
+            self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, self.cell, training)
+            needed = self.library.workspace_bytes(sizes)
+            if needed > len(self.workspace):
+                self.workspace = torch.empty(needed, dtype=torch.uint8)
+        return self.sizes[key]
+
+
+def kind(config: Config) -> str:
+    """The key of `CELLS`."""
+    cell = config.model.cell
+    return {"rnn": f"rnn-{config.model.activation}", "gru": f"gru-{resolve(config).reset}", "lstm": "lstm"}[cell]
+
+
+def places(layout: Layout) -> Any:
+    """Where each tensor of a row begins, and how far its rows are apart: `Places` of the kernel."""
+    numbers: list[int] = []
+    for layer in range(layout.config.layers):
+        for gate in live_gates(layout.config):
+            for name in ("W_x", "W_h", "b_x", "b_h"):
+                place, where = layout.named.get(f"{layer}.{gate}.{name}", (None, slice(0, 0)))
+                numbers += [-1, 0] if place is None else [place.start + where.start, place.width]
+    numbers += [layout.output["output.W"].start, layout.output["output.b"].start]
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+def memory_bytes(config: Config, R: int, vocabulary_size: int) -> int:
+    """Bytes that a native cohort of R replicas keeps: parameters, gradients and one workspace."""
+    kernel = Kernel(Layout(resolve(config), vocabulary_size), vocabulary_size)
+    sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, kernel.cell, True)
+    workspace: int = kernel.library.workspace_bytes(sizes)
+    return 2 * 4 * R * Layout(resolve(config), vocabulary_size).size + workspace
+
+
+def _each(states: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, ...]]:
+    """(layer, part: (R, B, H)) → each replica's states (B, H), in the kernel's order."""
+    return list(zip(*(part.unbind() for layer in states for part in layer), strict=True))

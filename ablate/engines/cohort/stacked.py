@@ -1,0 +1,137 @@
+"""A cohort of any network: the readable network on stacked parameters, differentiated by autograd.
+
+Axes: R replicas, T steps, B sequences, P numbers per replica. Where `ablate.engines.cohort.steps` has no derivatives by hand,
+the replicas are still one batched program: every operation of the network carries the axis R.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablate.config.metrics import UNSCORED
+from ablate.config.schema import Config
+from ablate.engines.cohort.replicas import Cohort
+from ablate.networks.families import carries, network_of
+from ablate.networks.language_model import dropout_mask
+from ablate.networks.network import Network
+from ablate.networks.parameters import Sizes, shapes
+from ablate.networks.translator import Translator
+
+
+class FlatLayout:
+    """The named tensors of a replica one after the other in a row (P,) of a buffer (R, P)."""
+
+    def __init__(self, config: Config, vocabulary_size: int | Sizes) -> None:
+        self.config = config
+        self.shapes = shapes(config, vocabulary_size)
+        self.lengths = [math.prod(shape) for shape in self.shapes.values()]
+        self.size = sum(self.lengths)
+
+    def tensors(self, buffer: Tensor) -> dict[str, Tensor]:
+        """(R, P) → weights (R, in, out), vectors (R, 1, n), by name: what `Network` takes."""
+        parts = torch.split(buffer, self.lengths, dim=1)
+        return {
+            name: part.view(-1, *((1, *shape) if len(shape) == 1 else shape))
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def named_views(self, buffer: Tensor, replica: int) -> dict[str, Tensor]:
+        """The tensors of one replica in their own shapes."""
+        parts = torch.split(buffer[replica], self.lengths)
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def stack(self, parameters: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tensor:
+        """The named tensors of each replica → one buffer (R, P). Raises ValueError for those of another network."""
+        for replica, tensors in enumerate(parameters):
+            if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != self.shapes:
+                raise ValueError(f"the parameters of replica {replica} are not those of its config")
+        rows = [torch.cat([tensors[name].flatten() for name in self.shapes]) for tensors in parameters]
+        return torch.stack(rows).to(device)
+
+
+class StackedCohort(Cohort):
+    """As `Cohort`, for every config. A replica computes the same as alone to rounding, not bit for bit."""
+
+    layout: FlatLayout  # type: ignore[assignment]
+
+    def _laid_out(self, vocabulary_size: Any) -> Any:
+        return FlatLayout(self.config, vocabulary_size)
+
+    def _network(self, parameters: Tensor) -> Network | Translator:
+        return network_of(self.config)(self.config, self.V, self.layout.tensors(parameters), project=True)
+
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = self.parameters.clone().requires_grad_()  # a tensor made under inference_mode cannot be one
+            network = self._network(leaf)
+            B = tokens.shape[-1]
+            states = self._states if carry and self._states else network.initial_state(len(self), B)
+            states = [tuple(part.clone() for part in state) for state in states]  # may be loaded, under inference_mode
+            logits, states = network(tokens, states, self._masks(*tokens.shape[-2:]))
+            losses = masked_means(logits, targets)
+            (gradients,) = torch.autograd.grad(losses.sum(), leaf)  # replicas share nothing: each has its own
+            self._states = [[part.detach() for part in state] for state in states]
+        self.grads.copy_(gradients)
+        return losses.detach()
+
+    def _masks(self, T: int, B: int) -> list[Tensor]:
+        if self.generators is None:
+            return []
+        shapes_of_one = self._network(self.parameters).mask_shapes(T, B)
+        share, dtype = self.config.dropout, self.parameters.dtype
+        drawn = [[dropout_mask(shape, share, own, dtype) for shape in shapes_of_one] for own in self.generators]
+        return [torch.stack(masks).to(self.device) for masks in zip(*drawn, strict=True)]
+
+    @torch.inference_mode()
+    def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """As `Cohort.evaluate`; what reads a sequence from both ends, or all of it first, gets it whole."""
+        if targets.ndim == 2:
+            tokens, targets = (x.expand(len(self), *x.shape) for x in (tokens, targets))
+        network = self._network(self.parameters)
+        whole = not carries(self.config)
+        T, B = targets.shape[-2:]
+        total = torch.zeros(len(self), dtype=torch.float64, device=self.device)
+        states = network.initial_state(len(self), B)
+        read = self.config.num_steps * self.config.batch_size
+        length, piece = (B, max(1, read // T)) if whole else (T, max(1, read // B))
+        for start in range(0, length, piece):
+            at = slice(start, start + piece)
+            x, y = (tokens[..., at], targets[..., at]) if whole else (tokens[..., at, :], targets[..., at, :])
+            if whole:
+                states = network.initial_state(len(self), y.shape[-1])
+            logits, states = network(x, states)
+            total += masked_means(logits, y).double() * scored(y)
+        return total / scored(targets).clamp(min=1)
+
+
+def scored(targets: Tensor) -> Tensor:
+    """The number of scored targets of each replica, (R, T, B) → (R,)."""
+    return (targets != UNSCORED).sum((1, 2))
+
+
+def masked_means(logits: Tensor, targets: Tensor) -> Tensor:
+    """Logits (R, T, B, V), targets (R, T, B) → mean cross-entropy (R,) in nats per scored target; 0 without any."""
+    losses = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=UNSCORED, reduction="none")
+    return losses.view(len(targets), -1).sum(1) / scored(targets).clamp(min=1)
+
+
+def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes) -> int:
+    """About the bytes that a cohort of R replicas needs: parameters, gradients, moments, and what autograd keeps.
+
+    Of every step autograd keeps, for each layer and direction, the gates before and after their activation and a few
+    tensors of the state's size; of the output layer the logits and their softmax.
+    """
+    T, B, H = config.num_steps, config.batch_size, config.num_hiddens
+    V = vocabulary_size if isinstance(vocabulary_size, int) else sum(vocabulary_size)
+    encoder_too = 2 if config.task.name == "translation" else 1
+    directions = 2 if config.model.bidirectional else 1
+    per_token = config.layers * directions * encoder_too * TENSORS_PER_STEP * H + 4 * V
+    return 4 * R * (5 * FlatLayout(config, vocabulary_size).size + T * B * per_token)
+
+
+TENSORS_PER_STEP = 20
+"""Tensors (B, H) that autograd keeps of one step of a cell: measured between 8 (rnn) and 20 (lstm with peepholes)."""

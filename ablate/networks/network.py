@@ -1,0 +1,72 @@
+"""The readable network: from tokens to logits, as a function of named parameters.
+
+Axes: R replicas (optional, first), T steps, B sequences, H hidden units, V vocabulary.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablate.cells.recurrent import CELLS, Cell, State
+from ablate.config.schema import Config, resolve
+from ablate.networks.parameters import directions
+from ablate.networks.projection import run
+from ablate.networks.stack import climb, linear, mask_shapes
+
+
+class Network:
+    """Recurrent layers of the cell that `config` names, and a linear output layer.
+
+    `parameters` are used as they are, without a copy, and can be differentiated: those of `ablate.networks.parameters`,
+    or those of several networks stacked, weights (R, in, out) and vectors (R, 1, n). With `project` the input's share
+    of all steps is one product before the loop, which is fast; without, every step is computed by itself, as the
+    published code does. Both are the same up to rounding.
+    """
+
+    def __init__(
+        self, config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor], *, project: bool = False
+    ) -> None:
+        self.config = resolve(config)
+        self.vocabulary_size = vocabulary_size
+        self.p = parameters
+        self.project = project
+        self.cells = [
+            [self.cell(f"{layer}.{direction}") for direction in directions(config)] for layer in range(config.layers)
+        ]
+
+    def cell(self, prefix: str) -> Cell:
+        """The cell whose parameters begin with `prefix`."""
+        own = {name.removeprefix(prefix): value for name, value in self.p.items() if name.startswith(prefix)}
+        return CELLS[self.config.model.cell](self.config, own)
+
+    def initial_state(self, *axes: int) -> list[State]:
+        """Zeros (*axes, H): one tuple per layer; of a bidirectional layer the forward parts, then the reverse ones."""
+        zeros = self.p["output.W"].new_zeros(*axes, self.config.num_hiddens)
+        return [(zeros,) * sum(cell.states for cell in cells) for cells in self.cells]
+
+    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
+        return mask_shapes(self.config, self.vocabulary_size, T, B)
+
+    def __call__(
+        self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[State]]:
+        """Tokens (…, T, B) and the state of each layer → logits (…, T, B, V) and the new states.
+
+        `masks` scale the inputs of each layer but the first, see `mask_shapes`; none: no dropout.
+        """
+        looks_up = self.project and self.config.model.connection != "dense"
+        X = tokens if looks_up else F.one_hot(tokens, self.vocabulary_size).to(self.p["output.W"].dtype)
+        X, new_states = climb(self.config, X, states, self.layer, self.p, masks)
+        return linear(X, self.p["output.W"], self.p["output.b"]), new_states
+
+    def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
+        """Inputs (…, T, B, inputs) and the layer's state → outputs (…, T, B, made) and the new state."""
+        forward, *reverse = self.cells[number]
+        outputs, new_state = run(forward, X, state[: forward.states], project=self.project)
+        if not reverse:
+            return outputs, new_state
+        other_outputs, other_state = run(reverse[0], X, state[forward.states :], project=self.project, reverse=True)
+        return torch.cat([outputs, other_outputs], -1), (*new_state, *other_state)

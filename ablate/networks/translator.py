@@ -1,0 +1,186 @@
+"""An encoder–decoder, readable: embeddings, recurrent layers, and a context that every decoder step reads.
+
+Cho et al. 2014 ("Learning phrase representations using RNN encoder–decoder"), as courses teach it: the encoder's last
+states start the decoder, and its top layer's last state, the context, stands beside each of the decoder's inputs.
+With `task.attention` the context of a step is instead the mean of the encoder's outputs, weighted by the dot product
+with the decoder's top state before that step (Luong et al. 2015, the score "dot", in the place of Bahdanau et al.
+2015); padding of the source has no weight.
+
+Axes: T steps, B sequences, E embedding, H hidden units, V vocabulary; … is nothing, or R replicas.
+Parameters, beside those of each layer, which are named as in `ablate.networks.parameters`:
+
+    encoder.embedding (V_source, E), decoder.embedding (V_target, E)
+    encoder.{layer}.{gate}.…    the first layer reads E numbers
+    decoder.{layer}.{gate}.…    the first layer reads E + H numbers, the context last
+    output.W (H, V_target), output.b (V_target,)
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.cells.gates import CELL_GATES
+from ablate.cells.recurrent import CELLS, Cell, State
+from ablate.config.schema import Config, resolve
+from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, drawn, with_forget_bias
+from ablate.networks.projection import looked_up, run
+from ablate.networks.stack import linear
+
+PAD, BOS, EOS = 1, 2, 3
+RESERVED = ("<pad>", "<bos>", "<eos>")
+"""The tokens after `<unk>` in both vocabularies: what fills a sentence up, starts it and ends it."""
+
+
+class Encoded(NamedTuple):
+    """What the decoder knows of the source."""
+
+    outputs: Tensor  # (…, T, B, H) of the top layer
+    states: list[State]  # the last of each layer
+    padded: Tensor  # (…, T, B), true where the source has ended
+
+
+class Translator:
+    """Tokens (…, 2, T, B), the source and the decoder's inputs → logits (…, T, B, V_target), by teacher forcing.
+
+    `parameters` are used as they are: weights (in, out), vectors (n,), or stacked (R, in, out), (R, 1, n).
+    `project` computes what a layer makes of its inputs in one product for all steps: the same up to rounding.
+    """
+
+    def __init__(
+        self, config: Config, vocabulary_size: Sizes, parameters: Mapping[str, Tensor], *, project: bool = False
+    ) -> None:
+        self.config = resolve(config)
+        self.p = parameters
+        self.project = project
+        self.encoder = [self._cell(f"encoder.{layer}.") for layer in range(config.layers)]
+        self.decoder = [self._cell(f"decoder.{layer}.") for layer in range(config.layers)]
+
+    def _cell(self, prefix: str) -> Cell:
+        own = {name.removeprefix(prefix): value for name, value in self.p.items() if name.startswith(prefix)}
+        return CELLS[self.config.model.cell](self.config, own)
+
+    def initial_state(self, *axes: int) -> list[State]:
+        """Nothing: no minibatch goes on from the one before."""
+        return []
+
+    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        """Of one replica's dropout masks, below each layer but the first: the encoder's, then the decoder's."""
+        return mask_shapes(self.config, T, B)
+
+    def __call__(
+        self, tokens: Tensor, states: Sequence[State] = (), masks: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[State]]:
+        source, inputs = tokens.unbind(-3)
+        half = len(masks) // 2
+        encoded = self.encode(source, masks[:half])
+        if not self.config.task.attention:
+            return self.decode(inputs, encoded.states, self.context(encoded, encoded.states), masks[half:])[0], []
+        logits, states = [], encoded.states
+        for t in range(inputs.shape[-2]):
+            step = [mask.narrow(-3, t, 1) for mask in masks[half:]]
+            logit, states = self.decode(inputs.narrow(-2, t, 1), states, self.context(encoded, states), step)
+            logits.append(logit)
+        return torch.cat(logits, -3), []
+
+    def encode(self, source: Tensor, masks: Sequence[Tensor] = ()) -> Encoded:
+        """Source (…, T, B), which the encoder reads to the end of its padding, as published."""
+        X = looked_up(source, self.p["encoder.embedding"])
+        zeros = X.new_zeros(*source.shape[:-2], source.shape[-1], self.config.num_hiddens)
+        states = [(zeros,) * cell.states for cell in self.encoder]
+        outputs, last = self._through(self.encoder, X, states, masks)
+        return Encoded(outputs, last, source == PAD)
+
+    def context(self, encoded: Encoded, states: Sequence[State]) -> Tensor:
+        """What a decoder in these states reads of the source: (…, B, H)."""
+        if not self.config.task.attention:
+            return encoded.states[-1][0]
+        query = states[-1][0]
+        scores = (encoded.outputs * query.unsqueeze(-3)).sum(-1).masked_fill(encoded.padded, -math.inf)
+        return (scores.softmax(-2).unsqueeze(-1) * encoded.outputs).sum(-3)
+
+    def decode(
+        self, inputs: Tensor, states: Sequence[State], context: Tensor, masks: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[State]]:
+        """Inputs (…, T, B), the decoder's states before them, one context (…, B, H) → logits (…, T, B, V), states."""
+        X = looked_up(inputs, self.p["decoder.embedding"])
+        beside = context.unsqueeze(-3).expand(*X.shape[:-1], -1)
+        outputs, after = self._through(self.decoder, torch.cat((X, beside), -1), states, masks)
+        return linear(outputs, self.p["output.W"], self.p["output.b"]), after
+
+    def _through(
+        self, cells: Sequence[Cell], X: Tensor, states: Sequence[State], masks: Sequence[Tensor]
+    ) -> tuple[Tensor, list[State]]:
+        """Inputs (…, T, B, inputs) through layers → the top layer's outputs (…, T, B, H) and all new states."""
+        after = []
+        for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
+            read = X * masks[layer - 1] if masks and layer > 0 else X
+            X, new_state = run(cell, read, state, project=self.project)
+            after.append(new_state)
+        return X, after
+
+    @torch.inference_mode()
+    def greedy(self, source: Tensor, steps: int) -> Tensor:
+        """Source (T, B) → the likeliest word after the likeliest word … (steps, B); `<eos>` from the first one on.
+
+        Under task.context=as-published each step reads the decoder's own top state in the place of the encoder's,
+        which no step of the training did.
+        """
+        encoded = self.encode(source)
+        states, words = encoded.states, source.new_full((1, source.shape[1]), BOS)
+        ended = torch.zeros_like(words, dtype=torch.bool)
+        out = []
+        for _ in range(steps):
+            own = self.config.task.context == "as-published" and not self.config.task.attention
+            context = states[-1][0] if own else self.context(encoded, states)
+            logits, states = self.decode(words, states, context)
+            words = logits.argmax(-1)
+            ended = ended | (words == EOS)
+            out.append(words.masked_fill(ended, EOS))
+        return torch.cat(out)
+
+
+def mask_shapes(config: Config, T: int, B: int) -> list[tuple[int, ...]]:
+    """Shapes of the dropout masks of one replica: below each layer but the first, of the encoder, then the decoder."""
+    return [(T, B, config.num_hiddens)] * (2 * (config.layers - 1))
+
+
+def shapes(config: Config, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every parameter, in the order in which they are drawn."""
+    E, H = config.task.embed, config.num_hiddens
+    out: dict[str, tuple[int, ...]] = {}
+    for part, V, first in (("encoder", sizes.source, E), ("decoder", sizes.target, E + H)):
+        out[f"{part}.embedding"] = (V, E)
+        for layer in range(config.layers):
+            for name, shape in cell_shapes(config, H if layer else first).items():
+                out[f"{part}.{layer}.{name}"] = shape
+    return out | {"output.W": (H, sizes.target), "output.b": (sizes.target,)}
+
+
+def initial(
+    config: Config, sizes: Sizes, generator: Generator, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """Initial parameters on the CPU: by the rules of `ablate.networks.parameters`, with two exceptions of the course.
+
+    Embeddings are N(0, 1), as torch.nn.Embedding draws them, unless init=normal. And init=xavier draws weights as the
+    published experiment did, from torch.nn: the gates of a layer are one matrix there, so that a weight of G gates is
+    uniform on ±√(6/(inputs + G·H)), and biases stay uniform on ±1/√H.
+    """
+    config = resolve(config)
+    stacked, H = len(CELL_GATES[config.model.cell]), config.num_hiddens
+    out = {}
+    for name, shape in shapes(config, sizes).items():
+        empty, kind = torch.empty(shape, dtype=dtype), name.rsplit(".", 1)[1]
+        if kind == "embedding":
+            out[name] = empty.normal_(0, NORMAL_SD if config.init == "normal" else 1, generator=generator)
+        elif config.init != "xavier":
+            out[name] = drawn(config, name, empty, generator)
+        elif len(shape) == 1:
+            out[name] = empty.uniform_(-1 / math.sqrt(H), 1 / math.sqrt(H), generator=generator)
+        else:
+            outputs = shape[1] * (1 if name == "output.W" else stacked)
+            bound = math.sqrt(6 / (shape[0] + outputs))
+            out[name] = empty.uniform_(-bound, bound, generator=generator)
+    return with_forget_bias(config, out)

@@ -1,0 +1,79 @@
+"""Locks between programs: held by one, or shared by several, and gone with the process however it ends.
+
+"In use" is said only of a lock that another program truly holds. Not every file system has locks (NFS, Lustre and FUSE
+may have none); there a program goes on without one and says so.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import portalocker
+from portalocker.exceptions import AlreadyLocked, LockException
+from rich.console import Console
+
+from ablate.config.errors import StorageError
+from ablate.records.files import user_folder
+
+FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+class InUse(Exception):
+    """Another program holds the lock."""
+
+
+def warn(line: str) -> None:
+    Console(stderr=True).print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def held(path: Path, without: str, *, shared: bool = False, say: Callable[[str], None] = warn) -> Iterator[bool]:
+    """Hold `path` as a lock, without waiting; whether there is one to hold.
+
+    Raises InUse where another program holds it, StorageError where the file cannot be made. Where the file system has
+    no locks, `say` hears that, and that it goes on `without`: what that may cost.
+    """
+    kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
+    descriptor = _opened(path)
+    try:
+        locked = True
+        try:
+            portalocker.lock(descriptor, kind | portalocker.LockFlags.NON_BLOCKING)
+        except AlreadyLocked as error:
+            raise InUse(str(path)) from error
+        except LockException as error:
+            locked = False
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.strerror
+            say(f"{path.parent} is on a file system without locks ({why}); going on without one: {without}")
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of the file, made where there is none. Raises StorageError."""
+    try:
+        try:
+            return os.open(path, FLAGS | os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            return os.open(path, FLAGS | os.O_RDONLY)  # another user made it: to hold it, reading is enough
+    except OSError as error:
+        raise StorageError.of(error, path) from error
+
+
+@contextmanager
+def held_on_machine(
+    name: str, without: str, *, shared: bool = False, say: Callable[[str], None] = warn
+) -> Iterator[bool]:
+    """Hold a lock of this user on this machine, which no other user can hold; whether there is one to hold.
+
+    Raises InUse. Where there is no folder for it that is this user's alone, `say` hears that.
+    """
+    with ExitStack() as stack:
+        try:
+            locked = stack.enter_context(held(user_folder() / f"{name}.lock", without, shared=shared, say=say))
+        except StorageError as error:
+            locked = False
+            say(f"no lock on this machine ({error}); going on without one: {without}")
+        yield locked

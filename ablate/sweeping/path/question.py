@@ -1,0 +1,80 @@
+"""What a path is asked for: knobs with two values change, from the baseline's to the target's; the others stay."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from ablate.config import presets
+from ablate.config.composing import compose
+from ablate.config.errors import UserError
+from ablate.config.overrides import Override, for_hydra, unquote
+from ablate.config.schema import Config
+from ablate.sweeping.hydra_jobs import check_values
+from ablate.sweeping.naming import decides
+
+
+@dataclass(frozen=True)
+class Change:
+    """One knob: its override in the baseline and in the target."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Overrides that all cells share, and the changes in the order typed."""
+
+    fixed: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    def overrides(self, made: Collection[int]) -> list[str]:
+        """The overrides of the cell in which these changes (by their number) are made, and no others."""
+        own = [change.after if k in made else change.before for k, change in enumerate(self.changes)]
+        return [*self.fixed, *own]
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The knobs that are set, changed or not."""
+        return presets.given([*self.fixed, *(change.after for change in self.changes)])
+
+    def config(self, made: Collection[int]) -> Config:
+        """Raises ConfigError where these values do not go together."""
+        return compose(self.overrides(made))
+
+
+def read(overrides: Sequence[str]) -> Question:
+    """The question that `model=rnn,gru lr=1,0.5 seeds=10` asks. Raises UserError for what asks none."""
+    overrides = for_hydra(overrides)
+    fixed: list[str] = []
+    changes: list[Change] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        check_values(override)
+        key = override.key_or_group.lstrip("+")
+        if key == "sweeps":
+            raise UserError(f"{override.input_line}: a path has no preset; give each knob its two values")
+        [products] = BasicSweeper.split_arguments([override], None)
+        values = [value for [value] in products]
+        if len(values) == 1:
+            fixed += values
+        elif len(values) > 2:
+            raise UserError(
+                f"{override.input_line} has {len(values)} values; a path goes from the first to the second: give two"
+            )
+        elif not decides(key):
+            raise UserError(f"{override.input_line}: {key} does not decide an outcome, so a path cannot change it")
+        else:
+            changes.append(Change(*values))
+    if not changes:
+        raise UserError("nothing changes; give at least one knob two values, baseline and target: model=rnn,gru")
+    return Question(tuple(map(typed, fixed)), tuple(Change(typed(one.before), typed(one.after)) for one in changes))
+
+
+def typed(word: str) -> str:
+    """An override as a person types it: without the quotes that Hydra needs, where the text is one without them."""
+    override = Override.read(word)
+    text = unquote(override.value or "")
+    value = override.value if "," in text else text
+    return f"{override.sign.replace('++', '+')}{override.key}={value}"

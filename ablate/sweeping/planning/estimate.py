@@ -1,0 +1,140 @@
+"""What a sweep would take: each of its programs trained for a moment, then laid out side by side.
+
+Nothing is written. The probe runs as many programs at once as the sweep would, so that they share caches and memory
+as they will then.
+"""
+
+import heapq
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Generator
+
+from ablate.config.identity import cohort_key
+from ablate.engines.cohort import memory_bytes, training_threads
+from ablate.networks.parameters import initial
+from ablate.sweeping import schedule
+from ablate.sweeping.launch import protocol_within
+from ablate.sweeping.plan import Plan, updates_per_epoch
+from ablate.sweeping.schedule import Task
+from ablate.tasks import task_of
+from ablate.timing.lane import START_S, default_threads, found, machine_of
+from ablate.training.checkpoints import reached
+from ablate.training.choice import build
+from ablate.training.loop import resolve_device
+from ablate.training.trajectory import measures_held_out, train_epoch
+
+PROBE_S = 0.5
+"""Seconds of training from which the time of an update is read."""
+PROBE_UPDATES = 200
+"""And no more updates than this."""
+FORWARD_SHARE = 1 / 3
+"""A forward pass, as a held-out reading is, costs about this share of an update."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Runs that train together: their programs, and what they take; `problem` if they cannot be computed here."""
+
+    group: Task
+    programs: list[Task] = field(default_factory=list)
+    update_s: float = 0.0  # one update of the largest program
+    seconds: list[float] = field(default_factory=list)  # of each program
+    memory_bytes: int = 0  # of the largest program
+    problem: str = ""
+
+    @property
+    def engine(self) -> str:
+        choice = self.programs[0].choice if self.programs else None
+        return choice.engine if choice else ""
+
+
+def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
+    """One estimate for each group of missing runs, in the order of training."""
+    groups = schedule.groups(plan)
+    probes: dict[Any, float] = {}
+    out = []
+    with training_threads(side_by_side) as pool:
+        for group in groups:
+            try:
+                # In a worker, as in a sweep: engines are timed against each other while nothing else runs.
+                programs = pool.submit(schedule.programs, group, side_by_side, alone=len(groups) == 1).result()
+            except MemoryError as error:
+                out.append(Estimate(group, problem=str(error)))
+                continue
+            largest = max(programs, key=lambda task: len(task.runs))
+            at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
+            key = shape(largest), at_once
+            if key not in probes:
+                probes[key] = max(pool.map(probe, [largest] * at_once))
+            seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
+            memory = memory_bytes(group.config, len(largest.runs), task_of(group.config, group.corpus).sizes)
+            out.append(Estimate(group, programs, probes[key], seconds, memory))
+    return out
+
+
+def shape(task: Task) -> tuple[Any, ...]:
+    """What the time of an update depends on: programs of one shape are probed once."""
+    free = {"impl": "api", "init": "normal", "epochs": 1, "max_tokens": None, "val_tokens": 0}
+    config = replace(task.config, **free, sampling="sequential")  # type: ignore[arg-type]
+    assert task.choice is not None
+    return cohort_key(config, task.corpus.sha256), task.choice.engine, len(task.runs)
+
+
+def probe(task: Task) -> float:
+    """Seconds per update of a program like this one: the median over a moment of real training, warm-up apart."""
+    config, corpus, device = task.config, task.corpus, resolve_device(task.config.device)
+    assert task.choice is not None
+    trained, R = task_of(config, corpus, device), len(task.runs)
+    generators = [Generator().manual_seed(seed) for seed in range(R)]
+    parameters = [initial(config, trained.sizes, generator) for generator in generators]
+    configs = [run.config for run in task.runs]
+    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device)
+
+    def seconds(updates: int) -> float:
+        began = time.perf_counter()
+        losses, _ = train_epoch(trained, program, generators, updates=updates)
+        return (time.perf_counter() - began) / len(losses)
+
+    last = seconds(1)  # the warm-up
+    took: list[float] = []
+    end = time.perf_counter() + PROBE_S
+    while not took or (time.perf_counter() < end and len(took) < PROBE_UPDATES):
+        last = seconds(max(1, int(PROBE_S / 10 / last)))
+        took.append(last)
+    return statistics.median(took)
+
+
+def task_s(task: Task, update_s: float, plan: Plan) -> float:
+    """Seconds that a program still has to train, its held-out readings included."""
+    config = task.config
+    epoch = 0 if config.fresh else reached(plan.folder, task.runs[0].run_id)[0]
+    left = range(epoch + 1, config.epochs + 1)
+    updates = len(left) * updates_per_epoch(config, task.corpus)
+    readings = sum(measures_held_out(config, number) for number in left)
+    trained = task_of(config, task.corpus)
+    minibatches_held_out = trained.val_tokens * trained.epoch_updates / trained.tokens_per_epoch
+    return update_s * (updates + readings * minibatches_held_out * FORWARD_SHARE)
+
+
+def wall_s(seconds: Sequence[float], side_by_side: int) -> float:
+    """How long programs take that start in this order, each as soon as one of the places is free."""
+    busy_until = [0.0] * side_by_side
+    for duration in seconds:
+        heapq.heapreplace(busy_until, busy_until[0] + duration)
+    return max(busy_until)
+
+
+def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
+    """How many timings the speed lane would take, and for how many seconds."""
+    cells = [cell for cell in plan.cells if not cell.error]
+    missing = sum(
+        found(plan.folder, cell.cell_id, threads, machine_of(cell.config)["id"]) is None
+        for cell in cells
+        for threads in default_threads()
+    )
+    protocol = protocol_within(limit_s)
+    return missing, missing * (protocol.limit_s + START_S * protocol.launches)

@@ -1,0 +1,140 @@
+"""How far the seeds of a cell lie apart, read from runs that are finished: what a planned sweep can then detect."""
+
+import math
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.config.metrics import DEFAULT_METRIC, by_difference
+from ablate.config.schema import Config
+from ablate.records import results
+from ablate.records.files import entries, present
+from ablate.report.wording import HEADINGS, OWN
+from ablate.stats.power import detectable_log, least_runs
+from ablate.sweeping.plan import Plan
+
+LEAST_RUNS = 3
+"""Finished runs from which a cell's spread is read."""
+LEVEL, POWER = 0.95, 0.8
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation of a metric over seeds: the median over some cells.
+
+    That of its logarithm; of a metric that may be 0, such as an accuracy, that of the metric itself.
+    """
+
+    sd: float
+    cells: int
+    source: str  # which cells these are
+
+
+def metrics_of(plan: Plan) -> list[str]:
+    """What the cells of a plan will be compared by: the main measure of their task, or of each of their tasks."""
+    return list(dict.fromkeys(main_metric(cell.config) for cell in plan.cells))
+
+
+def main_metric(config: Config) -> str:
+    """The foremost metric of a task that will be measured: BLEU needs held-out pairs."""
+    own = OWN.get(config.task.name, ())
+    return next((name for name in own if name != "bleu" or config.task.val_pairs), DEFAULT_METRIC)
+
+
+def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None:
+    """From finished runs of these cells, in any sweep beside this one, or else of cells like them; None without any.
+
+    Alike are cells of the same task, data, model, number of units and layers; failing that, of the same task, data and
+    model.
+    """
+    scaled: dict[str, dict[str, float]] = defaultdict(dict)  # cell -> run -> what is compared
+    kinds: dict[str, Kind] = {}
+    folders: dict[str, set[str]] = defaultdict(set)
+    for folder in sweeps_beside(plan.folder):
+        for record in results.records(folder):
+            if isinstance(record, results.RecordError):
+                continue
+            try:
+                value, kind = record["metrics"].get(metric), _kind(record["config"])
+            except (KeyError, TypeError):
+                continue
+            if value is None or not (by_difference(metric) or value > 0):
+                continue
+            cell = str(record["cell_id"])
+            scaled[cell][str(record["run_id"])] = value if by_difference(metric) else math.log(value)
+            kinds[cell] = kind
+            folders[cell].add(folder.name)
+    usable = {cell: list(runs.values()) for cell, runs in scaled.items() if len(runs) >= LEAST_RUNS}
+    compared = [cell for cell in plan.cells if main_metric(cell.config) == metric]
+    wanted = {cell.cell_id for cell in compared}
+    planned = {_kind_of(cell.config) for cell in compared}
+    models = {kind.without_size for kind in planned}
+    for what, alike in (
+        ("these cells", [cell for cell in usable if cell in wanted]),
+        ("cells of the same model, units and layers", [cell for cell in usable if kinds[cell] in planned]),
+        ("cells of the same model", [cell for cell in usable if kinds[cell].without_size in models]),
+    ):
+        if alike:
+            names = sorted(set[str]().union(*(folders[cell] for cell in alike)))
+            sd = statistics.median(statistics.stdev(usable[cell]) for cell in alike)
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            return Spread(sd, len(alike), f"{what} in {', '.join(names[:2])}{more}")
+    return None
+
+
+def sweeps_beside(folder: Path) -> list[Path]:
+    """The folders of the results folder, this sweep's first."""
+    others = (path for path in entries(folder.parent) if present(results.runs_dir(path)) == "folder")
+    return [folder, *(path for path in others if path != folder)]
+
+
+def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) -> str:
+    """One sentence: the smallest difference of two cells of so many seeds that will be found."""
+    if seeds < (least := least_runs(LEVEL)):
+        return f"{seeds} seeds are too few to tell any two cells apart at 95 %; {least} are the least"
+    times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2)
+    if spread is None:
+        return (
+            f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "
+            "finished run of such a cell tells yet)"
+        )
+    of = f"(the median of {spread.cells} cells: {spread.source})"
+    if by_difference(metric):
+        title = HEADINGS[metric]
+        if not spread.sd:
+            return f"{seeds} seeds find any difference of {title}: over seeds it does not spread {of}"
+        found = f"differences of {title} of {times * spread.sd:.2g} or more"
+        return f"{seeds} seeds find {found}; the spread over seeds is {spread.sd:.2g} {of}"
+    found = f"perplexities that differ by {percent(times * spread.sd)} or more"
+    return f"{seeds} seeds find {found}; the spread over seeds is {percent(spread.sd)} {of}"
+
+
+def percent(log: float) -> str:
+    """What a difference of logarithms multiplies by, as a percentage."""
+    return f"{100 * math.expm1(log):.2g} %"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What cells have in common whose seeds spread alike."""
+
+    task: str
+    data: str
+    model: str
+    num_hiddens: int
+    layers: int
+
+    @property
+    def without_size(self) -> tuple[str, str, str]:
+        return self.task, self.data, self.model
+
+
+def _kind(config: dict[str, Any]) -> Kind:
+    task = config.get("task", {"name": "language_model"})["name"]
+    return Kind(task, config["data"]["name"], config["model"]["name"], config["num_hiddens"], config["layers"])
+
+
+def _kind_of(config: Config) -> Kind:
+    return Kind(config.task.name, config.data.name, config.model.name, config.num_hiddens, config.layers)

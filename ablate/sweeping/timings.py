@@ -1,0 +1,74 @@
+"""Tokens per second of cells: those of a finished sweep, or any given by overrides."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from ablate.analysis.throughput import speed_frame
+from ablate.config.composing import compose_all, fallback_data, from_dict
+from ablate.config.errors import StorageError, UserError
+from ablate.config.presets import given
+from ablate.config.schema import Config
+from ablate.records.files import present
+from ablate.records.results import RecordError, records, runs_dir
+from ablate.report import write_report
+from ablate.report.throughput import write_speed
+from ablate.sweeping.naming import folder_name
+from ablate.sweeping.plan import make_plan
+from ablate.timing.lane import Protocol, default_threads, time_missing
+
+
+def run(what: Sequence[str], options: argparse.Namespace) -> bool:
+    """Time the cells of each folder, or those of `cells knob=value …`; False where none of one of them could be.
+
+    Raises UserError for what is neither.
+    """
+    if what[0] == "cells":
+        folder, cells = cells_of_overrides(what[1:])
+        return time_and_show(folder, cells, options)
+    timed = [time_and_show(Path(name), cells_of_sweep(Path(name)), options) for name in what]
+    return all(timed)
+
+
+def cells_of_sweep(sweep: Path) -> dict[str, Config]:
+    """cell_id → config of every cell that a sweep has records of. Raises UserError where there is none."""
+    found = {r["cell_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
+    if not found:
+        raise UserError(f"{sweep} holds no finished run; give engines, cells knob=value …, or a folder of a sweep")
+    return found
+
+
+def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
+    """Where their timings go, and cell_id → config of every combination of the overrides' values."""
+    configs = compose_all(overrides)
+    folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
+    plan = make_plan(configs, folder, fallback_data(), given=given(overrides))
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    for warning in plan.warnings:
+        say(f"[yellow]warning:[/] {escape(warning)}")
+    for cell in plan.cells:
+        if cell.error:
+            say(f"[yellow]left out:[/] {escape(str(cell.error))}")
+    return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+
+
+def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> bool:
+    """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there.
+
+    False, and nothing is shown, where nothing that lacked a timing could be measured.
+    """
+    protocol = Protocol(precision=options.precision, limit_s=options.limit)
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    try:
+        if not time_missing(folder, cells, options.threads or default_threads(), protocol, say, options.again):
+            return False
+        write_speed(folder, speed_frame(folder))
+    except OSError as error:
+        raise StorageError.of(error) from error
+    if present(runs_dir(folder)):
+        write_report(folder)
+    return True

@@ -1,0 +1,106 @@
+"""The machine that is timed: what it is, what it can do at best, and whether it is doing anything else."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ablate.config.errors import UserError
+from ablate.config.identity import short_hash
+from ablate.records.environment import cores, environment
+from ablate.records.locks import InUse, held_on_machine
+
+STAT = Path("/proc/stat")
+
+LANE = 1
+"""Raised when a change to the code alters what is timed: timings of older lanes are measured again."""
+
+
+@cache
+def fingerprint(device: str = "cpu") -> dict[str, Any]:
+    """What must agree before two timings may be compared: processor, cores, the GPU if it is one's, torch, lane."""
+    known = environment()
+    facts = {"cpu": known["cpu"], "cores": cores(), "torch": known["torch"], "lane": LANE, "gpu": None}
+    if device != "cpu":
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts | {"id": short_hash(facts)}
+
+
+LOCK = "ablate-machine"
+"""The lock that programs which train share, and that the speed lane has to itself."""
+
+
+@contextmanager
+def quality_jobs() -> Iterator[None]:
+    """Held while runs are trained: any number of programs at once, but never beside the speed lane."""
+    try:
+        with held_on_machine(LOCK, "a speed lane that measures meanwhile is disturbed", shared=True):
+            yield
+    except InUse as error:
+        raise UserError("the speed lane is measuring on this machine; wait until it is done") from error
+
+
+@contextmanager
+def speed_lane() -> Iterator[None]:
+    """Held while the speed lane measures: one program on the whole machine. Raises UserError if one is at work."""
+    try:
+        with held_on_machine(LOCK, "an ablate that trains meanwhile disturbs the measurement"):
+            yield
+    except InUse as error:
+        raise UserError("another ablate is training or measuring on this machine; wait until it is done") from error
+
+
+@dataclass(frozen=True)
+class Load:
+    """Seconds of processor time since the start of the machine, and the moment of the reading.
+
+    None where the system does not tell (only Linux does, and not in every container): nothing is then known of what
+    else the machine is doing.
+    """
+
+    at: float
+    busy_s: float | None
+    stolen_s: float | None
+
+    @classmethod
+    def now(cls) -> "Load":
+        try:
+            ticks_per_s = os.sysconf("SC_CLK_TCK")
+            first = STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
+            user, nice, system, _, _, irq, softirq, steal = map(int, first)
+        except (OSError, ValueError, AttributeError):
+            return cls(time.monotonic(), None, None)
+        return cls(time.monotonic(), (user + nice + system + irq + softirq) / ticks_per_s, steal / ticks_per_s)
+
+
+def clock_mhz() -> float | None:
+    """The mean clock of the cores, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def gemm_gflops(threads: int, size: int = 1024, repeats: int = 7) -> float:
+    """This machine's limit: float32 GFLOP/s of a square matrix product, the best of a few."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    out = torch.empty(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return 2 * size**3 / best / 1e9

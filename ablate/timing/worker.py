@@ -1,0 +1,228 @@
+"""A fresh process that times one cell: `python -m ablate.speed.worker`, one JSON line in, one out.
+
+In:  {"config": …, "cell_id": …, "threads": n}   first, answered by the subjects and what is known of them
+     {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
+The process ends when its input does. Axes: R replicas, T steps, B sequences.
+"""
+
+import importlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablate.config.composing import from_dict
+from ablate.config.errors import DataError, reason
+from ablate.config.identity import cell_id
+from ablate.config.schema import Config
+from ablate.config.validation import api_cannot
+from ablate.data.corpora import Corpus, load
+from ablate.engines.cohort import chunk_size
+from ablate.engines.program import Program
+from ablate.networks.families import trainable
+from ablate.networks.parameters import count, initial
+from ablate.tasks import Task, task_of
+from ablate.training.choice import build, kernel
+from ablate.training.loop import resolve_device
+from ablate.training.trajectory import stream
+
+resource: Any = None
+with suppress(ImportError):  # Windows has none
+    resource = importlib.import_module("resource")
+
+WARM_UP_S = 0.5
+
+
+def engine_of(config: Config) -> str:
+    """The engine that `impl` means: torch.nn where the model is torch.nn's, else the readable cells."""
+    return "scratch" if config.impl == "scratch" or api_cannot(config) else "api"
+
+
+class Timed:
+    """Something that is done minibatch by minibatch, and for how many tokens each."""
+
+    def __init__(self, step: Callable[[Tensor, Tensor, bool], Any], minibatches: Iterator[Any], replicas: int) -> None:
+        self.step, self.minibatches, self.replicas = step, minibatches, replicas
+
+    def run(self, n: int) -> float:
+        """Seconds for n minibatches, the time to draw them included, as in training."""
+        _synchronise()
+        began = time.perf_counter()
+        for _ in range(n):
+            X, Y, carry = next(self.minibatches)
+            self.step(X, Y, carry)
+        _synchronise()
+        return time.perf_counter() - began
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Minibatches (R, T, B) of the corpus, epoch after epoch, each with whether it continues the one before."""
+    orders = [stream(task.config.seed + k, "data") for k in range(replicas)]
+    while True:
+        first = True
+        for parts in zip(*(task.minibatches(order) for order in orders), strict=False):
+            X, Y = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+            yield X, Y, not first and task.carries_state
+            first = False
+
+
+class Cell:
+    """The subjects of one cell, built and warmed up when first asked for."""
+
+    def __init__(self, config: Config, corpus: Corpus) -> None:
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.task = task_of(config, corpus, self.device)
+        self.timed: dict[str, Timed] = {}
+        self.cpu_told = time.process_time()
+        self.per_sample: dict[str, float] = {}
+
+    def subject(self, name: str) -> Timed:
+        """train: one run as `impl` means it; cohort_1, cohort_R: the cohort engine; inference: forward only."""
+        if name not in self.timed:
+            replicas = self.together if name == "cohort_R" else 1
+            minibatches = real_minibatches(self.task, replicas)
+            self.timed[name] = Timed(self.work(name, replicas), minibatches, replicas)
+            self.warm_up(name)
+        return self.timed[name]
+
+    def work(self, name: str, replicas: int) -> Callable[[Tensor, Tensor, bool], Any]:
+        if name == "inference":
+            return self.forward_only()
+        engine = engine_of(self.config) if name == "train" else "cohort"
+        program = self.program(engine, replicas)
+        return lambda X, Y, carry: program.step(X, Y, carry=carry)
+
+    def program(self, engine: str, replicas: int) -> Program:
+        generators = [Generator().manual_seed(k) for k in range(replicas)]
+        parameters = [initial(self.config, self.task.sizes, generator) for generator in generators]
+        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device)
+
+    def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
+        parameters = initial(self.config, self.task.sizes, Generator().manual_seed(0))
+        model = trainable(engine_of(self.config), self.config, self.task.sizes, parameters).to(self.device).eval()
+
+        def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
+            with torch.inference_mode():
+                model(X[0], model.initial_state(X.shape[-1]))
+
+        return forward
+
+    @property
+    def together(self) -> int:
+        return chunk_size(self.config, self.device) or 20
+
+    def warm_up(self, name: str) -> None:
+        """Thrown away; leaves the time of a minibatch, from which samples get their size."""
+        seconds, n = 0.0, 0
+        while seconds < WARM_UP_S or n < 3:
+            last = self.timed[name].run(1)
+            seconds, n = seconds + last, n + 1
+        self.per_sample[name] = last
+
+    def flops_per_token(self) -> int:
+        """Multiplications and additions of the matrix products in one training step, counted as it runs."""
+        X, Y, _ = next(real_minibatches(self.task, 1))
+        program = self.program("scratch", 1)
+        with FlopCounterMode(display=False) as counter:
+            program.step(X, Y, carry=False)
+        return int(counter.get_total_flops()) // Y.numel()
+
+    def last_epoch(self) -> float:
+        """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""
+        n = self.task.epoch_updates
+        timed = Timed(self.work("train", 1), real_minibatches(self.task, 1), 1)
+        timed.run(n)
+        return self.task.tokens_per_epoch / timed.run(n)
+
+    def sample(self, name: str, seconds: float) -> dict[str, Any]:
+        """Tokens per second over about `seconds`, after one minibatch that wakes caches and threads."""
+        timed = self.subject(name)
+        n = max(2, round(seconds / self.per_sample[name]))
+        timed.run(1)
+        before, cpu = involuntary_switches(), time.process_time()
+        took = timed.run(n)
+        after, cpu_now = involuntary_switches(), time.process_time()
+        since_last, self.cpu_told = cpu_now - self.cpu_told, cpu_now
+        return {
+            "tokens_per_s": n * timed.replicas * self.task.tokens_per_epoch / self.task.epoch_updates / took,
+            "seconds": took,
+            "cpu_s": cpu_now - cpu,
+            "cpu_since_last_s": since_last,
+            "involuntary_switches": None if after is None or before is None else after - before,
+            "minibatches": n,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        before = peak_memory_bytes(self.device) or 0
+        last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
+        return {
+            "engine": engine_of(self.config),
+            "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
+            "replicas_together": self.together,
+            "parameters": count(self.config, self.task.sizes),
+            "last_epoch_tokens_per_s": last_epoch,
+            "memory_bytes": None if (peak := peak_memory_bytes(self.device)) is None else peak - before,
+            "flops_per_token": self.flops_per_token(),
+        }
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """So far: of the whole process on a CPU, of torch's tensors on a GPU; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def involuntary_switches() -> int | None:
+    """How often this process was taken off its core so far; None where the system does not tell."""
+    return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
+
+
+def main() -> None:
+    """Answer the lane until it hangs up; an error is an answer, too. Ctrl-C is the lane's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve()
+    except Exception as error:
+        _answer({"error": reason(error)})
+
+
+def serve() -> None:
+    task = json.loads(sys.stdin.readline())
+    torch.set_num_threads(task["threads"])
+    torch.set_flush_denormal(True)
+    config = from_dict(task["config"])
+    corpus = load(config.data)
+    if cell_id(config, corpus.sha256) != task["cell_id"]:
+        raise DataError(f"{corpus.name} is not the text that this cell was trained on any more")
+    cell = Cell(config, corpus)
+    _answer(cell.facts())
+    cell.cpu_told = time.process_time()
+    for line in sys.stdin:
+        request = json.loads(line)
+        _answer(cell.sample(request["subject"], request["seconds"]))
+
+
+def _answer(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

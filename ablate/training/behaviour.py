@@ -1,0 +1,399 @@
+"""What the code makes of a config: a few numbers that change when an equation does, and not when a line of code does.
+
+A run's identity says what was asked for; it cannot see that a cell's equation, an update rule or the order of the data
+was edited since. So a few minibatches of a tiny network are computed here, in float64, from weights, tokens and random
+numbers made by rule, and each record keeps what came out, in five parts:
+
+    network    losses of three minibatches, forward and back, and of held-out tokens, by the readable network
+    initial    the initial weights
+    update     losses under the config's update rule and clipping
+    task       what an epoch reads, in which order; the held-out tokens; what is scored beside the perplexity
+    measures   from losses to metrics
+
+Sizes, learning rates and the like are fixed, so that few probes serve all settings of a sweep. Neither the order of a
+sum on some processor nor the random numbers of a release of torch enter: compare with `TOLERANCE`.
+
+Records that are older than this know nothing of it: `GOLDEN` has the numbers of the code that computed them.
+`python -m ablate.behaviour` writes them; see `tests/test_behaviour.py` for when that is right.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config.composing import compose, from_dict
+from ablate.config.metrics import UNSCORED
+from ablate.config.schema import CONFIG_ROOT, DATA, Config, DataConfig, ModelConfig, resolve
+from ablate.data.corpora import load
+from ablate.engines.autograd import AutogradProgram
+from ablate.engines.cohort import Cohort
+from ablate.engines.cohort.capacity import by_hand
+from ablate.engines.cohort.native import NativeCohort, not_covered
+from ablate.engines.cohort.stacked import StackedCohort
+from ablate.engines.program import Program
+from ablate.networks.parameters import Sizes, initial, shapes
+from ablate.records.files import write_atomically, write_text
+from ablate.tasks import task_of
+from ablate.training.draws import FixedDraws
+from ablate.training.trajectory import Trajectory, stream, train_epoch
+
+Series = list[float]
+Behaviour = dict[str, Series]
+
+TOLERANCE = 1e-6
+"""Relative difference of two numbers of the same code at most, in float64."""
+NATIVE_TOLERANCE = 1e-4
+"""The same where one of them was computed in float32."""
+DIGITS = 10
+"""Significant digits that are kept."""
+
+GOLDEN_PATH = Path(__file__).with_name("behaviour.json")
+
+T, B, H, V = 4, 3, 4, 6
+"""The probe's steps, sequences, hidden units and vocabulary."""
+MINIBATCHES = 3
+CLIPS = (0.05, 50.0)
+"""Far below the norm of the probe's gradients, and far above."""
+TRANSITION = 5
+"""Width of the linear layer behind a densely connected one."""
+
+
+def behaviour(config: Config) -> Behaviour:
+    """Part → its numbers, of the code as it is."""
+    return {part: probe(key) for part, key in keys(config).items()}
+
+
+def changes(recorded: Mapping[str, Sequence[float]], config: Config) -> list[str]:
+    """What has changed since a run of this config was recorded with this behaviour, in words; empty for nothing.
+
+    A part that is not recorded is that of `GOLDEN`; one that is not there either is taken as it is now.
+    """
+    out = []
+    for part, key in keys(config).items():
+        before = recorded.get(part) or golden().get(key)
+        if before is not None and not alike(before, probe(key)):
+            out.append(NAMES[part](config))
+    return out
+
+
+def disagreement(engine: str, config: Config) -> str:
+    """What an engine computes otherwise than the readable network and torch.optim, in words; empty for nothing."""
+    for part in ("network", "update"):
+        key = keys(config)[part]
+        for series, tolerance in _by_engine(engine, key):
+            if not alike(series, probe(key), tolerance):
+                return NAMES[part](config)
+    return ""
+
+
+def alike(before: Sequence[float], now: Sequence[float], tolerance: float = TOLERANCE) -> bool:
+    """Whether these are the numbers of the same code."""
+    pairs = zip(before, now, strict=False)
+    return len(before) == len(now) and all(
+        math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance / 1000) for a, b in pairs
+    )
+
+
+NAMES: dict[str, Callable[[Config], str]] = {
+    "network": lambda config: f"the code of {config.model.name}",
+    "initial": lambda config: f"the initial weights of {config.model.name}",
+    "update": lambda config: f"the update by {config.optimizer.name}",
+    "task": lambda config: f"the data and scores of {config.task.name}",
+    "measures": lambda config: "what is measured",
+}
+"""How a message names a part."""
+
+
+def keys(config: Config) -> dict[str, str]:
+    """Part → the name of the probe that stands for this config, which says all that the probe depends on."""
+    c = resolve(config)
+    model = {f.name: value for f in fields(ModelConfig) if (value := getattr(c.model, f.name)) != _usual(f.name)}
+    model.pop("name", None)
+    if "transition" in model:
+        model["transition"] = TRANSITION
+    network = model | {"layers": min(c.layers, 2), "bias_vectors": c.bias_vectors}
+    if c.reset:
+        network["reset"] = c.reset
+    if c.task.name == "translation":
+        network |= {"task": "translation", "context": c.task.context, "attention": c.task.attention}
+    optimizer = {"name": c.optimizer.name, "decay": c.optimizer.weight_decay > 0, "clip": c.clip is not None}
+    if c.optimizer.name == "rmsprop":
+        optimizer["momentum"] = c.optimizer.momentum > 0
+    task: dict[str, Any] = {"task": c.task.name, "bidirectional": c.model.bidirectional}
+    if c.task.name == "memory":
+        task["data"] = c.data.name
+    elif c.task.name != "translation":
+        task["sampling"] = c.sampling
+    first = network | {"init": c.init, "forget_bias": c.forget_bias is not None}
+    network["dropout"] = c.dropout > 0
+    parts = {"network": network, "initial": first, "update": optimizer, "task": task, "measures": {}}
+    return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
+
+
+USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": True, "name": None, "cell": None}
+
+
+def _usual(name: str) -> Any:
+    """The value of a model's knob that the textbook's cell has."""
+    return USUAL[name] if name in USUAL else next(f for f in fields(ModelConfig) if f.name == name).default
+
+
+@cache
+def probe(key: str) -> Series:
+    """The numbers of the probe of this name, by the readable network or by what else is the reference."""
+    part, values = _parsed(key)
+    made = {
+        "network": lambda: _network("scratch", values),
+        "initial": lambda: _initial(values),
+        "update": lambda: _update("scratch", values),
+        "task": lambda: _task(values),
+        "measures": _measures,
+    }[part]()
+    return [_rounded(value) for value in made]
+
+
+@cache
+def _by_engine(engine: str, key: str) -> list[tuple[Series, float]]:
+    """The numbers of a probe by each form of an engine, with the tolerance that its precision needs."""
+    part, values = _parsed(key)
+    run = {"network": _network, "update": _update}[part]
+    out = [(run(engine, values), TOLERANCE)]
+    if engine == "cohort" and _has_native(part, values):
+        out.append((run("native", values), NATIVE_TOLERANCE))
+    return out
+
+
+def _has_native(part: str, values: Mapping[str, Any]) -> bool:
+    config = _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
+    return by_hand(config) and not not_covered(config, V, torch.float32)
+
+
+def _parsed(key: str) -> tuple[str, dict[str, Any]]:
+    part, _, values = key.partition(" ")
+    return part, json.loads(values)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    """The tiny config that a key describes."""
+    known = {f.name for f in fields(ModelConfig)}
+    model: dict[str, Any] = {"name": "probe", **{name: value for name, value in USUAL.items() if value is not None}}
+    model |= {name: value for name, value in values.items() if name in known}
+    config = _defaults()
+    task = replace(config.task, name=values.get("task", "language_model"), embed=3, symbols=4, sequences=6, pairs=12)
+    task = replace(task, context=values.get("context", "constant"), attention=values.get("attention", False))
+    return replace(
+        config,
+        model=ModelConfig(**model),
+        task=task,
+        layers=values.get("layers", 1),
+        dropout=0.25 if values.get("dropout") else 0.0,
+        bias_vectors=values.get("bias_vectors", 1),
+        reset=values.get("reset"),
+        init=values.get("init", "torch"),
+        forget_bias=1.5 if values.get("forget_bias") else None,
+    )
+
+
+def _defaults() -> Config:
+    """What no key says."""
+    config = Config()
+    config.optimizer.name, config.optimizer.weight_decay, config.optimizer.momentum = "sgd", 0.0, 0.0
+    config.optimizer.betas, config.optimizer.eps, config.optimizer.alpha = [0.8, 0.95], 1e-3, 0.7
+    config.optimizer.lr = 0.5
+    return replace(
+        config,
+        data=DataConfig(name="text_file", tokens="char", cleaning="keep"),
+        num_hiddens=H,
+        num_steps=T,
+        batch_size=B,
+        impl="scratch",
+        sampling="random",
+        max_tokens=None,
+        val_tokens=0,
+        lr=0.5,
+        clip=None,
+        epochs=2,
+        seed=0,
+        seeds=1,
+        engine="scratch",
+        device="cpu",
+    )
+
+
+def _weights(config: Config, sizes: int | Sizes) -> dict[str, Tensor]:
+    """Parameters by rule, large enough that gates leave the linear range; biases too."""
+    out = {}
+    for number, (name, shape) in enumerate(shapes(config, sizes).items()):
+        out[name] = torch.empty(shape, dtype=torch.float64).uniform_(
+            -0.9, 0.9, generator=Generator().manual_seed(number + 1)
+        )
+    return out
+
+
+def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
+    """Tokens of one replica: inputs (1, T, B), of a translator (1, 2, T, B), and targets (1, T, B), one not scored."""
+    steps, sequences = torch.arange(T).view(-1, 1), torch.arange(B)
+    tokens = (3 * steps + 2 * sequences + steps * sequences + number) % V
+    targets = ((tokens + steps + 1) % V).clone()
+    targets[number % T, 0] = UNSCORED
+    if config.task.name == "translation":
+        tokens = torch.stack([tokens, (tokens + sequences) % V])
+    return tokens.unsqueeze(0), targets.unsqueeze(0)
+
+
+def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
+    parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
+    if engine in ("scratch", "api"):
+        return AutogradProgram(engine, config, sizes, parameters, dropout)
+    if engine == "native":
+        single = {name: value.float() for name, value in parameters.items()}
+        return NativeCohort([config], V, [single], generators=[dropout])
+    kind = Cohort if by_hand(config) else StackedCohort
+    return kind([config], sizes, [parameters], generators=[dropout])
+
+
+@FixedDraws.during
+def _trained(engine: str, config: Config) -> Series:
+    """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
+    sizes = Sizes(V, V) if config.task.name == "translation" else V
+    carries = config.task.name != "translation" and not config.model.bidirectional
+    program = _program(engine, config, sizes)
+    losses = [
+        float(program.step(*_minibatch(config, number), carry=carries and number > 0)) for number in range(MINIBATCHES)
+    ]
+    tokens, targets = _minibatch(config, 0)
+    weights = sum(float(value.double().sum()) for value in program.named_tensors(0).values())
+    return [*losses, float(program.evaluate(tokens[0], targets[0])), weights]
+
+
+def _network(engine: str, values: Mapping[str, Any]) -> Series:
+    return _trained(engine, _config(values))
+
+
+def _update(engine: str, values: Mapping[str, Any]) -> Series:
+    clips = CLIPS if values["clip"] else (None,)
+    return [n for clip in clips for n in _trained(engine, _with_optimizer(_config({"cell": "rnn"}), values, clip))]
+
+
+def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | None) -> Config:
+    momentum = 0.6 if values["name"] == "momentum" or values.get("momentum") else 0.0
+    decay = 0.1 if values["decay"] else 0.0
+    optimizer = replace(config.optimizer, name=values["name"], momentum=momentum, weight_decay=decay)
+    return replace(config, optimizer=optimizer, clip=clip, lr=0.05)
+
+
+@FixedDraws.during
+def _initial(values: Mapping[str, Any]) -> Series:
+    config = _config(values)
+    sizes = Sizes(V, V) if config.task.name == "translation" else V
+    drawn = initial(config, sizes, stream(config.seed, "weights"), torch.float64)
+    numbers = torch.cat([value.flatten() for value in drawn.values()])
+    return [float(numbers.square().sum()), _weighted(numbers)]
+
+
+def _weighted(numbers: Tensor) -> float:
+    """A sum that depends on the order: with cos n as the weight of number n."""
+    return float((numbers.double().flatten() * torch.arange(numbers.numel(), dtype=torch.float64).cos()).sum())
+
+
+class _Reader:
+    """In the place of a program: notes what it is given to read."""
+
+    def __init__(self) -> None:
+        self.read: Series = []
+
+    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+        self.read.append(_weighted(torch.cat([tokens.flatten(), targets.flatten()])) + carry)
+        return torch.zeros(1)
+
+
+@FixedDraws.during
+def _task(values: Mapping[str, Any]) -> Series:
+    config = _config({"cell": "rnn", **values})
+    named = {"translation": "number_pairs", "memory": values.get("data")}.get(config.task.name)
+    data = replace(config.data, name=named or "text_file", tokens="char" if named is None else "word")
+    if named is None:
+        config = replace(config, sampling=values["sampling"], val_tokens=40)
+    config = replace(config, data=data, num_steps=8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.txt"
+        if named is None:
+            write_text(path, "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200)))
+            data = replace(data, path=str(path))
+        corpus = load(data)
+    task = task_of(config, corpus)
+    order = stream(config.seed, "data")
+    out: Series = []
+    for _ in range(2):
+        reader = _Reader()
+        train_epoch(task, reader, [order])  # type: ignore[arg-type]
+        out += [len(reader.read), _weighted(torch.tensor(reader.read, dtype=torch.float64))]
+    held_out = task.held_out
+    out += [] if held_out is None else [_weighted(part) for part in held_out]
+    weights = _weights(config, task.sizes)
+    return [*out, *task.scores(weights).values(), *task.final_scores(weights, 5.0).values()]
+
+
+def _measures() -> Series:
+    trajectory = Trajectory()
+    for epoch in range(40):
+        trajectory.add([3 / (1 + epoch), 2.5 / (1 + epoch)], 1 + math.sin(epoch) if epoch % 4 == 3 else None, [3, 5])
+    return [float(value) for _, value in sorted(trajectory.metrics.items()) if value is not None]
+
+
+@cache
+def golden() -> dict[str, Series]:
+    """The numbers of the code that computed the records which have none of their own, by the name of the probe."""
+    table: dict[str, Series] = json.loads(GOLDEN_PATH.read_text(encoding="utf-8"))
+    return table
+
+
+def write_golden(configs: Iterable[Config]) -> int:
+    """Write `GOLDEN` anew from the code as it is, for these configs; the number of probes."""
+    names = sorted({key for config in configs for key in keys(config).values()})
+    lines = [f"{json.dumps(name)}: {json.dumps(probe(name))}" for name in names]
+    write_atomically(GOLDEN_PATH, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return len(names)
+
+
+def families() -> Iterator[Config]:
+    """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
+    models = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml"))
+    for model in models:
+        for impl in ("api", "scratch"):
+            one = compose([f"model={model}", f"impl={impl}"])
+            yield from (one, replace(one, layers=2), replace(one, layers=2, dropout=0.5))
+    for model in ("rnn", "gru", "lstm"):
+        one = compose([f"model={model}"])
+        for init in ("torch", "normal", "xavier", "orthogonal"):
+            yield from (replace(one, init=init, forget_bias=bias) for bias in (None, 1.0))
+    for optimizer in sorted(path.stem for path in (CONFIG_ROOT / "conf" / "optimizer").glob("*.yaml")):
+        one = compose([f"optimizer={optimizer}"])
+        for decay in (0.0, 0.1):
+            options = replace(one.optimizer, weight_decay=decay)
+            yield from (replace(one, optimizer=options, clip=clip) for clip in (None, 1.0))
+    for task, data in DATA.items():
+        for name in data:
+            one = compose([f"task={task}"])
+            one = replace(one, data=replace(one.data, name=name))
+            yield from (replace(one, sampling=how) for how in ("sequential", "random", "sequential-reset"))
+    for path in sorted((CONFIG_ROOT / "results").glob("*/runs/*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "code" not in record:
+            yield from_dict(record["config"])
+
+
+if __name__ == "__main__":
+    print(f"wrote {GOLDEN_PATH.name}: {write_golden(families())} probes")

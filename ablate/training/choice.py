@@ -1,0 +1,129 @@
+"""Which engine computes a config, and how fast: `engine=auto` takes the fastest that can.
+
+Speed depends on the machine, so it is measured: a few minibatches of each engine, once per shape and process.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config.errors import CombinationError
+from ablate.config.schema import Config, resolve
+from ablate.config.validation import engines_for
+from ablate.engines.autograd import AutogradProgram
+from ablate.engines.cohort import Cohort, chunk_size
+from ablate.engines.cohort.capacity import by_hand
+from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
+from ablate.engines.cohort.stacked import StackedCohort
+from ablate.engines.program import Program
+from ablate.networks.parameters import Sizes, initial
+from ablate.training.behaviour import disagreement
+
+TIMED_ROUNDS = 3
+
+
+def build(
+    engine: str,
+    configs: Sequence[Config],
+    vocabulary_size: int | Sizes,
+    parameters: Sequence[Mapping[str, Tensor]],
+    generators: Sequence[Generator],
+    device: torch.device,
+) -> Program:
+    """The program that trains these replicas: several only with engine=cohort."""
+    if engine == "cohort" and not by_hand(configs[0]):
+        return StackedCohort(configs, vocabulary_size, parameters, device=device, generators=generators)
+    if engine == "cohort":
+        assert isinstance(vocabulary_size, int)
+        uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
+        kind = Cohort if uncovered else NativeCohort
+        return kind(configs, vocabulary_size, parameters, device=device, generators=generators)
+    (config,), (own,), (generator,) = configs, parameters, generators
+    return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
+
+
+def kernel(engine: str, config: Config, vocabulary_size: int | Sizes, device: torch.device) -> str:
+    """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
+    if engine != "cohort":
+        return "torch"
+    if not by_hand(config):
+        return "torch, autograd on stacked parameters"
+    assert isinstance(vocabulary_size, int)
+    return computed_by(config, vocabulary_size, torch.float32, device)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that trains a run, and the milliseconds per minibatch and run that decided it."""
+
+    engine: str
+    milliseconds: dict[str, float]
+
+
+def agreeing(config: Config) -> tuple[str, ...]:
+    """The engines that can compute a config, but for those that compute something else than the readable network does.
+
+    That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
+    what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
+    """
+    wrong = {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+    if config.engine in wrong:
+        raise CombinationError(
+            f"engine={config.engine} computes something else than the readable network of ablate/models: "
+            f"{wrong[config.engine]} differs; change both alike, or give engine=scratch"
+        )
+    return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("scratch",)
+
+
+_choices: dict[tuple[Any, ...], Choice] = {}
+
+
+def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, replicas: int) -> Choice:
+    """The engine of `config`: the only one that can, the one asked for, or the fastest.
+
+    `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
+    engine asked for cannot.
+    """
+    candidates = agreeing(config)
+    if len(candidates) == 1:
+        return Choice(candidates[0], {})
+    together = min(replicas, chunk_size(config, device) or replicas)
+    c = resolve(config)
+    shape = (str(c.model), str(c.task), c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
+    key = (*shape, c.optimizer.name, vocabulary_size, str(device), together, candidates)
+    if key not in _choices:
+        _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
+    return _choices[key]
+
+
+def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: torch.device, together: int) -> Choice:
+    """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
+    generator = Generator().manual_seed(0)
+    programs = {}
+    for engine in candidates:
+        R = together if engine == "cohort" else 1
+        parameters = [initial(config, V, generator) for _ in range(R)]
+        size = (R, config.num_steps, config.batch_size)
+        X, Y = (part.to(device) for part in any_minibatch(V, size, generator))
+        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), X, Y
+    fastest = dict.fromkeys(candidates, float("inf"))
+    for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
+        for engine, (program, X, Y) in programs.items():
+            began = time.perf_counter()
+            program.step(X, Y, carry=False).tolist()
+            milliseconds = 1000 * (time.perf_counter() - began) / len(X)
+            fastest[engine] = min(fastest[engine], round(milliseconds, 4))
+    return Choice(min(fastest, key=lambda engine: fastest[engine]), fastest)
+
+
+def any_minibatch(sizes: int | Sizes, shape: tuple[int, int, int], generator: Generator) -> tuple[Tensor, Tensor]:
+    """Random tokens of a minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+    if isinstance(sizes, int):
+        tokens = torch.randint(sizes, shape, generator=generator)
+        return tokens, tokens
+    source, target = (torch.randint(size, shape, generator=generator) for size in sizes)
+    return torch.stack([source, target], dim=1), target

@@ -1,0 +1,260 @@
+"""Training one run: the published protocol, exactly, and what is measured beside it.
+
+Every run is fully determined by its config, with `config.seed`; initial weights, data order and dropout each
+draw from a generator of their own, whatever else is trained before, after or beside it.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config.errors import ConfigError
+from ablate.config.identity import cell_id, run_id, run_identity
+from ablate.config.metrics import evaluation
+from ablate.config.schema import Config, resolve, to_dict
+from ablate.data.corpora import Corpus, as_used
+from ablate.engines.program import Program
+from ablate.networks.parameters import count, initial
+from ablate.records.environment import environment
+from ablate.records.results import Record
+from ablate.tasks import Task, task_of
+from ablate.training.behaviour import behaviour
+from ablate.training.checkpoints import Checkpoints
+from ablate.training.choice import Choice, build, choose, kernel
+from ablate.training.trajectory import Replica, Stopped, Trajectory, measures_held_out, stream, train_epoch
+
+GRACE_S = 2.0
+"""Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
+LONG_EPOCH_S = GRACE_S / 2
+"""From this length on an epoch's beginning is held in memory, for a stop that cannot wait for its end."""
+
+OnEpoch = Callable[[int, float], None]
+Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
+
+
+def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
+    """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
+    config, device = as_used(resolve(config), corpus), resolve_device(config.device)
+    choice = choose(config, task_of(config, corpus).sizes, device, replicas=1)
+    return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
+
+
+def train_together(
+    configs: Sequence[Config],
+    corpus: Corpus,
+    choice: Choice,
+    *,
+    on_epoch: OnEpoch | None = None,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    resumes: Callable[[], bool] = lambda: True,
+    watch: Watch | None = None,
+) -> list[Record]:
+    """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
+
+    Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
+    epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
+    the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every epoch but the last and
+    tells which runs to go on with; the others leave no record. Raises CombinationError where the corpus is too short,
+    Stopped soon after `stop()` became true: with a checkpoint, if the program is one that `resumes()` later.
+    """
+    config = configs[0]
+    device = resolve_device(config.device)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    task = task_of(config, corpus, device)
+    V, held_out = task.sizes, task.held_out
+    together, computed = len(configs), kernel(choice.engine, config, V, device)
+    means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
+
+    def begin() -> tuple[list[Replica], list[dict[str, Tensor]], list[Generator], Program]:
+        parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
+        dropout = [stream(own.seed, "dropout") for own in configs]
+        program = build(choice.engine, configs, V, parameters, dropout, device)
+        return [Replica(own) for own in configs], parameters, dropout, program
+
+    replicas, parameters, dropout, program = begin()
+    try:
+        done, spent_s = _restore(program, replicas, checkpoints, means)
+    except Exception as error:  # of another network: what it changed before it failed is not known
+        assert checkpoints is not None
+        checkpoints.say(f"{checkpoints.paths[0]} does not fit ({type(error).__name__}); starting from the beginning")
+        replicas, parameters, dropout, program = begin()
+        done, spent_s = 0, 0.0
+    clock -= spent_s
+    ending = Ending(stop, lambda: checkpoints is not None and resumes())
+    held_states: list[dict[str, Any]] = []  # of the last epoch's end, where it is not on disk and the next may be lost
+
+    def states_after(epoch: int) -> list[dict[str, Any]]:
+        return _states(program, replicas, means | {"epoch": epoch, "spent_s": time.perf_counter() - clock})
+
+    for epoch in range(done + 1, config.epochs + 1):
+        epoch_began = time.monotonic()
+        try:
+            losses, weights = train_epoch(task, program, [r.order for r in replicas], ending.now)
+        except Stopped:
+            if checkpoints and resumes() and held_states:
+                checkpoints.save(held_states)
+            raise
+        held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
+        causes = program.divergences()
+        for k, replica in enumerate(replicas):
+            own = replica.trajectory.add(
+                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
+            )
+            if own and measures_held_out(config, epoch):
+                replica.trajectory.score(task.scores(program.named_tensors(k)))
+        running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
+        if not running:
+            break
+        if on_epoch:
+            on_epoch(epoch, sum(running) / len(running))
+        going_on = watch(epoch, replicas) if watch and epoch < config.epochs else [True] * len(replicas)
+        if not all(going_on):
+            kept = [k for k, goes_on in enumerate(going_on) if goes_on]
+            if checkpoints:
+                checkpoints.keep(kept)
+            if not kept:
+                return []
+            states = program.replica_states()
+            replicas, configs = [replicas[k] for k in kept], [configs[k] for k in kept]
+            program = build(
+                choice.engine, configs, V, [parameters[k] for k in kept], [dropout[k] for k in kept], device
+            )
+            program.load_replica_states([states[k] for k in kept])
+            parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
+        if checkpoints and epoch < config.epochs:
+            stopping = stop()
+            if checkpoints.due or (stopping and resumes()):
+                checkpoints.save(states_after(epoch))
+                held_states = []
+            else:
+                long = time.monotonic() - epoch_began >= LONG_EPOCH_S
+                held_states = copy.deepcopy(states_after(epoch)) if long else []  # the program goes on with its own
+            if stopping:
+                raise Stopped
+
+    timing = {
+        "started": started.isoformat(timespec="seconds"),
+        "wall_s": round((time.perf_counter() - clock) / together, 3),
+        "trained_together": together,
+        "resumed_at_epoch": done or None,
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "kernel": computed,
+        "calibration_ms": choice.milliseconds,
+    }
+    records = []
+    for k, replica in enumerate(replicas):
+        text: dict[str, str] = {}
+        parameters_now = program.named_tensors(k)
+        if not replica.trajectory.divergence:
+            text = task.texts(parameters_now, config.prefixes)
+            replica.trajectory.score(task.final_scores(parameters_now, replica.trajectory.perplexity[-1]))
+        record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
+        record.sees_future = task.sees_future(parameters_now)
+        records.append(record)
+    return records
+
+
+class Ending:
+    """When a program that was asked to stop does so in the middle of an epoch: at once where nothing is to be kept, or
+    after a grace within which a short epoch ends."""
+
+    def __init__(self, stop: Callable[[], bool], keeps: Callable[[], bool]) -> None:
+        self.stop, self.keeps = stop, keeps
+        self.heard: float | None = None
+
+    def now(self) -> bool:
+        if not self.stop():
+            return False
+        self.heard = time.monotonic() if self.heard is None else self.heard
+        return not self.keeps() or time.monotonic() - self.heard > GRACE_S
+
+
+def _states(program: Program, replicas: Sequence[Replica], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **facts,
+            "program": state,
+            "order": replica.order.get_state(),
+            "trajectory": asdict(replica.trajectory),
+        }
+        for replica, state in zip(replicas, program.replica_states(), strict=True)
+    ]
+
+
+def _restore(
+    program: Program, replicas: Sequence[Replica], checkpoints: Checkpoints | None, means: Mapping[str, str]
+) -> tuple[int, float]:
+    """Put program and replicas back to their checkpoint: the epoch after which that was, and the seconds until then.
+
+    Zeros where there is none.
+    """
+    states = checkpoints.load(**means) if checkpoints else None
+    if not states:
+        return 0, 0.0
+    program.load_replica_states([state["program"] for state in states])
+    for replica, state in zip(replicas, states, strict=True):
+        replica.order.set_state(state["order"])
+        replica.trajectory = Trajectory(**state["trajectory"])
+    return int(states[0]["epoch"]), float(states[0]["spent_s"])
+
+
+def make_record(
+    config: Config, task: Task, trajectory: Trajectory, text: dict[str, str], engine: str, timing: dict[str, Any]
+) -> Record:
+    """The record of one finished run."""
+    corpus = task.corpus
+    return Record(
+        run_id=run_id(config, corpus.sha256),
+        cell_id=cell_id(config, corpus.sha256),
+        seed=config.seed,
+        status="diverged" if trajectory.divergence else "ok",
+        config=to_dict(resolve(config)),
+        identity=run_identity(config, corpus.sha256),
+        corpus={
+            "name": corpus.name,
+            "sha256": corpus.sha256,
+            "unit": corpus.unit,
+            "characters": corpus.characters,
+            "tokens": corpus.tokens,
+            "vocabulary": task.sizes if isinstance(task.sizes, int) else list(task.sizes),
+        },
+        metrics=trajectory.metrics,
+        counts={
+            "parameters": count(config, task.sizes),
+            "updates_per_epoch": task.epoch_updates,
+            "tokens_per_epoch": task.tokens_per_epoch,
+            "train_tokens": task.train_tokens,
+            "val_tokens": task.val_tokens,
+            "epochs_done": len(trajectory.perplexity),
+        },
+        text=text,
+        references=task.references(config.prefixes) if text else {},
+        engine=engine,
+        timing=timing,
+        code=behaviour(config),
+        environment=environment(str(task.device)),
+        divergence=trajectory.divergence,
+        evaluation=evaluation(to_dict(resolve(config))),
+        curve=trajectory.curve,
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `device=name` means here. Raises ConfigError for a GPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device is {name!r}, but torch finds no CUDA GPU here; choose device=cpu or device=auto")
+        index = name.removeprefix("cuda").removeprefix(":") or "0"
+        if not index.isdigit() or int(index) >= torch.cuda.device_count():
+            raise ConfigError(f"device is {name!r}; this machine has {torch.cuda.device_count()} GPU(s), from cuda:0")
+    return torch.device(name)

@@ -1,0 +1,148 @@
+"""One run's way through its epochs: where its random numbers come from, what it reads, and what happened to it."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ablate.config.metrics import UNSCORED, perplexity, tail_perplexity
+from ablate.config.schema import Config
+from ablate.engines.program import Program
+from ablate.tasks import Task
+
+VAL_READINGS = 20
+"""How often the held-out perplexity is measured over a run."""
+
+
+class Stopped(Exception):
+    """Training was asked to stop in the middle."""
+
+
+def stream(seed: int, purpose: str) -> Generator:
+    """A generator of its own for one purpose of one run."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+@dataclass
+class Trajectory:
+    """What happened over the epochs of one run."""
+
+    perplexity: list[float] = field(default_factory=list)
+    val_perplexity: list[float | None] = field(default_factory=list)
+    scores: dict[str, list[float | None]] = field(default_factory=dict)  # what else the task measures
+    divergence: dict[str, Any] | None = None
+
+    def add(
+        self, losses: Sequence[float], val_loss: float | None, weights: Sequence[float] = (), cause: str = ""
+    ) -> bool:
+        """Record an epoch from its minibatch losses. False once the run has diverged.
+
+        `weights` are the scored targets of each minibatch, where those differ. `cause` is what the engine found not to
+        be finite, if anything; a perplexity that overflows is found here.
+        """
+        if self.divergence:
+            return False
+        epoch = len(self.perplexity) + 1
+        finite = list(takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
+        previous = math.log(self.perplexity[-1]) if self.perplexity else None
+        last_finite = finite[-1] if finite else previous
+        if not cause and len(finite) < len(losses):
+            cause = "loss"
+        if not cause and val_loss is not None and not math.isfinite(perplexity(val_loss)):
+            cause = "held-out loss"
+        if cause:
+            self.divergence = {"epoch": epoch, "last_finite_loss": last_finite, "cause": cause}
+            return False
+        self.perplexity.append(perplexity(_mean(losses, weights)))
+        self.val_perplexity.append(None if val_loss is None else perplexity(val_loss))
+        return True
+
+    def score(self, measured: Mapping[str, float]) -> None:
+        """Record what else was measured after the epoch just added."""
+        for name, value in measured.items():
+            column = self.scores.setdefault(name, [])
+            column += [None] * (len(self.perplexity) - len(column))
+            column[-1] = value
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The numbers of `ablate.config.metrics` that this trajectory gives; those of a diverged run mean nothing."""
+        measured = [value for value in self.val_perplexity if value is not None]
+        if self.divergence:
+            names = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
+            return dict.fromkeys((*names, *self.scores))
+        return {
+            "perplexity": self.perplexity[-1],
+            "tail_perplexity": tail_perplexity(self.perplexity),
+            "best_perplexity": min(self.perplexity),
+            "val_perplexity": measured[-1] if measured else None,
+            "best_val_perplexity": min(measured, default=None),
+            **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
+        }
+
+    @property
+    def curve(self) -> dict[str, list[float | None]]:
+        epochs: list[float | None] = [float(epoch + 1) for epoch in range(len(self.perplexity))]
+        columns: dict[str, list[float | None]] = {
+            "epoch": epochs,
+            "perplexity": list(self.perplexity),
+            "val_perplexity": self.val_perplexity,
+        }
+        for name, values in self.scores.items():
+            columns[name] = values + [None] * (len(epochs) - len(values))
+        return columns
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    if not weights:
+        return sum(values) / len(values)
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+@dataclass
+class Replica:
+    """One run in training: its config, the order of its data, and what happened so far."""
+
+    config: Config
+    trajectory: Trajectory = field(default_factory=Trajectory)
+    order: Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = stream(self.config.seed, "data")
+
+
+def train_epoch(
+    task: Task,
+    program: Program,
+    orders: Sequence[Generator],
+    stop: Callable[[], bool] = lambda: False,
+    updates: int | None = None,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """One pass over each replica's minibatches, or its first `updates`.
+
+    For each minibatch the losses (R,) before its update, and the numbers of its scored targets (R,): empty where
+    these are all the same.
+    """
+    losses: list[Tensor] = []
+    scored: list[Tensor] = []
+    minibatches = (islice(task.minibatches(order), updates) for order in orders)
+    for replicas in zip(*minibatches, strict=True):
+        if stop():
+            raise Stopped
+        X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
+        losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
+        if task.scores_some:
+            scored.append((Y != UNSCORED).sum((1, 2)))
+    values: list[list[float]] = torch.stack(losses).tolist()
+    return values, torch.stack(scored).tolist() if scored else []
+
+
+def measures_held_out(config: Config, epoch: int) -> bool:
+    """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
+    return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0

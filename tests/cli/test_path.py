@@ -1,0 +1,248 @@
+"""`python -m ablate.path`: its steps against the greedy choice recomputed from the records. CPU, 15 s."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.config.schema import Config
+from ablate.sweeping.path import walk as walking
+from ablate.sweeping.path.question import Change, Question, read
+from ablate.sweeping.path.walk import Walk, rank
+
+CLI = Callable[..., Any]
+Configs = Callable[..., Config]
+PATH = "ablate.cli.path"
+
+
+@pytest.fixture(autouse=True)
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders whose report was asked for: it has tests of its own."""
+    folders: list[Path] = []
+    monkeypatch.setattr("ablate.report.write_report", folders.append)
+    return folders
+
+
+def stored(folder: Path, metric: str = "tail_perplexity") -> tuple[dict[str, Any], dict[str, dict[int, float]]]:
+    """path.json, and the metric of every run by cell and seed."""
+    values: dict[str, dict[int, float]] = {}
+    for path in (folder / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        values.setdefault(record["cell_id"], {})[record["seed"]] = record["metrics"][metric]
+    return json.loads((folder / "path.json").read_text()), values
+
+
+def mean(values: dict[int, float], seeds: Sequence[int]) -> float:
+    return float(stats.gmean([values[seed] for seed in seeds]))
+
+
+@pytest.fixture
+def arguments(small_arguments: list[str]) -> list[str]:
+    own = [argument for argument in small_arguments if not argument.startswith(("num_hiddens", "seeds", "epochs"))]
+    return [*own, "seeds=5", "epochs=4", "model=rnn,gru", "num_hiddens=4,16", "lr=1,0.25", "name=walked"]
+
+
+@pytest.mark.full
+def test_each_step_keeps_the_change_that_helps_most(
+    main: CLI, arguments: list[str], tmp_path: Path, reported: list[Path]
+) -> None:
+    done = main(*arguments, module=PATH)
+    assert done.status == 0, done.err
+    folder = tmp_path / "results" / "walked"
+    assert [path.resolve() for path in reported] == [folder]
+    path, values = stored(folder)
+    assert (path["metric"], path["better"]) == ("tail_perplexity", "lower")
+    common = ["data=text_file", *[a for a in arguments if "," not in a and a not in ("data=text_file", "name=walked")]]
+    assert set(path["baseline"]["overrides"]) == {*common, "name=walked", "model=rnn", "num_hiddens=4", "lr=1"}
+    assert set(path["target"]["overrides"]) == {*common, "name=walked", "model=gru", "num_hiddens=16", "lr=0.25"}
+
+    at, left = path["baseline"]["cell_id"], {"model=gru", "num_hiddens=16", "lr=0.25"}
+    for number, step in enumerate(path["steps"], 1):
+        assert (step["number"], step["reference_id"]) == (number, at)
+        assert {tried["change"] for tried in step["tried"]} == left
+        best = min(step["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
+        assert (step["change"], step["cell_id"]) == (best["change"], best["cell_id"])
+        at, left = step["cell_id"], left - {step["change"]}
+    assert left == set()
+    assert at == path["target"]["cell_id"]
+    assert path["choosing_seeds"] == [0, 1]
+    # baseline, 3 + 2 candidates and the target, five seeds each, and nothing else
+    assert {len(runs) for runs in values.values()} == {5}
+    assert len(values) == 7
+    assert "35 runs trained, 0 already there" in done.err
+
+    # the table: geometric mean and half its t interval; what was chosen by the seeds that did not choose
+    rows = re.findall(
+        r"^ +([0-3]) +(\S+) +([\d.]+) (± [\d.]+|\([\d.]+–[\d.]+\))(?: +([\d.]+) \(.*?\))? +([35]) +0", done.out, re.M
+    )
+    cells = [path["baseline"]["cell_id"], *(step["cell_id"] for step in path["steps"])]
+    assert [row[1] for row in rows] == ["(baseline)", *(step["change"] for step in path["steps"])]
+    assert [row[5] for row in rows] == ["5", "3", "3", "5"]
+    fresh = [2, 3, 4]
+    for (_, _, shown, _, ratio, n), cell, before in zip(rows, cells, [None, *cells], strict=False):
+        assert float(shown) == pytest.approx(mean(values[cell], range(5) if n == "5" else fresh), rel=0.01)
+        if before:
+            assert float(ratio) == pytest.approx(mean(values[cell], fresh) / mean(values[before], fresh), rel=0.01)
+
+    # once more: the same path, nothing trained
+    again = main(*arguments, module=PATH)
+    assert "0 runs trained, 35 already there" in again.err
+    assert stored(folder) == (path, values)
+
+
+@pytest.mark.full
+def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
+    main: CLI, arguments: list[str], tmp_path: Path
+) -> None:
+    unnamed = [a for a in arguments if not a.startswith(("name", "num_hiddens"))]
+    assert main("--metric", "val_perplexity", *unnamed, module=PATH).status == 0
+    [folder] = (tmp_path / "results").iterdir()
+    assert folder.name.startswith("path_val_perplexity_")
+    path, values = stored(folder, "val_perplexity")
+    assert path["metric"] == "val_perplexity"
+    [first, _] = path["steps"]
+    best = min(first["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
+    assert first["change"] == best["change"]
+
+
+@pytest.mark.full
+def test_a_path_reuses_what_other_sweeps_have(main: CLI, arguments: list[str]) -> None:
+    own = [a for a in arguments if not a.startswith(("name", "num_hiddens"))]
+    assert main(*own, "name=grid").status == 0
+    assert "0 runs trained, 0 already there, 20 reused" in main(*own, "name=walked", module=PATH).err
+
+
+@pytest.mark.full
+def test_a_stopped_path_goes_on(
+    main: CLI, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after its first round: path.json has one step, and the same command walks the rest."""
+    whole = walking.run_sweep
+
+    def once(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(walking, "run_sweep", stopped)
+        return whole(*arguments, **options)
+
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(walking, "run_sweep", once)
+    assert main(*arguments, module=PATH).status == 130
+    folder = tmp_path / "results" / "walked"
+    path, _ = stored(folder)
+    assert len(path["steps"]) == 1
+    monkeypatch.setattr(walking, "run_sweep", whole)
+    done = main(*arguments, module=PATH)
+    assert done.status == 0
+    assert "10 runs trained, 25 already there" in done.err
+    assert stored(folder)[0]["steps"][0] == path["steps"][0]
+    assert len(stored(folder)[0]["steps"]) == 3
+
+
+@pytest.mark.full
+def test_changes_that_cannot_be_made_alone_are_made_later(
+    main: CLI, small_arguments: list[str], tmp_path: Path, text_path: Path
+) -> None:
+    """data.path needs data=text_file: the first step can only be the model."""
+    own = [a for a in small_arguments if not a.startswith("data")]
+    done = main(*own, "data=python_docs,text_file", f"data.path=null,{text_path}", "model=rnn,gru", module=PATH)
+    assert done.status == 2
+    assert "none of the changes that are left can be made by itself" in done.err
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "nothing changes; give at least one knob two values"),
+        ("lr=1,0.5,0.1", "lr=1,0.5,0.1 has 3 values; a path goes from the first to the second"),
+        ("seeds=1,2", "seeds has several values"),
+        ("seed=1,2 lr=1,2", "seed does not decide an outcome"),
+        ("name=a,b lr=1,2", "name has several values"),
+        ("sweeps=smoke lr=1,2", "a path has no preset"),
+        ("lr=1,1.0", "baseline and target are the same cell"),
+        ("lr=interval(0,1)", "is a range"),
+        ("model=rnn,gruu", "did you mean gru?"),
+        ("lr=1,fast", "lr is 'fast'; it must be a number"),
+        ("num_hidden=4,8", "did you mean num_hiddens?"),
+        ("lr=1,-2", "lr is -2.0; it must be above 0"),
+        ("model=rnn,gru --metric val_perplexty", "did you mean val_perplexity?"),
+        ("model=rnn,gru --metric wall_s", "choose perplexity"),
+        ("model=rnn,gru --metrics x", "there is no option --metrics"),
+        ("model=gru,gru-no-reset engine=api", "engine=api cannot compute"),
+        ("lr=1,2 batch_size=5000", "batch_size=5000 sequences"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    main: CLI, small_arguments: list[str], tmp_path: Path, arguments: str, says: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    named = {argument.partition("=")[0] for argument in arguments.split()}
+    own = [argument for argument in small_arguments if argument.partition("=")[0] not in named]
+    done = main(*own, *arguments.split(), module=PATH)
+    assert (done.status, done.out) == (2, "")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1, done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.full
+def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: list[str]) -> None:
+    done = main(*small_arguments, "lr=1,2", "model=rnn,lstm", "dropout=0.3", "forget_bias=1", module=PATH)
+    assert done.status == 0, done.err
+    assert done.err.count("dropout=0.3 has no effect") == 1
+    assert "forget_bias=1" not in done.err  # an lstm reads it
+
+
+@pytest.mark.full
+def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) -> None:
+    done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
+    assert done.status == 2
+    assert "best_val_perplexity is not measured with val_tokens=0" in done.err
+
+
+def test_help(main: CLI) -> None:
+    done = main("--help", module=PATH)
+    assert done.status == 0
+    assert "python -m ablate.path model=rnn,gru" in done.out
+
+
+def test_a_question_in_parts() -> None:
+    question = read(["model=rnn,gru", "seeds=10", "clip=null,1", "+model.gates.reset=0,1"])
+    assert question == Question(
+        ("seeds=10",),
+        (
+            Change("model=rnn", "model=gru"),
+            Change("clip=null", "clip=1"),
+            Change("+model.gates.reset=0", "+model.gates.reset=1"),
+        ),
+    )
+    assert question.overrides({1}) == ["seeds=10", "model=rnn", "clip=1", "+model.gates.reset=0"]
+
+
+def test_a_diverged_run_is_worse_than_any() -> None:
+    good, poor, lost = pd.Series([2.0, 3.0]), pd.Series([900.0, 900.0]), pd.Series([1.0, float("inf")])
+    assert rank(good) < rank(poor) < rank(lost) < rank(pd.Series([float("inf")] * 2))
+
+
+@pytest.mark.full
+def test_diverging_changes_are_made_last(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
+    """relu without clipping at a wild learning rate diverges: that step is the last that is made."""
+    changes = ["lr=1,1000000", "num_hiddens=8,6"]
+    own = [a for a in small_arguments if not a.startswith("num_hiddens")]
+    done = main(*own, "model.activation=relu", "clip=null", "name=wild", *changes, module=PATH)
+    assert done.status == 0, done.err
+    path, _ = stored(tmp_path / "results" / "wild")
+    assert [step["change"] for step in path["steps"]] == ["num_hiddens=6", "lr=1000000"]
+    assert re.search(r"^ +2 +lr=1000000 +– .* 0 +1", done.out, re.M)
+
+
+def test_a_walk_knows_its_ends() -> None:
+    question = Question((), (Change("a=1", "a=2"), Change("b=1", "b=2")))
+    walk: Any = Walk(question, "perplexity", Path("x"), "", None)  # type: ignore[arg-type]
+    assert (walk.baseline, walk.target) == (frozenset(), frozenset({0, 1}))

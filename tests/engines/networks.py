@@ -1,0 +1,82 @@
+"""What the tests of the cohort compare with: the readable model under autograd, and small random batches."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ablate.config.composing import compose
+from ablate.config.schema import Config
+from ablate.engines.autograd import build_optimizer, clip_gradients
+from ablate.networks.language_model import ENGINES, LanguageModel
+from ablate.networks.parameters import initial
+
+Batch = tuple[Tensor, Tensor]
+
+
+@cache
+def composed(*overrides: str) -> Config:
+    return compose(overrides)
+
+
+def network(*overrides: str, **knobs: object) -> Config:
+    """A small network: the model and its options as overrides, sizes as fields."""
+    small = {"num_hiddens": 5, "num_steps": 4, "batch_size": 3, "init": "torch"}
+    return replace(composed(*overrides), **(small | knobs))
+
+
+def weights(config: Config, V: int, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """Initial weights, three times as large as usual, so that gates leave the linear range."""
+    drawn = initial(config, V, Generator().manual_seed(seed), dtype)
+    return {name: 3 * value for name, value in drawn.items()}
+
+
+def batches(config: Config, V: int, R: int, count: int, seed: int = 0) -> list[Batch]:
+    """Random tokens and targets (R, T, B)."""
+    generator = Generator().manual_seed(seed)
+    shape = (count, 2, R, config.num_steps, config.batch_size)
+    return [(x, y) for x, y in torch.randint(V, shape, generator=generator)]
+
+
+def backpropagate(model: LanguageModel, of_replica: Sequence[Batch], carry: bool) -> Tensor:
+    """Loss and gradients of the last minibatch, after the others have moved the state."""
+    states = model.initial_state(of_replica[0][0].shape[1])
+    for x, y in of_replica:
+        if not carry:
+            states = model.initial_state(x.shape[1])
+        logits, states = model(x, [tuple(part.detach() for part in state) for state in states])
+        model.zero_grad()
+        loss = F.cross_entropy(logits, y.flatten(), ignore_index=-1)
+        loss.backward()
+    return loss.detach()
+
+
+def named_gradients(model: LanguageModel) -> dict[str, Tensor]:
+    """Gradients of a scratch model by name; zeros where autograd found no path."""
+    out = {name.replace("/", "."): p for name, p in model.recurrent.items()}
+    out |= {"output.W": model.output_W, "output.b": model.output_b}
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in out.items()}
+
+
+def train(
+    engine: str, config: Config, V: int, parameters: dict[str, Tensor], of_replica: Sequence[Batch], carry: bool
+) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses of each update, and the final weights, of one replica with a plain engine."""
+    model = ENGINES[engine](config, V, parameters, Generator().manual_seed(config.seed))
+    optimizer = build_optimizer(config, model)
+    states = model.initial_state(config.batch_size)
+    losses = []
+    for x, y in of_replica:
+        if not carry:
+            states = model.initial_state(config.batch_size)
+        logits, states = model(x, [tuple(part.detach() for part in state) for state in states])
+        loss = F.cross_entropy(logits, y.flatten(), ignore_index=-1)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(model, config.clip)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses, model.named_tensors()

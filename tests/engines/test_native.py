@@ -1,0 +1,257 @@
+"""The native kernel against the readable cells under autograd in float64, and as a cohort.
+
+CPU, 20 s; needs a C++ compiler.
+"""
+
+import itertools
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.cohort.networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
+from torch import Tensor
+
+from ablate.config.schema import Config
+from ablate.engines.cohort import Cohort
+from ablate.engines.cohort.native import NativeCohort, build, computed_by, not_covered, unavailable
+from ablate.engines.cohort.native.program import Kernel, memory_bytes
+from ablate.engines.cohort.weights import Layout
+from ablate.networks.language_model import ScratchModel
+
+pytestmark = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
+
+CELLS = {
+    "rnn": ["model=rnn"],
+    "rnn-relu": ["model=rnn", "model.activation=relu"],
+    "gru-after": ["model=gru", "reset=after"],
+    "gru-before": ["model=gru", "reset=before"],
+    "lstm": ["model=lstm"],
+}
+R, V = 3, 28
+TOLERANCE = 2e-5
+
+
+def single(config: Config, V: int, seed: int) -> dict[str, Tensor]:
+    return weights(config, V, seed, torch.float32)
+
+
+def compare(config: Config, V: int, carry: bool) -> None:
+    """Loss and gradients of the second minibatch, relative to the largest gradient."""
+    parameters = [single(config, V, seed) for seed in range(2)]
+    cohort = NativeCohort([config] * 2, V, parameters)
+    minibatches = batches(config, V, 2, 2)
+    for x, y in minibatches:
+        ours = cohort.gradients(x, y, carry=carry)
+    other = NativeCohort([config] * 2, V, parameters)
+    first, second = (other._backpropagate(x, y, carry and i > 0) for i, (x, y) in enumerate(minibatches))
+    assert first.isfinite().all()
+    for k in range(2):
+        model = ScratchModel(config, V, {name: value.double() for name, value in parameters[k].items()})
+        loss = backpropagate(model, [(x[k], y[k]) for x, y in minibatches], carry)
+        torch.testing.assert_close(second[k].double(), loss, rtol=1e-5, atol=1e-6)
+        expected = named_gradients(model)
+        assert ours[k].keys() == expected.keys()
+        largest = max(float(gradient.abs().max()) for gradient in expected.values())
+        for name, gradient in expected.items():
+            error = float((ours[k][name].double() - gradient).abs().max())
+            assert error <= TOLERANCE * largest + 1e-7, f"{k} {name}: {error / max(largest, 1e-30):.1e}"
+
+
+def run(configs: Sequence[Config], parameters: list[dict[str, Tensor]], minibatches: Sequence[Batch]) -> Tensor:
+    """Each step's losses, and last the parameters, a column per replica."""
+    cohort = NativeCohort(configs, V, parameters)
+    losses = [cohort.step(x, y, carry=i > 0) for i, (x, y) in enumerate(minibatches)]
+    ends = [torch.cat([p.flatten() for p in cohort.named_tensors(k).values()]) for k in range(len(cohort))]
+    return torch.cat([torch.stack(losses), torch.stack(ends, 1)])
+
+
+@pytest.mark.parametrize("carry", [False, True], ids=["zero", "carried"])
+@pytest.mark.parametrize("bias_vectors", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients(cell: str, bias_vectors: int, carry: bool) -> None:
+    for layers, (H, B) in itertools.product((1, 2), ((32, 32), (33, 9))):
+        knobs = {"num_hiddens": H, "num_steps": 6, "batch_size": B, "layers": layers, "bias_vectors": bias_vectors}
+        compare(network(*CELLS[cell], **knobs), V, carry)
+
+
+@pytest.mark.full
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    cell=st.sampled_from(list(CELLS)),
+    H=st.integers(1, 50),
+    T=st.integers(1, 5),
+    B=st.integers(1, 19),
+    V=st.integers(1, 70),
+    layers=st.integers(1, 3),
+    bias_vectors=st.integers(1, 2),
+    carry=st.booleans(),
+)
+def test_any_shape(cell: str, H: int, T: int, B: int, V: int, layers: int, bias_vectors: int, carry: bool) -> None:
+    sizes = {"num_hiddens": H, "num_steps": T, "batch_size": B, "layers": layers}
+    compare(network(*CELLS[cell], bias_vectors=bias_vectors, **sizes), V, carry)
+
+
+def test_functions_are_those_of_float64() -> None:
+    """Two units in the last place or little more, and no surprise at the ends."""
+    config = network("model=rnn")
+    library = Kernel(Layout(config, V), V).library
+    x = torch.cat([torch.linspace(-86, 86, 1 << 16), torch.linspace(-1e-2, 1e-2, 1 << 12), torch.zeros(32)])
+    outs = [torch.empty_like(x) for _ in range(3)]
+    library.functions(x.data_ptr(), *(out.data_ptr() for out in outs), len(x))
+    for ours, function in zip(outs, (torch.exp, torch.sigmoid, torch.tanh), strict=True):
+        exact = function(x.double())
+        error = ((ours.double() - exact).abs() / exact.abs().clamp(min=1e-37)).max()
+        assert error < 6 * 2**-24, f"{function.__name__}: {float(error) * 2**24:.1f} · 2^-24"
+    ends = torch.tensor([math.nan, math.inf, -math.inf, 200.0, -200.0] + [0.0] * 27)
+    outs = [torch.empty_like(ends) for _ in range(3)]
+    library.functions(ends.data_ptr(), *(out.data_ptr() for out in outs), len(ends))
+    for ours, function in zip(outs[1:], (torch.sigmoid, torch.tanh), strict=True):
+        torch.testing.assert_close(ours, function(ends), rtol=1e-6, atol=1e-37, equal_nan=True)
+    assert outs[0].isnan().tolist() == ends.isnan().tolist()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_is_that_of_the_torch_engine(cell: str) -> None:
+    config = network(*CELLS[cell], num_hiddens=20, num_steps=7, batch_size=5, layers=2, bias_vectors=2)
+    configs = [replace(config, lr=lr, clip=clip) for lr, clip in ((0.01, None), (0.5, 0.1), (0.1, 1.0))]
+    parameters = [single(config, V, seed) for seed in range(R)]
+    exact = [{name: value.double() for name, value in p.items()} for p in parameters]
+    ours, reference = NativeCohort(configs, V, parameters), Cohort(configs, V, exact)
+    for i, (x, y) in enumerate(batches(config, V, R, 4)):  # few: errors grow with every update
+        expected = reference.step(x, y, carry=i > 0)
+        torch.testing.assert_close(ours.step(x, y, carry=i > 0).double(), expected, rtol=1e-3, atol=0)
+    text = torch.randint(V, (40, 3), generator=torch.Generator().manual_seed(0))
+    losses = ours.evaluate(text[:-1], text[1:])
+    assert losses.dtype == torch.float64
+    torch.testing.assert_close(losses, reference.evaluate(text[:-1], text[1:]), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "rmsprop"])
+def test_other_optimizers_move_by_its_gradients(optimizer: str) -> None:
+    config = network("model=gru", f"optimizer={optimizer}", lr=1e-3)
+    parameters = [single(config, V, seed) for seed in range(R)]
+    ours, reference = NativeCohort([config] * R, V, parameters), Cohort([config] * R, V, parameters)
+    for x, y in batches(config, V, R, 5):
+        torch.testing.assert_close(ours.step(x, y, carry=False), reference.step(x, y, carry=False), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("B", [1, 7, 32])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_replica_is_the_same_alone(cell: str, B: int) -> None:
+    config = network(*CELLS[cell], num_hiddens=19, batch_size=B, layers=2)
+    configs = [replace(config, lr=0.1 * (k + 1), seed=k) for k in range(R)]
+    parameters = [single(config, V, seed) for seed in range(R)]
+    minibatches = batches(config, V, R, 6)
+    together = run(configs, parameters, minibatches)
+    for k in range(R):
+        alone = run([configs[k]], [parameters[k]], [(x[k : k + 1], y[k : k + 1]) for x, y in minibatches])
+        assert torch.equal(together[:, k], alone[:, 0])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_diverged_replica_freezes_and_disturbs_nobody(optimizer: str) -> None:
+    config = network("model=rnn", "model.activation=relu", f"optimizer={optimizer}", num_hiddens=19)
+    healthy = [single(config, V, seed) for seed in range(R)]
+    broken = [dict(p) for p in healthy]
+    broken[1]["output.b"] = torch.full_like(broken[1]["output.b"], math.nan)
+    minibatches = batches(config, V, R, 5)
+    expected, losses = run([config] * R, healthy, minibatches), run([config] * R, broken, minibatches)
+    assert torch.equal(losses[:, [0, 2]], expected[:, [0, 2]])
+    cohort = NativeCohort([config] * R, V, broken)
+    for x, y in minibatches:
+        assert cohort.step(x, y, carry=False)[1].isnan()
+    assert cohort.frozen == [False, True, False]
+    for name, tensor in broken[1].items():
+        torch.testing.assert_close(cohort.named_tensors(1)[name], tensor, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_checkpoint_goes_on_bit_for_bit_even_with_evaluation_between(cell: str, optimizer: str) -> None:
+    config = network(*CELLS[cell], f"optimizer={optimizer}", layers=2, num_hiddens=19)
+    parameters = [single(config, V, seed) for seed in range(R)]
+    minibatches = batches(config, V, R, 6)
+    first = NativeCohort([config] * R, V, parameters)
+    for x, y in minibatches[:3]:
+        first.step(x, y, carry=True)
+    second = NativeCohort([config] * R, V, parameters)
+    second.load_replica_states(first.replica_states())
+    for x, y in minibatches[3:]:
+        second.evaluate(x[:, :-1], y[:, :-1])
+        assert torch.equal(first.step(x, y, carry=True), second.step(x, y, carry=True))
+
+
+def test_threads_do_not_meet() -> None:
+    config = network("model=lstm", num_hiddens=40, num_steps=20, batch_size=16)
+    minibatches = batches(config, V, 1, 10)
+    expected = [run([config], [single(config, V, k)], minibatches) for k in range(2)]
+    found: dict[int, Tensor] = {}
+
+    def train(k: int) -> None:
+        found[k] = run([config], [single(config, V, k)], minibatches)
+
+    threads = [threading.Thread(target=train, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[k], expected[k]) for k in range(2))
+
+
+def test_what_it_does_not_cover_it_says() -> None:
+    plain = network("model=gru")
+    assert not_covered(plain, V, torch.float32) == ""
+    assert computed_by(plain, V, torch.float32) == "native"
+    assert computed_by(plain, V, torch.float64) == "torch (no native kernel: not float32)"
+    assert not_covered(plain, V, torch.float64) == "not float32"
+    assert not_covered(plain, V, torch.float32, "cuda") == "not on the CPU"
+    assert not_covered(replace(plain, layers=2, dropout=0.5), V, torch.float32) == "dropout"
+    assert "plain cell" in not_covered(network("model=gru-no-update"), V, torch.float32)
+    with pytest.raises(ValueError, match="cannot compute this: not float32"):
+        NativeCohort([plain], V, [weights(plain, V, 0)])
+    outside = torch.full((1, 4, 3), V)
+    with pytest.raises(IndexError, match="vocabulary of 28"):
+        NativeCohort([plain], V, [single(plain, V, 0)]).step(outside, outside, carry=False)
+    assert memory_bytes(plain, 20, V) > 2 * 4 * 20 * Layout(plain, V).size
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABLATE_NATIVE", "0")
+    assert unavailable() == "ABLATE_NATIVE=0"
+    assert not_covered(composed("model=rnn"), V, torch.float32) == "ABLATE_NATIVE=0"
+
+
+def test_without_a_compiler_there_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "_native", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert unavailable().startswith("no C++ compiler (g++")
+    monkeypatch.setattr(build, "_native", None)
+    failing = tmp_path / "g++"
+    failing.write_text("#!/bin/sh\n[ $1 = --version ] || { echo 'no room' >&2; exit 1; }\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert unavailable() == f"{failing}: no room"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["x86-64-v3", "x86-64"])
+def test_narrower_vectors(arch: str) -> None:
+    """The kernel for older CPUs computes the same function."""
+    program = (
+        "from ablate.engines.cohort.native import build; "
+        f"build.FLAGS = ('-O3', '-march={arch}', *build.FLAGS[2:]); "
+        "import pytest, sys; sys.exit(pytest.main(['-q', '-k', 'gradients or any_shape or functions', sys.argv[1]]))"
+    )
+    if build.platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("these are x86 instruction sets")
+    subprocess.run([sys.executable, "-c", program, __file__], check=True, timeout=600)

@@ -1,0 +1,157 @@
+"""Cohorts under autograd against one network at a time, in float64: losses, updates, evaluation. CPU, 10 s."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from ablate.config.composing import compose
+from ablate.config.metrics import UNSCORED
+from ablate.config.schema import Config, with_seed
+from ablate.engines.autograd import AutogradProgram
+from ablate.engines.cohort.capacity import by_hand, chunk_size, memory_bytes
+from ablate.engines.cohort.stacked import StackedCohort
+from ablate.networks.parameters import Sizes, initial
+from ablate.training.choice import any_minibatch
+
+SMALL = ["num_hiddens=5", "num_steps=6", "batch_size=4", "val_tokens=0", "optimizer=momentum", "lr=0.3"]
+NETWORKS = {
+    "bidirectional": ["model=gru", "model.bidirectional=true", "layers=2", "sampling=random"],
+    "residual": ["model=lstm", "model.connection=residual", "layers=3"],
+    "dense": ["model=rnn", "model.connection=dense", "model.transition=4", "layers=3"],
+    "lstm-peepholes": ["model=lstm-peepholes"],
+    "lstm-full-gate-recurrence": ["model=lstm-full-gate-recurrence"],
+    "minlstm": ["model=minlstm", "layers=2"],
+    "plain gru": ["model=gru", "layers=2", "dropout=0.3"],
+    "translation": ["task=translation", "data=number_pairs", "layers=2", "dropout=0.2"],
+}
+R = 3
+
+
+def configs(name: str) -> list[Config]:
+    config = compose([*NETWORKS[name], *SMALL])
+    return [with_seed(config, k) for k in range(R)]
+
+
+def made(name: str) -> tuple[StackedCohort, list[AutogradProgram]]:
+    """A cohort and its replicas one by one, from the same weights, with dropout drawn alike."""
+    own, sizes = configs(name), SIZES[name == "translation"]
+    parameters = [initial(c, sizes, Generator().manual_seed(c.seed), torch.float64) for c in own]
+    together = StackedCohort(own, sizes, parameters, generators=[Generator().manual_seed(k) for k in range(R)])
+    alone = [
+        AutogradProgram("scratch", c, sizes, p, Generator().manual_seed(k))
+        for k, (c, p) in enumerate(zip(own, parameters, strict=True))
+    ]
+    return together, alone
+
+
+SIZES: tuple[int, Sizes] = (11, Sizes(9, 11))
+
+
+def minibatch(name: str, seed: int, B: int = 4) -> tuple[Tensor, Tensor]:
+    """Random tokens, some targets unscored, equally many for no two replicas."""
+    generator = Generator().manual_seed(seed)
+    X, Y = any_minibatch(SIZES[name == "translation"], (R, 6, B), generator)
+    Y = Y.clone()
+    for k in range(R):
+        Y[k, :k] = UNSCORED
+    return X, Y
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_together_is_training_alone(name: str) -> None:
+    together, alone = made(name)
+    carries = name not in ("bidirectional", "translation")
+    for step in range(4):
+        X, Y = minibatch(name, step)
+        losses = together.step(X, Y, carry=carries and step > 0)
+        expected = [one.step(X[k : k + 1], Y[k : k + 1], carry=carries and step > 0) for k, one in enumerate(alone)]
+        torch.testing.assert_close(losses, torch.cat(expected), rtol=1e-9, atol=1e-11)
+    for k, one in enumerate(alone):
+        torch.testing.assert_close(together.named_tensors(k), dict(one.named_tensors()), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_evaluation_is_that_of_each_alone_and_leaves_nothing_behind(name: str) -> None:
+    together, alone = made(name)
+    X, Y = minibatch(name, 0, B=33)  # more than a training minibatch reads at once
+    X, Y = X[0], Y[1]
+    before = together.parameters.clone()
+    expected = torch.cat([one.evaluate(X, Y) for one in alone])
+    torch.testing.assert_close(together.evaluate(X, Y), expected, rtol=1e-9, atol=0)
+    assert torch.equal(together.parameters, before)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["lstm-peepholes", "plain gru", "bidirectional"])
+def test_a_cohort_goes_on_from_its_checkpoint(name: str) -> None:
+    first, _ = made(name)
+    carry = name != "bidirectional"
+    first.step(*minibatch(name, 0), carry=False)
+    saved = first.replica_states()
+    expected = [first.step(*minibatch(name, k), carry=carry) for k in (1, 2)]
+    second, _ = made(name)
+    second.load_replica_states(saved)
+    assert torch.equal(
+        torch.stack(expected), torch.stack([second.step(*minibatch(name, k), carry=carry) for k in (1, 2)])
+    )
+
+
+def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
+    own = configs("residual")
+    parameters = [initial(c, 11, Generator().manual_seed(c.seed), torch.float64) for c in own]
+    parameters[1]["output.W"][0, 0] = float("nan")
+    together = StackedCohort(own, 11, parameters)
+    one = AutogradProgram("scratch", own[2], 11, parameters[2])
+    for step in range(3):
+        X, Y = minibatch("residual", step)
+        losses = together.step(X, Y, carry=False)
+        torch.testing.assert_close(losses[2:], one.step(X[2:], Y[2:], carry=False), rtol=1e-9, atol=1e-11)
+    assert together.frozen == [False, True, False]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_only_networks_without_derivatives_by_hand_need_autograd(name: str) -> None:
+    assert by_hand(configs(name)[0]) == (name == "plain gru")
+
+
+@pytest.mark.full
+def test_wide_networks_train_in_smaller_company() -> None:
+    def together(num_hiddens: int) -> int | None:
+        return chunk_size(compose(["model=mgu", f"num_hiddens={num_hiddens}"]))
+
+    sizes = [together(num_hiddens) for num_hiddens in (8, 64, 256, 4096)]
+    assert sizes == sorted(sizes, key=lambda size: -(size or 0))
+    assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize("name", ["lstm-peepholes", "bidirectional", "translation"])
+def test_the_memory_estimate_is_about_what_autograd_keeps(name: str, kept_bytes: Callable[..., int]) -> None:
+    config = compose([*NETWORKS[name], "num_hiddens=32", "num_steps=20", "batch_size=32", "val_tokens=0"])
+    sizes = SIZES[name == "translation"]
+    parameters = [initial(config, sizes, Generator().manual_seed(k)) for k in range(2)]
+    cohort = StackedCohort([config] * 2, sizes, parameters, generators=[Generator().manual_seed(k) for k in range(2)])
+    X, Y = any_minibatch(sizes, (2, 20, 32), Generator().manual_seed(0))
+    kept = kept_bytes(lambda: cohort.step(X, Y, carry=False))
+    assert kept / 2 < memory_bytes(config, 2, sizes) < 4 * kept
+
+
+@pytest.fixture
+def kept_bytes() -> Callable[..., int]:
+    """How many bytes of tensors autograd keeps for the way back while a function runs."""
+
+    def of(work: Callable[[], object]) -> int:
+        seen: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            work()
+        return sum(seen.values())
+
+    return of

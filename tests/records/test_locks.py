@@ -1,0 +1,176 @@
+"""Locks: "in use" where another truly holds one, and only there; a place that nobody else can block. CPU, 1 s."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from ablate.config.errors import StorageError, UserError
+from ablate.records.files import user_folder
+from ablate.records.locks import InUse, held, held_on_machine
+from ablate.searching.finale import alone
+from ablate.sweeping.plan import exclusive
+from ablate.timing.machine import quality_jobs, speed_lane
+
+NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO]
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A file system whose locks answer with an error."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr("portalocker.portalocker.LOCKER", refuse)
+
+
+def test_who_may_hold_a_lock_with_whom(tmp_path: Path) -> None:
+    path, said = tmp_path / "lock", list[str]()
+    for first, second in ((False, False), (False, True), (True, False), (True, True)):
+        with held(path, "…", shared=first, say=said.append) as locked:
+            assert locked
+            if first and second:
+                with held(path, "…", shared=second, say=said.append):
+                    pass
+            else:
+                with pytest.raises(InUse), held(path, "…", shared=second, say=said.append):
+                    pass
+    with held(path, "…"):  # nobody has it any more
+        pass
+    assert said == []
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES])
+def test_what_a_held_lock_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("portalocker.portalocker.LOCKER", refuse)
+    with pytest.raises(InUse), held(tmp_path / "lock", "…"):
+        pass
+
+
+@pytest.mark.parametrize("no_locks", NO_LOCKS, indirect=True)
+def test_where_there_are_no_locks_one_line_says_so(
+    tmp_path: Path, no_locks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And everything goes on: the sweep, the finale of a search, the speed lane."""
+    said = list[str]()
+    with held(tmp_path / "lock", "the harm", say=said.append) as locked:
+        assert not locked
+    assert len(said) == 1
+    assert "the harm" in said[0]
+    assert str(tmp_path) in said[0]
+    with exclusive(tmp_path / "sweep"), alone(tmp_path) as first, quality_jobs(), speed_lane():
+        assert first
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("warning:") for line in lines] == [True] * 4
+    assert not any("in use" in line or "is measuring" in line for line in lines)
+
+
+def test_what_is_in_use_is_said_to_be(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "sweep"):
+        with pytest.raises(UserError, match="in use"), exclusive(tmp_path / "sweep"):
+            pass
+        with pytest.raises(UserError, match="in use"), exclusive(tmp_path / "sweep", shared=True):
+            pass
+    with exclusive(tmp_path / "sweep", shared=True), exclusive(tmp_path / "sweep", shared=True):
+        pass
+    with alone(tmp_path) as first, alone(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with quality_jobs(), quality_jobs(), pytest.raises(UserError, match="training"), speed_lane():
+        pass
+    with speed_lane(), pytest.raises(UserError, match="measuring"), quality_jobs():
+        pass
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/lock", "link"])
+def test_a_lock_that_cannot_be_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "file")  # would lock, and could truncate, what is not ours
+    with pytest.raises(StorageError), held(tmp_path / name, "…"):
+        pass
+
+
+def test_a_file_of_another_user_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that a group shares the lock may be a file that only its maker can write to."""
+    (tmp_path / "lock").write_text("")
+    (tmp_path / "lock").chmod(0o444)
+    opening = os.open
+
+    def refuse(path: Path, flags: int, *mode: int) -> int:  # as for anybody but root
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opening(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with held(tmp_path / "lock", "…") as locked:
+        assert locked
+        with pytest.raises(InUse), held(tmp_path / "lock", "…"):
+            pass
+
+
+# --- the lock of the machine -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like /tmp, in which others could have made what they like; no runtime folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    return tmp_path
+
+
+def own(folder: Path) -> Path:
+    os.chown(folder, 987_654, -1) if os.geteuid() == 0 else None
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.parametrize("trap", ["of another user", "open to all", "link", "file", "dangling link"])
+def test_a_place_that_others_could_block_is_not_taken(temporary: Path, trap: str) -> None:
+    folder = temporary / "ablate-987654"
+    match trap:
+        case "of another user":
+            folder.mkdir(mode=0o700)
+        case "open to all":
+            folder.mkdir()
+            own(folder).chmod(0o777)
+        case "link":
+            (temporary / "real").mkdir(mode=0o700)
+            folder.symlink_to(own(temporary / "real"))
+        case "file":
+            folder.write_text("")
+        case "dangling link":
+            folder.symlink_to(temporary / "nowhere-either")
+    with pytest.raises(StorageError):
+        user_folder()
+    said = list[str]()
+    with held_on_machine("ablate", "the harm", say=said.append) as locked:
+        assert not locked
+    assert len(said) == 1
+    assert "ablate-987654" in said[0]
+    assert "the harm" in said[0]
+
+
+def test_the_runtime_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert user_folder() == runtime
+    runtime.chmod(0o777)
+    assert user_folder() != runtime
+
+
+def test_no_lock_of_other_users_stands_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that all users once shared may be held by anyone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with (tmp_path / "ablate-machine.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with speed_lane():
+            pass

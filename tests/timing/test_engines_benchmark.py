@@ -1,0 +1,52 @@
+"""The command `python -m ablate.bench engines`: that it measures, writes, and refuses. CPU, 3 s."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ablate.cli.bench import main
+from ablate.timing.engines import interval, spread
+
+
+@pytest.mark.full
+def test_it_writes_a_row_per_model_size_and_number_of_replicas(tmp_path: Path) -> None:
+    small = ["--hiddens", "4,8", "--models", "rnn,lstm", "--replicas", "1,2", "--seconds", "0"]
+    assert main(["engines", *small, "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "engines.csv")
+    assert len(table) == 8
+    assert (table["threads"] == 1).all()
+    assert (table["ratio_low"] <= table["ratio"]).all()
+    assert (table["ratio"] <= table["ratio_high"]).all()
+    assert (tmp_path / "engines.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["engines", "--models", "foo"], "'foo' is no model of torch.nn; choose rnn, gru or lstm"),
+        (["engines", "--hiddens", "0"], "'0' is not a whole number from 1 up"),
+        (["engines", "--seconds", "nan"], "'nan' is not a number of seconds"),
+        (["engines", "--nonsense"], "unrecognized arguments: --nonsense"),
+        ([], "required: what"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["engines", "--out", str(tmp_path / "file" / "below")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_interval_contains_the_median_and_the_spread_its_quartiles() -> None:
+    low, high = interval([1.0, 2.0, 3.0])
+    assert low <= 2.0 <= high
+    assert spread("t", [1.0, 2.0, 3.0]) == {"t": 2.0, "t_q25": 1.5, "t_q75": 2.5}
