@@ -15,7 +15,7 @@ from ablate.stats import RatioTest, holm, ratio
 COLUMNS = (
     "number",
     "change",
-    "cell_id",
+    "setting_id",
     "reference_id",
     "metric",
     "n",
@@ -39,7 +39,7 @@ COLUMNS = (
 def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     """One row per step of results/<sweep>/path.json, after row 0, the baseline; None where there is no path.
 
-    number, change ("baseline" in row 0), cell_id, reference_id (the cell before it); metric; n and diverged runs;
+    number, change ("baseline" in row 0), setting_id, reference_id (the setting before it); metric; n and diverged runs;
     value, value_low, value_high: geometric mean and t interval of the finished runs; ratio, low, high: to the step
     before, by `stats.ratio` (Welch's t on logarithms, see method), with p and p_holm (corrected over the steps); total,
     total_low, total_high: to the baseline; tried: how many changes were left to choose from. Ratios are empty in row 0.
@@ -51,9 +51,9 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     """
     try:
         path = read_json(sweep / "path.json")
-        metric, baseline = str(path["metric"]), path["baseline"]["cell_id"]
+        metric, baseline = str(path["metric"]), path["baseline"]["setting_id"]
         steps = [
-            {name: step[name] for name in ("number", "change", "cell_id", "reference_id")}
+            {name: step[name] for name in ("number", "change", "setting_id", "reference_id")}
             | {"tried": len(step["tried"])}
             for step in path["steps"]
         ]
@@ -62,30 +62,30 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     except (RecordError, KeyError, TypeError):
         return None
     runs, _ = runs_frame(sweep)
-    by_cell = samples(runs, metric) if len(runs) else {}
-    chosen = {step["cell_id"]: step["tried"] for step in steps if step["tried"] > 1}
+    by_setting = samples(runs, metric) if len(runs) else {}
+    chosen = {step["setting_id"]: step["tried"] for step in steps if step["tried"] > 1}
 
-    def values(cell: str, *others: str) -> pd.Series:
-        """Of one cell, for a comparison with others: by fresh seeds where any of them was chosen."""
-        own = by_cell.get(cell, pd.Series(dtype=float))
-        fresh = choosing is not None and not chosen.keys().isdisjoint((cell, *others))
+    def values(setting: str, *others: str) -> pd.Series:
+        """Of one setting, for a comparison with others: by fresh seeds where any of them was chosen."""
+        own = by_setting.get(setting, pd.Series(dtype=float))
+        fresh = choosing is not None and not chosen.keys().isdisjoint((setting, *others))
         return own[[seed not in chose for seed in own.index]] if fresh else own
 
-    def compare(cell: str, other: str) -> tuple[RatioTest, int]:
-        """The ratio of two cells, and among how many the p-value has to be counted."""
-        tries = 1 if choosing is not None else max(chosen.get(cell, 1), chosen.get(other, 1))
-        return ratio(values(cell, other), values(other, cell), 1 - (1 - level) / tries), tries
+    def compare(setting: str, other: str) -> tuple[RatioTest, int]:
+        """The ratio of two settings, and among how many the p-value has to be counted."""
+        tries = 1 if choosing is not None else max(chosen.get(setting, 1), chosen.get(other, 1))
+        return ratio(values(setting, other), values(other, setting), 1 - (1 - level) / tries), tries
 
-    start = {"number": 0, "change": "baseline", "cell_id": baseline, "reference_id": None, "tried": 0}
+    start = {"number": 0, "change": "baseline", "setting_id": baseline, "reference_id": None, "tried": 0}
     rows = []
     for step in (start, *steps):
-        cell = step["cell_id"]
-        row: dict[str, Any] = step | {"metric": metric} | _measured(values(cell), metric, level)
+        setting = step["setting_id"]
+        row: dict[str, Any] = step | {"metric": metric} | _measured(values(setting), metric, level)
         if step["number"]:
-            test, tries = compare(cell, step["reference_id"])
+            test, tries = compare(setting, step["reference_id"])
             row |= _ratio(test, "ratio", "low", "high") | {"method": test.method}
             row["p"] = min(1.0, tries * test.p()) if test.n else math.nan
-            row |= _ratio(compare(cell, baseline)[0], "total", "total_low", "total_high")
+            row |= _ratio(compare(setting, baseline)[0], "total", "total_low", "total_high")
         rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.assign(p_holm=holm(frame["p"].astype(float)))

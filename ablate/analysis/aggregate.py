@@ -1,4 +1,4 @@
-"""From runs to cells: mean, spread and interval over the seeds, the means those that comparisons are made of."""
+"""From runs to settings: mean, spread and interval over the seeds, the means those that comparisons are made of."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ INTERVALS = ("_low", "_high", "_boot_low", "_boot_high")
 
 
 def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """One row per cell, from one row per run.
+    """One row per setting, from one row per run.
 
     `n` counts the runs that finished, `diverged` those that did not; a diverged run enters no mean. For each
     metric m: m (the geometric mean, or, where a metric may be 0, the arithmetic one, as `samples.typical` has it), m_sd
@@ -24,59 +24,59 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """
     if runs.empty:
         return pd.DataFrame()
-    cell, cell_ids = pd.factorize(runs["cell_id"])
+    setting, setting_ids = pd.factorize(runs["setting_id"])
     finished = (runs["status"] == "ok").to_numpy()
-    first = runs.drop_duplicates("cell_id").reset_index(drop=True)
-    n = np.bincount(cell[finished], minlength=len(cell_ids))
-    cells = first[["cell_id", *KNOBS, "parameters"]].assign(
+    first = runs.drop_duplicates("setting_id").reset_index(drop=True)
+    n = np.bincount(setting[finished], minlength=len(setting_ids))
+    settings = first[["setting_id", *KNOBS, "parameters"]].assign(
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
-        diverged=np.bincount(cell, minlength=len(cell_ids)) - n,
+        diverged=np.bincount(setting, minlength=len(setting_ids)) - n,
         **({"match": first["match"]} if "match" in first else {}),
-        **({"sees_future": any_sees_future(runs, cell_ids)} if "sees_future" in runs else {}),
+        **({"sees_future": any_sees_future(runs, setting_ids)} if "sees_future" in runs else {}),
         seed=0,
     )
     columns: dict[str, np.ndarray] = {}
     for metric in METRICS:
         values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
         known = finished & ~np.isnan(values)
-        summary = summaries(values[known], cell[known], len(cell_ids), level, geometric=not by_difference(metric))
+        summary = summaries(values[known], setting[known], len(setting_ids), level, geometric=not by_difference(metric))
         if METRICS[metric].top is not None:
             summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
-    return in_order(pd.concat([cells, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
+    return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
 
 
-def any_sees_future(runs: pd.DataFrame, cell_ids: pd.Index) -> np.ndarray:
-    """Whether any run of each cell does; None where none was probed."""
-    probed = runs.loc[runs["sees_future"].notna(), ["cell_id", "sees_future"]]
-    known = probed["sees_future"].astype(bool).groupby(probed["cell_id"]).any()
-    return np.array([known.get(cell) for cell in cell_ids], dtype=object)
+def any_sees_future(runs: pd.DataFrame, setting_ids: pd.Index) -> np.ndarray:
+    """Whether any run of each setting does; None where none was probed."""
+    probed = runs.loc[runs["sees_future"].notna(), ["setting_id", "sees_future"]]
+    known = probed["sees_future"].astype(bool).groupby(probed["setting_id"]).any()
+    return np.array([known.get(setting) for setting in setting_ids], dtype=object)
 
 
 def summaries(
-    values: np.ndarray, cell: np.ndarray, cells: int, level: float, geometric: bool = False
+    values: np.ndarray, setting: np.ndarray, settings: int, level: float, geometric: bool = False
 ) -> dict[str, np.ndarray]:
-    """What the values (runs,) of each cell (runs,), numbered from 0, come to: ending of a column → (cells,).
+    """What the values (runs,) of each setting (runs,), numbered from 0, come to: ending of a column → (settings,).
 
     `geometric`: mean and intervals are those of the logarithms of positive values, brought back by exp.
     """
-    order = np.lexsort((values, cell))
-    values, cell = values[order], cell[order]
-    n = np.bincount(cell, minlength=cells)
+    order = np.lexsort((values, setting))
+    values, setting = values[order], setting[order]
+    n = np.bincount(setting, minlength=settings)
     start = np.cumsum(n) - n
     with np.errstate(invalid="ignore", divide="ignore"):
-        _, sd = _mean_and_sd(values, cell, n)
+        _, sd = _mean_and_sd(values, setting, n)
         scaled = np.log(values) if geometric else values
-        mean, scaled_sd = _mean_and_sd(scaled, cell, n)
+        mean, scaled_sd = _mean_and_sd(scaled, setting, n)
         half = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), 0.5 + level / 2) * scaled_sd / np.sqrt(n), np.nan)
-        rank, cut = np.arange(len(cell)) - start[cell], n // 4
-        middle = (rank >= cut[cell]) & (rank < (n - cut)[cell])
-        iqm = np.bincount(cell[middle], values[middle], minlength=cells) / (n - 2 * cut)
-    median = np.full(cells, np.nan)
+        rank, cut = np.arange(len(setting)) - start[setting], n // 4
+        middle = (rank >= cut[setting]) & (rank < (n - cut)[setting])
+        iqm = np.bincount(setting[middle], values[middle], minlength=settings) / (n - 2 * cut)
+    median = np.full(settings, np.nan)
     some = n > 0
     median[some] = (values[(start + (n - 1) // 2)[some]] + values[(start + n // 2)[some]]) / 2
-    boot = np.full((cells, 2), np.nan)
+    boot = np.full((settings, 2), np.nan)
     for size in np.unique(n[n >= BOOTSTRAP_FROM]):
         of_size = np.flatnonzero(n == size)
         boot[of_size] = bootstrap_means(scaled[start[of_size][:, None] + np.arange(size)], level)
@@ -93,8 +93,8 @@ def summaries(
     }
 
 
-def _mean_and_sd(values: np.ndarray, cell: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(cells,) each: arithmetic mean and standard deviation (n − 1) of the values (runs,) of each cell."""
-    mean = np.bincount(cell, values, minlength=len(n)) / n
-    squares = np.bincount(cell, np.square(values - mean[cell]), minlength=len(n))
+def _mean_and_sd(values: np.ndarray, setting: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(settings,) each: arithmetic mean and standard deviation (n − 1) of the values (runs,) of each setting."""
+    mean = np.bincount(setting, values, minlength=len(n)) / n
+    squares = np.bincount(setting, np.square(values - mean[setting]), minlength=len(n))
     return mean, np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)

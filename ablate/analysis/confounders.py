@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
-from ablate.analysis.frames import Factor, factors, named, setting, swept_knobs, value_text
+from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.stats import least_runs, outlying
 
@@ -20,7 +20,7 @@ BIMODAL_GAP = 0.2
 OUTLYING_GAP = 0.05
 """A run within this share of the median is not far from it, however closely the others agree."""
 SAME_TOKENS = 0.01
-"""Cells whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
+"""Settings whose training tokens differ by no more than this count as equal: sampling drops what fills no minibatch."""
 
 MOST_NAMED = 4
 """Values of knobs that are named beside what computed their runs, and settings of knobs that vary together."""
@@ -44,7 +44,9 @@ class Warning_:
     text: str
 
 
-def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95) -> list[Warning_]:
+def confounders(
+    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95
+) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
     Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
@@ -52,20 +54,20 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
     """
     swept = swept_knobs(runs)
 
-    def name(cell: pd.Series) -> str:
-        return setting(cell, swept) or "its only cell"
+    def name(setting: pd.Series) -> str:
+        return setting_name(setting, swept) or "its only setting"
 
     found = [
-        *_confounded(cells, factors(runs)),
-        *_diverged(runs, cells, name),
-        *_sees_future(cells, name),
-        *_few_seeds(cells, level),
-        *_unequal(runs, cells, name),
-        *_training_only(cells),
-        *_not_converged(runs, cells, curves, name),
-        *_bimodal(runs, cells, name),
-        *_outlying(runs, cells, name),
-        *_overfitted(runs, cells, curves, name),
+        *_confounded(settings, factors(runs)),
+        *_diverged(runs, settings, name),
+        *_sees_future(settings, name),
+        *_few_seeds(settings, level),
+        *_unequal(runs, settings, name),
+        *_training_only(settings),
+        *_not_converged(runs, settings, curves, name),
+        *_bimodal(runs, settings, name),
+        *_outlying(runs, settings, name),
+        *_overfitted(runs, settings, curves, name),
         *_mixed(runs, swept),
     ]
     return [Warning_(kind, text) for kind, text in found]
@@ -75,12 +77,12 @@ Name = Callable[[pd.Series], str]
 Found = Iterator[tuple[str, str]]
 
 
-def _confounded(cells: pd.DataFrame, found: list[Factor]) -> Found:
+def _confounded(settings: pd.DataFrame, found: list[Factor]) -> Found:
     """Knobs of which none varies without another one."""
     for factor in found:
         if len(factor) == 1:
             continue
-        levels = list(dict.fromkeys(zip(*(cells[knob].tolist() for knob in factor), strict=True)))
+        levels = list(dict.fromkeys(zip(*(settings[knob].tolist() for knob in factor), strict=True)))
         shown = "; ".join(named(factor, values) for values in levels[:MOST_NAMED])
         more = f"; and {len(levels) - MOST_NAMED} more" if len(levels) > MOST_NAMED else ""
         yield (
@@ -90,50 +92,52 @@ def _confounded(cells: pd.DataFrame, found: list[Factor]) -> Found:
         )
 
 
-def _diverged(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
-    hurt = cells[cells["diverged"] > 0]
+def _diverged(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
+    hurt = settings[settings["diverged"] > 0]
     if hurt.empty:
         return
     worst = _largest(hurt, hurt["diverged"])
     of = int(worst["n"] + worst["diverged"])
     yield (
         "diverged",
-        f"{cells['diverged'].sum()} of {len(runs)} runs diverged, in {_of(hurt, cells)}, most with {named(worst)} "
+        f"{settings['diverged'].sum()} of {len(runs)} runs diverged, in {_of(hurt, settings)}, most with "
+        f"{named(worst)} "
         f"({worst['diverged']} of {of}): they are in no mean, and compared with other runs they count as worse.",
     )
 
 
-def _sees_future(cells: pd.DataFrame, named: Name) -> Found:
+def _sees_future(settings: pd.DataFrame, named: Name) -> Found:
     """A language model that reads backwards, too, has seen the token that it is asked for."""
-    if "sees_future" not in cells:
+    if "sees_future" not in settings:
         return
-    seeing = cells[cells["sees_future"].eq(True)]
+    seeing = settings[settings["sees_future"].eq(True)]
     if len(seeing):
-        as_with = f", as with {named(seeing.iloc[0])}" if 1 < len(cells) != len(seeing) else ""
+        as_with = f", as with {named(seeing.iloc[0])}" if 1 < len(settings) != len(seeing) else ""
         yield (
             "sees the future",
-            f"In {_of(seeing, cells)}{as_with}, outputs depend on later tokens, the ones to be predicted among them: a "
-            "perplexity near 1 there is no prediction, and such a cell cannot be compared with the others.",
+            f"In {_of(seeing, settings)}{as_with}, outputs depend on later tokens, the ones to be predicted among "
+            f"them: a "
+            "perplexity near 1 there is no prediction, and such a setting cannot be compared with the others.",
         )
 
 
-def _few_seeds(cells: pd.DataFrame, level: float) -> Found:
-    least, seeds = least_runs(level), cells["n"] + cells["diverged"]
-    few = cells[seeds < least]
+def _few_seeds(settings: pd.DataFrame, level: float) -> Found:
+    least, seeds = least_runs(level), settings["n"] + settings["diverged"]
+    few = settings[seeds < least]
     verb = "has" if len(few) == 1 else "have"
     if len(few):
         yield (
             "few seeds",
-            f"{_of(few, cells).capitalize()} {verb} fewer than {least} seeds (the fewest: "
+            f"{_of(few, settings).capitalize()} {verb} fewer than {least} seeds (the fewest: "
             f"{seeds.min()}), and with fewer than {least} no rank test can check a difference at {_percent(level)}.",
         )
 
 
-def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
-    per_run = runs.drop_duplicates("cell_id").set_index("cell_id")
-    by_rule = _of_task(cells, "memory").all()  # of longer sequences as many are read: that is no advantage
+def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
+    per_run = runs.drop_duplicates("setting_id").set_index("setting_id")
+    by_rule = _of_task(settings, "memory").all()  # of longer sequences as many are read: that is no advantage
     each = per_run["sequences" if by_rule else "tokens_per_epoch"] * per_run["epochs"]
-    cells = cells.assign(tokens=each.reindex(cells["cell_id"]).to_numpy())
+    settings = settings.assign(tokens=each.reindex(settings["setting_id"]).to_numpy())
     read = (
         ("sequences read", "some saw more of them")
         if by_rule
@@ -144,7 +148,7 @@ def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
         ("tokens", f"training {read[0]}", read[1], SAME_TOKENS),
         ("parameters", "parameters", "part of any difference between them is one of size", 0.0),
     ):
-        known = cells[cells[kind].notna()]
+        known = settings[settings[kind].notna()]
         if known.empty:
             continue
         if by_rule:  # tasks have vocabularies of their own: what differs between them alone says nothing
@@ -153,13 +157,13 @@ def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
         if highest[kind] > (1 + tolerance) * lowest[kind]:
             yield (
                 kind,
-                f"The cells differ in {what}, from {lowest[kind]:,.0f} ({named(lowest)}) to {highest[kind]:,.0f} "
+                f"The settings differ in {what}, from {lowest[kind]:,.0f} ({named(lowest)}) to {highest[kind]:,.0f} "
                 f"({named(highest)}): {consequence}.",
             )
 
 
-def _training_only(cells: pd.DataFrame) -> Found:
-    finished = cells[cells["n"] > 0]
+def _training_only(settings: pd.DataFrame) -> Found:
+    finished = settings[settings["n"] > 0]
     without = finished[finished["val_perplexity"].isna()]
     for what, knob, own in (
         ("text", "val_tokens", without[~_of_task(without, "translation")]),
@@ -168,40 +172,42 @@ def _training_only(cells: pd.DataFrame) -> Found:
         if len(own):
             yield (
                 "training text only",
-                f"No held-out {what} {'were' if what == 'pairs' else 'was'} measured in {_of(own, cells)} ({knob}=0): "
+                f"No held-out {what} {'were' if what == 'pairs' else 'was'} measured in {_of(own, settings)} "
+                f"({knob}=0): "
                 f"a perplexity of the training {what} near 1 says that {'they have' if what == 'pairs' else 'it has'} "
                 "been memorised, not that the model is good.",
             )
 
 
-def _not_converged(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _not_converged(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
     finished = runs[runs["status"] == "ok"]
     change = finished["run_id"].map(late_change(curves)) if len(curves) else pd.Series(np.nan, index=finished.index)
-    by_cell = change.groupby(finished["cell_id"]).median()
-    still = by_cell[by_cell < -NOT_CONVERGED]
+    by_setting = change.groupby(finished["setting_id"]).median()
+    still = by_setting[by_setting < -NOT_CONVERGED]
     if still.empty:
         return
-    steepest = cells[cells["cell_id"] == still.idxmin()].iloc[0]
-    moving = cells[cells["cell_id"].isin(still.index)]
+    steepest = settings[settings["setting_id"] == still.idxmin()].iloc[0]
+    moving = settings[settings["setting_id"].isin(still.index)]
     yield (
         "not converged",
-        f"In {_of(moving, cells)} training was not at its end: over the last 5 % of epochs the perplexity is more than "
+        f"In {_of(moving, settings)} training was not at its end: over the last 5 % of epochs the perplexity is more "
+        f"than "
         f"{_percent(NOT_CONVERGED)} lower than over the 5 % before (in the median run), most with {named(steepest)} "
         f"({_percent(-still.min())} lower); more epochs may change the order.",
     )
 
 
-def _bimodal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
-    values = runs.loc[runs["status"] == "ok"].groupby("cell_id")["perplexity"]
-    split = {cell: groups for cell, own in values if (groups := two_groups(own.to_numpy(float)))}
+def _bimodal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
+    values = runs.loc[runs["status"] == "ok"].groupby("setting_id")["perplexity"]
+    split = {setting: groups for setting, own in values if (groups := two_groups(own.to_numpy(float)))}
     if not split:
         return
-    two = cells[cells["cell_id"].isin(list(split))]
+    two = settings[settings["setting_id"].isin(list(split))]
     first = two.iloc[0]
-    low, high = split[first["cell_id"]]
+    low, high = split[first["setting_id"]]
     yield (
         "bimodal",
-        f"In {_of(two, cells)} the runs fall into two groups, as with {named(first)}: {len(low)} near "
+        f"In {_of(two, settings)} the runs fall into two groups, as with {named(first)}: {len(low)} near "
         f"{np.median(low):.3g} and {len(high)} near {np.median(high):.3g}; their mean describes neither.",
     )
 
@@ -226,47 +232,50 @@ def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return (values[:at], values[at:]) if wide else None
 
 
-def _outlying(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
+def _outlying(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     """Not of runs that fall into two groups, of which another warning tells, nor of runs that agree within 5 %."""
     finished = runs[(runs["status"] == "ok") & (runs[DEFAULT_METRIC] > 0)]
     far: dict[str, pd.Series] = {}
-    for cell, own in finished.groupby("cell_id")[DEFAULT_METRIC]:
+    for setting, own in finished.groupby("setting_id")[DEFAULT_METRIC]:
         logs = np.log(own.to_numpy(float))
         lies_far = outlying(logs) & (np.abs(logs - np.median(logs)) > np.log1p(OUTLYING_GAP))
         if lies_far.any() and two_groups(own.to_numpy(float)) is None:
-            far[str(cell)] = own[lies_far]
+            far[str(setting)] = own[lies_far]
     if not far:
         return
-    with_some = cells[cells["cell_id"].isin(list(far))]
+    with_some = settings[settings["setting_id"].isin(list(far))]
     first = with_some.iloc[0]
-    values, n = far[first["cell_id"]], sum(len(one) for one in far.values())
+    values, n = far[first["setting_id"]], sum(len(one) for one in far.values())
     yield (
         "outlying",
-        f"{_of(with_some, cells).capitalize()} {'holds' if len(with_some) == 1 else 'hold'} a run far from the others "
+        f"{_of(with_some, settings).capitalize()} {'holds' if len(with_some) == 1 else 'hold'} a run far from the "
+        f"others "
         f"({n} in all), as with {named(first)}: {', '.join(f'{value:.3g}' for value in values[:MOST_NAMED])} beside a "
-        f"median of {finished.loc[finished['cell_id'] == first['cell_id'], DEFAULT_METRIC].median():.3g}; means and t "
+        f"median of {finished.loc[finished['setting_id'] == first['setting_id'], DEFAULT_METRIC].median():.3g}; means "
+        f"and t "
         "intervals mislead there: see the median, and how many runs do so.",
     )
 
 
-def _overfitted(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
     """Not of memory tasks: their sequences are new in every epoch, so none can be learnt by heart.
 
     Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that
     came apart.
     """
     fitted = fitted_since_best(curves) if len(curves) else pd.Series(dtype=bool)
-    by_cell = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["cell_id"]).mean()
-    apart = cells["cell_id"].isin(by_cell.index[by_cell <= 0.5])
-    cells = cells[~_of_task(cells, "memory")]
-    risen = (cells["val_perplexity"] / cells["best_val_perplexity"] - 1).mask(apart)
-    over = cells[risen > OVERFITTED]
+    by_setting = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["setting_id"]).mean()
+    apart = settings["setting_id"].isin(by_setting.index[by_setting <= 0.5])
+    settings = settings[~_of_task(settings, "memory")]
+    risen = (settings["val_perplexity"] / settings["best_val_perplexity"] - 1).mask(apart)
+    over = settings[risen > OVERFITTED]
     if len(over):
-        worst = _largest(cells, risen)
+        worst = _largest(settings, risen)
         pairs = worst["task"] == "translation"
         yield (
             "overfitted",
-            f"In {_of(over, cells)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, most "
+            f"In {_of(over, settings)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, "
+            f"most "
             f"with {named(worst)} ({worst['best_val_perplexity']:.3g} at best, {worst['val_perplexity']:.3g} at the "
             f"end): what is learnt last is the training {'pairs' if pairs else 'text'} by heart.",
         )
@@ -300,22 +309,22 @@ def _along_with(runs: pd.DataFrame, column: str, swept: list[str]) -> str:
     return f"; {', '.join(said)}" if 0 < len(said) <= MOST_NAMED else ""
 
 
-def _of_task(cells: pd.DataFrame, task: str) -> pd.Series:
-    """Whether each cell has this task."""
-    return cells["task"].eq(task)
+def _of_task(settings: pd.DataFrame, task: str) -> pd.Series:
+    """Whether each setting has this task."""
+    return settings["task"].eq(task)
 
 
-def _largest(cells: pd.DataFrame, values: pd.Series) -> pd.Series:
-    """The first cell with the largest of the values."""
-    return cells.iloc[int(np.nanargmax(values.to_numpy(float)))]
+def _largest(settings: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """The first setting with the largest of the values."""
+    return settings.iloc[int(np.nanargmax(values.to_numpy(float)))]
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _of(some: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """`3 of 18 cells`"""
-    if len(some) == len(cells):
-        return f"all {len(cells)} cells" if len(cells) > 1 else "the only cell"
-    return f"{len(some)} of {len(cells)} cells"
+def _of(some: pd.DataFrame, settings: pd.DataFrame) -> str:
+    """`3 of 18 settings`"""
+    if len(some) == len(settings):
+        return f"all {len(settings)} settings" if len(settings) > 1 else "the only setting"
+    return f"{len(some)} of {len(settings)} settings"

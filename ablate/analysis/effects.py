@@ -26,18 +26,18 @@ ROUNDING = 1e-9
 def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: float = 0.95) -> pd.DataFrame:
     """One row per knob and value, numbers by size: knob, value, n (runs), mean, low, high, in units of the metric.
 
-    `mean` is the geometric mean over the cells that have this value, each cell counting alike; the arithmetic one of a
-    metric that may be 0. The interval is that of
-    Student's t over the seeds: each seed gives its mean deviation over those cells, so that what the other knobs do,
+    `mean` is the geometric mean over the settings that have this value, each setting counting alike; the arithmetic
+    one of a metric that may be 0. The interval is that of
+    Student's t over the seeds: each seed gives its mean deviation over those settings, so that what the other knobs do,
     the same for every seed, does not widen it, and ends where the metric does. Empty with fewer than two seeds.
     """
     known = _finite(runs, metric)
-    cell_mean = known.groupby("cell_id")["added_up"].transform("mean")
-    known = known.assign(cell_mean=cell_mean, deviation=known["added_up"] - cell_mean)
+    setting_mean = known.groupby("setting_id")["added_up"].transform("mean")
+    known = known.assign(setting_mean=setting_mean, deviation=known["added_up"] - setting_mean)
     rows, names = [], ("mean", "low", "high")
     for knob in knobs:
         for value, group in known.groupby(knob, dropna=False, sort=is_numeric_dtype(known[knob])):
-            mean = group.drop_duplicates("cell_id")["cell_mean"].mean()
+            mean = group.drop_duplicates("setting_id")["setting_mean"].mean()
             by_seed = group.groupby("seed")["deviation"].mean()
             S = len(by_seed)
             half = special.stdtrit(S - 1, 0.5 + level / 2) * by_seed.std(ddof=1) / S**0.5 if S > 1 else np.nan
@@ -59,8 +59,8 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
 
     Empty where there is no variance to split: fewer than two runs with a value, or all values equal up to rounding.
     The variance is that of the logarithm of the metric, or of the metric itself where it may be 0. Sources are each
-    knob, each two-way interaction ("a × b"), "seed" (what a seed does in all cells alike) and "residual" (everything
-    else: higher interactions, and what a seed does in a cell of its own). On a complete balanced grid this is the
+    knob, each two-way interaction ("a × b"), "seed" (what a seed does in all settings alike) and "residual" (everything
+    else: higher interactions, and what a seed does in a setting of its own). On a complete balanced grid this is the
     classical analysis of variance. On any other the sources overlap: first the knobs, then the seed, then the
     interactions are added one by one, in their order and in the reverse one, and each has the mean of what it explains
     in both (for two knobs that is what Lindeman, Merenda & Gold, 1980, propose).

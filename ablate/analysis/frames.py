@@ -67,7 +67,7 @@ KNOBS = (
     "attention",
     "corpus_sha256",
 )
-"""What may tell two cells apart, as columns of the frames."""
+"""What may tell two settings apart, as columns of the frames."""
 
 
 NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if "absent" in f.metadata}
@@ -82,7 +82,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         if isinstance(record, RecordError):
             problems.append(str(record))
             continue
-        first = seen.setdefault((record["cell_id"], record["seed"]), record["run_id"])
+        first = seen.setdefault((record["setting_id"], record["seed"]), record["run_id"])
         if first != record["run_id"]:
             problems.append(f"{record['run_id']}: seed {record['seed']} of the setting that {first} has, too")
             continue
@@ -93,7 +93,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             rows.append(row(record))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "cell_id", "seed", "status", *KNOBS])
+    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *KNOBS])
     if rows:  # a text counts by its content: a file that was renamed in between is no other knob
         newest = (
             frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
@@ -108,7 +108,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     divergence = record["divergence"] or {}
     return {
         "run_id": record["run_id"],
-        "cell_id": record["cell_id"],
+        "setting_id": record["setting_id"],
         "seed": record["seed"],
         "status": record["status"],
         **knob_values(config, corpus),
@@ -302,7 +302,7 @@ def curves_frame(sweep: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return read_curves(sweep, [str(run_id) for run_id in runs["run_id"]])
 
 
-def setting(row: Mapping[Any, Any] | pd.Series, knobs: Sequence[str]) -> str:
+def setting_name(row: Mapping[Any, Any] | pd.Series, knobs: Sequence[str]) -> str:
     """`model=gru clip=null`: the values of some knobs of a row, as typed on the command line."""
     return " ".join(f"{name}={value_text(row[name])}" for name in knobs)
 

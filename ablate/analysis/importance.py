@@ -10,13 +10,13 @@ import pandas as pd
 
 from ablate.analysis.effects import variance_split, varies
 from ablate.analysis.frames import is_full_grid
-from ablate.analysis.samples import added_up, cell_losses
+from ablate.analysis.samples import added_up, setting_losses
 from ablate.config.errors import UserError
 
 EXACT, UNBALANCED = "ANOVA, exact", "ANOVA, unbalanced"
 EVALUATORS = {"ped-anova": "PED-ANOVA, approximation", "fanova": "fANOVA, approximation"}
 TOP = 0.25
-"""The share of cells that count as good; Watanabe et al. take 0.1 of thousands, a grid has tens."""
+"""The share of settings that count as good; Watanabe et al. take 0.1 of thousands, a grid has tens."""
 MOST_POINTS = 100_000
 """Points of the full grid over which the forest's prediction is decomposed."""
 FEWEST_SETTINGS = 20
@@ -37,9 +37,9 @@ def importance(
 
     On any other settings, of at least 20 unless an evaluator is asked for: an approximation, shares of what all knobs
     account for together, which sum to 1. `evaluator`: ped-anova, fanova, or auto: fANOVA where scikit-learn can be
-    imported, else PED-ANOVA. Both look at the mean log metric of each cell, or at the mean of a metric that may be 0;
-    low and high are quantiles at `level` over the trees of the forest, each grown on settings drawn anew, or over such
-    draws; total is empty.
+    imported, else PED-ANOVA. Both look at the mean log metric of each setting, or at the mean of a metric that may be
+    0; low and high are quantiles at `level` over the trees of the forest, each grown on settings drawn anew, or over
+    such draws; total is empty.
 
     Empty where nothing varies, or where there are too few settings. Raises UserError for an evaluator that there is
     not.
@@ -50,17 +50,17 @@ def importance(
     if evaluator == "fanova" and not find_spec("sklearn"):
         raise UserError("evaluator=fanova needs scikit-learn; pip install scikit-learn, or choose ped-anova")
     if evaluator == "auto" and is_full_grid(runs, [(knob,) for knob in knobs]):
-        finished = cell_counts(runs, metric)
+        finished = setting_counts(runs, metric)
         balanced = len(set(finished)) == 1 and finished[0] > 0
         return _from_split(variance_split(runs, metric, knobs), knobs, EXACT if balanced else UNBALANCED)
-    too_few = evaluator == "auto" and runs["cell_id"].nunique() < FEWEST_SETTINGS
+    too_few = evaluator == "auto" and runs["setting_id"].nunique() < FEWEST_SETTINGS
     if evaluator == "auto":
         evaluator = "fanova" if find_spec("sklearn") else "ped-anova"
-    cells = cell_losses(runs, metric)
-    values = cells["value"].to_numpy()
+    settings = setting_losses(runs, metric)
+    values = settings["value"].to_numpy()
     if too_few or not varies(values[np.isfinite(values)]):
         return nothing
-    codes = np.stack([pd.factorize(cells[knob], use_na_sentinel=False)[0] for knob in knobs], axis=1)
+    codes = np.stack([pd.factorize(settings[knob], use_na_sentinel=False)[0] for knob in knobs], axis=1)
     draws = ped_anova_draws(codes, values) if evaluator == "ped-anova" else fanova_draws(codes, values)
     raw = ped_anova(codes, values) if evaluator == "ped-anova" else draws.mean(axis=0)
     if raw.sum() <= 0:
@@ -71,10 +71,10 @@ def importance(
     return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def cell_counts(runs: pd.DataFrame, metric: str) -> list[int]:
+def setting_counts(runs: pd.DataFrame, metric: str) -> list[int]:
     """How many runs of each setting have a finite value."""
     finite = np.isfinite(added_up(runs, metric))
-    return [int(count) for count in finite.groupby(runs["cell_id"], sort=False).sum()]
+    return [int(count) for count in finite.groupby(runs["setting_id"], sort=False).sum()]
 
 
 def _from_split(split: pd.DataFrame, knobs: Sequence[str], evaluator: str) -> pd.DataFrame:
@@ -102,11 +102,11 @@ def ped_anova_draws(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def ped_anova(codes: np.ndarray, values: np.ndarray, top: float = TOP) -> np.ndarray:
-    """Raw importance of each knob (knobs,) from the cells' settings (cells, knobs) and values (cells,).
+    """Raw importance of each knob (knobs,) from the settings' settings (settings, knobs) and values (settings,).
 
     Watanabe, Bansal & Hutter (2023): the Pearson divergence, Σ q (p/q − 1)², of the distribution of the knob's values
-    among the best cells, p, from that among all cells, q. A grid has discrete values: counts take the place of kernel
-    densities. From it is taken what it would be on average for as many cells chosen blindly (a χ² over so few
+    among the best settings, p, from that among all settings, q. A grid has discrete values: counts take the place of
+    kernel densities. From it is taken what it would be on average for as many settings chosen blindly (a χ² over so few
     favours knobs with many values); what is left is at least 0.
     """
     N = len(values)
@@ -125,8 +125,8 @@ def ped_anova(codes: np.ndarray, values: np.ndarray, top: float = TOP) -> np.nda
 def fanova(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Raw importance of each knob (knobs,): the variance of its marginal in a random forest (Hutter et al. 2014).
 
-    The mean over the trees. The settings (cells, knobs) are numbered values; cells that mostly diverged (∞) are left
-    out.
+    The mean over the trees. The settings (settings, knobs) are numbered values; settings that mostly diverged (∞) are
+    left out.
     """
     means: np.ndarray = fanova_draws(codes, values).mean(axis=0)
     return means

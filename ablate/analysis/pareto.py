@@ -1,20 +1,20 @@
-"""Which cells no other cell beats in quality and speed at once."""
+"""Which settings no other setting beats in quality and speed at once."""
 
 import numpy as np
 import pandas as pd
 
 
-def pareto(cells: pd.DataFrame, quality: str = "perplexity", speed: str = "tokens_per_s") -> pd.DataFrame:
-    """The cells with a quality (lower is better) and a speed, fastest first, plus `on_front` and `surely`.
+def pareto(settings: pd.DataFrame, quality: str = "perplexity", speed: str = "tokens_per_s") -> pd.DataFrame:
+    """The settings with a quality (lower is better) and a speed, fastest first, plus `on_front` and `surely`.
 
-    A cell is dominated by one that is no worse in both and better in one. `on_front`: by its means, no cell
+    A setting is dominated by one that is no worse in both and better in one. `on_front`: by its means, no setting
     dominates this one. `surely`: the intervals (columns quality_low … speed_high) cannot change that: on the
     front even at the worst corner of its own and the best corners of all others, or dominated the other way round. A
-    cell without an interval is never sure of anything.
+    setting without an interval is never sure of anything.
     """
-    if quality not in cells or speed not in cells:
-        return cells.iloc[:0].assign(**{quality: [], speed: []}, on_front=[], surely=[])
-    both = cells[cells[quality].notna() & cells[speed].notna()]
+    if quality not in settings or speed not in settings:
+        return settings.iloc[:0].assign(**{quality: [], speed: []}, on_front=[], surely=[])
+    both = settings[settings[quality].notna() & settings[speed].notna()]
     points = both.sort_values([speed, quality], ascending=[False, True], ignore_index=True)
 
     def numbers(name: str, missing: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What others published, laid beside our cells: single measurements, not the truth (`results/published/README.md`)."""
+"""What others published, laid beside our settings: single measurements (`results/published/README.md`)."""
 
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ PROTOCOL: dict[str, Any] = {
 """What all published rows have in common, by the names of our knobs: the start of The Time Machine."""
 
 SETTING = ["model", "impl", "num_hiddens", "layers", "num_steps", "batch_size", "sampling", "lr", "epochs"]
-"""What a published row says of itself and a cell must agree with."""
+"""What a published row says of itself and a setting must agree with."""
 
 OUR_SAMPLING = {"random": "sequential-reset"}
 """What was published as random sampling kept the text in order and zeroed the state at every minibatch: our name."""
@@ -42,7 +42,7 @@ MATCHED = (
 
 @cache
 def published() -> pd.DataFrame:
-    """One row per published cell of a language model: source, note, device, the knobs, repeats, perplexity,
+    """One row per published setting of a language model: source, note, device, the knobs, repeats, perplexity,
     tokens_per_s.
 
     The rows of a table are means over `repeats` runs without a spread; tokens_per_s is a single reading.
@@ -59,27 +59,28 @@ def _tables() -> list[Path]:
     return sorted(path for path in PUBLISHED_DIR.glob("*.csv") if path.name != FILE)
 
 
-def match(cells: pd.DataFrame) -> pd.DataFrame:
-    """The published value of each cell that has one: cell_id and the columns of MATCHED, in the order of the cells.
+def match(settings: pd.DataFrame) -> pd.DataFrame:
+    """The published value of each setting that has one: setting_id and the columns of MATCHED, in the order of the
+    settings.
 
-    `cells` as `aggregate` gives them. Only a cell that repeats a published protocol, in everything that decides its
-    outcome, has a row: one on another text, on more of it or for fewer epochs has none. `differs` says how many seeds
-    there are here and there, and is empty where there are as many. Where several publications have the same cell, the
-    one that covers most of the sweep is taken, so that cells compared with each other come from one publication; then
-    the one with most repeats, then the smallest table.
+    `settings` as `aggregate` gives them. Only a setting that repeats a published protocol, in everything that decides
+    its outcome, has a row: one on another text, on more of it or for fewer epochs has none. `differs` says how many
+    seeds there are here and there, and is empty where there are as many. Where several publications have the same
+    setting, the one that covers most of the sweep is taken, so that settings compared with each other come from one
+    publication; then the one with most repeats, then the smallest table.
     """
-    if cells.empty:
-        return pd.DataFrame(columns=["cell_id", *MATCHED])
-    found = [part for part in (_match_language(cells), match_translations(cells)) if len(part)]
+    if settings.empty:
+        return pd.DataFrame(columns=["setting_id", *MATCHED])
+    found = [part for part in (_match_language(settings), match_translations(settings)) if len(part)]
     if not found:
-        return pd.DataFrame(columns=["cell_id", *MATCHED])
-    return pd.concat(found, ignore_index=True).reindex(columns=["cell_id", *MATCHED])
+        return pd.DataFrame(columns=["setting_id", *MATCHED])
+    return pd.concat(found, ignore_index=True).reindex(columns=["setting_id", *MATCHED])
 
 
-def _match_language(cells: pd.DataFrame) -> pd.DataFrame:
-    """The same for the language models among the cells."""
-    cells = cells[cells["task"] == "language_model"]
-    known = cells[_as_published(cells)] if len(cells) else cells
+def _match_language(settings: pd.DataFrame) -> pd.DataFrame:
+    """The same for the language models among the settings."""
+    settings = settings[settings["task"] == "language_model"]
+    known = settings[_as_published(settings)] if len(settings) else settings
     rows = published().rename(columns=lambda name: name if name in SETTING else f"published_{name}")
     pairs = known.merge(rows, on=SETTING) if len(known) else known
     if pairs.empty:
@@ -90,31 +91,31 @@ def _match_language(cells: pd.DataFrame) -> pd.DataFrame:
         repeats=repeats,
         published_epochs=pairs["epochs"],
         differs=[seeds_differ(pair, pair["published_repeats"]) for _, pair in pairs.iterrows()],
-        place=pairs["cell_id"].map({cell: place for place, cell in enumerate(cells["cell_id"])}),
-        uncovered=-pairs.groupby("published_source")["cell_id"].transform("nunique"),
+        place=pairs["setting_id"].map({setting: place for place, setting in enumerate(settings["setting_id"])}),
+        uncovered=-pairs.groupby("published_source")["setting_id"].transform("nunique"),
         single=-repeats,
         size=source.map(published()["source"].value_counts()),
     )
-    best = pairs.sort_values(["uncovered", "single", "size", "source"]).drop_duplicates("cell_id")
+    best = pairs.sort_values(["uncovered", "single", "size", "source"]).drop_duplicates("setting_id")
     return best.sort_values("place", ignore_index=True)
 
 
-def _as_published(cells: pd.DataFrame) -> list[bool]:
-    """Which cells mean what the publications mean by that model and impl, on their text."""
+def _as_published(settings: pd.DataFrame) -> list[bool]:
+    """Which settings mean what the publications mean by that model and impl, on their text."""
     fits = []
-    for _, cell in cells.iterrows():
-        own = IMPLEMENTATION[cell["impl"]]
-        gates, readout, write_back = AS_PUBLISHED.get(cell["model"], (None, "state", True))
+    for _, setting in settings.iterrows():
+        own = IMPLEMENTATION[setting["impl"]]
+        gates, readout, write_back = AS_PUBLISHED.get(setting["model"], (None, "state", True))
         fits.append(
-            all(same(cell[name], value) for name, value in PROTOCOL.items() if name != "activation")
-            and (cell["activation"] == PROTOCOL["activation"] or pd.isna(cell["activation"]))
-            and (cell["init"], cell["bias_vectors"]) == (own["init"], own["bias_vectors"])
-            and (cell["reset"] == own["reset"] or pd.isna(cell["reset"]))
-            and same(cell["gates"], gates)
-            and (cell["readout"], bool(cell["write_back"])) == (readout, write_back)
-            and cell["dropout"] == 0
-            and pd.isna(cell["forget_bias"])
-            and all(same(cell[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
+            all(same(setting[name], value) for name, value in PROTOCOL.items() if name != "activation")
+            and (setting["activation"] == PROTOCOL["activation"] or pd.isna(setting["activation"]))
+            and (setting["init"], setting["bias_vectors"]) == (own["init"], own["bias_vectors"])
+            and (setting["reset"] == own["reset"] or pd.isna(setting["reset"]))
+            and same(setting["gates"], gates)
+            and (setting["readout"], bool(setting["write_back"])) == (readout, write_back)
+            and setting["dropout"] == 0
+            and pd.isna(setting["forget_bias"])
+            and all(same(setting[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
         )
     return fits
 

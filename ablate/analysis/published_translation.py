@@ -1,4 +1,4 @@
-"""The published translation experiment, laid beside our cells (`results/published/translation.csv`)."""
+"""The published translation experiment, laid beside our settings (`results/published/translation.csv`)."""
 
 from functools import cache
 
@@ -14,12 +14,12 @@ SETTING = (
     *("model", "impl", "init", "num_hiddens", "layers", "dropout", "embed", "num_steps", "batch_size", "pairs"),
     *("optimizer", "lr", "epochs", "clip", "context"),
 )
-"""What a cell must agree with."""
+"""What a setting must agree with."""
 
 
 @cache
 def published_translations() -> pd.DataFrame:
-    """One row per published cell: source, the knobs, repeats, published_loss, sentences, perfect, note.
+    """One row per published setting: source, the knobs, repeats, published_loss, sentences, perfect, note.
 
     `perfect` of the `sentences` shown were translated with a BLEU(2) of 1.
     """
@@ -27,38 +27,38 @@ def published_translations() -> pd.DataFrame:
     return rows.assign(corpus="fra_eng", unit="word", context="as-published", attention=False)
 
 
-def match_translations(cells: pd.DataFrame) -> pd.DataFrame:
+def match_translations(settings: pd.DataFrame) -> pd.DataFrame:
     """As `published.match`, with published_published_loss and published_perfect (`3 of 4`); for translations alone."""
     found = []
-    for _, cell in cells[cells["task"] == "translation"].iterrows():
+    for _, setting in settings[settings["task"] == "translation"].iterrows():
         for _, theirs in published_translations().iterrows():
-            if _agrees(cell, theirs):
+            if _agrees(setting, theirs):
                 found.append(
                     {
-                        "cell_id": cell["cell_id"],
+                        "setting_id": setting["setting_id"],
                         "published_published_loss": theirs["loss"],
                         "published_perfect": f"{theirs['perfect']} of {theirs['sentences']}",
                         "source": theirs["source"],
                         "repeats": theirs["repeats"],
                         "published_epochs": theirs["epochs"],
-                        "differs": seeds_differ(cell, theirs["repeats"]),
+                        "differs": seeds_differ(setting, theirs["repeats"]),
                     }
                 )
     return pd.DataFrame(found)
 
 
-def _agrees(cell: pd.Series, theirs: pd.Series) -> bool:
-    """Whether a cell repeats the published one."""
-    plain = pd.isna(cell["gates"]) and cell["readout"] == "state" and bool(cell["write_back"])
+def _agrees(setting: pd.Series, theirs: pd.Series) -> bool:
+    """Whether a setting repeats the published one."""
+    plain = pd.isna(setting["gates"]) and setting["readout"] == "state" and bool(setting["write_back"])
     return (
         plain
-        and cell["corpus_sha256"] == PAIRS_SHA256
-        and not cell["attention"]
-        and all(cell[name] == theirs[name] for name in SETTING)
+        and setting["corpus_sha256"] == PAIRS_SHA256
+        and not setting["attention"]
+        and all(setting[name] == theirs[name] for name in SETTING)
     )
 
 
-def seeds_differ(cell: pd.Series, repeats: int) -> str:
+def seeds_differ(setting: pd.Series, repeats: int) -> str:
     """`5 seeds instead of 20`; empty where there are as many here as were published."""
-    runs = cell["n"] + cell["diverged"]
+    runs = setting["n"] + setting["diverged"]
     return "" if runs == repeats else f"{runs} seed{'' if runs == 1 else 's'} instead of {repeats}"

@@ -1,4 +1,4 @@
-"""The values behind a cell: one per seed from its records, one per process from the speed lane."""
+"""The values behind a setting: one per seed from its records, one per process from the speed lane."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from ablate.config.metrics import METRICS, by_difference
 from ablate.records.results import timings
 from ablate.stats import geometric_mean, t_interval
 
-SPEED_COLUMNS = ("cell_id", "machine", "threads", "launch", "tokens_per_s")
+SPEED_COLUMNS = ("setting_id", "machine", "threads", "launch", "tokens_per_s")
 
 
 def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
@@ -31,17 +31,18 @@ def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def samples(runs: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
-    """cell_id → the metric by seed, in the order of `runs`: as `measured` has it, without what was not measured."""
+    """setting_id → the metric by seed, in the order of `runs`: as `measured` has it, without what was not measured."""
     values = measured(runs, metric)
     known = values.notna()
     by_seed = pd.Series(values[known].to_numpy(), index=pd.Index(runs.loc[known, "seed"], name="seed"), name=metric)
-    groups = by_seed.groupby(runs.loc[known, "cell_id"].to_numpy(), sort=False)
+    groups = by_seed.groupby(runs.loc[known, "setting_id"].to_numpy(), sort=False)
     empty = by_seed.iloc[:0]
-    return dict.fromkeys(runs["cell_id"].unique(), empty) | {str(cell): group for cell, group in groups}
+    return dict.fromkeys(runs["setting_id"].unique(), empty) | {str(setting): group for setting, group in groups}
 
 
 def speed_samples(sweep: Path) -> pd.DataFrame:
-    """Training tokens per second of every process of the speed lane: cell_id, machine, threads, launch, tokens_per_s.
+    """Training tokens per second of every process of the speed lane: setting_id, machine, threads, launch,
+    tokens_per_s.
 
     One row per process, the median of its clean samples: samples of one process are alike, processes are what
     differs. Only of timings that can be believed as a whole.
@@ -56,7 +57,7 @@ def speed_samples(sweep: Path) -> pd.DataFrame:
 def _processes(timing: dict[str, Any]) -> list[dict[str, Any]]:
     if timing["summary"]["train"]["tokens_per_s"] is None:
         return []
-    common = {name: timing[name] for name in ("cell_id", "machine", "threads")}
+    common = {name: timing[name] for name in ("setting_id", "machine", "threads")}
     return [
         common | {"launch": launch, "tokens_per_s": float(np.median(values))}
         for launch, values in clean_by_process(timing["samples"]["train"]).items()
@@ -92,16 +93,17 @@ def typical(values: pd.Series, metric: str, level: float) -> tuple[float, float,
     return geometric_mean(finite, level)
 
 
-def cell_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row per cell, its columns as in `runs`, with `value`: the mean of `added_up` over its runs, lower is better.
+def setting_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per setting, its columns as in `runs`, with `value`: the mean of `added_up` over its runs, lower is
+    better.
 
     So of a metric that is better when higher the sign is turned. +∞ where at least half of the runs diverged: no mean
-    of the others stands for such a cell. Cells of which nothing was measured are left out.
+    of the others stands for such a setting. Settings of which nothing was measured are left out.
     """
     losses = added_up(runs, metric) * (-1 if METRICS[metric].better == "higher" else 1)
     gone = np.isinf(losses)
-    cells = pd.DataFrame({"cell_id": runs["cell_id"], "value": losses.mask(gone), "broken": gone})
-    means = cells[losses.notna()].groupby("cell_id", sort=False).mean()
+    settings = pd.DataFrame({"setting_id": runs["setting_id"], "value": losses.mask(gone), "broken": gone})
+    means = settings[losses.notna()].groupby("setting_id", sort=False).mean()
     value = means["value"].mask(means["broken"] >= 0.5, np.inf)
-    out = runs.drop_duplicates("cell_id").drop(columns="value", errors="ignore")
-    return in_order(out.merge(value.rename("value"), left_on="cell_id", right_index=True))
+    out = runs.drop_duplicates("setting_id").drop(columns="value", errors="ignore")
+    return in_order(out.merge(value.rename("value"), left_on="setting_id", right_index=True))

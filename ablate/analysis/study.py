@@ -25,7 +25,7 @@ STATES = {
     TrialState.FAIL: "failed",
     TrialState.PRUNED: "pruned",
 }
-LAST = ("n", "last_epoch", "started", "ended", "seconds", "worker", "cell_id", "duplicate_of", "again", "reason")
+LAST = ("n", "last_epoch", "started", "ended", "seconds", "worker", "setting_id", "duplicate_of", "again", "reason")
 """Columns of the table of trials after the knobs and the metrics."""
 
 
@@ -167,7 +167,7 @@ def trial_rows(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: 
                 "ended": _stamp(ended),
                 "seconds": seconds,
                 "worker": attributes.get("worker"),
-                "cell_id": attributes.get("key"),
+                "setting_id": attributes.get("key"),
                 "duplicate_of": attributes.get("duplicate_of"),
                 "again": attributes.get("again"),
                 "reason": attributes.get("reason"),

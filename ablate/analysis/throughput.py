@@ -1,4 +1,4 @@
-"""Timings as a DataFrame: one row per cell, machine and thread count."""
+"""Timings as a DataFrame: one row per setting, machine and thread count."""
 
 import math
 from contextlib import suppress
@@ -22,7 +22,7 @@ SUBJECT_COLUMNS = {
 
 
 def speed_frame(sweep: Path) -> pd.DataFrame:
-    """Every timing of a sweep; a cell without a clean one has an empty number and the reason in `why`.
+    """Every timing of a sweep; a setting without a clean one has an empty number and the reason in `why`.
 
     A number is the geometric mean of the medians of its processes, _low … _high its t interval on logs, computed from
     the stored samples: timings that older versions summarised are read alike, and as the claims read them.
@@ -34,17 +34,18 @@ def speed_frame(sweep: Path) -> pd.DataFrame:
     return in_order(pd.DataFrame(rows).assign(seed=0)).drop(columns="seed") if rows else pd.DataFrame()
 
 
-def with_speed(cells: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """The cells with tokens_per_s (see `speed_frame`; _low, _high) of one thread, its machine, and why a cell has none.
+def with_speed(settings: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
+    """The settings with tokens_per_s (see `speed_frame`; _low, _high) of one thread, its machine, and why a setting
+    has none.
 
-    Timings of different machines are never pooled: where there are several, the one with most cells is shown.
+    Timings of different machines are never pooled: where there are several, the one with most settings is shown.
     """
     columns = ["tokens_per_s", "tokens_per_s_low", "tokens_per_s_high", "why", "cpu", "machine"]
     if speed.empty or not (speed["threads"] == 1).any():
-        return cells.assign(**dict.fromkeys(columns))
+        return settings.assign(**dict.fromkeys(columns))
     alone = speed[speed["threads"] == 1]
     machine = alone["machine"].mode().iloc[0]
-    return cells.merge(alone.loc[alone["machine"] == machine, ["cell_id", *columns]], on="cell_id", how="left")
+    return settings.merge(alone.loc[alone["machine"] == machine, ["setting_id", *columns]], on="setting_id", how="left")
 
 
 def _row(timing: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _row(timing: dict[str, Any]) -> dict[str, Any]:
     own, limit = speeds["train"][0], facts["gemm_limit_gflops"]
     gflops = None if own is None else own * facts["flops_per_token"] / 1e9
     out = {
-        "cell_id": timing["cell_id"],
+        "setting_id": timing["setting_id"],
         **knob_values(config, {"name": config["data"]["name"], "sha256": None}),
         "machine": timing["machine"],
         "cpu": timing["machine_facts"]["cpu"],

@@ -1,11 +1,11 @@
-"""Claims: statements in words with a predicate on cells, and what repeated seeds say of them; loads no torch.
+"""Claims: statements in words with a predicate on settings, and what repeated seeds say of them; loads no torch.
 
     reading      a claim file to a list of Claim, with one clear line for each mistake
     grammar      the arguments of the predicates in YAML
     knobs        the knobs that a claim may name, and their values
-    predicates   what a claim may say of cells, one class each
+    predicates   what a claim may say of settings, one class each
     along        those that follow a knob: order, monotone, u_shape, no_trend, narrows
-    cells        which cells a claim speaks about, and what is missing
+    settings        which settings a claim speaks about, and what is missing
     choosing     which claims judge a sweep
     protocol     under which protocol a claim may be judged
     measured     the records of a sweep as samples of a metric

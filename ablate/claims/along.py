@@ -26,14 +26,14 @@ class Along(Predicate):
         return (self.along,)
 
     def values(self, group: Group) -> list[Any]:
-        return in_size([key[0] for key in group.cells])
+        return in_size([key[0] for key in group.settings])
 
     def part(
         self, group: Group, data: Samples, a: Any, b: Any, bound: float | None = None, below: bool = True
     ) -> Comparison:
         """One value of the knob against another."""
         text = f"{self.along} {shown(a)}{data.kind.between}{shown(b)}"
-        return data.part(text, group.where, data.compare(group.cells[a,], group.cells[b,]), bound, below)
+        return data.part(text, group.where, data.compare(group.settings[a,], group.settings[b,]), bound, below)
 
     def steps(self, group: Group, data: Samples, values: list[Any], falls: bool, margin: float) -> list[Statement]:
         """Every step from one value to the next goes this way, or the other by no more than the margin."""
@@ -140,7 +140,7 @@ class NoTrend(Along):
         x = np.log(x) if (x > 0).all() else x
         centred = x - x.mean()
         slopes = centred / (centred**2).sum() * (x[-1] - x[0])
-        test = data.contrast({group.cells[value,]: float(w) for value, w in zip(values, slopes, strict=True)})
+        test = data.contrast({group.settings[value,]: float(w) for value, w in zip(values, slopes, strict=True)})
         text = f"{self.along} {shown(values[-1])}{data.kind.between}{shown(values[0])}, fitted"
         return within(text, group, data, test, self.margin)
 
@@ -173,15 +173,15 @@ class Narrows(Along):
         return [f"a second {self.along} that both {self.knob}={a} and {self.knob}={b} have"]
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        small, *_, large = self.common(group.cells)
+        small, *_, large = self.common(group.settings)
         a, b = self.pair
-        cells = [group.cells[key] for key in ((a, large), (b, large), (a, small), (b, small))]
+        settings = [group.settings[key] for key in ((a, large), (b, large), (a, small), (b, small))]
         between = data.kind.between
-        at_large, at_small = (data.part("", "", data.compare(*pair)).plainly for pair in (cells[:2], cells[2:]))
+        at_large, at_small = (data.part("", "", data.compare(*pair)).plainly for pair in (settings[:2], settings[2:]))
         ends = f"{at_small} at {self.along}={shown(small)}, {at_large} at {shown(large)}"
         text = f"{self.knob} {shown(a)}{between}{shown(b)} ({ends})"
-        change = data.contrast(dict(zip(cells, (1.0, -1.0, -1.0, 1.0), strict=True)))
-        mean = data.contrast(dict(zip(cells, (0.5, -0.5, 0.5, -0.5), strict=True)))
+        change = data.contrast(dict(zip(settings, (1.0, -1.0, -1.0, 1.0), strict=True)))
+        mean = data.contrast(dict(zip(settings, (0.5, -0.5, 0.5, -0.5), strict=True)))
         return every(
             [
                 data.part(f"{text}, {self.along} {shown(large)}{between}{shown(small)}", group.where, change),

@@ -13,8 +13,8 @@ from ablate.records.results import RecordError, load_manifest
 
 
 def claims_for(sweep: Path | Frames) -> list[Claim]:
-    """The claims in the file named after the sweep's preset, and those that belong to no preset, if its cells can test
-    them. What a claim of another preset says of the same cells is a statement on another experiment.
+    """The claims in the file named after the sweep's preset, and those that belong to no preset, if its settings can
+    test them. What a claim of another preset says of the same settings is a statement on another experiment.
 
     Raises ClaimError for a damaged claim file, UserError for a folder without a finished run.
     """
@@ -22,7 +22,9 @@ def claims_for(sweep: Path | Frames) -> list[Claim]:
     preset = preset_of(frames.sweep)
     files = sorted(claim_files(), key=lambda path: path.stem != preset)
     claims = [claim for path in files for claim in read_claims(path)]
-    return [claim for claim in claims if claim.preset == preset or (at_large(claim) and has_all_cells(frames, claim))]
+    return [
+        claim for claim in claims if claim.preset == preset or (at_large(claim) and has_all_settings(frames, claim))
+    ]
 
 
 def at_large(claim: Claim) -> bool:
@@ -46,19 +48,19 @@ def preset_of(sweep: Path | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def has_all_cells(frames: Frames, claim: Claim) -> bool:
-    """Whether a sweep has all cells of a claim, under its protocol, which differ in nothing else."""
+def has_all_settings(frames: Frames, claim: Claim) -> bool:
+    """Whether a sweep has all settings of a claim, under its protocol, which differ in nothing else."""
     if claim.needs:
         return False
     try:
-        cells = matching(frames.cells, claim.where)
-        if claim.tuned and cells[claim.tuned].nunique(dropna=False) < 2:
+        settings = matching(frames.settings, claim.where)
+        if claim.tuned and settings[claim.tuned].nunique(dropna=False) < 2:
             return False
         metric = claim.predicate.reads or claim.metric
         if metric not in (ROUGHNESS, LATE_CHANGE):  # curves take long to read
-            cells = cells[cells["cell_id"].isin(frames.samples(metric, cells, level=0.95).values)]
-        groups, along_with = grouped(cells, claim.predicate.keys, claim.predicate.relevant)
+            settings = settings[settings["setting_id"].isin(frames.samples(metric, settings, level=0.95).values)]
+        groups, along_with = grouped(settings, claim.predicate.keys, claim.predicate.relevant)
     except NotTestable:
         return False
-    whole = bool(groups) and not any(claim.predicate.missing(group.cells) for group in groups)
-    return whole and not along_with and not departures(claim, cells)
+    whole = bool(groups) and not any(claim.predicate.missing(group.settings) for group in groups)
+    return whole and not along_with and not departures(claim, settings)

@@ -79,7 +79,7 @@ class Arguments:
             raise ClaimError(f"{self.predicate}.{name} is {value!r}; it must be true or false")
         return value
 
-    def cell(self, name: str) -> dict[str, Any]:
+    def setting(self, name: str) -> dict[str, Any]:
         values = mapping(self.take(name), f"{self.predicate}.{name}")
         return {knob: knob_value(knob, value) for knob, value in values.items()}
 
@@ -134,27 +134,27 @@ def u_shape(given: Arguments) -> UShape:
     return UShape(along=along, optimum=optimum, peak=given.flag("peak"), margin=margin, most=given.most())
 
 
-def two_cells(given: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
-    of, to = given.cell("of"), given.cell("to")
+def two_settings(given: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+    of, to = given.setting("of"), given.setting("to")
     if set(of) != set(to) or of == to:
-        raise ClaimError(f"{given.predicate}: of and to must name the same knobs, and not the same cell")
+        raise ClaimError(f"{given.predicate}: of and to must name the same knobs, and not the same setting")
     return of, to
 
 
 def ratio(given: Arguments) -> Ratio:
-    of, to = two_cells(given)
+    of, to = two_settings(given)
     side, bound = given.either("below", "above")
     return Ratio(of=of, to=to, bound=bound, below=side == "below", most=given.most())
 
 
 def difference(given: Arguments) -> Difference:
-    of, to = two_cells(given)
+    of, to = two_settings(given)
     side, bound = given.either("below", "above", positive=False)
     return Difference(of=of, to=to, bound=bound, below=side == "below", most=given.most())
 
 
 def equivalent(given: Arguments) -> Equivalent:
-    of, to = two_cells(given)
+    of, to = two_settings(given)
     return Equivalent(of=of, to=to, margin=given.number("margin", above=0, default=0.05), most=given.most())
 
 

@@ -1,4 +1,4 @@
-"""The records of a sweep as samples of one metric, and the tests between the cells."""
+"""The records of a sweep as samples of one metric, and the tests between the settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.tuning import choosing, tuned
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
-from ablate.claims.settings import NotTestable, cells_of
+from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.records.files import present
@@ -39,7 +39,7 @@ UNMEASURED = {
 
 @dataclass(frozen=True)
 class Samples:
-    """The values of one metric, cell by cell: by seed, or by process for tokens per second.
+    """The values of one metric, setting by setting: by seed, or by process for tokens per second.
 
     A metric that may be 0 is compared by differences, every other by ratios.
     """
@@ -49,7 +49,7 @@ class Samples:
     metric: str = DEFAULT_METRIC
     unit: str = "seeds"
     halved: bool = False
-    """Whether as many seeds again chose the cells, so that a claim that needs n of these needs twice as many in all."""
+    """Whether as many seeds again chose the settings, so that a claim that needs n needs twice as many in all."""
 
     @property
     def kind(self) -> type[Comparison]:
@@ -57,13 +57,13 @@ class Samples:
         return DifferenceComparison if by_difference(self.metric) else RatioComparison
 
     def compare(self, a: str, b: str) -> RatioTest | DifferenceTest:
-        """Cell a against cell b."""
+        """Setting a against setting b."""
         test = difference if self.kind is DifferenceComparison else ratio
         return test(self.values[a], self.values[b], self.level)
 
     def contrast(self, weights: Mapping[str, float]) -> RatioTest | DifferenceTest:
-        """Of all cells' values the product, each to the power of its weight; or, for differences, the weighted sum."""
-        used = {cell: weight for cell, weight in weights.items() if weight}
+        """The product of the settings' values, each to the power of its weight; of differences, the weighted sum."""
+        used = {setting: weight for setting, weight in weights.items() if weight}
         test = difference_contrast if self.kind is DifferenceComparison else ratio_contrast
         return test(used, self.values, self.level)
 
@@ -87,7 +87,7 @@ class Frames:
     sweep: Path | None = None
     problems: list[str] = field(default_factory=list)
     halved: bool = False
-    """Whether these are the runs of the seeds that judge, beside as many that chose the cells."""
+    """Whether these are the runs of the seeds that judge, beside as many that chose the settings."""
 
     @classmethod
     def read(cls, sweep: Path) -> "Frames":
@@ -103,24 +103,24 @@ class Frames:
         return self.sweep.resolve().name if self.sweep else ""
 
     @cached_property
-    def cells(self) -> pd.DataFrame:
-        return cells_of(self.runs)
+    def settings(self) -> pd.DataFrame:
+        return settings_of(self.runs)
 
-    def of(self, cells: pd.DataFrame) -> pd.DataFrame:
-        """The runs of these cells."""
-        return self.runs[self.runs["cell_id"].isin(cells["cell_id"])]
+    def of(self, settings: pd.DataFrame) -> pd.DataFrame:
+        """The runs of these settings."""
+        return self.runs[self.runs["setting_id"].isin(settings["setting_id"])]
 
-    def samples(self, metric: str, cells: pd.DataFrame, level: float) -> Samples:
-        """The values of a metric in each of these cells that has any. Raises NotTestable where none has."""
+    def samples(self, metric: str, settings: pd.DataFrame, level: float) -> Samples:
+        """The values of a metric in each of these settings that has any. Raises NotTestable where none has."""
         if metric == SPEED:
-            values = self.processes(cells)
+            values = self.processes(settings)
         elif metric in (ROUGHNESS, LATE_CHANGE):
-            values = samples(self.with_curves(self.of(cells), metric), "perplexity")
+            values = samples(self.with_curves(self.of(settings), metric), "perplexity")
         elif metric == SEES_FUTURE:
-            values = self.probed(self.of(cells))
+            values = self.probed(self.of(settings))
         else:
-            values = samples(self.of(cells), metric) if metric in self.runs else {}
-        values = {cell: one for cell, one in values.items() if len(one)}
+            values = samples(self.of(settings), metric) if metric in self.runs else {}
+        values = {setting: one for setting, one in values.items() if len(one)}
         if not values:
             raise NotTestable(UNMEASURED.get(metric, f"no run holds {metric}"))
         return Samples(values, level, metric, "processes" if metric == SPEED else "seeds", self.halved)
@@ -130,7 +130,9 @@ class Frames:
         if SEES_FUTURE not in runs:
             return {}
         known = runs[runs[SEES_FUTURE].notna()].set_index("seed")
-        return {str(cell): own.astype(float) for cell, own in known.groupby("cell_id", sort=False)[SEES_FUTURE]}
+        return {
+            str(setting): own.astype(float) for setting, own in known.groupby("setting_id", sort=False)[SEES_FUTURE]
+        }
 
     def with_curves(self, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         """The runs, where `perplexity` is replaced by a measure of its curve; NaN without one."""
@@ -143,30 +145,30 @@ class Frames:
         found = 1 + late_change(curves) if metric == LATE_CHANGE else roughness(curves)
         return runs.assign(perplexity=runs["run_id"].map(found))
 
-    def processes(self, cells: pd.DataFrame) -> dict[str, pd.Series]:
-        """Tokens per second of each process with one thread, on the machine that timed most of these cells."""
+    def processes(self, settings: pd.DataFrame) -> dict[str, pd.Series]:
+        """Tokens per second of each process with one thread, on the machine that timed most of these settings."""
         if self.speed is None:
             self.speed = speed_samples(self.sweep) if self.sweep else pd.DataFrame()
         if self.speed.empty:
             return {}
-        alone = self.speed[(self.speed["threads"] == 1) & self.speed["cell_id"].isin(cells["cell_id"])]
+        alone = self.speed[(self.speed["threads"] == 1) & self.speed["setting_id"].isin(settings["setting_id"])]
         if alone.empty:
             return {}
-        timed = alone.groupby("machine")["cell_id"].nunique()
+        timed = alone.groupby("machine")["setting_id"].nunique()
         alone = alone[alone["machine"] == timed.idxmax()]
-        return {str(cell): values for cell, values in alone.groupby("cell_id")["tokens_per_s"]}
+        return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
 
-    def tuned(self, knob: str, metric: str, cells: pd.DataFrame) -> "Frames":
+    def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> "Frames":
         """Each setting at its best value of a knob: chosen on the first half of the seeds, judged on the other.
 
         Raises NotTestable where the knob was not swept.
         """
-        runs = self.of(cells)
+        runs = self.of(settings)
         try:
             chosen = tuned(runs, knob, metric)
         except UserError as error:
             raise NotTestable(str(error)) from error
-        fresh = ~runs["seed"].isin(choosing(runs["seed"])) & runs["cell_id"].isin(chosen["cell_id"])
+        fresh = ~runs["seed"].isin(choosing(runs["seed"])) & runs["setting_id"].isin(chosen["setting_id"])
         return replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
 
 

@@ -24,7 +24,7 @@ MOST_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Comparison(ABC):
-    """Elementary: how two cells compare lies below, or above, a bound."""
+    """Elementary: how two settings compare lies below, or above, a bound."""
 
     text: str  # what is compared with what: `sampling sequential/random`
     where: str  # ` at impl=scratch`, or nothing

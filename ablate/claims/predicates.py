@@ -1,10 +1,10 @@
-"""What a claim may say. Each predicate is a statement about the cells of a group, every part of it tested.
+"""What a claim may say. Each predicate is a statement about the settings of a group, every part of it tested.
 
-Cells are compared by the ratio of the metric, or by its difference where it may be 0: a margin of 0.1 is then one of
+Settings are compared by the ratio of the metric, or by its difference where it may be 0: a margin of 0.1 is then one of
 0.1 in the metric's own unit, not one of a tenth.
 
-The knobs that a predicate varies are its `keys`; all other knobs that differ among the cells make the groups, and the
-claim must hold in every one of them (`in: most`: in more than half).
+The knobs that a predicate varies are its `keys`; all other knobs that differ among the settings make the groups, and
+the claim must hold in every one of them (`in: most`: in more than half).
 """
 
 from collections.abc import Collection, Mapping
@@ -36,15 +36,15 @@ class Predicate:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The knobs whose values it compares; none: it speaks of each cell by itself."""
+        """The knobs whose values it compares; none: it speaks of each setting by itself."""
         return ()
 
     def relevant(self, key: Key) -> bool:
-        """Whether it speaks of the cells with these values of its keys."""
+        """Whether it speaks of the settings with these values of its keys."""
         return True
 
     def missing(self, present: Collection[Key]) -> list[str]:
-        """What a group with these cells lacks."""
+        """What a group with these settings lacks."""
         return []
 
     def statement(self, group: Group, data: Samples) -> Statement:
@@ -54,7 +54,7 @@ class Predicate:
 
 @dataclass(frozen=True, kw_only=True)
 class Between(Predicate):
-    """A predicate on two cells, each named by its values of the same knobs."""
+    """A predicate on two settings, each named by its values of the same knobs."""
 
     of: Mapping[str, Any]
     to: Mapping[str, Any]
@@ -74,8 +74,8 @@ class Between(Predicate):
         return absent(self.keys, self.sides, present)
 
     def compared(self, group: Group, data: Samples) -> tuple[str, RatioTest | DifferenceTest]:
-        """The first cell against the second, and both in words."""
-        of, to = (group.cells[side] for side in self.sides)
+        """The first setting against the second, and both in words."""
+        of, to = (group.settings[side] for side in self.sides)
         return self.text(data.kind.between), data.compare(of, to)
 
     def text(self, between: str) -> str:
@@ -87,7 +87,7 @@ class Between(Predicate):
 
 @dataclass(frozen=True, kw_only=True)
 class Apart(Between):
-    """The metric of one cell, over that of the other or minus it, is below (or above) a bound."""
+    """The metric of one setting, over that of the other or minus it, is below (or above) a bound."""
 
     bound: float
     below: bool
@@ -98,11 +98,11 @@ class Apart(Between):
 
 
 class Ratio(Apart):
-    """The metric of one cell over that of the other."""
+    """The metric of one setting over that of the other."""
 
 
 class Difference(Apart):
-    """The metric of one cell minus that of the other, where it may be 0."""
+    """The metric of one setting minus that of the other, where it may be 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +118,14 @@ class Equivalent(Between):
 
 @dataclass(frozen=True, kw_only=True)
 class InShare(Predicate):
-    """At least (or at most) this share of all runs of a cell do something."""
+    """At least (or at most) this share of all runs of a setting do something."""
 
     absolute: ClassVar[bool] = True
     share: float
     at_least: bool = True
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        values = data.values[group.cells[()]].to_numpy()
+        values = data.values[group.settings[()]].to_numpy()
         count = int(self.counts(values).sum())
         return Share(group.where, count, len(values), self.share, self.at_least, data.level, self.what(data.metric))
 
@@ -181,7 +181,7 @@ class SeesFuture(InShare):
         return seen
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        values = data.values[group.cells[()]].to_numpy()
+        values = data.values[group.settings[()]].to_numpy()
         if len(set(values)) > 1:
             return super().statement(group, data)
         does = "see the tokens that they are to predict" if values[0] else "see no later token"
@@ -204,7 +204,7 @@ class Converged(Predicate):
     negated: bool = False
 
     def statement(self, group: Group, data: Samples) -> Statement:
-        test = data.contrast({group.cells[()]: 1.0})
+        test = data.contrast({group.settings[()]: 1.0})
         flat = within("last 5 % of epochs/5 % before", group, data, test, self.within)
         return Not(flat) if self.negated else flat
 

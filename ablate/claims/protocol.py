@@ -36,8 +36,8 @@ TYPED = {"data": "corpus"}
 """Knob as typed → its name in the records, where that is another."""
 
 
-def departures(claim: Claim, cells: pd.DataFrame) -> list[str]:
-    """Where cells depart, in what the claim does not name itself, from the protocol for which it was made.
+def departures(claim: Claim, settings: pd.DataFrame) -> list[str]:
+    """Where settings depart, in what the claim does not name itself, from the protocol for which it was made.
 
     `epochs=60, published with 500`; `max_tokens=2000, in clipping 10000`.
     """
@@ -46,12 +46,14 @@ def departures(claim: Claim, cells: pd.DataFrame) -> list[str]:
         return out
     if claim.source.startswith("conclusion"):
         for knob, value in PUBLISHED.items():
-            found = [] if knob in claim.speaks_of else _texts(cells[knob])
+            found = [] if knob in claim.speaks_of else _texts(settings[knob])
             if len(found) == 1 and found[0] != value_text(value):
                 out.append(f"{knob}={found[0]}, published with {value_text(value)}")
     if claim.predicate.absolute:
         for knob, allowed in preset_protocol(claim.preset).items():
-            strange = [] if knob in claim.speaks_of else [text for text in _texts(cells[knob]) if text not in allowed]
+            strange = (
+                [] if knob in claim.speaks_of else [text for text in _texts(settings[knob]) if text not in allowed]
+            )
             if strange and not any(said.startswith(f"{knob}=") for said in out):
                 out.append(f"{knob}={', '.join(strange)}, in {claim.preset} {', '.join(allowed)}")
     return out
@@ -96,7 +98,7 @@ def _protocol(path: Path) -> Mapping[str, tuple[str, ...]]:
     protocol = {knob: [value_text(values[knob])] for knob in DECIDES_LEVEL}
     for knob, typed in swept:
         several = protocol.get(TYPED.get(knob, knob), [])
-        if knob in params:  # in all cells, so that its usual value is in none
+        if knob in params:  # in all settings, so that its usual value is in none
             several.clear()
         several += [value_text(yaml.safe_load(value)) for value in str(typed).split(",")]
     if config.updates is not None:  # which set the epochs

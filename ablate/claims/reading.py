@@ -4,10 +4,11 @@
       statement: Sequential sampling gives a lower perplexity than random sampling.
       source: conclusion 1 (table09)
       metric: tail_perplexity                   # or perplexity (last epoch), tokens_per_s …; this if left out
-      where: {model: rnn, impl: scratch}        # only these cells; a list means any of its values
-      tuned: lr                                 # compare cells at their best value of this knob
+      where: {model: rnn, impl: scratch}        # only these settings; a list means any of its values
+      tuned: lr                                 # compare settings at their best value of this knob
       needs: what must be recorded first        # until then the claim is not testable
-      elsewhere: true                           # judge every sweep that has its cells; if left out, of a file that is
+      elsewhere: true                           # judge every sweep that has its settings; if left out, of a file that
+      is
                                                 # named after a preset only the sweeps of that preset
       order: {along: sampling, ascending: [sequential, random]}
 
@@ -51,7 +52,7 @@ FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "els
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement in words, and what it says of cells."""
+    """A statement in words, and what it says of settings."""
 
     id: str
     statement: str
@@ -62,7 +63,7 @@ class Claim:
     tuned: str | None = None
     needs: str = ""
     elsewhere: bool | None = None
-    """Whether it judges every sweep that has its cells; None: only if its file belongs to no preset."""
+    """Whether it judges every sweep that has its settings; None: only if its file belongs to no preset."""
     preset: str = ""  # the name of its file
 
     @property
@@ -121,7 +122,7 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
     if tuned:
         known_knob(tuned, "tuned")
         if tuned in predicate.keys or metric == SPEED or predicate.reads:
-            raise ClaimError(f"tuned: {tuned} chooses by a metric of the runs, among cells that differ in it alone")
+            raise ClaimError(f"tuned: {tuned} chooses by a metric of the runs, among settings that differ in it alone")
     check_metric(named[0], predicate, metric, entry)
     return Claim(
         id=entry["id"],

@@ -56,6 +56,6 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
         "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims; ranks: p of the exact "
         "rank test of that comparison alone, a check; needed: about how large an n settles it in four of five "
         f"sweeps{f'. {methods}' if methods else ''}."
-        + " † rests on cells that see the future."
+        + " † rests on settings that see the future."
         * any(verdict.sees_future for verdict in verdicts)
     )

@@ -37,7 +37,7 @@ class Verdict:
     of the deciding comparison by itself, a check. `fact`: chance has no part in the verdict, and there is no p.
     `needed`: about how many seeds would settle an undecided claim, on the side that its estimate speaks for, in four
     sweeps of five (processes, for tokens per second; where half of the seeds choose and half judge, both halves).
-    `sees_future`: the outputs of some of the cells depend on the very tokens that they are to predict.
+    `sees_future`: the outputs of some of the settings depend on the very tokens that they are to predict.
     """
 
     id: str
@@ -93,64 +93,64 @@ def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool 
 def found(
     frames: Frames, claim: Claim, level: float, any_protocol: bool = False
 ) -> tuple[list[Group], Samples, list[str]]:
-    """The groups of cells that a claim can be tested in, their samples, and what a reader must know of them.
+    """The groups of settings that a claim can be tested in, their samples, and what a reader must know of them.
 
     Raises NotTestable.
     """
     if claim.needs:
         raise NotTestable(f"this needs {claim.needs}")
     predicate = claim.predicate
-    cells = matching(frames.cells, claim.where)
-    notes = departures(claim, cells)
+    settings = matching(frames.settings, claim.where)
+    notes = departures(claim, settings)
     if notes and not any_protocol:
         raise NotTestable(f"this holds under another protocol: {'; '.join(notes)}")
     if claim.tuned:
-        frames = frames.tuned(claim.tuned, claim.metric, cells)
-        cells = frames.cells
+        frames = frames.tuned(claim.tuned, claim.metric, settings)
+        settings = frames.settings
         notes.append(f"{claim.tuned} chosen on half of the seeds, judged on the others")
-    data = frames.samples(predicate.reads or claim.metric, cells, level)
-    measured = cells[cells["cell_id"].isin(data.values)]
+    data = frames.samples(predicate.reads or claim.metric, settings, level)
+    measured = settings[settings["setting_id"].isin(data.values)]
     groups, along_with = grouped(measured, predicate.keys, predicate.relevant)
-    lacking = {group.at: predicate.missing(group.cells) for group in groups}
+    lacking = {group.at: predicate.missing(group.settings) for group in groups}
     whole = [group for group in groups if not lacking[group.at]]
-    noun = "cell" if len(measured) == len(cells) else "measured cell"
+    noun = "setting" if len(measured) == len(settings) else "measured setting"
     if not whole:
         raise NotTestable(why_none(predicate.missing({}), lacking, noun))
     if len(whole) < len(groups):
         notes.append(left_out({at: missing for at, missing in lacking.items() if missing}, noun))
     notes += [f"{name} differs too ({', '.join(values)})" for name, values in along_with.items()]
     used = _used(whole)
-    diverged = sum(int(np.isinf(data.values[cell]).sum()) for cell in used)
+    diverged = sum(int(np.isinf(data.values[setting]).sum()) for setting in used)
     notes += [f"{diverged} runs diverged"] * (diverged > 0)
     return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
 
 
 def _used(groups: Sequence[Group]) -> list[str]:
-    return [cell for group in groups for cell in group.cells.values()]
+    return [setting for group in groups for setting in group.settings.values()]
 
 
-def seeing(frames: Frames, cells: Sequence[str]) -> int:
-    """The number of these cells whose outputs depend on the very tokens that they are to predict."""
+def seeing(frames: Frames, settings: Sequence[str]) -> int:
+    """The number of these settings whose outputs depend on the very tokens that they are to predict."""
     if SEES_FUTURE not in frames.runs:
         return 0
-    runs = frames.runs[frames.runs["cell_id"].isin(cells)]
-    return int(runs.loc[runs[SEES_FUTURE].eq(True), "cell_id"].nunique())
+    runs = frames.runs[frames.runs["setting_id"].isin(settings)]
+    return int(runs.loc[runs[SEES_FUTURE].eq(True), "setting_id"].nunique())
 
 
-def sighted(frames: Frames, cells: Sequence[str]) -> list[str]:
-    """What a reader must know of cells that see the future."""
-    count = seeing(frames, cells)
-    of = "the cell sees" if len(cells) == 1 else f"{count} of {len(cells)} cells see"
+def sighted(frames: Frames, settings: Sequence[str]) -> list[str]:
+    """What a reader must know of settings that see the future."""
+    count = seeing(frames, settings)
+    of = "the setting sees" if len(settings) == 1 else f"{count} of {len(settings)} settings see"
     return [f"{of} the tokens to be predicted: no perplexity there is that of a prediction"] * (count > 0)
 
 
 def why_none(wanted: Sequence[str], lacking: dict[str, list[str]], noun: str) -> str:
-    """Why no group of cells is whole, in one line."""
+    """Why no group of settings is whole, in one line."""
     first = next(iter(lacking.values()), wanted)
     everywhere = [missing for missing in first if all(missing in of_group for of_group in lacking.values())]
     if everywhere:
         return f"no {noun} with {' or '.join(everywhere)}"
-    return f"no setting of the other knobs has all cells: {left_out(lacking, noun)}"
+    return f"no setting of the other knobs has all settings: {left_out(lacking, noun)}"
 
 
 def left_out(lacking: dict[str, list[str]], noun: str) -> str:

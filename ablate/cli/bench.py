@@ -1,8 +1,8 @@
 """Measurements: what is fast, and how fast.
 
 python -m ablate.bench engines                   the cohort engine against torch.nn
-python -m ablate.bench cells model=gru,lstm …    tokens per second of any cells
-python -m ablate.bench results/NAME              … of the cells of a sweep that have no clean timing here
+python -m ablate.bench cells model=gru,lstm …    tokens per second of any settings
+python -m ablate.bench results/NAME              … of the settings of a sweep that have no clean timing here
 """
 
 import argparse
@@ -38,7 +38,7 @@ def _bench(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["engines"]:
         bench_engines(arguments[1:])
         return 0
-    return 0 if bench_cells(arguments) else 2
+    return 0 if bench_settings(arguments) else 2
 
 
 def bench_engines(arguments: Sequence[str]) -> None:
@@ -48,11 +48,11 @@ def bench_engines(arguments: Sequence[str]) -> None:
     run(Settings(options.models, options.hiddens, options.replicas, options.seconds, options.out))
 
 
-def bench_cells(arguments: Sequence[str]) -> bool:
-    options = cells_parser().parse_args(arguments)
-    from ablate.sweeping import timings as cells
+def bench_settings(arguments: Sequence[str]) -> bool:
+    options = settings_parser().parse_args(arguments)
+    from ablate.sweeping import timings as settings
 
-    return cells.run(options.what, options)
+    return settings.run(options.what, options)
 
 
 def engines_parser() -> Parser:
@@ -75,18 +75,20 @@ def engines_parser() -> Parser:
     return engines
 
 
-def cells_parser() -> Parser:
-    cells = Parser(
+def settings_parser() -> Parser:
+    settings = Parser(
         prog="python -m ablate.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    cells.add_argument("what", nargs="+", help="engines, a sweep's folder, or: cells and knob=value …")
-    cells.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
-    cells.add_argument("--limit", type=seconds, default=30.0, help="seconds per cell and thread count (default: 30)")
-    cells.add_argument(
+    settings.add_argument("what", nargs="+", help="engines, a sweep's folder, or: settings and knob=value …")
+    settings.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
+    settings.add_argument(
+        "--limit", type=seconds, default=30.0, help="seconds per setting and thread count (default: 30)"
+    )
+    settings.add_argument(
         "--threads", type=several(positive), help="thread counts, such as 1,8 (default: 1 and all cores)"
     )
-    cells.add_argument("--again", action="store_true", help="time anew what has a clean timing on this machine")
-    return cells
+    settings.add_argument("--again", action="store_true", help="time anew what has a clean timing on this machine")
+    return settings
 
 
 def several(one: Callable[[str], Item]) -> Callable[[str], list[Item]]:

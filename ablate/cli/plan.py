@@ -12,7 +12,7 @@ from ablate.sweeping.naming import Asked
 HELP = """\
 usage: python -m ablate.plan [sweeps=NAME] [knob=value,value,… | group=option] …
 
-Lists, for the same arguments as python -m ablate: the cells and which of their runs are there already; what trains
+Lists, for the same arguments as python -m ablate: the settings and which of their runs are there already; what trains
 together, with which engine; the time and memory that it takes, from training each kind of program for a moment; and
 the smallest difference that this number of seeds can detect. Writes nothing.
 

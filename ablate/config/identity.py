@@ -73,8 +73,8 @@ def run_id(config: Config, corpus_sha256: str) -> str:
     return short_hash(run_identity(config, corpus_sha256))
 
 
-def cell_id(config: Config, corpus_sha256: str) -> str:
-    """The name of a cell: the runs that differ by seed only."""
+def setting_id(config: Config, corpus_sha256: str) -> str:
+    """The name of a setting: the runs that differ by seed only."""
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return short_hash(identity)

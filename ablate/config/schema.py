@@ -1,7 +1,7 @@
 """The typed configuration: what every knob may be, and which of them decide an outcome.
 
-Values and their explanations stand once, in `conf/`. What is legal is checked in `ablate.config.validation`; what makes two
-runs the same run is said in `ablate.config.identity`.
+Values and their explanations stand once, in `conf/`. What is legal is checked in `ablate.config.validation`; what
+makes two runs the same run is said in `ablate.config.identity`.
 Facts about a knob are declared in its field's metadata and nowhere else:
 
     identity      False: the knob only says how or where a run is computed, not what comes out

@@ -47,7 +47,8 @@ class AutogradProgram:
         """One minibatch: tokens and targets (1, T, B) → its loss (1,) before the update, in nats per scored token.
 
         `carry` continues from the states, detached, in which the minibatch before ended; else from zeros. A run that
-        has diverged (`ablate.engines.divergence`) is not updated any more and reports the same loss at every later step.
+        has diverged (`ablate.engines.divergence`) is not updated any more and reports the same loss at every later
+        step.
         """
         if self.cause != FINITE and self.last_loss is not None:
             return self.last_loss.clone()

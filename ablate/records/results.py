@@ -2,7 +2,7 @@
 
 results/<sweep>/runs/<run_id>.json      the record
 results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
-results/<sweep>/failures/<cell_id>.json a cell that could not be run, with its traceback
+results/<sweep>/failures/<setting_id>.json a setting that could not be run, with its traceback
 results/<sweep>/sweep.json              the commands given, their preset, its question, and what data=auto meant
 """
 
@@ -38,7 +38,7 @@ class Record:
     """One run: what was asked, what came out, and what it was computed with."""
 
     run_id: str
-    cell_id: str
+    setting_id: str
     seed: int
     status: str  # ok or diverged
     config: dict[str, Any]
@@ -91,12 +91,12 @@ def curve_path(sweep: Path, run_id: str) -> Path:
     return sweep / "curves" / f"{run_id}.csv"
 
 
-def failure_path(sweep: Path, cell_id: str) -> Path:
-    return sweep / "failures" / f"{cell_id}.json"
+def failure_path(sweep: Path, setting_id: str) -> Path:
+    return sweep / "failures" / f"{setting_id}.json"
 
 
-def timing_path(sweep: Path, cell_id: str, threads: int, machine: str) -> Path:
-    return sweep / "speed" / f"{cell_id}-{machine}-{threads}.json"
+def timing_path(sweep: Path, setting_id: str, threads: int, machine: str) -> Path:
+    return sweep / "speed" / f"{setting_id}-{machine}-{threads}.json"
 
 
 def manifest_path(sweep: Path) -> Path:
@@ -181,7 +181,7 @@ def _as_used(record: dict[str, Any]) -> dict[str, Any]:
     return record | {
         "config": config | {"max_tokens": used},
         "identity": identity,
-        "cell_id": short_hash(setting),
+        "setting_id": short_hash(setting),
     }
 
 
@@ -390,14 +390,14 @@ def timings(sweep: Path) -> Iterator[dict[str, Any]]:
     for path in entries(sweep / "speed"):
         with suppress(RecordError, KeyError):
             timing = read_json(path)
-            if path == timing_path(sweep, timing["cell_id"], timing["threads"], timing["machine"]):
+            if path == timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"]):
                 yield timing
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError for anything else."""
     try:
-        value = json.loads(_read(path))
+        value = json.loads(_read(path), object_hook=_with_names_of_today)
     except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -405,6 +405,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{path}: not a record of ablate")
     return value
+
+
+def _with_names_of_today(values: dict[str, Any]) -> dict[str, Any]:
+    """A setting was called a cell until version 0.1."""
+    return {"setting_id" if name == "cell_id" else name: value for name, value in values.items()}
 
 
 def _read(path: Path) -> str:

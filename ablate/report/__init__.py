@@ -20,9 +20,9 @@ PAGE = "report.html"
 def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
     """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
 
-    runs.csv and cells.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All are
-    put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report what
-    this one does not make is deleted. A file of somebody else's is neither overwritten nor deleted.
+    runs.csv and settings.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All
+    are put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report
+    what this one does not make is deleted. A file of somebody else's is neither overwritten nor deleted.
     Damaged or foreign records are named and skipped; a table or figure that cannot be made is named, too, and the
     others are written. Raises UserError for a folder without records or one that cannot be written to.
     """
@@ -95,7 +95,7 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
     folder = material.folder
     with products(folder) as files:
         files.write("runs.csv", material.runs.to_csv(index=False))
-        files.write("cells.csv", material.cells.to_csv(index=False))
+        files.write("settings.csv", material.settings.to_csv(index=False))
         made = {}
         for name, make in sheets(material).items():
             sheet = attempt(f"the table {name}", make)
@@ -117,7 +117,7 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
 
 def foot(folders: Sequence[Path]) -> str:
     """The last line of a page."""
-    tables = "tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), runs.csv and cells.csv"
+    tables = "tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), runs.csv and settings.csv"
     if len(folders) == 1:
         return f"Made by ablate from the records of the sweep. Beside this page: {tables}."
     return f"Made by ablate from the records of the sweeps. In the folder of each: {tables}."
@@ -129,10 +129,10 @@ def _show(material: "Material") -> None:
 
     from ablate.report.page import verdict_lines
     from ablate.report.search import finalists
-    from ablate.report.tables import finalists_table, print_cells, print_whole
+    from ablate.report.tables import finalists_table, print_settings, print_whole
 
     if material.search is None:
-        print_cells(material.cells, material.runs, title=material.folder.name, level=material.level)
+        print_settings(material.settings, material.runs, title=material.folder.name, level=material.level)
     elif finalists(material.search):
         print_whole(finalists_table(material.folder.name, finalists(material.search), material.search.objectives))
     for line in verdict_lines(material):

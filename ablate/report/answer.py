@@ -11,7 +11,7 @@ from ablate.report.lengths import SOLVED, by_length
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
 from ablate.report.search import search_answer
-from ablate.report.tables import cell_name, mean_text, shown_knobs, thousands
+from ablate.report.tables import mean_text, setting_name, shown_knobs, thousands
 from ablate.report.wording import (
     DAGGER,
     HEADINGS,
@@ -27,14 +27,14 @@ from ablate.report.wording import (
 from ablate.stats import share_interval
 
 MOST_NAMED = 3
-"""Cells that are as good as the best and are named; of more the number is given."""
+"""Settings that are as good as the best and are named; of more the number is given."""
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 
 
 def answer(m: Material) -> list[str]:
-    """Claims, best cells, what matters most, agreement with the published numbers, and what went wrong."""
-    if m.search is not None:  # its best cell by name would be the luckiest of many
+    """Claims, best settings, what matters most, agreement with the published numbers, and what went wrong."""
+    if m.search is not None:  # its best setting by name would be the luckiest of many
         return [*search_answer(m.search, m.searched), *_claims(m), *_failed(m)]
     return [*_claims(m), *_path(m), *_best(m), *_matters(m), *_published(m), *_diverged(m)]
 
@@ -84,7 +84,7 @@ def _best(m: Material) -> Iterator[str]:
     if by_length(m):
         yield from _solved(m)
         return
-    of = f" {scored(m.cells)}" if scored(m.cells) else ""
+    of = f" {scored(m.settings)}" if scored(m.settings) else ""
     what = {
         "bleu": "Highest BLEU on held-out pairs",
         "published_bleu": "Highest published BLEU",
@@ -93,38 +93,38 @@ def _best(m: Material) -> Iterator[str]:
         "perplexity": f"Lowest training perplexity{of}",
         "val_perplexity": f"Lowest held-out perplexity{of}",
     }
-    causal = m.cells[~seeing(m.cells)]
+    causal = m.settings[~seeing(m.settings)]
     for metric in what:
-        if metric == "perplexity" and DEFAULT_METRIC in shown_metrics(m.cells):
+        if metric == "perplexity" and DEFAULT_METRIC in shown_metrics(m.settings):
             continue  # what settings are compared by is there; the last epoch alone misleads
-        best = best_cell(causal, metric) if metric in shown_metrics(m.cells) else None
+        best = best_setting(causal, metric) if metric in shown_metrics(m.settings) else None
         if best is not None:
-            reached = f"{cell_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
+            reached = f"{setting_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
             yield f"{what[metric]}: {reached}{_rivals(m, causal, best, metric)}."
-    if len(causal) < len(m.cells):
-        some = counted(len(m.cells) - len(causal), "cell")
-        one = len(m.cells) - len(causal) == 1
+    if len(causal) < len(m.settings):
+        some = counted(len(m.settings) - len(causal), "setting")
+        one = len(m.settings) - len(causal) == 1
         yield (
             f"{some} {'sees' if one else 'see'} the future ({DAGGER}) and {'is' if one else 'are'} not ranked: where "
             "outputs depend on later tokens, a low perplexity is no prediction."
         )
-    fastest = best_cell(m.cells, "tokens_per_s")
+    fastest = best_setting(m.settings, "tokens_per_s")
     if fastest is not None:
         speed = thousands(fastest, "tokens_per_s")
-        rivals = _rivals(m, m.cells, fastest, "tokens_per_s")
-        yield f"Fastest: {cell_name(fastest, m.swept)} with {speed} training tokens per second{rivals}."
+        rivals = _rivals(m, m.settings, fastest, "tokens_per_s")
+        yield f"Fastest: {setting_name(fastest, m.swept)} with {speed} training tokens per second{rivals}."
 
 
-def _rivals(m: Material, cells: pd.DataFrame, best: pd.Series, metric: str) -> str:
-    """Which cells are as good as the best, and which may be: their intervals overlap; nothing where there are none."""
-    others = cells[(cells["cell_id"] != best["cell_id"]) & cells[metric].notna()]
+def _rivals(m: Material, settings: pd.DataFrame, best: pd.Series, metric: str) -> str:
+    """Which settings are as good as the best, and which may be, as their intervals overlap; nothing where none are."""
+    others = settings[(settings["setting_id"] != best["setting_id"]) & settings[metric].notna()]
     equal = np.isclose(others[metric], best[metric], rtol=1e-9, atol=0)
     apart = (others[f"{metric}_low"] > best[f"{metric}_high"]) | (others[f"{metric}_high"] < best[f"{metric}_low"])
     known = others[f"{metric}_low"].notna() & pd.notna(best[f"{metric}_low"])
     near = others[~equal & known & ~apart]
 
     def named(some: pd.DataFrame) -> str:
-        return listed([cell_name(cell, m.swept) for _, cell in some.iterrows()])
+        return listed([setting_name(setting, m.swept) for _, setting in some.iterrows()])
 
     said = ""
     if equal.any():
@@ -138,17 +138,17 @@ def _rivals(m: Material, cells: pd.DataFrame, best: pd.Series, metric: str) -> s
 
 
 def _only(m: Material) -> Iterator[str]:
-    """What the one cell of a sweep reaches."""
-    cell = m.cells.iloc[0]
-    if not cell["n"]:
+    """What the one setting of a sweep reaches."""
+    setting = m.settings.iloc[0]
+    if not setting["n"]:
         return
-    own = [f"{HEADINGS[name]} {mean_text(cell, name)}" for name in own_metrics(m.cells)]
+    own = [f"{HEADINGS[name]} {mean_text(setting, name)}" for name in own_metrics(m.settings)]
     if own:
         said = ", ".join(own)
-        yield f"After {cell['epochs']} epochs: {said}."
-    held_out = "" if pd.isna(cell["val_perplexity"]) else f", {mean_text(cell, 'val_perplexity')} held out"
-    yield f"{perplexity_of(m.cells)} after {cell['epochs']} epochs: {mean_text(cell, 'perplexity')}{held_out}."
-    yield from [future_note(m.cells)] * bool(future_note(m.cells))
+        yield f"After {setting['epochs']} epochs: {said}."
+    held_out = "" if pd.isna(setting["val_perplexity"]) else f", {mean_text(setting, 'val_perplexity')} held out"
+    yield f"{perplexity_of(m.settings)} after {setting['epochs']} epochs: {mean_text(setting, 'perplexity')}{held_out}."
+    yield from [future_note(m.settings)] * bool(future_note(m.settings))
 
 
 def _solved(m: Material) -> Iterator[str]:
@@ -158,7 +158,7 @@ def _solved(m: Material) -> Iterator[str]:
     for task, own in runs.groupby("corpus", sort=False):
         said: dict[str, list[str]] = {}
         for _, of_network in own.groupby(knobs, sort=False, dropna=False):
-            name = cell_name(of_network.iloc[0], [knob for knob in knobs if knob != "model"])
+            name = setting_name(of_network.iloc[0], [knob for knob in knobs if knob != "model"])
             counts = of_network.groupby("num_steps")["solved"].agg(["sum", "size"])
             said.setdefault(_solving(counts, int(own["num_steps"].max()), m.level), []).append(name)
         networks = "; ".join(f"{listed(names)}: {what}" for what, names in said.items())
@@ -202,65 +202,67 @@ def _matters(m: Material) -> Iterator[str]:
     chance = 100 * shares.reindex(["seed", "residual"]).fillna(0).sum()
     said = f"{chance:.0f} %" if chance >= 1 else "less than 1 %"
     largest = f"{100 * others.iloc[0]:.0f} %" if others.iloc[0] >= 0.01 else "Less than 1 %"
-    knob = marked_source(m.factored_cells, str(others.index[0]))
+    knob = marked_source(m.factored_settings, str(others.index[0]))
     yield (
-        f"{largest} of the variance of {scale_name(m.main, m.cells)} goes back to {knob}; seeds and chance account for "
-        f"{said}. {future_note(m.cells)}".strip()
+        f"{largest} of the variance of {scale_name(m.main, m.settings)} goes back to {knob}; seeds and chance account "
+        f"for "
+        f"{said}. {future_note(m.settings)}".strip()
     )
 
 
 def _published(m: Material) -> Iterator[str]:
-    cells = m.cells.merge(m.published, on="cell_id")
-    yield from _published_translations(m, cells)
-    cells = cells[cells["perplexity"].notna() & cells["published_perplexity"].notna()]
-    if cells.empty:
+    settings = m.settings.merge(m.published, on="setting_id")
+    yield from _published_translations(m, settings)
+    settings = settings[settings["perplexity"].notna() & settings["published_perplexity"].notna()]
+    if settings.empty:
         return
-    ratios = cells["perplexity"] / cells["published_perplexity"]
+    ratios = settings["perplexity"] / settings["published_perplexity"]
     # a published value is rounded to two digits: inside means that some value it may stand for is
-    inside = (cells["published_perplexity"] + 0.005 >= cells["perplexity_low"]) & (
-        cells["published_perplexity"] - 0.005 <= cells["perplexity_high"]
+    inside = (settings["published_perplexity"] + 0.005 >= settings["perplexity_low"]) & (
+        settings["published_perplexity"] - 0.005 <= settings["perplexity_high"]
     )
-    known = cells["perplexity_low"].notna()
+    known = settings["perplexity_low"].notna()
     spread = f"{ratio_text(ratios.min())} to {ratio_text(ratios.max())} times" if len(ratios) > 1 else ""
-    one = f"{number(cells['perplexity'].iloc[0])} here, {cells['published_perplexity'].iloc[0]:g} published"
+    one = f"{number(settings['perplexity'].iloc[0])} here, {settings['published_perplexity'].iloc[0]:g} published"
     text = (
-        f"{counted(len(cells), 'cell')} have a published value: ours are {spread} as high, "
+        f"{counted(len(settings), 'setting')} have a published value: ours are {spread} as high, "
         f"{ratio_text(ratios.median())} in the median"
-        if len(cells) > 1
-        else f"One cell has a published value: {one}"
+        if len(settings) > 1
+        else f"One setting has a published value: {one}"
     )
     held = f"; {inside.sum()} of {known.sum()} published values lie inside our {percent(m.level)} interval"
     yield f"{text}{held if known.any() else ''}."
 
 
-def _published_translations(m: Material, cells: pd.DataFrame) -> Iterator[str]:
-    cells = cells[cells["published_published_loss"].notna() & (cells["n"] > 0)]
-    for _, cell in cells.iterrows():
-        loss, bleu = mean_text(cell, "published_loss"), mean_text(cell, "published_bleu")
-        begins = f"{cell_name(cell, m.swept)}: the" if len(cells) > 1 else "The"
+def _published_translations(m: Material, settings: pd.DataFrame) -> Iterator[str]:
+    settings = settings[settings["published_published_loss"].notna() & (settings["n"] > 0)]
+    for _, setting in settings.iterrows():
+        loss, bleu = mean_text(setting, "published_loss"), mean_text(setting, "published_bleu")
+        begins = f"{setting_name(setting, m.swept)}: the" if len(settings) > 1 else "The"
         yield (
-            f"{begins} published loss is {cell['published_published_loss']:g}, ours {loss}; the published BLEU is 1 on "
-            f"{cell['published_perfect']} sentences, ours {bleu} in the mean of them all."
+            f"{begins} published loss is {setting['published_published_loss']:g}, ours {loss}; the published BLEU is "
+            f"1 on "
+            f"{setting['published_perfect']} sentences, ours {bleu} in the mean of them all."
         )
 
 
 def _diverged(m: Material) -> Iterator[str]:
-    n = int(m.cells["diverged"].sum())
+    n = int(m.settings["diverged"].sum())
     if n:
-        cells = (m.cells["diverged"] > 0).sum()
-        yield f"{n} of {counted(len(m.runs), 'run')} diverged, in {counted(cells, 'cell')}; they enter no mean."
+        settings = (m.settings["diverged"] > 0).sum()
+        yield f"{n} of {counted(len(m.runs), 'run')} diverged, in {counted(settings, 'setting')}; they enter no mean."
     yield from _failed(m)
 
 
 def _failed(m: Material) -> Iterator[str]:
     if m.failures:
-        yield f"{counted(len(m.failures), 'cell')} could not be run, see the warnings."
+        yield f"{counted(len(m.failures), 'setting')} could not be run, see the warnings."
 
 
-def best_cell(cells: pd.DataFrame, metric: str) -> pd.Series | None:
-    """The cell with the best mean of a metric; None where no cell has one."""
-    values = cells[metric].to_numpy(float)
+def best_setting(settings: pd.DataFrame, metric: str) -> pd.Series | None:
+    """The setting with the best mean of a metric; None where no setting has one."""
+    values = settings[metric].to_numpy(float)
     if np.isnan(values).all():
         return None
     lower = metric in METRICS and METRICS[metric].better == "lower"
-    return cells.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]
+    return settings.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]

@@ -15,7 +15,7 @@ from ablate.report.blocks import Attempts, Figure
 from ablate.report.drawing import at_once
 from ablate.report.material import Material
 from ablate.report.numbers import listed
-from ablate.report.search_figures import best_cells, of_search
+from ablate.report.search_figures import best_settings, of_search
 from ablate.report.sheets import knob_columns
 from ablate.report.wording import (
     DRAWN,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
 
 MOST_CURVES = 12
-"""Cells in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
+"""Settings in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
 MOST_POINTS = 100
-"""Cells in the figure of perplexity against speed; of more, the front and an even choice of the others."""
+"""Settings in the figure of perplexity against speed; of more, the front and an even choice of the others."""
 MOST_DOTS = 3000
 """Runs drawn as single dots; of more, those of the first seeds."""
 MOST_KNOBS = 3
@@ -69,7 +69,11 @@ def draw(m: Material, attempt: Attempts, to: Path) -> dict[str, Figure]:
 
 def named_in_figures(m: Material) -> list[str]:
     """The names that a user may have given, and that stand in figures: of settings, changes and claims."""
-    knobs = m.cells[[knob for knob in m.swept if m.cells[knob].dtype == object]] if m.swept else m.cells.iloc[:, :0]
+    knobs = (
+        m.settings[[knob for knob in m.swept if m.settings[knob].dtype == object]]
+        if m.swept
+        else m.settings.iloc[:, :0]
+    )
     values = [str(value) for knob in knobs for value in knobs[knob].unique()]
     changes = [] if m.path is None else [str(change) for change in m.path["change"]]
     return [*values, *changes, *(verdict.statement for verdict in m.verdicts)]
@@ -84,45 +88,45 @@ def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]
 def wanted(m: Material) -> Wanted:
     """Name → caption and what draws it."""
     if m.search is not None:
-        return of_search(m.search, m.searched, m.heading) | _of_cells(m) | _of_claims(m)
-    return _of_cells(m) | _of_claims(m) | _of_findings(m)
+        return of_search(m.search, m.searched, m.heading) | _of_settings(m) | _of_claims(m)
+    return _of_settings(m) | _of_claims(m) | _of_findings(m)
 
 
-def _of_cells(m: Material) -> Wanted:
+def _of_settings(m: Material) -> Wanted:
     from ablate.report import plots
 
     out: Wanted = {}
-    if m.search is None and m.swept and (m.cells["n"] > 0).any():
+    if m.search is None and m.swept and (m.settings["n"] > 0).any():
         runs, some = _few_runs(m.runs)
         names = m.factor_names
         caption = f"{_measured(m)} against {' and '.join(names[:2])}{' …' if len(names) > 2 else ''}.{some}"
-        if plots.by_task(m.cells, m.swept):
+        if plots.by_task(m.settings, m.swept):
             caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
-        out["by_value"] = caption, partial(plots.by_value, runs, m.cells, m.swept, m.published, m.heading, m.level)
+        out["by_value"] = caption, partial(plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
-        runs, some = few_cells(m)
+        runs, some = few_settings(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
         what = "Accuracy and perplexity" if "accuracy" in curves else "Perplexity"
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
-        caption = f"Perplexity against tokens/s; the front joins the cells that no other beats in both.{some}"
+        caption = f"Perplexity against tokens/s; the front joins the settings that no other beats in both.{some}"
         out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
     if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
         return out
     alone = [factor[0] for factor in m.factors if len(factor) == 1]
-    numeric = [column.heading for column in knob_columns(alone, m.cells) if column.number]
-    numeric = [name for name in numeric if m.cells[name].notna().all()]
+    numeric = [column.heading for column in knob_columns(alone, m.settings) if column.number]
+    numeric = [name for name in numeric if m.settings[name].notna().all()]
     if len(numeric) > 1 and len(m.factors) <= MOST_KNOBS:
-        x, y = sorted(numeric, key=lambda name: -m.cells[name].nunique())[:2]
-        caption = f"{capital(measure_name(m.main, m.cells))} over {x} and {y}."
-        out["heatmap"] = caption, partial(plots.heatmap, m.cells, x, y, m.main, m.heading)
+        x, y = sorted(numeric, key=lambda name: -m.settings[name].nunique())[:2]
+        caption = f"{capital(measure_name(m.main, m.settings))} over {x} and {y}."
+        out["heatmap"] = caption, partial(plots.heatmap, m.settings, x, y, m.main, m.heading)
     return out
 
 
 def _measured(m: Material) -> str:
     """`Accuracy, perplexity and tokens/s`"""
-    drawn = [name for name in own_metrics(m.cells) if name in DRAWN[task_of(m.cells)]]
+    drawn = [name for name in own_metrics(m.settings) if name in DRAWN[task_of(m.settings)]]
     text = listed([*(HEADINGS[name] for name in drawn), "perplexity", *["tokens/s"] * m.timed])
     return capital(text)
 
@@ -142,23 +146,25 @@ def _of_findings(m: Material) -> Wanted:
 
     out: Wanted = {}
     if m.effects is not None and len(m.effects) and len(m.factors) > 1:
-        measure = measure_name(m.main, m.cells)
+        measure = measure_name(m.main, m.settings)
         caption = f"{capital(measure)} at each value of a knob, over all other settings."
-        seen = [all_seeing(m.factored_cells, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
+        seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
         effects = m.effects.assign(sees_future=seen)
         label = measure.replace(" of ", "\nof ")
         geometric = not by_difference(m.main)
         out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
     if m.variance is not None and len(m.variance):
-        split = m.variance.assign(source=[marked_source(m.factored_cells, source) for source in m.variance["source"]])
+        split = m.variance.assign(
+            source=[marked_source(m.factored_settings, source) for source in m.variance["source"]]
+        )
         out["variance"] = (
             f"Where the variance of {short_scale(m.main)} comes from.",
-            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.cells)),
+            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.settings)),
         )
     if m.importance is not None and len(m.importance):
-        caption = "How much of the differences between cells each knob accounts for."
-        table = m.importance.assign(knob=[marked_source(m.factored_cells, knob) for knob in m.importance["knob"]])
-        told = short_scale(m.main), future_note(m.cells)
+        caption = "How much of the differences between settings each knob accounts for."
+        table = m.importance.assign(knob=[marked_source(m.factored_settings, knob) for knob in m.importance["knob"]])
+        told = short_scale(m.main), future_note(m.settings)
         out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
     if m.path is not None:
         caption = "From the baseline to the target, one change at a time."
@@ -166,30 +172,32 @@ def _of_findings(m: Material) -> Wanted:
     return out
 
 
-def few_cells(m: Material) -> tuple[pd.DataFrame, str]:
+def few_settings(m: Material) -> tuple[pd.DataFrame, str]:
     """The runs whose curves are drawn, and a sentence on those that are not."""
     from ablate.report import plots
 
     if m.search is not None:
-        return m.runs[m.runs["cell_id"].isin(best_cells(m.search, m.cells))], " The best few, and the baseline."
-    if plots.by_task(m.cells, m.swept):
+        return m.runs[
+            m.runs["setting_id"].isin(best_settings(m.search, m.settings))
+        ], " The best few, and the baseline."
+    if plots.by_task(m.settings, m.swept):
         return _longest(m)
-    first = shown_metrics(m.cells)[0]
+    first = shown_metrics(m.settings)[0]
     rising = METRICS[first].better == "lower"
-    ranked = m.cells[m.cells["n"] > 0].sort_values(first, ascending=rising, kind="stable")
+    ranked = m.settings[m.settings["n"] > 0].sort_values(first, ascending=rising, kind="stable")
     if len(ranked) <= MOST_CURVES:
         return m.runs, ""
     places = np.linspace(0, len(ranked) - 1, MOST_CURVES).round().astype(int)
-    said = f" {MOST_CURVES} of {len(m.cells):,} cells, evenly spaced from the best to the worst."
-    return m.runs[m.runs["cell_id"].isin(ranked["cell_id"].iloc[places])], said
+    said = f" {MOST_CURVES} of {len(m.settings):,} settings, evenly spaced from the best to the worst."
+    return m.runs[m.runs["setting_id"].isin(ranked["setting_id"].iloc[places])], said
 
 
 def _longest(m: Material) -> tuple[pd.DataFrame, str]:
     """Of several memory tasks the runs at the greatest length of each, and a sentence that names these lengths."""
-    longest = m.cells.groupby("corpus", sort=False)["num_steps"].max()
-    kept = m.cells.loc[m.cells["num_steps"] == m.cells["corpus"].map(longest), "cell_id"]
+    longest = m.settings.groupby("corpus", sort=False)["num_steps"].max()
+    kept = m.settings.loc[m.settings["num_steps"] == m.settings["corpus"].map(longest), "setting_id"]
     said = ", ".join(f"{task} {length}" for task, length in longest.items())
-    return m.runs[m.runs["cell_id"].isin(kept)], f" Each task at its greatest length: {said}."
+    return m.runs[m.runs["setting_id"].isin(kept)], f" Each task at its greatest length: {said}."
 
 
 def _few_runs(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -202,11 +210,11 @@ def _few_runs(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _few_points(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The cells that are drawn against speed, and a sentence on those that are not."""
+    """The settings that are drawn against speed, and a sentence on those that are not."""
     if len(points) <= MOST_POINTS:
         return points, ""
     behind = np.flatnonzero(~points["on_front"])
     room = max(0, MOST_POINTS - (len(points) - len(behind)))
     chosen = behind[np.linspace(0, len(behind) - 1, room).round().astype(int)] if room else behind[:0]
     kept = points[points["on_front"] | points.index.isin(points.index[chosen])]
-    return kept, f" {len(kept)} of {len(points):,} cells: the whole front, and some of those behind it."
+    return kept, f" {len(kept)} of {len(points):,} settings: the whole front, and some of those behind it."

@@ -24,8 +24,8 @@ from ablate.report.numbers import (
     whole,
 )
 from ablate.report.search import search_sheets
-from ablate.report.sheets import MOST_ROWS, CellsSheet, cut, knob_columns, spread_sheet
-from ablate.report.tables import bounded, cell_texts, plus_minus, value_text
+from ablate.report.sheets import MOST_ROWS, SettingsSheet, cut, knob_columns, spread_sheet
+from ablate.report.tables import bounded, plus_minus, setting_texts, value_text
 from ablate.report.wording import (
     FUTURE_NOTE,
     HEADINGS,
@@ -46,7 +46,7 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
     if m.search is not None:
         makers |= search_sheets(m.search, m.searched)
     if not m.runs.empty:
-        makers["cells"] = CellsSheet(m).sheet
+        makers["settings"] = SettingsSheet(m).sheet
         if m.search is None:
             makers["spread"] = partial(spread_sheet, m)
         if by_length(m):
@@ -98,21 +98,21 @@ def verdicts_sheet(m: Material) -> Sheet:
 
 
 def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
-    """Pairs of cells that differ in one knob; of too many, those with the smallest p."""
+    """Pairs of settings that differ in one knob; of too many, those with the smallest p."""
     title = METRICS[metric].title
     numeric = not any(isinstance(value, str) for value in table["to_value"])
     columns = [Column("knob"), Column("from", numeric), Column("to", numeric), Column("at", long=True)]
     effect = "difference" if by_difference(metric) else "ratio"
     texts = ("n", effect, percent(m.level), "p", "p (Holm)", "p (ranks)", "P(better)", "seeds needed")
     columns += [Column(text, True) for text in texts]
-    chosen, seen = table, set(m.cells.loc[seeing(m.cells), "cell_id"])
+    chosen, seen = table, set(m.settings.loc[seeing(m.settings), "setting_id"])
     if len(table) > MOST_ROWS:
         chosen = table.sort_values("p", kind="stable").head(MOST_ROWS).sort_index()
     rows = [
         [
             row["knob"],
             marked(value_text(row["from_value"]), row["reference_id"] in seen),
-            marked(value_text(row["to_value"]), row["cell_id"] in seen),
+            marked(value_text(row["to_value"]), row["setting_id"] in seen),
             text_or_dash(row["at"]),
             whole(row["n"]),
             *effect_texts(row, metric),
@@ -135,7 +135,7 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
         "the pair significant, corrected, in four of five repetitions.",
         *remarks(table, m.level),
     ]
-    if seen & {*table["cell_id"], *table["reference_id"]}:
+    if seen & {*table["setting_id"], *table["reference_id"]}:
         notes.append(FUTURE_NOTE)
     sheet = Sheet(name, f"Comparisons: {title}", columns, rows, table, notes)
     sheet.left_out = len(table) - len(rows)
@@ -174,7 +174,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             row["knob"],
-            marked(value_text(row["value"]), all_seeing(m.factored_cells, row["knob"], row["value"])),
+            marked(value_text(row["value"]), all_seeing(m.factored_settings, row["knob"], row["value"])),
             whole(row["n"]),
             number(row["mean"]),
             interval_text(row["low"], row["high"]),
@@ -182,15 +182,17 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     mean = "Mean" if by_difference(m.main) else "Geometric mean"
-    notes = [f"{mean} of the {measure_name(m.main, m.cells)} over all cells with that value."]
-    notes += [future_note(m.cells)] * bool(future_note(m.cells))
+    notes = [f"{mean} of the {measure_name(m.main, m.settings)} over all settings with that value."]
+    notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("effects", "Main effects", columns, rows, table, notes))
 
 
 def variance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    rows = [[marked_source(m.factored_cells, row["source"]), share_text(row["share"])] for _, row in table.iterrows()]
-    notes = [f"Shares of the variance of {scale_name(m.main, m.cells)} over all finished runs."]
-    notes += [future_note(m.cells)] * bool(future_note(m.cells))
+    rows = [
+        [marked_source(m.factored_settings, row["source"]), share_text(row["share"])] for _, row in table.iterrows()
+    ]
+    notes = [f"Shares of the variance of {scale_name(m.main, m.settings)} over all finished runs."]
+    notes += [future_note(m.settings)] * bool(future_note(m.settings))
     columns = [Column("source"), Column("share", True)]
     return cut(Sheet("variance", "Where the variance comes from", columns, rows, table, notes))
 
@@ -200,7 +202,7 @@ def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     of_grid = table["total"].notna().all()
     rows = [
         [
-            marked_source(m.factored_cells, row["knob"]),
+            marked_source(m.factored_settings, row["knob"]),
             share_text(row["importance"]),
             share_text(row["total"]) if of_grid else f"{share_text(row['low'])} – {share_text(row['high'])}",
             row["evaluator"],
@@ -210,7 +212,7 @@ def importance_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     second = "with its interactions" if of_grid else percent(m.level)
     columns = [Column("knob"), Column("importance", True), Column(second, True), Column("evaluator")]
     notes = [importance_note(m, table)]
-    notes += [future_note(m.cells)] * bool(future_note(m.cells))
+    notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("importance", "Importance of the knobs", columns, rows, table, notes))
 
 
@@ -218,24 +220,26 @@ def importance_note(m: Material, table: pd.DataFrame) -> str:
     """What the numbers are shares of, and how far they can be relied on."""
     if table["total"].notna().all():
         return (
-            f"Importance: the share of the variance of {scale_name(m.main, m.cells)} over all finished runs that the "
+            f"Importance: the share of the variance of {scale_name(m.main, m.settings)} over all finished runs that "
+            f"the "
             "knob has alone; beside it that with all interactions of two knobs in which it has a part."
         )
     return (
-        f"An approximation, from the mean of {scale_name(m.main, m.cells)} in each setting, since the settings form no "
+        f"An approximation, from the mean of {scale_name(m.main, m.settings)} in each setting, since the settings "
+        f"form no "
         f"full grid: shares of what all knobs account for, with the {percent(m.level)} range over settings drawn anew."
     )
 
 
 def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
-    columns = [*knob_columns(others, m.cells), Column("best lr", True), Column("n", True), Column("diverged", True)]
+    columns = [*knob_columns(others, m.settings), Column("best lr", True), Column("n", True), Column("diverged", True)]
     columns += [Column(HEADINGS[m.main], True)]
     top = METRICS[m.main].top
-    by_id = m.cells.set_index("cell_id")
+    by_id = m.settings.set_index("setting_id")
     rows = [
         [
-            *cell_texts(by_id.loc[row["cell_id"]], others),
+            *setting_texts(by_id.loc[row["setting_id"]], others),
             value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["low"], row["high"])
@@ -245,10 +249,10 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     notes = [
-        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.cells)}"
+        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.settings)}"
         f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
     ]
-    notes += [future_note(m.cells)] * bool(future_note(m.cells))
+    notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 
 

@@ -49,7 +49,7 @@ PERPLEXITIES = (DEFAULT_METRIC, "val_perplexity")
 class Material:
     """The frames of a sweep and what the analysis says of them; None or empty where there is nothing to say.
 
-    Of a search for speed alone, which trains nothing, runs and cells are empty.
+    Of a search for speed alone, which trains nothing, runs and settings are empty.
     """
 
     folder: Path
@@ -57,14 +57,14 @@ class Material:
     level: float
     manifest: dict[str, Any]
     runs: pd.DataFrame
-    cells: pd.DataFrame  # with speed
+    settings: pd.DataFrame  # with speed
     curves: pd.DataFrame
     published: pd.DataFrame
     speed: pd.DataFrame  # every timing, also those without a number
-    swept: list[str]  # the knobs that tell the cells apart
+    swept: list[str]  # the knobs that tell the settings apart
     factors: list[Factor]  # the same, those together whose effects cannot be told apart
     skipped: list[str]  # records that are none
-    failures: list[tuple[str, str]]  # cells that could not be run, and why
+    failures: list[tuple[str, str]]  # settings that could not be run, and why
     verdicts: list[Verdict] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)  # by metric
@@ -84,9 +84,9 @@ class Material:
         return [factor_name(factor) for factor in self.factors]
 
     @cached_property
-    def factored_cells(self) -> pd.DataFrame:
-        """The cells, with a column for each of these."""
-        return factored(self.cells, self.factors)
+    def factored_settings(self) -> pd.DataFrame:
+        """The settings, with a column for each of these."""
+        return factored(self.settings, self.factors)
 
     @property
     def question(self) -> str:
@@ -109,12 +109,12 @@ class Material:
 
     @property
     def main(self) -> str:
-        """The metric that the cells are compared by."""
-        return main_metric(self.cells)
+        """The metric that the settings are compared by."""
+        return main_metric(self.settings)
 
     @property
     def timed(self) -> bool:
-        return "tokens_per_s" in self.cells and bool(self.cells["tokens_per_s"].notna().any())
+        return "tokens_per_s" in self.settings and bool(self.settings["tokens_per_s"].notna().any())
 
 
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
@@ -139,7 +139,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         level=level,
         manifest=manifest,
         runs=runs,
-        cells=pd.DataFrame(),
+        settings=pd.DataFrame(),
         curves=pd.DataFrame(),
         published=pd.DataFrame(),
         speed=pd.DataFrame(),
@@ -176,27 +176,27 @@ def _search(folder: Path) -> "StoredSearch | None":
 
 def _aggregate(m: Material, attempt: Attempts) -> None:
     m.speed = speed_frame(m.folder)
-    m.cells = with_speed(aggregate(m.runs, m.level), m.speed)
+    m.settings = with_speed(aggregate(m.runs, m.level), m.speed)
     m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
     m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
-    known = attempt("the comparison with published values", lambda: match(m.cells))
-    m.published = match(m.cells.iloc[:0]) if known is None else known
+    known = attempt("the comparison with published values", lambda: match(m.settings))
+    m.published = match(m.settings.iloc[:0]) if known is None else known
 
 
 def _analyse(m: Material, attempt: Attempts) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
     frames = Frames(m.runs, m.curves, sweep=m.folder)
     m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
-    found = attempt("the confounders", lambda: confounders(m.runs, m.cells, m.curves, m.level)) or []
+    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.curves, m.level)) or []
     m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.cells[~seeing(m.cells)]))
-    if not m.swept or m.search is not None:  # whose cells were chosen by what came out: no grid to average over
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)]))
+    if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
-    by_rule = m.cells["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
+    by_rule = m.settings["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
     for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if by_rule else PERPLEXITIES))):
         if m.runs[metric].notna().any():
             table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
@@ -209,7 +209,7 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     runs = factored(m.runs, m.factors)
     names = m.factor_names
     m.full_grid = is_full_grid(m.runs, m.factors)
-    if m.full_grid and (m.cells["n"] > 0).any():
+    if m.full_grid and (m.settings["n"] > 0).any():
         m.effects = attempt("the main effects", lambda: main_effects(runs, m.main, names, m.level))
         m.variance = attempt("the variance split", lambda: variance_split(runs, m.main, names))
     if len(names) > 1:
@@ -217,17 +217,17 @@ def _analyse(m: Material, attempt: Attempts) -> None:
 
 
 def failures(folder: Path) -> list[tuple[str, str]]:
-    """Cells that could not be run: model and cell, and the error in a line."""
+    """Settings that could not be run: model and setting, and the error in a line."""
     found = []
     for path in entries(folder / "failures"):
         if path.suffix != ".json":
             continue
         try:
             failure = results.read_json(path)
-            if failure["cell_id"] != path.stem:  # a copy
+            if failure["setting_id"] != path.stem:  # a copy
                 continue
             model = failure["config"]["model"]["name"]
-            found.append((f"{model} ({failure['cell_id']})", str(failure["error"]).splitlines()[0]))
+            found.append((f"{model} ({failure['setting_id']})", str(failure["error"]).splitlines()[0]))
         except (RecordError, KeyError, TypeError, IndexError):
             found.append((path.stem, "its record is damaged"))
     return found

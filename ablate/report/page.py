@@ -33,12 +33,12 @@ from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
-from ablate.report.tables import cell_name
+from ablate.report.tables import setting_name
 from ablate.report.throughput import several
 from ablate.report.wording import FUTURE_NOTE, HEADINGS, MEMORY_TASKS, marked, shown_metrics, task_of
 
 MOST_SAMPLES = 8
-"""Cells whose texts are shown one by one; of more, only the best of each model."""
+"""Settings whose texts are shown one by one; of more, only the best of each model."""
 MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
 """What is shown of the question what matters: of each the figure, then the table."""
 
@@ -56,7 +56,7 @@ def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], att
     """A page of the sections that have something to say."""
     sections = [section for section in _sections(m, sheets, figures, attempt) if section.blocks]
     told = len(warnings(m, attempt.failed))
-    return Page(m.folder.name, m.title, m.question, sections, verdict_counts(m), len(m.runs), len(m.cells), told)
+    return Page(m.folder.name, m.title, m.question, sections, verdict_counts(m), len(m.runs), len(m.settings), told)
 
 
 def _sections(
@@ -74,7 +74,7 @@ def _sections(
     if m.search is not None:
         yield from search_sections(m.search, m.folder, sheets, figures)
     explained = _block(Bullets, memory_tasks(m))
-    yield Section("results", "Results", [*explained, *drawn(main), *tabled("lengths", "cells")])
+    yield Section("results", "Results", [*explained, *drawn(main), *tabled("lengths", "settings")])
     yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
     yield Section("comparisons", "Comparisons", tabled(*(name for name in sheets if name.startswith("comparisons"))))
     yield Section("spread", "Spread over the seeds", tabled("spread"))
@@ -86,8 +86,8 @@ def _sections(
         yield Section("commands", "Regenerate", [Commands(commands(m))])
         return
     told = attempt("the generated texts", lambda: samples(m))
-    heading, shown = TEXTS.get(task_of(m.cells), TEXTS["language_model"])
-    note = f"Of each setting shown, the run with the median {HEADINGS[shown_metrics(m.cells)[0]]}: {shown}"
+    heading, shown = TEXTS.get(task_of(m.settings), TEXTS["language_model"])
+    note = f"Of each setting shown, the run with the median {HEADINGS[shown_metrics(m.settings)[0]]}: {shown}"
     yield Section("texts", heading, [Samples(told, note)] if told else [])
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
@@ -103,9 +103,9 @@ def _sections(
 
 def memory_tasks(m: Material) -> list[str]:
     """What is asked in each of the memory tasks of a sweep."""
-    if task_of(m.cells) != "memory":
+    if task_of(m.settings) != "memory":
         return []
-    return [f"{rule}: {MEMORY_TASKS[rule]}." for rule in m.cells["corpus"].unique() if rule in MEMORY_TASKS]
+    return [f"{rule}: {MEMORY_TASKS[rule]}." for rule in m.settings["corpus"].unique() if rule in MEMORY_TASKS]
 
 
 def _block(kind: type, content: list | None) -> list[Block]:  # type: ignore[type-arg]
@@ -124,26 +124,26 @@ def _details(v: Verdict) -> str:
 
 
 def samples(m: Material) -> list[Sample]:
-    """What the networks wrote: of each cell, or of the best of each model, the run with the median of the metric that
-    its task was made for, and what that is."""
-    first = shown_metrics(m.cells)[0]
+    """What the networks wrote: of each setting, or of the best of each model, the run with the median of the metric
+    that its task was made for, and what that is."""
+    first = shown_metrics(m.settings)[0]
     lowest = first if METRICS[first].better == "lower" else "perplexity"
     finished = m.runs[m.runs["status"] == "ok"]
-    cells = m.cells[m.cells["n"] > 0]
-    if len(cells) > MOST_SAMPLES:
-        cells = cells.loc[cells.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
+    settings = m.settings[m.settings["n"] > 0]
+    if len(settings) > MOST_SAMPLES:
+        settings = settings.loc[settings.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
     found = []
-    for _, cell in cells.head(3 * MOST_SAMPLES).iterrows():
-        own = finished[finished["cell_id"] == cell["cell_id"]].sort_values(first)
+    for _, setting in settings.head(3 * MOST_SAMPLES).iterrows():
+        own = finished[finished["setting_id"] == setting["setting_id"]].sort_values(first)
         run = own.iloc[(len(own) - 1) // 2]
         try:
             record = results.load(results.record_path(m.folder, run["run_id"]))
         except RecordError:
             continue
-        pairs = _told(record, str(cell["task"]))
+        pairs = _told(record, str(setting["task"]))
         if pairs:
             reached = f"{HEADINGS[first]} {run[first]:.3g}" if pd.notna(run[first]) else "–"
-            who = f"{cell_name(cell, m.swept)} (seed {run['seed']}, {reached})"
+            who = f"{setting_name(setting, m.swept)} (seed {run['seed']}, {reached})"
             found.append(Sample(who, pairs))
     return found
 

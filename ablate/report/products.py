@@ -19,9 +19,9 @@ OLD = 24 * 3600.0
 """Seconds after which such a folder is one that a killed program left behind."""
 
 BEFORE_MANIFESTS = {
-    "": ("runs.csv", "cells.csv", "figure.png", "report.html"),
+    "": ("runs.csv", "settings.csv", "figure.png", "report.html"),
     "tables": (
-        *("cells", "spread", "lengths", "verdicts", "comparisons", "comparisons_perplexity"),
+        *("settings", "spread", "lengths", "verdicts", "comparisons", "comparisons_perplexity"),
         *("comparisons_val_perplexity", "effects", "variance", "importance", "tuned", "path", "finalists", "trials"),
         "search_importance",
     ),

@@ -51,7 +51,7 @@ def _loaded(name: str) -> dict[Any, Any]:
 
 def protocol_sheet(m: Material) -> Sheet:
     """Knob by knob: the values here, the published ones, the default, and a remark where they differ."""
-    task = task_of(m.cells)
+    task = task_of(m.settings)
     theirs = published_translations() if task == "translation" else published()
     theirs = theirs[theirs["source"].isin(m.published["source"])]
     usual = defaults(task or "language_model")
@@ -86,15 +86,15 @@ def _remark(ours: list[Any], theirs: list[Any], default: list[Any]) -> str:
 
 
 def _ours(m: Material, knob: str) -> list[Any]:
-    """The values of a knob in this sweep; none where it applies to no cell."""
+    """The values of a knob in this sweep; none where it applies to no setting."""
     if knob == "seeds":
-        return sorted(set((m.cells["n"] + m.cells["diverged"]).tolist()))
-    values = m.cells[knob].drop_duplicates().tolist()
-    of_text = bool(m.cells["task"].isin(("language_model", "fill_in")).any())
+        return sorted(set((m.settings["n"] + m.settings["diverged"]).tolist()))
+    values = m.settings[knob].drop_duplicates().tolist()
+    of_text = bool(m.settings["task"].isin(("language_model", "fill_in")).any())
     if knob in ("max_tokens", "val_tokens", "sampling") and not of_text:
         return []
     applies = knob in ("clip", "max_tokens", "pairs")  # where null is a value
-    applies = applies and not (knob == "pairs" and task_of(m.cells) != "translation")
+    applies = applies and not (knob == "pairs" and task_of(m.settings) != "translation")
     return [value for value in values if applies or not pd.isna(value)]
 
 
@@ -121,15 +121,17 @@ def deviations(m: Material) -> list[str]:
     """What is not as published, in sentences; where nothing was published, why."""
     if m.published.empty:
         return [_why_unpublished(m)]
-    said = [f"{counted(len(m.published), 'cell')} of {len(m.cells)} laid beside published values ({_sources(m)})."]
+    said = [
+        f"{counted(len(m.published), 'setting')} of {len(m.settings)} laid beside published values ({_sources(m)})."
+    ]
     differences = [part for text in m.published["differs"] for part in text.split("; ") if part]
     for part in dict.fromkeys(differences):
         n = differences.count(part)
-        where = "" if n == len(m.published) else f" (in {counted(n, 'cell')})"
+        where = "" if n == len(m.published) else f" (in {counted(n, 'setting')})"
         said.append(f"{part[0].upper()}{part[1:]}{where}.")
     if not differences:
         said.append("Nothing that decides the outcome differs from the published protocol.")
-    if task_of(m.cells) == "translation":
+    if task_of(m.settings) == "translation":
         said.append(
             "The published loss and BLEU are those of a typical run. In prediction the published decoder read its own "
             "state where in training it read the encoder's (context=as-published)."
@@ -151,15 +153,15 @@ def _sources(m: Material) -> str:
 
 
 def _why_unpublished(m: Material) -> str:
-    task = task_of(m.cells)
+    task = task_of(m.settings)
     if task == "translation":
-        return "No cell of this sweep has the settings of the published translation: nothing to lay it beside."
+        return "No setting of this sweep has the settings of the published translation: nothing to lay it beside."
     if task in ("fill_in", "memory"):
         return "There are no published numbers for this task: nothing to lay ours beside."
     text = published()["corpus_sha256"].iloc[0]
-    if not (m.cells["corpus_sha256"] == text).any():
-        corpora = ", ".join(dict.fromkeys(m.cells["corpus"].astype(str)))
+    if not (m.settings["corpus_sha256"] == text).any():
+        corpora = ", ".join(dict.fromkeys(m.settings["corpus"].astype(str)))
         return f"The published numbers are of The Time Machine; this sweep is on {corpora}: nothing to lay them beside."
-    if not all(same(value, "char") for value in m.cells["unit"]):
+    if not all(same(value, "char") for value in m.settings["unit"]):
         return "The published numbers are of characters; this sweep is on words: nothing to lay them beside."
-    return "No cell of this sweep has a setting for which there is a published number."
+    return "No setting of this sweep has a setting for which there is a published number."

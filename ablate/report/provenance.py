@@ -12,7 +12,7 @@ def provenance(m: Material) -> list[tuple[str, str]]:
     """Terms and what is to be said of them: how many runs, of which text, by which code, where and when."""
     runs = m.runs
     reused = runs["reused_from"].notna().sum()
-    said = f"{len(runs):,} in {counted(len(m.cells), 'cell')}"
+    said = f"{len(runs):,} in {counted(len(m.settings), 'setting')}"
     facts = [("Runs", said + (f", {reused:,} of them reused from other sweeps" if reused else ""))]
     for (name, unit, sha), group in runs.groupby(["corpus", "unit", "corpus_sha256"], sort=False):
         tokens = ", ".join(f"{n:,}" for n in sorted(group["train_tokens"].unique()))

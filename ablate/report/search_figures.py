@@ -95,12 +95,14 @@ def _baseline(s: "StoredSearch", name: str) -> float | None:
     return None if fresh is None else float(fresh["value"])
 
 
-def best_cells(s: "StoredSearch", cells: pd.DataFrame) -> list[str]:
-    """The cells of the best few, or of the front, and those of no trial, which are the baseline's."""
+def best_settings(s: "StoredSearch", settings: pd.DataFrame) -> list[str]:
+    """The settings of the best few, or of the front, and those of no trial, which are the baseline's."""
     few = [one["number"] for one in s.facts.get("front") or s.facts.get("finalists") or []]
     if not few:
-        metric = s.primary if s.primary in cells else "perplexity"
-        few_cells = cells.sort_values(metric, ascending=BETTER.get(metric) != "higher")["cell_id"].head(MOST_CURVES)
-        return list(few_cells)
-    own = s.trials.loc[s.trials["number"].isin(few), "cell_id"].head(MOST_CURVES)
-    return [*own, *cells.loc[~cells["cell_id"].isin(s.trials["cell_id"]), "cell_id"]]
+        metric = s.primary if s.primary in settings else "perplexity"
+        few_settings = settings.sort_values(metric, ascending=BETTER.get(metric) != "higher")["setting_id"].head(
+            MOST_CURVES
+        )
+        return list(few_settings)
+    own = s.trials.loc[s.trials["number"].isin(few), "setting_id"].head(MOST_CURVES)
+    return [*own, *settings.loc[~settings["setting_id"].isin(s.trials["setting_id"]), "setting_id"]]

@@ -1,4 +1,4 @@
-"""The tables of the cells: what was measured, beside what was published, and how the seeds spread."""
+"""The tables of the settings: what was measured, beside what was published, and how the seeds spread."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from ablate.config.metrics import METRICS
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
-from ablate.report.tables import cell_columns, cell_texts, interval_note, mean_text, shown_knobs, thousands
+from ablate.report.tables import interval_note, mean_text, setting_columns, setting_texts, shown_knobs, thousands
 from ablate.report.wording import (
     HEADINGS,
     SPEED_IS,
@@ -36,47 +36,47 @@ def cut(sheet: Sheet, most: int = MOST_ROWS) -> Sheet:
     return sheet
 
 
-def knob_columns(names: Iterable[str], cells: pd.DataFrame) -> list[Column]:
+def knob_columns(names: Iterable[str], settings: pd.DataFrame) -> list[Column]:
     """Columns of knobs; those of numbers are aligned right."""
     kinds = pd.api.types
     return [
-        Column(name, number=kinds.is_numeric_dtype(cells[name]) and not kinds.is_bool_dtype(cells[name]))
+        Column(name, number=kinds.is_numeric_dtype(settings[name]) and not kinds.is_bool_dtype(settings[name]))
         for name in names
     ]
 
 
-class CellsSheet:
+class SettingsSheet:
     """Each setting: first what was published, then what was measured here, with the ratio of the two."""
 
     def __init__(self, m: Material) -> None:
-        self.m, self.shown = m, cell_columns(m.cells, m.swept)
-        self.published = m.published.set_index("cell_id")
+        self.m, self.shown = m, setting_columns(m.settings, m.swept)
+        self.published = m.published.set_index("setting_id")
         self.compared = len(m.published) > 0
-        self.measured = shown_metrics(m.cells)
+        self.measured = shown_metrics(m.settings)
         self.compares = [name for name in self.measured if self._known(name).notna().any()]
         """Metrics with published values, each with a column for the ratio to them."""
-        self.timed = m.timed or bool(m.cells["why"].notna().any())  # the speed lane has at least tried
+        self.timed = m.timed or bool(m.settings["why"].notna().any())  # the speed lane has at least tried
 
     def _known(self, metric: str) -> pd.Series:
-        """cell_id → the published value of a metric, as text or number; empty where nobody published any."""
+        """setting_id → the published value of a metric, as text or number; empty where nobody published any."""
         column = "published_perfect" if metric == "published_bleu" else f"published_{metric}"
         return self.published[column] if column in self.published else pd.Series(dtype=float)
 
     def sheet(self) -> Sheet:
         rows, full, foreign = list[list[str]](), list[dict[str, Any]](), set[int]()
-        for _, cell in self.m.cells.iterrows():
-            known = self.published.loc[cell["cell_id"]] if cell["cell_id"] in self.published.index else None
+        for _, setting in self.m.settings.iterrows():
+            known = self.published.loc[setting["setting_id"]] if setting["setting_id"] in self.published.index else None
             if known is not None:
                 foreign.add(len(rows))
-                rows.append(self._published(cell, known))
-                full.append(self._published_data(cell, known))
-            rows.append(self._measured(cell, known))
-            full.append(self._measured_data(cell, known))
-        return cut(Sheet("cells", "Cells", self._columns(), rows, pd.DataFrame(full), self._notes(), foreign))
+                rows.append(self._published(setting, known))
+                full.append(self._published_data(setting, known))
+            rows.append(self._measured(setting, known))
+            full.append(self._measured_data(setting, known))
+        return cut(Sheet("settings", "Settings", self._columns(), rows, pd.DataFrame(full), self._notes(), foreign))
 
     def _columns(self) -> list[Column]:
         ratio = [Column("ratio", True)]
-        columns = [*knob_columns(self.shown, self.m.cells), *[Column("whose")] * self.compared, Column("n", True)]
+        columns = [*knob_columns(self.shown, self.m.settings), *[Column("whose")] * self.compared, Column("n", True)]
         for metric in self.measured:
             columns += [Column(HEADINGS[metric], True), *ratio * self._has_ratio(metric)]
         timed = [Column("tokens/s", True), *ratio * self.compared] * self.timed
@@ -85,29 +85,29 @@ class CellsSheet:
     def _has_ratio(self, metric: str) -> bool:
         return metric in self.compares and metric != "published_bleu"
 
-    def _published(self, cell: pd.Series, known: pd.Series) -> list[str]:
+    def _published(self, setting: pd.Series, known: pd.Series) -> list[str]:
         speed = known["published_tokens_per_s"]
-        row = [*cell_texts(cell, self.shown), "published", str(known["repeats"])]
+        row = [*setting_texts(setting, self.shown), "published", str(known["repeats"])]
         for metric in self.measured:
-            value = self._known(metric).get(cell["cell_id"], math.nan)
+            value = self._known(metric).get(setting["setting_id"], math.nan)
             text = f"{value} at 1" if isinstance(value, str) else f"{value:g}"
             row += ["" if pd.isna(value) else text, *[""] * self._has_ratio(metric)]
         return [*row, "", *["–" if pd.isna(speed) else f"{speed / 1000:.1f}k", ""] * self.timed]
 
-    def _measured(self, cell: pd.Series, known: pd.Series | None) -> list[str]:
+    def _measured(self, setting: pd.Series, known: pd.Series | None) -> list[str]:
         def ratio(metric: str) -> list[str]:
-            return [ratio_text(_ratio(cell, known, metric))]
+            return [ratio_text(_ratio(setting, known, metric))]
 
-        row = [*cell_texts(cell, self.shown), *["here"] * self.compared, str(cell["n"])]
+        row = [*setting_texts(setting, self.shown), *["here"] * self.compared, str(setting["n"])]
         for metric in self.measured:
-            row += [mean_text(cell, metric), *(ratio(metric) if self._has_ratio(metric) else [])]
-        timed = [thousands(cell, "tokens_per_s"), *(ratio("tokens_per_s") if self.compared else [])]
-        return [*row, str(cell["diverged"]), *timed * self.timed]
+            row += [mean_text(setting, metric), *(ratio(metric) if self._has_ratio(metric) else [])]
+        timed = [thousands(setting, "tokens_per_s"), *(ratio("tokens_per_s") if self.compared else [])]
+        return [*row, str(setting["diverged"]), *timed * self.timed]
 
-    def _published_data(self, cell: pd.Series, known: pd.Series) -> dict[str, Any]:
+    def _published_data(self, setting: pd.Series, known: pd.Series) -> dict[str, Any]:
         return {
-            "cell_id": cell["cell_id"],
-            **{name: cell[name] for name in self.shown},
+            "setting_id": setting["setting_id"],
+            **{name: setting[name] for name in self.shown},
             "whose": "published",
             "source": known["source"],
             "n": known["repeats"],
@@ -116,27 +116,27 @@ class CellsSheet:
             **{name: known[f"published_{name}"] for name in self.measured if name == "published_loss"},
         }
 
-    def _measured_data(self, cell: pd.Series, known: pd.Series | None) -> dict[str, Any]:
-        out = {"cell_id": cell["cell_id"], **{name: cell[name] for name in self.shown}, "whose": "here"}
-        out |= {"source": "", "n": cell["n"], "diverged": cell["diverged"]}
+    def _measured_data(self, setting: pd.Series, known: pd.Series | None) -> dict[str, Any]:
+        out = {"setting_id": setting["setting_id"], **{name: setting[name] for name in self.shown}, "whose": "here"}
+        out |= {"source": "", "n": setting["n"], "diverged": setting["diverged"]}
         for metric in dict.fromkeys((*self.measured, "perplexity", "val_perplexity", "tokens_per_s")):
-            out |= {name: cell[name] for name in (metric, f"{metric}_low", f"{metric}_high")}
-        if seeing(self.m.cells).any():
-            out["sees_future"] = sees_future(cell)
+            out |= {name: setting[name] for name in (metric, f"{metric}_low", f"{metric}_high")}
+        if seeing(self.m.settings).any():
+            out["sees_future"] = sees_future(setting)
         for metric in ("perplexity", "tokens_per_s"):
-            out[f"{metric}_over_published"] = _ratio(cell, known, metric)
+            out[f"{metric}_over_published"] = _ratio(setting, known, metric)
         return out | {"differs": "" if known is None else known["differs"]}
 
     def _notes(self) -> list[str]:
-        cells = self.m.cells
-        own = own_metrics(cells)
+        settings = self.m.settings
+        own = own_metrics(settings)
         itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
         itself = f"; of {itself} the arithmetic mean (t interval)" if itself else ""
         notes = [
-            *explanations(cells),
-            f"{perplexity_note(cells)} {capital(interval_note(self.m.level))}{itself}; over n seeds, a diverged run "
+            *explanations(settings),
+            f"{perplexity_note(settings)} {capital(interval_note(self.m.level))}{itself}; over n seeds, a diverged run "
             "enters no mean.",
-            *[future_note(cells)] * bool(future_note(cells)),
+            *[future_note(settings)] * bool(future_note(settings)),
         ]
         if self.timed:
             notes.append(
@@ -152,11 +152,11 @@ class CellsSheet:
         return notes
 
 
-def perplexity_note(cells: pd.DataFrame) -> str:
+def perplexity_note(settings: pd.DataFrame) -> str:
     """What the perplexities of a table are."""
-    held_out = cells["val_perplexity"].notna().any()
-    of, task = scored(cells), task_of(cells)
-    if not own_metrics(cells):
+    held_out = settings["val_perplexity"].notna().any()
+    of, task = scored(settings), task_of(settings)
+    if not own_metrics(settings):
         of = "on the training text, of the last epoch; tail: the geometric mean of the last 5 % of epochs"
         after = "on the text right after it"
     elif task == "memory":
@@ -167,48 +167,48 @@ def perplexity_note(cells: pd.DataFrame) -> str:
     return f"Perplexity {of}{f'; held-out: {after}' if held_out else ''}."
 
 
-def _ratio(cell: pd.Series, known: pd.Series | None, metric: str) -> float:
-    if known is None or pd.isna(cell[metric]) or pd.isna(known[f"published_{metric}"]):
+def _ratio(setting: pd.Series, known: pd.Series | None, metric: str) -> float:
+    if known is None or pd.isna(setting[metric]) or pd.isna(known[f"published_{metric}"]):
         return math.nan
-    return float(cell[metric]) / float(known[f"published_{metric}"])
+    return float(setting[metric]) / float(known[f"published_{metric}"])
 
 
 SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
 
 
 def spread_sheet(m: Material) -> Sheet:
-    """How the runs of each cell spread: moments, robust means and both intervals."""
-    shown, own = shown_knobs(m.swept), own_metrics(m.cells)
+    """How the runs of each setting spread: moments, robust means and both intervals."""
+    shown, own = shown_knobs(m.swept), own_metrics(m.settings)
     metrics = {name: HEADINGS[name] for name in own} | {"perplexity": "training", "val_perplexity": "held-out"}
-    metrics = {name: text for name, text in metrics.items() if m.cells[name].notna().any()}
-    columns = [*knob_columns(shown, m.cells), Column("of" if own else "text")]
+    metrics = {name: text for name, text in metrics.items() if m.settings[name].notna().any()}
+    columns = [*knob_columns(shown, m.settings), Column("of" if own else "text")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]
     columns += [Column("parameters", True), Column("updates", True)]
     rows, full = [], []
-    for _, cell in m.cells.iterrows():
+    for _, setting in m.settings.iterrows():
         for metric, text in metrics.items():
-            values = {key: cell[f"{metric}_{key}"] for key in SPREAD}
+            values = {key: setting[f"{metric}_{key}"] for key in SPREAD}
             rows.append(
                 [
-                    *cell_texts(cell, shown),
+                    *setting_texts(setting, shown),
                     text,
-                    str(cell["n"]),
-                    number(cell[metric]),
+                    str(setting["n"]),
+                    number(setting[metric]),
                     "–" if pd.isna(values["sd"]) else f"{values['sd']:#.2g}",
                     number(values["median"]),
                     number(values["iqm"]),
                     interval_text(values["boot_low"], values["boot_high"]),
-                    f"{cell['parameters']:,}",
-                    f"{cell['updates']:,}",
+                    f"{setting['parameters']:,}",
+                    f"{setting['updates']:,}",
                 ]
             )
-            known = {name: cell[name] for name in ("cell_id", *shown)}
-            facts = {name: cell[name] for name in ("n", "diverged", "parameters", "updates")}
-            full.append(known | {"metric": metric, "mean": cell[metric]} | values | facts)
+            known = {name: setting[name] for name in ("setting_id", *shown)}
+            facts = {name: setting[name] for name in ("n", "diverged", "parameters", "updates")}
+            full.append(known | {"metric": metric, "mean": setting[metric]} | values | facts)
     what = "training, held-out: perplexity" if own else "Perplexity"
     notes = [
         f"{what}. Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
         f"half of the runs; bootstrap: {percent(m.level)} interval of the mean."
     ]
-    notes += [future_note(m.cells)] * bool(future_note(m.cells))
+    notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("spread", "Spread over the seeds", columns, rows, pd.DataFrame(full), notes))

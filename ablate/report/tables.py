@@ -41,15 +41,15 @@ MEASURED = {
 }
 
 
-def measured_columns(cells: pd.DataFrame) -> dict[str, str]:
+def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
     """Metric → heading of what the table on the terminal shows."""
-    own = own_metrics(cells)
-    return {name: HEADINGS[name] for name in shown_metrics(cells)} if own else MEASURED
+    own = own_metrics(settings)
+    return {name: HEADINGS[name] for name in shown_metrics(settings)} if own else MEASURED
 
 
-def print_cells(cells: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
-    """One row per cell: what was varied, n, means with their interval, diverged runs, time."""
-    print_whole(cells_table(cells, runs, title))
+def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
+    """One row per setting: what was varied, n, means with their interval, diverged runs, time."""
+    print_whole(settings_table(settings, runs, title))
     Console().print(footnote(runs, level), style="dim", highlight=False, soft_wrap=True)
 
 
@@ -60,20 +60,20 @@ def print_whole(table: Table) -> None:
     Console(width=needed).print(table)
 
 
-def cells_table(cells: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
-    shown, measures = cell_columns(cells, swept_knobs(runs)), measured_columns(cells)
+def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
+    shown, measures = setting_columns(settings, swept_knobs(runs)), measured_columns(settings)
     table = Table(title=title, **PLAIN)
     for name in shown:
-        table.add_column(name, justify="left" if cells[name].dtype == object or name == "model" else "right")
-    timed = cells["tokens_per_s"].notna().any() or cells["why"].notna().any()
+        table.add_column(name, justify="left" if settings[name].dtype == object or name == "model" else "right")
+    timed = settings["tokens_per_s"].notna().any() or settings["why"].notna().any()
     for name in ("n", *measures.values(), "diverged", *(["tokens/s"] if timed else []), "time per run"):
         table.add_column(name, justify="right")
-    for _, cell in cells.iterrows():
-        measured = [mean_text(cell, metric) for metric in measures]
-        diverged = f"[red]{cell['diverged']}[/]" if cell["diverged"] else "0"
-        time = "–" if math.isnan(cell["wall_s"]) else f"{cell['wall_s']:.3g} s"
-        speed = [thousands(cell, "tokens_per_s")] if timed else []
-        table.add_row(*cell_texts(cell, shown), str(cell["n"]), *measured, diverged, *speed, time)
+    for _, setting in settings.iterrows():
+        measured = [mean_text(setting, metric) for metric in measures]
+        diverged = f"[red]{setting['diverged']}[/]" if setting["diverged"] else "0"
+        time = "–" if math.isnan(setting["wall_s"]) else f"{setting['wall_s']:.3g} s"
+        speed = [thousands(setting, "tokens_per_s")] if timed else []
+        table.add_row(*setting_texts(setting, shown), str(setting["n"]), *measured, diverged, *speed, time)
     return table
 
 
@@ -87,13 +87,13 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
         table.add_column("when chosen", justify="right")
         table.add_column("in the search", justify="right")
     for one in finalists:
-        cells = []
+        settings = []
         for name in objectives:
             told = one["in_the_search"].get(name)
             chosen = with_interval(one.get("choosing", {}).get(name))
-            cells += [with_interval(one["fresh"].get(name)), chosen, f"{told:.4g}" if told is not None else "–"]
+            settings += [with_interval(one["fresh"].get(name)), chosen, f"{told:.4g}" if told is not None else "–"]
         number = "baseline" if one["number"] is None else str(one["number"])
-        table.add_row(number, configuration(one), *cells)
+        table.add_row(number, configuration(one), *settings)
     return table
 
 
@@ -119,30 +119,30 @@ def with_interval(fresh: Mapping[str, Any] | None) -> str:
 
 
 def shown_knobs(swept: Sequence[str]) -> list[str]:
-    """What names a cell: its model, and what the sweep varies."""
+    """What names a setting: its model, and what the sweep varies."""
     return [*swept] if "model" in swept else ["model", *swept]
 
 
-def cell_columns(cells: pd.DataFrame, swept: Sequence[str]) -> list[str]:
-    """The columns that tell cells apart in a table; where sizes were matched, how wide and large they came out, too."""
+def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
+    """The columns that tell settings apart in a table; where sizes were matched, their width and size, too."""
     shown = shown_knobs(swept)
-    return [*shown, *(name for name in ("num_hiddens", "parameters") if matched(cells) and name not in shown)]
+    return [*shown, *(name for name in ("num_hiddens", "parameters") if matched(settings) and name not in shown)]
 
 
-def cell_texts(cell: pd.Series, shown: Sequence[str]) -> list[str]:
-    """What stands in these columns for a cell; with a dagger where it sees the future."""
-    texts = [f"{cell[name]:,}" if name == "parameters" else value_text(cell[name]) for name in shown]
+def setting_texts(setting: pd.Series, shown: Sequence[str]) -> list[str]:
+    """What stands in these columns for a setting; with a dagger where it sees the future."""
+    texts = [f"{setting[name]:,}" if name == "parameters" else value_text(setting[name]) for name in shown]
     if texts:
         where = shown.index("bidirectional") if "bidirectional" in shown else 0
-        texts[where] = marked(texts[where], sees_future(cell))
+        texts[where] = marked(texts[where], sees_future(setting))
     return texts
 
 
-def cell_name(cell: pd.Series, swept: Sequence[str]) -> str:
-    """`gru, lr=0.5`: a model by its name, other knobs with theirs; with a dagger where the cell sees the future."""
-    said = {knob: value_text(cell[knob]) for knob in shown_knobs(swept)}
+def setting_name(setting: pd.Series, swept: Sequence[str]) -> str:
+    """`gru, lr=0.5`: a model by its name, other knobs with theirs; with a dagger where the setting sees the future."""
+    said = {knob: value_text(setting[knob]) for knob in shown_knobs(swept)}
     name = ", ".join(text if knob == "model" else f"{knob}={text}" for knob, text in said.items())
-    return marked(name, sees_future(cell))
+    return marked(name, sees_future(setting))
 
 
 def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
@@ -171,12 +171,12 @@ def interval_note(level: float) -> str:
     return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends)"
 
 
-def mean_text(cell: pd.Series, metric: str) -> str:
-    """The mean of a cell with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
+def mean_text(setting: pd.Series, metric: str) -> str:
+    """A setting's mean with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
     top = METRICS[metric].top
     if top is None:
-        return plus_minus(cell[metric], cell[f"{metric}_low"], cell[f"{metric}_high"])
-    return bounded(cell[metric], cell[f"{metric}_low"], cell[f"{metric}_high"], top)
+        return plus_minus(setting[metric], setting[f"{metric}_low"], setting[f"{metric}_high"])
+    return bounded(setting[metric], setting[f"{metric}_low"], setting[f"{metric}_high"], top)
 
 
 def bounded(mean: float, low: float, high: float, top: float) -> str:

@@ -35,7 +35,7 @@ def write_speed(folder: Path, speed: pd.DataFrame) -> None:
 
 
 def print_speed(speed: pd.DataFrame) -> None:
-    """One row per cell and thread count: geometric means ± half their 95 % interval, and why a cell has none."""
+    """One row per setting and thread count: geometric means ± half their 95 % interval, and why a setting has none."""
     console = Console()
     for machine, timings in speed.groupby("machine"):
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]

@@ -1,6 +1,6 @@
 """What the numbers of a task are called, and what is said of networks that see the future.
 
-Functions take the frames of `analysis`: one row per run or per cell.
+Functions take the frames of `analysis`: one row per run or per setting.
 """
 
 import numpy as np
@@ -93,10 +93,10 @@ def perplexity_of(frame: pd.DataFrame) -> str:
     return capital(measure_name("perplexity", frame))
 
 
-def main_metric(cells: pd.DataFrame) -> str:
-    """What these cells are compared by: the foremost metric of their task that all of them were measured by."""
-    finished = cells[cells["n"] > 0]
-    return next((name for name in own_metrics(cells) if finished[name].notna().all()), DEFAULT_METRIC)
+def main_metric(settings: pd.DataFrame) -> str:
+    """What these settings are compared by: the foremost metric of their task that all of them were measured by."""
+    finished = settings[settings["n"] > 0]
+    return next((name for name in own_metrics(settings) if finished[name].notna().all()), DEFAULT_METRIC)
 
 
 def measure_name(metric: str, frame: pd.DataFrame) -> str:
@@ -120,10 +120,10 @@ def capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def guessed_accuracy(cells: pd.DataFrame) -> float | None:
-    """The accuracy of the best guess without any memory in the one memory task of these cells, where it is known."""
-    rules, symbols = set(cells["corpus"]), cells["symbols"].dropna().unique()
-    if task_of(cells) != "memory" or len(rules) != 1:
+def guessed_accuracy(settings: pd.DataFrame) -> float | None:
+    """The accuracy of the best guess without any memory in the one memory task of these settings, where it is known."""
+    rules, symbols = set(settings["corpus"]), settings["symbols"].dropna().unique()
+    if task_of(settings) != "memory" or len(rules) != 1:
         return None
     (rule,) = rules
     return 1 / float(symbols[0]) if rule in ONE_OF_SYMBOLS and len(symbols) == 1 else None
@@ -164,7 +164,7 @@ def _tasks(frame: pd.DataFrame) -> list[str]:
 
 
 def sees_future(row: pd.Series) -> bool:
-    """Whether a run or cell is one of a network whose outputs depend on later tokens."""
+    """Whether a run or setting is one of a network whose outputs depend on later tokens."""
     return "sees_future" in row and row["sees_future"] is not None and row["sees_future"] == 1
 
 
@@ -175,9 +175,9 @@ def seeing(frame: pd.DataFrame) -> np.ndarray:
     return frame["sees_future"].eq(True).to_numpy(bool, na_value=False)
 
 
-def all_seeing(cells: pd.DataFrame, knob: str, value: object) -> bool:
-    """Whether every cell with this value of a knob sees the future."""
-    own = [sees for one, sees in zip(cells[knob], seeing(cells), strict=True) if one == value]
+def all_seeing(settings: pd.DataFrame, knob: str, value: object) -> bool:
+    """Whether every setting with this value of a knob sees the future."""
+    own = [sees for one, sees in zip(settings[knob], seeing(settings), strict=True) if one == value]
     return bool(own) and all(own)
 
 
@@ -186,10 +186,10 @@ def marked(text: str, sees_future: bool) -> str:
     return f"{text} {DAGGER}" if sees_future else text
 
 
-def marked_source(cells: pd.DataFrame, source: str) -> str:
+def marked_source(settings: pd.DataFrame, source: str) -> str:
     """A source of variance, `model` or `model × lr`, with a dagger where a value of such a knob brings the future."""
-    knobs = [knob for knob in source.split(" × ") if knob in cells]
-    return marked(source, any(all_seeing(cells, knob, value) for knob in knobs for value in cells[knob].unique()))
+    knobs = [knob for knob in source.split(" × ") if knob in settings]
+    return marked(source, any(all_seeing(settings, knob, value) for knob in knobs for value in settings[knob].unique()))
 
 
 def future_note(frame: pd.DataFrame) -> str:

@@ -29,7 +29,7 @@ from ablate.records import results
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
-from ablate.sweeping.plan import Cell, Plan, Texts, make_plan, write_failure, write_manifest
+from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
 from ablate.tasks import measured_metrics, task_of
 from ablate.timing.lane import Protocol, machine_of, stored, time_missing
@@ -65,7 +65,7 @@ class Trainer:
         self.told: set[str] = set()
         self.untold: list[str] | None = []  # until all is checked: a mistake that is found before is one line
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
-        self.pending: dict[int, Cell] = {}  # ticket → its cell; `missing` are the runs that nobody trains yet
+        self.pending: dict[int, Setting] = {}  # ticket → its setting; `missing` are the runs that nobody trains yet
         self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
         self.owner: dict[str, int] = {}  # run → ticket
         self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
@@ -110,8 +110,8 @@ class Trainer:
         return self.configs[overrides]
 
     def identify(self, overrides: Overrides) -> str:
-        """The id of the cell: irrelevant knobs do not count."""
-        return self.plan(replace(self.config(overrides), seeds=1)).cells[0].cell_id
+        """The id of the setting: irrelevant knobs do not count."""
+        return self.plan(replace(self.config(overrides), seeds=1)).settings[0].setting_id
 
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
@@ -136,17 +136,17 @@ class Trainer:
             write_manifest(plan, self.command, self.preset)
             self.manifest_written = True
         take_over(plan, Summary(self.folder))
-        [cell] = plan.cells
-        self.pending[ticket] = cell
-        self.asked[ticket] = {run.run_id for run in cell.runs}
+        [setting] = plan.settings
+        self.pending[ticket] = setting
+        self.asked[ticket] = {run.run_id for run in setting.runs}
         self.owner |= dict.fromkeys(self.asked[ticket], ticket)
-        self.free_of_charge[ticket] = self.free_of_charge.get(ticket, True) and not cell.missing
-        for run in cell.runs:
-            if run not in cell.missing:
+        self.free_of_charge[ticket] = self.free_of_charge.get(ticket, True) and not setting.missing
+        for run in setting.runs:
+            if run not in setting.missing:
                 record = results.load(results.record_path(self.folder, run.run_id))
                 if record.get("reused_from") is None:
                     self.free_of_charge[ticket] = False  # trained for this search, before it was interrupted
-        if not cell.missing:
+        if not setting.missing:
             self._finish(ticket)
         self._dispatch()
 
@@ -169,7 +169,9 @@ class Trainer:
 
     def measure_speed(self, configurations: Mapping[int, Overrides]) -> dict[int, Timed]:
         """In the lane, which has the machine to itself; waits while others train on it."""
-        cells = {ticket: self.plan(self.config(overrides)).cells[0] for ticket, overrides in configurations.items()}
+        settings = {
+            ticket: self.plan(self.config(overrides)).settings[0] for ticket, overrides in configurations.items()
+        }
         limit_s = next(iter(self.configs.values())).speed_s
         self._machine.close()  # our own training has ended
         told = False
@@ -177,7 +179,7 @@ class Trainer:
             try:
                 time_missing(
                     self.folder,
-                    {cell.cell_id: cell.config for cell in cells.values()},
+                    {setting.setting_id: setting.config for setting in settings.values()},
                     [1],
                     Protocol(limit_s=limit_s),
                     self.say,
@@ -190,7 +192,7 @@ class Trainer:
                 if self.stop.wait(LANE_WAIT_S):
                     raise
         self._enter_machine()
-        return {ticket: self._timed(cell) for ticket, cell in cells.items()}
+        return {ticket: self._timed(setting) for ticket, setting in settings.items()}
 
     def _enter_machine(self) -> None:
         """Train again, once the lane of another process is done."""
@@ -201,14 +203,14 @@ class Trainer:
             except UserError:
                 self.stop.wait(LANE_WAIT_S)
 
-    def _timed(self, cell: Cell) -> Timed:
-        machine = machine_of(cell.config)["id"]
-        timing = stored(self.folder, cell.cell_id, 1, machine)
+    def _timed(self, setting: Setting) -> Timed:
+        machine = machine_of(setting.config)["id"]
+        timing = stored(self.folder, setting.setting_id, 1, machine)
         if timing is not None:
             own = timing.summary["train"]
             return Timed(own["tokens_per_s"], own["low"], own["high"])
         try:
-            spoiled = results.read_json(results.timing_path(self.folder, cell.cell_id, 1, machine))
+            spoiled = results.read_json(results.timing_path(self.folder, setting.setting_id, 1, machine))
             why = spoiled["summary"]["train"]["why"]
         except (results.RecordError, KeyError):
             why = "it could not be timed"
@@ -237,9 +239,9 @@ class Trainer:
                 continue
             runs = group.runs[:size]
             chosen = {run.run_id for run in runs}
-            for cell in self.pending.values():
-                cell.missing = [run for run in cell.missing if run.run_id not in chosen]
-            task = Task(group.cells, runs, group.corpus, begun_with=group.begun_with)
+            for setting in self.pending.values():
+                setting.missing = [run for run in setting.missing if run.run_id not in chosen]
+            task = Task(group.settings, runs, group.corpus, begun_with=group.begun_with)
             future = self.pool.submit(self._train, task, choice)
             self.futures[future] = task
             future.add_done_callback(lambda _: self.news.set())
@@ -364,9 +366,9 @@ class Trainer:
         self.ready.append(Finished(ticket, dict(sorted(runs.items())), not self.free_of_charge[ticket]))
 
     def _fail(self, ticket: int, error: BaseException) -> None:
-        cell = self.pending.pop(ticket, None)
-        if cell is not None:
-            write_failure(self.folder, cell, error)
+        setting = self.pending.pop(ticket, None)
+        if setting is not None:
+            write_failure(self.folder, setting, error)
         self.abandoned.add(ticket)
         if self.asked.pop(ticket, None) is not None:
             self.ready.append(Failed(ticket, reason(error)))

@@ -102,7 +102,7 @@ def bootstrap_interval(
 
 
 def bootstrap_means(rows: np.ndarray, level: float = 0.95, draws: int = 2000) -> np.ndarray:
-    """`bootstrap_interval` of the mean of every row (cells, n), for all of them at once: (cells, 2)."""
+    """`bootstrap_interval` of the mean of every row (settings, n), for all of them at once: (settings, 2)."""
     n = rows.shape[1]
     if n < BOOTSTRAP_FROM:
         return np.full((len(rows), 2), np.nan)

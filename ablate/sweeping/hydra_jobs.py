@@ -137,7 +137,7 @@ def _returning(outcome: Any) -> TaskFunction:
 
 
 def one_name(configs: Sequence[Config]) -> str | None:
-    """The name that all cells of a sweep share. Raises ConfigError where it is swept."""
+    """The name that all settings of a sweep share. Raises ConfigError where it is swept."""
     names = {config.name for config in configs}
     if len(names) > 1:
         raise ConfigError("name has several values; a sweep has one folder: give one name, sweep another knob")

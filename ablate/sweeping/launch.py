@@ -20,9 +20,9 @@ from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.plan import (
-    Cell,
     Plan,
     Run,
+    Setting,
     check_same_question,
     exclusive,
     label,
@@ -78,7 +78,7 @@ def run_sweep(
     preset: str | None = None,
     given: Sequence[str] = (),
 ) -> Summary:
-    """Every missing run of every cell. Raises UserError, before anything is written, for input that cannot run.
+    """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
     `given` are the knobs that the command line or the preset sets.
     """
@@ -97,19 +97,19 @@ def run_sweep(
             for warning in plan.warnings:
                 progress.warn(warning)
             try:
-                run_cells(plan, configs, progress, summary)
+                run_settings(plan, configs, progress, summary)
             except KeyboardInterrupt:
                 summary.interrupted = True
             except StorageError as error:
                 summary.storage = str(error)
         count_lost(plan, summary)
     if configs[0].speed and not summary.interrupted and not summary.storage:
-        time_cells(plan, configs[0].speed_s, summary)
+        time_settings(plan, configs[0].speed_s, summary)
     return summary
 
 
 def folder_of(configs: Sequence[Config], default_name: str) -> Path:
-    """Where a sweep is kept. Raises ConfigError where its cells have several names."""
+    """Where a sweep is kept. Raises ConfigError where its settings have several names."""
     return Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
 
 
@@ -121,37 +121,37 @@ def protocol_within(limit_s: float) -> Protocol:
     return replace(protocol, launches=launches, sample_s=min(protocol.sample_s, limit_s / launches / samples))
 
 
-def time_cells(plan: Plan, limit_s: float, summary: Summary) -> None:
+def time_settings(plan: Plan, limit_s: float, summary: Summary) -> None:
     """The speed lane, once no run of ours is training any more."""
-    cells = {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+    settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        if not time_missing(plan.folder, cells, default_threads(), protocol_within(limit_s), say):
-            summary.failures.append(("speed lane", "no cell could be timed"))
+        if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
+            summary.failures.append(("speed lane", "no setting could be timed"))
     except KeyboardInterrupt:
         summary.interrupted = True
     except StorageError as error:
         summary.storage = str(error)
-    except (UserError, RuntimeError) as error:  # the runs are safe; the cells stay without a timing
+    except (UserError, RuntimeError) as error:  # the runs are safe; the settings stay without a timing
         say(f"[red]failed:[/] speed lane: {escape(reason(error))}")
         summary.failures.append(("speed lane", reason(error)))
 
 
 def take_over(plan: Plan, summary: Summary) -> None:
     """Copy what other sweeps hold and count what this one has; a run that cannot be copied any more is missing."""
-    for cell in plan.cells:
-        for run in cell.runs:
+    for setting in plan.settings:
+        for run in setting.runs:
             if run.reused_from:
                 try:
                     results.reuse(
-                        plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": cell.corpus.name}
+                        plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": setting.corpus.name}
                     )
                     drop_older(plan.folder, [run])
                     summary.reused += 1
                 except results.RecordError:
                     run.reused_from = None
-                    cell.missing.append(run)
-        summary.already += len(cell.runs) - len(cell.missing) - sum(bool(run.reused_from) for run in cell.runs)
+                    setting.missing.append(run)
+        summary.already += len(setting.runs) - len(setting.missing) - sum(bool(run.reused_from) for run in setting.runs)
 
 
 def drop_older(folder: Path, runs: Iterable[Run]) -> None:
@@ -163,21 +163,21 @@ def drop_older(folder: Path, runs: Iterable[Run]) -> None:
 
 def count_lost(plan: Plan, summary: Summary) -> None:
     """What is on disk at the end counts: somebody may have moved or deleted the folder while its runs were trained."""
-    wanted = [run.run_id for cell in plan.cells if not cell.error for run in cell.runs]
+    wanted = [run.run_id for setting in plan.settings if not setting.error for run in setting.runs]
     stored = sum(present(results.record_path(plan.folder, run_id)) == "file" for run_id in wanted)
     summary.lost = max(0, summary.trained + summary.reused + summary.already - stored)
 
 
-def run_cells(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
-    """Train what is missing, a few programs side by side; what goes wrong in a cell does not touch the others."""
+def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
+    """Train what is missing, a few programs side by side; what goes wrong in a setting does not touch the others."""
     swept = varying(configs)
-    names = {cell.cell_id: label(cell.config, swept) for cell in plan.cells}
+    names = {setting.setting_id: label(setting.config, swept) for setting in plan.settings}
     sweep = _Sweep(plan, names, progress, summary)
-    for cell in plan.cells:
-        if cell.error:
-            sweep.failed([cell], cell.error)
+    for setting in plan.settings:
+        if setting.error:
+            sweep.failed([setting], setting.error)
         else:
-            sweep.clear_failure(cell)
+            sweep.clear_failure(setting)
     side_by_side = schedule.workers(configs)
     with training_threads(side_by_side) as pool:
         try:
@@ -202,7 +202,7 @@ class _Sweep:
         self.futures: dict[Future[list[Record]], Task] = {}
 
     def programs(self, side_by_side: int) -> list[Task]:
-        """All that is to be trained; where a group cannot be, its cells have failed."""
+        """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = schedule.groups(self.plan, self.progress.warn)
         tasks = []
         for group in groups:
@@ -213,13 +213,13 @@ class _Sweep:
             except StorageError:
                 raise
             except Exception as error:  # out of memory, or an engine that breaks: the others go on
-                self.failed(group.cells, error)
+                self.failed(group.settings, error)
         return tasks
 
     def train(self, task: Task) -> list[Record]:
         """In a worker: train one program's runs and store them."""
         assert task.choice is not None
-        name = " + ".join(self.names[cell.cell_id] for cell in task.cells)
+        name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
         checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.warn)
         if task.config.fresh:
             checkpoints.remove()
@@ -256,25 +256,25 @@ class _Sweep:
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or isinstance(error, Stopped):
                 self.progress.dropped(task)
-            elif isinstance(error, StorageError):  # no fault of these cells, and no other run could be kept
+            elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 self.progress.dropped(task)
                 self.full = self.full or error
             elif error:
                 self.progress.dropped(task)
-                self.failed(task.cells, error)
+                self.failed(task.settings, error)
             else:
                 self.summary.trained += len(task.runs)
                 self.progress.done(task, future.result(), self.names)
 
-    def failed(self, cells: Sequence[Cell], error: BaseException) -> None:
-        """Record and show a failure, once per cell."""
+    def failed(self, settings: Sequence[Setting], error: BaseException) -> None:
+        """Record and show a failure, once per setting."""
         why = reason(error)
-        for cell in cells:
-            name = self.names[cell.cell_id]
+        for setting in settings:
+            name = self.names[setting.setting_id]
             if (name, why) not in self.summary.failures:
-                write_failure(self.plan.folder, cell, error)
+                write_failure(self.plan.folder, setting, error)
                 self.summary.failures.append((name, why))
                 self.progress.failed(name, why)
 
-    def clear_failure(self, cell: Cell) -> None:
-        remove(results.failure_path(self.plan.folder, cell.cell_id))
+    def clear_failure(self, setting: Setting) -> None:
+        remove(results.failure_path(self.plan.folder, setting.setting_id))

@@ -1,4 +1,4 @@
-"""What a sweep has to do: its cells and runs, what is finished, what another sweep holds, what cannot be run."""
+"""What a sweep has to do: its settings and runs, what is finished, what another sweep holds, what cannot be run."""
 
 import shlex
 import traceback
@@ -11,7 +11,7 @@ from typing import Any
 from ablate.config.composing import from_dict
 from ablate.config.dependence import gates_text, independent
 from ablate.config.errors import CombinationError, DataError, UserError, reason
-from ablate.config.identity import cell_id, run_id, run_identity, short_hash, without_effect
+from ablate.config.identity import run_id, run_identity, setting_id, short_hash, without_effect
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
 from ablate.config.schema import (
@@ -48,7 +48,7 @@ from ablate.training.behaviour import changes
 
 @dataclass
 class Run:
-    """One seed of a cell."""
+    """One seed of a setting."""
 
     run_id: str
     config: Config
@@ -57,33 +57,33 @@ class Run:
 
 
 @dataclass
-class Cell:
+class Setting:
     """The runs that differ by seed only; `error` if no run of it is possible."""
 
     config: Config
-    cell_id: str
+    setting_id: str
     corpus: Corpus
     runs: list[Run] = field(default_factory=list)
     missing: list[Run] = field(default_factory=list)
     tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
-    changed: list[str] = field(default_factory=list)  # of the code, since runs of this cell were recorded
+    changed: list[str] = field(default_factory=list)  # of the code, since runs of this setting were recorded
 
 
 @dataclass
 class Plan:
-    """All cells of a sweep, before anything is spent."""
+    """All settings of a sweep, before anything is spent."""
 
     folder: Path
-    cells: list[Cell]
+    settings: list[Setting]
     warnings: list[str]
     auto_corpus: str | None = None  # what data=auto means in this sweep
-    asked: list[Cell] = field(default_factory=list)  # the cell of each config, in the order given
+    asked: list[Setting] = field(default_factory=list)  # the setting of each config, in the order given
     notes: list[str] = field(default_factory=list)  # the text that was really used, where the command does not say it
 
     @property
     def missing(self) -> int:
-        return sum(len(cell.missing) for cell in self.cells)
+        return sum(len(setting.missing) for setting in self.settings)
 
 
 def label(config: Config, swept: Sequence[str]) -> str:
@@ -148,16 +148,16 @@ def make_plan(
 
     Of the knobs `given`, those that nothing reads are among the warnings.
 
-    Raises ConfigError or DataError for input that no cell could run with; an impossible combination in some
-    of the cells is noted in those cells.
+    Raises ConfigError or DataError for input that no setting could run with; an impossible combination in some
+    of the settings is noted in those settings.
     """
     for config in configs:
         validate(config)
     auto = stored_auto(folder)
     texts = {} if texts is None else texts
     warnings: list[str] = []
-    cells: dict[str, Cell] = {}
-    asked: list[Cell] = []
+    settings: dict[str, Setting] = {}
+    asked: list[Setting] = []
     needed: dict[str, int | None] = {}
     for config in configs:
         key, most = to_json(vars(config.data)), tokens_asked_for(config)
@@ -181,14 +181,14 @@ def make_plan(
         if config.data.name == "auto":
             auto = data.name
         one = resolve(replace(config, data=data))
-        cell = make_cell(one, corpus, configs[0])
-        if not cell.error:
-            warnings += unequal(one, cell.config, configs[0], corpus)
-        known = cells.setdefault(cell.cell_id, cell)
+        setting = make_setting(one, corpus, configs[0])
+        if not setting.error:
+            warnings += unequal(one, setting.config, configs[0], corpus)
+        known = settings.setdefault(setting.setting_id, setting)
         have = {run.run_id for run in known.runs}
-        known.runs += [run for run in cell.runs if run.run_id not in have]
+        known.runs += [run for run in setting.runs if run.run_id not in have]
         asked.append(known)
-    plan = Plan(folder, list(cells.values()), warnings, auto, asked)
+    plan = Plan(folder, list(settings.values()), warnings, auto, asked)
     by_text: dict[str, list[Config]] = {}
     for config in configs:
         by_text.setdefault(to_json(vars(config.data)), []).append(config)
@@ -203,44 +203,45 @@ def make_plan(
                 "each of them in its first and its last layer; data.tokens=char has few, data.cleaning=letters fewer"
             )
     combinations = len({short_hash(to_dict(replace(c, seed=0, seeds=1))) for c in configs})
-    if len(cells) < combinations:
+    if len(settings) < combinations:
         warnings.append(
-            f"{combinations} combinations make {len(cells)} different cells: a knob does not matter to some of them"
+            f"{combinations} combinations make {len(settings)} different settings: a knob does not matter to some of "
+            f"them"
         )
     warnings += without_effect(configs, given).values()
     warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])
-    errors = [cell.error for cell in plan.cells if cell.error]
-    if len(errors) == len(plan.cells):
+    errors = [setting.error for setting in plan.settings if setting.error]
+    if len(errors) == len(plan.settings):
         raise errors[0]
     neighbours = results.Neighbours(folder)
-    for cell in plan.cells:
-        if not cell.error:
-            find_finished(cell, folder, neighbours)
+    for setting in plan.settings:
+        if not setting.error:
+            find_finished(setting, folder, neighbours)
     warnings += neighbours.warning()
-    for change in dict.fromkeys(change for cell in plan.cells for change in cell.changed):
-        again = sum(len(cell.missing) for cell in plan.cells if change in cell.changed)
+    for change in dict.fromkeys(change for setting in plan.settings for change in setting.changed):
+        again = sum(len(setting.missing) for setting in plan.settings if change in setting.changed)
         runs = "run is" if again == 1 else "runs are"
         warnings.append(f"{change} has changed since: {again} {runs} trained again (the old records are replaced)")
     return plan
 
 
-def make_cell(config: Config, corpus: Corpus, first: Config | None = None) -> Cell:
-    """A cell with its runs, or with the reason why there can be none; `first` is the sweep's first config."""
+def make_setting(config: Config, corpus: Corpus, first: Config | None = None) -> Setting:
+    """A setting with its runs, or with the reason why there can be none; `first` is the sweep's first config."""
     try:
         check_combination(config)
         tokens = task_of(config, corpus).tokens_per_epoch
     except CombinationError as error:
-        return Cell(config, cell_id(config, corpus.sha256), corpus, error=error)
+        return Setting(config, setting_id(config, corpus.sha256), corpus, error=error)
     asked = in_epochs(matched(config, first or config, corpus), corpus)
     config = as_used(asked, corpus)
-    cell = Cell(config, cell_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
+    setting = Setting(config, setting_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
         run = Run(run_id(own, corpus.sha256), own)
         if config != asked:
             run.older_id = run_id(with_seed(asked, replica), corpus.sha256)
-        cell.runs.append(run)
-    return cell
+        setting.runs.append(run)
+    return setting
 
 
 def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> list[str]:
@@ -276,31 +277,31 @@ def updates_per_epoch(config: Config, corpus: Corpus) -> float:
     return task_of(config, corpus).updates_per_epoch()
 
 
-def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> None:
-    """Sort a cell's runs into finished, held by another sweep, and missing.
+def find_finished(setting: Setting, folder: Path, neighbours: results.Neighbours) -> None:
+    """Sort a setting's runs into finished, held by another sweep, and missing.
 
     Raises NewerRecord where a later version of ablate has written one that would be trained again.
     """
-    known: dict[str, list[str]] = {}  # the runs of a cell were as a rule computed by the same code
+    known: dict[str, list[str]] = {}  # the runs of a setting were as a rule computed by the same code
 
     def changed(code: Mapping[str, Sequence[float]]) -> list[str]:
         if str(code) not in known:
-            known[str(code)] = changes(code, cell.config)
+            known[str(code)] = changes(code, setting.config)
         return known[str(code)]
 
     def current(code: Mapping[str, Sequence[float]]) -> bool:
         return not changed(code)
 
     def noted(code: Mapping[str, Sequence[float]]) -> bool:
-        cell.changed += [change for change in changed(code) if change not in cell.changed]
+        setting.changed += [change for change in changed(code) if change not in setting.changed]
         return current(code)
 
     def there(run_id: str) -> bool:
-        return results.finished(folder, run_id, cell.config.prefixes, current) or bool(
-            neighbours.find(run_id, cell.config.prefixes, current)
+        return results.finished(folder, run_id, setting.config.prefixes, current) or bool(
+            neighbours.find(run_id, setting.config.prefixes, current)
         )
 
-    for run in cell.runs:
+    for run in setting.runs:
         if run.older_id and not run.config.fresh and not there(run.run_id) and there(run.older_id):
             run.run_id = run.older_id
         if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes, noted):
@@ -309,7 +310,7 @@ def find_finished(cell: Cell, folder: Path, neighbours: results.Neighbours) -> N
         if not run.config.fresh:
             run.reused_from = neighbours.find(run.run_id, run.config.prefixes, current)
         if run.reused_from is None:
-            cell.missing.append(run)
+            setting.missing.append(run)
 
 
 def stored_auto(folder: Path) -> str | None:
@@ -362,7 +363,7 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
     if command in manifest["commands"]:
         return []
     before = manifest.get("knobs") or _values_on_disk(plan.folder)
-    now = values_of(cell.config for cell in plan.cells)
+    now = values_of(setting.config for setting in plan.settings)
     typed = {Override.read(word).key for one in manifest["commands"] for word in shlex.split(one) if "=" in word}
     if preset and preset != manifest["preset"]:
         raise _another(plan.folder, f"sweeps={manifest['preset'] or 'null'}, not sweeps={preset}")
@@ -390,7 +391,7 @@ def _another(folder: Path, difference: str) -> UserError:
 def _values_on_disk(folder: Path) -> Values:
     """The same of a folder whose manifest does not say it, from a record of each setting."""
     records = [record for record in results.records(folder) if not isinstance(record, results.RecordError)]
-    return values_of(from_dict(record["config"]) for record in {r["cell_id"]: r for r in records}.values())
+    return values_of(from_dict(record["config"]) for record in {r["setting_id"]: r for r in records}.values())
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -413,22 +414,22 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest["commands"].append(command)
     if preset:
         manifest |= {"preset": preset, "question": question(preset)}
-    if title := plan.cells[0].config.title:
+    if title := plan.settings[0].config.title:
         manifest["title"] = title
-    now = values_of(cell.config for cell in plan.cells)
+    now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
 
 
-def write_failure(folder: Path, cell: Cell, error: BaseException) -> None:
-    """Keep the traceback of a cell that could not be run."""
+def write_failure(folder: Path, setting: Setting, error: BaseException) -> None:
+    """Keep the traceback of a setting that could not be run."""
     write_json(
-        results.failure_path(folder, cell.cell_id),
+        results.failure_path(folder, setting.setting_id),
         {
-            "cell_id": cell.cell_id,
+            "setting_id": setting.setting_id,
             "error": reason(error),
             "traceback": "".join(traceback.format_exception(error)),
-            "config": to_dict(cell.config),
+            "config": to_dict(setting.config),
         },
     )
 

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: one live line on a terminal, a line per finished cell in a log."""
+"""What a person sees while a sweep runs: one live line on a terminal, a line per finished setting in a log."""
 
 import threading
 import time
@@ -33,12 +33,14 @@ class Progress:
     def __init__(self, plan: Plan, done_before: int) -> None:
         self.console = Console(stderr=True)
         self.live = self.console.is_terminal
-        self.total = sum(len(cell.runs) for cell in plan.cells)
+        self.total = sum(len(setting.runs) for setting in plan.settings)
         self.finished_runs = done_before
         self.failures = 0
-        self.missing = {cell.cell_id: len(cell.missing) for cell in plan.cells}
+        self.missing = {setting.setting_id: len(setting.missing) for setting in plan.settings}
         self.outstanding = {
-            run.run_id: cost(run.config, cell.tokens_per_epoch) for cell in plan.cells for run in cell.missing
+            run.run_id: cost(run.config, setting.tokens_per_epoch)
+            for setting in plan.settings
+            for run in setting.missing
         }
         self.cost_done = 0.0
         self.running: dict[str, tuple[float, int]] = {}  # first run of a program -> share done, how many runs
@@ -106,17 +108,17 @@ class Progress:
                 self.outstanding.pop(run.run_id, None)
 
     def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None:
-        """The runs of a program are on disk; in a log, say so when that completes a cell."""
+        """The runs of a program are on disk; in a log, say so when that completes a setting."""
         self.cost_done += sum(self.outstanding.get(run.run_id, 0.0) for run in task.runs)
         self.dropped(task)
         self.finished_runs += len(records)
         self.bar.update(self.task, completed=self.finished_runs)
         for record in records:
-            name = escape(names[record.cell_id])
+            name = escape(names[record.setting_id])
             if record.divergence:
                 self.say(f"[yellow]diverged:[/] {name} seed {record.seed} in epoch {record.divergence['epoch']}")
-            self.missing[record.cell_id] -= 1
-            if self.missing[record.cell_id] == 0 and not self.live:
+            self.missing[record.setting_id] -= 1
+            if self.missing[record.setting_id] == 0 and not self.live:
                 took = duration(time.monotonic() - self.began)
                 self.say(f"{self.finished_runs}/{self.total} runs after {took}: {name} done ({record.engine})")
 

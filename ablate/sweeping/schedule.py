@@ -15,7 +15,7 @@ from ablate.data.corpora import Corpus
 from ablate.engines.cohort import chunk_size, memory_bytes
 from ablate.networks.parameters import Sizes
 from ablate.records.environment import cores
-from ablate.sweeping.plan import Cell, Plan, Run
+from ablate.sweeping.plan import Plan, Run, Setting
 from ablate.tasks import task_of
 from ablate.training.checkpoints import reached
 from ablate.training.choice import Choice, choose
@@ -24,9 +24,9 @@ from ablate.training.loop import resolve_device
 
 @dataclass
 class Task:
-    """Runs that train as one program. They belong to one cell or, where cells differ in lr or clip only, several."""
+    """Runs that train as one program: of one setting or, where settings differ in lr or clip only, of several."""
 
-    cells: list[Cell]
+    settings: list[Setting]
     runs: list[Run]
     corpus: Corpus
     choice: Choice | None = None
@@ -38,21 +38,21 @@ class Task:
 
 
 def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task]:
-    """The missing runs that could train together, in the order of their cells.
+    """The missing runs that could train together, in the order of their settings.
 
     Runs in the middle of their training are only grouped with those that stopped at the same epoch. `say` hears, in a
     line, of checkpoints from which no run can go on.
     """
     unusable: list[str] = []
     found: dict[tuple[str, int, str | None], Task] = {}
-    for cell in plan.cells:
-        for run in cell.missing if not cell.error else ():
+    for setting in plan.settings:
+        for run in setting.missing if not setting.error else ():
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
-            key = cohort_key(run.config, cell.corpus.sha256), epoch, engine
-            task = found.setdefault(key, Task([], [], cell.corpus, begun_with=engine))
+            key = cohort_key(run.config, setting.corpus.sha256), epoch, engine
+            task = found.setdefault(key, Task([], [], setting.corpus, begun_with=engine))
             task.runs.append(run)
-            if cell not in task.cells:
-                task.cells.append(cell)
+            if setting not in task.settings:
+                task.settings.append(setting)
     if unusable:
         say(unusable[0] + (f"; so do {len(unusable) - 1} others" if len(unusable) > 1 else ""))
     return list(found.values())
@@ -77,12 +77,12 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     count = math.ceil(len(group.runs) / size)
     if alone:
         count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
-    owner = {run.run_id: cell for cell in group.cells for run in cell.runs}
+    owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
     tasks = []
     for number in range(count):
         runs = group.runs[len(group.runs) * number // count : len(group.runs) * (number + 1) // count]
-        cells = list({owner[run.run_id].cell_id: owner[run.run_id] for run in runs}.values())
-        tasks.append(Task(cells, runs, corpus, choice))
+        settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
+        tasks.append(Task(settings, runs, corpus, choice))
     return tasks
 
 

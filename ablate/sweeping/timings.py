@@ -1,4 +1,4 @@
-"""Tokens per second of cells: those of a finished sweep, or any given by overrides."""
+"""Tokens per second of settings: those of a finished sweep, or any given by overrides."""
 
 import argparse
 from collections.abc import Sequence
@@ -23,40 +23,40 @@ from ablate.timing.lane import Protocol, default_threads, time_missing
 
 
 def run(what: Sequence[str], options: argparse.Namespace) -> bool:
-    """Time the cells of each folder, or those of `cells knob=value …`; False where none of one of them could be.
+    """Time the settings of each folder, or those of `settings knob=value …`; False where none of one of them could be.
 
     Raises UserError for what is neither.
     """
-    if what[0] == "cells":
-        folder, cells = cells_of_overrides(what[1:])
-        return time_and_show(folder, cells, options)
-    timed = [time_and_show(Path(name), cells_of_sweep(Path(name)), options) for name in what]
+    if what[0] == "settings":
+        folder, settings = settings_of_overrides(what[1:])
+        return time_and_show(folder, settings, options)
+    timed = [time_and_show(Path(name), settings_of_sweep(Path(name)), options) for name in what]
     return all(timed)
 
 
-def cells_of_sweep(sweep: Path) -> dict[str, Config]:
-    """cell_id → config of every cell that a sweep has records of. Raises UserError where there is none."""
-    found = {r["cell_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
+def settings_of_sweep(sweep: Path) -> dict[str, Config]:
+    """setting_id → config of every setting that a sweep has records of. Raises UserError where there is none."""
+    found = {r["setting_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
     if not found:
-        raise UserError(f"{sweep} holds no finished run; give engines, cells knob=value …, or a folder of a sweep")
+        raise UserError(f"{sweep} holds no finished run; give engines, settings knob=value …, or a folder of a sweep")
     return found
 
 
-def cells_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
-    """Where their timings go, and cell_id → config of every combination of the overrides' values."""
+def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
+    """Where their timings go, and setting_id → config of every combination of the overrides' values."""
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
     plan = make_plan(configs, folder, fallback_data(), given=given(overrides))
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     for warning in plan.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
-    for cell in plan.cells:
-        if cell.error:
-            say(f"[yellow]left out:[/] {escape(str(cell.error))}")
-    return folder, {cell.cell_id: cell.config for cell in plan.cells if not cell.error}
+    for setting in plan.settings:
+        if setting.error:
+            say(f"[yellow]left out:[/] {escape(str(setting.error))}")
+    return folder, {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
 
 
-def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Namespace) -> bool:
+def time_and_show(folder: Path, settings: dict[str, Config], options: argparse.Namespace) -> bool:
     """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there.
 
     False, and nothing is shown, where nothing that lacked a timing could be measured.
@@ -64,7 +64,7 @@ def time_and_show(folder: Path, cells: dict[str, Config], options: argparse.Name
     protocol = Protocol(precision=options.precision, limit_s=options.limit)
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     try:
-        if not time_missing(folder, cells, options.threads or default_threads(), protocol, say, options.again):
+        if not time_missing(folder, settings, options.threads or default_threads(), protocol, say, options.again):
             return False
         write_speed(folder, speed_frame(folder))
     except OSError as error:

@@ -1,6 +1,6 @@
 """The speed lane: tokens per second, measured alone, warmed up, and repeated until it is precise.
 
 machine   the machine's fingerprint, its matrix product limit, its lock, and what else it is busy with
-worker    a fresh process that times one cell and nothing else
-lane      rounds interleaved across cells, medians with intervals, what is not clean
+worker    a fresh process that times one setting and nothing else
+lane      rounds interleaved across settings, medians with intervals, what is not clean
 """

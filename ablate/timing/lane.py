@@ -1,7 +1,7 @@
 """The protocol of the speed lane.
 
-Each cell is timed in fresh processes of its own, one sample at a time on the whole machine. Samples are taken in
-rounds that go through all cells in turn, so that drift meets all alike; they go on until the 95 % interval of the
+Each setting is timed in fresh processes of its own, one sample at a time on the whole machine. Samples are taken in
+rounds that go through all settings in turn, so that drift meets all alike; they go on until the 95 % interval of the
 speed is narrow enough or the time is up. A sample taken while something else was running is kept, marked, and counts
 for nothing; where the system does not tell what else was running, a sample is not checked, and is never called clean.
 """
@@ -32,7 +32,7 @@ from ablate.training.loop import resolve_device
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
 TOGETHER = 12
-"""Cells whose rounds are interleaved; more would only hold memory."""
+"""Settings whose rounds are interleaved; more would only hold memory."""
 LEAST_SAMPLES = 3
 """Clean samples that each process must give."""
 START_S = 5.0
@@ -48,7 +48,7 @@ ENDING_S = 10.0
 
 
 class WorkerFailed(Exception):
-    """A cell cannot be timed; the message says why."""
+    """A setting cannot be timed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Protocol:
     sample_s: float = 0.25
     level: float = 0.95
     launches: int = 5
-    """Fresh processes per cell: where one lands in memory moves its speed by more than its samples differ."""
+    """Fresh processes per setting: where one lands in memory moves its speed by more than its samples differ."""
     answer_s: float = 300.0
     """How long a process may take for one answer; then it hangs, and is killed."""
 
 
 @dataclass
 class Timing:
-    """Tokens per second of one cell on this machine with a number of threads, and every sample behind it."""
+    """Tokens per second of one setting on this machine with a number of threads, and every sample behind it."""
 
-    cell_id: str
+    setting_id: str
     machine: str
     threads: int
     config: dict[str, Any]
@@ -84,34 +84,34 @@ class Timing:
 
     @property
     def clean(self) -> bool:
-        """Whether the cell's own tokens per second can be believed."""
+        """Whether the setting's own tokens per second can be believed."""
         return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
 
 
-def stored(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:
-    """A clean timing of this cell on a machine, by its fingerprint."""
+def stored(sweep: Path, setting_id: str, threads: int, machine: str) -> Timing | None:
+    """A clean timing of this setting on a machine, by its fingerprint."""
     try:
-        timing = Timing(**read_json(timing_path(sweep, cell_id, threads, machine)))
+        timing = Timing(**read_json(timing_path(sweep, setting_id, threads, machine)))
     except (RecordError, TypeError):
         return None
     return timing if timing.clean else None
 
 
 def store(sweep: Path, timing: Timing) -> None:
-    write_json(timing_path(sweep, timing.cell_id, timing.threads, timing.machine), asdict(timing))
+    write_json(timing_path(sweep, timing.setting_id, timing.threads, timing.machine), asdict(timing))
 
 
 def time_missing(
     sweep: Path,
-    cells: Mapping[str, Config],
+    settings: Mapping[str, Config],
     threads: Sequence[int],
     protocol: Protocol,
     say: Callable[[str], None],
     again: bool = False,
 ) -> bool:
-    """Time every cell that has no clean timing on this machine (`again`: every cell) and keep the timings.
+    """Time every setting that has no clean timing on this machine (`again`: every setting) and keep the timings.
 
-    A clean timing that another sweep in the same results folder has of a cell is copied. Takes the whole machine.
+    A clean timing that another sweep in the same results folder has of a setting is copied. Takes the whole machine.
     What cannot be timed is said once for each reason; False where that is all there was to time. Raises UserError
     where another ablate trains or measures on it.
     """
@@ -119,12 +119,16 @@ def time_missing(
     failed: dict[str, list[Timing]] = {}
     with speed_lane():
         for n in threads:
-            missing = {cell: config for cell, config in cells.items() if again or not at_hand(sweep, cell, config, n)}
+            missing = {
+                setting: config
+                for setting, config in settings.items()
+                if again or not at_hand(sweep, setting, config, n)
+            }
             if not missing:
                 continue
             many = "" if n == 1 else "s"
             minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
-            say(f"timing {len(missing)} cells with {n} thread{many}, about {minutes} min")
+            say(f"timing {len(missing)} settings with {n} thread{many}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 if timing.failure:
                     failed.setdefault(timing.failure, []).append(timing)
@@ -132,27 +136,27 @@ def time_missing(
                     store(sweep, timing)
                     timed += 1
     for why, timings in failed.items():
-        first = f"{timings[0].config['model']['name']} ({timings[0].cell_id})"
-        cells_of_it = len({timing.cell_id for timing in timings})
-        which = first if cells_of_it == 1 else f"{cells_of_it} cells, the first {first}"
+        first = f"{timings[0].config['model']['name']} ({timings[0].setting_id})"
+        settings_of_it = len({timing.setting_id for timing in timings})
+        which = first if settings_of_it == 1 else f"{settings_of_it} settings, the first {first}"
         say(f"cannot time {which}: {why}")
     return bool(timed or not failed)
 
 
-def at_hand(sweep: Path, cell_id: str, config: Config, threads: int) -> bool:
-    """Whether this sweep has a clean timing of a cell on this machine, if need be taken over from another sweep."""
-    timing = found(sweep, cell_id, threads, machine_of(config)["id"])
-    if timing and not stored(sweep, cell_id, threads, timing.machine):
+def at_hand(sweep: Path, setting_id: str, config: Config, threads: int) -> bool:
+    """Whether this sweep has a clean timing of a setting on this machine, if need be taken over from another sweep."""
+    timing = found(sweep, setting_id, threads, machine_of(config)["id"])
+    if timing and not stored(sweep, setting_id, threads, timing.machine):
         store(sweep, timing)
     return timing is not None
 
 
-def found(sweep: Path, cell_id: str, threads: int, machine: str) -> Timing | None:
-    """A clean timing of this cell in this sweep, or in another one in the same results folder."""
-    name = timing_path(sweep, cell_id, threads, machine).name
+def found(sweep: Path, setting_id: str, threads: int, machine: str) -> Timing | None:
+    """A clean timing of this setting in this sweep, or in another one in the same results folder."""
+    name = timing_path(sweep, setting_id, threads, machine).name
     others = (folder for folder in entries(sweep.parent) if present(folder / "speed" / name) == "file")
     for folder in (sweep, *others):
-        timing = stored(folder, cell_id, threads, machine)
+        timing = stored(folder, setting_id, threads, machine)
         if timing:
             return timing
     return None
@@ -164,24 +168,29 @@ def machine_of(config: Config) -> dict[str, Any]:
 
 
 def measure(
-    cells: Mapping[str, Config],
+    settings: Mapping[str, Config],
     threads: Sequence[int],
     protocol: Protocol,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Timing]:
-    """Time each cell (cell_id → config) with each number of threads; yields timings as they are finished or fail.
+    """Time each setting (setting_id → config) with each number of threads; yields timings as they are finished or fail.
 
     The caller holds the machine (`ablate.timing.machine.speed_lane`).
     """
     limits = {n: gemm_gflops(n) for n in threads}
-    jobs = [(cell_id, config, n) for n in threads for cell_id, config in cells.items()]
+    jobs = [(setting_id, config, n) for n in threads for setting_id, config in settings.items()]
     for start in range(0, len(jobs), TOGETHER):
         timings = [
-            Timing(cell_id, machine_of(config)["id"], n, to_dict(config), machine_of(config), protocol=asdict(protocol))
-            for cell_id, config, n in jobs[start : start + TOGETHER]
+            Timing(
+                setting_id, machine_of(config)["id"], n, to_dict(config), machine_of(config), protocol=asdict(protocol)
+            )
+            for setting_id, config, n in jobs[start : start + TOGETHER]
         ]
         for launch in range(protocol.launches):
-            say(f"cells {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of {protocol.launches}")
+            say(
+                f"settings {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of "
+                f"{protocol.launches}"
+            )
             run_rounds(timings, launch, protocol)
         for timing in timings:
             if not timing.failure:
@@ -190,7 +199,7 @@ def measure(
 
 
 def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> None:
-    """One fresh process per cell, and rounds of one sample per subject until all are precise or out of time."""
+    """One fresh process per setting, and rounds of one sample per subject until all are precise or out of time."""
     with ExitStack() as stack:
         open_ended = []
         for timing in timings:
@@ -318,7 +327,7 @@ def spread(values: np.ndarray, level: float, draws: int = 2000) -> float:
 
 @contextmanager
 def worker(timing: Timing, answer_s: float) -> Iterator[tuple[Callable[[Any], dict[str, Any]], dict[str, Any]]]:
-    """A fresh process for one cell: how to ask it, and what it says of the cell. It ends with the context.
+    """A fresh process for one setting: how to ask it, and what it says of the setting. It ends with the context.
 
     Raises WorkerFailed where it ends by itself, or gives no answer within `answer_s` seconds, which ends it.
     """
@@ -340,16 +349,16 @@ def worker(timing: Timing, answer_s: float) -> Iterator[tuple[Callable[[Any], di
             line = lines.get(timeout=answer_s)
         except Empty:
             process.kill()
-            raise WorkerFailed(f"the process that times this cell gave no answer for {answer_s:g} s") from None
+            raise WorkerFailed(f"the process that times this setting gave no answer for {answer_s:g} s") from None
         if not line:
-            raise WorkerFailed(f"the process that times this cell ended with status {process.wait()}")
+            raise WorkerFailed(f"the process that times this setting ended with status {process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerFailed(answer["error"])
         return answer
 
     try:
-        yield ask, ask({"config": timing.config, "cell_id": timing.cell_id, "threads": timing.threads})
+        yield ask, ask({"config": timing.config, "setting_id": timing.setting_id, "threads": timing.threads})
     finally:
         with suppress(OSError):
             send.close()

@@ -1,6 +1,6 @@
-"""A fresh process that times one cell: `python -m ablate.speed.worker`, one JSON line in, one out.
+"""A fresh process that times one setting: `python -m ablate.speed.worker`, one JSON line in, one out.
 
-In:  {"config": …, "cell_id": …, "threads": n}   first, answered by the subjects and what is known of them
+In:  {"config": …, "setting_id": …, "threads": n}   first, answered by the subjects and what is known of them
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, reason
-from ablate.config.identity import cell_id
+from ablate.config.identity import setting_id
 from ablate.config.schema import Config
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load
@@ -41,7 +41,7 @@ WARM_UP_S = 0.5
 
 
 def engine_of(config: Config) -> str:
-    """The engine that `impl` means: torch.nn where the model is torch.nn's, else the readable cells."""
+    """The engine that `impl` means: torch.nn where the model is torch.nn's, else the readable settings."""
     return "scratch" if config.impl == "scratch" or api_cannot(config) else "api"
 
 
@@ -78,8 +78,8 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
             first = False
 
 
-class Cell:
-    """The subjects of one cell, built and warmed up when first asked for."""
+class Setting:
+    """The subjects of one setting, built and warmed up when first asked for."""
 
     def __init__(self, config: Config, corpus: Corpus) -> None:
         self.config = config
@@ -209,14 +209,14 @@ def serve() -> None:
     torch.set_flush_denormal(True)
     config = from_dict(task["config"])
     corpus = load(config.data)
-    if cell_id(config, corpus.sha256) != task["cell_id"]:
-        raise DataError(f"{corpus.name} is not the text that this cell was trained on any more")
-    cell = Cell(config, corpus)
-    _answer(cell.facts())
-    cell.cpu_told = time.process_time()
+    if setting_id(config, corpus.sha256) != task["setting_id"]:
+        raise DataError(f"{corpus.name} is not the text that this setting was trained on any more")
+    setting = Setting(config, corpus)
+    _answer(setting.facts())
+    setting.cpu_told = time.process_time()
     for line in sys.stdin:
         request = json.loads(line)
-        _answer(cell.sample(request["subject"], request["seconds"]))
+        _answer(setting.sample(request["subject"], request["seconds"]))
 
 
 def _answer(value: dict[str, Any]) -> None:

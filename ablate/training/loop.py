@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.config.errors import ConfigError
-from ablate.config.identity import cell_id, run_id, run_identity
+from ablate.config.identity import run_id, run_identity, setting_id
 from ablate.config.metrics import evaluation
 from ablate.config.schema import Config, resolve, to_dict
 from ablate.data.corpora import Corpus, as_used
@@ -213,7 +213,7 @@ def make_record(
     corpus = task.corpus
     return Record(
         run_id=run_id(config, corpus.sha256),
-        cell_id=cell_id(config, corpus.sha256),
+        setting_id=setting_id(config, corpus.sha256),
         seed=config.seed,
         status="diverged" if trajectory.divergence else "ok",
         config=to_dict(resolve(config)),

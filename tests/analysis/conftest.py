@@ -9,19 +9,19 @@ import pytest
 from ablate.analysis.frames import KNOBS, in_order
 from ablate.config.metrics import METRICS
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 
 
 def runs_of(perplexity: Sequence[float | None], first_seed: int = 0, **given: Any) -> pd.DataFrame:
-    """One cell as `runs_frame` gives it: a run per perplexity, None for a diverged one.
+    """One setting as `runs_frame` gives it: a run per perplexity, None for a diverged one.
 
-    What is given sets knobs and any other column; the cell is named after what is given.
+    What is given sets knobs and any other column; the setting is named after what is given.
     """
     name = " ".join(f"{key}={value}" for key, value in given.items() if key in KNOBS) or "plain"
     knobs = dict.fromkeys(KNOBS, "same") | {"model": "rnn", "num_hiddens": 8, "lr": 1.0, "epochs": 10}
     common = {
         **knobs,
-        "cell_id": name,
+        "setting_id": name,
         "parameters": 100,
         "updates_per_epoch": 8,
         "tokens_per_epoch": 8960,
@@ -40,16 +40,16 @@ def runs_of(perplexity: Sequence[float | None], first_seed: int = 0, **given: An
 
 
 @pytest.fixture
-def cell() -> Cell:
+def setting() -> Setting:
     return runs_of
 
 
 @pytest.fixture
 def together() -> Callable[..., pd.DataFrame]:
-    """Cells as one frame, its rows in the order of `runs_frame`."""
+    """Settings as one frame, its rows in the order of `runs_frame`."""
 
-    def joined(*cells: pd.DataFrame) -> pd.DataFrame:
-        rows = [row for cell in cells for row in cell.to_dict("records")]
+    def joined(*settings: pd.DataFrame) -> pd.DataFrame:
+        rows = [row for setting in settings for row in setting.to_dict("records")]
         return in_order(pd.DataFrame(rows))
 
     return joined

@@ -15,7 +15,7 @@ from ablate.config.metrics import METRICS
 from ablate.stats import bootstrap_interval
 
 VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}
-"""Perplexities of the runs that finished; each cell has one diverged run beside them."""
+"""Perplexities of the runs that finished; each setting has one diverged run beside them."""
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def runs() -> pd.DataFrame:
     rows = []
     for (model, hidden), values in VALUES.items():
         common = dict.fromkeys(KNOBS) | {"model": model, "num_hiddens": hidden, "epochs": 10}
-        common |= {"cell_id": f"{model}{hidden}", "parameters": 100, "updates_per_epoch": 8, "lr": 1.0}
+        common |= {"setting_id": f"{model}{hidden}", "parameters": 100, "updates_per_epoch": 8, "lr": 1.0}
         for seed, value in enumerate([*values, None]):
             ok = value is not None
             measured = {
@@ -37,70 +37,70 @@ def runs() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("level", [0.95, 0.8])
-def test_a_row_per_cell(runs: pd.DataFrame, level: float) -> None:
-    cells = aggregate(runs, level).set_index("cell_id")
-    assert len(cells) == len(VALUES)
+def test_a_row_per_setting(runs: pd.DataFrame, level: float) -> None:
+    settings = aggregate(runs, level).set_index("setting_id")
+    assert len(settings) == len(VALUES)
     for (model, hidden), values in VALUES.items():
-        cell = cells.loc[f"{model}{hidden}"]
-        assert (cell["n"], cell["diverged"]) == (len(values), 1)
-        assert (cell["model"], cell["num_hiddens"]) == (model, hidden)
-        assert (cell["updates"], cell["parameters"]) == (80, 100)
+        setting = settings.loc[f"{model}{hidden}"]
+        assert (setting["n"], setting["diverged"]) == (len(values), 1)
+        assert (setting["model"], setting["num_hiddens"]) == (model, hidden)
+        assert (setting["updates"], setting["parameters"]) == (80, 100)
         for name, factor in (("perplexity", 1), ("tail_perplexity", 1), ("val_perplexity", 10)):
             own = np.array(values) * factor
             if len(own):
-                assert cell[name] == pytest.approx(stats.gmean(own))
-                assert cell[f"{name}_median"] == pytest.approx(np.median(own))
+                assert setting[name] == pytest.approx(stats.gmean(own))
+                assert setting[f"{name}_median"] == pytest.approx(np.median(own))
             else:
-                assert math.isnan(cell[name])
+                assert math.isnan(setting[name])
             if len(own) > 1:
                 logs = np.log(own)
                 low, high = np.exp(stats.t.interval(level, len(own) - 1, loc=logs.mean(), scale=stats.sem(logs)))
-                assert cell[f"{name}_sd"] == pytest.approx(own.std(ddof=1))
-                assert cell[f"{name}_low"] == pytest.approx(low)
-                assert cell[f"{name}_high"] == pytest.approx(high)
+                assert setting[f"{name}_sd"] == pytest.approx(own.std(ddof=1))
+                assert setting[f"{name}_low"] == pytest.approx(low)
+                assert setting[f"{name}_high"] == pytest.approx(high)
             else:
-                assert math.isnan(cell[f"{name}_low"])
-                assert math.isnan(cell[f"{name}_high"])
+                assert math.isnan(setting[f"{name}_low"])
+                assert math.isnan(setting[f"{name}_high"])
 
 
-def test_cells_come_in_their_order(runs: pd.DataFrame) -> None:
-    assert list(aggregate(runs)["cell_id"]) == ["rnn8", "lstm8", "gru8", "gru16"]
+def test_settings_come_in_their_order(runs: pd.DataFrame) -> None:
+    assert list(aggregate(runs)["setting_id"]) == ["rnn8", "lstm8", "gru8", "gru16"]
 
 
 def test_a_metric_that_nobody_measured_is_empty(runs: pd.DataFrame) -> None:
-    cells = aggregate(runs.assign(val_perplexity=None))
-    assert cells["val_perplexity"].isna().all()
-    assert cells["perplexity"].notna().sum() == 3
+    settings = aggregate(runs.assign(val_perplexity=None))
+    assert settings["val_perplexity"].isna().all()
+    assert settings["perplexity"].notna().sum() == 3
 
 
-def test_one_cell(runs: pd.DataFrame) -> None:
-    [cell] = aggregate(runs[runs["cell_id"] == "gru8"]).to_dict("records")
-    assert cell["perplexity"] == pytest.approx(5**0.5)
-    assert cell["bleu"] == pytest.approx(2.25)  # it may be 0, so its mean is the arithmetic one
+def test_one_setting(runs: pd.DataFrame) -> None:
+    [setting] = aggregate(runs[runs["setting_id"] == "gru8"]).to_dict("records")
+    assert setting["perplexity"] == pytest.approx(5**0.5)
+    assert setting["bleu"] == pytest.approx(2.25)  # it may be 0, so its mean is the arithmetic one
 
 
-def test_interquartile_mean_and_bootstrap_of_each_cell(runs: pd.DataFrame) -> None:
+def test_interquartile_mean_and_bootstrap_of_each_setting(runs: pd.DataFrame) -> None:
     more = [runs.assign(seed=runs["seed"] + 10 * k, perplexity=runs["perplexity"] * (1 + 0.01 * k)) for k in range(3)]
     repeated = pd.concat(more, ignore_index=True)
-    cells = aggregate(repeated).set_index("cell_id")
+    settings = aggregate(repeated).set_index("setting_id")
     for (model, hidden), values in VALUES.items():
-        cell = cells.loc[f"{model}{hidden}"]
+        setting = settings.loc[f"{model}{hidden}"]
         own = [value * (1 + 0.01 * k) for value in values for k in range(3)]
         if not own:
-            assert cell[["perplexity_iqm", "perplexity_boot_low", "perplexity_boot_high"]].isna().all()
+            assert setting[["perplexity_iqm", "perplexity_boot_low", "perplexity_boot_high"]].isna().all()
             continue
-        assert cell["perplexity_iqm"] == pytest.approx(stats.trim_mean(own, 0.25))
+        assert setting["perplexity_iqm"] == pytest.approx(stats.trim_mean(own, 0.25))
         if len(own) < 6:  # too few to resample
-            assert cell[["perplexity_boot_low", "perplexity_boot_high"]].isna().all()
+            assert setting[["perplexity_boot_low", "perplexity_boot_high"]].isna().all()
             continue
         low, high = np.exp(bootstrap_interval(np.log(sorted(own))))
-        assert (cell["perplexity_boot_low"], cell["perplexity_boot_high"]) == pytest.approx((low, high))
-        assert low < cell["perplexity"] < high
+        assert (setting["perplexity_boot_low"], setting["perplexity_boot_high"]) == pytest.approx((low, high))
+        assert low < setting["perplexity"] < high
 
 
 @pytest.mark.parametrize("finished", [0, 1])
-def test_no_spread_and_no_interval_of_fewer_than_two_runs(cell: Callable[..., pd.DataFrame], finished: int) -> None:
-    row = aggregate(cell([1.5] * finished + [None])).iloc[0]
+def test_no_spread_and_no_interval_of_fewer_than_two_runs(setting: Callable[..., pd.DataFrame], finished: int) -> None:
+    row = aggregate(setting([1.5] * finished + [None])).iloc[0]
     assert (row["n"], row["diverged"]) == (finished, 1)
     for metric in ("perplexity", "tail_perplexity", "accuracy"):
         endings = ("_sd", *INTERVALS)
@@ -108,9 +108,9 @@ def test_no_spread_and_no_interval_of_fewer_than_two_runs(cell: Callable[..., pd
     assert math.isnan(row["perplexity"]) == (not finished)
 
 
-def test_a_measure_that_does_not_exist_has_no_spread(cell: Callable[..., pd.DataFrame]) -> None:
+def test_a_measure_that_does_not_exist_has_no_spread(setting: Callable[..., pd.DataFrame]) -> None:
     """Not −0.0, which would say that all runs agree."""
-    row = aggregate(cell([1.5, 1.6, 1.7]).assign(bleu=None)).iloc[0]
+    row = aggregate(setting([1.5, 1.6, 1.7]).assign(bleu=None)).iloc[0]
     assert math.isnan(row["bleu"])
     assert math.isnan(row["bleu_sd"])
 
@@ -119,14 +119,14 @@ def test_no_runs() -> None:
     assert aggregate(pd.DataFrame()).empty
 
 
-def test_a_cell_sees_the_future_if_any_of_its_runs_does(cell: Callable[..., pd.DataFrame]) -> None:
+def test_a_setting_sees_the_future_if_any_of_its_runs_does(setting: Callable[..., pd.DataFrame]) -> None:
     for probed, told in (([None, True, True], True), ([False, None, True], True), ([None, False, False], False)):
-        assert aggregate(cell([1.1, 1.2, 1.3]).assign(sees_future=probed))["sees_future"].tolist() == [told]
-    assert aggregate(cell([1.1, 1.2, 1.3]).assign(sees_future=None))["sees_future"].tolist() == [None]
+        assert aggregate(setting([1.1, 1.2, 1.3]).assign(sees_future=probed))["sees_future"].tolist() == [told]
+    assert aggregate(setting([1.1, 1.2, 1.3]).assign(sees_future=None))["sees_future"].tolist() == [None]
 
 
-def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame]) -> None:
-    runs = cell([1.1, 1.1, 1.1]).assign(accuracy=[1.0, 1.0, 0.94], sees_future=None, match="params")
+def test_an_interval_ends_where_its_metric_does(setting: Callable[..., pd.DataFrame]) -> None:
+    runs = setting([1.1, 1.1, 1.1]).assign(accuracy=[1.0, 1.0, 0.94], sees_future=None, match="params")
     row = aggregate(runs).iloc[0]
     half = 4.302653 * runs["accuracy"].std() / 3**0.5  # t(2), 97.5 %
     assert row["accuracy_low"] == pytest.approx(0.98 - half, abs=1e-6)
@@ -134,9 +134,9 @@ def test_an_interval_ends_where_its_metric_does(cell: Callable[..., pd.DataFrame
     assert row["match"] == "params"
 
 
-def test_what_was_not_measured_has_no_spread(cell: Callable[..., pd.DataFrame]) -> None:
+def test_what_was_not_measured_has_no_spread(setting: Callable[..., pd.DataFrame]) -> None:
     """Of no value, of one, and of runs that all diverged: NaN everywhere, never 0 or −0."""
-    for runs in (cell([2.0, 3.0], bleu=np.nan), cell([None, None]), cell([2.0])):
+    for runs in (setting([2.0, 3.0], bleu=np.nan), setting([None, None]), setting([2.0])):
         [row] = aggregate(runs).to_dict("records")
         metric = "bleu" if len(runs) == 2 else "perplexity"
         spread = [value for name, value in row.items() if name.startswith(f"{metric}_")]
@@ -144,10 +144,10 @@ def test_what_was_not_measured_has_no_spread(cell: Callable[..., pd.DataFrame]) 
         assert not any(value == 0 for value in spread)
 
 
-def test_the_mean_and_interval_of_a_table_are_those_of_comparisons(cell: Callable[..., pd.DataFrame]) -> None:
+def test_the_mean_and_interval_of_a_table_are_those_of_comparisons(setting: Callable[..., pd.DataFrame]) -> None:
     """One estimand: what `typical` has, which tuned tables, paths and ratios are made of."""
     values = [2.0, 2.5, 9.0, 3.0]
-    row = aggregate(cell(values)).iloc[0]
+    row = aggregate(setting(values)).iloc[0]
     for metric in ("tail_perplexity", "val_perplexity", "bleu"):
         expected = typical(pd.Series(values), metric, 0.95)
         assert (row[metric], row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx(expected)

@@ -10,7 +10,7 @@ import pytest
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.confounders import confounders, two_groups
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 STEADY = [2.0, 2.1, 2.05, 2.02, 1.98, 2.07]
 
 
@@ -36,34 +36,34 @@ def warnings(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
 
 
 @pytest.fixture
-def clean(cell: Cell, together: Cell) -> pd.DataFrame:
-    return together(cell(STEADY, lr=0.5), cell(STEADY, lr=1.0))
+def clean(setting: Setting, together: Setting) -> pd.DataFrame:
+    return together(setting(STEADY, lr=0.5), setting(STEADY, lr=1.0))
 
 
 def test_nothing_to_warn_of(clean: pd.DataFrame) -> None:
     assert warnings(clean) == {}
 
 
-def test_diverged(cell: Cell, together: Cell) -> None:
+def test_diverged(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell([*STEADY, None], clip=1.0), cell([*STEADY[:3], None, None, None, None], clip=None), cell(STEADY)
+        setting([*STEADY, None], clip=1.0), setting([*STEADY[:3], None, None, None, None], clip=None), setting(STEADY)
     )
     found = warnings(runs)
     assert set(found) == {"diverged"}
-    assert "5 of 20 runs diverged, in 2 of 3 cells, most with clip=null (4 of 7)" in found["diverged"]
+    assert "5 of 20 runs diverged, in 2 of 3 settings, most with clip=null (4 of 7)" in found["diverged"]
 
 
-def test_few_seeds(cell: Cell, together: Cell) -> None:
+def test_few_seeds(setting: Setting, together: Setting) -> None:
     """A diverged run counts too."""
-    found = warnings(together(cell(STEADY[:3], lr=0.5), cell([*STEADY[:3], None], lr=1.0)))
-    assert found["few seeds"].startswith("1 of 2 cells has fewer than 4 seeds (the fewest: 3)")
-    assert "All 2 cells have" in warnings(together(cell([2.0], lr=0.5), cell([2.0], lr=1.0)))["few seeds"]
+    found = warnings(together(setting(STEADY[:3], lr=0.5), setting([*STEADY[:3], None], lr=1.0)))
+    assert found["few seeds"].startswith("1 of 2 settings has fewer than 4 seeds (the fewest: 3)")
+    assert "All 2 settings have" in warnings(together(setting([2.0], lr=0.5), setting([2.0], lr=1.0)))["few seeds"]
 
 
-def test_updates_tokens_and_parameters(cell: Cell, together: Cell) -> None:
+def test_updates_tokens_and_parameters(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell(STEADY, batch_size=16, updates_per_epoch=1700, tokens_per_epoch=9520, num_hiddens=8),
-        cell(STEADY, batch_size=256, updates_per_epoch=1, tokens_per_epoch=8960, num_hiddens=16, parameters=1234567),
+        setting(STEADY, batch_size=16, updates_per_epoch=1700, tokens_per_epoch=9520, num_hiddens=8),
+        setting(STEADY, batch_size=256, updates_per_epoch=1, tokens_per_epoch=8960, num_hiddens=16, parameters=1234567),
     )
     found = warnings(runs)
     assert set(found) == {"confounded", "updates", "tokens", "parameters"}
@@ -73,25 +73,25 @@ def test_updates_tokens_and_parameters(cell: Cell, together: Cell) -> None:
     assert f"from 100 ({small}) to 1,234,567 ({large})" in found["parameters"]
 
 
-def test_knobs_that_vary_together_are_confounded(cell: Cell, together: Cell) -> None:
-    runs = together(cell(STEADY, model="rnn", lr=2.0), cell(STEADY, model="gru", lr=0.5))
+def test_knobs_that_vary_together_are_confounded(setting: Setting, together: Setting) -> None:
+    runs = together(setting(STEADY, model="rnn", lr=2.0), setting(STEADY, model="gru", lr=0.5))
     said = warnings(runs)["confounded"]
     assert all(text in said for text in ("model", "rnn, lr=2", "gru, lr=0.5"))
-    apart = together(*(cell(STEADY, model=model, lr=lr) for model in ("rnn", "gru") for lr in (0.5, 2.0)))
+    apart = together(*(setting(STEADY, model=model, lr=lr) for model in ("rnn", "gru") for lr in (0.5, 2.0)))
     assert "confounded" not in warnings(apart)
 
 
-def test_a_remainder_is_no_difference_in_tokens(cell: Cell, together: Cell) -> None:
-    runs = together(cell(STEADY, lr=0.5, tokens_per_epoch=8960), cell(STEADY, lr=1.0, tokens_per_epoch=8990))
+def test_a_remainder_is_no_difference_in_tokens(setting: Setting, together: Setting) -> None:
+    runs = together(setting(STEADY, lr=0.5, tokens_per_epoch=8960), setting(STEADY, lr=1.0, tokens_per_epoch=8990))
     assert warnings(runs) == {}
 
 
 def test_training_text_only(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None))
     assert set(found) == {"training text only"}
-    assert "in all 2 cells" in found["training text only"]
+    assert "in all 2 settings" in found["training text only"]
     one = clean.assign(val_perplexity=clean["val_perplexity"].mask(clean["lr"] == 1.0))
-    assert "in 1 of 2 cells" in warnings(one)["training text only"]
+    assert "in 1 of 2 settings" in warnings(one)["training text only"]
 
 
 @pytest.mark.parametrize(("falls", "warned"), [(0.02, True), (0.0105, True), (0.0095, False), (-0.02, False)])
@@ -100,11 +100,11 @@ def test_not_converged(clean: pd.DataFrame, falls: float, warned: bool) -> None:
     assert set(warnings(clean, curves)) == ({"not converged"} if warned else set())
 
 
-def test_which_cell_has_not_converged(clean: pd.DataFrame) -> None:
+def test_which_setting_has_not_converged(clean: pd.DataFrame) -> None:
     slow = clean["lr"] == 0.5
     curves = pd.concat([curves_of(clean[slow], 0.031), curves_of(clean[~slow])])
     text = warnings(clean, curves)["not converged"]
-    assert text.startswith("In 1 of 2 cells")
+    assert text.startswith("In 1 of 2 settings")
     assert "lr=0.5 (3.1 % lower)" in text
 
 
@@ -112,11 +112,13 @@ def test_without_curves(clean: pd.DataFrame) -> None:
     assert warnings(clean, pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])) == {}
 
 
-def test_bimodal(cell: Cell, together: Cell) -> None:
-    runs = together(cell(STEADY, lr=0.5), cell([1.2, 1.21, 1.19, 1.2, 3.4, 3.3], lr=1.0))
+def test_bimodal(setting: Setting, together: Setting) -> None:
+    runs = together(setting(STEADY, lr=0.5), setting([1.2, 1.21, 1.19, 1.2, 3.4, 3.3], lr=1.0))
     found = warnings(runs)
     assert set(found) == {"bimodal"}
-    assert "In 1 of 2 cells the runs fall into two groups, as with lr=1: 4 near 1.2 and 2 near 3.35" in found["bimodal"]
+    assert (
+        "In 1 of 2 settings the runs fall into two groups, as with lr=1: 4 near 1.2 and 2 near 3.35" in found["bimodal"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_one_wide_group_is_rarely_taken_for_two(n: int) -> None:
 def test_overfitted(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=8.0, best_val_perplexity=np.where(clean["lr"] == 1.0, 7.0, 7.9)))
     assert set(found) == {"overfitted"}
-    assert "In 1 of 2 cells" in found["overfitted"]
+    assert "In 1 of 2 settings" in found["overfitted"]
     assert "lr=1 (7 at best, 8 at the end)" in found["overfitted"]
 
 
@@ -163,10 +165,10 @@ def test_what_came_apart_has_learnt_nothing_by_heart(clean: pd.DataFrame, at_the
     assert ("overfitted" in warnings(runs, curves.reset_index(drop=True))) == warned
 
 
-def test_a_knob_that_decides_the_engine_is_named(cell: Cell, together: Cell) -> None:
+def test_a_knob_that_decides_the_engine_is_named(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell(STEADY, model="rnn", bidirectional=True, engine="api"),
-        *(cell(STEADY, model=model, bidirectional=False, engine="cohort") for model in ("rnn", "gru")),
+        setting(STEADY, model="rnn", bidirectional=True, engine="api"),
+        *(setting(STEADY, model=model, bidirectional=False, engine="cohort") for model in ("rnn", "gru")),
     )
     text = warnings(runs)["mixed"]
     assert "different engines (cohort: 12, api: 6; bidirectional=true all by api)." in text
@@ -183,32 +185,36 @@ def test_mixed(clean: pd.DataFrame) -> None:
     assert "different engines (cohort: 8, api: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]
 
 
-def test_memory_tasks_cannot_be_learnt_by_heart(cell: Cell, together: Cell) -> None:
+def test_memory_tasks_cannot_be_learnt_by_heart(setting: Setting, together: Setting) -> None:
     """Longer sequences are more tokens, but as many sequences; a rising held-out perplexity is chance."""
     runs = together(
-        cell(STEADY, num_steps=5, task="memory", sequences=320, tokens_per_epoch=1600),
-        cell(STEADY, num_steps=50, task="memory", sequences=320, tokens_per_epoch=16000),
+        setting(STEADY, num_steps=5, task="memory", sequences=320, tokens_per_epoch=1600),
+        setting(STEADY, num_steps=50, task="memory", sequences=320, tokens_per_epoch=16000),
     ).assign(corpus="copy", val_perplexity=3.0, best_val_perplexity=2.0)
     assert warnings(runs) == {}
     assert set(warnings(runs.assign(task="language_model"))) == {"tokens", "overfitted"}
 
 
-def test_seeing_the_future(cell: Cell, together: Cell) -> None:
-    runs = together(cell(STEADY, bidirectional=False), cell(STEADY, bidirectional=True, sees_future=True))
-    assert "In 1 of 2 cells, as with bidirectional=true, outputs depend" in warnings(runs)["sees the future"]
+def test_seeing_the_future(setting: Setting, together: Setting) -> None:
+    runs = together(setting(STEADY, bidirectional=False), setting(STEADY, bidirectional=True, sees_future=True))
+    assert "In 1 of 2 settings, as with bidirectional=true, outputs depend" in warnings(runs)["sees the future"]
 
 
 def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
-    assert found["training text only"].startswith("No held-out pairs were measured in all 2 cells (task.val_pairs=0)")
+    assert found["training text only"].startswith(
+        "No held-out pairs were measured in all 2 settings (task.val_pairs=0)"
+    )
 
 
-def test_a_run_far_from_the_others_is_told_with_the_median(cell: Cell, together: Cell) -> None:
+def test_a_run_far_from_the_others_is_told_with_the_median(setting: Setting, together: Setting) -> None:
     """One stuck run of eleven: the mean is no longer that of the others. Steady runs, and two groups, are not told."""
     stuck = [2.0 + 0.01 * k for k in range(10)] + [15.0]
-    found = warnings(together(cell(stuck, lr=0.5), cell([*STEADY, *STEADY], lr=1.0)))
+    found = warnings(together(setting(stuck, lr=0.5), setting([*STEADY, *STEADY], lr=1.0)))
     assert set(found) == {"outlying"}
-    assert all(text in found["outlying"] for text in ("1 of 2 cells", "lr=0.5", "15", "2.05"))
-    assert "outlying" not in warnings(together(cell([2.0, 2.01, 2.02, 9.0, 9.1, 9.2], lr=0.5), cell(STEADY, lr=1.0)))
+    assert all(text in found["outlying"] for text in ("1 of 2 settings", "lr=0.5", "15", "2.05"))
+    assert "outlying" not in warnings(
+        together(setting([2.0, 2.01, 2.02, 9.0, 9.1, 9.2], lr=0.5), setting(STEADY, lr=1.0))
+    )
     alike = [2.0 + 0.0001 * k for k in range(10)] + [2.01]  # far in deviations, near in every other respect
-    assert warnings(together(cell(alike, lr=0.5), cell(STEADY, lr=1.0))) == {}
+    assert warnings(together(setting(alike, lr=0.5), setting(STEADY, lr=1.0))) == {}

@@ -13,22 +13,22 @@ from ablate.analysis.effects import variance_split
 from ablate.analysis.importance import fanova, importance, marginal_variances, ped_anova
 from ablate.config.errors import UserError
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 GRID = np.array(list(itertools.product(range(3), range(4), range(2))))
 """Numbered values of three knobs."""
 
 
 def test_one_knob_matters() -> None:
-    """The best six of 24 cells all have value 0 of the second knob: p/q is 4 once and 0 else, 3·(1/4)+9/4 = 3.
+    """The best six of 24 settings all have value 0 of the second knob: p/q is 4 once and 0 else, 3·(1/4)+9/4 = 3.
 
-    Six cells drawn blindly give (4 − 1)/6 · 18/23 on average, which is taken off.
+    Six settings drawn blindly give (4 − 1)/6 · 18/23 on average, which is taken off.
     """
     raw = ped_anova(GRID, GRID[:, 1].astype(float))
     assert list(raw) == pytest.approx([0, 3 - 3 / 6 * 18 / 23, 0])
 
 
 def test_divergence_by_hand() -> None:
-    """Four of eight cells are best (top 50 %): three with value 0 of the knob, one with value 1, of four each."""
+    """Four of eight settings are best (top 50 %): three with value 0 of the knob, one with value 1, of four each."""
     codes = np.array([[0]] * 4 + [[1]] * 4)
     values = np.array([1, 2, 3, 8, 4, 7, 6, 5])
     expected = 0.5 * (1.5 - 1) ** 2 + 0.5 * (0.5 - 1) ** 2 - 1 / 4 * 4 / 7
@@ -52,26 +52,26 @@ def test_ties_and_no_difference() -> None:
     assert list(ped_anova(GRID, np.zeros(24))) == [0, 0, 0]
 
 
-def runs_on_grid(cell: Cell, together: Cell) -> pd.DataFrame:
+def runs_on_grid(setting: Setting, together: Setting) -> pd.DataFrame:
     return together(
         *(
-            cell([2 + h / 8 + 0.01 * lr, 2.02 + h / 8], num_hiddens=h, lr=lr)
+            setting([2 + h / 8 + 0.01 * lr, 2.02 + h / 8], num_hiddens=h, lr=lr)
             if lr < 9
-            else cell([None, 3], num_hiddens=h, lr=lr)
+            else setting([None, 3], num_hiddens=h, lr=lr)
             for h in (8, 16, 32, 64)
             for lr in (0.5, 1.0, 9.0)
         )
     )
 
 
-def test_a_table(cell: Cell, together: Cell) -> None:
-    table = importance(runs_on_grid(cell, together), "perplexity", ["lr", "num_hiddens"], "ped-anova")
+def test_a_table(setting: Setting, together: Setting) -> None:
+    table = importance(runs_on_grid(setting, together), "perplexity", ["lr", "num_hiddens"], "ped-anova")
     assert list(table.columns) == ["knob", "importance", "low", "high", "total", "evaluator"]
     assert table["importance"].sum() == pytest.approx(1)
     assert table["importance"].is_monotonic_decreasing
     assert set(table["evaluator"]) == {"PED-ANOVA, approximation"}
     assert (table["low"] <= table["high"]).all()
-    # The best three of 12 cells: 8 units at lr 0.5 and 1, 16 units at one of them; lr 9, half diverged, is at none.
+    # The best three of 12 settings: 8 units at lr 0.5 and 1, 16 units at one of them; lr 9, half diverged, is at none.
     lr = 1 / 3 * (0 - 1) ** 2 + 1 / 3 * (2 / 3 * 3 - 1) ** 2 + 1 / 3 * (1 / 3 * 3 - 1) ** 2 - 2 / 3 * 9 / 11
     h = 1 / 4 * ((2 / 3 * 4 - 1) ** 2 + (1 / 3 * 4 - 1) ** 2 + 1 + 1) - 3 / 3 * 9 / 11
     lr = max(lr, 0)
@@ -81,21 +81,21 @@ def test_a_table(cell: Cell, together: Cell) -> None:
 
 
 @pytest.mark.full
-def test_of_what_is_better_when_higher_the_best_are_the_highest(cell: Cell, together: Cell) -> None:
-    """Two of eight cells are best: those with lr 0.5, whose accuracy is 0.9; by hand p/q is 4 there and 0 else."""
+def test_of_what_is_better_when_higher_the_best_are_the_highest(setting: Setting, together: Setting) -> None:
+    """Two of eight settings are best: those with lr 0.5, whose accuracy is 0.9; by hand p/q is 4 there and 0 else."""
     runs = together(
-        *(cell([0.9 if lr == 0.5 else 0.1 * lr] * 2, num_hiddens=h, lr=lr) for h in (8, 16) for lr in (0.5, 1, 2, 4))
+        *(setting([0.9 if lr == 0.5 else 0.1 * lr] * 2, num_hiddens=h, lr=lr) for h in (8, 16) for lr in (0.5, 1, 2, 4))
     )
     table = importance(runs, "accuracy", ["lr", "num_hiddens"], "ped-anova")
     assert dict(zip(table["knob"], table["importance"], strict=True)) == {"lr": 1, "num_hiddens": 0}
 
 
-def test_on_a_full_grid_importance_is_the_variance_split(cell: Cell, together: Cell) -> None:
+def test_on_a_full_grid_importance_is_the_variance_split(setting: Setting, together: Setting) -> None:
     """3 × 2 settings with known parts: the exact shares, the same as those of the table beside it."""
     of_lr, of_width = {0.5: 0.0, 1.0: 0.3, 2.0: 0.9}, {8: 0.0, 16: 0.2}
     runs = together(
         *(
-            cell([math.exp(1 + a + b + both * a * b) for both in (1.0, 1.5)], lr=lr, num_hiddens=h)
+            setting([math.exp(1 + a + b + both * a * b) for both in (1.0, 1.5)], lr=lr, num_hiddens=h)
             for lr, a in of_lr.items()
             for h, b in of_width.items()
         )
@@ -109,19 +109,21 @@ def test_on_a_full_grid_importance_is_the_variance_split(cell: Cell, together: C
         assert table.loc[knob, "total"] == pytest.approx(split[knob] + split["num_hiddens × lr"])
 
 
-def scattered(cell: Cell, together: Cell, settings: int) -> pd.DataFrame:
+def scattered(setting: Setting, together: Setting, settings: int) -> pd.DataFrame:
     """Settings that form no full grid."""
     source = np.random.default_rng(1)
     rows = {(int(8 * 2 ** source.integers(4)), float(source.integers(1, 9))) for _ in range(10 * settings)}
     kept = sorted(rows)[:settings]
-    return together(*(cell([math.exp(1 + 0.1 * lr), math.exp(1 + 0.1 * lr)], num_hiddens=h, lr=lr) for h, lr in kept))
+    return together(
+        *(setting([math.exp(1 + 0.1 * lr), math.exp(1 + 0.1 * lr)], num_hiddens=h, lr=lr) for h, lr in kept)
+    )
 
 
 @pytest.mark.full
-def test_of_few_settings_that_are_no_grid_no_importance_is_told(cell: Cell, together: Cell) -> None:
+def test_of_few_settings_that_are_no_grid_no_importance_is_told(setting: Setting, together: Setting) -> None:
     knobs = ["lr", "num_hiddens"]
-    assert importance(scattered(cell, together, 19), "perplexity", knobs).empty
-    table = importance(scattered(cell, together, 23), "perplexity", knobs)
+    assert importance(scattered(setting, together, 19), "perplexity", knobs).empty
+    table = importance(scattered(setting, together, 23), "perplexity", knobs)
     found = "fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA"
     assert set(table["evaluator"]) == {f"{found}, approximation"}
     assert list(table["knob"]) == knobs
@@ -130,8 +132,8 @@ def test_of_few_settings_that_are_no_grid_no_importance_is_told(cell: Cell, toge
     assert (table["importance"] <= table["high"]).all()
 
 
-def test_no_such_evaluator(cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = runs_on_grid(cell, together)
+def test_no_such_evaluator(setting: Setting, together: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = runs_on_grid(setting, together)
     with pytest.raises(UserError, match="choose auto, ped-anova or fanova"):
         importance(runs, "perplexity", ["lr"], "shapley")
     monkeypatch.setattr("ablate.analysis.importance.find_spec", lambda name: None)

@@ -12,12 +12,12 @@ from ablate.analysis.pareto import pareto
 NAN = math.nan
 
 
-def cells(*rows: tuple[str, float, float, float, float]) -> pd.DataFrame:
+def settings(*rows: tuple[str, float, float, float, float]) -> pd.DataFrame:
     """Name, perplexity ± half, tokens per second ± half."""
     return pd.DataFrame(
         [
             {
-                "cell_id": name,
+                "setting_id": name,
                 "perplexity": ppl,
                 "perplexity_low": ppl - ppl_half,
                 "perplexity_high": ppl + ppl_half,
@@ -32,7 +32,7 @@ def cells(*rows: tuple[str, float, float, float, float]) -> pd.DataFrame:
 
 def test_hand_placed_points() -> None:
     table = pareto(
-        cells(
+        settings(
             ("good and slow", 1.0, 0.05, 100, 5),
             ("between", 2.0, 0.3, 200, 10),
             ("fast and bad", 5.0, 0.1, 400, 10),
@@ -41,7 +41,7 @@ def test_hand_placed_points() -> None:
             ("untimed", 1.0, 0.1, NAN, NAN),
             ("diverged", NAN, NAN, 500, 5),
         )
-    ).set_index("cell_id")
+    ).set_index("setting_id")
     assert list(table.index) == ["fast and bad", "between", "near the front", "good and slow", "beaten"]
     assert dict(table["on_front"]) == {
         "fast and bad": True,
@@ -60,19 +60,19 @@ def test_hand_placed_points() -> None:
 
 
 def test_equal_points_do_not_dominate_each_other() -> None:
-    table = pareto(cells(("a", 1, 0, 10, 0), ("b", 1, 0, 10, 0), ("c", 1, 0, 9, 0)))
-    assert dict(zip(table["cell_id"], table["on_front"], strict=True)) == {"a": True, "b": True, "c": False}
+    table = pareto(settings(("a", 1, 0, 10, 0), ("b", 1, 0, 10, 0), ("c", 1, 0, 9, 0)))
+    assert dict(zip(table["setting_id"], table["on_front"], strict=True)) == {"a": True, "b": True, "c": False}
     assert table["surely"].all()
 
 
 def test_without_intervals_nothing_is_sure() -> None:
-    table = pareto(cells(("a", 1, NAN, 10, NAN), ("b", 2, NAN, 5, NAN)))
+    table = pareto(settings(("a", 1, NAN, 10, NAN), ("b", 2, NAN, 5, NAN)))
     assert list(table["on_front"]) == [True, False]
     assert not table["surely"].any()
 
 
 def test_never_timed() -> None:
-    for frame in (pd.DataFrame({"perplexity": [1.0]}), cells(("a", 1, 0, NAN, 0))):
+    for frame in (pd.DataFrame({"perplexity": [1.0]}), settings(("a", 1, 0, NAN, 0))):
         table = pareto(frame)
         assert table.empty
         assert {"on_front", "surely", "perplexity", "tokens_per_s"} <= set(table.columns)
@@ -84,7 +84,7 @@ def test_sure_means_for_every_place_within_the_intervals() -> None:
     seen = set()
     for _ in range(30):
         rows = [(str(k), *rng.uniform((1, 0, 1, 0), (3, 0.6, 3, 0.6))) for k in range(3)]
-        table = pareto(cells(*rows)).set_index("cell_id").loc[["0", "1", "2"]]
+        table = pareto(settings(*rows)).set_index("setting_id").loc[["0", "1", "2"]]
         corners = [list(product((p - e, p + e), (s - f, s + f))) for _, p, e, s, f in rows]
         fronts = np.array([front(points) for points in product(*corners)])
         settled = (fronts == fronts[0]).all(axis=0)
@@ -100,7 +100,7 @@ def front(points: list[tuple[float, float]] | tuple[tuple[float, float], ...]) -
 
 @pytest.mark.parametrize("metric", ["val_perplexity"])
 def test_another_quality(metric: str) -> None:
-    frame = cells(("a", 1, 0, 10, 0), ("b", 2, 0, 20, 0), ("c", 3, 0, 5, 0)).rename(
+    frame = settings(("a", 1, 0, 10, 0), ("b", 2, 0, 20, 0), ("c", 3, 0, 5, 0)).rename(
         columns=lambda name: name.replace("perplexity", metric)
     )
     assert list(pareto(frame, quality=metric)["on_front"]) == [True, True, False]

@@ -14,40 +14,40 @@ from scipy import stats
 from ablate.analysis import ablation_path
 from ablate.analysis.ablation_path import COLUMNS, path_frame
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 
 PATH: dict[str, Any] = {
     "metric": "perplexity",
     "better": "lower",
-    "baseline": {"overrides": ["model=rnn"], "cell_id": "model=rnn"},
-    "target": {"overrides": ["model=gru", "lr=2"], "cell_id": "model=gru lr=2.0"},
+    "baseline": {"overrides": ["model=rnn"], "setting_id": "model=rnn"},
+    "target": {"overrides": ["model=gru", "lr=2"], "setting_id": "model=gru lr=2.0"},
     "steps": [
         {
             "number": 1,
             "change": "model=gru",
-            "cell_id": "model=gru",
+            "setting_id": "model=gru",
             "reference_id": "model=rnn",
-            "tried": [{"change": "model=gru", "cell_id": "model=gru"}, {"change": "lr=2", "cell_id": "lr=2.0"}],
+            "tried": [{"change": "model=gru", "setting_id": "model=gru"}, {"change": "lr=2", "setting_id": "lr=2.0"}],
         },
         {
             "number": 2,
             "change": "lr=2",
-            "cell_id": "model=gru lr=2.0",
+            "setting_id": "model=gru lr=2.0",
             "reference_id": "model=gru",
-            "tried": [{"change": "lr=2", "cell_id": "model=gru lr=2.0"}],
+            "tried": [{"change": "lr=2", "setting_id": "model=gru lr=2.0"}],
         },
     ],
 }
 
 
 @pytest.fixture
-def walked(tmp_path: Path, cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a path, and runs of its cells: the first step halves the perplexity, the second does little."""
+def walked(tmp_path: Path, setting: Setting, together: Setting, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a path, and runs of its settings: the first step halves the perplexity, the second does little."""
     (tmp_path / "path.json").write_text(json.dumps(PATH | {"choosing_seeds": [0, 1, 2]}))
     runs = together(
-        cell([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4], model="rnn"),
-        cell([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4], model="gru"),
-        cell([2, 2.2, 2.5, 2.6, 2.7, 3.0, 3.3], model="gru", lr=2.0),
+        setting([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4], model="rnn"),
+        setting([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4], model="gru"),
+        setting([2, 2.2, 2.5, 2.6, 2.7, 3.0, 3.3], model="gru", lr=2.0),
     )
     monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep: (runs, []))
     return tmp_path
@@ -61,7 +61,7 @@ def test_a_row_per_step(walked: Path) -> None:
     start, first, second = table.to_dict("records")
     rnn, gru = np.log([4, 4.4, 4.8, 5.2, 5.6, 6, 6.4]), np.log([2, 2.2, 2.4, 2.6, 2.8, 3.3, 3.4])
     both = np.log([2, 2.2, 2.5, 2.6, 2.7, 3.0, 3.3])
-    assert (start["number"], start["change"], start["cell_id"], start["tried"]) == (0, "baseline", "model=rnn", 0)
+    assert (start["number"], start["change"], start["setting_id"], start["tried"]) == (0, "baseline", "model=rnn", 0)
     assert (start["n"], start["diverged"], start["value"]) == (7, 0, pytest.approx(np.exp(rnn.mean())))
     assert all(math.isnan(start[name]) for name in ("ratio", "low", "p", "p_holm", "total"))
     assert (first["number"], first["change"], first["tried"]) == (1, "model=gru", 2)
@@ -104,7 +104,7 @@ def test_one_seed_chooses_and_leaves_none(walked: Path) -> None:
 
 def test_a_step_whose_runs_are_gone(walked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, _ = ablation_path.runs_frame(walked)
-    left = runs[runs["cell_id"] != "model=gru lr=2.0"]
+    left = runs[runs["setting_id"] != "model=gru lr=2.0"]
     monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep: (left, []))
     table = path_frame(walked)
     assert table is not None
@@ -115,7 +115,7 @@ def test_a_step_whose_runs_are_gone(walked: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_a_step_that_does_nothing_keeps_its_level(
-    walked: Path, cell: Cell, together: Cell, monkeypatch: pytest.MonkeyPatch
+    walked: Path, setting: Setting, together: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best of eight changes without effect, over 2,000 paths of 10 seeds: significantly better in 2.5 % of them.
 
@@ -126,10 +126,10 @@ def test_a_step_that_does_nothing_keeps_its_level(
     for _ in range(2000):
         draws = rng.normal(0, 0.1, (9, 10))
         best = int(draws[1:, :5].mean(axis=1).argmin()) + 1
-        tried = [{"change": "x", "cell_id": "model=gru"}] * 8
+        tried = [{"change": "x", "setting_id": "model=gru"}] * 8
         path = PATH | {"choosing_seeds": list(range(5)), "steps": [PATH["steps"][0] | {"tried": tried}]}
         (walked / "path.json").write_text(json.dumps(path))
-        runs = pd.concat([cell(np.exp(draws[0]), model="rnn"), cell(np.exp(draws[best]), model="gru")])
+        runs = pd.concat([setting(np.exp(draws[0]), model="rnn"), setting(np.exp(draws[best]), model="gru")])
         monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep, runs=runs: (runs, []))
         table = path_frame(walked)
         assert table is not None

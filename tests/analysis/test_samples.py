@@ -11,56 +11,56 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.samples import cell_losses, measured, samples, speed_samples, typical
+from ablate.analysis.samples import measured, samples, setting_losses, speed_samples, typical
 from ablate.config.errors import UserError
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 
 
-def test_a_series_by_seed_for_each_cell(cell: Cell, together: Cell) -> None:
-    runs = together(cell([3, None, 5], model="gru"), cell([7, 8], first_seed=2), cell([1], model="lstm"))
+def test_a_series_by_seed_for_each_setting(setting: Setting, together: Setting) -> None:
+    runs = together(setting([3, None, 5], model="gru"), setting([7, 8], first_seed=2), setting([1], model="lstm"))
     runs.loc[runs["perplexity"] == 8, "perplexity"] = math.nan  # finished, but not measured
-    by_cell = samples(runs.sample(frac=1, random_state=0), "perplexity")
-    assert {name: dict(values.sort_index()) for name, values in by_cell.items()} == {
+    by_setting = samples(runs.sample(frac=1, random_state=0), "perplexity")
+    assert {name: dict(values.sort_index()) for name, values in by_setting.items()} == {
         "model=gru": {0: 3, 1: math.inf, 2: 5},
         "plain": {2: 7},
         "model=lstm": {0: 1},
     }
 
 
-def test_a_metric_that_nobody_measured(cell: Cell, together: Cell) -> None:
-    runs = together(cell([3, 4]), cell([3, None], model="gru")).assign(val_perplexity=None)
-    by_cell = samples(runs, "val_perplexity")
-    assert list(by_cell["plain"]) == []
-    assert list(by_cell["model=gru"]) == [math.inf]
+def test_a_metric_that_nobody_measured(setting: Setting, together: Setting) -> None:
+    runs = together(setting([3, 4]), setting([3, None], model="gru")).assign(val_perplexity=None)
+    by_setting = samples(runs, "val_perplexity")
+    assert list(by_setting["plain"]) == []
+    assert list(by_setting["model=gru"]) == [math.inf]
     with pytest.raises(UserError, match=r"metric is 'perplexty'; choose perplexity.*did you mean perplexity"):
         measured(runs, "perplexty")
 
 
-def test_mean_logarithm_of_a_cell(cell: Cell, together: Cell) -> None:
+def test_mean_logarithm_of_a_setting(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell([2, 8]),
-        cell([3, None, 3], model="gru"),
-        cell([3, None], model="lstm"),
-        cell([None], model="rnn", lr=9.0),
-        cell([5], lr=0.5).assign(perplexity=math.nan),
+        setting([2, 8]),
+        setting([3, None, 3], model="gru"),
+        setting([3, None], model="lstm"),
+        setting([None], model="rnn", lr=9.0),
+        setting([5], lr=0.5).assign(perplexity=math.nan),
     )
-    values = cell_losses(runs, "perplexity").set_index("cell_id")["value"]
+    values = setting_losses(runs, "perplexity").set_index("setting_id")["value"]
     assert dict(values) == pytest.approx(
         {"plain": math.log(4), "model=gru": math.log(3), "model=lstm": math.inf, "model=rnn lr=9.0": math.inf}
     )
 
 
-def test_mean_of_a_cell_of_what_may_be_0_lower_is_better(cell: Cell, together: Cell) -> None:
-    runs = together(cell([0.0, 0.5]), cell([0.3, None, 0.5], model="gru"), cell([0.9, None], model="lstm"))
-    values = cell_losses(runs, "accuracy").set_index("cell_id")["value"]
+def test_mean_of_a_setting_of_what_may_be_0_lower_is_better(setting: Setting, together: Setting) -> None:
+    runs = together(setting([0.0, 0.5]), setting([0.3, None, 0.5], model="gru"), setting([0.9, None], model="lstm"))
+    values = setting_losses(runs, "accuracy").set_index("setting_id")["value"]
     assert dict(values) == pytest.approx({"plain": -0.25, "model=gru": -0.4, "model=lstm": math.inf})
 
 
-def timing(cell_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:
+def timing(setting_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:
     taken = [{"launch": launch, "tokens_per_s": value, "unclean": why} for launch, value, why in samples]
     summary = {"train": {"tokens_per_s": median}}
-    return {"cell_id": cell_id, "machine": "abc", "threads": 1, "samples": {"train": taken}, "summary": summary}
+    return {"setting_id": setting_id, "machine": "abc", "threads": 1, "samples": {"train": taken}, "summary": summary}
 
 
 def test_a_row_per_process(tmp_path: Path) -> None:
@@ -77,15 +77,15 @@ def test_a_row_per_process(tmp_path: Path) -> None:
     (speed / "d.json").write_text("{")
     frame = speed_samples(tmp_path)
     assert frame.to_dict("records") == [
-        {"cell_id": "a", "machine": "abc", "threads": 1, "launch": 0, "tokens_per_s": 12},
-        {"cell_id": "a", "machine": "abc", "threads": 1, "launch": 1, "tokens_per_s": 35},
+        {"setting_id": "a", "machine": "abc", "threads": 1, "launch": 0, "tokens_per_s": 12},
+        {"setting_id": "a", "machine": "abc", "threads": 1, "launch": 1, "tokens_per_s": 35},
     ]
 
 
 def test_no_timings(tmp_path: Path) -> None:
     frame = speed_samples(tmp_path)
     assert frame.empty
-    assert list(frame.columns) == ["cell_id", "machine", "threads", "launch", "tokens_per_s"]
+    assert list(frame.columns) == ["setting_id", "machine", "threads", "launch", "tokens_per_s"]
 
 
 def test_of_a_metric_that_is_better_when_higher_a_diverged_run_is_below_any() -> None:

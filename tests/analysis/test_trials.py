@@ -134,7 +134,7 @@ def test_a_study_tells_the_same_as_its_table(tmp_path: Path, journal: bool) -> N
     assert (search.space, search.objectives, search.facts) == (SPACE, ["val_perplexity"], {})
     expected = made_up(12).set_index("number")
     found = search.trials.set_index("number")
-    for name in ("state", "num_hiddens", "layers", "clip", "n", "cell_id"):
+    for name in ("state", "num_hiddens", "layers", "clip", "n", "setting_id"):
         assert found[name].astype(str).to_list() == expected[name].astype(str).to_list(), name
     assert found["lr"].to_numpy() == pytest.approx(expected["lr"].to_numpy())
     assert (found["dropout"].isna() == (expected["layers"] == 1)).all()

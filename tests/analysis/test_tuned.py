@@ -1,4 +1,4 @@
-"""A knob tuned in every cell: which value is chosen, on which seeds it is reported, and no winner's curse. CPU, 2 s."""
+"""A knob tuned in every setting: which value is chosen, on which seeds it is reported. CPU, 2 s."""
 
 import math
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from scipy import stats
 from ablate.analysis.tuning import tuned
 from ablate.config.errors import UserError
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 
 
-def test_chosen_by_one_half_and_reported_by_the_other(cell: Cell, together: Cell) -> None:
+def test_chosen_by_one_half_and_reported_by_the_other(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell([2, 2, 9, 9.5, 10], model="rnn", lr=0.5),
-        cell([3, 3, 1, 1, 1], model="rnn", lr=1.0),
-        cell([None, 2, 1, 1, 1], model="gru", lr=0.5),
-        cell([4, 4, 5, None, 7], model="gru", lr=1.0),
+        setting([2, 2, 9, 9.5, 10], model="rnn", lr=0.5),
+        setting([3, 3, 1, 1, 1], model="rnn", lr=1.0),
+        setting([None, 2, 1, 1, 1], model="gru", lr=0.5),
+        setting([4, 4, 5, None, 7], model="gru", lr=1.0),
     )
     rnn, gru = tuned(runs, "lr", "perplexity").to_dict("records")
     logs = np.log([9, 9.5, 10])
@@ -27,7 +27,7 @@ def test_chosen_by_one_half_and_reported_by_the_other(cell: Cell, together: Cell
     assert rnn == {
         "model": "rnn",
         "at": "model=rnn",
-        "cell_id": "model=rnn lr=0.5",
+        "setting_id": "model=rnn lr=0.5",
         "value": 0.5,
         "n": 3,
         "diverged": 0,
@@ -39,29 +39,31 @@ def test_chosen_by_one_half_and_reported_by_the_other(cell: Cell, together: Cell
     assert (gru["value"], gru["n"], gru["diverged"], gru["mean"]) == (1.0, 2, 1, pytest.approx(35**0.5))
 
 
-def test_one_knob_alone(cell: Cell, together: Cell) -> None:
-    [row] = tuned(together(cell([1, 2], clip=None), cell([3, 4], clip=1.0)), "clip", "perplexity").to_dict("records")
+def test_one_knob_alone(setting: Setting, together: Setting) -> None:
+    [row] = tuned(together(setting([1, 2], clip=None), setting([3, 4], clip=1.0)), "clip", "perplexity").to_dict(
+        "records"
+    )
     assert math.isnan(row["value"])
     assert (row["at"], row["n"], row["mean"]) == ("", 1, 2)
 
 
 @pytest.mark.full
-def test_no_winners_curse(cell: Cell, together: Cell) -> None:
+def test_no_winners_curse(setting: Setting, together: Setting) -> None:
     """Ten values that make no difference: the best mean of them is too good, the reported one is not."""
     rng = np.random.default_rng(0)
     reported, best = [], []
-    runs = together(*(cell([5.0] * 8, lr=float(k + 1)) for k in range(10)))
+    runs = together(*(setting([5.0] * 8, lr=float(k + 1)) for k in range(10)))
     for _ in range(60):
         runs["perplexity"] = rng.normal(5, 0.3, len(runs))
         reported.append(tuned(runs, "lr", "perplexity")["mean"].iloc[0])
-        best.append(runs.groupby("cell_id")["perplexity"].mean().min())
+        best.append(runs.groupby("setting_id")["perplexity"].mean().min())
     error = 0.3 / math.sqrt(4 * 60)
     assert np.mean(reported) == pytest.approx(5, abs=3 * error)
     assert np.mean(best) < 5 - 5 * error
 
 
-def test_what_cannot_be_tuned(cell: Cell, together: Cell) -> None:
-    runs = together(cell([1, 2], lr=0.5), cell([3, 4], lr=1.0))
+def test_what_cannot_be_tuned(setting: Setting, together: Setting) -> None:
+    runs = together(setting([1, 2], lr=0.5), setting([3, 4], lr=1.0))
     with pytest.raises(UserError, match="clip was not swept here; choose lr"):
         tuned(runs, "clip", "perplexity")
     with pytest.raises(UserError, match="two seeds"):
@@ -69,8 +71,8 @@ def test_what_cannot_be_tuned(cell: Cell, together: Cell) -> None:
 
 
 def test_of_a_metric_that_is_better_when_higher_a_setting_that_diverges_is_never_the_best(
-    cell: Cell,
+    setting: Setting,
 ) -> None:
-    fine, best_but_once = cell([0.6, 0.6, 0.6, 0.6], lr=1.0), cell([None, 0.9, 0.9, 0.9], lr=2.0)
+    fine, best_but_once = setting([0.6, 0.6, 0.6, 0.6], lr=1.0), setting([None, 0.9, 0.9, 0.9], lr=2.0)
     runs = pd.concat([fine, best_but_once], ignore_index=True)
     assert tuned(runs, "lr", "accuracy")["value"].tolist() == [1.0]

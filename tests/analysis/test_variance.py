@@ -12,7 +12,7 @@ from scipy import stats
 from ablate.analysis.effects import interactions, main_effects, variance_split
 from ablate.analysis.importance import importance
 
-Cell = Callable[..., pd.DataFrame]
+Setting = Callable[..., pd.DataFrame]
 KNOBS = ["model", "num_hiddens"]
 MODELS, SIZES = ("rnn", "lstm", "gru"), (8, 16)
 
@@ -22,10 +22,10 @@ OF_BOTH = {("rnn", 8): 0.2, ("rnn", 16): -0.2, ("lstm", 8): -0.2, ("lstm", 16): 
 OF_SEED = [0.05, -0.05, 0.1, -0.1]
 
 
-def grid(cell: Cell, together: Cell, log: Callable[[str, int, int], float], seeds: int = 4) -> pd.DataFrame:
+def grid(setting: Setting, together: Setting, log: Callable[[str, int, int], float], seeds: int = 4) -> pd.DataFrame:
     return together(
         *(
-            cell([math.exp(log(m, h, s)) for s in range(seeds)], model=m, num_hiddens=h)
+            setting([math.exp(log(m, h, s)) for s in range(seeds)], model=m, num_hiddens=h)
             for m, h in itertools.product(MODELS, SIZES)
         )
     )
@@ -35,9 +35,9 @@ def shares(table: pd.DataFrame) -> dict[str, float]:
     return dict(table.itertuples(index=False, name=None))
 
 
-def test_known_shares(cell: Cell, together: Cell) -> None:
+def test_known_shares(setting: Setting, together: Setting) -> None:
     """Variances add: 0.06 of the model, 0.01 of the size, 0.08/3 of both together, 0.00625 of the seed."""
-    runs = grid(cell, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_BOTH[m, h] + OF_SEED[s])
+    runs = grid(setting, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_BOTH[m, h] + OF_SEED[s])
     parts = {"model": 0.06, "num_hiddens": 0.01, "model × num_hiddens": 0.08 / 3, "seed": 0.00625, "residual": 0}
     total = sum(parts.values())
     split = variance_split(runs, "perplexity", KNOBS)
@@ -47,9 +47,9 @@ def test_known_shares(cell: Cell, together: Cell) -> None:
     assert both == {"knobs": "model × num_hiddens", "share": pytest.approx(0.08 / 3 / total)}
 
 
-def test_against_the_sums_of_squares_of_two_ways(cell: Cell, together: Cell) -> None:
+def test_against_the_sums_of_squares_of_two_ways(setting: Setting, together: Setting) -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, (3, 2, 4))
-    runs = grid(cell, together, lambda m, h, s: noise[MODELS.index(m), SIZES.index(h), s])
+    runs = grid(setting, together, lambda m, h, s: noise[MODELS.index(m), SIZES.index(h), s])
     mean = noise.mean()
     squares = {
         "model": 8 * np.sum((noise.mean((1, 2)) - mean) ** 2),
@@ -64,10 +64,10 @@ def test_against_the_sums_of_squares_of_two_ways(cell: Cell, together: Cell) -> 
     assert sum(found.values()) == pytest.approx(1)
 
 
-def test_an_incomplete_grid(cell: Cell, together: Cell) -> None:
-    """Without one cell and some runs, what is additive is still all explained; the overlap goes to neither twice."""
-    runs = grid(cell, together, lambda m, h, s: OF_MODEL[m] + OF_SIZE[h])
-    runs = runs[(runs["cell_id"] != "model=gru num_hiddens=16") & ~((runs["model"] == "rnn") & (runs["seed"] > 1))]
+def test_an_incomplete_grid(setting: Setting, together: Setting) -> None:
+    """Without one setting and some runs, what is additive is still all explained; the overlap goes to neither twice."""
+    runs = grid(setting, together, lambda m, h, s: OF_MODEL[m] + OF_SIZE[h])
+    runs = runs[(runs["setting_id"] != "model=gru num_hiddens=16") & ~((runs["model"] == "rnn") & (runs["seed"] > 1))]
     split = shares(variance_split(runs, "perplexity", KNOBS))
     assert split["residual"] == pytest.approx(0, abs=1e-9)
     assert split["seed"] == pytest.approx(0, abs=1e-9)
@@ -76,9 +76,9 @@ def test_an_incomplete_grid(cell: Cell, together: Cell) -> None:
     assert split["model"] > 4 * split["num_hiddens"] > 0
 
 
-def test_knobs_that_never_vary_apart_share_what_they_explain(cell: Cell, together: Cell) -> None:
+def test_knobs_that_never_vary_apart_share_what_they_explain(setting: Setting, together: Setting) -> None:
     logs = {1: (0, 0.1), 2: (1, 1.1), 3: (2, 2.1)}
-    runs = together(*(cell(list(np.exp(logs[k])), lr=float(k), batch_size=2**k) for k in logs))
+    runs = together(*(setting(list(np.exp(logs[k])), lr=float(k), batch_size=2**k) for k in logs))
     split = shares(variance_split(runs, "perplexity", ["lr", "batch_size"]))
     whole, seed = 2 / 3, 0.05**2
     each = whole / 2 / (whole + seed)
@@ -87,29 +87,31 @@ def test_knobs_that_never_vary_apart_share_what_they_explain(cell: Cell, togethe
 
 
 @pytest.mark.parametrize("knobs", [KNOBS, ["model"], []])
-def test_shares_are_numbers_and_sum_to_one(cell: Cell, together: Cell, knobs: list[str]) -> None:
+def test_shares_are_numbers_and_sum_to_one(setting: Setting, together: Setting, knobs: list[str]) -> None:
     for log in (lambda m, h, s: 0.01 * len(m) * h, lambda m, h, s: 0.1 * s):
-        split = variance_split(grid(cell, together, log), "perplexity", knobs)
+        split = variance_split(grid(setting, together, log), "perplexity", knobs)
         assert split["share"].sum() == pytest.approx(1)
         assert split["share"].between(0, 1).all()
 
 
 @pytest.mark.parametrize("value", [None, 28.768732, 1e-300])
-def test_without_any_difference_nothing_goes_back_to_anything(cell: Cell, together: Cell, value: float | None) -> None:
+def test_without_any_difference_nothing_goes_back_to_anything(
+    setting: Setting, together: Setting, value: float | None
+) -> None:
     """All runs diverged, or all end at the same value to the last digit."""
-    runs = together(*(cell([value] * 3, model=model, num_hiddens=h) for model in MODELS for h in SIZES))
+    runs = together(*(setting([value] * 3, model=model, num_hiddens=h) for model in MODELS for h in SIZES))
     assert variance_split(runs, "perplexity", KNOBS).empty
     assert importance(runs, "perplexity", KNOBS).empty
 
 
-def test_one_seed_and_diverged_runs(cell: Cell, together: Cell) -> None:
-    runs = together(*(cell([math.e**k, None], lr=float(k)) for k in (1, 2, 3)))
+def test_one_seed_and_diverged_runs(setting: Setting, together: Setting) -> None:
+    runs = together(*(setting([math.e**k, None], lr=float(k)) for k in (1, 2, 3)))
     assert shares(variance_split(runs, "perplexity", ["lr"])) == pytest.approx({"lr": 1, "seed": 0, "residual": 0})
 
 
-def test_main_effects(cell: Cell, together: Cell) -> None:
-    """Over the two sizes; the interval comes from the seeds alone, here from what they do in all cells alike."""
-    runs = grid(cell, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_SEED[s])
+def test_main_effects(setting: Setting, together: Setting) -> None:
+    """Over the two sizes; the interval comes from the seeds alone, here from what they do in all settings alike."""
+    runs = grid(setting, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_SEED[s])
     table = main_effects(runs, "perplexity", KNOBS)
     assert list(zip(table["knob"], table["value"], strict=True)) == [
         *(("model", m) for m in MODELS),
@@ -123,19 +125,19 @@ def test_main_effects(cell: Cell, together: Cell) -> None:
     assert list(np.log(table["low"])) == pytest.approx([value - half for value in expected])
 
 
-def test_numbers_stand_by_size_whatever_comes_first(cell: Cell, together: Cell) -> None:
+def test_numbers_stand_by_size_whatever_comes_first(setting: Setting, together: Setting) -> None:
     """In the frame 16 comes before 8, which the rnn does not have."""
-    runs = together(*(cell([2.0], model=m, num_hiddens=h) for m, h in (("rnn", 16), ("gru", 8), ("gru", 16))))
+    runs = together(*(setting([2.0], model=m, num_hiddens=h) for m, h in (("rnn", 16), ("gru", 8), ("gru", 16))))
     table = main_effects(runs, "perplexity", KNOBS)
     assert list(runs["num_hiddens"].unique()) == [16, 8]
     assert list(table["value"]) == ["rnn", "gru", 8, 16]
 
 
-def test_what_may_be_0_is_averaged_as_it_is(cell: Cell, together: Cell) -> None:
+def test_what_may_be_0_is_averaged_as_it_is(setting: Setting, together: Setting) -> None:
     """Accuracies 0.1 to 0.9: arithmetic means, shares of their own variance, no interval beyond 1."""
     accuracy = {("rnn", 8): 0.1, ("rnn", 16): 0.3, ("gru", 8): 0.7, ("gru", 16): 0.9}
     of_seed = (-0.1, 0.1)
-    runs = together(*(cell([a + s for s in of_seed], model=m, num_hiddens=h) for (m, h), a in accuracy.items()))
+    runs = together(*(setting([a + s for s in of_seed], model=m, num_hiddens=h) for (m, h), a in accuracy.items()))
     table = main_effects(runs, "accuracy", KNOBS)
     assert list(table["mean"]) == pytest.approx([0.2, 0.8, 0.4, 0.6])
     half = stats.t.ppf(0.975, 1) * 0.1  # sd 0.1·√2 over √2 seeds
@@ -146,11 +148,11 @@ def test_what_may_be_0_is_averaged_as_it_is(cell: Cell, together: Cell) -> None:
     assert split == pytest.approx({name: part / 0.11 for name, part in parts.items()}, abs=1e-9)
 
 
-def test_main_effects_count_cells_alike(cell: Cell, together: Cell) -> None:
+def test_main_effects_count_settings_alike(setting: Setting, together: Setting) -> None:
     runs = together(
-        cell([math.e] * 2, lr=0.1, num_hiddens=8),
-        cell([math.e**3] * 6, lr=0.1, num_hiddens=16),
-        cell([math.e**5, None], lr=1.0, num_hiddens=8),
+        setting([math.e] * 2, lr=0.1, num_hiddens=8),
+        setting([math.e**3] * 6, lr=0.1, num_hiddens=16),
+        setting([math.e**5, None], lr=1.0, num_hiddens=8),
     )
     table = main_effects(runs, "perplexity", ["lr"])
     assert list(np.log(table["mean"])) == pytest.approx([2, 5])
@@ -158,8 +160,8 @@ def test_main_effects_count_cells_alike(cell: Cell, together: Cell) -> None:
     assert math.isnan(table["low"].iloc[1])
 
 
-def test_a_knob_that_can_be_off(cell: Cell, together: Cell) -> None:
-    runs = together(cell([2.0, 2.0], clip=1.0), cell([3.0, 3.0], clip=None))
+def test_a_knob_that_can_be_off(setting: Setting, together: Setting) -> None:
+    runs = together(setting([2.0, 2.0], clip=1.0), setting([3.0, 3.0], clip=None))
     table = main_effects(runs, "perplexity", ["clip"])
     assert list(table["mean"]) == pytest.approx([2, 3])
     assert table["value"].isna().tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Sweeps with a known truth: one claim of every kind, and cells for which it is true, false, barely either."""
+"""Sweeps with a known truth: one claim of every kind, and settings for which it is true, false, barely either."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ BASELINE = dict.fromkeys(KNOBS) | {
     "corpus": "time_machine",
 }
 SEED_SD, NOISE_SD = 0.03, 0.1
-"""Standard deviations of the logarithm: what a seed does to all cells alike, and to each by itself.
+"""Standard deviations of the logarithm: what a seed does to all settings alike, and to each by itself.
 
 That runs of one seed hardly have anything in common is what the records show.
 """
@@ -49,14 +49,14 @@ def grid(**knobs: Sequence[Any]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A predicate, its cells, and the medians of its metric in them for four truths.
+    """A predicate, its settings, and the medians of its metric in them for four truths.
 
     `weak` is true by half a standard deviation of what decides; `edge` is as near to true as what is not true can be:
     all parts hold by far but one, which is on its bound.
     """
 
     predicate: dict[str, Any]
-    cells: list[dict[str, Any]]
+    settings: list[dict[str, Any]]
     true: Sequence[float]
     false: Sequence[float]
     weak: Sequence[float]
@@ -73,8 +73,8 @@ class Kind:
         return make_claim({"id": "c", "statement": "It is so."} | metric | self.predicate)
 
     def samples(self, medians: Sequence[float], n: int, rng: np.random.Generator, diverge: float = 0.0) -> Samples:
-        """One sweep: n values for each cell, of which a share diverged."""
-        shape = (len(self.cells), n)
+        """One sweep: n values for each setting, of which a share diverged."""
+        shape = (len(self.settings), n)
         truth = np.array(medians, dtype=float)[:, None]
         if self.measure == "shares":
             failed = rng.random(shape) < truth
@@ -91,9 +91,9 @@ class Kind:
             values = truth * np.exp(rng.normal(0, SEED_SD, n) + rng.normal(0, NOISE_SD, shape))
         worst = -math.inf if self.measure in ("scores", "solved") else math.inf
         values = np.where(rng.random(shape) < diverge, worst, values)
-        cells = {str(k): pd.Series(row, index=pd.Index(range(n), name="seed")) for k, row in enumerate(values)}
+        settings = {str(k): pd.Series(row, index=pd.Index(range(n), name="seed")) for k, row in enumerate(values)}
         unit = "processes" if self.measure == "processes" else "seeds"
-        return Samples(cells, metric=self.metric, unit=unit)
+        return Samples(settings, metric=self.metric, unit=unit)
 
     def frames(self, samples: Samples) -> Frames:
         """The same as the records would have it."""
@@ -101,7 +101,7 @@ class Kind:
             {
                 **BASELINE,
                 **knobs,
-                "cell_id": str(k),
+                "setting_id": str(k),
                 "run_id": f"{k}-{seed}",
                 "seed": seed,
                 "status": "ok" if math.isfinite(value) else "diverged",
@@ -109,12 +109,12 @@ class Kind:
                 if math.isfinite(value) and self.measure in MEASURES
                 else math.nan,
             }
-            for k, knobs in enumerate(self.cells)
+            for k, knobs in enumerate(self.settings)
             for seed, value in samples.values[str(k)].items()
         ]
         speed = [
-            {"cell_id": cell, "machine": "m", "threads": 1, "launch": launch, "tokens_per_s": value}
-            for cell, values in samples.values.items()
+            {"setting_id": setting, "machine": "m", "threads": 1, "launch": launch, "tokens_per_s": value}
+            for setting, values in samples.values.items()
             for launch, value in values.items()
             if self.measure == "processes"
         ]
@@ -124,11 +124,11 @@ class Kind:
         """Flat but for a step before the last 5 % of the epochs."""
         if self.measure != "changes":
             return
-        for cell, values in samples.values.items():
+        for setting, values in samples.values.items():
             for seed, change in values.items():
                 for epoch in range(1, EPOCHS + 1):
                     late = epoch > EPOCHS * 0.95
-                    yield {"run_id": f"{cell}-{seed}", "epoch": epoch, "perplexity": 3 * (change if late else 1)}
+                    yield {"run_id": f"{setting}-{seed}", "epoch": epoch, "perplexity": 3 * (change if late else 1)}
 
 
 STEP = math.exp(0.5 * NOISE_SD * 2**0.5)

@@ -1,4 +1,4 @@
-"""Which cells a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
+"""Which settings a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
 
 import re
 from pathlib import Path
@@ -10,14 +10,14 @@ import pytest
 from scipy import stats
 
 from ablate.claims import Frames, Verdict
-from ablate.claims.choosing import claim_files, claims_for, has_all_cells
+from ablate.claims.choosing import claim_files, claims_for, has_all_settings
 from ablate.claims.measured import roughness
 from ablate.claims.reading import make_claim
 from ablate.claims.verdicts import evaluate, judge, verdicts_frame
 from tests.claims.simulated import BASELINE, grid
 
 
-def runs(cells: list[dict[str, Any]], medians: list[float], seeds: int = 10, **columns: Any) -> pd.DataFrame:
+def runs(settings: list[dict[str, Any]], medians: list[float], seeds: int = 10, **columns: Any) -> pd.DataFrame:
     """One row per run; the logarithms differ by no more than a tenth from seed to seed."""
     rng = np.random.default_rng(4)
     return pd.DataFrame(
@@ -25,9 +25,9 @@ def runs(cells: list[dict[str, Any]], medians: list[float], seeds: int = 10, **c
             BASELINE
             | columns
             | knobs
-            | {"cell_id": f"cell {k}", "run_id": f"{k}-{seed}", "seed": seed, "status": "ok", "device": "cpu"}
+            | {"setting_id": f"setting {k}", "run_id": f"{k}-{seed}", "seed": seed, "status": "ok", "device": "cpu"}
             | {"tail_perplexity": median * np.exp(rng.normal(0, 0.05))}
-            for k, (knobs, median) in enumerate(zip(cells, medians, strict=True))
+            for k, (knobs, median) in enumerate(zip(settings, medians, strict=True))
             for seed in range(seeds)
         ]
     )
@@ -53,25 +53,25 @@ def test_every_other_swept_knob_makes_a_group() -> None:
 
 def test_an_undecided_claim_shows_the_part_that_it_hangs_on() -> None:
     """Three groups of six seeds; what is needed is that of the whole claim, on the side that it leans to."""
-    cells = grid(num_hiddens=[8, 16, 32], model=["gru", "rnn"])
-    leaning = verdict(runs(cells, [2, 3, 2, 2.1, 2, 2.9], seeds=6), order=MODELS)
+    settings = grid(num_hiddens=[8, 16, 32], model=["gru", "rnn"])
+    leaning = verdict(runs(settings, [2, 3, 2, 2.1, 2, 2.9], seeds=6), order=MODELS)
     assert leaning.verdict == "undecided"
     assert leaning.evidence.startswith("The least settled of 3 comparisons: model gru/rnn = 0.9")
     assert "at num_hiddens=16" in leaning.effect
     assert leaning.ratio < 1
     assert f"{leaning.needed} seeds" in leaning.evidence
-    against = verdict(runs(cells, [2, 3, 2.1, 2, 2, 2], seeds=6), order=MODELS)
+    against = verdict(runs(settings, [2, 3, 2.1, 2, 2, 2], seeds=6), order=MODELS)
     assert against.verdict == "undecided"
     assert against.evidence.startswith("The clearest contradiction of 3 comparisons: model gru/rnn = 1.")
     assert "at num_hiddens=16" in against.effect
-    frame = runs(cells, [2, 3, 2.1, 2, 2, 2], seeds=6).groupby(["num_hiddens", "model"])["tail_perplexity"]
+    frame = runs(settings, [2, 3, 2.1, 2, 2, 2], seeds=6).groupby(["num_hiddens", "model"])["tail_perplexity"]
     a, b = (np.log(frame.get_group((16, model))) for model in ("gru", "rnn"))
     alone = stats.ttest_ind(a, b, equal_var=False)
     assert against.p == pytest.approx(3 * alone.pvalue)  # of the contrary, corrected for the three
     assert against.p_rank == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
     said = f"; points against the claim; about {against.needed} seeds would refute it in four of five sweeps"
     assert said in against.evidence
-    none = verdict(runs(cells, [2] * 6, seeds=1), order=MODELS)
+    none = verdict(runs(settings, [2] * 6, seeds=1), order=MODELS)
     assert "from 1 seeds" in none.evidence
 
 
@@ -102,7 +102,7 @@ def test_a_gap_that_narrows_is_told_at_both_ends() -> None:
     assert change == pytest.approx(at_256 / at_32, rel=0.03)
 
 
-def test_where_narrows_the_cells_down() -> None:
+def test_where_narrows_the_settings_down() -> None:
     frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.9, 1.5])
     assert verdict(frame, order=MODELS).verdict == "refuted"
     assert verdict(frame, order=MODELS, where={"num_hiddens": 32}).verdict == "confirmed"
@@ -120,29 +120,29 @@ def test_null_is_a_value() -> None:
 
 def test_what_only_follows_makes_no_group() -> None:
     """gru has a reset place, rnn has none; impl brings init: neither is a setting of its own."""
-    cells = [{"model": "rnn", "reset": None}, {"model": "gru", "reset": "after"}]
-    assert verdict(runs(cells, [3, 2]), order=MODELS).evidence.count("differs") == 0
-    cells = [{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}]
-    one = verdict(runs(cells, [2, 3]), order={"along": "impl", "ascending": ["api", "scratch"]})
+    settings = [{"model": "rnn", "reset": None}, {"model": "gru", "reset": "after"}]
+    assert verdict(runs(settings, [3, 2]), order=MODELS).evidence.count("differs") == 0
+    settings = [{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}]
+    one = verdict(runs(settings, [2, 3]), order={"along": "impl", "ascending": ["api", "scratch"]})
     assert (one.verdict, one.evidence.count("differs")) == ("confirmed", 0)
 
 
 def test_what_differs_besides_is_told() -> None:
-    cells = [{"batch_size": 32, "epochs": 500}, {"batch_size": 256, "epochs": 4000}]
-    one = verdict(runs(cells, [2, 3]), ratio={"of": {"batch_size": 256}, "to": {"batch_size": 32}, "above": 1})
+    settings = [{"batch_size": 32, "epochs": 500}, {"batch_size": 256, "epochs": 4000}]
+    one = verdict(runs(settings, [2, 3]), ratio={"of": {"batch_size": 256}, "to": {"batch_size": 32}, "above": 1})
     assert one.verdict == "confirmed"
     assert "epochs differs too (500, 4000)" in one.evidence
 
 
-def test_a_group_that_lacks_a_cell_is_left_out_and_named() -> None:
-    cells = [*grid(impl=["scratch"], sampling=["sequential", "random"]), {"impl": "api", "sampling": "sequential"}]
-    one = verdict(runs(cells, [2, 3, 1.5]), order={"along": "impl", "ascending": ["api", "scratch"]})
+def test_a_group_that_lacks_a_setting_is_left_out_and_named() -> None:
+    settings = [*grid(impl=["scratch"], sampling=["sequential", "random"]), {"impl": "api", "sampling": "sequential"}]
+    one = verdict(runs(settings, [2, 3, 1.5]), order={"along": "impl", "ascending": ["api", "scratch"]})
     assert one.verdict == "confirmed"
-    assert "left out sampling=random (no cell with impl=api)" in one.evidence
+    assert "left out sampling=random (no setting with impl=api)" in one.evidence
 
 
 def test_one_change_at_a_time() -> None:
-    """A star of cells around a baseline: only the two that differ in the knob itself are compared."""
+    """A star of settings around a baseline: only the two that differ in the knob itself are compared."""
     star = [{}, {"batch_size": 64}, {"num_steps": 64}, {"num_hiddens": 512}, {"lr": 0.5}, {"epochs": 200}]
     one = verdict(
         runs(star, [2, 9, 9, 9, 3, 9]), ratio={"of": {"lr": 0.5}, "to": {"lr": 1}, "above": 1}, where={"model": "rnn"}
@@ -155,17 +155,17 @@ def test_one_change_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("claim", "reason"),
     [
-        ({"order": SAMPLING}, "No cell with sampling=random."),
-        ({"order": MODELS, "where": {"lr": 0.5}}, "No cell with lr=0.5 (there is lr=1)."),
-        ({"order": {"along": "lr", "ascending": [0.1, 0.5]}}, "No cell with lr=0.1 or lr=0.5."),
-        ({"monotone": {"along": "num_steps", "direction": "falls"}}, "No cell with a second value of num_steps."),
-        ({"no_trend": {"along": "num_hiddens"}}, "No cell with a third value of num_hiddens."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 32}}, "No cell with num_hiddens below 32."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 64}}, "No cell with num_hiddens above 64."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 128}}, "No cell with num_hiddens=128."),
+        ({"order": SAMPLING}, "No setting with sampling=random."),
+        ({"order": MODELS, "where": {"lr": 0.5}}, "No setting with lr=0.5 (there is lr=1)."),
+        ({"order": {"along": "lr", "ascending": [0.1, 0.5]}}, "No setting with lr=0.1 or lr=0.5."),
+        ({"monotone": {"along": "num_steps", "direction": "falls"}}, "No setting with a second value of num_steps."),
+        ({"no_trend": {"along": "num_hiddens"}}, "No setting with a third value of num_hiddens."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 32}}, "No setting with num_hiddens below 32."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 64}}, "No setting with num_hiddens above 64."),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 128}}, "No setting with num_hiddens=128."),
         (
             {"narrows": {"along": "num_hiddens", "between": {"model": ["rnn", "lstm"]}}},
-            "No cell with a second num_hiddens that both model=rnn and model=lstm have.",
+            "No setting with a second num_hiddens that both model=rnn and model=lstm have.",
         ),
         ({"order": MODELS, "metric": "tokens_per_s"}, "No clean timing with one thread; the same command with"),
         ({"order": MODELS, "metric": "accuracy"}, "No run measured an accuracy; those of task=memory, fill_in"),
@@ -184,23 +184,23 @@ def test_not_testable_says_what_is_missing(claim: dict[str, Any], reason: str) -
     assert (one.effect, one.n, one.needed) == ("", 0, None)
 
 
-def test_cells_that_never_meet() -> None:
-    cells = [{"model": "gru", "num_hiddens": 32}, {"model": "rnn", "num_hiddens": 64}]
-    one = verdict(runs(cells, [2, 3]), where={"impl": "api"}, order=MODELS)
-    # Two cells that differ in two knobs: one group, and a word of warning.
+def test_settings_that_never_meet() -> None:
+    settings = [{"model": "gru", "num_hiddens": 32}, {"model": "rnn", "num_hiddens": 64}]
+    one = verdict(runs(settings, [2, 3]), where={"impl": "api"}, order=MODELS)
+    # Two settings that differ in two knobs: one group, and a word of warning.
     assert "num_hiddens differs too (32, 64)" in one.evidence
-    cells.append({"model": "gru", "num_hiddens": 128})
-    one = verdict(runs(cells, [2, 3, 2]), order=MODELS)
+    settings.append({"model": "gru", "num_hiddens": 128})
+    one = verdict(runs(settings, [2, 3, 2]), order=MODELS)
     assert one.verdict == "not testable"
-    assert one.evidence.startswith("No setting of the other knobs has all cells: left out num_hiddens=")
+    assert one.evidence.startswith("No setting of the other knobs has all settings: left out num_hiddens=")
 
 
 SCORED = {"task": "memory", "corpus": "copy"}
 
 
-def scores(cells: list[dict[str, Any]], values: list[list[float]]) -> pd.DataFrame:
+def scores(settings: list[dict[str, Any]], values: list[list[float]]) -> pd.DataFrame:
     """Runs of a memory task with these accuracies."""
-    frame = runs(cells, [2.0] * len(cells), seeds=len(values[0]), **SCORED)
+    frame = runs(settings, [2.0] * len(settings), seeds=len(values[0]), **SCORED)
     return frame.assign(accuracy=np.ravel(values))
 
 
@@ -250,10 +250,10 @@ def test_what_sees_the_future_is_marked() -> None:
     frame = runs(grid(bidirectional=[False, True]), [8, 2])
     frame["sees_future"] = frame["bidirectional"]
     lower = {"along": "bidirectional", "ascending": [True, False]}
-    note = "1 of 2 cells see the tokens to be predicted: no perplexity there is that of a prediction"
+    note = "1 of 2 settings see the tokens to be predicted: no perplexity there is that of a prediction"
     assert note in verdict(frame, order=lower).evidence
     own = verdict(frame, fails={"above": 9, "at_most": 0.5}, where={"bidirectional": True})
-    assert "the cell sees the tokens to be predicted" in own.evidence
+    assert "the setting sees the tokens to be predicted" in own.evidence
     seen = verdict(frame, sees_future={}, where={"bidirectional": True})
     assert seen.verdict == "confirmed"
     assert "All 10 runs see the tokens that they are to predict" in seen.evidence
@@ -313,10 +313,10 @@ def test_an_absolute_level_holds_for_the_protocol_of_its_preset(knobs: dict[str,
 
 
 def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other() -> None:
-    cells = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
-    frame = runs(cells, [4, 2, 3, 5], seeds=16)
+    settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
+    frame = runs(settings, [4, 2, 3, 5], seeds=16)
     # lr=0.5 is lucky on the second half of gru's seeds: choosing there would be the winner's curse.
-    frame.loc[(frame["cell_id"] == "cell 0") & (frame["seed"] >= 8), "tail_perplexity"] = 0.1
+    frame.loc[(frame["setting_id"] == "setting 0") & (frame["seed"] >= 8), "tail_perplexity"] = 0.1
     one = verdict(frame, order=MODELS, tuned="lr")
     assert one.verdict == "confirmed"
     assert one.n == 8
@@ -324,13 +324,13 @@ def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other()
     assert "lr chosen on half of the seeds" in one.evidence
 
 
-def test_timings_of_the_machine_that_timed_most_cells_with_one_thread() -> None:
+def test_timings_of_the_machine_that_timed_most_settings_with_one_thread() -> None:
     frame = runs(grid(model=["gru", "lstm", "rnn"]), [2, 2, 2])
     rng = np.random.default_rng(8)
 
-    def timed(cell: int, machine: str, threads: int, median: float) -> list[dict[str, Any]]:
+    def timed(setting: int, machine: str, threads: int, median: float) -> list[dict[str, Any]]:
         values = median * np.exp(rng.normal(0, 0.01, 5))
-        common = {"cell_id": f"cell {cell}", "machine": machine, "threads": threads}
+        common = {"setting_id": f"setting {setting}", "machine": machine, "threads": threads}
         return [common | {"launch": k, "tokens_per_s": value} for k, value in enumerate(values)]
 
     speed = pd.DataFrame(timed(0, "a", 1, 5e4) + timed(2, "a", 1, 6e4) + timed(2, "b", 1, 1e4) + timed(0, "a", 2, 9e4))
@@ -339,7 +339,7 @@ def test_timings_of_the_machine_that_timed_most_cells_with_one_thread() -> None:
     assert (one.verdict, one.n, one.method) == ("confirmed", 5, "Welch t, on logarithms")
     assert one.ratio == pytest.approx(5 / 6, rel=0.02)
     lstm = verdict(Frames(frame, speed=speed), metric="tokens_per_s", order=MODELS | {"ascending": ["lstm", "rnn"]})
-    assert lstm.evidence == "No measured cell with model=lstm."
+    assert lstm.evidence == "No measured setting with model=lstm."
 
 
 def test_a_gpu_is_named_without_its_number() -> None:
@@ -391,14 +391,14 @@ def test_the_frame_of_verdicts() -> None:
     assert verdicts_frame([]).columns.tolist() == table.columns.tolist()
 
 
-def test_claims_of_other_presets_only_with_all_their_cells_under_their_protocol() -> None:
+def test_claims_of_other_presets_only_with_all_their_settings_under_their_protocol() -> None:
     def taken(frame: pd.DataFrame, **claim: Any) -> bool:
-        return has_all_cells(Frames(frame), make_claim({"id": "c", "statement": "It is so."} | claim))
+        return has_all_settings(Frames(frame), make_claim({"id": "c", "statement": "It is so."} | claim))
 
     frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.5, 1.9])
     published: dict[str, Any] = {"order": MODELS, "source": "conclusion 8 (table18)"}
     assert taken(frame, **published)
-    assert not taken(frame[frame["cell_id"] != "cell 1"], **published)
+    assert not taken(frame[frame["setting_id"] != "setting 1"], **published)
     assert not taken(frame.assign(epochs=60), **published)
     assert taken(frame.assign(epochs=60), order=MODELS)
     assert not taken(frame, order=MODELS, needs="a unicorn")
@@ -417,7 +417,7 @@ def test_a_file_of_ones_own_takes_the_place_of_ours(tmp_path: Path, monkeypatch:
     assert files == ours | {"smoke": folder / "smoke.yaml"}
 
 
-def test_a_claim_that_belongs_to_no_preset_judges_whatever_has_its_cells(
+def test_a_claim_that_belongs_to_no_preset_judges_whatever_has_its_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person's own file, or a claim that says so; those of presets that nobody ran judge nobody."""
@@ -439,13 +439,13 @@ def test_a_claim_that_belongs_to_no_preset_judges_whatever_has_its_cells(
 @pytest.mark.parametrize("models", [["gru"], ["gru", "rnn"]])
 def test_a_knob_confounded_with_that_of_a_claim_is_named(models: list[str]) -> None:
     """A learning rate typed anew for each size, and one for each pair of size and model; not one for each model."""
-    cells = grid(model=models, num_hiddens=[32, 64])
-    own = [knobs | {"lr": 0.5 + k} for k, knobs in enumerate(cells)]
+    settings = grid(model=models, num_hiddens=[32, 64])
+    own = [knobs | {"lr": 0.5 + k} for k, knobs in enumerate(settings)]
     medians = [3.0, 2.0] * len(models)
     claim = {"along": "num_hiddens", "ascending": [64, 32]}
     one = verdict(runs(own, medians), order=claim)
     assert one.verdict == "not testable" or "lr" in one.evidence
-    by_model = [knobs | {"lr": {"gru": 1.0, "rnn": 0.5}[knobs["model"]]} for knobs in cells]
+    by_model = [knobs | {"lr": {"gru": 1.0, "rnn": 0.5}[knobs["model"]]} for knobs in settings]
     assert "lr differs" not in verdict(runs(by_model, medians), order=claim).evidence
 
 

@@ -93,7 +93,7 @@ SOLVED = {"solves": {"at_least": 0.9, "in_share": 0.5}}
         ({"ratio": {"of": {"lr": 1}, "to": {"lr": 2}, "above": 1, "below": 2}}, ["exactly one of"]),
         ({"ratio": {"of": {"lr": 1}, "to": {"lr": 2}, "above": 0}}, ["ratio.above is 0", "above 0"]),
         ({"ratio": {"of": {"lr": 1}, "to": {"layers": 2}, "above": 1}}, ["the same knobs"]),
-        ({"ratio": {"of": {"lr": 1}, "to": {"lr": 1}, "above": 1}}, ["not the same cell"]),
+        ({"ratio": {"of": {"lr": 1}, "to": {"lr": 1}, "above": 1}}, ["not the same setting"]),
         ({"equivalent": {"of": {"lr": 1}, "to": {"lr": 2}, "margin": 0}}, ["margin is 0", "above 0"]),
         ({"no_trend": {"along": "lr", "margin": True}}, ["margin is True", "a number"]),
         ({"narrows": {"along": "lr", "between": {"model": ["a"]}}}, ["two values"]),

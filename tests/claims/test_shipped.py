@@ -1,4 +1,4 @@
-"""The claims that come with ablate: about cells that their presets have, for all fourteen conclusions. CPU, 2 s."""
+"""The claims that come with ablate: about settings that their presets have, for all fourteen conclusions. CPU, 2 s."""
 
 import re
 from pathlib import Path

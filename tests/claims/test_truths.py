@@ -92,7 +92,7 @@ def test_what_two_runs_settle_no_rank_test_has_checked(kind: Kind) -> None:
     for medians in (kind.true, kind.false):
         for one in verdicts(kind, medians, 2, 3):
             if one.verdict in ("confirmed", "refuted") and not one.fact and kind.measure not in COUNTED:
-                assert one.p_rank > 0.05 or np.isnan(one.p_rank)  # a contrast of several cells has no rank test
+                assert one.p_rank > 0.05 or np.isnan(one.p_rank)  # a contrast of several settings has no rank test
                 assert np.isnan(one.p_rank) == ("no rank test" not in one.evidence)
 
 
@@ -130,10 +130,10 @@ def test_false_verdicts_over_a_thousand_sweeps_are_no_more_than_the_level_allows
 @pytest.mark.full
 @pytest.mark.usefixtures("without_intervals")
 @pytest.mark.parametrize(("diverge", "sweeps"), [(0.0, 500), (0.2, 300)])
-def test_equal_cells_are_in_no_order(diverge: float, sweeps: int) -> None:
+def test_equal_settings_are_in_no_order(diverge: float, sweeps: int) -> None:
     """All parts on their bound, where neither the claim nor its contrary is true; also where runs diverge."""
     kind = KINDS["order in most"] if diverge else KINDS["order"]
-    confirmed, refuted = rates(kind, [2.0] * len(kind.cells), 10, sweeps, diverge)
+    confirmed, refuted = rates(kind, [2.0] * len(kind.settings), 10, sweeps, diverge)
     assert keeps(confirmed, sweeps)
     assert keeps(refuted, sweeps)
 
@@ -143,14 +143,14 @@ def test_a_diverged_run_is_worse_than_any_other() -> None:
     kind = KINDS["order"]
     rng = np.random.default_rng(3)
     data = kind.samples(kind.true, 20, rng)
-    rnn = [str(k) for k, cell in enumerate(kind.cells) if cell["model"] == "rnn"]
-    broken = {cell: data.values[cell].where(np.arange(20) % 2 == 0, np.inf) for cell in rnn}
+    rnn = [str(k) for k, setting in enumerate(kind.settings) if setting["model"] == "rnn"]
+    broken = {setting: data.values[setting].where(np.arange(20) % 2 == 0, np.inf) for setting in rnn}
     one = judge(kind.frames(replace(data, values={**data.values, **broken})), kind.claim)
     assert one.verdict == "confirmed"
     assert "20 runs diverged" in one.evidence
-    equal = {cell: kind.samples([2] * 6, 20, rng).values[cell] for cell in data.values}
+    equal = {setting: kind.samples([2] * 6, 20, rng).values[setting] for setting in data.values}
     assert judge(kind.frames(replace(data, values=equal)), kind.claim).verdict == "undecided"
-    broken = {cell: equal[cell].where(np.arange(20) % 2 == 0, np.inf) for cell in equal if cell not in rnn}
+    broken = {setting: equal[setting].where(np.arange(20) % 2 == 0, np.inf) for setting in equal if setting not in rnn}
     assert judge(kind.frames(replace(data, values=equal | broken)), kind.claim).verdict == "refuted"
 
 

@@ -34,7 +34,7 @@ CLAIMS = """
 
 @pytest.fixture
 def stored(tmp_path: Path, small: Callable[..., Config], corpus: Corpus) -> Path:
-    """Two cells of eight seeds: real records, their perplexities replaced by a gru's 2 and an rnn's 3."""
+    """Two settings of eight seeds: real records, their perplexities replaced by a gru's 2 and an rnn's 3."""
     folder = tmp_path / "made-up"
     for model, perplexity in (("gru", 2.0), ("rnn", 3.0)):
         record = train(small(f"model={model}", "engine=api"), corpus)
@@ -64,7 +64,7 @@ def test_verdicts(
         assert verdict in table
     assert "made-up" in table
     assert "bad: " in below
-    assert "lacking: No cell with model=lstm." in below
+    assert "lacking: No setting with model=lstm." in below
     # of geometric means, by hand: ⁸√(2.00 · 2.01 · 2.04 · 2.09 · 2.16 · 2.25 · 2.36 · 2.49) over the same of 3.00 …
     assert "model gru/rnn = 0.68" in " ".join(below.split())
 
@@ -79,11 +79,11 @@ def test_narrow_terminals_lose_nothing(
     assert "…" not in out
 
 
-def test_claims_are_chosen_by_the_cells(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No preset, another corpus: no published claim speaks of these cells, two of the others could."""
+def test_claims_are_chosen_by_the_settings(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No preset, another corpus: no published claim speaks of these settings, two of the others could."""
     assert main([str(stored)]) == 0
     out = capsys.readouterr().out
-    assert "no claim speaks of these cells" in out or "conclusion" not in out
+    assert "no claim speaks of these settings" in out or "conclusion" not in out
 
 
 def test_damaged_records_are_named(stored: Path, claims: Path, capsys: pytest.CaptureFixture[str]) -> None:

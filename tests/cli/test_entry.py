@@ -151,7 +151,7 @@ def test_torch_computes_with_as_many_threads_as_before(main: Any, small_argument
 
 THIRD = """
 import os, signal
-from ablate.entry import run_program
+from ablate.cli.entry import run_program
 def command():
     for _ in range(3):
         try:

@@ -29,11 +29,11 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def stored(folder: Path, metric: str = "tail_perplexity") -> tuple[dict[str, Any], dict[str, dict[int, float]]]:
-    """path.json, and the metric of every run by cell and seed."""
+    """path.json, and the metric of every run by setting and seed."""
     values: dict[str, dict[int, float]] = {}
     for path in (folder / "runs").glob("*.json"):
         record = json.loads(path.read_text())
-        values.setdefault(record["cell_id"], {})[record["seed"]] = record["metrics"][metric]
+        values.setdefault(record["setting_id"], {})[record["seed"]] = record["metrics"][metric]
     return json.loads((folder / "path.json").read_text()), values
 
 
@@ -61,15 +61,15 @@ def test_each_step_keeps_the_change_that_helps_most(
     assert set(path["baseline"]["overrides"]) == {*common, "name=walked", "model=rnn", "num_hiddens=4", "lr=1"}
     assert set(path["target"]["overrides"]) == {*common, "name=walked", "model=gru", "num_hiddens=16", "lr=0.25"}
 
-    at, left = path["baseline"]["cell_id"], {"model=gru", "num_hiddens=16", "lr=0.25"}
+    at, left = path["baseline"]["setting_id"], {"model=gru", "num_hiddens=16", "lr=0.25"}
     for number, step in enumerate(path["steps"], 1):
         assert (step["number"], step["reference_id"]) == (number, at)
         assert {tried["change"] for tried in step["tried"]} == left
-        best = min(step["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
-        assert (step["change"], step["cell_id"]) == (best["change"], best["cell_id"])
-        at, left = step["cell_id"], left - {step["change"]}
+        best = min(step["tried"], key=lambda tried: mean(values[tried["setting_id"]], path["choosing_seeds"]))
+        assert (step["change"], step["setting_id"]) == (best["change"], best["setting_id"])
+        at, left = step["setting_id"], left - {step["change"]}
     assert left == set()
-    assert at == path["target"]["cell_id"]
+    assert at == path["target"]["setting_id"]
     assert path["choosing_seeds"] == [0, 1]
     # baseline, 3 + 2 candidates and the target, five seeds each, and nothing else
     assert {len(runs) for runs in values.values()} == {5}
@@ -80,14 +80,14 @@ def test_each_step_keeps_the_change_that_helps_most(
     rows = re.findall(
         r"^ +([0-3]) +(\S+) +([\d.]+) (± [\d.]+|\([\d.]+–[\d.]+\))(?: +([\d.]+) \(.*?\))? +([35]) +0", done.out, re.M
     )
-    cells = [path["baseline"]["cell_id"], *(step["cell_id"] for step in path["steps"])]
+    settings = [path["baseline"]["setting_id"], *(step["setting_id"] for step in path["steps"])]
     assert [row[1] for row in rows] == ["(baseline)", *(step["change"] for step in path["steps"])]
     assert [row[5] for row in rows] == ["5", "3", "3", "5"]
     fresh = [2, 3, 4]
-    for (_, _, shown, _, ratio, n), cell, before in zip(rows, cells, [None, *cells], strict=False):
-        assert float(shown) == pytest.approx(mean(values[cell], range(5) if n == "5" else fresh), rel=0.01)
+    for (_, _, shown, _, ratio, n), setting, before in zip(rows, settings, [None, *settings], strict=False):
+        assert float(shown) == pytest.approx(mean(values[setting], range(5) if n == "5" else fresh), rel=0.01)
         if before:
-            assert float(ratio) == pytest.approx(mean(values[cell], fresh) / mean(values[before], fresh), rel=0.01)
+            assert float(ratio) == pytest.approx(mean(values[setting], fresh) / mean(values[before], fresh), rel=0.01)
 
     # once more: the same path, nothing trained
     again = main(*arguments, module=PATH)
@@ -106,7 +106,7 @@ def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
     path, values = stored(folder, "val_perplexity")
     assert path["metric"] == "val_perplexity"
     [first, _] = path["steps"]
-    best = min(first["tried"], key=lambda tried: mean(values[tried["cell_id"]], path["choosing_seeds"]))
+    best = min(first["tried"], key=lambda tried: mean(values[tried["setting_id"]], path["choosing_seeds"]))
     assert first["change"] == best["change"]
 
 
@@ -165,7 +165,7 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
         ("seed=1,2 lr=1,2", "seed does not decide an outcome"),
         ("name=a,b lr=1,2", "name has several values"),
         ("sweeps=smoke lr=1,2", "a path has no preset"),
-        ("lr=1,1.0", "baseline and target are the same cell"),
+        ("lr=1,1.0", "baseline and target are the same setting"),
         ("lr=interval(0,1)", "is a range"),
         ("model=rnn,gruu", "did you mean gru?"),
         ("lr=1,fast", "lr is 'fast'; it must be a number"),

@@ -46,7 +46,7 @@ def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: li
         ("gru", "0.5", "57", "3", "–", "–", "3", "2"),
         ("gru", "1", "57", "3", "1", "–", "2", "2"),
     ]
-    assert "4 cells, 12 runs: 1 done, 2 reused from other sweeps, 9 to train" in done.out
+    assert "4 settings, 12 runs: 1 done, 2 reused from other sweeps, 9 to train" in done.out
     assert "training takes about" in done.out
     assert "9 runs trained, 1 already there, 2 reused" in main(*wanted).err
     again = main(*wanted, module=PLAN)
@@ -108,13 +108,13 @@ def plan(compose: Configs, tmp_path: Path) -> Callable[..., Plan]:
 def test_the_estimate_is_of_the_programs_that_would_run(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a made-up millisecond per update: cells that differ in lr are one group, and time goes by updates."""
+    """At a made-up millisecond per update: settings that differ in lr are one group, and time goes by updates."""
     monkeypatch.setattr(estimating, "probe", lambda _: 0.001)
-    cells = [small("engine=cohort", "seeds=2", f"lr={lr}", "val_tokens=0") for lr in (0.5, 1)]
+    settings = [small("engine=cohort", "seeds=2", f"lr={lr}", "val_tokens=0") for lr in (0.5, 1)]
     other = small("engine=api", "seeds=3", "model=gru", "epochs=6", "val_tokens=0")
-    fused, single = estimate(plan(*cells, other), 2)
+    fused, single = estimate(plan(*settings, other), 2)
     assert [len(task.runs) for task in fused.programs] == [4]
-    assert len(fused.group.cells) == 2
+    assert len(fused.group.settings) == 2
     assert (fused.engine, single.engine) == ("cohort", "api")
     assert fused.seconds == pytest.approx([0.001 * 19 * 3])
     assert single.seconds == pytest.approx([0.001 * 19 * 6] * 3)
@@ -166,7 +166,7 @@ def test_what_is_missing_is_listed(main: CLI, small_arguments: list[str], tmp_pa
     done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=api", module=PLAN)
     assert done.status == 0, done.err
     assert re.findall(r"^rnn +([\d.]+) +57 +2 +– +– +2 ", done.out, re.M) == ["0.5", "1"]
-    assert "2 cells, 4 runs: 0 done, 0 reused from other sweeps, 4 to train" in done.out
+    assert "2 settings, 4 runs: 0 done, 0 reused from other sweeps, 4 to train" in done.out
     assert not (tmp_path / "results").exists()
 
 
@@ -194,14 +194,14 @@ def test_an_engine_is_named_after_the_choice() -> None:
 # --- what the seeds can tell ----------------------------------------------------------------------------
 
 
-def store(folder: Path, cell: str, config: Config, values: list[float], metric: str = "tail_perplexity") -> None:
+def store(folder: Path, setting: str, config: Config, values: list[float], metric: str = "tail_perplexity") -> None:
     for seed, value in enumerate(values):
         stored = to_dict(config)
         if config.task.name == "language_model":  # as records were before there were tasks
             del stored["task"]
         made = Record(
-            run_id=f"{cell}{seed}",
-            cell_id=cell,
+            run_id=f"{setting}{seed}",
+            setting_id=setting,
             seed=seed,
             status="ok",
             config=stored,
@@ -219,7 +219,7 @@ def store(folder: Path, cell: str, config: Config, values: list[float], metric: 
 
 @pytest.mark.full
 def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable[..., Plan], tmp_path: Path) -> None:
-    """Of logarithms, the median over cells; these cells first, then the same size, then the same model, else none."""
+    """The median over settings, of logarithms: of these settings, else of the same size, else of the same model."""
     made = plan(small("model=gru"))
     beside = tmp_path / "results"
     assert spread_over_seeds(made) is None
@@ -230,19 +230,19 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
     found = spread_over_seeds(made)
     assert found
     assert found.sd == pytest.approx(0.1)
-    assert found.source == "cells of the same model in wide"
+    assert found.source == "settings of the same model in wide"
     store(beside / "same", "c", small("model=gru"), [math.exp(x) for x in (0, 0.2, 0.4)])
     store(beside / "same", "d", small("model=gru"), [math.exp(x) for x in (0, 0.4, 0.8)])
     store(beside / "same", "e", small("model=gru"), [1.0] * (LEAST_RUNS - 1))
     found = spread_over_seeds(made)
     assert found
     assert found.sd == pytest.approx(0.3)
-    assert (found.cells, found.source) == (2, "cells of the same model, units and layers in same")
-    store(beside / "own", made.cells[0].cell_id, small("model=gru"), [math.exp(x) for x in (0, 0.5, 1)])
+    assert (found.settings, found.source) == (2, "settings of the same model, units and layers in same")
+    store(beside / "own", made.settings[0].setting_id, small("model=gru"), [math.exp(x) for x in (0, 0.5, 1)])
     found = spread_over_seeds(made)
     assert found
     assert found.sd == pytest.approx(0.5)
-    assert found.source == "these cells in own"
+    assert found.source == "these settings in own"
 
 
 MEMORY = ("task=memory", "data=copy", "model=gru")
@@ -262,7 +262,7 @@ def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callab
     found = spread_over_seeds(made, "accuracy")
     assert found
     assert found.sd == pytest.approx(0.2)
-    assert (found.cells, found.source) == (1, "cells of the same model, units and layers in copy")
+    assert (found.settings, found.source) == (1, "settings of the same model, units and layers in copy")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_task_is_planned_by_its_own_measure(compose: Configs, arguments: tuple
 def test_what_a_number_of_seeds_detects_is_said() -> None:
     """A difference so large is found in 80 of 100 made-up sweeps, half of it is not."""
     assert "3 seeds are too few" in detectable(Spread(0.1, 1, "x"), 3)
-    percent = float(re.findall(r"differ by ([\d.]+) %", detectable(Spread(0.1, 1, "these cells in x"), 20))[0])
+    percent = float(re.findall(r"differ by ([\d.]+) %", detectable(Spread(0.1, 1, "these settings in x"), 20))[0])
     assert found_share(math.log(1 + percent / 100), 0.1, 20) == pytest.approx(0.8, abs=0.07)
     times = float(re.findall(r"of ([\d.]+) × the spread", detectable(None, 20))[0])
     assert times == pytest.approx(math.log(1 + percent / 100) / 0.1, rel=0.05)
@@ -290,16 +290,17 @@ def test_what_a_number_of_seeds_detects_is_said() -> None:
 
 def test_accuracies_are_forecast_as_differences() -> None:
     """√2 · 0.05 · (t[0.975] + t[0.8]) · √(1/20), each with 38 degrees of freedom: 0.0455."""
-    said = detectable(Spread(0.05, 3, "these cells in x"), 20, "accuracy")
+    said = detectable(Spread(0.05, 3, "these settings in x"), 20, "accuracy")
     assert said == (
-        "20 seeds find differences of accuracy of 0.045 or more; the spread over seeds is 0.05 (the median of 3 cells: "
-        "these cells in x)"
+        "20 seeds find differences of accuracy of 0.045 or more; the spread over seeds is 0.05 (the median of 3 "
+        "settings: "
+        "these settings in x)"
     )
     assert "any difference of accuracy: over seeds it does not spread" in detectable(Spread(0, 3, "x"), 20, "accuracy")
 
 
 def found_share(effect: float, sd: float, seeds: int, sweeps: int = 400) -> float:
-    """In how many of made-up sweeps Welch's t test tells two cells apart whose logs lie `effect` apart."""
+    """In how many of made-up sweeps Welch's t test tells two settings apart whose logs lie `effect` apart."""
     import numpy as np
     from scipy import stats
 

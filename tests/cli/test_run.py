@@ -40,9 +40,9 @@ def test_a_sweep_from_the_command_to_the_figure(
     done = cli(*command)
     assert done.status == 0, done.err
     folder = tmp_path / "results" / "first"
-    assert "4 cells" in done.err or "8 runs trained" in done.err
+    assert "4 settings" in done.err or "8 runs trained" in done.err
 
-    # the table: a line per cell, models in their order, n, mean ± half the interval
+    # the table: a line per setting, models in their order, n, mean ± half the interval
     assert re.findall(r"^(rnn|gru) +(\d+) +(\d+) +[\d.]+ (?:± [\d.]+|\([\d.]+–[\d.]+\)) ", done.out, re.M) == [
         ("rnn", "4", "2"),
         ("rnn", "8", "2"),
@@ -60,9 +60,9 @@ def test_a_sweep_from_the_command_to_the_figure(
         assert len(rows(folder / "curves" / f"{record['run_id']}.csv")) == 3
 
     # the frames
-    runs, cells = rows(folder / "runs.csv"), rows(folder / "cells.csv")
+    runs, settings = rows(folder / "runs.csv"), rows(folder / "settings.csv")
     assert {row["run_id"] for row in runs} == stored.keys()
-    assert len(cells) == len({record["cell_id"] for record in stored.values()}) == 4
+    assert len(settings) == len({record["setting_id"] for record in stored.values()}) == 4
     for row in runs:
         assert float(row["perplexity"]) == pytest.approx(stored[row["run_id"]]["metrics"]["perplexity"])
     assert_png(folder / "figure.png")
@@ -85,7 +85,7 @@ def test_a_sweep_from_the_command_to_the_figure(
         text=True,
     )
     assert report.returncode == 0, report.stderr
-    for name in ("runs.csv", "cells.csv"):
+    for name in ("runs.csv", "settings.csv"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
     assert_png(copy / "figure.png")
     assert report.stdout.replace("copy", "first").split() == done.out.split()
@@ -198,8 +198,8 @@ def test_cfg_shows_the_configuration_and_trains_nothing(main: CLI, tmp_path: Pat
 # --- presets --------------------------------------------------------------------------------------------
 
 
-def cells_of(folder: Path) -> set[tuple[str, int]]:
-    return {(row["model"], int(row["num_hiddens"])) for row in rows(folder / "cells.csv")}
+def settings_of(folder: Path) -> set[tuple[str, int]]:
+    return {(row["model"], int(row["num_hiddens"])) for row in rows(folder / "settings.csv")}
 
 
 @pytest.mark.full
@@ -210,15 +210,15 @@ def test_a_preset_of_ones_own_and_the_command_line_wins(main: CLI, small_argumen
     )
     arguments = [argument for argument in small_arguments if not argument.startswith("num_hiddens")]
     assert main("-m", "sweeps=mine", *arguments).status == 0
-    assert cells_of(tmp_path / "results" / "mine") == {("rnn", 4), ("rnn", 6), ("gru", 4), ("gru", 6)}
+    assert settings_of(tmp_path / "results" / "mine") == {("rnn", 4), ("rnn", 6), ("gru", 4), ("gru", 6)}
     assert main("-m", "sweeps=mine", *arguments, "num_hiddens=3", "name=replaced").status == 0
-    assert cells_of(tmp_path / "results" / "replaced") == {("rnn", 3), ("gru", 3)}
+    assert settings_of(tmp_path / "results" / "replaced") == {("rnn", 3), ("gru", 3)}
 
 
 @pytest.mark.full
 def test_several_values_sweep_without_m(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     assert main(*small_arguments, "model=rnn,gru", "name=two").status == 0
-    assert cells_of(tmp_path / "results" / "two") == {("rnn", 8), ("gru", 8)}
+    assert settings_of(tmp_path / "results" / "two") == {("rnn", 8), ("gru", 8)}
 
 
 # --- mistakes -------------------------------------------------------------------------------------------

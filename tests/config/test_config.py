@@ -16,7 +16,7 @@ from ablate.cli.help import help_text, options
 from ablate.config.composing import compose as compose_overrides
 from ablate.config.composing import fallback_data
 from ablate.config.errors import CombinationError, ConfigError, UserError
-from ablate.config.identity import PROTOCOL, cell_id, run_id, run_identity
+from ablate.config.identity import PROTOCOL, run_id, run_identity, setting_id
 from ablate.config.schema import CONFIG_ROOT, Config, resolve, to_dict, with_seed
 from ablate.config.validation import engines_for
 
@@ -312,7 +312,7 @@ def test_how_and_where_is_no_part_of_the_identity(compose: Configs, name: str) -
     base, changed = compose("model=gru"), compose("model=gru", *MEANS[name])
     assert to_dict(base) != to_dict(changed)
     assert run_id(base, CORPUS) == run_id(changed, CORPUS)
-    assert cell_id(base, CORPUS) == cell_id(changed, CORPUS)
+    assert setting_id(base, CORPUS) == setting_id(changed, CORPUS)
 
 
 @pytest.mark.full
@@ -323,7 +323,7 @@ def test_what_decides_an_outcome_is_part_of_the_identity(compose: Configs, name:
         ground, change = ["model=gru", "lr=1.0"], "optimizer=adam"
     base, changed = compose(*ground), compose(*ground, change)
     assert run_id(base, CORPUS) != run_id(changed, CORPUS)
-    assert (cell_id(base, CORPUS) == cell_id(changed, CORPUS)) == (name == "seed")
+    assert (setting_id(base, CORPUS) == setting_id(changed, CORPUS)) == (name == "seed")
 
 
 def test_the_text_and_its_tokens_are_part_of_the_identity(compose: Configs) -> None:
@@ -354,12 +354,12 @@ def test_the_same_run_said_in_two_ways(compose: Configs, one: str, other: str) -
     assert run_id(compose(*one.split()), CORPUS) == run_id(compose(*other.split()), CORPUS)
 
 
-def test_a_cell_is_what_its_seeds_share(compose: Configs) -> None:
+def test_a_setting_is_what_its_seeds_share(compose: Configs) -> None:
     config = compose("model=gru", "seed=3", "seeds=5")
     runs = [with_seed(config, k) for k in range(5)]
     assert [run.seed for run in runs] == [3, 4, 5, 6, 7]
     assert len({run_id(run, CORPUS) for run in runs}) == 5
-    assert {cell_id(run, CORPUS) for run in runs} == {cell_id(config, CORPUS)}
+    assert {setting_id(run, CORPUS) for run in runs} == {setting_id(config, CORPUS)}
     assert run_id(runs[2], CORPUS) == run_id(compose("model=gru", "seed=5"), CORPUS)
 
 
@@ -397,7 +397,7 @@ def test_identity_survives_storing(compose: Configs, model: str, impl: str, **va
     for stored in (to_dict(config), to_dict(resolve(config))):
         back = as_configured(json.loads(json.dumps(stored)))
         assert run_id(back, CORPUS) == run_id(config, CORPUS)
-        assert cell_id(back, CORPUS) == cell_id(config, CORPUS)
+        assert setting_id(back, CORPUS) == setting_id(config, CORPUS)
 
 
 @given(lr=positive, other=positive)

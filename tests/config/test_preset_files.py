@@ -102,8 +102,8 @@ def test_own_files_are_in_help_and_among_the_choices(main: CLI, tmp_path: Path) 
 
 @pytest.mark.full
 def test_two_presets_are_two_sweeps(main: CLI, tmp_path: Path, small_arguments: list[str]) -> None:
-    for name, cell in (("one", "rnn"), ("two", "gru")):
-        own(tmp_path, f"defaults: [{{override /model: {cell}}}]\nnum_steps: 5\n", f"sweeps/{name}.yaml")
+    for name, setting in (("one", "rnn"), ("two", "gru")):
+        own(tmp_path, f"defaults: [{{override /model: {setting}}}]\nnum_steps: 5\n", f"sweeps/{name}.yaml")
     done = main("sweeps=one,two", *small_arguments)
     assert done.status == 0, done.err
     assert {path.name[:4] for path in (tmp_path / "results").iterdir()} == {"one_", "two_"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.cohort.networks import batches, network, weights
+from tests.engines.sample_networks import batches, network, weights
 from torch import Generator, Tensor
 
 from ablate.config.schema import Config

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cohort.networks import backpropagate, batches, named_gradients, network, weights
+from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
 from torch import Generator
 
 from ablate.config.schema import Config

@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cohort.networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
+from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
 from torch import Tensor
 
 from ablate.config.schema import Config

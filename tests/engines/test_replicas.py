@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.cohort.networks import Batch, batches, network, train, weights
+from tests.engines.sample_networks import Batch, batches, network, train, weights
 from torch import Generator, Tensor
 
 from ablate.config.composing import compose

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cohort.networks import Batch, backpropagate, batches, named_gradients, network, train, weights
+from tests.engines.sample_networks import Batch, backpropagate, batches, named_gradients, network, train, weights
 from torch import Generator, Tensor
 from torch.nn import functional as F
 

@@ -201,10 +201,10 @@ def test_what_the_system_refuses_to_show_is_not_present(
 # --- nothing else writes ----------------------------------------------------------------------------------
 
 MAY_WRITE = {
-    "files.py": "what all others write with",
-    "locks.py": "an empty file to hold",
-    "entry.py": "os.devnull, in the place of a stream that is closed or full",
-    "cohort/native/build.py": "a compiler writes the library itself, into a folder that is moved into place",
+    "records/files.py": "what all others write with",
+    "records/locks.py": "an empty file to hold",
+    "cli/entry.py": "os.devnull, in the place of a stream that is closed or full",
+    "engines/cohort/native/build.py": "a compiler writes the library itself, into a folder that is moved into place",
 }
 WRITING = {"write_text", "write_bytes", "to_feather", "to_parquet", "to_pickle", "to_excel", "to_hdf", "symlink_to"}
 WRITING_OF_OS = {"open", "fdopen", "replace", "rename", "link", "symlink"}

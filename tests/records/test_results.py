@@ -304,7 +304,7 @@ def test_a_setting_has_each_seed_once(tmp_path: Path, trained: Record) -> None:
     results.save(tmp_path, trained)
     results.save(tmp_path, replace(trained, run_id="f" * 12))
     frame, [problem] = runs_frame(tmp_path)
-    assert not frame.duplicated(["cell_id", "seed"]).any()
+    assert not frame.duplicated(["setting_id", "seed"]).any()
     assert len(frame) == 1
     assert "f" * 12 in problem
 
@@ -340,8 +340,8 @@ def test_a_record_of_an_earlier_version_is_trained_again(tmp_path: Path, trained
 
 
 def test_a_copied_timing_does_not_count_again(tmp_path: Path) -> None:
-    timing = {"cell_id": "a" * 12, "machine": "m", "threads": 1}
-    path = results.timing_path(tmp_path, timing["cell_id"], 1, "m")
+    timing = {"setting_id": "a" * 12, "machine": "m", "threads": 1}
+    path = results.timing_path(tmp_path, timing["setting_id"], 1, "m")
     write_json(path, timing)
     shutil.copyfile(path, path.with_name("copy.json"))
     assert list(results.timings(tmp_path)) == [timing]

@@ -81,7 +81,7 @@ def config(model: str = "rnn", **knobs: Any) -> dict[str, Any]:
 
 
 def identity(settings: Mapping[str, Any]) -> str:
-    """The name of a cell."""
+    """The name of a setting."""
     said = json.dumps({**settings, "seeds": None}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
@@ -98,13 +98,13 @@ def write_run(
     text: Mapping[str, str] | None = None,
 ) -> str:
     """One record and its curve; a run without a perplexity has diverged. Returns its run_id."""
-    cell = identity({**settings, "sha256": sha256})
-    run = hashlib.sha256(f"{cell}-{seed}".encode()).hexdigest()[:12]
+    setting = identity({**settings, "sha256": sha256})
+    run = hashlib.sha256(f"{setting}-{seed}".encode()).hexdigest()[:12]
     found = {"perplexity": perplexity, "tail_perplexity": perplexity, "best_perplexity": perplexity}
     hidden = settings["num_hiddens"] * settings["layers"]
     record = {
         "run_id": run,
-        "cell_id": cell,
+        "setting_id": setting,
         "seed": seed,
         "status": "diverged" if perplexity is None else "ok",
         "config": {**settings, "seed": seed},
@@ -154,7 +154,7 @@ def write_manifest(sweep: Path, **more: Any) -> None:
 
 def write_timing(sweep: Path, settings: Mapping[str, Any], tokens_per_s: float, sha256: str = TIME_MACHINE) -> None:
     """A clean timing of one thread: five processes of three samples."""
-    cell = identity({**settings, "sha256": sha256})
+    setting = identity({**settings, "sha256": sha256})
     samples = [
         {"tokens_per_s": tokens_per_s * (1 + 0.01 * (launch - 2) + 0.002 * k), "launch": launch, "unclean": ""}
         for launch in range(5)
@@ -169,7 +169,7 @@ def write_timing(sweep: Path, settings: Mapping[str, Any], tokens_per_s: float, 
     }
     subjects = ("train", "cohort_1", "cohort_R", "inference")
     timing = {
-        "cell_id": cell,
+        "setting_id": setting,
         "machine": "abc",
         "threads": 1,
         "config": settings,
@@ -188,7 +188,7 @@ def write_timing(sweep: Path, settings: Mapping[str, Any], tokens_per_s: float, 
         "measured_at": "2026-11-21T12:00:00+00:00",
     }
     (sweep / "speed").mkdir(parents=True, exist_ok=True)
-    (sweep / "speed" / f"{cell}-abc-1.json").write_text(json.dumps(timing), encoding="utf-8")
+    (sweep / "speed" / f"{setting}-abc-1.json").write_text(json.dumps(timing), encoding="utf-8")
 
 
 def write_sweep(
@@ -203,18 +203,22 @@ def write_sweep(
     """A sweep that looks real: wider is better, gru < lstm < rnn, some noise; `diverging`: a share of the runs."""
     source = random.Random(7)
     shift = [source.gauss(0, 0.02) for _ in range(seeds)]
-    for cell in settings:
-        hidden, name = cell["num_hiddens"], cell["model"]["name"].removesuffix("-as-published")
-        level = 1 + 6 * LEVELS[name] * (32 / hidden) ** 0.7 * (cell["layers"] ** 0.3) * (1 + abs(math.log(cell["lr"])))
+    for setting in settings:
+        hidden, name = setting["num_hiddens"], setting["model"]["name"].removesuffix("-as-published")
+        level = 1 + 6 * LEVELS[name] * (32 / hidden) ** 0.7 * (setting["layers"] ** 0.3) * (
+            1 + abs(math.log(setting["lr"]))
+        )
         for seed in range(seeds):
             end = 1 + (level - 1) * math.exp(shift[seed] + source.gauss(0, 0.04))
             curve = [end + (25 - end) * math.exp(-6 * (e + 1) / epochs) for e in range(epochs)]
             words = " ".join(source.choices(WORDS, k=10))
             text = {prefix: f"{prefix} {words}" for prefix in ("time traveller", "traveller")}
             gone = source.random() < diverging
-            write_run(sweep, cell, seed, None if gone else curve[-1], None if gone else 6 + 3 / end, curve, text=text)
+            write_run(
+                sweep, setting, seed, None if gone else curve[-1], None if gone else 6 + 3 / end, curve, text=text
+            )
         if timed:
-            cost = {"rnn": 1, "lstm": 4}.get(cell["model"]["cell"], 3) * hidden + 60
-            write_timing(sweep, cell, 2e7 / cost)
+            cost = {"rnn": 1, "lstm": 4}.get(setting["model"]["cell"], 3) * hidden + 60
+            write_timing(sweep, setting, 2e7 / cost)
     write_manifest(sweep, **manifest)
     return sweep

@@ -51,7 +51,7 @@ def made_up(count: int = 60) -> pd.DataFrame:
                 "started": began.isoformat(),
                 "ended": (began + pd.Timedelta(seconds=7)).isoformat(),
                 "worker": f"process {number % 2}",
-                "cell_id": str(number),
+                "setting_id": str(number),
                 "duplicate_of": None,
                 "again": None,
                 "reason": None,
@@ -114,7 +114,7 @@ def write_study(folder: Path, trials: pd.DataFrame, journal: bool = False) -> No
     for _, row in trials.iterrows():
         chosen = {name: row[name] for name in SPACE if not pd.isna(row[name])}
         pruned = row["state"] == "pruned"
-        attributes = {"key": row["cell_id"], "worker": row["worker"], "n": row["n"]}
+        attributes = {"key": row["setting_id"], "worker": row["worker"], "n": row["n"]}
         attributes |= {state: 1 for state in ("dropped", "diverged") if row["state"] == state}
         attributes |= {"reason": "pruned after epoch 20", "last_epoch": 20} if pruned else {}
         study.add_trial(

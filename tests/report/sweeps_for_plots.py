@@ -58,8 +58,8 @@ def sweep(
     rows = []
     for combination in product(*values.values()):
         setting = BASELINE | dict(zip(values, combination, strict=True))
-        cell = f"{zlib.crc32(repr(sorted(setting.items(), key=str)).encode()):08x}"
-        rng = np.random.default_rng(int(cell, 16))
+        setting_id = f"{zlib.crc32(repr(sorted(setting.items(), key=str)).encode()):08x}"
+        rng = np.random.default_rng(int(setting_id, 16))
         for seed in range(seeds):
             ok = not diverges(setting, seed)
             train = 1 + (perplexity(setting) - 1) * np.exp(0.05 * rng.standard_normal()) if ok else np.nan
@@ -67,8 +67,8 @@ def sweep(
             metrics = dict.fromkeys(METRICS, train) | {"val_perplexity": held_out, "best_val_perplexity": held_out}
             rows.append(
                 {
-                    "run_id": f"{cell}-{seed}",
-                    "cell_id": cell,
+                    "run_id": f"{setting_id}-{seed}",
+                    "setting_id": setting_id,
                     "seed": seed,
                     "status": "ok" if ok else "diverged",
                     **dict.fromkeys(KNOBS),
@@ -82,22 +82,22 @@ def sweep(
     return in_order(pd.DataFrame(rows))
 
 
-def cells_of(runs: pd.DataFrame, timed: bool = False) -> pd.DataFrame:
-    """The cells, with tokens/s that fall with num_hiddens where `timed`."""
-    cells = aggregate(runs)
-    speed = 3e6 / cells["num_hiddens"] / cells["model"].map(LEVEL_OF_MODEL).fillna(1.3) ** -1 if timed else np.nan
-    return cells.assign(
+def settings_of(runs: pd.DataFrame, timed: bool = False) -> pd.DataFrame:
+    """The settings, with tokens/s that fall with num_hiddens where `timed`."""
+    settings = aggregate(runs)
+    speed = 3e6 / settings["num_hiddens"] / settings["model"].map(LEVEL_OF_MODEL).fillna(1.3) ** -1 if timed else np.nan
+    return settings.assign(
         tokens_per_s=speed, tokens_per_s_low=speed * 0.97, tokens_per_s_high=speed * 1.03, cpu="AMD EPYC 9V74"
     )
 
 
-def published_of(cells: pd.DataFrame, timed: bool = True) -> pd.DataFrame:
-    """Published values a little beside the cells'."""
+def published_of(settings: pd.DataFrame, timed: bool = True) -> pd.DataFrame:
+    """Published values a little beside the settings'."""
     return pd.DataFrame(
         {
-            "cell_id": cells["cell_id"],
-            "published_perplexity": cells["perplexity"].fillna(10) * 1.1,
-            "published_tokens_per_s": 0.6 * cells["tokens_per_s"].astype(float) if timed else np.nan,
+            "setting_id": settings["setting_id"],
+            "published_perplexity": settings["perplexity"].fillna(10) * 1.1,
+            "published_tokens_per_s": 0.6 * settings["tokens_per_s"].astype(float) if timed else np.nan,
             "source": "table18_19",
             "differs": "",
         }
@@ -149,7 +149,7 @@ SHAPES: dict[str, pd.DataFrame] = {
     "model_by_sampling": sweep({"model": ("rnn", "gru"), "sampling": ("sequential", "random"), "num_hiddens": SIZES}),
     "two_numbers": sweep({"lr": LRS, "num_hiddens": SIZES}, seeds=3),
     "twenty_values": sweep({"lr": tuple(round(0.05 * i, 2) for i in range(1, 21))}),
-    "twenty_cells": sweep(
+    "twenty_settings": sweep(
         {"model": ("rnn", "lstm", "gru", "gru-no-reset"), "impl": ("api", "scratch"), "optimizer": tuple("abc")}
     ),
     "all_diverged": sweep(
@@ -159,7 +159,7 @@ SHAPES: dict[str, pd.DataFrame] = {
         {"model": ("rnn", "lstm", "gru"), "lr": LRS}, diverges=lambda s, seed: s["lr"] == 1 and s["model"] != "gru"
     ),
     "nothing_finished": sweep({"lr": (2.0, 4.0)}, diverges=lambda s, seed: True),
-    "one_cell": sweep({"model": ("gru",)}),
+    "one_setting": sweep({"model": ("gru",)}),
     "one_seed": sweep({"model": ("rnn", "gru"), "num_hiddens": SIZES[:3]}, seeds=1),
     "long_names": sweep(
         {"corpus": tuple(f"/home/somebody/texts/a_rather_long_name_of_book_{i}.txt" for i in range(3))}

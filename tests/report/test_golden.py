@@ -18,7 +18,7 @@ from ablate.report.material import gather
 from tests.report.made import config, write_sweep
 
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ("cells", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance")
+NAMES = ("settings", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance")
 REMEDY = "if this is meant: ABLATE_ACCEPT_GOLDEN=1 python -m pytest tests/report/test_golden.py"
 
 

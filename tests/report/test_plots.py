@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from sweeps_for_plots import GATES, SHAPES, SIZES, cells_of, curves_of, published_of, sweep
+from sweeps_for_plots import GATES, SHAPES, SIZES, curves_of, published_of, settings_of, sweep
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
@@ -38,8 +38,10 @@ PUBLISHED = {"models_by_sizes", "gates", "layers"}
 def drawn(name: str, title: str = "Does a wider network still gain?") -> Figure:
     """The by_value figure of a shape."""
     runs = SHAPES[name]
-    cells = cells_of(runs, name in TIMED)
-    return plots.by_value(runs, cells, swept_knobs(runs), published_of(cells) if name in PUBLISHED else None, title)
+    settings = settings_of(runs, name in TIMED)
+    return plots.by_value(
+        runs, settings, swept_knobs(runs), published_of(settings) if name in PUBLISHED else None, title
+    )
 
 
 def panel(figure: Figure, label: str) -> Axes:
@@ -114,7 +116,7 @@ def assert_legible(figure: Figure) -> None:
         "models_diverged",
         "all_diverged",
         "nothing_finished",
-        "one_cell",
+        "one_setting",
         "long_names",
         "chinese",
         "many_lines",
@@ -139,11 +141,11 @@ def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
         "training tokens per second",
     ]
     assert legend(figure) == ["rnn", "lstm", "gru", "published"]
-    cells = cells_of(SHAPES["models_by_sizes"], timed=True)
+    settings = settings_of(SHAPES["models_by_sizes"], timed=True)
     training = panel(figure, "training perplexity")
     for model, marker in (("rnn", "o"), ("lstm", "s"), ("gru", "D")):
         (line,) = points(training, marker)
-        expected = cells.loc[cells["model"] == model].sort_values("num_hiddens")["perplexity"]
+        expected = settings.loc[settings["model"] == model].sort_values("num_hiddens")["perplexity"]
         np.testing.assert_allclose(line.get_ydata(), expected)
     assert training.get_xscale() == training.get_yscale() == "log"
     assert tick_labels(training, "x") == [str(size) for size in SIZES]
@@ -159,20 +161,20 @@ def test_small_print_names_interval_n_and_sources() -> None:
     assert "no interval" in " ".join(said(drawn("one_seed")))
 
 
-def test_intervals_are_those_of_the_cells() -> None:
+def test_intervals_are_those_of_the_settings() -> None:
     runs = SHAPES["one_knob"]
-    cells = cells_of(runs)
+    settings = settings_of(runs)
     (bars,) = panel(drawn("one_knob"), "training perplexity").collections[1:]
     low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
-    np.testing.assert_allclose(low, cells.sort_values("num_hiddens")["perplexity_low"])
-    np.testing.assert_allclose(high, cells.sort_values("num_hiddens")["perplexity_high"])
+    np.testing.assert_allclose(low, settings.sort_values("num_hiddens")["perplexity_low"])
+    np.testing.assert_allclose(high, settings.sort_values("num_hiddens")["perplexity_high"])
 
 
 def test_no_interval_reaches_below_a_perplexity_of_1() -> None:
     runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(perplexity=[1.0, 3.0, 1.0, 4.0])
-    cells = cells_of(runs)
-    assert cells["perplexity_low"].max() < 1
-    figure = plots.by_value(runs, cells, ["num_hiddens"])
+    settings = settings_of(runs)
+    assert settings["perplexity_low"].max() < 1
+    figure = plots.by_value(runs, settings, ["num_hiddens"])
     (bars,) = panel(figure, "training perplexity").collections[1:]
     assert min(segment[:, 1].min() for segment in bars.get_segments()) == 1
 
@@ -184,7 +186,7 @@ def test_single_runs_are_dots() -> None:
 
 def test_published_values_are_hollow_in_the_colour_of_their_model() -> None:
     figure = drawn("models_by_sizes")
-    cells = cells_of(SHAPES["models_by_sizes"], timed=True)
+    settings = settings_of(SHAPES["models_by_sizes"], timed=True)
     for label, column, factor in (
         ("training perplexity", "perplexity", 1.1),
         ("training tokens per second", "tokens_per_s", 0.6),
@@ -192,16 +194,16 @@ def test_published_values_are_hollow_in_the_colour_of_their_model() -> None:
         ours, theirs = (points(panel(figure, label), "s", hollow) for hollow in (False, True))
         assert len(ours) == len(theirs) == 1
         assert same_color(ours[0].get_color(), theirs[0].get_color())
-        expected = cells.loc[cells["model"] == "lstm"].sort_values("num_hiddens")[column] * factor
+        expected = settings.loc[settings["model"] == "lstm"].sort_values("num_hiddens")[column] * factor
         np.testing.assert_allclose(theirs[0].get_ydata(), expected)
     assert not points(panel(figure, "held-out perplexity"), "s", hollow=True)
 
 
-def test_published_values_of_other_cells_are_left_out() -> None:
+def test_published_values_of_other_settings_are_left_out() -> None:
     runs = SHAPES["one_knob"]
-    cells = cells_of(runs)
-    others = published_of(cells).assign(cell_id="another")
-    assert legend(plots.by_value(runs, cells, ["num_hiddens"], others)) == ["rnn"]
+    settings = settings_of(runs)
+    others = published_of(settings).assign(setting_id="another")
+    assert legend(plots.by_value(runs, settings, ["num_hiddens"], others)) == ["rnn"]
 
 
 def test_models_are_rows_in_their_order() -> None:
@@ -243,7 +245,7 @@ def test_nine_models_of_ones_own_all_look_different() -> None:
 def test_no_marker_is_cut_off_at_the_end_of_the_axis() -> None:
     """Seven lines side by side: the outermost stand within the panel."""
     runs = sweep({"lr": [0.5, 1, 2, 4, 8, 16, 32], "model": ["rnn", "gru", "lstm", *"abcd"]}, perplexity=lambda _: 5.0)
-    figure = plots.by_value(runs, cells_of(runs), ["lr", "model"])
+    figure = plots.by_value(runs, settings_of(runs), ["lr", "model"])
     figure.draw_without_rendering()
     for axes in figure.axes:
         inside = axes.get_window_extent()
@@ -253,7 +255,7 @@ def test_no_marker_is_cut_off_at_the_end_of_the_axis() -> None:
             assert points[:, 0].max() < inside.x1 / figure.dpi - 0.06
 
 
-def test_a_diverged_cell_has_a_cross_and_its_number_of_runs() -> None:
+def test_a_diverged_setting_has_a_cross_and_its_number_of_runs() -> None:
     """lr 0.5 finished, at 1 one of five diverged, at 2 and 4 all."""
     training = panel(drawn("all_diverged"), "training perplexity")
     assert [line.get_xdata()[0] for line in crosses(training)] == pytest.approx([1, 2, 4])
@@ -296,7 +298,7 @@ def test_more_lines_than_can_be_named_are_not_named() -> None:
 def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
     figure = drawn("many_rows")
     rows = tick_labels(figure.axes[0], "y")
-    best = cells_of(SHAPES["many_rows"]).nsmallest(40, "perplexity")["corpus"]
+    best = settings_of(SHAPES["many_rows"]).nsmallest(40, "perplexity")["corpus"]
     assert sorted(rows) == sorted(f"corpus={name}" for name in best)
 
 
@@ -307,7 +309,7 @@ def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
 
 
 def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
-    runs = SHAPES["one_cell"]
+    runs = SHAPES["one_setting"]
     curves = curves_of(runs, epochs=30)
     figure = plots.curves(curves, runs, [])
     training = panel(figure, "training perplexity")
@@ -323,7 +325,7 @@ def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
 
 
 def test_curves_without_held_out_text_have_one_panel() -> None:
-    runs = SHAPES["one_cell"]
+    runs = SHAPES["one_setting"]
     figure = plots.curves(curves_of(runs, 10).assign(val_perplexity=np.nan), runs, [])
     assert [axes.get_ylabel() for axes in figure.axes] == ["training perplexity"]
 
@@ -345,7 +347,7 @@ def test_diverged_curves_end_in_a_cross_at_their_epoch() -> None:
 
 
 def test_no_curves_at_all() -> None:
-    runs = SHAPES["one_cell"]
+    runs = SHAPES["one_setting"]
     empty = pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])
     assert_legible(plots.curves(empty, runs, []))
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from sweeps_for_plots import GATES, SHAPES, cells_of
+from sweeps_for_plots import GATES, SHAPES, settings_of
 from test_plots import assert_legible, crosses, legend, said, tick_labels
 
 from ablate.analysis.pareto import pareto as pareto_points
@@ -75,13 +75,13 @@ def markers(axes: Axes) -> list[tuple[float, float]]:
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["models_by_sizes", "models_diverged"])
 def test_pareto_is_legible(name: str) -> None:
-    assert_legible(plots.pareto(pareto_points(cells_of(SHAPES[name], timed=True)), "Perplexity against speed"))
+    assert_legible(plots.pareto(pareto_points(settings_of(SHAPES[name], timed=True)), "Perplexity against speed"))
 
 
 @pytest.mark.full
 def test_pareto_front_and_points(tmp_path: Path) -> None:
-    cells = cells_of(SHAPES["gates"], timed=True)
-    points = pareto_points(cells)
+    settings = settings_of(SHAPES["gates"], timed=True)
+    points = pareto_points(settings)
     figure = plots.pareto(points)
     (axes,) = figure.axes
     expected = set(zip(points["tokens_per_s"].round(3), points["perplexity"].round(6), strict=True))
@@ -98,7 +98,7 @@ def test_pareto_front_and_points(tmp_path: Path) -> None:
 
 
 def test_pareto_labels_say_the_further_knob() -> None:
-    figure = plots.pareto(pareto_points(cells_of(SHAPES["one_knob"], timed=True)))
+    figure = plots.pareto(pareto_points(settings_of(SHAPES["one_knob"], timed=True)))
     assert {text.get_text() for text in figure.axes[0].texts} == {"32", "64", "128", "256", "512", "1024"}
     assert any("Labels: num_hiddens." in text for text in said(figure))
 
@@ -246,13 +246,13 @@ def test_verdicts_of_several_sweeps_name_them_and_need_no_ratio() -> None:
 
 @pytest.mark.full
 def test_heatmap(tmp_path: Path) -> None:
-    cells = cells_of(SHAPES["models_diverged"])
-    figure = plots.heatmap(cells, "lr", "model", "perplexity", "Both")
+    settings = settings_of(SHAPES["models_diverged"])
+    figure = plots.heatmap(settings, "lr", "model", "perplexity", "Both")
     panel = figure.axes[0]
     assert tick_labels(panel, "x") == ["0.01", "0.1", "0.25", "0.5", "1"]
     assert tick_labels(panel, "y") == ["rnn", "lstm", "gru"]
     numbers = [text.get_text() for text in panel.texts]
-    assert numbers == [f"{value:.2f}" for value in cells["perplexity"].dropna()]
+    assert numbers == [f"{value:.2f}" for value in settings["perplexity"].dropna()]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses(panel)] == [(4, 0), (4, 1)]
     assert any("×: every run diverged" in text for text in said(figure))
     assert_drawn(figure, tmp_path)
@@ -260,7 +260,7 @@ def test_heatmap(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_heatmap_has_a_panel_per_further_setting() -> None:
-    figure = plots.heatmap(cells_of(SHAPES["model_by_lr_by_size"]), "num_hiddens", "lr")
+    figure = plots.heatmap(settings_of(SHAPES["model_by_lr_by_size"]), "num_hiddens", "lr")
     assert [axes.get_title() for axes in figure.axes[:3]] == ["rnn", "lstm", "gru"]
     assert tick_labels(figure.axes[0], "y") == ["1", "0.5", "0.25", "0.1", "0.01"]  # rising from the bottom
     assert_legible(figure)
@@ -268,8 +268,8 @@ def test_heatmap_has_a_panel_per_further_setting() -> None:
 
 @pytest.mark.full
 def test_speed(tmp_path: Path) -> None:
-    cells = cells_of(SHAPES["models_by_sizes"], timed=True).assign(gpu="", share_of_limit=0.4)
-    timed = pd.concat([cells.assign(threads=threads) for threads in (1, 2)], ignore_index=True)
+    settings = settings_of(SHAPES["models_by_sizes"], timed=True).assign(gpu="", share_of_limit=0.4)
+    timed = pd.concat([settings.assign(threads=threads) for threads in (1, 2)], ignore_index=True)
     figure = plots.speed_over_hiddens(timed)
     assert legend(figure) == ["rnn", "lstm", "gru", "1 thread", "2 threads"]
     assert "100k" in tick_labels(figure.axes[0], "y")
@@ -344,14 +344,14 @@ def test_order_of_values() -> None:
 
 
 def test_the_x_axis_is_the_number_with_the_most_values() -> None:
-    cells = cells_of(SHAPES["two_numbers"])
-    assert x_knob(["lr", "num_hiddens"], cells) == "num_hiddens"
-    assert x_knob(["model"], cells_of(SHAPES["gates"])) is None
-    assert x_knob(["sampling", "clip"], cells_of(SHAPES["sampling_by_clip"])) is None  # null is no number
+    settings = settings_of(SHAPES["two_numbers"])
+    assert x_knob(["lr", "num_hiddens"], settings) == "num_hiddens"
+    assert x_knob(["model"], settings_of(SHAPES["gates"])) is None
+    assert x_knob(["sampling", "clip"], settings_of(SHAPES["sampling_by_clip"])) is None  # null is no number
 
 
 def test_facets_leave_models_together() -> None:
-    cells = cells_of(SHAPES["model_by_lr_by_size"])
-    assert facets(cells, ["model", "lr"], most=12) == ("lr", ["model"])
-    assert facets(cells, ["model", "lr"], most=15) == (None, ["model", "lr"])
-    assert [line.name for line in lines_of(cells, ["model"])] == ["rnn", "lstm", "gru"]
+    settings = settings_of(SHAPES["model_by_lr_by_size"])
+    assert facets(settings, ["model", "lr"], most=12) == ("lr", ["model"])
+    assert facets(settings, ["model", "lr"], most=15) == (None, ["model", "lr"])
+    assert [line.name for line in lines_of(settings, ["model"])] == ["rnn", "lstm", "gru"]

@@ -31,48 +31,51 @@ def everything(folder: Path) -> dict[str, str]:
 def test_only_what_a_report_wrote_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "mine.csv").write_text("mine")
-    assert publish(tmp_path, tables__cells="1", tables__tuned="2") == []
-    assert publish(tmp_path, tables__cells="3") == []
-    assert everything(tmp_path) == {"tables/mine.csv": "mine", "tables/cells.csv": "3"}
+    assert publish(tmp_path, tables__settings="1", tables__tuned="2") == []
+    assert publish(tmp_path, tables__settings="3") == []
+    assert everything(tmp_path) == {"tables/mine.csv": "mine", "tables/settings.csv": "3"}
 
 
 def test_a_file_that_somebody_changed_or_put_there_is_kept_and_named(tmp_path: Path) -> None:
-    publish(tmp_path, tables__cells="1", tables__tuned="2")
-    (tmp_path / "tables" / "cells.csv").write_text("edited")
+    publish(tmp_path, tables__settings="1", tables__tuned="2")
+    (tmp_path / "tables" / "settings.csv").write_text("edited")
     (tmp_path / "tables" / "tuned.csv").write_text("edited, too")
     (tmp_path / "tables" / "effects.csv").write_text("put there")
     for _ in range(2):
-        assert publish(tmp_path, tables__cells="3", tables__effects="4") == ["tables/cells.csv", "tables/effects.csv"]
-    kept = {"tables/cells.csv": "edited", "tables/tuned.csv": "edited, too", "tables/effects.csv": "put there"}
+        assert publish(tmp_path, tables__settings="3", tables__effects="4") == [
+            "tables/settings.csv",
+            "tables/effects.csv",
+        ]
+    kept = {"tables/settings.csv": "edited", "tables/tuned.csv": "edited, too", "tables/effects.csv": "put there"}
     assert everything(tmp_path) == kept
-    (tmp_path / "tables" / "cells.csv").unlink()
-    assert publish(tmp_path, tables__cells="5", tables__effects="4") == ["tables/effects.csv"]
-    assert everything(tmp_path)["tables/cells.csv"] == "5"
+    (tmp_path / "tables" / "settings.csv").unlink()
+    assert publish(tmp_path, tables__settings="5", tables__effects="4") == ["tables/effects.csv"]
+    assert everything(tmp_path)["tables/settings.csv"] == "5"
 
 
 def test_a_folder_older_than_the_list_loses_only_names_of_a_report(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
-    for name in ("tuned.md", "notes.md", "cells.csv"):
+    for name in ("tuned.md", "notes.md", "settings.csv"):
         (tmp_path / "tables" / name).write_text("old")
     (tmp_path / PAGE).write_text("an old page")
-    assert publish(tmp_path, tables__cells="new") == []
-    assert everything(tmp_path) == {"tables/notes.md": "old", "tables/cells.csv": "new"}
+    assert publish(tmp_path, tables__settings="new") == []
+    assert everything(tmp_path) == {"tables/notes.md": "old", "tables/settings.csv": "new"}
 
 
 def test_equal_files_are_not_touched(tmp_path: Path) -> None:
-    publish(tmp_path, tables__cells="1")
+    publish(tmp_path, tables__settings="1")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    publish(tmp_path, tables__cells="1")
+    publish(tmp_path, tables__settings="1")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_report_that_is_stopped_leaves_the_one_before(tmp_path: Path) -> None:
-    publish(tmp_path, tables__cells="1")
+    publish(tmp_path, tables__settings="1")
     before = everything(tmp_path)
 
     def stopped() -> None:
         with products(tmp_path) as made:
-            made.write("tables/cells.csv", "2")
+            made.write("tables/settings.csv", "2")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -107,7 +110,7 @@ def test_a_list_that_points_elsewhere_deletes_nothing_there(tmp_path: Path) -> N
     (tmp_path / "sweep" / MANIFEST).write_text(
         json.dumps({"files": {"../other.csv": [], str(tmp_path / "other.csv"): []}})
     )
-    publish(tmp_path / "sweep", tables__cells="1")
+    publish(tmp_path / "sweep", tables__settings="1")
     assert (tmp_path / "other.csv").read_text() == "mine"
 
 

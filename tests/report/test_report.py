@@ -77,7 +77,7 @@ def page(folder: Path) -> Document:
 
 @pytest.mark.full
 def test_every_file_is_there(full: Path) -> None:
-    tables = {"cells", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance", "importance"}
+    tables = {"settings", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance", "importance"}
     tables |= {"tuned", "verdicts"}
     assert {path.name for path in (full / "tables").iterdir()} == {
         f"{t}.{e}" for t in tables for e in ("csv", "md", "tex")
@@ -88,7 +88,7 @@ def test_every_file_is_there(full: Path) -> None:
     }
     assert (full / "figure.png").read_bytes() == (full / "figures" / "by_value.png").read_bytes()
     assert len(pd.read_csv(full / "runs.csv")) == 48
-    assert len(pd.read_csv(full / "cells.csv")) == 8
+    assert len(pd.read_csv(full / "settings.csv")) == 8
 
 
 @pytest.mark.full
@@ -108,7 +108,7 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     assert not [path.name for path in stale if path.exists()]
     assert all(path.read_text() == "x" for path in foreign)
     assert {"curves.png", "curves.svg", "curves.pdf"} <= {path.name for path in (sweep / "figures").iterdir()}
-    assert (sweep / "tables" / "cells.csv").is_file()
+    assert (sweep / "tables" / "settings.csv").is_file()
 
 
 @pytest.mark.full
@@ -120,7 +120,7 @@ def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> No
 
 @pytest.mark.full
 def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
-    """One cell, one seed, no timing, no text, nothing published."""
+    """One setting, one seed, no timing, no text, nothing published."""
     write_run(tmp_path / "one", config("gru", num_hiddens=48), 0, 2.0, text={})
     write_report(tmp_path / "one")
     document = page(tmp_path / "one")
@@ -202,7 +202,7 @@ def test_protocol_and_provenance(full: Path) -> None:
     assert rows["seeds"] == ["6", "20", "6", "not as published"]
     assert [rows["lr"][0], rows["lr"][-1]] == ["0.5, 1", "varied"]
     for fact in (
-        "48 in 8 cells",
+        "48 in 8 settings",
         "3b4cba3f9e4913b3551a759f60198bf6",
         "A Processor, 2 cores",
         "2.13.0+cpu",
@@ -245,7 +245,7 @@ def test_chinese_titles(tmp_path: Path) -> None:
     text = (sweep / "report.html").read_bytes().decode()
     assert '<meta charset="utf-8">' in text
     assert "<title>循环神经网络</title>" in text
-    tex = (sweep / "tables" / "cells.tex").read_bytes().decode()
+    tex = (sweep / "tables" / "settings.tex").read_bytes().decode()
     assert "循环神经网络" in tex
     assert "xelatex" in tex.splitlines()[0]
     assert "--title '循环神经网络'" in page(sweep).below["commands"]
@@ -347,10 +347,10 @@ def test_a_level_that_is_none(level: str, two: list[Path], capsys: pytest.Captur
 @pytest.mark.usefixtures("few_figures")
 def test_another_level_moves_every_interval(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(two[0]), "--level", "0.5"]) == 0
-    cells, runs = pd.read_csv(two[0] / "cells.csv"), pd.read_csv(two[0] / "runs.csv")
-    sem = np.log(runs["perplexity"]).groupby(runs["cell_id"]).sem()[cells["cell_id"]].to_numpy()
+    settings, runs = pd.read_csv(two[0] / "settings.csv"), pd.read_csv(two[0] / "runs.csv")
+    sem = np.log(runs["perplexity"]).groupby(runs["setting_id"]).sem()[settings["setting_id"]].to_numpy()
     half = sem * stats.t.ppf(0.75, 1)  # two seeds
-    assert np.log(cells["perplexity_high"] / cells["perplexity"]).to_numpy() == pytest.approx(half)
+    assert np.log(settings["perplexity_high"] / settings["perplexity"]).to_numpy() == pytest.approx(half)
     assert "50 % interval" in capsys.readouterr().out
     assert "50 % interval" in page(two[0]).below["results"]
     assert "--level 0.5" in page(two[0]).below["commands"]

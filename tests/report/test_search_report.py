@@ -53,7 +53,7 @@ def with_speed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def written_runs(folder: Path, trials: pd.DataFrame, seeds: int = 2) -> Path:
-    """A record for each trial with a value, so that the folder is that of a sweep, too; sets their cell_id."""
+    """A record for each trial with a value, so that the folder is that of a sweep, too; sets their setting_id."""
     for row in trials[trials["state"].isin(t.VALUED)].itertuples():
         settings = config("gru", num_hiddens=int(row.num_hiddens), lr=float(row.lr), layers=int(row.layers))
         for seed in range(seeds):
@@ -225,7 +225,7 @@ def test_the_sections_of_a_search(found: tuple[Path, tuple[str, ...]]) -> None:
     several = len(objectives) > 1
     order = ["answer", "search", "deciding", *["configurations"] * several, "trials", "results", "curves", "texts"]
     assert [name for name in document.ids if name in order] == order
-    assert not {"what-matters", "comparisons", "spread"} & set(document.ids)  # cells that were chosen are no grid
+    assert not {"what-matters", "comparisons", "spread"} & set(document.ids)  # settings that were chosen are no grid
     expected = {"search_timeline", "curves"}
     if several:
         kinds = ["history", "importance", "parallel", "slices"]

@@ -34,7 +34,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 
 def test_the_published_value_comes_first_and_the_ratio_beside_ours(compared: Material) -> None:
-    sheet = sheets(compared)["cells"]()
+    sheet = sheets(compared)["settings"]()
     headings = [column.heading for column in sheet.columns]
     table = pd.DataFrame(sheet.rows, columns=[f"{n}:{text}" for n, text in enumerate(headings)])
     assert list(table["1:num_hiddens"]) == ["32", "32", "48"]  # nobody published 48
@@ -59,7 +59,9 @@ def test_the_published_value_comes_first_and_the_ratio_beside_ours(compared: Mat
 
 
 def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:
-    sheet = sheets(material(write_sweep(tmp_path / "plain", [config("gru", num_hiddens=48)], timed=False)))["cells"]()
+    sheet = sheets(material(write_sweep(tmp_path / "plain", [config("gru", num_hiddens=48)], timed=False)))[
+        "settings"
+    ]()
     measured = ["tail perplexity", "perplexity", "held-out"]
     assert [column.heading for column in sheet.columns] == ["model", "n", *measured, "diverged"]
     assert sheet.foreign == set()
@@ -69,9 +71,9 @@ def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:
 def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in range(2, 2 + MOST_ROWS)]
     made = sheets(material(write_sweep(tmp_path / "long", settings, seeds=2, epochs=3, timed=False)))
-    cells, comparisons = made["cells"](), made["comparisons"]()
-    assert len(cells.rows) == MOST_ROWS
-    assert cells.left_out == len(cells.data) - MOST_ROWS > 0
+    settings, comparisons = made["settings"](), made["comparisons"]()
+    assert len(settings.rows) == MOST_ROWS
+    assert settings.left_out == len(settings.data) - MOST_ROWS > 0
     assert len(comparisons.rows) == MOST_ROWS
     assert comparisons.left_out == len(comparisons.data) - MOST_ROWS > 0
     p = [column.heading for column in comparisons.columns].index("p")
@@ -88,7 +90,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
 def test_effects_of_single_knobs_need_a_full_grid(tmp_path: Path) -> None:
     """An rnn of 32 and 64 units, a gru of 32 alone: what the gru gains cannot be told from what the width does.
 
-    A cell that is there, though all its runs diverged, is no gap.
+    A setting that is there, though all its runs diverged, is no gap.
     """
     full = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in (32, 64)]
     sweep = write_sweep(tmp_path / "blocks", full[:3], seeds=3, epochs=3, timed=False)
@@ -116,7 +118,7 @@ def hostile() -> Sheet:
     return Sheet("hostile", HOSTILE, columns, rows, pd.DataFrame(), [HOSTILE], {1})
 
 
-def test_markdown_keeps_its_cells() -> None:
+def test_markdown_keeps_its_settings() -> None:
     lines = markdown(hostile()).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 4
@@ -160,8 +162,8 @@ def printed_width(text: str) -> float:
     font = font_manager.get_font(font_manager.findfont("cmr10"))
     font.set_size(100, 72)
 
-    def width(cell: str) -> float:
-        plain = re.sub(r"\\(emph|raggedright) ?|[{}$]", "", cell).replace("--", "–")
+    def width(setting: str) -> float:
+        plain = re.sub(r"\\(emph|raggedright) ?|[{}$]", "", setting).replace("--", "–")
         plain = re.sub(r"\\[a-z]+", "x", plain).replace("\\", "")
         return sum(font.load_char(ord(one) if ord(one) < 127 else ord("m")).linearHoriAdvance / 65536 for one in plain)
 
@@ -212,7 +214,7 @@ def test_no_table_of_the_committed_sweeps_is_wider_than_the_text() -> None:
 
 
 def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) -> None:
-    sheet = sheets(compared)["cells"]()
+    sheet = sheets(compared)["settings"]()
     narrow = replace(sheet, columns=sheet.columns[:7], rows=[row[:7] for row in sheet.rows])
     first, *rest = latex(narrow, "compared").splitlines()
     assert first == r"% needs \usepackage{booktabs}, \usepackage{adjustbox}"

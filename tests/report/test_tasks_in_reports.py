@@ -20,7 +20,7 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts
-from ablate.report.figures import few_cells, wanted
+from ablate.report.figures import few_settings, wanted
 from ablate.report.findings import sheets
 from ablate.report.material import Material, gather
 from ablate.report.page import cards, memory_tasks, samples
@@ -61,12 +61,12 @@ def memory(tmp_path: Path) -> Material:
     for data in ("copy", "adding"):
         for model in ("rnn", "gru"):
             for steps in (5, 20):
-                cell = of_task("memory", model, num_steps=steps, max_tokens=None, **{"data.name": data})
-                cell["max_tokens"] = 10_000  # made-up counts are taken from it
+                setting = of_task("memory", model, num_steps=steps, max_tokens=None, **{"data.name": data})
+                setting["max_tokens"] = 10_000  # made-up counts are taken from it
                 solved = data == "copy" and (model == "gru" or steps == 5)
                 for seed in range(SEEDS):
                     accuracy = 0.2 + 0.01 * seed if not solved else 0.97 if model == "rnn" and seed == 0 else 1.0
-                    add(tmp_path, cell, seed, 1.1 if solved else 8.0, f"{data:0<64}", accuracy=accuracy)
+                    add(tmp_path, setting, seed, 1.1 if solved else 8.0, f"{data:0<64}", accuracy=accuracy)
     return gathered(tmp_path)
 
 
@@ -75,14 +75,14 @@ def test_memory_tasks_are_shown_by_length(memory: Material) -> None:
     rows = [row for row in made["lengths"].rows if row[:2] == ["copy", "rnn"]]
     assert [column.heading for column in made["lengths"].columns] == ["corpus", "model", "5 steps", "20 steps"]
     assert rows == [["copy", "rnn", "0.995 (0.982–1.000), 5 of 6", "0.225 (0.205–0.245), 0 of 6"]]
-    headings = [column.heading for column in made["cells"].columns]
+    headings = [column.heading for column in made["settings"].columns]
     assert headings[:6] == ["corpus", "model", "num_steps", "n", "accuracy", "perplexity"]
     assert not {"effects", "variance", "importance", "comparisons_tail_perplexity"} & set(made)
     assert "corpus" not in set(memory.comparisons["val_perplexity"]["knob"])
 
 
 def test_memory_tasks_are_compared_by_accuracy(memory: Material) -> None:
-    """By hand: of copy at 20 steps every gru is right and the rnn in 0.2 to 0.25; eight pairs of cells in all."""
+    """By hand: of copy at 20 steps every gru is right and the rnn in 0.2 to 0.25; eight pairs of settings in all."""
     assert list(memory.comparisons) == ["accuracy", "val_perplexity"]
     sheet = sheets(memory)["comparisons"]()
     assert sheet.title == "Comparisons: accuracy"
@@ -108,9 +108,9 @@ def filled(tmp_path: Path) -> Material:
     """A full grid of one side or both by two widths; accuracy and perplexity disagree on the width."""
     accuracy = {(False, 8): 0.2, (False, 16): 0.3, (True, 8): 0.6, (True, 16): 0.7}
     for (both, hidden), value in accuracy.items():
-        cell = of_task("fill_in", num_hiddens=hidden, **{"model.bidirectional": both})
+        setting = of_task("fill_in", num_hiddens=hidden, **{"model.bidirectional": both})
         for seed in range(SEEDS):
-            add(tmp_path, cell, seed, 4.0 + hidden / 8 - both, accuracy=value + 0.002 * (seed - 2.5))
+            add(tmp_path, setting, seed, 4.0 + hidden / 8 - both, accuracy=value + 0.002 * (seed - 2.5))
     return gathered(tmp_path)
 
 
@@ -171,13 +171,13 @@ def test_a_tuned_learning_rate_is_the_best_of_the_tasks_own_measure(tmp_path: Pa
     assert [row[1:] for row in sheet.rows] == [["1", "2", "0", "0.600 (0.600–0.600)"]] * 2
 
 
-def test_a_metric_that_only_some_cells_have_compares_nobody(tmp_path: Path) -> None:
+def test_a_metric_that_only_some_settings_have_compares_nobody(tmp_path: Path) -> None:
     """Held-out BLEU where pairs were held out, the BLEU of the sample sentences everywhere."""
     for held in (0, 100):
         for seed in range(2):
-            cell = of_task("translation", **{"data.name": "number_pairs"})
-            cell["task"]["val_pairs"] = held
-            add(tmp_path, cell, seed, 1.2, "0" * 64, published_bleu=0.5, **({"bleu": 40.0} if held else {}))
+            setting = of_task("translation", **{"data.name": "number_pairs"})
+            setting["task"]["val_pairs"] = held
+            add(tmp_path, setting, seed, 1.2, "0" * 64, published_bleu=0.5, **({"bleu": 40.0} if held else {}))
     m = gathered(tmp_path)
     assert m.main == "published_bleu"
     assert list(m.comparisons) == ["published_bleu", "tail_perplexity", "val_perplexity"]
@@ -219,7 +219,7 @@ def test_memory_tasks_have_a_panel_each(memory: Material) -> None:
 
 def test_curves_of_memory_tasks_are_those_of_the_longest_sequences(memory: Material) -> None:
     """A panel for each task, a line for each model; the shorter sequences are left out, and the caption says so."""
-    runs, said = few_cells(memory)
+    runs, said = few_settings(memory)
     assert set(runs["num_steps"]) == {20}
     assert len(runs) == 2 * 2 * SEEDS
     assert all(part in said for part in ("adding 20", "copy 20"))
@@ -236,12 +236,12 @@ def test_curves_of_memory_tasks_are_those_of_the_longest_sequences(memory: Mater
 
 def test_a_task_whose_best_guess_is_not_known_is_named(memory: Material) -> None:
     """Three panels in a row of two or three: each that has none below it has the label of the x axis."""
-    cells, runs = (
+    settings, runs = (
         pd.concat([frame, frame[frame["corpus"] == "copy"].assign(corpus="reset")], ignore_index=True)
-        for frame in (memory.cells, memory.runs)
+        for frame in (memory.settings, memory.runs)
     )
-    cells.loc[cells["corpus"] == "reset", "cell_id"] += "-reset"
-    figure = plots.by_value(runs, cells, memory.swept)
+    settings.loc[settings["corpus"] == "reset", "setting_id"] += "-reset"
+    figure = plots.by_value(runs, settings, memory.swept)
     assert {axes.get_title() for axes in figure.axes} == {"adding", "copy", "reset"}
     said = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
     assert "line for reset" in said
@@ -250,8 +250,8 @@ def test_a_task_whose_best_guess_is_not_known_is_named(memory: Material) -> None
 
 @pytest.mark.parametrize(("count", "below"), [(3, 3), (4, 2), (5, 3), (7, 3)])
 def test_the_x_axis_is_named_below_the_last_panel_of_each_column(count: int, below: int) -> None:
-    cells = pd.DataFrame({"lr": [float(k) for k in range(count)]})
-    _, spots, _ = grid(cells, ["one"], "lr")
+    settings = pd.DataFrame({"lr": [float(k) for k in range(count)]})
+    _, spots, _ = grid(settings, ["one"], "lr")
     assert sum(spot.bottom for spot in spots) == below
     assert all(spot.bottom for spot in spots[-below:])
 
@@ -260,9 +260,9 @@ def test_the_x_axis_is_named_below_the_last_panel_of_each_column(count: int, bel
 def future(tmp_path: Path) -> Material:
     """A language model that reads both ways has the lowest perplexity by far."""
     for both in (False, True):
-        cell = config("lstm", **{"model.bidirectional": both, "sampling": "random"})
+        setting = config("lstm", **{"model.bidirectional": both, "sampling": "random"})
         for seed in range(SEEDS):
-            add(tmp_path, cell, seed, 1.1 + 0.01 * seed if both else 6.0 + 0.1 * seed, sees_future=both or None)
+            add(tmp_path, setting, seed, 1.1 + 0.01 * seed if both else 6.0 + 0.1 * seed, sees_future=both or None)
     return gathered(tmp_path)
 
 
@@ -270,20 +270,20 @@ def test_what_sees_the_future_is_never_the_best(future: Material) -> None:
     said = answer(future)
     assert any(line.startswith("Lowest tail perplexity: lstm, bidirectional=false") for line in said)
     assert not any("bidirectional=true" in line for line in said if line.startswith("Lowest"))
-    assert any(line.startswith(f"1 cell sees the future ({DAGGER}) and is not ranked") for line in said)
+    assert any(line.startswith(f"1 setting sees the future ({DAGGER}) and is not ranked") for line in said)
     [warning] = [warning.text for warning in future.warnings if warning.kind == "sees the future"]
-    assert "1 of 2 cells, as with bidirectional=true" in warning
+    assert "1 of 2 settings, as with bidirectional=true" in warning
 
 
 @pytest.mark.full
 def test_what_sees_the_future_has_a_dagger_everywhere(future: Material) -> None:
-    for name in ("cells", "spread", "comparisons", "effects"):
+    for name in ("settings", "spread", "comparisons", "effects"):
         sheet = sheets(future)[name]()
-        marked = [row for row in sheet.rows if any(DAGGER in cell for cell in row)]
+        marked = [row for row in sheet.rows if any(DAGGER in setting for setting in row)]
         assert marked, name
         assert all(f"true {DAGGER}" in row for row in marked), name
         assert FUTURE_NOTE in sheet.notes, name
-    assert sheets(future)["cells"]().data["sees_future"].tolist() == [False, True]
+    assert sheets(future)["settings"]().data["sees_future"].tolist() == [False, True]
     for name in ("by_value", "curves"):
         texts = " ".join(text.get_text() for text in wanted(future)[name][1]().findobj(Text))
         assert f"bidirectional=true {DAGGER}" in " ".join(texts.split())
@@ -329,7 +329,7 @@ def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: 
     from ablate.report import material
 
     seen = []
-    monkeypatch.setattr(material, "pareto", lambda cells: seen.append(cells["bidirectional"].tolist()))
+    monkeypatch.setattr(material, "pareto", lambda settings: seen.append(settings["bidirectional"].tolist()))
     monkeypatch.setattr(Material, "timed", property(lambda m: True))
     material._analyse(future, Attempts(lambda line: pytest.fail(line)))
     assert seen == [[False]]
@@ -337,33 +337,33 @@ def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: 
 
 def test_a_width_that_only_follows_is_not_swept_but_shown(tmp_path: Path) -> None:
     for model, layers, hidden in (("rnn", 1, 32), ("rnn", 2, 33), ("gru", 1, 17), ("gru", 2, 18)):
-        cell = config(model, layers=layers, num_hiddens=hidden) | {"match": "params"}
+        setting = config(model, layers=layers, num_hiddens=hidden) | {"match": "params"}
         for seed in range(2):
-            add(tmp_path, cell, seed, 5.0 + seed)
+            add(tmp_path, setting, seed, 5.0 + seed)
     m = gathered(tmp_path)
     assert m.swept == ["model", "layers"]
-    headings = [column.heading for column in sheets(m)["cells"]().columns]
+    headings = [column.heading for column in sheets(m)["settings"]().columns]
     assert headings[:4] == ["model", "layers", "num_hiddens", "parameters"]
 
 
 @pytest.fixture
 def translation(tmp_path: Path) -> Material:
     """The published experiment with other seeds."""
-    cell = of_task("translation", num_hiddens=32, layers=2, dropout=0.1, init="xavier", num_steps=10, batch_size=64)
-    cell |= {"lr": 0.005, "clip": 0.037, "epochs": 300}
-    cell["task"] |= {"context": "as-published"}
-    cell["data"] |= {"name": "fra_eng", "tokens": "word", "cleaning": "keep"}
-    cell["optimizer"] |= {"name": "adam", "lr": 0.005}
+    setting = of_task("translation", num_hiddens=32, layers=2, dropout=0.1, init="xavier", num_steps=10, batch_size=64)
+    setting |= {"lr": 0.005, "clip": 0.037, "epochs": 300}
+    setting["task"] |= {"context": "as-published"}
+    setting["data"] |= {"name": "fra_eng", "tokens": "word", "cleaning": "keep"}
+    setting["optimizer"] |= {"name": "adam", "lr": 0.005}
     told = {"text": {"go .": "va !", "i lost .": "je <unk> ."}}
     told |= {"references": {"go .": "va !", "i lost .": "j'ai perdu ."}}
     for seed in range(3):
         scores = {"accuracy": 0.99, "published_bleu": 0.8 + 0.1 * seed, "published_loss": 0.018 + 0.001 * seed}
-        add(tmp_path, cell, seed, 1.2, PAIRS_SHA256, **scores, **told)
+        add(tmp_path, setting, seed, 1.2, PAIRS_SHA256, **scores, **told)
     return gathered(tmp_path)
 
 
 def test_the_published_translation_stands_beside_ours(translation: Material) -> None:
-    sheet = sheets(translation)["cells"]()
+    sheet = sheets(translation)["settings"]()
     rows = [dict(zip([column.heading for column in sheet.columns], row, strict=True)) for row in sheet.rows]
     assert [row["whose"] for row in rows] == ["published", "here"]
     assert (rows[0]["published loss"], rows[0]["published BLEU"]) == ("0.02", "3 of 4 at 1")
@@ -378,10 +378,10 @@ def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
     """Two contexts of the very same networks, and a wider one whose interval reaches theirs."""
     scores = {("as-published", 8): 0.0, ("constant", 8): 0.0, ("constant", 16): 0.04, ("constant", 32): 0.9}
     for (context, hidden), more in scores.items():
-        cell = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
-        cell["task"]["context"] = context
+        setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
+        setting["task"]["context"] = context
         for seed in range(4):
-            add(tmp_path, cell, seed, 1.2 + 0.1 * seed + more, "0" * 64, published_bleu=0.5)
+            add(tmp_path, setting, seed, 1.2 + 0.1 * seed + more, "0" * 64, published_bleu=0.5)
     [said] = [line for line in answer(gathered(tmp_path)) if line.startswith("Lowest training perplexity")]
     assert "perplexity of target words: gru, num_hiddens=8, context=as-published with 1.35 (" in said
     assert "n = 4; tied with gru, num_hiddens=8, context=constant; its interval overlaps" in said
@@ -391,18 +391,18 @@ def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [{"epochs": 200}, {"clip": 1.0}, {"task": {"context": "constant"}}], ids=str)
 def test_a_translation_of_another_protocol_has_no_published_value(translation: Material, other: dict[str, Any]) -> None:
     [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
-    cell = {name: value for name, value in record["config"].items() if name != "seed"}
-    cell |= other | {"task": cell["task"] | other.get("task", {})}
-    add(translation.folder, cell, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
+    setting = {name: value for name, value in record["config"].items() if name != "seed"}
+    setting |= other | {"task": setting["task"] | other.get("task", {})}
+    add(translation.folder, setting, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
     both = gathered(translation.folder)
-    assert len(both.cells) == 2
+    assert len(both.settings) == 2
     assert len(both.published) == 1
 
 
 def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:
-    cell = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
+    setting = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
     for seed in range(2):
-        add(tmp_path, cell, seed, 1.2, "0" * 64, published_bleu=0.5)
+        add(tmp_path, setting, seed, 1.2, "0" * 64, published_bleu=0.5)
     said = deviations(gathered(tmp_path))
     assert len(said) == 1
     assert "published translation" in said[0]
@@ -421,22 +421,22 @@ def test_translations_stand_beside_their_references(translation: Material) -> No
 def test_one_change_at_a_time_is_shown_in_rows(tmp_path: Path) -> None:
     """Against num_hiddens two of three settings would be a single point."""
     for changed in ({"num_hiddens": 16}, {"num_hiddens": 32}, {"dropout": 0.3}, {"layers": 2}):
-        cell = of_task("translation", **{"data.name": "number_pairs", "num_hiddens": 32} | changed)
+        setting = of_task("translation", **{"data.name": "number_pairs", "num_hiddens": 32} | changed)
         for seed in range(3):
-            add(tmp_path, cell, seed, 1.2 + 0.1 * seed, "0" * 64, published_bleu=0.5)
+            add(tmp_path, setting, seed, 1.2 + 0.1 * seed, "0" * 64, published_bleu=0.5)
     m = gathered(tmp_path)
-    figure = plots.by_value(m.runs, m.cells, m.swept)
+    figure = plots.by_value(m.runs, m.settings, m.swept)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["num_hiddens=16", "num_hiddens=32"]
     assert not any(panel.get_xlabel().startswith("num_hiddens") for panel in figure.axes)
 
 
 def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     for hidden in (16, 32, 64):
-        cell = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
+        setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
         for seed in range(3):
-            add(tmp_path, cell, seed, 1.2 + hidden / 100, "0" * 64, published_bleu=0.5, bleu=40.0 + seed)
+            add(tmp_path, setting, seed, 1.2 + hidden / 100, "0" * 64, published_bleu=0.5, bleu=40.0 + seed)
     m = gathered(tmp_path)
-    figure = plots.by_value(m.runs, m.cells, m.swept)
+    figure = plots.by_value(m.runs, m.settings, m.swept)
     labels = [" ".join(panel.get_ylabel().split()) for panel in figure.axes]
     assert labels == [
         "BLEU of held-out pairs",
@@ -463,4 +463,4 @@ def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest
         "translation": "Published loss: the cross-entropy per target word divided by num_steps",
     }
     assert expected[made] in text
-    assert page.cells == len(m.cells)
+    assert page.settings == len(m.settings)

@@ -11,7 +11,7 @@ PROGRAM = """
 from ablate.report import figures
 
 figures.draw = lambda material, attempt, to: {}
-from ablate.cli import main
+from ablate.cli.run import main
 
 raise SystemExit(main())
 """

@@ -62,7 +62,9 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
     assert {name for r in stored.values() for name in r["metrics"]} == set(measured_metrics("language_model"))
     for row in trials:
         own = [
-            r["metrics"]["val_perplexity"] for r in stored.values() if r["cell_id"] == row["cell_id"] and r["seed"] < 3
+            r["metrics"]["val_perplexity"]
+            for r in stored.values()
+            if r["setting_id"] == row["setting_id"] and r["seed"] < 3
         ]
         product = 1.0
         for value in own:

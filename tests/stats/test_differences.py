@@ -97,16 +97,16 @@ def test_a_diverged_run_is_worse_than_any_other() -> None:
 def test_a_sum_of_means_is_that_of_its_values() -> None:
     """Values from 0 to 1; with diverged runs, which are below any other, the signed-rank test of the sums by seed."""
     rng = np.random.default_rng(7)
-    cells = {name: pd.Series(rng.uniform(size=9)) for name in "abc"}
-    test = difference_contrast({"a": 1.0, "b": -0.5, "c": -0.5}, cells)
-    assert test.difference == pytest.approx(cells["a"].mean() - cells["b"].mean() / 2 - cells["c"].mean() / 2)
-    one_lost = cells | {"b": cells["b"].replace(cells["b"][3], -INF)}
-    expected = cells["a"] - cells["c"]
+    settings = {name: pd.Series(rng.uniform(size=9)) for name in "abc"}
+    test = difference_contrast({"a": 1.0, "b": -0.5, "c": -0.5}, settings)
+    assert test.difference == pytest.approx(settings["a"].mean() - settings["b"].mean() / 2 - settings["c"].mean() / 2)
+    one_lost = settings | {"b": settings["b"].replace(settings["b"][3], -INF)}
+    expected = settings["a"] - settings["c"]
     ranks = difference_contrast({"a": 1.0, "c": -1.0, "b": 1e-9}, one_lost)
     assert ranks.n == 9
     assert ranks.p_below(2) == pytest.approx(
         stats.wilcoxon((expected - 2).where(expected.index != 3, -9), alternative="less").pvalue
     )
-    broken = cells | {"b": pd.Series([-INF] * 9)}
+    broken = settings | {"b": pd.Series([-INF] * 9)}
     assert difference_contrast({"a": 1.0, "b": -0.5, "c": -0.5}, broken).difference == INF
     assert difference_contrast({"a": 1.0, "b": 0.5, "c": -0.5}, broken).difference == -INF

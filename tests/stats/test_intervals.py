@@ -73,7 +73,7 @@ def test_no_bootstrap_of_a_few(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [6, 11])
-def test_all_cells_at_once_are_each_by_itself(n: int) -> None:
+def test_all_settings_at_once_are_each_by_itself(n: int) -> None:
     rows = np.random.default_rng(n).lognormal(size=(1001, n))
     together = bootstrap_means(rows, level=0.9)
     assert together.shape == (1001, 2)

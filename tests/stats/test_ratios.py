@@ -66,7 +66,7 @@ def test_too_few_pairs_have_no_interval(n: int) -> None:
     assert math.isnan(test.ratio) if n == 0 else test.ratio == pytest.approx(2)
 
 
-def test_equal_cells() -> None:
+def test_equal_settings() -> None:
     test = paired_ratio(series(*[3.0] * 8), series(*[3.0] * 8))
     assert (test.ratio, test.low, test.high, test.p()) == (1, 1, 1, 1)
     assert test.needed() is None
@@ -209,10 +209,10 @@ def test_diverged_runs_make_it_a_rank_test() -> None:
 def test_a_contrast_is_that_of_its_logs() -> None:
     """Against the formulas of Welch and Satterthwaite, and scipy for one and for two settings."""
     rng = np.random.default_rng(5)
-    cells = {name: series(*np.exp(rng.normal(size=n))) for name, n in zip("abcd", (9, 7, 8, 6), strict=True)}
+    settings = {name: series(*np.exp(rng.normal(size=n))) for name, n in zip("abcd", (9, 7, 8, 6), strict=True)}
     weights = {"a": 1.0, "b": -1.0, "c": -0.5, "d": 0.5}
-    test = ratio_contrast(weights, cells)
-    logs = {name: np.log(values) for name, values in cells.items()}
+    test = ratio_contrast(weights, settings)
+    logs = {name: np.log(values) for name, values in settings.items()}
     centre = sum(weight * logs[name].mean() for name, weight in weights.items())
     shares = {name: weight**2 * logs[name].var() / len(logs[name]) for name, weight in weights.items()}
     error = math.sqrt(sum(shares.values()))
@@ -221,9 +221,9 @@ def test_a_contrast_is_that_of_its_logs() -> None:
     assert test.ratio == pytest.approx(math.exp(centre))
     assert test.p_below(2) == pytest.approx(stats.t.cdf((centre - math.log(2)) / error, df), rel=1e-12)
     assert test.high == pytest.approx(math.exp(centre + error * stats.t.ppf(0.975, df)))
-    two = ratio_contrast({"a": 1.0, "b": -1.0}, cells)
-    assert two.p() == pytest.approx(ratio(cells["a"], cells["b"]).p(), rel=1e-12)
-    one = ratio_contrast({"a": 1.0}, cells)
+    two = ratio_contrast({"a": 1.0, "b": -1.0}, settings)
+    assert two.p() == pytest.approx(ratio(settings["a"], settings["b"]).p(), rel=1e-12)
+    one = ratio_contrast({"a": 1.0}, settings)
     assert one.p() == pytest.approx(stats.ttest_1samp(logs["a"], 0).pvalue, rel=1e-12)
 
 
@@ -231,11 +231,11 @@ def test_a_diverged_run_makes_a_contrast_a_test_of_ranks_by_seed() -> None:
     """Without a mean no t test; the sign of the sum of the weights of what diverged in a seed decides."""
     ones = series(*[1.0] * 8)
     broken = ones.replace(1.0, INF)
-    cells = {"a": broken, "b": ones, "c": broken}
-    assert ratio_contrast({"a": 1.0, "b": -1.0}, cells).ratio == INF
-    assert ratio_contrast({"a": -1.0, "b": 1.0}, cells).ratio == 0
-    assert ratio_contrast({"a": 1.0, "c": -1.0, "b": 2.0}, cells).ratio == 1  # both without bound, at the same rate
-    whole = ratio_contrast({"a": 1.0, "c": -2.0, "b": 1.0}, cells)
+    settings = {"a": broken, "b": ones, "c": broken}
+    assert ratio_contrast({"a": 1.0, "b": -1.0}, settings).ratio == INF
+    assert ratio_contrast({"a": -1.0, "b": 1.0}, settings).ratio == 0
+    assert ratio_contrast({"a": 1.0, "c": -1.0, "b": 2.0}, settings).ratio == 1  # both without bound, at the same rate
+    whole = ratio_contrast({"a": 1.0, "c": -2.0, "b": 1.0}, settings)
     assert (whole.ratio, whole.p_below()) == (0, pytest.approx(0.5**8))
     assert "signed-rank" in whole.method
 

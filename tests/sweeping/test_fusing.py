@@ -1,4 +1,4 @@
-"""What trains together: seeds and cells that differ in lr or clip share programs and come out as if alone.
+"""What trains together: seeds and settings that differ in lr or clip share programs and come out as if alone.
 
 Compares runs of fused sweeps with the same runs trained one by one, and a killed cohort with an undisturbed one.
 CPU, 15 s.
@@ -15,7 +15,7 @@ import torch
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.sweeping import schedule
-from ablate.sweeping.plan import Cell, Plan, make_plan
+from ablate.sweeping.plan import Plan, Setting, make_plan
 from ablate.training.checkpoints import Checkpoints, path_of, reached
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
@@ -31,16 +31,20 @@ def plan(compose: Configs, tmp_path: Path) -> Callable[[list[Config]], Plan]:
 
 
 @pytest.mark.full
-def test_cells_that_differ_in_lr_and_clip_are_one_group(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
-    cells = [small(COHORT, "seeds=2", f"lr={lr}", f"clip={clip}") for lr in (0.5, 1) for clip in ("1", "null")]
-    [group] = schedule.groups(plan(cells))
+def test_settings_that_differ_in_lr_and_clip_are_one_group(
+    small: Configs, plan: Callable[[list[Config]], Plan]
+) -> None:
+    settings = [small(COHORT, "seeds=2", f"lr={lr}", f"clip={clip}") for lr in (0.5, 1) for clip in ("1", "null")]
+    [group] = schedule.groups(plan(settings))
     assert len(group.runs) == 8
-    assert len(group.cells) == 4
+    assert len(group.settings) == 4
     assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [8]
 
 
 @pytest.mark.parametrize("other", ["num_hiddens=9", "model=gru", "epochs=4", "sampling=random", "optimizer=adam"])
-def test_cells_that_differ_otherwise_are_not(small: Configs, plan: Callable[[list[Config]], Plan], other: str) -> None:
+def test_settings_that_differ_otherwise_are_not(
+    small: Configs, plan: Callable[[list[Config]], Plan], other: str
+) -> None:
     assert len(schedule.groups(plan([small(COHORT), small(COHORT, other)]))) == 2
 
 
@@ -106,7 +110,7 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
     small_arguments: list[str],
     tmp_path: Path,
 ) -> None:
-    """kill -9 in the middle of a long cell: the rerun starts from the checkpoint and ends as if undisturbed."""
+    """kill -9 in the middle of a long setting: the rerun starts from the checkpoint and ends as if undisturbed."""
     program_environment["ABLATE_CHECKPOINT_S"] = "0.2"
     knobs = [*small_arguments, COHORT, "model=gru", "epochs=600", "seeds=3", "threads=1", "val_tokens=0"]
     process = start(*knobs, "name=killed")
@@ -129,11 +133,11 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
     assert list((folder / "checkpoints").glob("*.pt")) == []
 
 
-def test_cells_know_their_runs_after_fusing(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
+def test_settings_know_their_runs_after_fusing(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small(COHORT, "seeds=3", "lr=0.5"), small(COHORT, "seeds=2", "lr=1")])
     tasks = [task for group in schedule.groups(made) for task in schedule.programs(group, 1, alone=False)]
-    owners: list[Cell] = [cell for task in tasks for cell in task.cells]
-    assert {cell.cell_id for cell in owners} == {cell.cell_id for cell in made.cells}
+    owners: list[Setting] = [setting for task in tasks for setting in task.settings]
+    assert {setting.setting_id for setting in owners} == {setting.setting_id for setting in made.settings}
     assert sum(len(task.runs) for task in tasks) == 5
 
 
@@ -143,7 +147,7 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
     """engine=auto measures; a measurement that came out otherwise must not lose what has been trained."""
     config = small("engine=auto", "epochs=8")
     made = plan([config])
-    [run] = made.cells[0].runs
+    [run] = made.settings[0].runs
     for engine in ("api", "cohort"):
         stop_after(4, config, corpus, Checkpoints(made.folder, [run.run_id], every_s=0), engine)
         [group] = schedule.groups(made)
@@ -179,7 +183,7 @@ def test_the_time_before_a_stop_counts(small: Configs, corpus: Corpus, tmp_path:
 
 
 @pytest.mark.full
-def test_seeds_given_one_by_one_are_runs_of_one_cell(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_seeds_given_one_by_one_are_runs_of_one_setting(small: Configs, sweep: Callable[..., Any]) -> None:
     done = sweep([small(f"seed={seed}", "seeds=1") for seed in (0, 1, 2)])
     assert done.trained == 3
     assert len(list((done.folder / "runs").glob("*.json"))) == 3
@@ -195,7 +199,7 @@ def test_a_prefix_that_was_not_asked_for_before_is_trained_for(small: Configs, s
 
 def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small("optimizer.momentum=0"), small("optimizer.momentum=0.9")])
-    assert made.warnings == ["2 combinations make 1 different cells: a knob does not matter to some of them"]
+    assert made.warnings == ["2 combinations make 1 different settings: a knob does not matter to some of them"]
 
 
 @pytest.mark.full

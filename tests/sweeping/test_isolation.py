@@ -1,4 +1,4 @@
-"""What goes wrong in one cell is recorded and does not touch the others; what can go right nowhere is refused.
+"""What goes wrong in one setting is recorded and does not touch the others; what can go right nowhere is refused.
 
 CPU, 6 s.
 """
@@ -36,11 +36,11 @@ def finished(folder: Path) -> list[str]:
 
 
 @pytest.mark.full
-def test_an_impossible_cell_among_possible_ones(
+def test_an_impossible_setting_among_possible_ones(
     small: Configs, sweep: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [small(f"model={name}", "engine=api", "seeds=2") for name in ("gru-no-reset", "gru", "lstm")]
-    summary = sweep(cells)
+    settings = [small(f"model={name}", "engine=api", "seeds=2") for name in ("gru-no-reset", "gru", "lstm")]
+    summary = sweep(settings)
     assert summary.exit_status == 1
     assert summary.trained == 4
     assert finished(summary.folder) == ["gru", "gru", "lstm", "lstm"]
@@ -55,7 +55,7 @@ def test_an_impossible_cell_among_possible_ones(
 
 
 @pytest.mark.full
-def test_a_cell_too_long_for_its_text_among_others(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_a_setting_too_long_for_its_text_among_others(small: Configs, sweep: Callable[..., Any]) -> None:
     summary = sweep([small("num_steps=5"), small("num_steps=399"), small("num_steps=6")])
     assert (summary.trained, summary.exit_status) == (2, 1)
     [(name, why)] = summary.failures
@@ -73,7 +73,7 @@ def test_a_cell_too_long_for_its_text_among_others(small: Configs, sweep: Callab
         (ZeroDivisionError(), "ZeroDivisionError, without a message"),
     ],
 )
-def test_a_crash_in_one_cell(
+def test_a_crash_in_one_setting(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     train = launch.train_together
@@ -84,8 +84,8 @@ def test_a_crash_in_one_cell(
         return train(configs, *arguments, **options)
 
     monkeypatch.setattr(launch, "train_together", crashes_for_gru)
-    cells = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru", "lstm")]
-    summary = sweep(cells)
+    settings = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru", "lstm")]
+    summary = sweep(settings)
     assert (summary.exit_status, summary.trained) == (1, 4)
     assert finished(summary.folder) == ["lstm", "lstm", "rnn", "rnn"]
     [failure] = failures(summary.folder)
@@ -94,8 +94,8 @@ def test_a_crash_in_one_cell(
     assert "crashes_for_gru" in failure["traceback"]
     assert summary.failures == [("gru", said)]
 
-    monkeypatch.undo()  # the bug is mended: the same command tries the cell again
-    again = sweep(cells)
+    monkeypatch.undo()  # the bug is mended: the same command tries the setting again
+    again = sweep(settings)
     assert (again.exit_status, again.trained, again.already) == (0, 2, 4)
     assert failures(summary.folder) == []
 
@@ -117,7 +117,7 @@ def test_seeds_that_were_finished_before_a_crash_are_kept(
     assert len(failures(summary.folder)) == 1
 
 
-def test_where_no_cell_is_possible_nothing_is_written(
+def test_where_no_setting_is_possible_nothing_is_written(
     small: Configs, sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
     with pytest.raises(CombinationError, match="engine=api cannot compute model=gru-no-reset"):
@@ -126,7 +126,7 @@ def test_where_no_cell_is_possible_nothing_is_written(
 
 
 @pytest.mark.full
-def test_all_cells_impossible_on_the_command_line(
+def test_all_settings_impossible_on_the_command_line(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
     done = main("-m", *small_arguments, "model=gru-no-reset,gru-no-update", "engine=api")
@@ -143,7 +143,7 @@ def test_all_cells_impossible_on_the_command_line(
         ["model=gru", "model.bidirectional=true,false", "sampling=sequential"],
     ],
 )
-def test_some_cells_impossible_on_the_command_line(
+def test_some_settings_impossible_on_the_command_line(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path, arguments: list[str]
 ) -> None:
     done = main("-m", *small_arguments, *arguments, "name=some")

@@ -16,7 +16,7 @@ from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.records import results
 from ablate.sweeping.launch import protocol_within
-from ablate.sweeping.plan import Plan, check_same_question, make_cell, make_plan, updates_per_epoch, write_manifest
+from ablate.sweeping.plan import Plan, check_same_question, make_plan, make_setting, updates_per_epoch, write_manifest
 
 Configs = Callable[..., Config]
 
@@ -161,15 +161,15 @@ def counted(config: Config, corpus: Corpus, epochs: int) -> float:
 def test_updates_become_epochs_of_about_as_many(small: Configs, corpus: Corpus, sampling: str) -> None:
     """Also where epochs are of different length: 101 tokens in batches of 4 by 5 make 5 minibatches or 4."""
     for batch_size, tokens in ((2, 400), (4, 400), (16, 400), (4, 101)):
-        cell = make_cell(
+        setting = make_setting(
             small("updates=200", f"batch_size={batch_size}", f"max_tokens={tokens}", f"sampling={sampling}"), corpus
         )
-        one_epoch = updates_per_epoch(cell.config, corpus)
-        assert counted(cell.config, corpus, cell.config.epochs) == pytest.approx(200, abs=max(one_epoch / 2, 10))
-        assert counted(cell.config, corpus, 400) / 400 == pytest.approx(one_epoch, rel=0.02)
+        one_epoch = updates_per_epoch(setting.config, corpus)
+        assert counted(setting.config, corpus, setting.config.epochs) == pytest.approx(200, abs=max(one_epoch / 2, 10))
+        assert counted(setting.config, corpus, 400) / 400 == pytest.approx(one_epoch, rel=0.02)
 
 
-def test_a_cell_with_updates_is_the_cell_with_those_epochs(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_a_setting_with_updates_is_the_setting_with_those_epochs(small: Configs, sweep: Callable[..., Any]) -> None:
     """It trains as many, its records say so, and its runs are the same runs; epochs given beside it do not count."""
     done = sweep([small("updates=76", "epochs=99", "seeds=2")], "by updates")  # 19 minibatches an epoch
     assert done.trained == 2
@@ -181,18 +181,18 @@ def test_a_cell_with_updates_is_the_cell_with_those_epochs(small: Configs, sweep
 
 
 def test_a_budget_below_one_epoch_is_one_epoch(small: Configs, corpus: Corpus) -> None:
-    assert make_cell(small("updates=1"), corpus).config.epochs == 1
+    assert make_setting(small("updates=1"), corpus).config.epochs == 1
 
 
 def test_no_updates_leave_the_epochs(small: Configs, corpus: Corpus) -> None:
     config = small("epochs=7")
-    assert make_cell(config, corpus).config == replace(config, epochs=7)
+    assert make_setting(config, corpus).config == replace(config, epochs=7)
 
 
 # --- the speed lane of a sweep --------------------------------------------------------------------------
 
 
-def test_a_short_time_for_a_cell_takes_fewer_processes_and_shorter_samples() -> None:
+def test_a_short_time_for_a_setting_takes_fewer_processes_and_shorter_samples() -> None:
     """A process gives 3 samples of 4 subjects at least, which takes 3 s at the usual quarter of a second."""
     assert [protocol_within(s).launches for s in (0.5, 1, 5.9, 6, 14.9, 15, 30, 300)] == [1, 1, 1, 2, 4, 5, 5, 5]
     assert [protocol_within(s).sample_s for s in (0.6, 2.4, 3, 15, 30)] == pytest.approx([0.05, 0.2, 0.25, 0.25, 0.25])

@@ -1,4 +1,4 @@
-"""The presets in sweeps/: each composes to the cells that it means, and the published rows are among them.
+"""The presets in sweeps/: each composes to the settings that it means, and the published rows are among them.
 
 Compares the files with the table below and with results/published; no run is trained, no book needed. CPU, 15 s.
 """
@@ -54,10 +54,10 @@ CELLS = {
     "translation": 2,
     "vocabulary": 4,
 }
-"""Preset → how many cells it has, with what is typed beside it."""
+"""Preset → how many settings it has, with what is typed beside it."""
 
 TYPED = {"lr_retuned": ["model=rnn"]}
-"""A third of its 60 cells: Hydra takes a tenth of a second for each."""
+"""A third of its 60 settings: Hydra takes a tenth of a second for each."""
 
 PUBLISHED = sorted((CONFIG_ROOT / "results" / "published").glob("table*.csv"))
 
@@ -143,39 +143,47 @@ def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
     "preset",
     [name if name in ("smoke", "table09_sampling") else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
 )
-def test_a_preset_has_the_cells_that_it_means(preset: str, planned: Planned) -> None:
+def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))
-    assert len(plan.cells) == CELLS[preset]
-    assert [cell.error for cell in plan.cells] == [None] * len(plan.cells)
+    assert len(plan.settings) == CELLS[preset]
+    assert [setting.error for setting in plan.settings] == [None] * len(plan.settings)
     assert plan.warnings == []
-    protocol = {(cell.config.data.name, cell.config.optimizer.name, cell.config.val_tokens) for cell in plan.cells}
-    task = plan.cells[0].config.task.name
+    protocol = {
+        (setting.config.data.name, setting.config.optimizer.name, setting.config.val_tokens)
+        for setting in plan.settings
+    }
+    task = plan.settings[0].config.task.name
     usual = {"translation": {("number_pairs", "adam", 0)}, "memory": {(name, "adam", 0) for name in MEMORY}}
     assert protocol == usual.get(task, {("python_docs", "sgd", 10_000)})
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_the_published_rows_are_among_the_cells(path: Path, planned: Planned) -> None:
+def test_the_published_rows_are_among_the_settings(path: Path, planned: Planned) -> None:
     """All of the published protocol, and as many repeats; the text is the default one, The Time Machine."""
-    cells = [cell.config for cell in planned(f"sweeps={path.stem}").cells]
+    settings = [setting.config for setting in planned(f"sweeps={path.stem}").settings]
     published = rows(path)
     assert published
     for row in published:
-        [cell] = [cell for cell in cells if agrees(cell, row)]
-        assert cell.seeds == int(row["repeats"])
-        assert cell.speed
-        assert (cell.max_tokens, cell.clip, cell.model.activation, cell.data.tokens) == (10_000, 1.0, "tanh", "char")
+        [setting] = [setting for setting in settings if agrees(setting, row)]
+        assert setting.seeds == int(row["repeats"])
+        assert setting.speed
+        assert (setting.max_tokens, setting.clip, setting.model.activation, setting.data.tokens) == (
+            10_000,
+            1.0,
+            "tanh",
+            "char",
+        )
 
 
 def rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def agrees(cell: Config, row: dict[str, str]) -> bool:
+def agrees(setting: Config, row: dict[str, str]) -> bool:
     numbers = ("num_hiddens", "layers", "num_steps", "batch_size", "lr", "epochs")
-    return (cell.model.name, cell.impl, cell.sampling) == (row["model"], row["impl"], row["sampling"]) and all(
-        getattr(cell, name) == float(row[name]) for name in numbers
+    return (setting.model.name, setting.impl, setting.sampling) == (row["model"], row["impl"], row["sampling"]) and all(
+        getattr(setting, name) == float(row[name]) for name in numbers
     )
 
 
@@ -183,17 +191,17 @@ def agrees(cell: Config, row: dict[str, str]) -> bool:
 @pytest.mark.parametrize(
     ("source", "preset"), [("gate study", "gates"), ("figure28", "fig27_28_perplexity_over_epochs")]
 )
-def test_the_published_single_runs_are_among_the_cells(source: str, preset: str, planned: Planned) -> None:
+def test_the_published_single_runs_are_among_the_settings(source: str, preset: str, planned: Planned) -> None:
     path = CONFIG_ROOT / "results" / "published" / "single_runs.csv"
     published = [row for row in rows(path) if row["source"] == source]
     assert published
-    cells = [cell.config for cell in planned(f"sweeps={preset}").cells]
+    settings = [setting.config for setting in planned(f"sweeps={preset}").settings]
     for row in published:
-        assert [cell for cell in cells if agrees(cell, row)], row
+        assert [setting for setting in settings if agrees(setting, row)], row
 
 
 def values(plan: Plan, *names: str) -> set[tuple[Any, ...]]:
-    return {tuple(getattr(cell.config, name) for name in names) for cell in plan.cells}
+    return {tuple(getattr(setting.config, name) for name in names) for setting in plan.settings}
 
 
 @pytest.mark.full
@@ -207,7 +215,10 @@ def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> N
 @pytest.mark.full
 def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> None:
     plan = planned("sweeps=gates", "model=gru")
-    assert [(cell.config.model.name, cell.config.impl) for cell in plan.cells] == [("gru", "scratch"), ("gru", "api")]
+    assert [(setting.config.model.name, setting.config.impl) for setting in plan.settings] == [
+        ("gru", "scratch"),
+        ("gru", "api"),
+    ]
     plan = planned("sweeps=grid", "batch_size=16")
     assert values(plan, "batch_size", "num_steps", "num_hiddens", "lr", "epochs") == {
         (16, 35, 256, 1.0, 500),
@@ -216,12 +227,12 @@ def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> No
         (16, 35, 256, 0.5, 500),
         (16, 35, 256, 1.0, 200),
     }
-    assert len(planned("sweeps=fig27_28_perplexity_over_epochs", "epochs=3").cells) == 2
+    assert len(planned("sweeps=fig27_28_perplexity_over_epochs", "epochs=3").settings) == 2
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("preset", ["budget_batch_size", "budget_num_steps", "max_tokens"])
-def test_a_budget_gives_every_cell_as_many_updates(preset: str, planned: Planned) -> None:
-    for cell in planned(f"sweeps={preset}").cells:
-        updates = cell.config.epochs * updates_per_epoch(cell.config, cell.corpus)
+def test_a_budget_gives_every_setting_as_many_updates(preset: str, planned: Planned) -> None:
+    for setting in planned(f"sweeps={preset}").settings:
+        updates = setting.config.epochs * updates_per_epoch(setting.config, setting.corpus)
         assert updates == pytest.approx(4000, rel=0.03)

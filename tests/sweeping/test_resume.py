@@ -58,25 +58,25 @@ def wait_until(process: "subprocess.Popen[str]", condition: Callable[[], Any], p
 
 
 def test_the_same_sweep_again_trains_nothing(small: Configs, sweep: Callable[..., Any]) -> None:
-    cells = [small("model=gru"), small("model=lstm", "seeds=2")]
-    first = sweep(cells)
+    settings = [small("model=gru"), small("model=lstm", "seeds=2")]
+    first = sweep(settings)
     assert (first.trained, first.already, first.reused) == (3, 0, 0)
     before = times(first.folder)
-    again = sweep(cells)
+    again = sweep(settings)
     assert (again.trained, again.already, again.reused) == (0, 3, 0)
     assert times(again.folder) == before
 
 
 @pytest.mark.full
 def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) -> None:
-    cells = [small("model=gru", "seeds=3", ENGINE)]
-    folder = sweep(cells).folder
+    settings = [small("model=gru", "seeds=3", ENGINE)]
+    folder = sweep(settings).folder
     whole, before = outcomes(folder), times(folder)
     gone, cut, *kept = sorted(whole)
     results.record_path(folder, gone).unlink()
     path = results.record_path(folder, cut)
     path.write_text(path.read_text()[:100])
-    again = sweep(cells)
+    again = sweep(settings)
     assert (again.trained, again.already) == (2, 1)
     assert outcomes(folder) == whole
     for run in kept:
@@ -84,13 +84,13 @@ def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) ->
 
 
 @pytest.mark.full
-def test_raising_seeds_adds_runs_to_the_cell(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_raising_seeds_adds_runs_to_the_setting(small: Configs, sweep: Callable[..., Any]) -> None:
     first = sweep([small("model=gru", "seeds=2", ENGINE)])
     before = times(first.folder)
     more = sweep([small("model=gru", "seeds=5", ENGINE)])
     assert (more.trained, more.already) == (3, 2)
     assert sorted(record["seed"] for record in records(more.folder).values()) == [0, 1, 2, 3, 4]
-    assert len({record["cell_id"] for record in records(more.folder).values()}) == 1
+    assert len({record["setting_id"] for record in records(more.folder).values()}) == 1
     assert before.items() <= times(more.folder).items()
 
 
@@ -119,7 +119,7 @@ def test_fresh_trains_again_what_is_there_and_what_others_have(small: Configs, s
     assert outcomes(again.folder) == outcomes(other.folder) == whole
 
 
-def test_the_same_cell_twice_is_one_cell_with_the_most_seeds(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_the_same_setting_twice_is_one_setting_with_the_most_seeds(small: Configs, sweep: Callable[..., Any]) -> None:
     summary = sweep([small("model=gru", "seeds=1"), small("model=gru", "seeds=3"), small("model=gru", "lr=1.0")])
     assert summary.trained == 3
     assert len(records(summary.folder)) == 3
@@ -183,19 +183,19 @@ def test_a_sweep_stays_with_the_text_that_auto_first_meant(
 
 
 @pytest.mark.full
-def test_auto_keeps_the_other_options_of_each_cell(auto: Configs, sweep: Callable[..., Any]) -> None:
-    cells = [auto("data.tokens=char"), auto("data.tokens=word")]
-    assert sweep(cells).trained == 2
-    again = sweep(cells)
+def test_auto_keeps_the_other_options_of_each_setting(auto: Configs, sweep: Callable[..., Any]) -> None:
+    settings = [auto("data.tokens=char"), auto("data.tokens=word")]
+    assert sweep(settings).trained == 2
+    again = sweep(settings)
     assert (again.trained, again.already) == (0, 2)
 
 
 def test_auto_beside_a_named_text(
     auto: Configs, small: Configs, sweep: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [small("epochs=2"), auto()]
-    assert corpora(sweep(cells).folder) == ["made-up.txt", "python_docs"]
-    again = sweep(cells)
+    settings = [small("epochs=2"), auto()]
+    assert corpora(sweep(settings).folder) == ["made-up.txt", "python_docs"]
+    again = sweep(settings)
     assert (again.trained, again.already) == (0, 2)
 
 
@@ -247,7 +247,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
 def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     start: Callable[..., "subprocess.Popen[str]"], small_arguments: list[str], tmp_path: Path, how: signal.Signals
 ) -> None:
-    """The second cell would take an hour: that this test ends shows that it was stopped."""
+    """The second setting would take an hour: that this test ends shows that it was stopped."""
     command = ["-m", *small_arguments, "epochs=3,1000000", ENGINE, "threads=1", "name=stopped"]
     process = start(*command)
     folder = tmp_path / "results" / "stopped"
@@ -296,7 +296,7 @@ SLOW_FIGURES = """
 import time
 from pathlib import Path
 
-from ablate.cli import main
+from ablate.cli.run import main
 from ablate.report import figures
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.config.composing import fallback_data
-from ablate.config.identity import cell_id, run_id, run_identity, short_hash
+from ablate.config.identity import run_id, run_identity, setting_id, short_hash
 from ablate.config.schema import Config, resolve, to_dict
 from ablate.data.corpora import as_used, load
 from ablate.records import results
@@ -75,9 +75,9 @@ def test_a_large_vocabulary_is_warned_of(own: Compose, tmp_path: Path, monkeypat
 @pytest.mark.parametrize("values", [["600", "700"], ["900", "20000"], ["null", "5000"], ["600", "null", "601"]])
 def test_what_there_is_to_train_on_is_one_setting(own: Compose, tmp_path: Path, values: list[str]) -> None:
     plan = planned(tmp_path, *(own(f"max_tokens={value}") for value in values))
-    (cell,) = plan.cells
-    assert cell.config.max_tokens == 600
-    assert len({run.run_id for run in cell.runs}) == len(cell.runs) == 2
+    (setting,) = plan.settings
+    assert setting.config.max_tokens == 600
+    assert len({run.run_id for run in setting.runs}) == len(setting.runs) == 2
     numbers = [value for value in values if value not in ("600", "null")]
     if len(numbers) > 1:
         assert any(f"max_tokens={','.join(numbers)}" in line and "max_tokens=600" in line for line in plan.warnings)
@@ -85,7 +85,7 @@ def test_what_there_is_to_train_on_is_one_setting(own: Compose, tmp_path: Path, 
 
 def test_less_than_there_is_stays_what_was_typed(own: Compose, tmp_path: Path) -> None:
     plan = planned(tmp_path, own("max_tokens=599"), own("max_tokens=600"))
-    assert [cell.config.max_tokens for cell in plan.cells] == [599, 600]
+    assert [setting.config.max_tokens for setting in plan.settings] == [599, 600]
     assert not any("max_tokens" in line for line in plan.warnings)
 
 
@@ -105,24 +105,24 @@ def test_runs_from_before_are_found_and_shown_as_what_they_are(own: Compose, tmp
     older = replace(
         record,
         run_id=run_id(asked, corpus.sha256),
-        cell_id=cell_id(asked, corpus.sha256),
+        setting_id=setting_id(asked, corpus.sha256),
         identity=run_identity(asked, corpus.sha256),
         config=to_dict(asked),
     )
     assert older.run_id != record.run_id
     folder = tmp_path / "results" / "x"
     results.save(folder, older)
-    (cell,) = planned(tmp_path, config).cells
-    assert cell.missing == []
-    assert [run.run_id for run in cell.runs] == [older.run_id]
+    (setting,) = planned(tmp_path, config).settings
+    assert setting.missing == []
+    assert [run.run_id for run in setting.runs] == [older.run_id]
     frame, problems = runs_frame(folder)
     assert problems == []
     assert frame["max_tokens"].tolist() == [600]
-    assert frame["cell_id"].tolist() == [record.cell_id] == [cell.cell_id]
-    (cell,) = make_plan([config], tmp_path / "results" / "another", fallback_data()).cells
-    assert [run.reused_from for run in cell.runs] == [folder]
-    (cell,) = planned(tmp_path, replace(config, fresh=True)).cells
-    assert [run.run_id for run in cell.missing] == [record.run_id]
+    assert frame["setting_id"].tolist() == [record.setting_id] == [setting.setting_id]
+    (setting,) = make_plan([config], tmp_path / "results" / "another", fallback_data()).settings
+    assert [run.reused_from for run in setting.runs] == [folder]
+    (setting,) = planned(tmp_path, replace(config, fresh=True)).settings
+    assert [run.run_id for run in setting.missing] == [record.run_id]
     run_sweep([replace(config, fresh=True, results_dir=str(tmp_path / "results"), name="x")], "x", "")
     assert [path.stem for path in (folder / "runs").iterdir() if path.suffix == ".json"] == [record.run_id]
     assert runs_frame(folder)[1] == []

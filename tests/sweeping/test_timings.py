@@ -1,4 +1,4 @@
-"""Timings of cells from the command line to the tables: `python -m ablate.bench cells`, of a sweep, speed=true.
+"""Timings of settings from the command line to the tables: `python -m ablate.bench settings`, of a sweep, speed=true.
 
 Only that what was measured is stored and shown is tested here, not how fast anything is. CPU, 15 s.
 """
@@ -37,7 +37,7 @@ def samples_of(summary: Any) -> list[dict[str, Any]]:
     ]
 
 
-def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summary: Any = CLEAN) -> Timing:
+def timing(config: Any, setting: str, machine: str = "here", threads: int = 1, summary: Any = CLEAN) -> Timing:
     from ablate.config.schema import to_dict
 
     facts = {
@@ -53,7 +53,7 @@ def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summ
     }
     subjects = ("train", "cohort_1", "cohort_R", "inference")
     return Timing(
-        cell,
+        setting,
         machine,
         threads,
         to_dict(config),
@@ -66,7 +66,7 @@ def timing(config: Any, cell: str, machine: str = "here", threads: int = 1, summ
 
 
 def keep(folder: Path, own: Timing) -> None:
-    results.write_json(folder / "speed" / f"{own.cell_id}-{own.machine}-{own.threads}.json", vars(own))
+    results.write_json(folder / "speed" / f"{own.setting_id}-{own.machine}-{own.threads}.json", vars(own))
 
 
 def test_a_frame_of_timings(compose: Callable[..., Any], tmp_path: Path) -> None:
@@ -99,19 +99,19 @@ def test_the_interval_is_that_of_the_claims_whatever_was_stored(compose: Callabl
 
 
 def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) -> None:
-    """Two cells timed here, one of them elsewhere too: the table shows the machine that has both."""
+    """Two settings timed here, one of them elsewhere too: the table shows the machine that has both."""
     config = compose()
     elsewhere = CLEAN | {"tokens_per_s": 9.0}
     for own in (timing(config, "a"), timing(config, "b"), timing(config, "a", "there", summary=elsewhere)):
         keep(tmp_path, own)
     keep(tmp_path, timing(config, "a", threads=2, summary=elsewhere))
-    cells = with_speed(pd.DataFrame({"cell_id": ["a", "b", "c"]}), speed_frame(tmp_path))
-    assert list(cells["tokens_per_s"].fillna(0)) == pytest.approx([50_000, 50_000, 0])
-    assert set(cells["machine"].dropna()) == {"here"}
+    settings = with_speed(pd.DataFrame({"setting_id": ["a", "b", "c"]}), speed_frame(tmp_path))
+    assert list(settings["tokens_per_s"].fillna(0)) == pytest.approx([50_000, 50_000, 0])
+    assert set(settings["machine"].dropna()) == {"here"}
 
 
 @pytest.mark.full
-def test_the_table_says_why_a_cell_has_no_number(
+def test_the_table_says_why_a_setting_has_no_number(
     compose: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep(tmp_path, timing(compose("num_hiddens=32"), "a"))
@@ -127,7 +127,7 @@ def test_the_table_says_why_a_cell_has_no_number(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process per cell and one thread: enough to see that what is measured is kept and shown."""
+    """One process per setting and one thread: enough to see that what is measured is kept and shown."""
     quick = functools.partial(Protocol, launches=1, sample_s=0.02)
     for module in ("ablate.sweeping.timings", "ablate.sweeping.launch"):
         monkeypatch.setattr(f"{module}.Protocol", quick)
@@ -136,11 +136,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
-def test_cells_from_overrides(
+def test_settings_from_overrides(
     small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["cells", *small_arguments, "model=rnn,gru", "name=timed", "--limit", "1"]) == 0
+    assert main(["settings", *small_arguments, "model=rnn,gru", "name=timed", "--limit", "1"]) == 0
     frame = pd.read_csv(tmp_path / "results" / "timed" / "speed.csv")
     assert list(frame["model"]) == ["rnn", "gru"]
     assert list(frame["threads"]) == [1, 1]
@@ -153,7 +153,7 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     """speed=true times after training; ablate.bench then finds only what has no clean timing yet."""
     folder = sweep([small("seeds=1", "speed=true", "speed_s=1")]).folder
     [record] = [r for r in results.records(folder) if isinstance(r, dict)]
-    path = timing_path(folder, record["cell_id"], 1, fingerprint()["id"])
+    path = timing_path(folder, record["setting_id"], 1, fingerprint()["id"])
     measured = Timing(**results.read_json(path))
     assert all(measured.samples.values())
     measured.summary = dict.fromkeys(measured.summary, CLEAN)
@@ -163,7 +163,7 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     before = path.stat().st_mtime_ns
     assert main([str(folder)]) == 0
     assert path.stat().st_mtime_ns == before
-    assert pd.read_csv(folder / "cells.csv")["tokens_per_s"].tolist() == pytest.approx([50_000])
+    assert pd.read_csv(folder / "settings.csv")["tokens_per_s"].tolist() == pytest.approx([50_000])
 
 
 @pytest.mark.full
@@ -174,7 +174,7 @@ def test_where_nothing_can_be_timed_it_is_said_once(
     text_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The text is gone: one reason for both cells, no class of an exception, no report, status 2."""
+    """The text is gone: one reason for both settings, no class of an exception, no report, status 2."""
     folder = sweep([small("seeds=1"), small("seeds=1", "num_hiddens=9")]).folder
     for path in (folder / "runs").glob("*.json"):
         path.write_text(path.read_text().replace(str(text_path), "/nowhere/made-up.txt"))
@@ -182,7 +182,7 @@ def test_where_nothing_can_be_timed_it_is_said_once(
     assert main([str(folder), "--limit", "1"]) == 2
     shown = capsys.readouterr()
     [line] = [line for line in shown.err.splitlines() if "cannot" in line]
-    assert line.startswith("cannot time 2 cells, the first rnn (")
+    assert line.startswith("cannot time 2 settings, the first rnn (")
     assert line.endswith("data.path is '/nowhere/made-up.txt': No such file or directory; give the path of a text file")
     assert shown.out == ""
     assert not (folder / "report.html").exists()
@@ -192,10 +192,10 @@ def test_where_nothing_can_be_timed_it_is_said_once(
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere holds no finished run"),
-        (["cells", "model=gruu"], "did you mean gru?"),
-        (["cells", "num_hidens=3"], "did you mean num_hiddens?"),
-        (["cells", "engine=api", "model=gru-no-reset"], "engine=api cannot compute"),
-        (["cells", "batch_size=99999", "data=python_docs"], "lower one of the others"),
+        (["settings", "model=gruu"], "did you mean gru?"),
+        (["settings", "num_hidens=3"], "did you mean num_hiddens?"),
+        (["settings", "engine=api", "model=gru-no-reset"], "engine=api cannot compute"),
+        (["settings", "batch_size=99999", "data=python_docs"], "lower one of the others"),
     ],
 )
 def test_a_mistake_is_one_line(

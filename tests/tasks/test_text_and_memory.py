@@ -19,7 +19,7 @@ from ablate.config.validation import check_combination
 from ablate.data.corpora import Corpus, load
 from ablate.networks.parameters import count, initial
 from ablate.sweeping.matching import matched, unequal
-from ablate.sweeping.plan import make_cell
+from ablate.sweeping.plan import make_setting
 from ablate.tasks import task_of
 from ablate.tasks.text import readable
 from ablate.training.choice import Choice
@@ -241,7 +241,7 @@ def test_what_reads_from_both_ends_carries_no_state(task: str, docs: Corpus) -> 
     config = compose([f"task={task}", "data=python_docs", "model.bidirectional=true", "sampling=sequential"])
     with pytest.raises(CombinationError, match="choose sampling=random or sampling=sequential-reset"):
         check_combination(config)
-    assert isinstance(make_cell(config, docs).error, CombinationError)
+    assert isinstance(make_setting(config, docs).error, CombinationError)
 
 
 @pytest.mark.parametrize("task", ["language_model", "fill_in"])

@@ -1,4 +1,4 @@
-"""The speed lane: its interval, what it calls clean, what it keeps; real workers on a tiny cell. CPU, 20 s.
+"""The speed lane: its interval, what it calls clean, what it keeps; real workers on a tiny setting. CPU, 20 s.
 
 The hog test needs Linux's /proc/stat, which tells what else the machine is doing.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ablate.config.errors import UserError
-from ablate.config.identity import cell_id
+from ablate.config.identity import setting_id
 from ablate.config.schema import Config, resolve
 from ablate.data.corpora import Corpus
 from ablate.records import results
@@ -187,30 +187,30 @@ def test_the_limit_of_the_machine_is_a_plausible_rate() -> None:
 
 
 @pytest.fixture
-def cell(small: Configs, corpus: Corpus) -> dict[str, Config]:
+def setting(small: Configs, corpus: Corpus) -> dict[str, Config]:
     config = resolve(small("model=gru"))
-    return {cell_id(config, corpus.sha256): config}
+    return {setting_id(config, corpus.sha256): config}
 
 
 @pytest.mark.full
-def test_a_cell_is_timed_in_fresh_processes_and_kept(cell: dict[str, Config], tmp_path: Path) -> None:
+def test_a_setting_is_timed_in_fresh_processes_and_kept(setting: dict[str, Config], tmp_path: Path) -> None:
     said: list[str] = []
-    lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
+    lane.time_missing(tmp_path, setting, [1], QUICK, said.append)
     [path] = (tmp_path / "speed").glob("*.json")
     timing = Timing(**results.read_json(path))
-    assert path == lane.timing_path(tmp_path, timing.cell_id, 1, fingerprint()["id"])
+    assert path == lane.timing_path(tmp_path, timing.setting_id, 1, fingerprint()["id"])
     for name in SUBJECTS:
         own = timing.samples[name]
         assert {sample["launch"] for sample in own} == set(range(LAUNCHES))
         assert all(sample["tokens_per_s"] > 0 and sample["minibatches"] >= 2 for sample in own)
     assert timing.facts["engine"] == "api"
-    assert timing.facts["parameters"] == cell_parameters(*cell.values())
+    assert timing.facts["parameters"] == setting_parameters(*setting.values())
     assert len(timing.facts["last_epoch_readings"]) == LAUNCHES
     assert timing.facts["gemm_limit_gflops"] > 0
-    assert "timing 1 cells with 1 thread" in said[0]
+    assert "timing 1 settings with 1 thread" in said[0]
 
 
-def cell_parameters(config: Config) -> int:
+def setting_parameters(config: Config) -> int:
     from ablate.data.corpora import load
     from ablate.networks.parameters import count
 
@@ -228,9 +228,9 @@ time.sleep(600)
 @pytest.mark.full
 @pytest.mark.parametrize("when", ["at once", "later"])
 def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
-    cell: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Of two cells the first one hangs, before its first answer or at a sample: only it is given up, and only once."""
+    """Of two settings the first one hangs, before its first answer or at a sample: it alone is given up, once."""
     hung: list[subprocess.Popen[str]] = []
     popen = subprocess.Popen
 
@@ -242,7 +242,7 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
 
     started: list[list[str]] = []
     monkeypatch.setattr(lane.subprocess, "Popen", start)
-    [(own, config)] = cell.items()
+    [(own, config)] = setting.items()
     [first, second] = lane.measure({"hangs": config, own: config}, [1], replace(QUICK, answer_s=20.0))
     assert "no answer for 20 s" in first.failure
     assert hung[0].poll() is not None
@@ -250,14 +250,14 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     assert len(started) == 1 + LAUNCHES  # the one that hung was not started again
 
 
-def test_a_clean_timing_is_not_measured_again(cell: dict[str, Config], tmp_path: Path) -> None:
+def test_a_clean_timing_is_not_measured_again(setting: dict[str, Config], tmp_path: Path) -> None:
     clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
-    [own] = cell
+    [own] = setting
     here = fingerprint()["id"]
     timing = Timing(own, here, 1, {}, fingerprint(), summary={"train": clean})
     lane.store(tmp_path, timing)
     said: list[str] = []
-    lane.time_missing(tmp_path, cell, [1], QUICK, said.append)
+    lane.time_missing(tmp_path, setting, [1], QUICK, said.append)
     assert said == []
     assert lane.stored(tmp_path, own, 1, here) is not None
     timing.summary["train"]["tokens_per_s"] = None
@@ -266,14 +266,14 @@ def test_a_clean_timing_is_not_measured_again(cell: dict[str, Config], tmp_path:
     assert lane.stored(tmp_path, own, 1, "elsewhere") is None
 
 
-def test_a_clean_timing_of_another_sweep_is_taken_over(cell: dict[str, Config], tmp_path: Path) -> None:
+def test_a_clean_timing_of_another_sweep_is_taken_over(setting: dict[str, Config], tmp_path: Path) -> None:
     clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
-    [own] = cell
+    [own] = setting
     here = fingerprint()["id"]
     lane.store(tmp_path / "first", Timing(own, "elsewhere", 1, {}, fingerprint(), summary={"train": clean}))
     lane.store(tmp_path / "second", Timing(own, here, 1, {}, fingerprint(), summary={"train": clean}))
     said: list[str] = []
-    lane.time_missing(tmp_path / "third", cell, [1], QUICK, said.append)
+    lane.time_missing(tmp_path / "third", setting, [1], QUICK, said.append)
     assert said == []
     taken_over = lane.stored(tmp_path / "third", own, 1, here)
     assert taken_over == lane.stored(tmp_path / "second", own, 1, here)
@@ -283,7 +283,7 @@ def test_a_clean_timing_of_another_sweep_is_taken_over(cell: dict[str, Config], 
 def test_flops_are_counted(small: Configs) -> None:
     """The count of a training step against the matrix products written out by hand."""
     from ablate.data.corpora import load
-    from ablate.timing.worker import Cell
+    from ablate.timing.worker import Setting
 
     config = small("model=rnn")
     corpus = load(config.data)
@@ -291,18 +291,18 @@ def test_flops_are_counted(small: Configs) -> None:
     forward = 2 * (V * H + H * H + H * V)
     # Back: two products of the same size for each, but the tokens, and at t = 1 the state, need no gradient.
     back = 2 * (V * H) + 2 * (2 * H * H) + 2 * (2 * H * V) - 2 * H * H / T
-    assert Cell(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
+    assert Setting(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
 
 
 @pytest.mark.slow
-def test_a_text_that_has_changed_is_not_timed(cell: dict[str, Config], tmp_path: Path) -> None:
+def test_a_text_that_has_changed_is_not_timed(setting: dict[str, Config], tmp_path: Path) -> None:
     said: list[str] = []
-    config = next(iter(cell.values()))
+    config = next(iter(setting.values()))
     foreign = {"of-another-text": config, "of-a-third": config}
     assert not lane.time_missing(tmp_path, foreign, [1], QUICK, said.append)
-    why = "made-up.txt is not the text that this cell was trained on any more"
+    why = "made-up.txt is not the text that this setting was trained on any more"
     told = [line for line in said if "cannot time" in line]
-    assert told == [f"cannot time 2 cells, the first gru (of-another-text): {why}"]
+    assert told == [f"cannot time 2 settings, the first gru (of-another-text): {why}"]
     assert not (tmp_path / "speed").exists()
 
 
@@ -342,9 +342,9 @@ def hogs() -> Iterator[None]:
 @pytest.mark.slow  # not for its time: it needs a machine whose cores the hogs get
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="needs /proc/stat, which only Linux has")
 @pytest.mark.usefixtures("hogs")
-def test_beside_a_hog_the_lane_says_that_it_is_not_clean(cell: dict[str, Config], tmp_path: Path) -> None:
-    lane.time_missing(tmp_path, cell, [1], Protocol(limit_s=1.0, sample_s=0.1, launches=1), lambda _: None)
-    timing = Timing(**results.read_json(lane.timing_path(tmp_path, *cell, 1, fingerprint()["id"])))
+def test_beside_a_hog_the_lane_says_that_it_is_not_clean(setting: dict[str, Config], tmp_path: Path) -> None:
+    lane.time_missing(tmp_path, setting, [1], Protocol(limit_s=1.0, sample_s=0.1, launches=1), lambda _: None)
+    timing = Timing(**results.read_json(lane.timing_path(tmp_path, *setting, 1, fingerprint()["id"])))
     assert not timing.clean
     assert timing.summary["train"]["tokens_per_s"] is None
     assert "other programs used" in timing.summary["train"]["why"]

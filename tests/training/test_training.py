@@ -239,11 +239,11 @@ def test_another_seed_gives_another_run(small: Configs, corpus: Corpus) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("engine", ["api", "scratch"])
-def test_run_k_alone_equals_run_k_of_a_cell(small: Configs, corpus: Corpus, engine: str) -> None:
+def test_run_k_alone_equals_run_k_of_a_setting(small: Configs, corpus: Corpus, engine: str) -> None:
     config = small(*RICH, f"engine={engine}", "seeds=3", "seed=4")
-    in_the_cell = [outcome(train(with_seed(config, k), corpus)) for k in range(3)]
+    in_the_setting = [outcome(train(with_seed(config, k), corpus)) for k in range(3)]
     for k in (2, 0, 1):
-        assert outcome(train(small(*RICH, f"engine={engine}", f"seed={4 + k}"), corpus)) == in_the_cell[k]
+        assert outcome(train(small(*RICH, f"engine={engine}", f"seed={4 + k}"), corpus)) == in_the_setting[k]
 
 
 @pytest.mark.full
@@ -347,7 +347,7 @@ def test_divergence_ends_that_run_only(small: Configs, corpus: Corpus) -> None:
 
 
 @pytest.mark.full
-def test_a_sweep_with_a_divergent_cell_is_a_success(small: Configs, sweep: Callable[..., object]) -> None:
+def test_a_sweep_with_a_divergent_setting_is_a_success(small: Configs, sweep: Callable[..., object]) -> None:
     configs = [small(*EXPLODES, "seeds=2"), small(*EXPLODES, "lr=0.1", "seeds=2")]
     summary = sweep(configs)
     assert (summary.trained, summary.failures, summary.exit_status) == (4, [], 0)

@@ -1,7 +1,7 @@
 """A cohort of any network: the readable network on stacked parameters, differentiated by autograd.
 
-Axes: R replicas, T steps, B sequences, P numbers per replica. Where `ablate.engines.cohort.steps` has no derivatives by hand,
-the replicas are still one batched program: every operation of the network carries the axis R.
+Axes: R replicas, T steps, B sequences, P numbers per replica. Where `ablate.engines.cohort.steps` has no derivatives
+by hand, the replicas are still one batched program: every operation of the network carries the axis R.
 """
 
 import math

@@ -6,8 +6,8 @@ Axes: R replicas, T steps, B sequences, H hidden units, K blocks of H columns. T
     (T, R, B, …)  what a step's product is added to, because torch batches only products whose result is
                   contiguous: pre-activations `A`, gradients at the states
 
-`A` holds the pre-activations, and after the step the gates. The loop in `ablate.engines.cohort.bptt` has already added the
-input's share and adds the recurrent product; a cell supplies
+`A` holds the pre-activations, and after the step the gates. The loop in `ablate.engines.cohort.bptt` has already
+added the input's share and adds the recurrent product; a cell supplies
 
     step      pre-activations → gates and new state, in place
     jacobian  after the last step, for all steps at once: d pre-activation / d state, into `D`

@@ -2,8 +2,8 @@
 
 style, fonts       printed size and type; title, legend and small print around the panels; writing the files
 ticks              axes with plain numbers
-lines, grid        which cells form a line and how it looks; which panels there are
-measures           what panels show of cells and runs
+lines, grid        which settings form a line and how it looks; which panels there are
+measures           what panels show of settings and runs
 by_value, rows     the swept value against perplexity and speed; settings without an order
 curves             perplexity over the epochs
 pareto, heatmap, effects, path, verdicts, speed

@@ -43,42 +43,42 @@ CROSS = 0.1
 
 def by_value(
     runs: pd.DataFrame,
-    cells: pd.DataFrame,
+    settings: pd.DataFrame,
     swept: Sequence[str],
     published: pd.DataFrame | None = None,
     title: str = "",
     level: float = 0.95,
 ) -> Figure:
-    """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's cells.
+    """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's settings.
 
     Of several memory tasks: a panel for each, with accuracy against the length of the sequences.
 
     Else against the swept number with the most values, a line for each combination of the other swept knobs; where no
-    number was swept, a row for each setting. `runs` and `cells`: from runs_frame and aggregate (with_speed);
-    `published`: cell_id, published_perplexity, published_tokens_per_s, source.
+    number was swept, a row for each setting. `runs` and `settings`: from runs_frame and aggregate (with_speed);
+    `published`: setting_id, published_perplexity, published_tokens_per_s, source.
     """
     if published is not None:
-        published = published[published["cell_id"].isin(cells["cell_id"])].drop_duplicates("cell_id")
+        published = published[published["setting_id"].isin(settings["setting_id"])].drop_duplicates("setting_id")
         published = None if published.empty else published
-    with styled(title, cells[list(swept)].to_csv()):
-        if by_task(cells, swept):
+    with styled(title, settings[list(swept)].to_csv()):
+        if by_task(settings, swept):
             knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
-            shown = Shown("num_steps", knobs, measures_of(cells)[:1], "corpus", log=True)
-            return _against(shown, runs, cells, published, title, level)
-        of = factors(cells)
-        x = x_knob(swept, cells, of)
+            shown = Shown("num_steps", knobs, measures_of(settings)[:1], "corpus", log=True)
+            return _against(shown, runs, settings, published, title, level)
+        of = factors(settings)
+        x = x_knob(swept, settings, of)
         if x is None:
-            return by_name(runs, cells, swept, published, title, level)
-        along = along_x(x, cells, of)
-        facet, rest = facets(cells, [knob for knob in swept if knob != x and knob not in along])
-        shown = Shown(x, rest, measures_of(cells), facet, along=along)
-        return _against(shown, runs, cells, published, title, level)
+            return by_name(runs, settings, swept, published, title, level)
+        along = along_x(x, settings, of)
+        facet, rest = facets(settings, [knob for knob in swept if knob != x and knob not in along])
+        shown = Shown(x, rest, measures_of(settings), facet, along=along)
+        return _against(shown, runs, settings, published, title, level)
 
 
-def by_task(cells: pd.DataFrame, swept: Sequence[str]) -> bool:
-    """Whether the cells are of several memory tasks at several lengths, whose answers no single axis could compare."""
-    several = task_of(cells) == "memory" and {"corpus", "num_steps"} <= set(swept)
-    return several and bool(np.isfinite(measures_of(cells)[0].of(cells)).any())
+def by_task(settings: pd.DataFrame, swept: Sequence[str]) -> bool:
+    """Whether the settings are of several memory tasks at several lengths, which no single axis could compare."""
+    several = task_of(settings) == "memory" and {"corpus", "num_steps"} <= set(swept)
+    return several and bool(np.isfinite(measures_of(settings)[0].of(settings)).any())
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Shown:
     log: bool = False  # whatever the values of x
     along: Sequence[str] = ()  # knobs that are confounded with x
 
-    def texts(self, cells: pd.DataFrame) -> dict[float, str] | None:
+    def texts(self, settings: pd.DataFrame) -> dict[float, str] | None:
         """Value of x → its label, with the values of the knobs that vary along with it."""
         if not self.along:
             return None
-        rows = cells.drop_duplicates(self.x)[[self.x, *self.along]].itertuples(index=False, name=None)
+        rows = settings.drop_duplicates(self.x)[[self.x, *self.along]].itertuples(index=False, name=None)
         return {x: "\n".join([value_text(x), *setting_lines(self.along, rest)]) for x, *rest in rows}
 
 
@@ -106,30 +106,30 @@ def setting_lines(knobs: Sequence[str], values: Sequence[Any]) -> list[str]:
 
 
 def _against(
-    shown: Shown, runs: pd.DataFrame, cells: pd.DataFrame, published: pd.DataFrame | None, title: str, level: float
+    shown: Shown, runs: pd.DataFrame, settings: pd.DataFrame, published: pd.DataFrame | None, title: str, level: float
 ) -> Figure:
     x, rest = shown.x, shown.knobs
-    height = HEIGHT + 0.3 * bool(cells["diverged"].any()) + 0.13 * len(shown.along)
-    figure, spots, left_out = grid(cells, shown.measures, shown.facet, height)
+    height = HEIGHT + 0.3 * bool(settings["diverged"].any()) + 0.13 * len(shown.along)
+    figure, spots, left_out = grid(settings, shown.measures, shown.facet, height)
     measures = list(dict.fromkeys(spot.measure for spot in spots))
-    places = Places.of(values_of(cells, x), spots[0].width)
+    places = Places.of(values_of(settings, x), spots[0].width)
     places = replace(places, log=places.log or (shown.log and places.values[0] > 0))
-    texts, axis = shown.texts(cells), LABELS.get(x, x)
+    texts, axis = shown.texts(settings), LABELS.get(x, x)
     if shown.along:
         axis = factor_name([x, *shown.along])
     unguessed: list[str] = []
     guessed, reach = False, 0.0
     runs = finished(runs)
-    every = lines_of(cells, rest)
+    every = lines_of(settings, rest)
     for spot in spots:
-        lines = lines_of(spot.cells, rest, cells)
+        lines = lines_of(spot.settings, rest, settings)
         offsets = _offsets(len(lines), 2 * BESIDE, places)
         for offset, line in zip(offsets, lines, strict=True):
             _line(spot, line, offset, places, x, runs, published)
         reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x, texts)
         _make_room(spot, places, max(map(abs, offsets)) + MARK)
-        spot.measure.axis(spot.panel, "y", spot.measure.shown(cells, runs, published))
+        spot.measure.axis(spot.panel, "y", spot.measure.shown(settings, runs, published))
         known = _guess(spot)
         guessed |= known
         unguessed += [] if known else [spot.panel.get_title()]
@@ -138,7 +138,7 @@ def _against(
         if spot.measure is not SPEED:
             _crosses(spot, lines, places, x)
     note = (
-        small_print(cells, measures, published, level),
+        small_print(settings, measures, published, level),
         f"Lines stand side by side around each value of {x}." if reach > 0 else "",
         _without_guess(unguessed) if guessed else "",
         left_out_text([m.label for m in left_out]),
@@ -150,9 +150,9 @@ def _against(
         title,
         " ".join(part for part in note if part),
         [
-            *handles_of(every, cells),
+            *handles_of(every, settings),
             *[Line2D([], [], label="best guess without memory", **GUESS)] * guessed,
-            *further_handles(with_published, bool(cells["diverged"].sum())),
+            *further_handles(with_published, bool(settings["diverged"].sum())),
         ],
     )
 
@@ -171,7 +171,7 @@ def _without_guess(panels: Sequence[str]) -> str:
 
 def _guess(spot: Spot[Measure]) -> bool:
     """A line at the accuracy that needs no memory, where that is known of the panel's one task; whether there is."""
-    if spot.measure.metric != "accuracy" or (guess := guessed_accuracy(spot.cells)) is None:
+    if spot.measure.metric != "accuracy" or (guess := guessed_accuracy(spot.settings)) is None:
         return False
     spot.panel.axhline(guess, zorder=1, **GUESS)
     return True
@@ -188,13 +188,15 @@ def _line(
 ) -> None:
     """One line with its intervals, its runs as dots and its published values, `offset` beside the value itself."""
     axes, measure, look = spot.panel, spot.measure, line.look
-    own = spot.cells[spot.cells["cell_id"].isin(line.cells)].sort_values(x)
-    single = runs[runs["cell_id"].isin(line.cells)]
+    own = spot.settings[spot.settings["setting_id"].isin(line.settings)].sort_values(x)
+    single = runs[runs["setting_id"].isin(line.settings)]
     middle = measure.of(own)
     known = np.isfinite(middle)
     dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), look)
     if published is not None and measure.published:
-        theirs = own.merge(published[["cell_id", measure.published]], on="cell_id").dropna(subset=[measure.published])
+        theirs = own.merge(published[["setting_id", measure.published]], on="setting_id").dropna(
+            subset=[measure.published]
+        )
         axes.plot(places.at(theirs[x], offset), theirs[measure.published].astype(float), **hollow(look))
     axes.errorbar(
         places.at(own[x], offset)[known],
@@ -213,13 +215,13 @@ def _line(
 
 
 def _crosses(spot: Spot[Measure], lines: Sequence[Line], places: Places, x: str) -> None:
-    """A cross above the panel for each cell with diverged runs, and the number of runs below each other's text."""
-    axes, hurt = spot.panel, spot.cells[spot.cells["diverged"] > 0]
+    """A cross above the panel for each setting with diverged runs, and the number of runs below each other's text."""
+    axes, hurt = spot.panel, spot.settings[spot.settings["diverged"] > 0]
     if hurt.empty:
         return
     beside = axes.get_xaxis_transform()
     for offset, line in zip(_offsets(len(lines), CROSS, places), lines, strict=True):
-        for where in places.at(hurt.loc[hurt["cell_id"].isin(line.cells), x], offset):
+        for where in places.at(hurt.loc[hurt["setting_id"].isin(line.settings), x], offset):
             cross(axes, where, 1.05, line.look, beside)
     room = Places(tuple(sorted(set(hurt[x]))), places.log, places.width).apart() if hurt[x].nunique() > 1 else np.inf
     for value, own in hurt.groupby(x):

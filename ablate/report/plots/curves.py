@@ -30,23 +30,24 @@ MANY_SEEDS = 40
 
 
 def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title: str = "") -> Figure:
-    """Accuracy where it was measured, training and held-out perplexity over the epochs; a line and band for each cell.
+    """Accuracy where it was measured, training and held-out perplexity over the epochs; a line and band for each
+    setting.
 
     `curves`: run_id, epoch, perplexity … (from curves_frame); `runs`: from runs_frame. The line is the geometric mean
     (of accuracy the arithmetic one) over the runs that still have a finite number at that epoch; diverged runs are
-    marked above the epoch at which the first of a cell broke off.
+    marked above the epoch at which the first of a setting broke off.
     """
-    cells = runs.drop_duplicates("cell_id").reset_index(drop=True)
-    joined = curves.merge(runs[["run_id", "cell_id"]], on="run_id")
+    settings = runs.drop_duplicates("setting_id").reset_index(drop=True)
+    joined = curves.merge(runs[["run_id", "setting_id"]], on="run_id")
     # the training sequences of memory tasks are as new as the held-out ones: two panels would show the same
-    wanted = [name for name in LABELS if name != "perplexity" or task_of(cells) != "memory"]
+    wanted = [name for name in LABELS if name != "perplexity" or task_of(settings) != "memory"]
     metrics = [name for name in wanted if name in joined and joined[name].notna().any()] or ["perplexity"]
-    with styled(title, cells[list(swept)].to_csv()):
-        facet, rest = of_tasks(cells, swept) or facets(cells, swept, TANGLE)
-        labels = {metric: label_of(metric, cells, LABELS[metric]) for metric in metrics}
-        figure, spots, left_out = grid(cells, metrics, facet, 1.75 if facet else 2.2)
-        every = lines_of(cells, rest)
-        points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(cells) * len(metrics))))
+    with styled(title, settings[list(swept)].to_csv()):
+        facet, rest = of_tasks(settings, swept) or facets(settings, swept, TANGLE)
+        labels = {metric: label_of(metric, settings, LABELS[metric]) for metric in metrics}
+        figure, spots, left_out = grid(settings, metrics, facet, 1.75 if facet else 2.2)
+        every = lines_of(settings, rest)
+        points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(settings) * len(metrics))))
         each = math.ceil(joined["epoch"].max() / points) if len(joined) else 1
         summaries = {metric: _summary(joined, metric, each) for metric in metrics}
         for spot in spots:
@@ -57,7 +58,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             else:
                 bounded_axis(spot.panel, "y", float(METRICS[spot.measure].top or 1))
             for number, line in enumerate(every):
-                own = summary[summary["cell_id"].isin(set(line.cells) & set(spot.cells["cell_id"]))]
+                own = summary[summary["setting_id"].isin(set(line.settings) & set(spot.settings["setting_id"]))]
                 _curve(spot, own, line, number / len(every), between)
             counted_axis(spot.panel, int(joined["epoch"].max()) if len(joined) else 1)
             spot.label("epoch", labels[spot.measure])
@@ -69,37 +70,37 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             _spread(runs, each, "accuracy" in metrics),
             left_out_text([" ".join(labels[name].split()) for name in left_out]),
             unnamed_text(every),
-            future_note(cells),
+            future_note(settings),
         )
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")
-        handles = [*handles_of(every, cells, linestyle="-"), *further]
+        handles = [*handles_of(every, settings, linestyle="-"), *further]
         return finish(figure, title, " ".join(part for part in note if part), handles)
 
 
-def of_tasks(cells: pd.DataFrame, swept: Sequence[str]) -> tuple[str, list[str]] | None:
-    """A panel for each of several memory tasks, and the knobs that tell lines apart; None for other cells.
+def of_tasks(settings: pd.DataFrame, swept: Sequence[str]) -> tuple[str, list[str]] | None:
+    """A panel for each of several memory tasks, and the knobs that tell lines apart; None for other settings.
 
     The length of the sequences is none of them where each task has but one.
     """
-    if task_of(cells) != "memory" or "corpus" not in swept or cells["corpus"].nunique() < 2:
+    if task_of(settings) != "memory" or "corpus" not in swept or settings["corpus"].nunique() < 2:
         return None
-    one_length = (cells.groupby("corpus")["num_steps"].nunique() == 1).all()
+    one_length = (settings.groupby("corpus")["num_steps"].nunique() == 1).all()
     return "corpus", [knob for knob in swept if knob != "corpus" and not (knob == "num_steps" and one_length)]
 
 
 def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:
-    """cell_id, epoch, middle (mean over the runs), low and high (the band), runs; a row per `each` epochs.
+    """setting_id, epoch, middle (mean over the runs), low and high (the band), runs; a row per `each` epochs.
 
     The mean is geometric, of a metric with a largest value arithmetic.
     """
     measured = pd.to_numeric(curves[metric], errors="coerce")
     as_it_is = METRICS[metric].top is not None
     scaled = measured if as_it_is else np.log(measured.clip(lower=1e-9))
-    values = curves[["cell_id", "run_id", "epoch"]].assign(scaled=scaled)
+    values = curves[["setting_id", "run_id", "epoch"]].assign(scaled=scaled)
     values = values[np.isfinite(values["scaled"])]
     values["bin"] = (values["epoch"] - 1) // each
-    tail = 0.025 if (values.groupby("cell_id")["run_id"].nunique() >= MANY_SEEDS).any() else 0.0
-    groups = values.groupby(["cell_id", "bin"], sort=True)
+    tail = 0.025 if (values.groupby("setting_id")["run_id"].nunique() >= MANY_SEEDS).any() else 0.0
+    groups = values.groupby(["setting_id", "bin"], sort=True)
     out: pd.DataFrame = groups.agg(epoch=("epoch", "mean"), runs=("run_id", "nunique"))
     out["middle"] = groups["scaled"].mean()
     out["low"], out["high"] = groups["scaled"].quantile(tail), groups["scaled"].quantile(1 - tail)
@@ -109,38 +110,40 @@ def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:
 
 
 def _curve(spot: Spot[str], own: pd.DataFrame, line: Line, phase: float, between: int) -> None:
-    """The line and band of a cell, `between` points from marker to marker, apart from those of others by `phase`."""
+    """The line and band of a setting, `between` points from marker to marker, apart from those of others by `phase`."""
     look = line.look
-    for _, cell in own.groupby("cell_id", sort=False):
+    for _, setting in own.groupby("setting_id", sort=False):
         spot.panel.plot(
-            cell["epoch"],
-            cell["middle"],
+            setting["epoch"],
+            setting["middle"],
             color=look.colour,
             linewidth=1.1 if line.named else 0.6,
             marker=look.marker if line.named else "",
             fillstyle=look.fill,
             markerfacecoloralt="white",
             markersize=4,
-            markevery=(min(int((0.4 + phase) * between), len(cell) - 1), between),
+            markevery=(min(int((0.4 + phase) * between), len(setting) - 1), between),
             label=line.name,
         )
-        if len(cell) == 1 and cell["runs"].iloc[0] > 1:
-            spot.panel.vlines(cell["epoch"], cell["low"], cell["high"], color=look.colour, alpha=0.4, linewidth=1.2)
-        elif cell["runs"].max() > 1:
+        if len(setting) == 1 and setting["runs"].iloc[0] > 1:
+            spot.panel.vlines(
+                setting["epoch"], setting["low"], setting["high"], color=look.colour, alpha=0.4, linewidth=1.2
+            )
+        elif setting["runs"].max() > 1:
             spot.panel.fill_between(
-                cell["epoch"], cell["low"], cell["high"], color=look.colour, alpha=0.18, linewidth=0
+                setting["epoch"], setting["low"], setting["high"], color=look.colour, alpha=0.18, linewidth=0
             )
 
 
 def _broken_off(spot: Spot[str], lines: Sequence[Line], runs: pd.DataFrame, count: bool) -> None:
-    """A cross above the epoch at which the first run of a cell diverged; with `count`, how many did, in the title."""
-    panel, here = spot.panel, runs[runs["cell_id"].isin(spot.cells["cell_id"])]
+    """A cross above the epoch at which a setting's first run diverged; with `count`, how many did, in the title."""
+    panel, here = spot.panel, runs[runs["setting_id"].isin(spot.settings["setting_id"])]
     hurt = here[here["status"] != "ok"]
     last = panel.get_xlim()[1]
     stacked: list[float] = []
     levels = 0
     for line in lines:
-        for _, own in hurt[hurt["cell_id"].isin(line.cells)].groupby("cell_id"):
+        for _, own in hurt[hurt["setting_id"].isin(line.settings)].groupby("setting_id"):
             epoch = own["diverged_epoch"].min() if "diverged_epoch" in own else np.nan
             at = last if pd.isna(epoch) else min(float(epoch), last)
             level = sum(abs(at - other) < 0.05 * last for other in stacked)
@@ -154,14 +157,14 @@ def _broken_off(spot: Spot[str], lines: Sequence[Line], runs: pd.DataFrame, coun
 
 def _with_diverged(line: Line, runs: pd.DataFrame) -> str:
     """The name of a line, with the number of its runs that diverged."""
-    own = runs[runs["cell_id"].isin(line.cells)]
+    own = runs[runs["setting_id"].isin(line.settings)]
     diverged = int((own["status"] != "ok").sum())
     return f"{line.name} ({diverged_text(diverged, len(own))})" if diverged else line.name
 
 
 def _spread(runs: pd.DataFrame, each: int, accuracy: bool) -> str:
     """What line and band show."""
-    seeds = runs.groupby("cell_id").size()
+    seeds = runs.groupby("setting_id").size()
     if seeds.max() == 1:
         note = "One seed per setting: no band."
     else:

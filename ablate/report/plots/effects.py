@@ -156,7 +156,7 @@ def effects(
 
 
 def _marked(table: pd.DataFrame) -> list[object]:
-    """The values of one knob, those with a dagger where all cells see the future."""
+    """The values of one knob, those with a dagger where all settings see the future."""
     both = zip(cleaned(table["value"]), seeing(table), strict=True)
     return [marked(value_text(value), True) if sees else value for value, sees in both]
 

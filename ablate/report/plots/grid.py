@@ -25,7 +25,7 @@ class Spot(Generic[M]):
 
     panel: Axes
     measure: M
-    cells: pd.DataFrame
+    settings: pd.DataFrame
     width: float  # inches, about, without its labels
     left: bool  # has the label of the y axis
     bottom: bool  # has the label of the x axis
@@ -40,7 +40,7 @@ class Spot(Generic[M]):
 
 
 def grid(
-    cells: pd.DataFrame, measures: Sequence[M], facet: str | None, height: float = HEIGHT
+    settings: pd.DataFrame, measures: Sequence[M], facet: str | None, height: float = HEIGHT
 ) -> tuple[Figure, list[Spot[M]], list[M]]:
     """A figure, its spots, and the measures for which there is no space.
 
@@ -53,8 +53,8 @@ def grid(
         for panel in axes[len(measures) :]:
             panel.remove()
         width = figure.get_size_inches()[0] / columns - 0.65
-        return figure, [Spot(a, m, cells, width, True, True) for a, m in zip(axes, measures, strict=False)], []
-    values = values_of(cells, facet)
+        return figure, [Spot(a, m, settings, width, True, True) for a, m in zip(axes, measures, strict=False)], []
+    values = values_of(settings, facet)
     shown = list(measures) if len(values) * len(measures) <= MOST_PANELS else [measures[0]]
     columns = 2 if len(values) == 4 else min(COLUMNS, len(values))
     block = math.ceil(len(values) / columns)
@@ -64,8 +64,8 @@ def grid(
     for row, measure in enumerate(shown):
         own_axes = axes[row * block * columns : (row + 1) * block * columns]
         for number, (panel, value) in enumerate(zip(own_axes, values, strict=False)):
-            own = cells[[one == value for one in cleaned(cells[facet])]]
-            panel.set_title(marked(_title(facet, value, cells), bool(seeing(own).all())))
+            own = settings[[one == value for one in cleaned(settings[facet])]]
+            panel.set_title(marked(_title(facet, value, settings), bool(seeing(own).all())))
             bottom = number + columns >= len(values)  # nothing stands below it
             spots.append(Spot(panel, measure, own, width, number % columns == 0, bottom))
         for panel in own_axes[len(values) :]:
@@ -73,9 +73,9 @@ def grid(
     return figure, spots, list(measures[len(shown) :])
 
 
-def _title(facet: str, value: Any, cells: pd.DataFrame) -> str:
+def _title(facet: str, value: Any, settings: pd.DataFrame) -> str:
     """`lr=0.5`; a model or a memory task by its name alone."""
-    by_name = facet == "corpus" and task_of(cells) == "memory"
+    by_name = facet == "corpus" and task_of(settings) == "memory"
     return str(value) if by_name else named([facet], [value])
 
 

@@ -21,24 +21,28 @@ MOST_NUMBERS = 12
 """Wider tables have no numbers in their fields."""
 
 
-def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", title: str = "") -> Figure:
+def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", title: str = "") -> Figure:
     """The mean of a metric in a field for each pair of values of the knobs x and y, a panel per other setting.
 
     A field where every run diverged has a cross, one without a run is blank; all panels share their colours.
     """
-    others = [knob for knob in swept_knobs(cells) if knob not in (x, y)]
-    groups = [(named(others, _first(group, others)), group) for _, group in _grouped(cells, others)]
-    note = f"Means over {seeds_text(cells)}." if (cells["n"] + cells["diverged"]).max() > 1 else "One seed per field."
+    others = [knob for knob in swept_knobs(settings) if knob not in (x, y)]
+    groups = [(named(others, _first(group, others)), group) for _, group in _grouped(settings, others)]
+    note = (
+        f"Means over {seeds_text(settings)}."
+        if (settings["n"] + settings["diverged"]).max() > 1
+        else "One seed per field."
+    )
     if len(groups) > MOST_PANELS:
         note += f" {MOST_PANELS} of {len(groups)} settings; the table has them all."
         groups = groups[:MOST_PANELS]
     columns = min(3, len(groups))
-    across, down = values_of(cells, x), values_of(cells, y)
+    across, down = values_of(settings, x), values_of(settings, y)
     if all(is_number(value) for value in down):
         down.reverse()  # numbers rise from the bottom, names read from the top
     with styled(title, *(name for name, _ in groups)):
         figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
-        norm = _norm(cells[metric], bounded=METRICS[metric].top is not None)
+        norm = _norm(settings[metric], bounded=METRICS[metric].top is not None)
         for panel, (name, group) in zip(axes, groups, strict=False):
             image = _fields(panel, group, across, down, (x, y, metric), norm)
             panel.set_title(name)
@@ -47,14 +51,14 @@ def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", tit
         for panel in axes[len(groups) :]:
             panel.remove()
         bar = figure.colorbar(
-            image, ax=axes[: len(groups)], label=label_of(metric, cells, METRICS[metric].title), shrink=0.9, pad=0.02
+            image, ax=axes[: len(groups)], label=label_of(metric, settings, METRICS[metric].title), shrink=0.9, pad=0.02
         )
         if isinstance(norm, LogNorm):
             ticks = log_ticks(float(norm.vmin or 1), float(norm.vmax or 1), 6)
             bar.set_ticks(ticks, labels=[plain(tick) for tick in ticks])
             bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.outline.set_visible(False)
-        if ((cells["n"] == 0) & (cells["diverged"] > 0)).any():
+        if ((settings["n"] == 0) & (settings["diverged"] > 0)).any():
             note += " ×: every run diverged."
         return finish(figure, title, note)
 
@@ -63,8 +67,8 @@ def _width(columns: int) -> float:
     return {1: 4.6, 2: WIDTH}.get(columns, WIDE)
 
 
-def _grouped(cells: pd.DataFrame, others: list[str]) -> list[tuple[Any, pd.DataFrame]]:
-    return list(cells.groupby(others, sort=False, dropna=False)) if others else [("", cells)]
+def _grouped(settings: pd.DataFrame, others: list[str]) -> list[tuple[Any, pd.DataFrame]]:
+    return list(settings.groupby(others, sort=False, dropna=False)) if others else [("", settings)]
 
 
 def _first(group: pd.DataFrame, knobs: list[str]) -> list[Any]:
@@ -87,12 +91,19 @@ def _number(value: float) -> str:
 
 
 def _fields(
-    panel: Axes, cells: pd.DataFrame, across: list[Any], down: list[Any], names: tuple[str, str, str], norm: Normalize
+    panel: Axes,
+    settings: pd.DataFrame,
+    across: list[Any],
+    down: list[Any],
+    names: tuple[str, str, str],
+    norm: Normalize,
 ) -> Any:
     """One panel; returns its image."""
     x, y, metric = names
     values = np.full((len(down), len(across)), np.nan)
-    for at_x, at_y, value, n in zip(cleaned(cells[x]), cleaned(cells[y]), cells[metric], cells["n"], strict=True):
+    for at_x, at_y, value, n in zip(
+        cleaned(settings[x]), cleaned(settings[y]), settings[metric], settings["n"], strict=True
+    ):
         row, column = down.index(at_y), across.index(at_x)
         values[row, column] = value
         if n == 0:

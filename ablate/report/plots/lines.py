@@ -1,4 +1,4 @@
-"""Which line stands for which cells, and how it looks: the colour says the model, shade and dash the rest."""
+"""Which line stands for which settings, and how it looks: the colour says the model, shade and dash the rest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -53,10 +53,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Line:
-    """Cells that belong together: one value for each knob but that on the x axis."""
+    """Settings that belong together: one value for each knob but that on the x axis."""
 
     name: str
-    cells: tuple[str, ...]  # cell_id
+    settings: tuple[str, ...]  # setting_id
     look: Look
     named: bool = True  # whether the legend names it
 
@@ -117,7 +117,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def x_knob(swept: Sequence[str], cells: pd.DataFrame, of: Sequence[Factor] = ()) -> str | None:
+def x_knob(swept: Sequence[str], settings: pd.DataFrame, of: Sequence[Factor] = ()) -> str | None:
     """The numeric knob that belongs on the x axis: the one with the most values; None where rows serve better.
 
     `of`: the swept knobs as factors; only the first of each is asked.
@@ -126,44 +126,46 @@ def x_knob(swept: Sequence[str], cells: pd.DataFrame, of: Sequence[Factor] = ())
     numeric = [
         name
         for name in [*(n for n in PREFERRED_X if n in swept), *(n for n in swept if n not in PREFERRED_X)]
-        if name not in along and all(is_number(value) for value in cleaned(cells[name])) and cells[name].nunique() > 1
+        if name not in along
+        and all(is_number(value) for value in cleaned(settings[name]))
+        and settings[name].nunique() > 1
     ]
     if not numeric:
         return None
-    best = max(numeric, key=lambda name: cells[name].nunique())
-    others = [name for name in swept if name != best and name not in along_x(best, cells, of)]
-    most_names = max((cells[name].nunique() for name in others if name not in numeric), default=0)
-    lines = cells.groupby(others, dropna=False)[best].nunique() if others else [2]
+    best = max(numeric, key=lambda name: settings[name].nunique())
+    others = [name for name in swept if name != best and name not in along_x(best, settings, of)]
+    most_names = max((settings[name].nunique() for name in others if name not in numeric), default=0)
+    lines = settings.groupby(others, dropna=False)[best].nunique() if others else [2]
     joined = [n > 1 for n in lines]
     if 2 * sum(joined) < len(joined):  # one change at a time, not a grid: hardly anything to join
         return None
-    return best if cells[best].nunique() > 2 or most_names <= 4 else None
+    return best if settings[best].nunique() > 2 or most_names <= 4 else None
 
 
-def along_x(x: str, cells: pd.DataFrame, of: Sequence[Factor]) -> list[str]:
+def along_x(x: str, settings: pd.DataFrame, of: Sequence[Factor]) -> list[str]:
     """The knobs that are confounded with x and have one value at each of its values; a model has its line instead."""
     factor: Factor = next((factor for factor in of if x in factor), ())
     return [
         knob
         for knob in factor
-        if knob not in (x, "model") and cells.groupby(x, dropna=False)[knob].nunique(dropna=False).max() == 1
+        if knob not in (x, "model") and settings.groupby(x, dropna=False)[knob].nunique(dropna=False).max() == 1
     ]
 
 
-def lines_of(cells: pd.DataFrame, knobs: Sequence[str], everything: pd.DataFrame | None = None) -> list[Line]:
+def lines_of(settings: pd.DataFrame, knobs: Sequence[str], everything: pd.DataFrame | None = None) -> list[Line]:
     """One line per combination of the knobs' values, in their order.
 
-    `everything`: the cells of all panels of a figure, so that a line looks the same in each of them.
+    `everything`: the settings of all panels of a figure, so that a line looks the same in each of them.
     """
-    everything = cells if everything is None else everything
+    everything = settings if everything is None else everything
     if not knobs:
-        models = by_model(cells["model"])
+        models = by_model(settings["model"])
         look = model_looks(models)[models[0]] if len(models) == 1 else Look(palette()[OTHER_COLOURS[0]])
-        return [Line(models[0] if len(models) == 1 else "all", tuple(cells["cell_id"]), look)]
+        return [Line(models[0] if len(models) == 1 else "all", tuple(settings["setting_id"]), look)]
     looks = _looks(everything, knobs)
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for combination, cell in zip(_combinations(cells, knobs), cells["cell_id"], strict=True):
-        groups.setdefault(combination, []).append(cell)
+    for combination, setting in zip(_combinations(settings, knobs), settings["setting_id"], strict=True):
+        groups.setdefault(combination, []).append(setting)
     names = _names(everything, knobs, list(looks))
     told = _told(list(names.values()), ordered=len(knobs) == 1 and all(is_number(value) for (value, *_) in looks))
     return [
@@ -173,21 +175,21 @@ def lines_of(cells: pd.DataFrame, knobs: Sequence[str], everything: pd.DataFrame
     ]
 
 
-def _names(cells: pd.DataFrame, knobs: Sequence[str], found: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """Combination of values → name of its line, with a dagger where all of its cells see the future."""
-    blind = {values for values, sees in zip(_combinations(cells, knobs), seeing(cells), strict=True) if not sees}
+def _names(settings: pd.DataFrame, knobs: Sequence[str], found: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """Combination of values → name of its line, with a dagger where all of its settings see the future."""
+    blind = {values for values, sees in zip(_combinations(settings, knobs), seeing(settings), strict=True) if not sees}
     return {values: marked(named(knobs, values), values not in blind) for values in found}
 
 
-def _combinations(cells: pd.DataFrame, knobs: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(cleaned(cells[knob]) for knob in knobs), strict=True))
+def _combinations(settings: pd.DataFrame, knobs: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(cleaned(settings[knob]) for knob in knobs), strict=True))
 
 
-def _looks(cells: pd.DataFrame, knobs: Sequence[str]) -> dict[tuple[Any, ...], Look]:
+def _looks(settings: pd.DataFrame, knobs: Sequence[str]) -> dict[tuple[Any, ...], Look]:
     """Combination of values → look, in the order of the values."""
-    ranks = {knob: {value: rank for rank, value in enumerate(values_of(cells, knob))} for knob in knobs}
+    ranks = {knob: {value: rank for rank, value in enumerate(values_of(settings, knob))} for knob in knobs}
     found = sorted(
-        set(_combinations(cells, knobs)),
+        set(_combinations(settings, knobs)),
         key=lambda values: [ranks[knob][value] for knob, value in zip(knobs, values, strict=True)],
     )
     if "model" in knobs:
@@ -215,11 +217,11 @@ def _shaded(look: Look, number: int, of: int) -> Look:
     return replace(look, colour=(red, green, blue), dash=DASHES[number % len(DASHES)], fill=FILLS[number % len(FILLS)])
 
 
-def handles_of(lines: Sequence[Line], cells: pd.DataFrame, **style: Any) -> list[Line2D]:
+def handles_of(lines: Sequence[Line], settings: pd.DataFrame, **style: Any) -> list[Line2D]:
     """The legend of the lines; where they are too many to name, of their models."""
     if any(line.named for line in lines):
         return [line.handle(**style) for line in lines if line.named]
-    models = model_looks(cells["model"])
+    models = model_looks(settings["model"])
     return [Line(name, (), look).handle(marker="") for name, look in models.items()] if len(models) > 1 else []
 
 
@@ -231,18 +233,20 @@ def _told(names: list[str], ordered: bool) -> set[str]:
     return {names[round(last * part / 4)] for part in range(5)} if ordered else set()
 
 
-def facets(cells: pd.DataFrame, knobs: Sequence[str], most: int = MANY) -> tuple[str | None, list[str]]:
+def facets(settings: pd.DataFrame, knobs: Sequence[str], most: int = MANY) -> tuple[str | None, list[str]]:
     """The knob whose values get a panel each so that none has more than `most` lines, and the knobs that remain.
 
     None where one panel is enough, or where no knob helps.
     """
-    if len(set(_combinations(cells, knobs))) <= most or len(knobs) < 2:
+    if len(set(_combinations(settings, knobs))) <= most or len(knobs) < 2:
         return None, list(knobs)
     choices = []
     for knob in knobs:
         rest = [name for name in knobs if name != knob]
-        lines = max(len(set(_combinations(group, rest))) for _, group in cells.groupby(knob, sort=False, dropna=False))
-        count = len(values_of(cells, knob))
+        lines = max(
+            len(set(_combinations(group, rest))) for _, group in settings.groupby(knob, sort=False, dropna=False)
+        )
+        count = len(values_of(settings, knob))
         if count <= MOST_FACETS:
             choices.append((max(lines, most), knob == "model", count, knob, rest))
     if not choices:

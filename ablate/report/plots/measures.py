@@ -1,4 +1,4 @@
-"""What the panels of a figure show of cells and runs: which metric, its intervals, and the small print about them."""
+"""What the panels of a figure show of settings and runs: which metric, its intervals, and their small print."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,20 +35,22 @@ class Measure:
     ends: tuple[float, ...] = ()
 
     def of(self, frame: pd.DataFrame, ending: str = "") -> np.ndarray:
-        """The metric (or its _low, _high) of each row of cells or runs; NaN where the column or a number is missing."""
+        """The metric (or its _low, _high) of each row of settings or runs; NaN where a column or number is missing."""
         column = f"{self.metric}{ending}"
         if column not in frame:
             return np.full(len(frame), np.nan)
         values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
         return np.array(np.where(np.isfinite(values), values, np.nan))
 
-    def interval(self, cells: pd.DataFrame) -> np.ndarray:
-        """(2, cells): how far the interval reaches below and above the mean; NaN where there is none."""
-        return interval_reach(self.of(cells), self.of(cells, "_low"), self.of(cells, "_high"), self.floor, self.ceiling)
+    def interval(self, settings: pd.DataFrame) -> np.ndarray:
+        """(2, settings): how far the interval reaches below and above the mean; NaN where there is none."""
+        return interval_reach(
+            self.of(settings), self.of(settings, "_low"), self.of(settings, "_high"), self.floor, self.ceiling
+        )
 
-    def shown(self, cells: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
+    def shown(self, settings: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
         """Every number that a panel of this measure shows, for its limits."""
-        middle, (below, above) = self.of(cells), self.interval(cells)
+        middle, (below, above) = self.of(settings), self.interval(settings)
         parts = [middle, middle - below, middle + above, self.of(runs)]
         if published is not None and self.published in published:
             parts.append(pd.to_numeric(published[self.published], errors="coerce").to_numpy(dtype=float))
@@ -97,15 +99,15 @@ BY_TASK = {
 """Task → what its figures show where it was measured; a memory task's training sequences are as new as the others."""
 
 
-def measures_of(cells: pd.DataFrame) -> list[Measure]:
+def measures_of(settings: pd.DataFrame) -> list[Measure]:
     """What was made for the task, training perplexity, and what else was measured: held-out perplexity, tokens/s."""
-    wanted = BY_TASK.get(task_of(cells), (TRAINING, HELD_OUT, SPEED))
-    found = [one for one in wanted if np.isfinite(one.of(cells)).any()] or [TRAINING]
-    return [one if one is SPEED else replace(one, label=label_of(one.metric, cells, one.label)) for one in found]
+    wanted = BY_TASK.get(task_of(settings), (TRAINING, HELD_OUT, SPEED))
+    found = [one for one in wanted if np.isfinite(one.of(settings)).any()] or [TRAINING]
+    return [one if one is SPEED else replace(one, label=label_of(one.metric, settings, one.label)) for one in found]
 
 
 def label_of(metric: str, frame: pd.DataFrame, label: str) -> str:
-    """The label of an axis, with what the task scores, of runs or cells."""
+    """The label of an axis, with what the task scores, of runs or settings."""
     of = scored(frame)
     if metric == "accuracy":
         return "accuracy\non held-out sequences" if task_of(frame) == "memory" else f"accuracy\n{of}".strip()
@@ -164,32 +166,32 @@ def level_text(level: float) -> str:
     return f"{100 * level:g} %"
 
 
-def seeds_text(cells: pd.DataFrame) -> str:
-    """`5 seeds`, or `3–5 seeds` where cells differ."""
-    n = cells["n"] + cells["diverged"]
+def seeds_text(settings: pd.DataFrame) -> str:
+    """`5 seeds`, or `3–5 seeds` where settings differ."""
+    n = settings["n"] + settings["diverged"]
     number = f"{n.min()}" if n.min() == n.max() else f"{n.min()}–{n.max()}"
     return f"{number} seed{'' if n.max() == 1 else 's'}"
 
 
 def small_print(
-    cells: pd.DataFrame, measures: Sequence[Measure], published: pd.DataFrame | None, level: float = 0.95
+    settings: pd.DataFrame, measures: Sequence[Measure], published: pd.DataFrame | None, level: float = 0.95
 ) -> str:
     """Which interval and which n a figure shows, where its speed and its published values come from."""
-    if not cells["n"].any():
-        parts = [f"All {cells['diverged'].sum()} runs diverged."]
-    elif (cells["n"] + cells["diverged"]).max() > 1:
-        interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(cells)}"
-        none = "; none from one seed" if (cells["n"] == 1).any() else ""
+    if not settings["n"].any():
+        parts = [f"All {settings['diverged'].sum()} runs diverged."]
+    elif (settings["n"] + settings["diverged"]).max() > 1:
+        interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(settings)}"
+        none = "; none from one seed" if (settings["n"] == 1).any() else ""
         parts = [f"Last epoch: {interval}{none}; small dots are single runs."]
     else:
         parts = ["Last epoch; one seed per setting, so no interval."]
-    if cells["diverged"].any() and cells["n"].any():
+    if settings["diverged"].any() and settings["n"].any():
         parts.append("Diverged runs enter no mean.")
     if SPEED in measures:
-        cpus = [cpu for cpu in cells.get("cpu", pd.Series(dtype=object)).dropna().unique() if cpu]
+        cpus = [cpu for cpu in settings.get("cpu", pd.Series(dtype=object)).dropna().unique() if cpu]
         on = f" on {', '.join(map(str, cpus))}" if cpus else ""
         parts.append(f"Tokens per second: {SPEED_IS} and 95 % interval of one run alone{on}.")
-    if note := future_note(cells):
+    if note := future_note(settings):
         parts.append(note)
     if published is not None and any(has_published(published, measure) for measure in measures):
         parts.append(f"Hollow: published{_once(published, 'source', ', ', ' ({})')}.")

@@ -32,7 +32,7 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure
         measured_axis(axes, "y", TRAINING.shown(points, points, None), TRAINING.text)
         border = _draw_front(axes, front)
         for line in lines:
-            for _, point in points[points["cell_id"].isin(line.cells)].iterrows():
+            for _, point in points[points["setting_id"].isin(line.settings)].iterrows():
                 own = point.to_frame().T
                 axes.errorbar(
                     SPEED.of(own),
@@ -65,15 +65,15 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95) -> Figure
             labelled = points if len(points) <= MOST_LABELS else front
             texts = _texts(labelled, knobs)
             at = np.column_stack([SPEED.of(points), TRAINING.of(points)])
-            label_points(axes, at, [texts.get(cell, "") for cell in points["cell_id"]], border)
+            label_points(axes, at, [texts.get(setting, "") for setting in points["setting_id"]], border)
         return figure
 
 
 def _texts(points: pd.DataFrame, knobs: list[str]) -> dict[str, str]:
-    """cell_id → the values of the further knobs."""
+    """setting_id → the values of the further knobs."""
     values = zip(*(cleaned(points[knob]) for knob in knobs), strict=True)
     said = [value_text(one[0]) if len(knobs) == 1 else named(knobs, one) for one in values]
-    return dict(zip(points["cell_id"], said, strict=True))
+    return dict(zip(points["setting_id"], said, strict=True))
 
 
 def _draw_front(axes: Axes, front: pd.DataFrame) -> np.ndarray:

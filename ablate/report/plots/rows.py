@@ -33,12 +33,12 @@ MOST_ROWS = 40
 MOST_MEASURES = 3
 """More panels than this would leave too little space for the names."""
 MOST_BESIDE = 4
-"""More settings of the further knobs than this are not drawn into one row: each cell then has a row of its own."""
+"""More settings of the further knobs than this are not drawn into one row: each setting then has a row of its own."""
 
 
 def by_name(
     runs: pd.DataFrame,
-    cells: pd.DataFrame,
+    settings: pd.DataFrame,
     swept: Sequence[str],
     published: pd.DataFrame | None,
     title: str,
@@ -46,15 +46,15 @@ def by_name(
 ) -> Figure:
     """Means with intervals and single runs, a row per setting; call it within `styled`."""
     note = ""
-    if len(cells) > MOST_ROWS:
-        first = measures_of(cells)[0]
+    if len(settings) > MOST_ROWS:
+        first = measures_of(settings)[0]
         better = "highest" if METRICS[first.metric].better == "higher" else "lowest"
         what = " ".join(first.label.split())
-        note = f" The {MOST_ROWS} of {len(cells)} settings with the {better} {what}."
-        best = (first.of(cells) * (-1 if better == "highest" else 1)).argsort()[:MOST_ROWS]
-        cells = cells.iloc[sorted(best)]
-    names, lines, row_of = _rows(cells, swept)
-    measures, left_out = measures_of(cells)[:MOST_MEASURES], measures_of(cells)[MOST_MEASURES:]
+        note = f" The {MOST_ROWS} of {len(settings)} settings with the {better} {what}."
+        best = (first.of(settings) * (-1 if better == "highest" else 1)).argsort()[:MOST_ROWS]
+        settings = settings.iloc[sorted(best)]
+    names, lines, row_of = _rows(settings, swept)
+    measures, left_out = measures_of(settings)[:MOST_MEASURES], measures_of(settings)[MOST_MEASURES:]
     if left_out:
         note += f" {left_out_text([' '.join(measure.label.split()) for measure in left_out])}"
     beside = max(len(lines), 1)
@@ -65,13 +65,13 @@ def by_name(
     for panel, measure in zip(axes, measures, strict=True):
         for number, line in enumerate(lines):
             shift = (number - (beside - 1) / 2) * 0.7 / beside
-            for cell, look in zip(line.cells, _cell_looks(line, cells, swept), strict=True):
-                row = row_of[cell] + shift
-                own = cells[cells["cell_id"] == cell]
-                single = measure.of(runs[runs["cell_id"] == cell])
+            for setting, look in zip(line.settings, _setting_looks(line, settings, swept), strict=True):
+                row = row_of[setting] + shift
+                own = settings[settings["setting_id"] == setting]
+                single = measure.of(runs[runs["setting_id"] == setting])
                 dots(panel, single, np.full(len(single), row + 0.16 / beside), look)
                 if published is not None and measure.published in published:
-                    theirs = published.loc[published["cell_id"] == cell, measure.published].dropna().astype(float)
+                    theirs = published.loc[published["setting_id"] == setting, measure.published].dropna().astype(float)
                     panel.plot(theirs, [row] * len(theirs), **hollow(look, joined=False))
                 if np.isfinite(measure.of(own)).all():
                     panel.errorbar(
@@ -98,7 +98,7 @@ def by_name(
                             size=SMALL,
                             va="center",
                         )
-        measure.axis(panel, "x", measure.shown(cells, runs, published), most=8 - len(measures))
+        measure.axis(panel, "x", measure.shown(settings, runs, published), most=8 - len(measures))
         panel.set_xlabel(measure.label)
         panel.grid(axis="both")
     axes[0].set_yticks(range(len(names)), names)
@@ -107,34 +107,37 @@ def by_name(
         panel.tick_params(axis="y", length=0)
     handles: list[Any] = [line.handle(linestyle="") for line in lines] if beside > 1 else []
     shown = any(has_published(published, measure) for measure in measures)
-    handles += further_handles(shown, bool(cells["diverged"].sum()), joined=False)
-    return finish(figure, title, small_print(cells, measures, published, level) + note, handles)
+    handles += further_handles(shown, bool(settings["diverged"].sum()), joined=False)
+    return finish(figure, title, small_print(settings, measures, published, level) + note, handles)
 
 
-def _rows(cells: pd.DataFrame, swept: Sequence[str]) -> tuple[list[str], list[Line], dict[str, int]]:
-    """The names of the rows, what stands beside each other in a row, and the row of each cell."""
-    few_models = len(swept) > 1 and cells["model"].nunique() <= MOST_BESIDE  # then their colours tell them apart
+def _rows(settings: pd.DataFrame, swept: Sequence[str]) -> tuple[list[str], list[Line], dict[str, int]]:
+    """The names of the rows, what stands beside each other in a row, and the row of each setting."""
+    few_models = len(swept) > 1 and settings["model"].nunique() <= MOST_BESIDE  # then their colours tell them apart
     candidates = [name for name in swept if not (few_models and name == "model")]
-    knob = max(candidates, key=lambda name: (cells[name].nunique(dropna=False), name == "model"), default="model")
+    knob = max(candidates, key=lambda name: (settings[name].nunique(dropna=False), name == "model"), default="model")
     rest = [name for name in swept if name != knob]
-    lines = lines_of(cells, rest)
-    confounded = any(len(factor) > 1 for factor in factors(cells))
+    lines = lines_of(settings, rest)
+    confounded = any(len(factor) > 1 for factor in factors(settings))
     if rest and (confounded or len(lines) > MOST_BESIDE):  # a row for each setting, named by all that varies
-        found = [named(swept, values) for values in zip(*(cleaned(cells[name]) for name in swept), strict=True)]
-        row_of = dict(zip(cells["cell_id"], range(len(cells)), strict=True))
-        names = [marked(*both) for both in zip(found, seeing(cells), strict=True)]
-        lines = lines_of(cells, [])
+        found = [named(swept, values) for values in zip(*(cleaned(settings[name]) for name in swept), strict=True)]
+        row_of = dict(zip(settings["setting_id"], range(len(settings)), strict=True))
+        names = [marked(*both) for both in zip(found, seeing(settings), strict=True)]
+        lines = lines_of(settings, [])
     else:
-        values = values_of(cells, knob)
-        row_of = {cell: values.index(value) for cell, value in zip(cells["cell_id"], cleaned(cells[knob]), strict=True)}
-        blind = {value for value, sees in zip(cleaned(cells[knob]), seeing(cells), strict=True) if not sees}
+        values = values_of(settings, knob)
+        row_of = {
+            setting: values.index(value)
+            for setting, value in zip(settings["setting_id"], cleaned(settings[knob]), strict=True)
+        }
+        blind = {value for value, sees in zip(cleaned(settings[knob]), seeing(settings), strict=True) if not sees}
         names = [marked(named([knob], [value]), value not in blind) for value in values]
     return [wrapped(name, NAMES, 7.5) for name in names], lines, row_of
 
 
-def _cell_looks(line: Line, cells: pd.DataFrame, swept: Sequence[str]) -> list[Look]:
-    """The look of each cell of a line: that of its model where the rows tell models apart."""
-    models = dict(zip(cells["cell_id"], cells["model"], strict=True))
+def _setting_looks(line: Line, settings: pd.DataFrame, swept: Sequence[str]) -> list[Look]:
+    """The look of each setting of a line: that of its model where the rows tell models apart."""
+    models = dict(zip(settings["setting_id"], settings["model"], strict=True))
     looks = model_looks(models.values())
     by_line = len(set(models.values())) == 1 or (line.name != "all" and len(swept) > 1)
-    return [line.look if by_line else looks[models[cell]] for cell in line.cells]
+    return [line.look if by_line else looks[models[setting]] for setting in line.settings]

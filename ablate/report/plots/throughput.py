@@ -41,7 +41,9 @@ def speed_over_hiddens(timed: pd.DataFrame, title: str = "") -> Figure:
         places = Places.of(timed["num_hiddens"], 2.5)
         for line in lines:
             for dash, count in zip(THREAD_DASHES * len(threads), threads, strict=False):
-                own = timed[timed["cell_id"].isin(line.cells) & (timed["threads"] == count)].sort_values("num_hiddens")
+                own = timed[timed["setting_id"].isin(line.settings) & (timed["threads"] == count)].sort_values(
+                    "num_hiddens"
+                )
                 _draw(speed, share, own, line, dash)
         measured_axis(speed, "y", SPEED.shown(timed, timed, None), SPEED.text, log=True)
         measured_axis(share, "y", [0, *100 * timed["share_of_limit"].dropna()], lambda value: f"{value:g} %", log=False)

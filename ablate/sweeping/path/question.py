@@ -25,13 +25,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Question:
-    """Overrides that all cells share, and the changes in the order typed."""
+    """Overrides that all settings share, and the changes in the order typed."""
 
     fixed: tuple[str, ...]
     changes: tuple[Change, ...]
 
     def overrides(self, made: Collection[int]) -> list[str]:
-        """The overrides of the cell in which these changes (by their number) are made, and no others."""
+        """The overrides of the setting in which these changes (by their number) are made, and no others."""
         own = [change.after if k in made else change.before for k, change in enumerate(self.changes)]
         return [*self.fixed, *own]
 

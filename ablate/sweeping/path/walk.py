@@ -21,13 +21,13 @@ from ablate.records import results
 from ablate.records.files import write_json
 from ablate.sweeping.launch import Summary, run_sweep
 from ablate.sweeping.path.question import Question
-from ablate.sweeping.plan import Cell, make_plan
+from ablate.sweeping.plan import Setting, make_plan
 
 CHOICES = tuple(name for name in METRICS if name.endswith("perplexity"))
 """What a path can go down."""
 
 Made = frozenset[int]
-"""The numbers of the changes that are made in a cell."""
+"""The numbers of the changes that are made in a setting."""
 
 
 @dataclass
@@ -35,9 +35,9 @@ class Step:
     """One change of the path: where it led, from where, and what else was tried instead."""
 
     change: str
-    cell: Cell
-    reference: Cell
-    tried: list[tuple[str, Cell]]
+    setting: Setting
+    reference: Setting
+    tried: list[tuple[str, Setting]]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Walk:
     folder: Path
     command: str
     summary: Summary
-    cells: dict[Made, Cell] = field(default_factory=dict)  # all that is trained
+    settings: dict[Made, Setting] = field(default_factory=dict)  # all that is trained
     steps: list[Step] = field(default_factory=list)
 
     def go(self) -> None:
@@ -60,13 +60,13 @@ class Walk:
         at = self.baseline
         while at != self.target and not self.summary.exit_status:
             tries = {at | {k}: change.after for k, change in enumerate(self.question.changes) if k not in at}
-            ends = () if self.cells else (self.baseline, self.target)
-            found = self.possible([*ends, *tries], must=ends) | self.cells
+            ends = () if self.settings else (self.baseline, self.target)
+            found = self.possible([*ends, *tries], must=ends) | self.settings
             tried = {made: change for made, change in tries.items() if made in found}
             if not tried:
                 raise UserError("none of the changes that are left can be made by itself")
-            if found[self.baseline].cell_id == found[self.target].cell_id:
-                raise UserError("nothing changes: baseline and target are the same cell")
+            if found[self.baseline].setting_id == found[self.target].setting_id:
+                raise UserError("nothing changes: baseline and target are the same setting")
             self.train(found)
             if self.summary.exit_status == 0:
                 best = min(tried, key=lambda made: rank(self.choosing_values(found[made])))
@@ -83,45 +83,45 @@ class Walk:
     def target(self) -> Made:
         return Made(range(len(self.question.changes)))
 
-    def possible(self, wanted: Sequence[Made], must: Collection[Made]) -> dict[Made, Cell]:
-        """The cells of those sets of changes, not trained yet, that go together; those in `must` have to."""
-        configs, cells = {}, {}
+    def possible(self, wanted: Sequence[Made], must: Collection[Made]) -> dict[Made, Setting]:
+        """The settings of those sets of changes, not trained yet, that go together; those in `must` have to."""
+        configs, settings = {}, {}
         for made in wanted:
             try:
-                if made not in self.cells:
+                if made not in self.settings:
                     configs[made] = self.question.config(made)
             except ConfigError:
                 if made in must:
                     raise
         plan = make_plan(list(configs.values()), self.folder, fallback_data()) if configs else None
-        for made, cell in zip(configs, plan.asked if plan else (), strict=True):
-            if not cell.error:
-                cells[made] = cell
+        for made, setting in zip(configs, plan.asked if plan else (), strict=True):
+            if not setting.error:
+                settings[made] = setting
             elif made in must:
-                raise cell.error
-        return cells
+                raise setting.error
+        return settings
 
-    def train(self, cells: Mapping[Made, Cell]) -> None:
+    def train(self, settings: Mapping[Made, Setting]) -> None:
         """Those that are not trained yet, as one sweep."""
-        fresh = {made: cell for made, cell in cells.items() if made not in self.cells}
+        fresh = {made: setting for made, setting in settings.items() if made not in self.settings}
         if fresh:
             configs = [self.question.config(made) for made in fresh]
-            given = () if self.cells else self.question.given  # the first round has every value of every knob
+            given = () if self.settings else self.question.given  # the first round has every value of every knob
             self.summary += run_sweep(configs, self.folder.name, self.command, given=given)
-            self.cells |= fresh
+            self.settings |= fresh
 
-    def values(self, cell: Cell) -> pd.Series:
-        """The metric of a trained cell by seed; infinite for a run that diverged."""
-        return pd.Series({run.config.seed: self.value(run.run_id) for run in cell.runs}, dtype=float)
+    def values(self, setting: Setting) -> pd.Series:
+        """The metric of a trained setting by seed; infinite for a run that diverged."""
+        return pd.Series({run.config.seed: self.value(run.run_id) for run in setting.runs}, dtype=float)
 
-    def choosing_values(self, cell: Cell) -> pd.Series:
+    def choosing_values(self, setting: Setting) -> pd.Series:
         """Those of the seeds that choose: the lower half, or the only one, which leaves none to report by."""
-        values = self.values(cell)
+        values = self.values(setting)
         return values[values.index.isin(self.choosing_seeds)]
 
     @property
     def choosing_seeds(self) -> list[int]:
-        seeds = [run.config.seed for run in self.cells[self.baseline].runs]
+        seeds = [run.config.seed for run in self.settings[self.baseline].runs]
         return [int(seed) for seed in choosing(seeds)] or seeds
 
     def value(self, run_id: str) -> float:
@@ -135,16 +135,16 @@ class Walk:
 
     def as_json(self) -> dict[str, Any]:
         ends = {
-            name: {"overrides": self.question.overrides(made), "cell_id": self.cells[made].cell_id}
+            name: {"overrides": self.question.overrides(made), "setting_id": self.settings[made].setting_id}
             for name, made in (("baseline", self.baseline), ("target", self.target))
         }
         steps = [
             {
                 "number": number,
                 "change": step.change,
-                "cell_id": step.cell.cell_id,
-                "reference_id": step.reference.cell_id,
-                "tried": [{"change": change, "cell_id": cell.cell_id} for change, cell in step.tried],
+                "setting_id": step.setting.setting_id,
+                "reference_id": step.reference.setting_id,
+                "tried": [{"change": change, "setting_id": setting.setting_id} for change, setting in step.tried],
             }
             for number, step in enumerate(self.steps, 1)
         ]
@@ -162,6 +162,6 @@ def path_file(folder: Path) -> Path:
 
 
 def rank(values: pd.Series) -> tuple[int, float]:
-    """What makes one cell better than another: fewer diverged runs, then the lower geometric mean of the others."""
+    """What makes one setting better than another: fewer diverged runs, then the lower geometric mean of the others."""
     finite = values[values < math.inf]
     return len(values) - len(finite), float(np.log(finite).mean()) if len(finite) else math.inf

@@ -130,10 +130,10 @@ def wall_s(seconds: Sequence[float], side_by_side: int) -> float:
 
 def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
     """How many timings the speed lane would take, and for how many seconds."""
-    cells = [cell for cell in plan.cells if not cell.error]
+    settings = [setting for setting in plan.settings if not setting.error]
     missing = sum(
-        found(plan.folder, cell.cell_id, threads, machine_of(cell.config)["id"]) is None
-        for cell in cells
+        found(plan.folder, setting.setting_id, threads, machine_of(setting.config)["id"]) is None
+        for setting in settings
         for threads in default_threads()
     )
     protocol = protocol_within(limit_s)

@@ -1,4 +1,4 @@
-"""How far the seeds of a cell lie apart, read from runs that are finished: what a planned sweep can then detect."""
+"""How far the seeds of a setting lie apart, read from runs that are finished: what a planned sweep can then detect."""
 
 import math
 import statistics
@@ -16,25 +16,25 @@ from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
 
 LEAST_RUNS = 3
-"""Finished runs from which a cell's spread is read."""
+"""Finished runs from which a setting's spread is read."""
 LEVEL, POWER = 0.95, 0.8
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The standard deviation of a metric over seeds: the median over some cells.
+    """The standard deviation of a metric over seeds: the median over some settings.
 
     That of its logarithm; of a metric that may be 0, such as an accuracy, that of the metric itself.
     """
 
     sd: float
-    cells: int
-    source: str  # which cells these are
+    settings: int
+    source: str  # which settings these are
 
 
 def metrics_of(plan: Plan) -> list[str]:
-    """What the cells of a plan will be compared by: the main measure of their task, or of each of their tasks."""
-    return list(dict.fromkeys(main_metric(cell.config) for cell in plan.cells))
+    """What the settings of a plan will be compared by: the main measure of their task, or of each of their tasks."""
+    return list(dict.fromkeys(main_metric(setting.config) for setting in plan.settings))
 
 
 def main_metric(config: Config) -> str:
@@ -44,12 +44,13 @@ def main_metric(config: Config) -> str:
 
 
 def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None:
-    """From finished runs of these cells, in any sweep beside this one, or else of cells like them; None without any.
+    """From finished runs of these settings, in any sweep beside this one, or else of settings like them; None without
+    any.
 
-    Alike are cells of the same task, data, model, number of units and layers; failing that, of the same task, data and
-    model.
+    Alike are settings of the same task, data, model, number of units and layers; failing that, of the same task, data
+    and model.
     """
-    scaled: dict[str, dict[str, float]] = defaultdict(dict)  # cell -> run -> what is compared
+    scaled: dict[str, dict[str, float]] = defaultdict(dict)  # setting -> run -> what is compared
     kinds: dict[str, Kind] = {}
     folders: dict[str, set[str]] = defaultdict(set)
     for folder in sweeps_beside(plan.folder):
@@ -62,23 +63,23 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
                 continue
             if value is None or not (by_difference(metric) or value > 0):
                 continue
-            cell = str(record["cell_id"])
-            scaled[cell][str(record["run_id"])] = value if by_difference(metric) else math.log(value)
-            kinds[cell] = kind
-            folders[cell].add(folder.name)
-    usable = {cell: list(runs.values()) for cell, runs in scaled.items() if len(runs) >= LEAST_RUNS}
-    compared = [cell for cell in plan.cells if main_metric(cell.config) == metric]
-    wanted = {cell.cell_id for cell in compared}
-    planned = {_kind_of(cell.config) for cell in compared}
+            setting = str(record["setting_id"])
+            scaled[setting][str(record["run_id"])] = value if by_difference(metric) else math.log(value)
+            kinds[setting] = kind
+            folders[setting].add(folder.name)
+    usable = {setting: list(runs.values()) for setting, runs in scaled.items() if len(runs) >= LEAST_RUNS}
+    compared = [setting for setting in plan.settings if main_metric(setting.config) == metric]
+    wanted = {setting.setting_id for setting in compared}
+    planned = {_kind_of(setting.config) for setting in compared}
     models = {kind.without_size for kind in planned}
     for what, alike in (
-        ("these cells", [cell for cell in usable if cell in wanted]),
-        ("cells of the same model, units and layers", [cell for cell in usable if kinds[cell] in planned]),
-        ("cells of the same model", [cell for cell in usable if kinds[cell].without_size in models]),
+        ("these settings", [setting for setting in usable if setting in wanted]),
+        ("settings of the same model, units and layers", [setting for setting in usable if kinds[setting] in planned]),
+        ("settings of the same model", [setting for setting in usable if kinds[setting].without_size in models]),
     ):
         if alike:
-            names = sorted(set[str]().union(*(folders[cell] for cell in alike)))
-            sd = statistics.median(statistics.stdev(usable[cell]) for cell in alike)
+            names = sorted(set[str]().union(*(folders[setting] for setting in alike)))
+            sd = statistics.median(statistics.stdev(usable[setting]) for setting in alike)
             more = f" and {len(names) - 2} more" if len(names) > 2 else ""
             return Spread(sd, len(alike), f"{what} in {', '.join(names[:2])}{more}")
     return None
@@ -91,16 +92,16 @@ def sweeps_beside(folder: Path) -> list[Path]:
 
 
 def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) -> str:
-    """One sentence: the smallest difference of two cells of so many seeds that will be found."""
+    """One sentence: the smallest difference of two settings of so many seeds that will be found."""
     if seeds < (least := least_runs(LEVEL)):
-        return f"{seeds} seeds are too few to tell any two cells apart at 95 %; {least} are the least"
+        return f"{seeds} seeds are too few to tell any two settings apart at 95 %; {least} are the least"
     times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2)
     if spread is None:
         return (
             f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "
-            "finished run of such a cell tells yet)"
+            "finished run of such a setting tells yet)"
         )
-    of = f"(the median of {spread.cells} cells: {spread.source})"
+    of = f"(the median of {spread.settings} settings: {spread.source})"
     if by_difference(metric):
         title = HEADINGS[metric]
         if not spread.sd:
@@ -118,7 +119,7 @@ def percent(log: float) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """What cells have in common whose seeds spread alike."""
+    """What settings have in common whose seeds spread alike."""
 
     task: str
     data: str
