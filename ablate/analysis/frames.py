@@ -32,7 +32,7 @@ KNOBS = (
     "num_hiddens",
     "layers",
     "dropout",
-    "impl",
+    "formulation",
     "init",
     "forget_bias",
     "reset",

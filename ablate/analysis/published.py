@@ -22,7 +22,7 @@ PROTOCOL: dict[str, Any] = {
 }
 """What all published rows have in common, by the names of our knobs: the start of The Time Machine."""
 
-SETTING = ["model", "impl", "num_hiddens", "layers", "num_steps", "batch_size", "sampling", "lr", "epochs"]
+SETTING = ["model", "formulation", "num_hiddens", "layers", "num_steps", "batch_size", "sampling", "lr", "epochs"]
 """What a published row says of itself and a setting must agree with."""
 
 OUR_SAMPLING = {"random": "sequential-reset"}
@@ -101,10 +101,10 @@ def _match_language(settings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_published(settings: pd.DataFrame) -> list[bool]:
-    """Which settings mean what the publications mean by that model and impl, on their text."""
+    """Which settings mean what the publications mean by that model and formulation, on their text."""
     fits = []
     for _, setting in settings.iterrows():
-        own = IMPLEMENTATION[setting["impl"]]
+        own = IMPLEMENTATION[setting["formulation"]]
         gates, readout, write_back = AS_PUBLISHED.get(setting["model"], (None, "state", True))
         fits.append(
             all(same(setting[name], value) for name, value in PROTOCOL.items() if name != "activation")

@@ -11,7 +11,7 @@ PAIRS_SHA256 = "28f0e806d34e24aa4a98e9fc1c976759559d005b353d527c9a553da3d385a4db
 """Of the cleaned English–French pairs of Tatoeba, as our records have it."""
 
 SETTING = (
-    *("model", "impl", "init", "num_hiddens", "layers", "dropout", "embed", "num_steps", "batch_size", "pairs"),
+    *("model", "formulation", "init", "num_hiddens", "layers", "dropout", "embed", "num_steps", "batch_size", "pairs"),
     *("optimizer", "lr", "epochs", "clip", "context"),
 )
 """What a setting must agree with."""

@@ -27,7 +27,7 @@ class Comparison(ABC):
     """Elementary: how two settings compare lies below, or above, a bound."""
 
     text: str  # what is compared with what: `sampling sequential/random`
-    where: str  # ` at impl=scratch`, or nothing
+    where: str  # ` at formulation=textbook`, or nothing
     test: Any
     bound: float
     below: bool = True
@@ -151,7 +151,7 @@ class RatioComparison(Comparison):
 
     @property
     def effect(self) -> str:
-        """`sampling sequential/random = 0.880 (0.801–0.950) at impl=scratch`, of training perplexity.
+        """`sampling sequential/random = 0.880 (0.801–0.950) at formulation=textbook`, of training perplexity.
 
         Of any other metric `model gru/rnn: ratio of roughness 1.074 (1.002–1.151)`.
         """

@@ -29,7 +29,7 @@ PUBLISHED = {
 }
 """The protocol of the published conclusions, as far as a claim does not say otherwise."""
 
-DECIDES_LEVEL = (*PUBLISHED, "num_hiddens", "layers", "impl", "sampling")
+DECIDES_LEVEL = (*PUBLISHED, "num_hiddens", "layers", "formulation", "sampling")
 """What an absolute level rests on."""
 
 TYPED = {"data": "corpus"}

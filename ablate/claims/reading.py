@@ -4,7 +4,7 @@
       statement: Sequential sampling gives a lower perplexity than random sampling.
       source: conclusion 1 (table09)
       metric: tail_perplexity                   # or perplexity (last epoch), tokens_per_s …; this if left out
-      where: {model: rnn, impl: scratch}        # only these settings; a list means any of its values
+      where: {model: rnn, formulation: textbook}        # only these settings; a list means any of its values
       tuned: lr                                 # compare settings at their best value of this knob
       needs: what must be recorded first        # until then the claim is not testable
       elsewhere: true                           # judge every sweep that has its settings; if left out, of a file that
@@ -44,6 +44,7 @@ from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
 from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED
 from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
+from ablate.config import former_names
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 
@@ -100,6 +101,7 @@ def read_claims(path: Path) -> list[Claim]:
 
 def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
     """One entry of a file. Raises ClaimError."""
+    entry = former_names.in_claim(entry)
     for key in entry:
         if key not in FIELDS and key not in PREDICATES:
             choices = [*PREDICATES, *FIELDS]

@@ -1,6 +1,7 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -11,14 +12,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config.errors import ConfigError
+from ablate.config.former_names import value_of, with_todays_names
 from ablate.config.overrides import for_hydra
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.config.validation import validate
 
 
+@dataclass
+class Composed(Config):
+    """What Hydra composes: a Config, and the knobs by their former names, which a preset of somebody's may hold."""
+
+    impl: str | None = None
+
+
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`."""
-    ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
+    ConfigStore.instance().store(name="ablate_schema", node=Composed, provider="ablate")
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -50,7 +59,9 @@ def to_config(composed: DictConfig) -> Config:
             del composed["hydra"]
     for knob in sorted(OmegaConf.missing_keys(composed)):
         raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
-    return cast(Config, OmegaConf.to_object(composed))
+    found = cast(Composed, OmegaConf.to_object(composed))
+    knobs = {f.name: value_of(f.name, getattr(found, f.name)) for f in fields(Config)}
+    return Config(**knobs | ({"formulation": value_of("formulation", found.impl)} if found.impl else {}))
 
 
 def fallback_data() -> DataConfig:
@@ -61,4 +72,4 @@ def fallback_data() -> DataConfig:
 
 def from_dict(values: Mapping[str, Any]) -> Config:
     """The Config that `ablate.config.schema.to_dict` wrote."""
-    return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), dict(values))))
+    return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), with_todays_names(values))))

@@ -19,7 +19,7 @@ BRINGS: dict[str, tuple[str, ...]] = {
         *("activation", "output_activation", "coupled", "peepholes", "gate_recurrence", "gates"),
         *("readout", "write_back", "reset", "forget_bias", "cell"),
     ),
-    "impl": ("init", "reset", "bias_vectors"),
+    "formulation": ("init", "reset", "bias_vectors"),
     "layers": ("dropout", "connection", "transition"),
     "connection": ("transition",),
     "optimizer": ("lr", "momentum", "weight_decay", "betas", "eps", "alpha"),
@@ -52,10 +52,10 @@ knob applies at all share one value. A value that somebody typed for one choice 
 """
 
 IMPLEMENTATION: dict[str, dict[str, Any]] = {
-    "api": {"init": "torch", "reset": "after", "bias_vectors": 2},
-    "scratch": {"init": "normal", "reset": "before", "bias_vectors": 1},
+    "torch": {"init": "torch", "reset": "after", "bias_vectors": 2},
+    "textbook": {"init": "normal", "reset": "before", "bias_vectors": 1},
 }
-"""What each `impl` brings; `reset` where there is a reset gate."""
+"""What each `formulation` brings; `reset` where there is a reset gate."""
 
 BY_DATA = ("corpus", "corpus_sha256")
 """What no person could have chosen otherwise: each task has data of its own, each text its checksum."""
@@ -118,8 +118,8 @@ def _brought(name: str, row: Mapping[str, Any]) -> bool:
         optimizer = _choice("optimizer", str(row.get("optimizer")))
         default = (optimizer or {}).get(name)
         return optimizer is None or value == (str(default) if name == "betas" else default)
-    if name in BRINGS["impl"]:
-        known = IMPLEMENTATION.get(str(row.get("impl")))
+    if name in BRINGS["formulation"]:
+        known = IMPLEMENTATION.get(str(row.get("formulation")))
         return known is None or value == known[name]
     if name in ("unit", "cleaning"):
         data = _choice("data", str(row.get("corpus")))

@@ -24,6 +24,7 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     """
     resolved = resolve(config)
     identity = _deciding(resolved)
+    identity["impl"] = {"torch": "api", "textbook": "scratch"}[identity.pop("formulation")]
     if config.model.cell != "rnn" and config.model.activation == "tanh":
         del identity["model"]["activation"]
     del identity["task"]  # what was trained before there were tasks is a language model

@@ -6,11 +6,12 @@ whatever brackets, commas or digits are in it; a number or a choice is left to H
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ablate.config import former_names
 from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.config.schema import GATES, Config
 from ablate.config.shell import shell_line
@@ -177,7 +178,11 @@ def _read(word: str) -> Override:
     override = Override.read(word)
     if override.sign not in ("", "+", "++", "~") or not re.fullmatch(r"[\w./@:\[\]-]+", override.key):
         raise UserError(f"cannot read {word!r}; write knob=value {HELP_HINT}")
-    return override
+    key = former_names.knob_of(override.key)
+    if key not in former_names.VALUES or override.value is None:
+        return replace(override, key=key)
+    words = [former_names.value_of(key, part.strip()) for part in override.value.split(",")]
+    return replace(override, key=key, value=",".join(words))
 
 
 def _checked(override: Override, sweeper_options: Collection[str]) -> Override:

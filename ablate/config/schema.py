@@ -180,7 +180,7 @@ class Config:
     num_hiddens: int = knob(minimum=1)
     layers: int = knob(minimum=1)
     dropout: float = knob(minimum=0, below=1, needs="two layers or more, between which it acts")
-    impl: str = knob(choices=("api", "scratch"))
+    formulation: str = knob(choices=("torch", "textbook"))
     init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"))
     forget_bias: float | None = knob(default=None, absent=None, needs="a forget gate whose bias it sets")
     reset: str | None = knob(choices=("before", "after"), needs="a gru with a reset gate")
@@ -202,7 +202,7 @@ class Config:
 
     match: str | None = knob(default=None, choices=("params",), identity=False, through="num_hiddens")
 
-    engine: str = knob(choices=("auto", "cohort", "api", "scratch"), identity=False)
+    engine: str = knob(choices=("auto", "cohort", "torch_nn", "eager"), identity=False)
     device: str = knob(identity=False)
     threads: int | None = knob(minimum=1, identity=False)
 
@@ -220,19 +220,19 @@ class Config:
 def resolve(config: Config) -> Config:
     """The config with every default that depends on another knob filled in.
 
-    `impl` is a name for three choices, each of which can be set by itself:
+    `formulation` is a name for three choices, each of which can be set by itself:
 
-    =========  ===========================  ================  ============================
-    impl       init                         reset (gru)       bias_vectors
-    =========  ===========================  ================  ============================
-    scratch    normal: N(0, 0.01²), b = 0   before (Cho 2014) 1 per gate
-    api        torch: U(−1/√H, 1/√H)        after (cuDNN)     2 per gate, as in torch.nn
-    =========  ===========================  ================  ============================
+    ===========  ===========================  =================  ============================
+    formulation  init                         reset (gru)        bias_vectors
+    ===========  ===========================  =================  ============================
+    textbook     normal: N(0, 0.01²), b = 0   before (Cho 2014)  1 per gate
+    torch        torch: U(−1/√H, 1/√H)        after (cuDNN)      2 per gate, as in torch.nn
+    ===========  ===========================  =================  ============================
 
     What cannot matter is set to the value of "does not apply", so that it cannot tell two runs apart.
     """
-    api = config.impl == "api"
-    reset = config.reset or ("after" if api else "before")
+    as_torch = config.formulation == "torch"
+    reset = config.reset or ("after" if as_torch else "before")
     reads_text = config.task.name in READS_TEXT
     model = config.model
     if config.layers == 1:  # nothing stands below the only layer
@@ -245,9 +245,9 @@ def resolve(config: Config) -> Config:
         sampling=config.sampling if reads_text else "random",
         max_tokens=config.max_tokens if reads_text else None,
         val_tokens=config.val_tokens if reads_text else 0,
-        init=config.init or ("torch" if api else "normal"),
+        init=config.init or ("torch" if as_torch else "normal"),
         reset=reset if config.model.has_reset_gate else None,
-        bias_vectors=config.bias_vectors or (2 if api else 1),
+        bias_vectors=config.bias_vectors or (2 if as_torch else 1),
         dropout=config.dropout if config.layers > 1 else 0.0,
         prefixes=config.prefixes if config.task.name != "memory" else [],
     )

@@ -19,11 +19,11 @@ def engines_for(config: Config) -> tuple[str, ...]:
     """
     why_not = api_cannot(config)
     if config.engine == "auto":
-        return ("cohort",) if why_not else ("cohort", "api")
-    if config.engine == "api" and why_not:
-        remedy = "use engine=cohort, engine=scratch or engine=auto"
+        return ("cohort",) if why_not else ("cohort", "torch_nn")
+    if config.engine == "torch_nn" and why_not:
+        remedy = "use engine=cohort, engine=eager or engine=auto"
         what = "task.attention=true" if _attends(config) else f"model={config.model.name}"
-        raise CombinationError(f"engine=api cannot compute {what}: {why_not}; {remedy}")
+        raise CombinationError(f"engine=torch_nn cannot compute {what}: {why_not}; {remedy}")
     return (config.engine,)
 
 
@@ -31,7 +31,7 @@ def api_cannot(config: Config) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
     model, resolved = config.model, resolve(config)
     if _attends(config):
-        return "the decoder with attention is written for the scratch cells alone"
+        return "the decoder with attention is written for the readable cells alone"
     if model.beyond_textbook:
         return f"torch.nn has no {model.beyond_textbook}"
     if model.gates:

@@ -1,4 +1,4 @@
-"""One run, trained by torch's autograd: the program behind engine=scratch and engine=api.
+"""One run, trained by torch's autograd: the program behind engine=eager and engine=torch_nn.
 
 Speaks the same language as a cohort of one: axes R = 1 replica, T steps, B sequences.
 """

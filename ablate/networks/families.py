@@ -30,7 +30,7 @@ def trainable(
     parameters: Mapping[str, Tensor],
     generator: Generator | None = None,
 ) -> LanguageModel:
-    """The network as a module with parameters of its own, for engine=scratch or engine=api."""
+    """The network as a module with parameters of its own, for engine=eager or engine=torch_nn."""
     kinds: Mapping[str, Any] = TRANSLATORS if config.task.name == "translation" else ENGINES
     model: LanguageModel = kinds[engine](config, vocabulary_size, parameters, generator)
     return model

@@ -181,4 +181,4 @@ class LibraryModel(LanguageModel):
 
 LIBRARY_NAMES = {"W_x": "weight_ih_l0", "W_h": "weight_hh_l0", "b_x": "bias_ih_l0", "b_h": "bias_hh_l0"}
 
-ENGINES: dict[str, type[LanguageModel]] = {"scratch": ScratchModel, "api": LibraryModel}
+ENGINES: dict[str, type[LanguageModel]] = {"eager": ScratchModel, "torch_nn": LibraryModel}

@@ -133,5 +133,5 @@ class LibraryTranslator(TranslationModel):
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
 
 
-TRANSLATORS: dict[str, type[TranslationModel]] = {"scratch": ScratchTranslator, "api": LibraryTranslator}
-"""Which of them trains under engine=scratch and engine=api."""
+TRANSLATORS: dict[str, type[TranslationModel]] = {"eager": ScratchTranslator, "torch_nn": LibraryTranslator}
+"""Which of them trains under engine=eager and engine=torch_nn."""

@@ -17,6 +17,7 @@ from typing import Any, cast, get_type_hints
 
 from omegaconf import MISSING as NO_DEFAULT
 
+from ablate.config import former_names
 from ablate.config.errors import StorageError, UserError, os_reason
 from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
@@ -397,7 +398,7 @@ def timings(sweep: Path) -> Iterator[dict[str, Any]]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError for anything else."""
     try:
-        value = json.loads(_read(path), object_hook=_with_names_of_today)
+        value = json.loads(_read(path), object_hook=former_names.of_stored)
     except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -405,11 +406,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{path}: not a record of ablate")
     return value
-
-
-def _with_names_of_today(values: dict[str, Any]) -> dict[str, Any]:
-    """A setting was called a cell until version 0.1."""
-    return {"setting_id" if name == "cell_id" else name: value for name, value in values.items()}
 
 
 def _read(path: Path) -> str:

@@ -17,7 +17,18 @@ from ablate.report.tables import value_text
 from ablate.report.wording import task_of
 
 SHOWN = (
-    *("model", "impl", "num_hiddens", "layers", "dropout", "sampling", "num_steps", "batch_size", "optimizer", "lr"),
+    *(
+        "model",
+        "formulation",
+        "num_hiddens",
+        "layers",
+        "dropout",
+        "sampling",
+        "num_steps",
+        "batch_size",
+        "optimizer",
+        "lr",
+    ),
     *("clip", "epochs", "seeds", "max_tokens", "val_tokens", "corpus", "unit"),
 )
 """The knobs of the protocol table, in the order of conf/config.yaml; others join in where they are swept."""

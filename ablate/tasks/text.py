@@ -190,7 +190,7 @@ def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | N
 
 def readable(config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor]) -> LanguageModel:
     """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
-    engine = "scratch" if api_cannot(config) else "api"
+    engine = "eager" if api_cannot(config) else "torch_nn"
     model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
     return model.eval()
 

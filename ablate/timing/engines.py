@@ -112,7 +112,7 @@ def measure(config: Config, R: int, seconds: float) -> dict[str, object]:
 def torch_nn_epoch(config: Config, minibatches: int) -> Epoch:
     """One run with torch.nn and autograd."""
     generator = Generator().manual_seed(0)
-    program = AutogradProgram("api", config, V, initial(config, V, generator))
+    program = AutogradProgram("torch_nn", config, V, initial(config, V, generator))
     tokens = torch.randint(V, (minibatches, 2, 1, T, B), generator=generator)
 
     def epoch() -> None:

@@ -41,8 +41,8 @@ WARM_UP_S = 0.5
 
 
 def engine_of(config: Config) -> str:
-    """The engine that `impl` means: torch.nn where the model is torch.nn's, else the readable settings."""
-    return "scratch" if config.impl == "scratch" or api_cannot(config) else "api"
+    """The engine that `formulation` means: torch.nn where the model is torch.nn's, else the readable settings."""
+    return "eager" if config.formulation == "textbook" or api_cannot(config) else "torch_nn"
 
 
 class Timed:
@@ -90,7 +90,7 @@ class Setting:
         self.per_sample: dict[str, float] = {}
 
     def subject(self, name: str) -> Timed:
-        """train: one run as `impl` means it; cohort_1, cohort_R: the cohort engine; inference: forward only."""
+        """train: one run as `formulation` means it; cohort_1, cohort_R: the cohort engine; inference: forward only."""
         if name not in self.timed:
             replicas = self.together if name == "cohort_R" else 1
             minibatches = real_minibatches(self.task, replicas)
@@ -135,7 +135,7 @@ class Setting:
     def flops_per_token(self) -> int:
         """Multiplications and additions of the matrix products in one training step, counted as it runs."""
         X, Y, _ = next(real_minibatches(self.task, 1))
-        program = self.program("scratch", 1)
+        program = self.program("eager", 1)
         with FlopCounterMode(display=False) as counter:
             program.step(X, Y, carry=False)
         return int(counter.get_total_flops()) // Y.numel()

@@ -151,9 +151,9 @@ def probe(key: str) -> Series:
     """The numbers of the probe of this name, by the readable network or by what else is the reference."""
     part, values = _parsed(key)
     made = {
-        "network": lambda: _network("scratch", values),
+        "network": lambda: _network("eager", values),
         "initial": lambda: _initial(values),
-        "update": lambda: _update("scratch", values),
+        "update": lambda: _update("eager", values),
         "task": lambda: _task(values),
         "measures": _measures,
     }[part]()
@@ -218,7 +218,7 @@ def _defaults() -> Config:
         num_hiddens=H,
         num_steps=T,
         batch_size=B,
-        impl="scratch",
+        formulation="textbook",
         sampling="random",
         max_tokens=None,
         val_tokens=0,
@@ -227,7 +227,7 @@ def _defaults() -> Config:
         epochs=2,
         seed=0,
         seeds=1,
-        engine="scratch",
+        engine="eager",
         device="cpu",
     )
 
@@ -255,7 +255,7 @@ def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
 
 def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
     parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
-    if engine in ("scratch", "api"):
+    if engine in ("eager", "torch_nn"):
         return AutogradProgram(engine, config, sizes, parameters, dropout)
     if engine == "native":
         single = {name: value.float() for name, value in parameters.items()}
@@ -372,8 +372,8 @@ def families() -> Iterator[Config]:
     """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
     models = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml"))
     for model in models:
-        for impl in ("api", "scratch"):
-            one = compose([f"model={model}", f"impl={impl}"])
+        for formulation in ("torch", "textbook"):
+            one = compose([f"model={model}", f"formulation={formulation}"])
             yield from (one, replace(one, layers=2), replace(one, layers=2, dropout=0.5))
     for model in ("rnn", "gru", "lstm"):
         one = compose([f"model={model}"])

@@ -37,8 +37,8 @@ NEEDED: dict[str, type | tuple[type, ...]] = {
 }
 """What a checkpoint holds."""
 
-STORING = ("checkpoints", "environment", "errors", "files", "locks", "results")
-"""Parts that training imports and that decide no outcome."""
+STORING = ("records", "training.checkpoints", "config.errors")
+"""What training imports and what decides no outcome."""
 
 
 class Unusable(Exception):
@@ -179,7 +179,7 @@ def _imported(path: Path) -> Iterator[Path]:
     for module, names, plain in IMPORT.findall(path.read_text(encoding="utf-8")):
         for name in (plain or module, *(f"{module}.{part}" for part in re.findall(r"\w+", names))):
             parts = name.split(".")[1:]
-            for depth in range(len(parts) + 1) if parts[:1] not in [[part] for part in STORING] else ():
+            for depth in range(len(parts) + 1) if not name.removeprefix("ablate.").startswith(STORING) else ():
                 place = PACKAGE_DIR.joinpath(*parts[:depth])
                 yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 

@@ -74,9 +74,9 @@ def agreeing(config: Config) -> tuple[str, ...]:
     if config.engine in wrong:
         raise CombinationError(
             f"engine={config.engine} computes something else than the readable network of ablate/models: "
-            f"{wrong[config.engine]} differs; change both alike, or give engine=scratch"
+            f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
         )
-    return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("scratch",)
+    return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
 
 
 _choices: dict[tuple[Any, ...], Choice] = {}

@@ -25,7 +25,7 @@ def runs_of(perplexity: Sequence[float | None], first_seed: int = 0, **given: An
         "parameters": 100,
         "updates_per_epoch": 8,
         "tokens_per_epoch": 8960,
-        "engine": "api",
+        "engine": "torch_nn",
         "torch": "2.6",
         "git_commit": "0" * 40,
         "cpu": "made up",

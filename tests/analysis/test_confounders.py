@@ -167,22 +167,24 @@ def test_what_came_apart_has_learnt_nothing_by_heart(clean: pd.DataFrame, at_the
 
 def test_a_knob_that_decides_the_engine_is_named(setting: Setting, together: Setting) -> None:
     runs = together(
-        setting(STEADY, model="rnn", bidirectional=True, engine="api"),
+        setting(STEADY, model="rnn", bidirectional=True, engine="torch_nn"),
         *(setting(STEADY, model=model, bidirectional=False, engine="cohort") for model in ("rnn", "gru")),
     )
     text = warnings(runs)["mixed"]
-    assert "different engines (cohort: 12, api: 6; bidirectional=true all by api)." in text
+    assert "different engines (cohort: 12, torch_nn: 6; bidirectional=true all by torch_nn)." in text
     assert "model=" not in text  # an rnn was computed by both
 
 
 def test_mixed(clean: pd.DataFrame) -> None:
     second = clean["seed"] > 1
     mixed = clean.assign(
-        engine=np.where(second, "cohort", "api"), git_commit=np.where(second, "a" * 40, "b" * 40), gpu=None
+        engine=np.where(second, "cohort", "torch_nn"), git_commit=np.where(second, "a" * 40, "b" * 40), gpu=None
     )
     found = warnings(mixed)
     assert set(found) == {"mixed"}
-    assert "different engines (cohort: 8, api: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]
+    assert (
+        "different engines (cohort: 8, torch_nn: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]
+    )
 
 
 def test_memory_tasks_cannot_be_learnt_by_heart(setting: Setting, together: Setting) -> None:

@@ -24,7 +24,7 @@ def frame(*rows: dict[str, object]) -> pd.DataFrame:
 def stored(tmp_path: Path, small: Callable[..., Config], corpus: Corpus) -> Path:
     """A sweep of three runs."""
     for overrides in (["model=gru", "seed=1"], ["model=gru"], ["model=rnn"]):
-        results.save(tmp_path, train(small(*overrides, "engine=api", "clip=null"), corpus))
+        results.save(tmp_path, train(small(*overrides, "engine=torch_nn", "clip=null"), corpus))
     return tmp_path
 
 
@@ -102,8 +102,11 @@ def test_order_is_model_then_knobs_then_seed() -> None:
         ([{"model": m, "num_hiddens": h} for m in ("rnn", "gru") for h in (8, 16)], ["model", "num_hiddens"]),
         # what only follows from another knob is left out: gru has a reset place, rnn has none
         ([{"model": "rnn", "reset": None}, {"model": "gru", "reset": "after"}], ["model"]),
-        ([{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}], ["impl"]),
-        ([{"impl": i, "init": n} for i in ("api", "scratch") for n in ("torch", "normal")], ["impl", "init"]),
+        ([{"formulation": "torch", "init": "torch"}, {"formulation": "textbook", "init": "normal"}], ["formulation"]),
+        (
+            [{"formulation": i, "init": n} for i in ("torch", "textbook") for n in ("torch", "normal")],
+            ["formulation", "init"],
+        ),
         ([{"clip": None}, {"clip": 1.0}], ["clip"]),
         # what merely varies together is not left out
         ([{"model": "rnn", "lr": 2.0}, {"model": "gru", "lr": 0.5}], ["model", "lr"]),
@@ -113,7 +116,10 @@ def test_order_is_model_then_knobs_then_seed() -> None:
         # an optimizer brings its own learning rate, but not one that was typed
         ([{"optimizer": "sgd", "lr": 1.0}, {"optimizer": "adam", "lr": 0.005}], ["optimizer"]),
         ([{"optimizer": "sgd", "lr": 2.0}, {"optimizer": "adam", "lr": 0.01}], ["optimizer", "lr"]),
-        ([{"impl": "api", "init": "xavier"}, {"impl": "scratch", "init": "orthogonal"}], ["impl", "init"]),
+        (
+            [{"formulation": "torch", "init": "xavier"}, {"formulation": "textbook", "init": "orthogonal"}],
+            ["formulation", "init"],
+        ),
         ([{"layers": 1, "dropout": 0.0}, {"layers": 2, "dropout": 0.5}], ["layers"]),
         ([{"layers": n, "dropout": d} for n, d in ((1, 0.0), (2, 0.1), (3, 0.5))], ["layers", "dropout"]),
         # a task brings its data, and its defaults

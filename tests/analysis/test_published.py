@@ -82,7 +82,7 @@ def test_one_publication_for_a_whole_sweep(tmp_path: Path) -> None:
 
 
 def test_random_sampling_was_published_for_the_state_reset_in_order(tmp_path: Path) -> None:
-    knobs = {"num_hiddens": 512, "impl": "scratch"}
+    knobs = {"num_hiddens": 512, "formulation": "textbook"}
     frame = settings(tmp_path, *(knobs | {"sampling": name} for name in ("sequential", "random", "sequential-reset")))
     found = told(match(frame), frame, "sampling", "published_perplexity", "differs")
     by_sampling = {sampling: (perplexity, differs) for sampling, perplexity, differs in found}
@@ -93,7 +93,9 @@ def test_random_sampling_was_published_for_the_state_reset_in_order(tmp_path: Pa
 
 def test_gates_as_published_are_not_the_true_ablations(tmp_path: Path) -> None:
     names = ("gru", "gru-no-update", "gru-no-update-as-published", "gru-no-reset", "gru-no-reset-as-published")
-    frame = settings(tmp_path, *({"model": name, "num_hiddens": 256, "impl": "scratch"} for name in names), seeds=1)
+    frame = settings(
+        tmp_path, *({"model": name, "num_hiddens": 256, "formulation": "textbook"} for name in names), seeds=1
+    )
     found = told(match(frame), frame, "model", "published_perplexity")
     assert dict(found) == {"gru": 1.0, "gru-no-update-as-published": 10.0, "gru-no-reset-as-published": 1.0}
 

@@ -19,7 +19,7 @@ BASELINE = dict.fromkeys(KNOBS) | {
     "model": "rnn",
     "num_hiddens": 64,
     "layers": 1,
-    "impl": "api",
+    "formulation": "torch",
     "sampling": "sequential",
     "num_steps": 35,
     "batch_size": 32,

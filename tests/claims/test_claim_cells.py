@@ -119,11 +119,11 @@ def test_null_is_a_value() -> None:
 
 
 def test_what_only_follows_makes_no_group() -> None:
-    """gru has a reset place, rnn has none; impl brings init: neither is a setting of its own."""
+    """gru has a reset place, rnn has none; formulation brings init: neither is a setting of its own."""
     settings = [{"model": "rnn", "reset": None}, {"model": "gru", "reset": "after"}]
     assert verdict(runs(settings, [3, 2]), order=MODELS).evidence.count("differs") == 0
-    settings = [{"impl": "api", "init": "torch"}, {"impl": "scratch", "init": "normal"}]
-    one = verdict(runs(settings, [2, 3]), order={"along": "impl", "ascending": ["api", "scratch"]})
+    settings = [{"formulation": "torch", "init": "torch"}, {"formulation": "textbook", "init": "normal"}]
+    one = verdict(runs(settings, [2, 3]), order={"along": "formulation", "ascending": ["torch", "textbook"]})
     assert (one.verdict, one.evidence.count("differs")) == ("confirmed", 0)
 
 
@@ -135,10 +135,13 @@ def test_what_differs_besides_is_told() -> None:
 
 
 def test_a_group_that_lacks_a_setting_is_left_out_and_named() -> None:
-    settings = [*grid(impl=["scratch"], sampling=["sequential", "random"]), {"impl": "api", "sampling": "sequential"}]
-    one = verdict(runs(settings, [2, 3, 1.5]), order={"along": "impl", "ascending": ["api", "scratch"]})
+    settings = [
+        *grid(formulation=["textbook"], sampling=["sequential", "random"]),
+        {"formulation": "torch", "sampling": "sequential"},
+    ]
+    one = verdict(runs(settings, [2, 3, 1.5]), order={"along": "formulation", "ascending": ["torch", "textbook"]})
     assert one.verdict == "confirmed"
-    assert "left out sampling=random (no setting with impl=api)" in one.evidence
+    assert "left out sampling=random (no setting with formulation=torch)" in one.evidence
 
 
 def test_one_change_at_a_time() -> None:
@@ -186,7 +189,7 @@ def test_not_testable_says_what_is_missing(claim: dict[str, Any], reason: str) -
 
 def test_settings_that_never_meet() -> None:
     settings = [{"model": "gru", "num_hiddens": 32}, {"model": "rnn", "num_hiddens": 64}]
-    one = verdict(runs(settings, [2, 3]), where={"impl": "api"}, order=MODELS)
+    one = verdict(runs(settings, [2, 3]), where={"formulation": "torch"}, order=MODELS)
     # Two settings that differ in two knobs: one group, and a word of warning.
     assert "num_hiddens differs too (32, 64)" in one.evidence
     settings.append({"model": "gru", "num_hiddens": 128})
@@ -300,7 +303,7 @@ def test_another_protocol_than_the_published_is_told() -> None:
     ],
 )
 def test_an_absolute_level_holds_for_the_protocol_of_its_preset(knobs: dict[str, Any], said: str) -> None:
-    frame = runs([{"clip": None}], [17], seeds=20, impl="scratch").assign(**{"num_hiddens": 512} | knobs)
+    frame = runs([{"clip": None}], [17], seeds=20, formulation="textbook").assign(**{"num_hiddens": 512} | knobs)
     entry = {"id": "c", "statement": "It is so.", "where": {"clip": None}, "fails": {"above": 9.5, "at_least": 0.5}}
     (one,) = evaluate(Frames(frame), [make_claim(entry, "clipping")])
     assert (one.verdict == "not testable") == bool(said)

@@ -142,7 +142,7 @@ def test_torch_computes_with_as_many_threads_as_before(main: Any, small_argument
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        assert main(*small_arguments, "engine=api").status == 0
+        assert main(*small_arguments, "engine=torch_nn").status == 0
         with ThreadPoolExecutor(1) as thread:
             assert thread.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
     finally:

@@ -111,11 +111,11 @@ def test_the_estimate_is_of_the_programs_that_would_run(
     """At a made-up millisecond per update: settings that differ in lr are one group, and time goes by updates."""
     monkeypatch.setattr(estimating, "probe", lambda _: 0.001)
     settings = [small("engine=cohort", "seeds=2", f"lr={lr}", "val_tokens=0") for lr in (0.5, 1)]
-    other = small("engine=api", "seeds=3", "model=gru", "epochs=6", "val_tokens=0")
+    other = small("engine=torch_nn", "seeds=3", "model=gru", "epochs=6", "val_tokens=0")
     fused, single = estimate(plan(*settings, other), 2)
     assert [len(task.runs) for task in fused.programs] == [4]
     assert len(fused.group.settings) == 2
-    assert (fused.engine, single.engine) == ("cohort", "api")
+    assert (fused.engine, single.engine) == ("cohort", "torch_nn")
     assert fused.seconds == pytest.approx([0.001 * 19 * 3])
     assert single.seconds == pytest.approx([0.001 * 19 * 6] * 3)
     assert fused.memory_bytes > single.memory_bytes > 0
@@ -126,7 +126,7 @@ def test_held_out_readings_take_time(
 ) -> None:
     """100 held-out tokens are 5 minibatches, read after each of 3 epochs at a third of an update's cost."""
     monkeypatch.setattr(estimating, "probe", lambda _: 0.001)
-    [guess] = estimate(plan(small("engine=api", "val_tokens=100")), 1)
+    [guess] = estimate(plan(small("engine=torch_nn", "val_tokens=100")), 1)
     assert guess.seconds == pytest.approx([0.001 * (19 * 3 + 3 * 5 / 3)])
 
 
@@ -136,7 +136,7 @@ def test_equal_shapes_are_probed_once(
 ) -> None:
     probed: list[Any] = []
     monkeypatch.setattr(estimating, "probe", lambda task: probed.append(task) or 0.001)
-    engine = "engine=api"
+    engine = "engine=torch_nn"
     estimate(plan(small(engine), small(engine, "epochs=9"), small(engine, "sampling=random"), small("model=gru")), 1)
     assert [task.config.model.name for task in probed] == ["rnn", "gru"]
 
@@ -156,14 +156,14 @@ def test_the_probe_measures_training(
 
     monkeypatch.setattr(estimating, "train_epoch", timed)
     monkeypatch.setattr(estimating, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    [guess] = estimate(plan(small("engine=api")), 1)
+    [guess] = estimate(plan(small("engine=torch_nn")), 1)
     assert guess.update_s == pytest.approx(0.002)
     assert updates[0] == 1 + estimating.PROBE_S / 0.002
 
 
 @pytest.mark.full
 def test_what_is_missing_is_listed(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
-    done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=api", module=PLAN)
+    done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=torch_nn", module=PLAN)
     assert done.status == 0, done.err
     assert re.findall(r"^rnn +([\d.]+) +57 +2 +– +– +2 ", done.out, re.M) == ["0.5", "1"]
     assert "2 settings, 4 runs: 0 done, 0 reused from other sweeps, 4 to train" in done.out
@@ -210,7 +210,7 @@ def store(folder: Path, setting: str, config: Config, values: list[float], metri
             metrics={metric: value},
             counts={},
             text={},
-            engine="api",
+            engine="torch_nn",
             timing={"wall_s": 1.0, "threads": 1, "device": "cpu"},
             environment=dict.fromkeys(("cpu", "gpu", "torch", "git_commit")),
         )

@@ -125,7 +125,7 @@ def assert_complete(record: dict[str, Any]) -> None:
     assert record["timing"]["threads"] >= 1
     assert record["timing"]["device"] == "cpu"
     assert record["timing"]["wall_s"] >= 0
-    assert record["engine"] in ("api", "scratch", "cohort")
+    assert record["engine"] in ("torch_nn", "eager", "cohort")
     assert record["reused_from"] is None
     assert record["divergence"] is None
 
@@ -255,9 +255,9 @@ MISTAKES = [
     ("data.path=.", "Is a directory"),
     ("data.path=null", "give data.path=FILE"),
     ("results_dir=a-file", "is a file, not a folder"),
-    ("model=gru-no-reset engine=api", "engine=api cannot compute model=gru-no-reset"),
-    ("model=gru reset=before engine=api", "reset=after"),
-    ("model=mgu engine=api", "torch.nn has no model.cell=mgu"),
+    ("model=gru-no-reset engine=torch_nn", "engine=torch_nn cannot compute model=gru-no-reset"),
+    ("model=gru reset=before engine=torch_nn", "reset=after"),
+    ("model=mgu engine=torch_nn", "torch.nn has no model.cell=mgu"),
     ("model.bidirectional=true", "choose sampling=random or sampling=sequential-reset"),
     ("task.maked=0.2", "did you mean task.masked?"),
     (

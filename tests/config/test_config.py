@@ -65,10 +65,10 @@ def test_the_baseline(compose: Configs) -> None:
     assert (config.model.name, config.data.name, config.optimizer.name) == ("rnn", "auto", "sgd")
     assert (config.num_hiddens, config.layers, config.num_steps, config.batch_size) == (256, 1, 35, 32)
     assert (config.lr, config.clip, config.epochs, config.max_tokens) == (1.0, 1.0, 500, 10_000)
-    assert (config.model.activation, config.sampling, config.impl, config.engine) == (
+    assert (config.model.activation, config.sampling, config.formulation, config.engine) == (
         "tanh",
         "sequential",
-        "api",
+        "torch",
         "auto",
     )
 
@@ -95,7 +95,7 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
     [
         ("sampling=seq", "sampling is 'seq'; choose sequential, random or sequential-reset"),
         ("sampling=radnom", "did you mean random?"),
-        ("impl=torch", "impl is 'torch'; choose api or scratch"),
+        ("formulation=torch", "formulation is 'torch'; choose api or scratch"),
         ("engine=scrach", "engine is 'scrach'; choose auto, cohort, api or scratch; did you mean scratch?"),
         ("init=zeros", "init is 'zeros'; choose torch, normal, xavier or orthogonal"),
         ("reset=never", "reset is 'never'; choose before or after"),
@@ -153,17 +153,17 @@ def test_wrong_types_and_unknown_knobs_do_not_compose(override: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "engines"),
     [
-        ("model=rnn", "cohort api"),
-        ("model=lstm impl=scratch", "cohort api"),
-        ("model=gru", "cohort api"),
-        ("model=gru impl=scratch", "cohort"),
-        ("model=gru impl=scratch reset=after", "cohort api"),
+        ("model=rnn", "cohort torch_nn"),
+        ("model=lstm formulation=textbook", "cohort torch_nn"),
+        ("model=gru", "cohort torch_nn"),
+        ("model=gru formulation=textbook", "cohort"),
+        ("model=gru formulation=textbook reset=after", "cohort torch_nn"),
         ("model=gru reset=before", "cohort"),
         ("model=gru-no-reset", "cohort"),
         ("model=gru-no-update-as-published", "cohort"),
-        ("model=rnn engine=scratch", "scratch"),
-        ("model=gru-no-reset engine=scratch", "scratch"),
-        ("model=lstm engine=api", "api"),
+        ("model=rnn engine=eager", "eager"),
+        ("model=gru-no-reset engine=eager", "eager"),
+        ("model=lstm engine=torch_nn", "torch_nn"),
         ("model=lstm engine=cohort", "cohort"),
     ],
 )
@@ -177,20 +177,20 @@ def test_the_engines_that_can(compose: Configs, overrides: str, engines: str) ->
         ("model=gru-no-reset", "torch.nn.GRU has no option to fix its reset gate"),
         ("model=gru-no-update-as-published", "torch.nn.GRU has no option to fix its update gate"),
         ("model=gru reset=before", "applies the reset gate after the recurrent product (reset=after)"),
-        ("model=gru impl=scratch", "applies the reset gate after the recurrent product (reset=after)"),
+        ("model=gru formulation=textbook", "applies the reset gate after the recurrent product (reset=after)"),
         ("model=lstm model.readout=candidate", "torch.nn.LSTM always carries and reads out its state"),
     ],
 )
 def test_an_engine_that_cannot_names_the_others(compose: Configs, overrides: str, says: str) -> None:
-    config = compose(*overrides.split(), "engine=api")
+    config = compose(*overrides.split(), "engine=torch_nn")
     with pytest.raises(CombinationError) as caught:
         engines_for(config)
     assert says in str(caught.value)
-    assert "engine=scratch or engine=auto" in str(caught.value)
+    assert "engine=eager or engine=auto" in str(caught.value)
     assert config.model.name in str(caught.value)
 
 
-# --- what impl means ------------------------------------------------------------------------------------
+# --- what formulation means ------------------------------------------------------------------------------------
 
 
 def meaning(config: Config) -> tuple[str | None, str | None, int | None]:
@@ -200,18 +200,18 @@ def meaning(config: Config) -> tuple[str | None, str | None, int | None]:
 
 @pytest.mark.full
 def test_impl_is_a_name_for_three_choices(compose: Configs) -> None:
-    assert meaning(compose("model=gru", "impl=api")) == ("torch", "after", 2)
-    assert meaning(compose("model=gru", "impl=scratch")) == ("normal", "before", 1)
-    assert meaning(compose("model=gru", "impl=scratch", "reset=after")) == ("normal", "after", 1)
+    assert meaning(compose("model=gru", "formulation=torch")) == ("torch", "after", 2)
+    assert meaning(compose("model=gru", "formulation=textbook")) == ("normal", "before", 1)
+    assert meaning(compose("model=gru", "formulation=textbook", "reset=after")) == ("normal", "after", 1)
     spelled_out = ["init=torch", "reset=after", "bias_vectors=2"]
-    for impl in ("api", "scratch"):
-        assert meaning(compose("model=gru", f"impl={impl}", *spelled_out)) == ("torch", "after", 2)
+    for formulation in ("torch", "textbook"):
+        assert meaning(compose("model=gru", f"formulation={formulation}", *spelled_out)) == ("torch", "after", 2)
     same = (compose("model=gru"), compose("model=gru", *spelled_out))
     assert len({run_id(config, CORPUS) for config in same}) == 1
 
 
 def test_resolving_twice_changes_nothing(compose: Configs) -> None:
-    for overrides in (["model=gru"], ["model=lstm", "impl=scratch", "layers=2", "dropout=0.5"]):
+    for overrides in (["model=gru"], ["model=lstm", "formulation=textbook", "layers=2", "dropout=0.5"]):
         once = resolve(compose(*overrides))
         assert resolve(once) == once
         assert run_id(once, CORPUS) == run_id(compose(*overrides), CORPUS)
@@ -223,7 +223,7 @@ MEANS = {
     "model.name": ["model.name=mine"],
     "seeds": ["seeds=20"],
     "updates": ["updates=100"],
-    "engine": ["engine=scratch"],
+    "engine": ["engine=eager"],
     "device": ["device=auto"],
     "threads": ["threads=2"],
     "name": ["name=elsewhere"],
@@ -271,7 +271,7 @@ DECIDING = {
     "num_hiddens": ["num_hiddens=255"],
     "layers": ["layers=2"],
     "dropout": ["layers=2", "dropout=0.1"],
-    "impl": ["impl=scratch"],
+    "formulation": ["formulation=textbook"],
     "init": ["init=normal"],
     "reset": ["reset=before"],
     "bias_vectors": ["bias_vectors=1"],
@@ -388,12 +388,12 @@ positive = st.floats(1e-6, 1e3)
     dropout=st.floats(0, 0.9),
     seed=st.integers(0, 2**31),
     model=st.sampled_from(["rnn", "gru", "lstm", "gru-no-reset", "gru-no-update-as-published"]),
-    impl=st.sampled_from(["api", "scratch"]),
+    formulation=st.sampled_from(["torch", "textbook"]),
     sampling=st.sampled_from(["sequential", "random", "sequential-reset"]),
 )
-def test_identity_survives_storing(compose: Configs, model: str, impl: str, **values: Any) -> None:
+def test_identity_survives_storing(compose: Configs, model: str, formulation: str, **values: Any) -> None:
     """Config → record → JSON → Config gives the same run, stored as asked for or with all defaults filled in."""
-    config = replace(compose(f"model={model}", f"impl={impl}"), **values)
+    config = replace(compose(f"model={model}", f"formulation={formulation}"), **values)
     for stored in (to_dict(config), to_dict(resolve(config))):
         back = as_configured(json.loads(json.dumps(stored)))
         assert run_id(back, CORPUS) == run_id(config, CORPUS)
@@ -409,7 +409,7 @@ def test_two_learning_rates_are_two_runs(compose: Configs, lr: float, other: flo
 
 GOLDEN = {
     "": "09e954fc177d",
-    "model=gru impl=scratch": "f5ed3823abae",
+    "model=gru formulation=textbook": "f5ed3823abae",
     "model=lstm num_hiddens=32 layers=2 dropout=0.1 optimizer=adam seed=3": "0eb69d5277d7",
 }
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engines.sample_networks import batches, network, weights
 from torch import Generator, Tensor
 
 from ablate.config.schema import Config
@@ -20,6 +19,7 @@ from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.native import NativeCohort, unavailable
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.divergence import all_finite, finite_rows, norm_of, norms
+from tests.engines.sample_networks import batches, network, weights
 
 V = 7
 CELLS = {
@@ -29,8 +29,8 @@ CELLS = {
     "lstm": ["model=lstm", "bias_vectors=2"],
 }
 ENGINES = [
-    "scratch",
-    "api",
+    "eager",
+    "torch_nn",
     Cohort,
     StackedCohort,
     pytest.param(

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
 from torch import Generator
 
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.networks.language_model import ScratchModel
+from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
 
 R = 3
 CELLS = {

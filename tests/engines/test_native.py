@@ -16,7 +16,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
 from torch import Tensor
 
 from ablate.config.schema import Config
@@ -25,6 +24,7 @@ from ablate.engines.cohort.native import NativeCohort, build, computed_by, not_c
 from ablate.engines.cohort.native.program import Kernel, memory_bytes
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import ScratchModel
+from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engines.sample_networks import Batch, batches, network, train, weights
 from torch import Generator, Tensor
 
 from ablate.config.composing import compose
@@ -22,6 +21,7 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size, chunks, memory_bytes, prepare_thread
 from ablate.engines.cohort.products import PACKED_FROM
 from ablate.networks.parameters import initial
+from tests.engines.sample_networks import Batch, batches, network, train, weights
 
 V, R = 7, 4
 CELLS = ["rnn", "gru", "lstm"]
@@ -69,7 +69,7 @@ def test_thirty_updates_equal_those_of_the_plain_engines(cell: str, optimizer: s
     minibatches = batches(config, V, R, 30)
     losses, cohort = run(configs, parameters, minibatches)
     for k, own in enumerate(configs):
-        for engine in ("scratch", "api"):
+        for engine in ("eager", "torch_nn"):
             expected, final = train(engine, own, V, parameters[k], of_replica(minibatches, k), carry=True)
             torch.testing.assert_close(losses[:, k].tolist(), expected, rtol=1e-8, atol=1e-8)
             for name, tensor in final.items():
@@ -86,7 +86,7 @@ def test_thirty_updates_with_layers_and_dropout(reset: str, carry: bool) -> None
     minibatches = batches(config, V, R, 30)
     losses, _ = run(configs, parameters, minibatches, carry)
     for k, own in enumerate(configs):
-        expected, _ = train("scratch", own, V, parameters[k], of_replica(minibatches, k), carry)
+        expected, _ = train("eager", own, V, parameters[k], of_replica(minibatches, k), carry)
         torch.testing.assert_close(losses[:, k].tolist(), expected, rtol=1e-8, atol=1e-8)
 
 
@@ -198,7 +198,7 @@ def test_evaluation_reads_a_long_text_in_pieces(cell: str) -> None:
     losses = cohort.evaluate(text[:-1], text[1:])
     assert losses.dtype == torch.float64
     for k in range(R):
-        plain = AutogradProgram("scratch", config, V, parameters[k])
+        plain = AutogradProgram("eager", config, V, parameters[k])
         assert float(losses[k]) == pytest.approx(float(plain.evaluate(text[:-1], text[1:])), rel=1e-12)
 
 
@@ -223,7 +223,7 @@ def test_a_minibatch_may_be_shorter_than_the_one_before() -> None:
     short = [(x[:, :2], y[:, :2]) for x, y in minibatches]
     mixed = [minibatches[0], short[1], minibatches[1]]
     losses, cohort = run([config], [parameters], mixed)
-    expected, _ = train("scratch", config, V, parameters, of_replica(mixed, 0), carry=True)
+    expected, _ = train("eager", config, V, parameters, of_replica(mixed, 0), carry=True)
     torch.testing.assert_close(losses[:, 0].tolist(), expected, rtol=1e-10, atol=1e-10)
     with pytest.raises(ValueError, match="sequences"):
         cohort.step(*(tokens[:, :, :1] for tokens in minibatches[0]), carry=True)

@@ -40,7 +40,7 @@ def made(name: str) -> tuple[StackedCohort, list[AutogradProgram]]:
     parameters = [initial(c, sizes, Generator().manual_seed(c.seed), torch.float64) for c in own]
     together = StackedCohort(own, sizes, parameters, generators=[Generator().manual_seed(k) for k in range(R)])
     alone = [
-        AutogradProgram("scratch", c, sizes, p, Generator().manual_seed(k))
+        AutogradProgram("eager", c, sizes, p, Generator().manual_seed(k))
         for k, (c, p) in enumerate(zip(own, parameters, strict=True))
     ]
     return together, alone
@@ -104,7 +104,7 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
     parameters = [initial(c, 11, Generator().manual_seed(c.seed), torch.float64) for c in own]
     parameters[1]["output.W"][0, 0] = float("nan")
     together = StackedCohort(own, 11, parameters)
-    one = AutogradProgram("scratch", own[2], 11, parameters[2])
+    one = AutogradProgram("eager", own[2], 11, parameters[2])
     for step in range(3):
         X, Y = minibatch("residual", step)
         losses = together.step(X, Y, carry=False)

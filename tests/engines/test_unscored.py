@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engines.sample_networks import Batch, backpropagate, batches, named_gradients, network, train, weights
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, output
 from ablate.engines.cohort.native import NativeCohort, unavailable
 from ablate.networks.language_model import ScratchModel
+from tests.engines.sample_networks import Batch, backpropagate, batches, named_gradients, network, train, weights
 
 needs_kernel = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
 ENGINES = [Cohort, pytest.param(NativeCohort, marks=needs_kernel)]
@@ -126,11 +126,11 @@ def test_replicas_and_autograd_train_alike() -> None:
     cohort = Cohort([config] * R, V, parameters)
     ours = torch.stack([cohort.step(x, y, carry=i > 0) for i, (x, y) in enumerate(minibatches)])
     for k in range(R):
-        expected, end = train("scratch", config, V, parameters[k], [(x[k], y[k]) for x, y in minibatches], carry=True)
+        expected, end = train("eager", config, V, parameters[k], [(x[k], y[k]) for x, y in minibatches], carry=True)
         torch.testing.assert_close(ours[:, k].tolist(), expected, rtol=1e-10, atol=1e-10)
         for name, tensor in cohort.named_tensors(k).items():
             torch.testing.assert_close(tensor, end[name], rtol=1e-10, atol=1e-10)
-        for engine in ("scratch", "api"):
+        for engine in ("eager", "torch_nn"):
             program = AutogradProgram(engine, config, V, parameters[k])
             losses = [
                 float(program.step(x[k : k + 1], y[k : k + 1], carry=i > 0)) for i, (x, y) in enumerate(minibatches)
@@ -176,7 +176,7 @@ def test_nothing_scored_is_a_loss_of_zero_that_moves_nothing(engine: type[Cohort
 def test_nothing_scored_moves_nothing_under_autograd() -> None:
     config = network("model=gru")
     parameters = weights(config, V, 0)
-    program = AutogradProgram("scratch", config, V, parameters)
+    program = AutogradProgram("eager", config, V, parameters)
     x, y = batches(config, V, 1, 1)[0]
     assert program.step(x, torch.full_like(y, UNSCORED), carry=False).tolist() == [0]
     assert program.evaluate(x[0], torch.full_like(y[0], UNSCORED)).tolist() == [0]
@@ -185,7 +185,7 @@ def test_nothing_scored_moves_nothing_under_autograd() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", [*ENGINES, "scratch"])
+@pytest.mark.parametrize("engine", [*ENGINES, "eager"])
 def test_evaluation_is_the_sum_over_the_scored_by_their_number(engine: type[Cohort] | str) -> None:
     """Over pieces of unequal counts, of which one has none."""
     config = network("model=lstm", num_hiddens=9)
@@ -208,7 +208,7 @@ def test_evaluation_is_the_sum_over_the_scored_by_their_number(engine: type[Coho
         assert float(losses[k]) == pytest.approx(float(each.mean()), rel=tolerance)
 
 
-@pytest.mark.parametrize("engine", [*ENGINES, "scratch"])
+@pytest.mark.parametrize("engine", [*ENGINES, "eager"])
 def test_what_overflows_where_nothing_counts_is_no_loss(engine: type[Cohort] | str) -> None:
     config = network("model=rnn", "model.activation=relu")
     parameters = weights(config, V, 0, torch.float32)
@@ -248,6 +248,6 @@ def test_other_words_are_refused(engine: type[Cohort], of: str, word: int) -> No
 @pytest.mark.parametrize("word", [-2, V])
 def test_other_targets_are_refused_under_autograd(word: int) -> None:
     config = network("model=rnn")
-    program = AutogradProgram("scratch", config, V, weights(config, V, 0))
+    program = AutogradProgram("eager", config, V, weights(config, V, 0))
     with pytest.raises(IndexError):
         program.step(*wrong(batches(config, V, 1, 1)[0], "target", word), carry=False)

@@ -14,24 +14,24 @@ from ablate.networks.parameters import count, initial, shapes
 V = 28
 
 TABLE = [
-    ("rnn", "scratch", 512, 291_356),
-    ("rnn", "api", 256, 80_412),
-    ("gru", "scratch", 256, 226_076),
-    ("gru", "api", 256, 226_844),
-    ("lstm", "scratch", 256, 299_036),
-    ("lstm", "api", 256, 300_060),
+    ("rnn", "textbook", 512, 291_356),
+    ("rnn", "torch", 256, 80_412),
+    ("gru", "textbook", 256, 226_076),
+    ("gru", "torch", 256, 226_844),
+    ("lstm", "textbook", 256, 299_036),
+    ("lstm", "torch", 256, 300_060),
 ]
 
 
-@pytest.mark.parametrize(("model", "impl", "H", "expected"), TABLE)
+@pytest.mark.parametrize(("model", "formulation", "H", "expected"), TABLE)
 def test_counts_of_the_parity_table(
-    compose: Callable[..., Config], model: str, impl: str, H: int, expected: int
+    compose: Callable[..., Config], model: str, formulation: str, H: int, expected: int
 ) -> None:
-    config = compose(f"model={model}", f"impl={impl}", f"num_hiddens={H}")
+    config = compose(f"model={model}", f"formulation={formulation}", f"num_hiddens={H}")
     assert count(config, V) == expected
     parameters = initial(config, V, Generator().manual_seed(0))
     for name, engine in ENGINES.items():
-        if (model, impl, name) != ("gru", "scratch", "api"):  # the textbook's reset place is not torch.nn's
+        if (model, formulation, name) != ("gru", "textbook", "torch"):  # the textbook's reset place is not torch.nn's
             trained = sum(p.numel() for p in engine(config, V, parameters).parameters() if p.requires_grad)
             assert trained == expected, name
 
@@ -41,7 +41,7 @@ def test_counts_of_the_parity_table(
 def test_api_has_as_many_as_torch_nn(
     compose: Callable[..., Config], model: str, module: type[nn.RNNBase], layers: int
 ) -> None:
-    config = compose(f"model={model}", "impl=api", "num_hiddens=12", f"layers={layers}")
+    config = compose(f"model={model}", "formulation=torch", "num_hiddens=12", f"layers={layers}")
     theirs = [*module(V, 12, num_layers=layers).parameters(), *nn.Linear(12, V).parameters()]
     assert count(config, V) == sum(p.numel() for p in theirs)
 
@@ -56,7 +56,7 @@ def test_a_fixed_gate_has_no_parameters(compose: Callable[..., Config], model: s
 
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
 def test_scratch_starts_normal_with_zero_biases(compose: Callable[..., Config], model: str) -> None:
-    parameters = initial(compose(f"model={model}", "impl=scratch"), V, Generator().manual_seed(1))
+    parameters = initial(compose(f"model={model}", "formulation=textbook"), V, Generator().manual_seed(1))
     for name, values in parameters.items():
         if values.dim() == 1:
             assert not values.any(), name
@@ -69,7 +69,9 @@ def test_scratch_starts_normal_with_zero_biases(compose: Callable[..., Config], 
 def test_api_starts_as_torch_nn_does(compose: Callable[..., Config], model: str, module: type[nn.RNNBase]) -> None:
     """Uniform on ±1/√H, weights and biases and the output layer: the same distribution as a fresh module's."""
     H = 64
-    parameters = initial(compose(f"model={model}", "impl=api", f"num_hiddens={H}"), V, Generator().manual_seed(1))
+    parameters = initial(
+        compose(f"model={model}", "formulation=torch", f"num_hiddens={H}"), V, Generator().manual_seed(1)
+    )
     torch.manual_seed(2)
     fresh = [p.detach().flatten() for p in (*module(V, H).parameters(), *nn.Linear(H, V).parameters())]
     ours = torch.cat([values.flatten() for values in parameters.values()])
@@ -82,8 +84,8 @@ def test_api_starts_as_torch_nn_does(compose: Callable[..., Config], model: str,
 
 
 def test_init_can_be_set_apart_from_impl(compose: Callable[..., Config]) -> None:
-    uniform = initial(compose("impl=scratch", "init=torch"), V, Generator().manual_seed(0))
-    normal = initial(compose("impl=api", "init=normal"), V, Generator().manual_seed(0))
+    uniform = initial(compose("formulation=textbook", "init=torch"), V, Generator().manual_seed(0))
+    normal = initial(compose("formulation=torch", "init=normal"), V, Generator().manual_seed(0))
     assert "0.candidate.b_h" not in uniform
     assert uniform["0.candidate.b_x"].any()
     assert "0.candidate.b_h" in normal

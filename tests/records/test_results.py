@@ -27,7 +27,7 @@ from ablate.training.loop import train
 @pytest.fixture(scope="module")
 def trained(small: Callable[..., Config], corpus: Corpus) -> Record:
     """A real record, to be left as it is."""
-    return train(small("model=gru", "epochs=25", "engine=api"), corpus)
+    return train(small("model=gru", "epochs=25", "engine=torch_nn"), corpus)
 
 
 def files(folder: Path) -> set[str]:
@@ -319,7 +319,7 @@ def test_a_record_of_a_later_version_is_not_overwritten(
     before = path.read_bytes()
     assert not results.finished(tmp_path / "a", trained.run_id)
     assert find(tmp_path / "b", trained.run_id) is None
-    config = small("model=gru", "epochs=25", "engine=api")
+    config = small("model=gru", "epochs=25", "engine=torch_nn")
     for attempt in (
         lambda: results.save(tmp_path / "a", trained),
         lambda: make_plan([config], tmp_path / "a", config.data),

@@ -41,7 +41,7 @@ WORDS = [
 def config(model: str = "rnn", **knobs: Any) -> dict[str, Any]:
     """A stored config; a knob of the optimizer's or the data's by its dotted name."""
     plain, as_published = model.removesuffix("-as-published"), model.endswith("-as-published")
-    api = knobs.get("impl", "api") == "api"
+    api = knobs.get("formulation", "torch") == "torch"
     cell = CELLS.get(plain, "gru")
     gates = GATES.get(plain, {})
     has_reset = cell == "gru" and "reset" not in gates
@@ -60,7 +60,7 @@ def config(model: str = "rnn", **knobs: Any) -> dict[str, Any]:
         "num_hiddens": 32,
         "layers": 1,
         "dropout": 0.0,
-        "impl": "api",
+        "formulation": "torch",
         "init": "torch" if api else "normal",
         "reset": ("after" if api else "before") if has_reset else None,
         "bias_vectors": 2 if api else 1,
@@ -175,7 +175,7 @@ def write_timing(sweep: Path, settings: Mapping[str, Any], tokens_per_s: float, 
         "config": settings,
         "machine_facts": {"cpu": "A Processor", "gpu": None, "cores": 2, "id": "abc"},
         "facts": {
-            "engine": "api",
+            "engine": "torch_nn",
             "last_epoch_readings": [tokens_per_s],
             "parameters": 1000,
             "flops_per_token": 6000,

@@ -18,7 +18,7 @@ BASELINE = {
     "num_hiddens": 256,
     "layers": 1,
     "dropout": 0.0,
-    "impl": "api",
+    "formulation": "torch",
     "num_steps": 35,
     "batch_size": 32,
     "sampling": "sequential",
@@ -140,7 +140,7 @@ SHAPES: dict[str, pd.DataFrame] = {
     "gates": sweep({"model": GATES}, perplexity=gates),
     "models_by_sizes": sweep({"model": ("rnn", "lstm", "gru"), "num_hiddens": SIZES}, seeds=20),
     "layers": sweep({"model": ("lstm",), "layers": (1, 2, 3, 4, 5)}, perplexity=published_layers),
-    "sampling": sweep({"sampling": ("sequential", "random"), "impl": ("scratch",)}),
+    "sampling": sweep({"sampling": ("sequential", "random"), "formulation": ("textbook",)}),
     "sampling_by_clip": sweep(
         {"sampling": ("sequential", "random"), "clip": (None, 1.0)},
         diverges=lambda s, seed: s["clip"] is None and (s["sampling"] == "sequential" or seed == 0),
@@ -150,7 +150,11 @@ SHAPES: dict[str, pd.DataFrame] = {
     "two_numbers": sweep({"lr": LRS, "num_hiddens": SIZES}, seeds=3),
     "twenty_values": sweep({"lr": tuple(round(0.05 * i, 2) for i in range(1, 21))}),
     "twenty_settings": sweep(
-        {"model": ("rnn", "lstm", "gru", "gru-no-reset"), "impl": ("api", "scratch"), "optimizer": tuple("abc")}
+        {
+            "model": ("rnn", "lstm", "gru", "gru-no-reset"),
+            "formulation": ("torch", "textbook"),
+            "optimizer": tuple("abc"),
+        }
     ),
     "all_diverged": sweep(
         {"lr": (0.5, 1.0, 2.0, 4.0)}, diverges=lambda s, seed: s["lr"] > 1 or (s["lr"] == 1 and not seed)

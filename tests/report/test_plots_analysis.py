@@ -337,10 +337,12 @@ def test_wrapping_breaks_long_words_and_chinese_anywhere() -> None:
 
 
 def test_order_of_values() -> None:
-    frame = pd.DataFrame({"model": ["gru", "new", "rnn"], "lr": [1.0, None, 0.1], "impl": ["scratch", "api", "api"]})
+    frame = pd.DataFrame(
+        {"model": ["gru", "new", "rnn"], "lr": [1.0, None, 0.1], "formulation": ["textbook", "torch", "torch"]}
+    )
     assert values_of(frame, "model") == ["rnn", "gru", "new"]
     assert values_of(frame, "lr") == [0.1, 1.0, None]
-    assert values_of(frame, "impl") == ["scratch", "api"]
+    assert values_of(frame, "formulation") == ["textbook", "torch"]
 
 
 def test_the_x_axis_is_the_number_with_the_most_values() -> None:

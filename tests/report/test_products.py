@@ -43,8 +43,8 @@ def test_a_file_that_somebody_changed_or_put_there_is_kept_and_named(tmp_path: P
     (tmp_path / "tables" / "effects.csv").write_text("put there")
     for _ in range(2):
         assert publish(tmp_path, tables__settings="3", tables__effects="4") == [
-            "tables/settings.csv",
             "tables/effects.csv",
+            "tables/settings.csv",
         ]
     kept = {"tables/settings.csv": "edited", "tables/tuned.csv": "edited, too", "tables/effects.csv": "put there"}
     assert everything(tmp_path) == kept

@@ -48,7 +48,7 @@ def test_an_engine_is_timed_while_the_programs_rest_and_only_once(
         began = time.monotonic()
         time.sleep(0.1)
         timed.append((config.num_hiddens, began, time.monotonic()))
-        return Choice("cohort", {"cohort": 1.0, "api": 2.0})
+        return Choice("cohort", {"cohort": 1.0, "torch_nn": 2.0})
 
     monkeypatch.setattr(Trainer, "_given_up", given_up)
     monkeypatch.setattr(module, "choose", choose)

@@ -211,13 +211,13 @@ def test_a_knob_that_no_trial_reads_is_named(main: Main, small_arguments: list[s
 @pytest.mark.full
 def test_where_every_trial_fails_the_cause_is_counted(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
-        *("hydra/sweeper=optuna", "name=failed", "seeds=1", "model=choice(gru-no-reset,mgu)", "engine=api"),
+        *("hydra/sweeper=optuna", "name=failed", "seeds=1", "model=choice(gru-no-reset,mgu)", "engine=torch_nn"),
         *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid"),
     )
     done = main("-m", *small_arguments, *search)
     assert done.status == 1
     assert "none of 2 trials has a value" in done.err
-    assert "engine=api cannot compute" in done.err.split("none of 2 trials")[1]
+    assert "engine=torch_nn cannot compute" in done.err.split("none of 2 trials")[1]
     assert (tmp_path / "results" / "failed" / "report.html").is_file()
 
 
@@ -285,7 +285,7 @@ def test_an_accuracy_is_searched(main: Main, small_arguments: list[str], tmp_pat
 @pytest.mark.full
 def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
     search = (
-        *("hydra/sweeper=optuna", "name=pairs", "seeds=1", "model=choice(gru,gru-no-reset)", "engine=api"),
+        *("hydra/sweeper=optuna", "name=pairs", "seeds=1", "model=choice(gru,gru-no-reset)", "engine=torch_nn"),
         *("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=grid"),
     )
     done = main("-m", *small_arguments, *search)
@@ -293,7 +293,7 @@ def test_an_impossible_pair_is_a_failed_trial(main: Main, small_arguments: list[
     trials = {row["model"]: row for row in rows(tmp_path / "results" / "pairs" / "trials.csv")}
     assert trials["gru"]["state"] == "done"
     assert trials["gru-no-reset"]["state"] == "failed"
-    assert "engine=api cannot compute model=gru-no-reset" in trials["gru-no-reset"]["reason"]
+    assert "engine=torch_nn cannot compute model=gru-no-reset" in trials["gru-no-reset"]["reason"]
 
 
 @pytest.mark.full

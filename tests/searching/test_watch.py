@@ -42,7 +42,7 @@ def test_those_that_go_on_are_not_disturbed(configs: list[Config], corpus: Corpu
     assert left.text == whole[1].text
 
 
-@pytest.mark.parametrize("engine", ["cohort", "api", "scratch"])
+@pytest.mark.parametrize("engine", ["cohort", "torch_nn", "eager"])
 def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Config], corpus: Corpus) -> None:
     epochs = []
 

@@ -74,7 +74,7 @@ READ = [
     ("model.connection=dense", "layers=1"),  # what is read out grows by the input
     ("model.transition=4", "model.connection=dense layers=2"),
     ("task.masked=0.3", "task=fill_in"),
-    ("init=torch", "impl=api"),  # what impl means already: nothing is lost
+    ("init=torch", "formulation=torch"),  # what formulation means already: nothing is lost
     ("engine=cohort", "model=gru"),
     ("seeds=3", "model=gru"),
     ("num_hiddens=8", "match=params"),

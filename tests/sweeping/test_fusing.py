@@ -148,7 +148,7 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
     config = small("engine=auto", "epochs=8")
     made = plan([config])
     [run] = made.settings[0].runs
-    for engine in ("api", "cohort"):
+    for engine in ("torch_nn", "cohort"):
         stop_after(4, config, corpus, Checkpoints(made.folder, [run.run_id], every_s=0), engine)
         [group] = schedule.groups(made)
         [task] = schedule.programs(group, 1, alone=False)
@@ -172,12 +172,12 @@ def stop_after(epochs: int, config: Config, corpus: Corpus, checkpoints: Checkpo
 
 
 def test_the_time_before_a_stop_counts(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    config = small("engine=api", "epochs=5")
+    config = small("engine=torch_nn", "epochs=5")
     checkpoints = Checkpoints(tmp_path, ["a-run"], every_s=0)
-    stop_after(3, config, corpus, checkpoints, "api")
+    stop_after(3, config, corpus, checkpoints, "torch_nn")
     state = torch.load(path_of(tmp_path, "a-run"), weights_only=True)
     torch.save(state | {"spent_s": 1000.0}, path_of(tmp_path, "a-run"))
-    [record] = train_together([config], corpus, Choice("api", {}), checkpoints=checkpoints)
+    [record] = train_together([config], corpus, Choice("torch_nn", {}), checkpoints=checkpoints)
     assert record.timing["resumed_at_epoch"] == 3
     assert 1000 < record.timing["wall_s"] < 1100
 
@@ -207,7 +207,9 @@ def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[
 def test_all_engines_draw_the_same_curve_over_the_first_epochs(small: Configs, corpus: Corpus, model: str) -> None:
     """30 epochs in float32 from the same weights on the same batches, at a learning rate that is not chaotic yet."""
     config = small(f"model={model}", "reset=after", "epochs=30", "lr=0.1", "layers=2")
-    curves = [train_together([config], corpus, Choice(engine, {}))[0].curve for engine in ("scratch", "api", "cohort")]
+    curves = [
+        train_together([config], corpus, Choice(engine, {}))[0].curve for engine in ("eager", "torch_nn", "cohort")
+    ]
     assert len(curves[0]["perplexity"]) == 30
     for other in curves[1:]:
         assert other["perplexity"] == pytest.approx(curves[0]["perplexity"], rel=2e-5)

@@ -137,7 +137,7 @@ class TestSweeper:
         (["model=gru", "lr=0.5"], None, "model-gru_lr-0.5"),
         (["model=gru,lstm", "num_hiddens=32"], None, "model-gru-lstm_num_hiddens-32"),
         (["model=gru", "seeds=5"], None, "model-gru"),
-        (["model=gru", "seed=3", "engine=scratch", "threads=2", "fresh=true", "results_dir=/x"], None, "model-gru"),
+        (["model=gru", "seed=3", "engine=eager", "threads=2", "fresh=true", "results_dir=/x"], None, "model-gru"),
         (["data=python_docs"], None, "data-python_docs"),
         (["clip=null"], None, "clip-null"),
         (["updates=4000", "title=Mine"], None, "updates-4000"),

@@ -39,14 +39,14 @@ def finished(folder: Path) -> list[str]:
 def test_an_impossible_setting_among_possible_ones(
     small: Configs, sweep: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = [small(f"model={name}", "engine=api", "seeds=2") for name in ("gru-no-reset", "gru", "lstm")]
+    settings = [small(f"model={name}", "engine=torch_nn", "seeds=2") for name in ("gru-no-reset", "gru", "lstm")]
     summary = sweep(settings)
     assert summary.exit_status == 1
     assert summary.trained == 4
     assert finished(summary.folder) == ["gru", "gru", "lstm", "lstm"]
     [failure] = failures(summary.folder)
     assert failure["config"]["model"]["name"] == "gru-no-reset"
-    assert failure["error"].startswith("engine=api cannot compute model=gru-no-reset")
+    assert failure["error"].startswith("engine=torch_nn cannot compute model=gru-no-reset")
     assert "CombinationError" in failure["traceback"]
     assert summary.failures == [("gru-no-reset", failure["error"])]
     shown = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
@@ -111,7 +111,7 @@ def test_seeds_that_were_finished_before_a_crash_are_kept(
         return train(configs, *arguments, **options)
 
     monkeypatch.setattr(launch, "train_together", crashes_for_seed_1)
-    summary = sweep([small("seeds=3", "engine=api")])  # one run per program
+    summary = sweep([small("seeds=3", "engine=torch_nn")])  # one run per program
     assert summary.exit_status == 1
     assert 0 in {json.loads(path.read_text())["seed"] for path in (summary.folder / "runs").glob("*.json")}
     assert len(failures(summary.folder)) == 1
@@ -120,8 +120,8 @@ def test_seeds_that_were_finished_before_a_crash_are_kept(
 def test_where_no_setting_is_possible_nothing_is_written(
     small: Configs, sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(CombinationError, match="engine=api cannot compute model=gru-no-reset"):
-        sweep([small("model=gru-no-reset", "engine=api"), small("model=gru-no-update", "engine=api")])
+    with pytest.raises(CombinationError, match="engine=torch_nn cannot compute model=gru-no-reset"):
+        sweep([small("model=gru-no-reset", "engine=torch_nn"), small("model=gru-no-update", "engine=torch_nn")])
     assert not (tmp_path / "results").exists()
 
 
@@ -129,7 +129,7 @@ def test_where_no_setting_is_possible_nothing_is_written(
 def test_all_settings_impossible_on_the_command_line(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
-    done = main("-m", *small_arguments, "model=gru-no-reset,gru-no-update", "engine=api")
+    done = main("-m", *small_arguments, "model=gru-no-reset,gru-no-update", "engine=torch_nn")
     assert done.status == 2
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "results").exists()
@@ -139,7 +139,7 @@ def test_all_settings_impossible_on_the_command_line(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["model=gru,gru-no-reset", "engine=api"],
+        ["model=gru,gru-no-reset", "engine=torch_nn"],
         ["model=gru", "model.bidirectional=true,false", "sampling=sequential"],
     ],
 )
@@ -201,7 +201,7 @@ def test_a_disk_that_fails_in_the_middle_is_no_fault_of_a_setting(
     files: int,
 ) -> None:
     """The manifest is one file, a run two: its curve, then its record."""
-    command = [*small_arguments, "model=rnn,gru", "seeds=4", "engine=api", "threads=1", "name=full"]
+    command = [*small_arguments, "model=rnn,gru", "seeds=4", "engine=torch_nn", "threads=1", "name=full"]
     disk(number, files)
     stopped = main(*command)
     disk(0, None)
@@ -239,7 +239,7 @@ def test_a_disk_that_is_full_for_the_report(
     main: Callable[..., Any], small_arguments: list[str], disk: Callable[[int, int | None], None]
 ) -> None:
     disk(errno.ENOSPC, 4)
-    outcome = main(*small_arguments, "engine=api", "name=full")
+    outcome = main(*small_arguments, "engine=torch_nn", "name=full")
     assert outcome.status == 1
     assert "1 runs trained" in outcome.err
     assert "python -m ablate.report results/full" in outcome.err
@@ -266,7 +266,7 @@ def test_what_is_said_of_a_folder_that_disappears(
         saving(sweep, record)
 
     monkeypatch.setattr(results, "save", save)
-    outcome = main(*small_arguments, "seeds=4", "engine=api", "threads=1", "name=gone")
+    outcome = main(*small_arguments, "seeds=4", "engine=torch_nn", "threads=1", "name=gone")
     assert outcome.status == 1
     assert "Traceback" not in outcome.err
     assert "failed" not in outcome.err
@@ -280,7 +280,7 @@ def test_what_is_said_of_a_folder_that_disappears(
 def test_a_damaged_checkpoint_is_said_once_and_trained_from_the_beginning(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
-    command = [*small_arguments, "seeds=3", "engine=api", "threads=1", "name=damaged"]
+    command = [*small_arguments, "seeds=3", "engine=torch_nn", "threads=1", "name=damaged"]
     assert main(*command).status == 0
     folder = tmp_path / "results" / "damaged"
     for path in (folder / "runs").glob("*.json"):

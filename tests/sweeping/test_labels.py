@@ -27,7 +27,7 @@ Compose = Callable[..., Config]
         ),
         ([["optimizer=sgd"], ["optimizer=adam"]], ["rnn optimizer=sgd", "rnn optimizer=adam"]),
         ([["optimizer=sgd", "lr=2"], ["optimizer=adam"]], ["rnn optimizer=sgd lr=2", "rnn optimizer=adam lr=0.005"]),
-        ([["impl=api"], ["impl=scratch"]], ["rnn impl=api", "rnn impl=scratch"]),
+        ([["formulation=torch"], ["formulation=textbook"]], ["rnn formulation=torch", "rnn formulation=textbook"]),
     ],
 )
 def test_a_label_names_all_that_varies(compose: Compose, settings: list[list[str]], labels: list[str]) -> None:

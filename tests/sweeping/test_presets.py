@@ -182,9 +182,11 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def agrees(setting: Config, row: dict[str, str]) -> bool:
     numbers = ("num_hiddens", "layers", "num_steps", "batch_size", "lr", "epochs")
-    return (setting.model.name, setting.impl, setting.sampling) == (row["model"], row["impl"], row["sampling"]) and all(
-        getattr(setting, name) == float(row[name]) for name in numbers
-    )
+    return (setting.model.name, setting.formulation, setting.sampling) == (
+        row["model"],
+        row["formulation"],
+        row["sampling"],
+    ) and all(getattr(setting, name) == float(row[name]) for name in numbers)
 
 
 @pytest.mark.full
@@ -215,9 +217,9 @@ def test_the_command_line_replaces_fixed_and_swept_values(planned: Planned) -> N
 @pytest.mark.full
 def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> None:
     plan = planned("sweeps=gates", "model=gru")
-    assert [(setting.config.model.name, setting.config.impl) for setting in plan.settings] == [
-        ("gru", "scratch"),
-        ("gru", "api"),
+    assert [(setting.config.model.name, setting.config.formulation) for setting in plan.settings] == [
+        ("gru", "textbook"),
+        ("gru", "torch"),
     ]
     plan = planned("sweeps=grid", "batch_size=16")
     assert values(plan, "batch_size", "num_steps", "num_hiddens", "lr", "epochs") == {

@@ -41,7 +41,7 @@ def timing(config: Any, setting: str, machine: str = "here", threads: int = 1, s
     from ablate.config.schema import to_dict
 
     facts = {
-        "engine": "api",
+        "engine": "torch_nn",
         "parameters": 100,
         "flops_per_token": 600,
         "memory_bytes": 2**28,
@@ -194,7 +194,7 @@ def test_where_nothing_can_be_timed_it_is_said_once(
         (["nowhere"], "nowhere holds no finished run"),
         (["settings", "model=gruu"], "did you mean gru?"),
         (["settings", "num_hidens=3"], "did you mean num_hiddens?"),
-        (["settings", "engine=api", "model=gru-no-reset"], "engine=api cannot compute"),
+        (["settings", "engine=torch_nn", "model=gru-no-reset"], "engine=torch_nn cannot compute"),
         (["settings", "batch_size=99999", "data=python_docs"], "lower one of the others"),
     ],
 )

@@ -101,7 +101,7 @@ def test_every_engine_learns_the_same(docs: Corpus, overrides: list[str]) -> Non
     corpus = docs if config.task.name == "fill_in" else load(config.data)
     curves = [
         train_together([config], corpus, Choice(engine, {}))[0].metrics["val_perplexity"]
-        for engine in ("cohort", "api", "scratch")
+        for engine in ("cohort", "torch_nn", "eager")
     ]
     assert curves == pytest.approx([curves[0]] * 3, rel=1e-3)
 
@@ -226,7 +226,7 @@ def test_a_record_says_whether_its_model_sees_the_future(docs: Corpus, bidirecti
 def test_what_a_network_could_see_does_not_depend_on_what_it_has_learnt(docs: Corpus) -> None:
     """Nothing gets through five layers of small weights; and a diverged network is probed, too."""
     knobs = [*FILL_IN[2:], "data=python_docs", "sampling=random", "epochs=1", "model=lstm", "model.bidirectional=true"]
-    assert train(compose([*knobs, "layers=5", "impl=scratch"]), docs).sees_future
+    assert train(compose([*knobs, "layers=5", "formulation=textbook"]), docs).sees_future
     diverged = train(compose([*knobs, "lr=1e30", "clip=null"]), docs)
     assert diverged.status == "diverged"
     assert diverged.sees_future

@@ -124,14 +124,14 @@ def test_the_accuracy_counts_the_words_ranked_first(tiny: Callable[..., Config])
 def test_every_engine_trains_the_same_run(tiny: Callable[..., Config], overrides: tuple[str, ...]) -> None:
     """Dropout, clipping and a smaller last minibatch included; the engines differ by rounding."""
     found = {}
-    for engine in ("scratch", "cohort", "api"):
+    for engine in ("eager", "cohort", "torch_nn"):
         config = tiny("epochs=3", f"engine={engine}", *overrides)
-        if engine == "api" and overrides not in ((), ("model.cell=lstm",)):
+        if engine == "torch_nn" and overrides not in ((), ("model.cell=lstm",)):
             with pytest.raises(CombinationError):
                 train(config, numbers(config))
             continue
         found[engine] = train(config, numbers(config)).metrics["perplexity"]
-    assert list(found.values()) == pytest.approx([found["scratch"]] * len(found), rel=1e-4)
+    assert list(found.values()) == pytest.approx([found["eager"]] * len(found), rel=1e-4)
 
 
 def test_prefixes_are_cleaned_and_translated(tiny: Callable[..., Config]) -> None:

@@ -235,7 +235,7 @@ def test_dropout_acts_between_the_layers_of_both_parts(config_of, model) -> None
     assert Translator(config, SIZES, parameters).mask_shapes(T, B) == [(T, B, H)] * 4
 
 
-@pytest.mark.parametrize("engine", ["cohort", "scratch", "api"])
+@pytest.mark.parametrize("engine", ["cohort", "eager", "torch_nn"])
 def test_the_loss_is_the_mean_over_the_words_of_the_targets(config_of, engine: str) -> None:
     config = config_of("model=gru")
     parameters, (X, Y) = weights(config), sentences()

@@ -203,7 +203,7 @@ def test_a_setting_is_timed_in_fresh_processes_and_kept(setting: dict[str, Confi
         own = timing.samples[name]
         assert {sample["launch"] for sample in own} == set(range(LAUNCHES))
         assert all(sample["tokens_per_s"] > 0 and sample["minibatches"] >= 2 for sample in own)
-    assert timing.facts["engine"] == "api"
+    assert timing.facts["engine"] == "torch_nn"
     assert timing.facts["parameters"] == setting_parameters(*setting.values())
     assert len(timing.facts["last_epoch_readings"]) == LAUNCHES
     assert timing.facts["gemm_limit_gflops"] > 0

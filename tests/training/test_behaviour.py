@@ -64,7 +64,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: 
 SETTINGS = {
     "rnn": ["model=rnn"],
     "gru": ["model=gru"],
-    "gru before": ["model=gru", "impl=scratch"],
+    "gru before": ["model=gru", "formulation=textbook"],
     "lstm": ["model=lstm", "layers=2", "dropout=0.5"],
     "adam": ["model=rnn", "optimizer=adam", "clip=null"],
     "random": ["model=rnn", "sampling=random"],
@@ -173,10 +173,10 @@ def test_the_table_has_every_committed_setting_that_needs_it() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", ["cohort", "api"])
+@pytest.mark.parametrize("engine", ["cohort", "torch_nn"])
 def test_every_engine_computes_what_the_readable_network_does(compose: Configs, engine: str) -> None:
     for overrides in SETTINGS.values():
-        if engine != "api" or "impl=scratch" not in overrides:
+        if engine != "torch" or "formulation=textbook" not in overrides:
             assert disagreement(engine, compose(*overrides)) == ""
 
 
@@ -197,9 +197,9 @@ def test_an_engine_that_computes_something_else_is_not_used(
     edit(monkeypatch, owner, function, old, new)
     config = compose("model=gru")
     assert "cohort" not in engines.agreeing(config)
-    with pytest.raises(CombinationError, match=f"engine=cohort.*{what}.*engine=scratch"):
+    with pytest.raises(CombinationError, match=f"engine=cohort.*{what}.*engine=eager"):
         engines.agreeing(replace(config, engine="cohort"))
-    assert engines.agreeing(replace(config, engine="scratch")) == ("scratch",)
+    assert engines.agreeing(replace(config, engine="eager")) == ("eager",)
     if owner is not updates.Update:
         assert "cohort" in engines.agreeing(compose("model=rnn"))
 
@@ -209,7 +209,7 @@ def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pyt
     edit(monkeypatch, settings.MGU, "step", "(1 - F)", "F")
     assert disagreement("cohort", config) == ""  # whose derivatives are autograd's, of the same equations
     edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
-    assert engines.agreeing(config) == ("scratch",)
+    assert engines.agreeing(config) == ("eager",)
 
 
 @pytest.mark.full

@@ -57,7 +57,7 @@ def stopped_after(epochs: int, configs: list[Config], corpus: Corpus, checkpoint
         ["model=rnn", "optimizer=rmsprop"],
     ],
 )
-@pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
+@pytest.mark.parametrize("engine", ["torch_nn", "eager", "cohort"])
 def test_a_run_goes_on_as_if_nothing_had_happened(
     small: Configs, corpus: Corpus, tmp_path: Path, engine: str, overrides: list[str]
 ) -> None:
@@ -94,8 +94,8 @@ def test_a_run_that_has_diverged_stays_so(small: Configs, corpus: Corpus, tmp_pa
 
 @pytest.mark.full
 def test_no_checkpoint_before_its_time(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    configs = members(small, "api")
-    train_together(configs, corpus, Choice("api", {}), checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6))
+    configs = members(small, "torch_nn")
+    train_together(configs, corpus, Choice("torch_nn", {}), checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6))
     assert list(tmp_path.iterdir()) == []
     assert reached(tmp_path, "a")[0] == 0
 
@@ -139,11 +139,11 @@ def damaged(state: dict[str, Any], damage: str) -> Any:
 )
 def test_what_cannot_be_loaded_counts_as_none(small: Configs, corpus: Corpus, tmp_path: Path, damage: str) -> None:
     """And one line says so."""
-    configs = members(small, "api")
+    configs = members(small, "torch_nn")
     ids = [run_id(configs[0], corpus.sha256)]
     stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
     path, said = path_of(tmp_path, ids[0]), list[str]()
-    assert Checkpoints(tmp_path, ids).load("api") is not None
+    assert Checkpoints(tmp_path, ids).load("torch_nn") is not None
     match damage:
         case "cut":
             path.write_bytes(path.read_bytes()[:200])
@@ -166,11 +166,11 @@ def test_what_cannot_be_loaded_counts_as_none(small: Configs, corpus: Corpus, tm
     assert reached(tmp_path, ids[0], said.append) == (0, None)
     assert len(said) == 1
     assert str(path) in said[0]
-    assert Checkpoints(tmp_path, ids).load("api") is None
+    assert Checkpoints(tmp_path, ids).load("torch_nn") is None
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
+@pytest.mark.parametrize("engine", ["torch_nn", "eager", "cohort"])
 @pytest.mark.parametrize("damage", ["shapes", "keys", "trajectory", "generator"])
 def test_a_state_that_does_not_fit_starts_from_the_beginning(
     small: Configs, corpus: Corpus, tmp_path: Path, engine: str, damage: str
@@ -208,19 +208,19 @@ def test_a_state_that_does_not_fit_starts_from_the_beginning(
 def test_a_checkpoint_of_other_means_is_not_resumed(
     small: Configs, corpus: Corpus, tmp_path: Path, lacking: str
 ) -> None:
-    configs = members(small, "api")
+    configs = members(small, "torch_nn")
     ids = [run_id(configs[0], corpus.sha256)]
     stopped_after(3, configs, corpus, Checkpoints(tmp_path, ids, every_s=0))
-    means = {"of another engine": ("scratch", "torch"), "of another kernel": ("api", "native")}
+    means = {"of another engine": ("eager", "torch"), "of another kernel": ("torch_nn", "native")}
     asked = [*ids, "0" * 12] if lacking == "one of two" else ids
-    assert Checkpoints(tmp_path, asked).load(*means.get(lacking, ("api", "torch"))) is None
+    assert Checkpoints(tmp_path, asked).load(*means.get(lacking, ("torch_nn", "torch"))) is None
 
 
 def test_the_build_is_made_of_what_computes() -> None:
     names = {str(path.relative_to(PACKAGE_DIR)) for path in sources()}
     assert {"training/loop.py", "training/choice.py", "engines/cohort/native/kernel.cpp", "tasks/text.py"} <= names
-    assert {"models/settings.py", "models/autograd.py", "data/batches.py", "metrics.py"} <= names
-    assert not {name for name in names if name.startswith(("report", "searching", "sweeping", "cli", "files"))}
+    assert {"cells/recurrent.py", "engines/autograd.py", "data/batches.py", "config/metrics.py"} <= names
+    assert not {name for name in names if name.startswith(("report", "searching", "sweeping", "cli", "records"))}
 
 
 # --- being stopped ----------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_a_stop_in_a_short_epoch_loses_nothing_of_it(small: Configs, corpus: Cor
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", ["api", "scratch", "cohort"])
+@pytest.mark.parametrize("engine", ["torch_nn", "eager", "cohort"])
 def test_a_stop_in_a_long_epoch_goes_back_to_its_beginning(
     small: Configs, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -270,12 +270,12 @@ def test_a_stop_in_a_long_epoch_goes_back_to_its_beginning(
 
 
 def test_what_is_given_up_for_good_leaves_no_checkpoint(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    configs, done = members(small, "api"), []
+    configs, done = members(small, "torch_nn"), []
     with pytest.raises(Stopped):
         train_together(
             configs,
             corpus,
-            Choice("api", {}),
+            Choice("torch_nn", {}),
             on_epoch=lambda epoch, _: done.append(epoch),
             checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6),
             stop=lambda: len(done) == 3,
@@ -295,9 +295,9 @@ def test_a_checkpoint_that_finds_no_room_costs_a_line(
     monkeypatch.setattr(os, "fsync", full)
     said: list[str] = []
     [record] = train_together(
-        members(small, "api"),
+        members(small, "torch_nn"),
         corpus,
-        Choice("api", {}),
+        Choice("torch_nn", {}),
         checkpoints=Checkpoints(tmp_path, ["a"], every_s=0, say=said.append),
     )
     assert record.status == "ok"
@@ -307,7 +307,7 @@ def test_a_checkpoint_that_finds_no_room_costs_a_line(
 
 
 def test_checkpoints_are_removed(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    configs = members(small, "api")
+    configs = members(small, "torch_nn")
     checkpoints = Checkpoints(tmp_path, [run_id(configs[0], corpus.sha256)], every_s=0)
     stopped_after(2, configs, corpus, checkpoints)
     assert all(path.is_file() for path in checkpoints.paths)

@@ -30,11 +30,13 @@ from ablate.training.trajectory import Trajectory, measures_held_out, stream
 
 Configs = Callable[..., Config]
 CPU = torch.device("cpu")
-EVERY_ENGINE = ("api", "scratch", "cohort")
+EVERY_ENGINE = ("torch_nn", "eager", "cohort")
 SAMPLINGS = ("sequential", "sequential-reset", "random")
 
 
-def built(config: Config, corpus: Corpus, engine: str = "api", dtype: torch.dtype = torch.float32) -> LanguageModel:
+def built(
+    config: Config, corpus: Corpus, engine: str = "torch_nn", dtype: torch.dtype = torch.float32
+) -> LanguageModel:
     parameters = initial(config, len(corpus.vocabulary), stream(config.seed, "weights"), dtype)
     return ENGINES[engine](config, len(corpus.vocabulary), parameters, stream(config.seed, "dropout"))
 
@@ -238,7 +240,7 @@ def test_another_seed_gives_another_run(small: Configs, corpus: Corpus) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", ["api", "scratch"])
+@pytest.mark.parametrize("engine", ["torch_nn", "eager"])
 def test_run_k_alone_equals_run_k_of_a_setting(small: Configs, corpus: Corpus, engine: str) -> None:
     config = small(*RICH, f"engine={engine}", "seeds=3", "seed=4")
     in_the_setting = [outcome(train(with_seed(config, k), corpus)) for k in range(3)]
@@ -254,7 +256,7 @@ def test_runs_trained_together_equal_each_by_itself(small: Configs, corpus: Corp
     members = [replace(with_seed(config, k), lr=config.lr * (1 + k) / 3) for k in range(3)]
     together = train_together(members, corpus, Choice("cohort", {}))
     for member, record in zip(members, together, strict=True):
-        alone = train(replace(member, engine="scratch"), corpus)
+        alone = train(replace(member, engine="eager"), corpus)
         assert record.run_id == alone.run_id
         assert record.curve["perplexity"] == pytest.approx(alone.curve["perplexity"], rel=1e-4)
         assert record.metrics["val_perplexity"] == pytest.approx(alone.metrics["val_perplexity"], rel=1e-4)
@@ -286,7 +288,9 @@ def test_the_data_order_does_not_depend_on_the_network(small: Configs, corpus: C
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("overrides", [[], ["layers=2", "dropout=0.3"], ["impl=scratch", "init=torch", "reset=after"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["layers=2", "dropout=0.3"], ["formulation=textbook", "init=torch", "reset=after"]]
+)
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
 def test_the_engine_does_not_change_the_outcome(
     small: Configs, corpus: Corpus, model: str, overrides: list[str]
@@ -306,8 +310,8 @@ def test_the_engine_does_not_change_the_outcome(
 def test_auto_takes_an_engine_that_can_and_says_which(small: Configs, corpus: Corpus) -> None:
     assert train(small("model=gru-no-reset"), corpus).engine == "cohort"
     record = train(small("model=gru"), corpus)
-    assert record.engine in ("cohort", "api")
-    assert record.timing["calibration_ms"].keys() == {"cohort", "api"}
+    assert record.engine in ("cohort", "torch_nn")
+    assert record.timing["calibration_ms"].keys() == {"cohort", "torch_nn"}
 
 
 # --- divergence -----------------------------------------------------------------------------------------
@@ -387,7 +391,7 @@ def test_held_out_loss_by_hand(small: Configs, corpus: Corpus, model: str, engin
     config = small(f"model={model}", "layers=2", "dropout=0.5")
     V = len(corpus.vocabulary)
     parameters = initial(config, V, stream(0, "weights"), torch.float64)
-    net = ENGINES["api"](config, V, parameters).eval()
+    net = ENGINES["torch_nn"](config, V, parameters).eval()
     ids = corpus.ids[:n].tolist()
     number = min(8, n - 1)
     length = (n - 1) // number
@@ -409,7 +413,7 @@ def test_fewer_than_two_tokens_are_no_held_out_text() -> None:
     assert streams([1], CPU) is None
 
 
-@pytest.mark.parametrize("engine", ["api", "scratch"])
+@pytest.mark.parametrize("engine", ["torch_nn", "eager"])
 def test_text_is_the_prefix_and_its_greedy_continuation(small: Configs, corpus: Corpus, engine: str) -> None:
     model = built(small("model=lstm", "num_hiddens=16", "seed=8"), corpus, engine, torch.float64)
     with torch.no_grad():
@@ -545,6 +549,6 @@ def test_baseline_gru_learns(time_machine: Configs, book: Corpus) -> None:
 
 def test_scratch_starts_where_the_uniform_distribution_is(time_machine: Configs, book: Corpus) -> None:
     """Weights of N(0, 0.01²) predict nearly uniformly: the first minibatch has a perplexity close to 28."""
-    config = time_machine("model=gru", "impl=scratch", "num_hiddens=32", "lr=1e-6", "epochs=1", "val_tokens=0")
+    config = time_machine("model=gru", "formulation=textbook", "num_hiddens=32", "lr=1e-6", "epochs=1", "val_tokens=0")
     record = train(config, book)
     assert record.metrics["perplexity"] == pytest.approx(28, rel=0.01)

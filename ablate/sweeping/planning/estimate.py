@@ -78,7 +78,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
 
 def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
-    free = {"impl": "api", "init": "normal", "epochs": 1, "max_tokens": None, "val_tokens": 0}
+    free = {"formulation": "torch", "init": "normal", "epochs": 1, "max_tokens": None, "val_tokens": 0}
     config = replace(task.config, **free, sampling="sequential")  # type: ignore[arg-type]
     assert task.choice is not None
     return cohort_key(config, task.corpus.sha256), task.choice.engine, len(task.runs)
