@@ -165,7 +165,7 @@ def no_knob(key: str) -> str:
 
 def is_knob(key: str) -> bool:
     """Whether there is a knob of that name; a gate that no model has is none."""
-    return key in knobs() or key in {GATE + gate for gates in GATES.values() for gate in gates}
+    return former_names.knob_of(key) in knobs() or key in {GATE + gate for gates in GATES.values() for gate in gates}
 
 
 def _read(word: str) -> Override:
