@@ -62,7 +62,7 @@ def test_no_winners_curse(cell: Cell, together: Cell) -> None:
 
 def test_what_cannot_be_tuned(cell: Cell, together: Cell) -> None:
     runs = together(cell([1, 2], lr=0.5), cell([3, 4], lr=1.0))
-    with pytest.raises(UserError, match="clip was not swept here; choose lr"):
+    with pytest.raises(UserError, match=r"clip .*choose lr"):
         tuned(runs, "clip", "perplexity")
     with pytest.raises(UserError, match="two seeds"):
         tuned(runs[runs["seed"] == 0], "lr", "perplexity")
