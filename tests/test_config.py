@@ -138,9 +138,9 @@ def test_what_no_run_could_have_is_refused_in_one_line(override: str, says: str)
 
 
 def test_a_gate_of_another_cell_and_a_gate_beyond_1_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"names 'forget', but a gru has no such gate; its gates are reset or update"):
+    with pytest.raises(ConfigError, match=r"'forget', but a gru .*\breset or update\b"):
         compose_overrides(["model=gru", "+model.gates.forget=1"])
-    with pytest.raises(ConfigError, match=r"model.gates.reset is 1.5; a gate lies between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"model\.gates\.reset is 1\.5; .*\b0 and 1\b"):
         compose_overrides(["model=gru", "+model.gates.reset=1.5"])
 
 
