@@ -70,6 +70,7 @@ def test_verdicts(
     assert "model gru/rnn = 0.68" in " ".join(below.split())
 
 
+@pytest.mark.full
 def test_narrow_terminals_lose_nothing(
     stored: Path, claims: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
