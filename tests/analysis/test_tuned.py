@@ -64,7 +64,7 @@ def test_no_winners_curse(setting: Setting, together: Setting) -> None:
 
 def test_what_cannot_be_tuned(setting: Setting, together: Setting) -> None:
     runs = together(setting([1, 2], lr=0.5), setting([3, 4], lr=1.0))
-    with pytest.raises(UserError, match="clip was not swept here; choose lr"):
+    with pytest.raises(UserError, match=r"clip .*choose lr"):
         tuned(runs, "clip", "perplexity")
     with pytest.raises(UserError, match="two seeds"):
         tuned(runs[runs["seed"] == 0], "lr", "perplexity")
