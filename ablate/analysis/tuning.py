@@ -24,7 +24,9 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     from the other half alone. The best of several noisy means is too good on the seeds that made it the best (the
     winner's curse); on fresh ones it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the
     other swept knobs, at (their values as typed), cell_id, value, n, diverged, mean, low, high. Diverged runs speak
-    against a value and enter no mean.
+    against a value and enter no mean: of two values the one with the smaller share of them is better, whatever the
+    means. Where every run that should choose diverged, none is the best: value and mean are NaN, n is 0, diverged
+    counts the other half at all values, and cell_id is that of the first value.
 
     Raises UserError where `knob` was not swept or there is only one seed.
     """
@@ -42,18 +44,32 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     table = table.loc[table["measured"].notna(), [*swept, "cell_id", "measured", "scaled", "chooses"]]
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
-        means = group[group["chooses"]].groupby("cell_id", sort=False)["scaled"].mean()
-        if means.empty:
+        if not group["chooses"].any():
             continue
-        best = means.idxmax() if METRICS[metric].better == "higher" else means.idxmin()
-        fresh = group[~group["chooses"] & (group["cell_id"] == best)]
-        cell = group[group["cell_id"] == best].iloc[0]
+        best = best_cell(group[group["chooses"]], higher=METRICS[metric].better == "higher")
+        cell = group[group["cell_id"] == best].iloc[0] if best is not None else group.iloc[0]
+        fresh = group[~group["chooses"] & ((group["cell_id"] == best) | (best is None))]
         diverged = int(np.isinf(fresh["measured"]).sum())
-        mean, low, high = typical(fresh["measured"], metric, level)
+        n = len(fresh) - diverged if best is not None else 0
+        mean, low, high = typical(fresh["measured"] if n else fresh["measured"].iloc[:0], metric, level)
         rows.append(
             {name: cell[name] for name in others}
-            | {"at": setting(cell, others), "cell_id": best, "value": cell[knob]}
-            | {"n": len(fresh) - diverged, "diverged": diverged, "mean": mean, "low": low, "high": high}
+            | {"at": setting(cell, others), "cell_id": cell["cell_id"]}
+            | {"value": cell[knob] if best is not None else np.nan}
+            | {"n": n, "diverged": diverged, "mean": mean, "low": low, "high": high}
         )
     columns = [*others, "at", "cell_id", "value", "n", "diverged", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def best_cell(runs: pd.DataFrame, higher: bool) -> str | None:
+    """The cell_id with the smallest share of diverged runs, then the best mean `scaled`; None where all diverged."""
+    cells = runs["cell_id"]
+    finite = runs["scaled"].where(np.isfinite(runs["scaled"]))
+    table = pd.DataFrame(
+        {
+            "diverged": finite.isna().groupby(cells, sort=False).mean(),
+            "mean": finite.groupby(cells, sort=False).mean() * (-1 if higher else 1),
+        }
+    ).dropna()
+    return None if table.empty else str(table.sort_values(["diverged", "mean"], kind="stable").index[0])

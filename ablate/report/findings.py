@@ -236,7 +236,7 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             *cell_texts(by_id.loc[row["cell_id"]], others),
-            value_text(row["value"]),
+            "–" if math.isnan(row["value"]) else value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["low"], row["high"])
             if top is None
@@ -248,6 +248,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.cells)}"
         f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
     ]
+    if table["value"].isna().any():
+        notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
     notes += [future_note(m.cells)] * bool(future_note(m.cells))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 
