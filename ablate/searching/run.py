@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from ablate.config import Config, resolve
+from ablate.engines import left_out
 from ablate.errors import CombinationError
 from ablate.identity import without_effect
 from ablate.searching import outcome as files
@@ -63,7 +64,7 @@ def run_search(problem: Problem, command: str) -> Found:
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     configs = check_values(problem, trainer)
-    for line in without_effect(configs, problem.given).values():
+    for line in [*without_effect(configs, problem.given).values(), *left_out(configs)]:
         progress.warn(line)
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):

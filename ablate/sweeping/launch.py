@@ -15,6 +15,7 @@ from ablate.checkpoints import Checkpoints
 from ablate.cohort import training_threads
 from ablate.compose import fallback_data
 from ablate.config import Config, to_dict
+from ablate.engines import left_out
 from ablate.errors import StorageError, UserError, reason
 from ablate.files import present, remove
 from ablate.results import Record
@@ -204,6 +205,8 @@ class _Sweep:
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its cells have failed."""
         groups = schedule.groups(self.plan, self.progress.warn)
+        for line in left_out(group.config for group in groups):
+            self.progress.warn(line)
         tasks = []
         for group in groups:
             if self.stop.is_set():
