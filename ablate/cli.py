@@ -22,7 +22,7 @@ from ablate.config import CONFIG_ROOT, Config
 from ablate.entry import STOPPED, answer, run_program
 from ablate.errors import StorageError, UserError, listing
 from ablate.explain import SHORT_HELP, help_text
-from ablate.overrides import Override, decimal_comma, for_hydra, split
+from ablate.overrides import Override, comma_in_path, decimal_comma, for_hydra, split
 from ablate.sweeping.naming import Asked
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _train(arguments: Sequence[str]) -> int:
         found.append(run_search(problem, command))
 
     say_note = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
-    for note in filter(None, map(decimal_comma, arguments)):
+    for note in filter(None, (find(word) for word in arguments for find in (decimal_comma, comma_in_path))):
         say_note(f"note: {note}")
     with_configs(arguments, train, search)
     if found:
