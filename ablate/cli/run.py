@@ -20,7 +20,7 @@ from ablate.cli.help import SHORT_HELP, help_text
 from ablate.config import presets
 from ablate.config.composing import register_schema
 from ablate.config.errors import StorageError, UserError, listing
-from ablate.config.overrides import Override, decimal_comma, for_hydra, split
+from ablate.config.overrides import Override, comma_in_path, decimal_comma, for_hydra, split
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.config.shell import shell_line
 from ablate.sweeping.naming import Asked
@@ -114,7 +114,7 @@ def _train(arguments: Sequence[str]) -> int:
         found.append(run_search(problem, command))
 
     say_note = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
-    for note in filter(None, map(decimal_comma, arguments)):
+    for note in filter(None, (find(word) for word in arguments for find in (decimal_comma, comma_in_path))):
         say_note(f"note: {note}")
     with_configs(arguments, train, search)
     if found:

@@ -4,6 +4,7 @@ Hydra has one grammar for all values. Here the type of a knob says how its value
 whatever brackets, commas or digits are in it; a number or a choice is left to Hydra, and several of them, `a,b`, sweep.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -145,12 +146,32 @@ def check_once(overrides: Sequence[Override]) -> None:
 def decimal_comma(word: str) -> str | None:
     """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
     override = Override.read(word)
-    knob = knobs().get(override.key)
-    found = re.fullmatch(r"([-+]?\d+),(\d+)", override.value or "")
-    if knob is None or not found or float not in _members(knob.kind):
+    number = with_decimal_point(override.key, override.value or "")
+    if number is None:
         return None
-    whole, part = found.groups()
-    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {knob.name}={whole}.{part}"
+    whole, part = number.split(".")
+    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {override.key}={number}"
+
+
+def with_decimal_point(key: str, text: str) -> str | None:
+    """`1.5` of `1,5`, where a knob is a number that may have a fraction; None for all else."""
+    knob = knobs().get(key)
+    found = re.fullmatch(r"([-+]?\d+),(\d+)", text.strip())
+    return f"{found[1]}.{found[2]}" if knob and found and float in _members(knob.kind) else None
+
+
+def comma_in_path(word: str) -> str | None:
+    """A line for `data.path=a,b.txt`, two files, where these are not there or one of the whole name is; else None."""
+    override = Override.read(word)
+    value = override.value or ""
+    parts = [unquote(part.strip()) for part in split(value)]
+    there = [os.path.exists(os.path.expanduser(name)) for name in (value, *parts)]
+    if override.key != "data.path" or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
+        return None
+    if not there[0] and all(there[1:]):
+        return None
+    quoted = shell_line(f"{override.key}={quote(value)}")
+    return f"{word} is {len(parts)} files, {', '.join(parts)}; a name with a comma stands in quotes: {quoted}"
 
 
 def can_be_swept(key: str) -> bool:

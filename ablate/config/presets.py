@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob
+from ablate.config.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob, with_decimal_point
 from ablate.config.schema import CONFIG_ROOT
 
 if TYPE_CHECKING:
@@ -147,19 +147,23 @@ def _knobs_of(path: Path) -> Iterator[tuple["yaml.Node", str, bool]]:
         if key.value == "hydra":
             yield from _knobs_of_sweeper(path, value)
         elif key.value != "defaults":
-            for own, name, content in _below(key, value):
+            for own, name, content in _below(path, key, value):
                 if name in knobs() and knobs()[name].is_text:
                     _check_text(path, own, content)
+                _check_number(path, own, name, content)
                 yield own, name, False
 
 
-def _below(key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> "Iterator[tuple[yaml.Node, str, yaml.Node]]":
+def _below(
+    path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str = ""
+) -> "Iterator[tuple[yaml.Node, str, yaml.Node]]":
     """The knobs of a table: the key's node, the knob's name, the value's node; `task: {masked: 0.2}` is task.masked."""
     name = prefix + str(key.value)
     inner = _entries(value)
     if inner and (name == "model.gates" or any(knob.startswith(f"{name}.") for knob in knobs())):
         for below, content in inner:
-            yield from _below(below, content, f"{name}.")
+            _check_key(path, below, content)
+            yield from _below(path, below, content, f"{name}.")
     else:
         yield key, name, value
 
@@ -179,7 +183,17 @@ def _check_key(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
     if value.value == "" and re.fullmatch(r"[-+.\deE]+", str(key.value)):
         raise UserError(
             f"{_where(path, key)}: there is no knob {key.value!r}; several values stand in quotes, such as "
-            'num_hiddens: "32,64"'
+            'num_hiddens: "32,64", and a number has a decimal point'
+        )
+
+
+def _check_number(path: Path, key: "yaml.Node", name: str, value: "yaml.Node") -> None:
+    """Raise UserError for `lr: 0,5`, which to YAML is a text."""
+    number = with_decimal_point(name, value.value) if _is(value, "ScalarNode") else None
+    if number is not None:
+        raise UserError(
+            f"{_where(path, key)}: {name} is {value.value}, and a number has a decimal point: {key.value}: {number}; "
+            "several values stand below hydra.sweeper.params"
         )
 
 

@@ -172,6 +172,17 @@ def test_a_tuned_learning_rate_is_the_best_of_the_tasks_own_measure(tmp_path: Pa
     assert [row[1:] for row in sheet.rows] == [["1", "2", "0", "0.600 (0.600–0.600)"]] * 2
 
 
+def test_a_setting_all_of_whose_runs_diverged_has_a_row_and_no_best_learning_rate(tmp_path: Path) -> None:
+    for hidden, fails in ((8, False), (16, True)):
+        for lr in (0.5, 1.0):
+            for seed in range(4):
+                setting = of_task("language_model", num_hiddens=hidden, lr=lr)
+                write_run(tmp_path, setting, seed, None if fails else 3.0 + lr, None if fails else 3.0 + lr)
+    sheet = sheets(gathered(tmp_path))["tuned"]()
+    assert [row[:2] for row in sheet.rows] == [["8", "0.5"], ["16", "–"]]
+    assert any(note.startswith("–:") for note in sheet.notes)
+
+
 def test_a_metric_that_only_some_settings_have_compares_nobody(tmp_path: Path) -> None:
     """Held-out BLEU where pairs were held out, the BLEU of the sample sentences everywhere."""
     for held in (0, 100):
