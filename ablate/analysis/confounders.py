@@ -25,6 +25,14 @@ SAME_TOKENS = 0.01
 MOST_NAMED = 4
 """Values of knobs that are named beside what computed their runs, and settings of knobs that vary together."""
 
+HELD_OUT = {
+    "translation": ("corpus_sha256", "pairs", "val_pairs", "num_steps"),
+    "language_model": ("corpus_sha256", "unit", "max_tokens", "val_tokens"),
+    "fill_in": ("corpus_sha256", "unit", "max_tokens", "val_tokens"),
+}
+"""Task → the columns that decide what is held out: it begins where the training text ends, and sentences are cut after
+num_steps words. A memory task's sequences are made for each length: they are the task."""
+
 MEANS = {
     "engine": "engines",
     "device": "devices",
@@ -47,8 +55,8 @@ class Warning_:
 def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
-    converged, bimodal, outlying, overfitted, mixed.
+    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
+    only, not converged, bimodal, outlying, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
@@ -61,6 +69,7 @@ def confounders(runs: pd.DataFrame, cells: pd.DataFrame, curves: pd.DataFrame, l
         *_sees_future(cells, name),
         *_few_seeds(cells, level),
         *_unequal(runs, cells, name),
+        *_held_out(cells, name),
         *_training_only(cells),
         *_not_converged(runs, cells, curves, name),
         *_bimodal(runs, cells, name),
@@ -156,6 +165,27 @@ def _unequal(runs: pd.DataFrame, cells: pd.DataFrame, named: Name) -> Found:
                 f"The cells differ in {what}, from {lowest[kind]:,.0f} ({named(lowest)}) to {highest[kind]:,.0f} "
                 f"({named(highest)}): {consequence}.",
             )
+
+
+def _held_out(cells: pd.DataFrame, named: Name) -> Found:
+    """Held-out perplexities of different texts: one may be the easier to predict."""
+    for task, deciding in HELD_OUT.items():
+        measured = cells[_of_task(cells, task) & cells["val_perplexity"].notna()]
+        differing = [column for column in deciding if measured[column].nunique(dropna=False) > 1]
+        if not differing:
+            continue
+        knobs = " and ".join("the corpus" if column == "corpus_sha256" else column for column in differing)
+        last = measured.drop_duplicates(differing).iloc[1]
+        what, cut = "text", ""
+        if task == "translation":
+            what, cut = "pairs", ", cut to num_steps words" if "num_steps" in differing else ""
+        yield (
+            "held-out text",
+            f"The cells are not measured on the same held-out {what}{cut}: {knobs} differ{'s' * (len(differing) == 1)} "
+            f"({named(measured.iloc[0])}; {named(last)}), so that part of any difference in held-out perplexity may be "
+            f"one between the {what}.",
+        )
+        return
 
 
 def _training_only(cells: pd.DataFrame) -> Found:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from ablate.cli import conclude
+from ablate.cli import conclude, say_notes
 from ablate.commands import shell_line
 from ablate.entry import answer, run_program
 from ablate.errors import UserError, listing, nearest
@@ -46,6 +46,7 @@ def _path(arguments: Sequence[str]) -> int:
     if metric not in CHOICES:
         raise UserError(f"--metric is {metric!r}; choose {listing(CHOICES)}{nearest(metric, CHOICES)}")
     question = read(overrides)
+    say_notes(overrides)
     default_name = "_".join(["path", *([] if metric == DEFAULT_METRIC else [metric]), folder_name(overrides)])
     folder = folder_of([question.config(())], default_name)
     command = shell_line("python", "-m", "ablate.path", *arguments)

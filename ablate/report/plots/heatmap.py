@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ablate.analysis.frames import swept_knobs, value_text
-from ablate.metrics import METRICS
+from ablate.metrics import METRICS, by_difference
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
@@ -28,7 +28,8 @@ def heatmap(cells: pd.DataFrame, x: str, y: str, metric: str = "perplexity", tit
     """
     others = [knob for knob in swept_knobs(cells) if knob not in (x, y)]
     groups = [(named(others, _first(group, others)), group) for _, group in _grouped(cells, others)]
-    note = f"Means over {seeds_text(cells)}." if (cells["n"] + cells["diverged"]).max() > 1 else "One seed per field."
+    means = "Means" if by_difference(metric) else "Geometric means"
+    note = f"{means} over {seeds_text(cells)}." if (cells["n"] + cells["diverged"]).max() > 1 else "One seed per field."
     if len(groups) > MOST_PANELS:
         note += f" {MOST_PANELS} of {len(groups)} settings; the table has them all."
         groups = groups[:MOST_PANELS]
