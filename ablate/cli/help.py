@@ -186,7 +186,7 @@ def _wrong_type(error: Exception) -> str:
         where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
         if value.startswith("[") and key[1] in all_knobs() and can_be_swept(key[1]):
             return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
-    elif override := re.search(r"Error merging override (\S+)=(.*)", str(error)):
+    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)):
         where, value, cause = override[1], override[2], str(error.__cause__ or "")
     else:
         return ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ablate.cli.entry import answer, run_program
-from ablate.cli.run import conclude
+from ablate.cli.run import conclude, say_notes
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.config.shell import shell_line
@@ -46,6 +46,7 @@ def _path(arguments: Sequence[str]) -> int:
     if metric not in CHOICES:
         raise UserError(f"--metric is {metric!r}; choose {listing(CHOICES)}{nearest(metric, CHOICES)}")
     question = read(overrides)
+    say_notes(overrides)
     default_name = "_".join(["path", *([] if metric == DEFAULT_METRIC else [metric]), folder_name(overrides)])
     folder = folder_of([question.config(())], default_name)
     command = shell_line("python", "-m", "ablate.path", *arguments)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ablate.cli.entry import answer, run_program
-from ablate.cli.run import one_preset_each, with_configs
+from ablate.cli.run import one_preset_each, say_notes, with_configs
 from ablate.config.schema import Config
 from ablate.sweeping.naming import Asked
 
@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(arguments: Sequence[str]) -> int:
-    for one in one_preset_each(arguments):
+    commands = one_preset_each(arguments)
+    say_notes(arguments)
+    for one in commands:
         batches: list[tuple[Sequence[Config], Asked]] = []
         with_configs(one, lambda configs, asked: batches.append((configs, asked)))  # noqa: B023
         if batches:

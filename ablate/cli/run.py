@@ -76,7 +76,16 @@ def _main(arguments: Sequence[str]) -> int:
     if set(arguments) <= set(SWEEPS):
         print(SHORT_HELP)
         return 0
-    return max((_train(one) for one in one_preset_each(arguments)), default=0)
+    commands = one_preset_each(arguments)
+    say_notes(arguments)
+    return max(map(_train, commands), default=0)
+
+
+def say_notes(arguments: Sequence[str]) -> None:
+    """Lines on arguments that are right, and may be meant otherwise: of every command that takes knobs."""
+    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    for note in filter(None, (find(word) for word in arguments for find in (decimal_comma, comma_in_path))):
+        say(f"note: {note}")
 
 
 def one_preset_each(arguments: Sequence[str]) -> list[list[str]]:
@@ -113,9 +122,6 @@ def _train(arguments: Sequence[str]) -> int:
 
         found.append(run_search(problem, command))
 
-    say_note = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
-    for note in filter(None, (find(word) for word in arguments for find in (decimal_comma, comma_in_path))):
-        say_note(f"note: {note}")
     with_configs(arguments, train, search)
     if found:
         return conclude_found(found[0])

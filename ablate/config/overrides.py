@@ -120,7 +120,8 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
     checked = [_checked(override, sweeper_options) for override in read]
     if once:
         check_once(read)
-    return [str(override) for override in checked]
+    # Hydra fails on a group that is set to nothing: no preset is what there is without a word of it
+    return [str(override) for override in checked if (override.key, override.value) != ("sweeps", "null")]
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -318,7 +319,8 @@ def _texts(knob: Knob, value: str) -> str:
         raise ConfigError(f"cannot read {knob.name}={value}: {unclosed} opens with a quote that does not end it")
     if inner.startswith("["):
         raise ConfigError(f"cannot read {knob.name}={value}; close the list: {knob.name}=[TEXT,TEXT]")
-    items = ",".join(part if is_quoted(part) else quote(part) for part in map(str.strip, split(inner)))
+    texts = [] if inner.lower() in ("", "null") else map(str.strip, split(inner))
+    items = ",".join(part if is_quoted(part) else quote(part) for part in texts)
     raise ConfigError(f"{knob.name} is {value!r}; it is a list: {shell_line(f'{knob.name}=[{items}]')}")
 
 

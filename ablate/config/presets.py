@@ -43,9 +43,10 @@ def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
 def files_of(folder: Path) -> list[str]:
     """The names of the YAML files in a folder; none where it cannot be read."""
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and not name.startswith("."))
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and not name.startswith("."))
     except OSError:
         return []
+    return [name for name in names if not os.path.isdir(folder / name)]
 
 
 def find(preset: str, config_dir: Path | None = None) -> Path:
@@ -105,6 +106,7 @@ def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
 
 def check(path: Path, options: Collection[str]) -> None:
     """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
+    _check_shapes(path, _top(path))
     for node, key, swept in _knobs_of(path):
         if not is_knob(key):
             raise UserError(f"{_where(path, node)}: {no_knob(key)}")
@@ -129,15 +131,76 @@ def check(path: Path, options: Collection[str]) -> None:
                     )
 
 
+def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
+    """Raise UserError for a node of the wrong kind, where Hydra or a sweeper would fail with an error of its own."""
+    for key, value in _entries(top):
+        if key.value == "defaults":
+            _check_kind(path, key.value, value, "SequenceNode")
+        elif key.value in GROUPS and not _is(value, "MappingNode"):
+            raise UserError(
+                f"{_where(path, key)}: {key.value} is {_shown(value)}; it is chosen in the defaults list: "
+                f"defaults: [override /{key.value}: NAME]"
+            )
+        elif key.value == "hydra":
+            _check_kind(path, "hydra", value, "MappingNode")
+            for name, sweeper in _entries(value):
+                if name.value == "sweeper":
+                    _check_kind(path, "hydra.sweeper", sweeper, "MappingNode")
+                for option, content in _entries(sweeper) if name.value == "sweeper" else ():
+                    whole = f"hydra.sweeper.{option.value}"
+                    if option.value == "blocks":
+                        _check_kind(path, whole, content, "SequenceNode", optional=True)
+                        for block in content.value if _is(content, "SequenceNode") else ():
+                            _check_kind(path, f"an entry of {whole}", block, "MappingNode")
+                    elif option.value in ("params", "conditions"):
+                        _check_kind(path, whole, content, "MappingNode", optional=True)
+        else:
+            _check_null(path, key, value)
+
+
+def _check_kind(path: Path, what: str, node: "yaml.Node", kind: str, optional: bool = False) -> None:
+    if not _is(node, kind) and not (optional and _is_null(node)):
+        must = "a list, [a, b]" if kind == "SequenceNode" else "a table, {key: value}"
+        raise UserError(f"{_where(path, node)}: {what} is {_shown(node)}; it must be {must}")
+
+
+def _check_null(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
+    """Raise UserError for a knob without a value that needs one."""
+    for node, name, content in _below(path, key, value):
+        knob = knobs().get(name)
+        if knob is not None and not knob.optional and _is_null(content):
+            must = f"a list; an empty one is {name}: []" if knob.is_texts else "given (null is not possible)"
+            raise UserError(f"{_where(path, node)}: {name} is null; it must be {must}")
+
+
+def _is_null(node: "yaml.Node") -> bool:
+    return str(node.tag).endswith(":null")
+
+
+def _shown(node: "yaml.Node") -> str:
+    """A node in a message: what is written, or what kind it is."""
+    if _is_null(node):
+        return "null"
+    kinds = {"SequenceNode": "a list", "MappingNode": "a table"}
+    return kinds.get(type(node).__name__) or repr(node.value)
+
+
 def _check_defaults(path: Path, node: "yaml.Node") -> None:
-    """Raise UserError for a group in a defaults list that there is not."""
+    """Raise UserError for an entry of a defaults list that is none, and for a group that there is not."""
     for item in node.value if _is(node, "SequenceNode") else ():
-        for name, _ in _entries(item):
+        if not _is(item, "MappingNode") and item.value != "_self_":
+            raise UserError(f"{_where(path, item)}: {_shown(item)} chooses nothing; write override /GROUP: NAME")
+        for name, chosen in _entries(item):
             group = name.value.removeprefix("override ").lstrip("/").partition("@")[0]
             if group not in (*GROUPS, SWEEPER):
                 known = (*GROUPS, SWEEPER)
                 raise UserError(
                     f"{_where(path, name)}: there is no group {group!r}; choose {listing(known)}{nearest(group, known)}"
+                )
+            if not (_is(chosen, "ScalarNode") and chosen.tag.endswith(":str")):
+                more = "; several are swept below hydra.sweeper.params" if _is(chosen, "SequenceNode") else ""
+                raise UserError(
+                    f"{_where(path, chosen)}: {group} is {_shown(chosen)}; one has to be chosen by its name{more}"
                 )
 
 

@@ -15,6 +15,7 @@ from ablate.config.errors import ConfigError
 from ablate.config.schema import Config
 from ablate.records.environment import cores
 from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
+from ablate.sweeping.hydra_jobs import table, written
 from ablate.sweeping.naming import decides, folder_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
     taken = {name_of(override) for override in typed}
-    preset = parser.parse_overrides([f"{key}={value}" for key, value in (plain(sweeper.params) or {}).items()])
+    preset = parser.parse_overrides(
+        [f"{key}={written(value)}" for key, value in table("hydra.sweeper.params", plain(sweeper.params)).items()]
+    )
     overrides = [override for override in preset if name_of(override) not in taken] + typed
     run_search = getattr(sweeper.task_function, "run_search", None)
     if run_search is not None:

@@ -47,8 +47,12 @@ def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
     named = {override.get_key_element().lstrip("+~") for override in typed}
     is_ours = hasattr(sweeper.task_function, "run_sweep")  # the knobs of other programs are their own
     found: dict[tuple[str, ...], None] = {}
+    params = table("hydra.sweeper.params", sweeper.params)
+    if not isinstance(sweeper.blocks, ListConfig | list):
+        raise ConfigError(f"hydra.sweeper.blocks is {sweeper.blocks!r}; it must be a list of tables, [{{lr: 1}}]")
     for block in sweeper.blocks:
-        words = [f"{key}={written(value)}" for key, value in {**(sweeper.params or {}), **block}.items()]
+        named_here = params | table("an entry of hydra.sweeper.blocks", block, optional=False)
+        words = [f"{key}={written(value)}" for key, value in named_here.items()]
         preset = parser.parse_overrides(for_hydra(words) if is_ours else words)
         overrides = [*(one for one in preset if one.get_key_element().lstrip("+~") not in named), *typed]
         for override in overrides:
@@ -58,6 +62,15 @@ def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
     if not found:
         raise ConfigError(f"{' '.join(str(one.input_line) for one in typed)} matches nothing; give values: knob=a,b")
     return [list(job) for job in found]
+
+
+def table(what: str, value: Any, optional: bool = True) -> dict[str, Any]:
+    """A table of knobs and their values; none for null where it is `optional`. Raises ConfigError for anything else."""
+    if value is None and optional:
+        return {}
+    if not isinstance(value, DictConfig | dict):
+        raise ConfigError(f"{what} is {written(value)}; it must be a table, {{lr: 1}}")
+    return {str(key): item for key, item in value.items()}
 
 
 def written(value: Any) -> str:

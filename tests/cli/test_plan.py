@@ -99,6 +99,15 @@ def test_help_and_show(main: CLI) -> None:
 # --- programs and their time ----------------------------------------------------------------------------
 
 
+@pytest.mark.full
+def test_a_decimal_comma_is_noted_by_every_command(main: CLI, small_arguments: list[str]) -> None:
+    for module in (PLAN, "ablate.path.__main__", "ablate.cli"):
+        err = main(*small_arguments, "lr=1,5", "epochs=1", module=module).err
+        said = [line for line in err.splitlines() if "note:" in line]
+        assert len(said) == 1, module
+        assert "lr=1.5" in said[0]
+
+
 @pytest.fixture
 def plan(compose: Configs, tmp_path: Path) -> Callable[..., Plan]:
     return lambda *configs: make_plan(configs, tmp_path / "results" / "planned", compose("data=python_docs").data)

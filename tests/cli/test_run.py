@@ -293,6 +293,11 @@ MISTAKES = [
     ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
     ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),
     ('prefixes=["Zoo"] data.cleaning=keep', "made-up.txt has no 'Z'"),
+    ("hydra.sweeper.blocks=3", "hydra.sweeper.blocks is 3"),
+    ("hydra.sweeper.blocks=[null]", "hydra.sweeper.blocks is null"),
+    ("hydra.sweeper.params=3", "hydra.sweeper.params is 3"),
+    ("hydra/sweeper=optuna hydra.sweeper.params=[lr]", "hydra.sweeper.params is lr"),
+    ("model.gates.reset=null", "model.gates.reset is 'null'"),
     ('task=fill_in prefixes=["the!"]', "made-up.txt has no '!'"),
     pytest.param(
         "device=cuda",

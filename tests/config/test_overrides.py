@@ -92,6 +92,8 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
         ("prefixes=x", "'prefixes=[\"x\"]'"),
         ("prefixes=a b,c", '\'prefixes=["a b","c"]\''),
         ('prefixes=["a', "prefixes"),
+        ("prefixes=null", "prefixes=[]"),
+        ("prefixes=", "prefixes=[]"),
         ("name=a,b", "'name=\"a,b\"'"),
         ("results_dir=a,b", "results_dir has several values"),
         ("seeds=3,5", "seeds has several values"),
@@ -114,6 +116,10 @@ def test_what_cannot_be_meant_is_refused(word: str, says: str) -> None:
         for_hydra([word])
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_preset_is_left_to_the_defaults() -> None:
+    assert for_hydra(["sweeps=null", "lr=2"]) == ["lr=2"]
 
 
 @pytest.mark.parametrize("name", [name for name, knob in knobs().items() if not knob.decides])
