@@ -20,7 +20,7 @@ from ablate.cli.help import SHORT_HELP, help_text
 from ablate.config import presets
 from ablate.config.composing import register_schema
 from ablate.config.errors import StorageError, UserError, listing
-from ablate.config.overrides import Override, decimal_comma, for_hydra, split
+from ablate.config.overrides import SWEEPERS, Override, decimal_comma, for_hydra, split
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.config.shell import shell_line
 from ablate.sweeping.naming import Asked
@@ -181,6 +181,7 @@ def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     path = presets.find(str(name), config_dir)
     presets.check(path, sweeper_options())
     sweeper = presets.sweeper_of(path)
+    sweeper = SWEEPERS.get(str(sweeper), sweeper)
     return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []
 
 

@@ -1,33 +1,26 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config.errors import ConfigError
 from ablate.config.former_names import value_of, with_todays_names
-from ablate.config.overrides import for_hydra
+from ablate.config.grid import Axis, product
+from ablate.config.overrides import ZIPPED, for_hydra
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.config.validation import validate
 
 
-@dataclass
-class Composed(Config):
-    """What Hydra composes: a Config, and the knobs by their former names, which a preset of somebody's may hold."""
-
-    impl: str | None = None
-
-
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`."""
-    ConfigStore.instance().store(name="ablate_schema", node=Composed, provider="ablate")
+    ConfigStore.instance().store(name="ablate_schema", node=Config, provider="ablate")
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -47,8 +40,11 @@ def compose_all(overrides: Sequence[str]) -> list[Config]:
     words = for_hydra(overrides)
     with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
         parsed = OverridesParser.create().parse_overrides(words)
-    combinations = BasicSweeper.split_arguments(parsed, None)[0]
-    return [compose(combination) for combination in combinations]
+    axes: list[Axis] = []
+    for override in parsed:
+        together = override.value() if override.get_key_element() == ZIPPED else None
+        axes += [Axis.of(override)] if together is None else [Axis.zipped(str(word)) for word in cast(Any, together)]
+    return [compose(combination) for combination in product(axes)]
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -59,9 +55,8 @@ def to_config(composed: DictConfig) -> Config:
             del composed["hydra"]
     for knob in sorted(OmegaConf.missing_keys(composed)):
         raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
-    found = cast(Composed, OmegaConf.to_object(composed))
-    knobs = {f.name: value_of(f.name, getattr(found, f.name)) for f in fields(Config)}
-    return Config(**knobs | ({"formulation": value_of("formulation", found.impl)} if found.impl else {}))
+    found = cast(Config, OmegaConf.to_object(composed))
+    return replace(found, **{f.name: value_of(f.name, getattr(found, f.name)) for f in fields(Config)})
 
 
 def fallback_data() -> DataConfig:
