@@ -20,10 +20,6 @@ The package, from what everything rests on to what a person types:
     stats              estimates, intervals, tests: the one kernel of all inference
     analysis, report   records to tables and figures, without torch
     claims             statements in words, and which of them the runs confirm or refute
-    cli, explain       python -m ablate; its help and its one-line errors
+    cli                ablate, one command: its subcommands, their help, completion, one-line errors
     overrides, presets the words of a command and the files they name, checked before Hydra sees them
-    entry, commands    how every command begins and ends; what it prints for a person to paste into a shell
-    plan               python -m ablate.plan: what a sweep would take and can tell, before anything is spent
-    path               python -m ablate.path: from a baseline to a target, one trained change at a time
-    bench              python -m ablate.bench: timings of cells, and of the engines against each other
 """

@@ -27,7 +27,7 @@ LAUNCHERS = ("ablate",)
 SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
 """Sweeper as it is typed → its name among all plugins of Hydra: `optuna` may be that of somebody else's."""
 
-HELP_HINT = "(python -m ablate --help lists them)"
+HELP_HINT = "(ablate run --help lists them)"
 
 SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
 """Functions of Hydra's grammar that stand for several values."""

@@ -279,8 +279,9 @@ def _todays(path: Path, content: Any) -> Any:
         return content
     out: dict[str, Any] = _renamed(path, content)
     hydra = out.get("hydra")
-    sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
-    for option in OF_SWEEPER if isinstance(sweeper, dict) else ():
+    found = hydra.get("sweeper") if isinstance(hydra, dict) else None
+    sweeper: dict[str, Any] = found if isinstance(found, dict) else {}
+    for option in OF_SWEEPER:
         if isinstance(tables := sweeper.get(option), list):
             sweeper[option] = [_renamed(path, table) for table in tables]
         elif isinstance(tables, dict):
