@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "config": "",
     "stats": "",
     "cells": "config",
+    "optimizers": "config",
     "records": "config",
     "analysis": "config records stats",
     "data": "config records",

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ablate.analysis.frames import KNOBS, in_order
+from ablate.analysis.frames import in_order
+from ablate.config.columns import columns_in
 from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
@@ -28,7 +29,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     finished = (runs["status"] == "ok").to_numpy()
     first = runs.drop_duplicates("setting_id").reset_index(drop=True)
     n = np.bincount(setting[finished], minlength=len(setting_ids))
-    settings = first[["setting_id", *KNOBS, "parameters"]].assign(
+    settings = first[["setting_id", *columns_in(first), "parameters"]].assign(
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
         diverged=np.bincount(setting, minlength=len(setting_ids)) - n,

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +9,16 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.identity import relevant_options
 from ablate.config.metrics import METRICS
-from ablate.config.schema import TASK_OPTIONS, ModelConfig
+from ablate.config.registry import FIRST_TASK
 from ablate.records.results import RecordError, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
-KNOBS = (
-    "task",
-    "model",
-    "activation",
-    "output_activation",
-    "coupled",
-    "peepholes",
-    "gate_recurrence",
-    "bidirectional",
-    "connection",
-    "transition",
-    "num_hiddens",
-    "layers",
-    "dropout",
-    "formulation",
-    "init",
-    "forget_bias",
-    "reset",
-    "bias_vectors",
-    "num_steps",
-    "batch_size",
-    "sampling",
-    "optimizer",
-    "lr",
-    "clip",
-    "epochs",
-    "max_tokens",
-    "val_tokens",
-    "corpus",
-    "unit",
-    "cleaning",
-    "gates",
-    "readout",
-    "write_back",
-    "momentum",
-    "weight_decay",
-    "betas",
-    "eps",
-    "alpha",
-    "masked",
-    "symbols",
-    "sequences",
-    "pairs",
-    "val_pairs",
-    "embed",
-    "context",
-    "attention",
-    "corpus_sha256",
-)
-"""What may tell two settings apart, as columns of the frames."""
-
-
-NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if "absent" in f.metadata}
-"""Knobs of a model that records may be older than, and the value that these mean."""
+KNOBS = columns()
+"""What may tell two settings apart, as columns of the frames: without what a person brings."""
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -95,7 +42,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             rows.append(row(record))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *KNOBS])
+    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
     if rows:  # a text counts by its content: a file that was renamed in between is no other knob
         newest = (
             frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
@@ -118,7 +65,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
-        **{name: count for name, count in record["counts"].items() if name not in KNOBS},
+        **{name: count for name, count in record["counts"].items() if name not in columns()},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
@@ -136,30 +83,32 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of KNOBS in a stored config and its corpus; None where a knob does not apply."""
-    model, optimizer = NEW_MODEL_KNOBS | config["model"], config["optimizer"]
-    task = config.get("task", {"name": "language_model"})
+    """What may tell two settings apart, of a stored config and its corpus; None where a knob does not apply."""
+    model, task = config["model"], config.get("task", {"name": FIRST_TASK})
+    schedule, data = config.get("schedule", {"name": "constant"}), config["data"]
+    absent = added_later("model")
     known = {
         "forget_bias": None,
         **config,
-        **{name: model[name] for name in NEW_MODEL_KNOBS},
-        **dict.fromkeys(name for options in TASK_OPTIONS.values() for name in options),
-        **relevant_options(task, TASK_OPTIONS),
+        **{name: model.get(name, value) for name, value in absent.items()},
+        **own_values("model", model),
+        **own_values("optimizer", config["optimizer"]),
+        **own_values("schedule", schedule),
+        **own_values("task", task),
+        **own_values("data", data),
         "task": task["name"],
-        **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "alpha")),
-        **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
         "model": model["name"],
-        "activation": model["activation"] if model["cell"] == "rnn" or model["activation"] != "tanh" else None,
         "gates": gates_text(model["gates"]),
         "readout": model["readout"],
         "write_back": model["write_back"],
-        "optimizer": optimizer["name"],
+        "optimizer": config["optimizer"]["name"],
+        "schedule": schedule["name"],
         "corpus": corpus["name"],
         "corpus_sha256": corpus["sha256"],
-        "unit": corpus.get("unit", config["data"]["tokens"]),
-        "cleaning": config["data"]["cleaning"],
+        "unit": corpus.get("unit", data["tokens"]),
+        "cleaning": data["cleaning"],
     }
-    return {name: known[name] for name in KNOBS}
+    return {name: known[name] for name in columns_in(known)}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -181,8 +130,8 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varying(frame: pd.DataFrame) -> list[str]:
-    """The knobs of which there are several values, in the order of KNOBS; but what memory tasks differ in first."""
-    varying = [name for name in KNOBS if frame[name].nunique(dropna=False) > 1]
+    """The knobs of which there are several values, in their order; but what memory tasks differ in first."""
+    varying = [name for name in columns_in(frame) if frame[name].nunique(dropna=False) > 1]
     if frame["task"].eq("memory").all():
         varying.sort(key=lambda name: name != "corpus")
     return varying
@@ -212,7 +161,7 @@ def factors(runs: pd.DataFrame) -> list[Factor]:
     """The swept knobs, sorted into factors: a knob alone, or several that are confounded.
 
     A knob whose value the others decide in every setting is confounded with those of them that decide it. It comes
-    after them; where either could stand for the other, the earlier one in KNOBS comes first.
+    after them; where either could stand for the other, the earlier column comes first.
     """
     knobs = swept_knobs(runs)
     columns = _values(runs, knobs)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import NEW_MODEL_KNOBS
 from ablate.analysis.published_translation import FILE, match_translations, seeds_differ
+from ablate.config.columns import added_later
 from ablate.config.dependence import IMPLEMENTATION
 from ablate.config.schema import PUBLISHED_DIR
 
@@ -115,7 +115,7 @@ def _as_published(settings: pd.DataFrame) -> list[bool]:
             and (setting["readout"], bool(setting["write_back"])) == (readout, write_back)
             and setting["dropout"] == 0
             and pd.isna(setting["forget_bias"])
-            and all(same(setting[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
+            and all(same(setting[name], absent) for name, absent in added_later("model").items())
         )
     return fits
 

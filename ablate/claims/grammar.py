@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
-from ablate.claims.knobs import KNOB_FIELDS, is_number, knob_value
+from ablate.claims.knobs import is_number, knob_fields, knob_value
 from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
 from ablate.config.errors import UserError, listing, nearest
 
@@ -23,8 +23,8 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 
 
 def known_knob(knob: Any, name: str) -> str:
-    if knob not in KNOB_FIELDS:
-        close = nearest(str(knob), KNOB_FIELDS) or "; ablate run --help lists them"
+    if knob not in knob_fields():
+        close = nearest(str(knob), knob_fields()) or "; ablate run --help lists them"
         raise ClaimError(f"{name} names no knob {knob!r}{close}")
     return str(knob)
 

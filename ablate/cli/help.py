@@ -4,11 +4,14 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ablate.config.choices import BASE_MODEL
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import Override, can_be_swept, quote
+from ablate.config.overrides import GROUPS, Override, can_be_swept, quote
 from ablate.config.overrides import knobs as all_knobs
-from ablate.config.presets import choices, opening_comment, yaml_line
+from ablate.config.presets import summaries, yaml_line
+from ablate.config.registry import OF_GROUP, Knob, knobs_of
 from ablate.config.schema import CONFIG_ROOT
 from ablate.config.shell import shell_line
 
@@ -36,7 +39,7 @@ def help_text(config_dir: Path | None = None) -> str:
         "examples",
         EXAMPLES,
     ]
-    for group in ("model", "data", "optimizer", "task", "sweeps"):
+    for group in GROUPS:
         parts += ["", group]
         found = options(group, config_dir)
         width = max(map(len, found))
@@ -53,8 +56,8 @@ def help_text(config_dir: Path | None = None) -> str:
 
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, str]:
-    """The files of a config group, each with its opening comment: ours, then a person's own."""
-    return {name: opening_comment(path) for name, path in choices(group, config_dir).items()}
+    """The choices of a config group, each with a line on what it is: ours, then a person's own."""
+    return summaries(group, config_dir)
 
 
 def knobs() -> Iterator[tuple[str, list[str]]]:
@@ -73,15 +76,28 @@ def knobs() -> Iterator[tuple[str, list[str]]]:
 
 
 def group_knobs() -> Iterator[tuple[str, list[str]]]:
-    """The knobs that models have in common, and those of each task: title and one line per knob."""
-    for title, file, prefix, indent in (
-        ("every model", CONFIG_ROOT / "conf" / "model" / "rnn.yaml", "model", ""),
-        *((f"task={name}", path, "task", "  ") for name, path in choices("task").items()),
-    ):
-        text = file.read_text(encoding="utf-8")
-        entries = re.findall(rf"^{indent}(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
-        if entries:
-            yield title, [f"  {f'{prefix}.{name}={value}':<26} {comment}" for name, value, comment in entries]
+    """The knobs that models have in common, and those of each cell, task, …: title and one line per knob."""
+    text = (CONFIG_ROOT / "conf" / "model" / f"{BASE_MODEL}.yaml").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
+    yield "every model", [f"  {f'model.{name}={value}':<26} {comment}" for name, value, comment in entries]
+    for group, registry in OF_GROUP.items():
+        for thing in registry:
+            lines = [f"  {f'{group}.{knob.name}={typed(knob.default)}':<26} {told(knob)}" for knob in knobs_of(thing)]
+            if lines:
+                yield f"{group}={thing.name}", lines
+
+
+def told(knob: Knob) -> str:
+    """What a thing says of a knob of its own, with its choices."""
+    choices = f"{listing(map(str, knob.choices))}" if knob.choices else ""
+    return f"{knob.help}: {choices}" if knob.help and choices else knob.help or choices
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def explain(error: Exception) -> str | None:

@@ -9,17 +9,18 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
+from functools import lru_cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ablate.config import former_names
+from ablate.config import former_names, plugins
 from ablate.config.errors import ConfigError, UserError, listing, nearest
-from ablate.config.schema import GATES, Config
+from ablate.config.registry import CELLS, OF_GROUP, knobs_of, own_knobs, revision
+from ablate.config.schema import Config
 from ablate.config.shell import shell_line
 
-GROUPS = ("model", "data", "optimizer", "task", "sweeps")
-"""What is chosen among the files of a folder, in conf/, in sweeps/, or of one's own."""
+GROUPS = (*OF_GROUP, "sweeps")
+"""What is chosen among registered things and the files of a folder, in conf/, in sweeps/, or of one's own."""
 
 GATE = "model.gates."
 """A gate that a model fixes, `model.gates.reset=1`: the only keys that a model may lack."""
@@ -50,6 +51,8 @@ class Knob:
     name: str
     kind: Any
     metadata: Mapping[str, Any]
+    owners: tuple[str, ...] = ()
+    """The things that have it of their own; none: all settings have it."""
 
     @property
     def decides(self) -> bool:
@@ -83,18 +86,41 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is UnionType else (kind,)
 
 
-@cache
 def knobs() -> dict[str, Knob]:
-    """Every knob by its name, groups included, in the order of the configuration."""
+    """Every knob by its name, groups included, in the order of the configuration; also those of what users brought."""
+    return _all_knobs(revision())
+
+
+@lru_cache(1)
+def _all_knobs(_: tuple[int, ...]) -> dict[str, Knob]:
     return {"sweeps": Knob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
 
 
 def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
     hints = get_type_hints(kind)
     for f in fields(kind):
-        yield Knob(prefix + f.name, hints[f.name], f.metadata)
+        if f.metadata.get("own"):
+            yield from _own(prefix.removesuffix("."))
+            continue
+        chosen = f.name == getattr(kind, "chosen_by", None)
+        choices = {"choices": OF_GROUP[prefix.removesuffix(".")].names} if chosen else {}
+        yield Knob(prefix + f.name, hints[f.name], {**f.metadata, **choices})
         if is_dataclass(hints[f.name]):
             yield from _knobs(hints[f.name], f"{prefix}{f.name}.")
+
+
+def _own(group: str) -> Iterator[Knob]:
+    """The knobs that things of a group have of their own; of one that several have, what is true of all."""
+    for name, (first, owners) in own_knobs(group).items():
+        declared = [knob for owner in owners for knob in knobs_of(OF_GROUP[group][owner]) if knob.name == name]
+        common = {
+            key for key, value in first.metadata.items() if all(knob.metadata.get(key) == value for knob in declared)
+        }
+        metadata = {key: value for key, value in first.metadata.items() if key in common}
+        if all(knob.choices for knob in declared):
+            metadata["choices"] = tuple(dict.fromkeys(choice for knob in declared for choice in knob.choices))
+        kind = first.kind if all(knob.kind == first.kind for knob in declared) else Any
+        yield Knob(f"{group}.{name}", kind, metadata, owners)
 
 
 @dataclass(frozen=True)
@@ -156,13 +182,14 @@ def rows_of(override: Override) -> list[list[Override]]:
 
 
 def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once: bool = True) -> list[str]:
-    """The overrides as Hydra is to read them. Reading them again changes nothing.
+    """The overrides as Hydra is to read them. Reading them again changes nothing. What `plugins` names is loaded.
 
     `sweeper_options` are those that `hydra.sweeper.…` may set; without `once` the last value of a knob counts. Raises
     UserError, one line, for a key that is no knob,
     a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
     """
     read = [_read(word) for word in words]
+    plugins.load(plugin_files(read))
     checked: list[str] = []
     zipped: list[str] = []
     for override in read:
@@ -195,6 +222,12 @@ def _together(rows: Sequence[Sequence[Override]]) -> str:
     """Rows as one word again."""
     keys = ":".join(f"{one.sign}{one.key}" for one in rows[0])
     return f"{keys}={','.join(':'.join(one.value or '' for one in row) for row in rows)}"
+
+
+def plugin_files(overrides: Sequence[Override]) -> list[str]:
+    """The files that `plugins=[a.py,b.py]` names."""
+    given = [_texts(knobs()["plugins"], word.value) for word in overrides if word.key == "plugins" and word.value]
+    return [unquote(part) for value in given if value[1:-1] for part in split(value[1:-1])]
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -271,7 +304,7 @@ def no_knob(key: str) -> str:
 
 def is_knob(key: str) -> bool:
     """Whether there is a knob of that name; a gate that no model has is none."""
-    return former_names.knob_of(key) in knobs() or key in {GATE + gate for gates in GATES.values() for gate in gates}
+    return former_names.knob_of(key) in knobs() or key in {GATE + gate for cell in CELLS for gate in cell.gates}
 
 
 def _read(word: str) -> Override:

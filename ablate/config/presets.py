@@ -23,6 +23,7 @@ from ablate.config.overrides import (
     no_knob,
     with_decimal_point,
 )
+from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT
 
 if TYPE_CHECKING:
@@ -49,6 +50,24 @@ def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
         for name in files_of(root / group):
             found.setdefault(name.removesuffix(".yaml"), root / group / name)
     return found
+
+
+def summaries(group: str, config_dir: Path | None = None) -> dict[str, str]:
+    """The choices of a group, each with a line on what it is: ours in alphabetical order, then a person's own."""
+    ours, theirs = dict[str, str](), dict[str, str]()
+    for name, path in choices(group, config_dir).items():
+        (ours if path.is_relative_to(CONFIG_ROOT) else theirs)[name] = opening_comment(path)
+    registry = OF_GROUP.get(group)
+    for thing in registry or ():
+        if thing.name not in ours and registry is not None:
+            (theirs if thing.name in registry.origin else ours)[thing.name] = summary(thing)
+    return dict(sorted(ours.items())) | theirs
+
+
+def summary(thing: Any) -> str:
+    """A line on what a registered thing is, with its source."""
+    said, source = getattr(thing, "summary", ""), getattr(thing, "source", "")
+    return f"{said} ({source})" if said and source else said or source
 
 
 def files_of(folder: Path) -> list[str]:

@@ -10,13 +10,11 @@ from importlib import import_module
 import numpy as np
 
 from ablate.config.errors import CombinationError, DataError
-from ablate.config.schema import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
+from ablate.config.registry import resolved
+from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
 from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
-
-MEMORY_VERSION = 1
-"""Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
 
 UNITS = {"char": "characters", "word": "words"}
 NAMED_CHARACTERS = 6
@@ -143,12 +141,12 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
 
     `data=auto` must have been resolved before. Raises DataError.
     """
-    if data.name in MEMORY:
-        return made_by_rule(data.name)
-    if data.name in PAIRS:
-        from ablate.data.pairs import load_pairs
+    corpus: Corpus = resolved(data.thing.loader)(data, tokens)
+    return corpus
 
-        return load_pairs(data)
+
+def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """A cleaned text, and the first `tokens` of it as numbers, or all. Raises DataError."""
     words = data.tokens == "word"
     cleaning = Letters(" " * words) if data.cleaning == "letters" else Cleaning()
     numbering = Words(tokens) if words else Characters(tokens)
@@ -176,10 +174,10 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
     )
 
 
-def made_by_rule(name: str) -> Corpus:
-    """A memory task has no text: its name and the version of its rule say what it is."""
-    version = hashlib.sha256(f"{name} {MEMORY_VERSION}".encode()).hexdigest()
-    return Corpus(name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
+def made_by_rule(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """What is made by rule has no text: its name and the version of its rule say what it is."""
+    version = hashlib.sha256(f"{data.name} {data.thing.version}".encode()).hexdigest()
+    return Corpus(data.name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
 
 
 def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
@@ -212,7 +210,7 @@ def as_used(config: Config, corpus: Corpus) -> Config:
     Unchanged where there is no text, or too little of it.
     """
     available = corpus.tokens - config.val_tokens
-    if config.task.name not in READS_TEXT or available < tokens_needed(config):
+    if not config.task.thing.reads_text or available < tokens_needed(config):
         return config
     return replace(config, max_tokens=available if config.max_tokens is None else min(config.max_tokens, available))
 

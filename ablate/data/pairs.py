@@ -53,7 +53,7 @@ class Pairs(Corpus):
     samples: tuple[Pair, ...]
 
 
-def load_pairs(data: DataConfig) -> Pairs:
+def load_pairs(data: DataConfig, tokens: int | None = None) -> Pairs:
     """The pairs that `data` names. Raises DataError."""
     if data.name == "pair_file":
         path = expanded(str(data.path))

@@ -21,7 +21,8 @@ from ablate.config import former_names
 from ablate.config.errors import StorageError, UserError, os_reason
 from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
-from ablate.config.schema import READS_TEXT, TASK_OPTIONS, Config
+from ablate.config.registry import TASKS, task_name
+from ablate.config.schema import Config
 from ablate.records.files import entries, present, remove, write_json, write_text
 
 SCHEMA = 1
@@ -153,7 +154,6 @@ def load(path: Path) -> dict[str, Any]:
     if not lacking:
         lacking = [f"{part}.{name}" for part, names in NEEDED.items() for name in names if name not in record[part]]
         lacking += _lacking(record["config"], _needed(Config))
-        lacking += _lacking(record["config"].get("task", {}), _options(record["config"]), "config.task")
     if lacking:
         raise RecordError(f"{path}: not a whole record, it lacks {', '.join(lacking[:3])}{', …' * (len(lacking) > 3)}")
     if record["status"] not in FINISHED:
@@ -174,7 +174,7 @@ def _as_used(record: dict[str, Any]) -> dict[str, Any]:
     """
     config, identity = record["config"], record.get("identity", {})
     used = record.get("counts", {}).get("train_tokens")
-    reads_text = config.get("task", {}).get("name", "language_model") in READS_TEXT
+    reads_text = TASKS.known(task_name(config)).reads_text
     if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
         return record
     identity = identity | {"max_tokens": used}
@@ -213,18 +213,9 @@ def _needed(kind: type) -> dict[str, Any]:
         if is_dataclass(group := hints[f.name]):
             if knobs := _needed(cast(type, group)):
                 out[f.name] = knobs
-        elif decides and (f.default == NO_DEFAULT or f.default is MISSING):
+        elif decides and not f.metadata.get("own") and (f.default == NO_DEFAULT or f.default is MISSING):
             out[f.name] = {}
     return out
-
-
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the task of a stored config must say; nothing for a record that is older than tasks."""
-    task = config.get("task")
-    if task is None:
-        return {}
-    name = task.get("name") if isinstance(task, dict) else None
-    return {knob: {} for knob in ("name", *TASK_OPTIONS.get(str(name), ("name of a known task",)))}
 
 
 def refuse_newer(sweep: Path, run_id: str) -> None:

@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from ablate.analysis.frames import KNOBS
 from ablate.analysis.published import published, same
 from ablate.analysis.published_translation import published_translations
-from ablate.config.schema import CONFIG_ROOT, TASK_OPTIONS
+from ablate.config import dependence
+from ablate.config.columns import columns, own_columns
+from ablate.config.registry import FIRST_TASK, TASKS, knobs_of
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import counted
@@ -37,27 +37,26 @@ MOST_VALUES = 8
 
 
 @cache
-def defaults(task: str = "language_model") -> dict[str, Any]:
-    """The default of each knob in a task, as conf/ has it."""
-    values = _loaded("config")
-    own = _loaded(f"task/{task}") if task != "language_model" else {}
-    chosen = {key: value for entry in values["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
-    chosen |= {
-        key.removeprefix("override /"): value for entry in own.get("defaults", []) for key, value in entry.items()
+def defaults(task: str = FIRST_TASK) -> dict[str, Any]:
+    """The default of each knob in a task, by its column."""
+    usual, own = dependence.defaults(), dependence.chosen("task", task) or {}
+    choice = {group: str(own.get(f"/{group}", usual.get(f"/{group}"))) for group in ("model", "optimizer", "data")}
+    of_task = {column: own[name] for name, column in own_columns("task").items() if name in own}
+    out = {name: value for name, value in (usual | own | of_task).items() if name in (*columns(), "seeds")}
+    data = dependence.chosen("data", choice["data"]) or {} if task != FIRST_TASK else {}
+    lr = own.get("lr", (dependence.chosen("optimizer", choice["optimizer"]) or {}).get("lr"))
+    return {
+        "unit": "char",
+        "cleaning": "letters",
+        "activation": "tanh",
+        **out,
+        "model": choice["model"],
+        "optimizer": choice["optimizer"],
+        "corpus": choice["data"],
+        **{column: data[name] for column, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data},
+        "lr": lr,
+        "task": task,
     }
-    out = {str(key): value for key, value in (values | own).items() if key in (*KNOBS, "seeds")}
-    out |= {group: chosen[group] for group in ("model", "optimizer")} | {"corpus": chosen["data"]}
-    data = _loaded(f"data/{chosen['data']}") if own else {}
-    out |= {knob: data[name] for knob, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data}
-    lr = own.get("lr", _loaded(f"optimizer/{chosen['optimizer']}")["lr"])
-    options = {key: value for key, value in own.get("task", {}).items() if key != "name"}
-    return {"unit": "char", "cleaning": "letters", "activation": "tanh"} | out | {"lr": lr, "task": task} | options
-
-
-def _loaded(name: str) -> dict[Any, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(CONFIG_ROOT / "conf" / f"{name}.yaml"), resolve=False)
-    assert isinstance(values, dict)
-    return values
 
 
 def protocol_sheet(m: Material) -> Sheet:
@@ -66,7 +65,11 @@ def protocol_sheet(m: Material) -> Sheet:
     theirs = published_translations() if task == "translation" else published()
     theirs = theirs[theirs["source"].isin(m.published["source"])]
     usual = defaults(task or "language_model")
-    shown = [*["task"] * (task != "language_model"), *SHOWN, *TASK_OPTIONS.get(task, ())]
+    shown = [
+        *["task"] * (task != "language_model"),
+        *SHOWN,
+        *(own_columns("task")[knob.name] for knob in knobs_of(TASKS.get(task))),
+    ]
     rows = []
     for knob in (*shown, *(name for name in m.swept if name not in (*shown, "corpus_sha256"))):
         ours, known = _ours(m, knob), _theirs(theirs, knob)

@@ -1,29 +1,37 @@
 """What a network is trained to do: its minibatches, what of them counts, and how well it is done.
 
+facts           what a task says of itself, without its code; shipped: those of the tasks below
 task            what training asks of every task
 language_model  the next token of a text; fill_in: masked tokens of a text
 memory          sequences with a known answer, made by rule
 translation     sentence pairs
 """
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
-
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config, resolve
-from ablate.data.corpora import Corpus
-from ablate.tasks.task import Task
 
-__all__ = ["Task", "final_metrics", "measured_metrics", "task_of"]
+if TYPE_CHECKING:
+    import torch
 
-CPU = torch.device("cpu")
+    from ablate.data.corpora import Corpus
+    from ablate.tasks.task import Task
+
+__all__ = ["final_metrics", "measured_metrics", "task_of"]
+
 TRAJECTORY = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
 """What every task measures: the course of its loss."""
 
 
-def task_of(config: Config, corpus: Corpus, device: torch.device = CPU) -> Task:
+def task_of(config: Config, corpus: Corpus, device: torch.device | None = None) -> Task:
     """The task of `config.task.name`, bound to its data. Raises CombinationError where there is too little of it."""
-    return _kind(config.task.name)(resolve(config), corpus, device)
+    import torch
+
+    return _kind(config.task.name)(resolve(config), corpus, device or torch.device("cpu"))
 
 
 def measured_metrics(name: str) -> tuple[str, ...]:
@@ -40,14 +48,5 @@ def final_metrics(name: str) -> tuple[str, ...]:
 @cache
 def _kind(name: str) -> type[Task]:
     """Imported when needed: translation reads libraries that nothing else does."""
-    if name == "translation":
-        from ablate.tasks.translation import Translation
-
-        return Translation
-    if name == "memory":
-        from ablate.tasks.memory import Memory
-
-        return Memory
-    from ablate.tasks.text import FillIn, LanguageModelling
-
-    return {"language_model": LanguageModelling, "fill_in": FillIn}[name]
+    kind: type[Task] = TASKS[name].code
+    return kind

@@ -59,7 +59,7 @@ class Memory(Task):
             yield X.to(self.device), Y.to(self.device)
 
     def updates_per_epoch(self) -> float:
-        return self.config.task.sequences // self.config.batch_size
+        return int(self.config.task.sequences) // self.config.batch_size
 
     @property
     def tokens_per_epoch(self) -> int:

@@ -28,7 +28,8 @@ from ablate.engines.cohort import chunk_size
 from ablate.engines.program import Program
 from ablate.networks.families import trainable
 from ablate.networks.parameters import count, initial
-from ablate.tasks import Task, task_of
+from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import stream

@@ -31,7 +31,9 @@ from torch import Generator, Tensor
 
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import CONFIG_ROOT, DATA, Config, DataConfig, ModelConfig, resolve
+from ablate.config.presets import summaries
+from ablate.config.registry import FIRST_TASK, TASKS, own_knobs
+from ablate.config.schema import CONFIG_ROOT, Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig, resolve
 from ablate.data.corpora import load
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
@@ -115,7 +117,7 @@ NAMES: dict[str, Callable[[Config], str]] = {
 def keys(config: Config) -> dict[str, str]:
     """Part → the name of the probe that stands for this config, which says all that the probe depends on."""
     c = resolve(config)
-    model = {f.name: value for f in fields(ModelConfig) if (value := getattr(c.model, f.name)) != _usual(f.name)}
+    model = {name: value for name, value in c.model.values().items() if value != _usual(name)}
     model.pop("name", None)
     if "transition" in model:
         model["transition"] = TRANSITION
@@ -143,7 +145,10 @@ USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": Tr
 
 def _usual(name: str) -> Any:
     """The value of a model's knob that the textbook's cell has."""
-    return USUAL[name] if name in USUAL else next(f for f in fields(ModelConfig) if f.name == name).default
+    if name in USUAL:
+        return USUAL[name]
+    own = own_knobs("model")
+    return own[name][0].off if name in own else next(f for f in fields(ModelConfig) if f.name == name).default
 
 
 @cache
@@ -187,16 +192,16 @@ def _rounded(value: float) -> float:
 
 def _config(values: Mapping[str, Any]) -> Config:
     """The tiny config that a key describes."""
-    known = {f.name for f in fields(ModelConfig)}
+    known = {f.name for f in fields(ModelConfig)} | set(own_knobs("model"))
     model: dict[str, Any] = {"name": "probe", **{name: value for name, value in USUAL.items() if value is not None}}
     model |= {name: value for name, value in values.items() if name in known}
     config = _defaults()
-    task = replace(config.task, name=values.get("task", "language_model"), embed=3, symbols=4, sequences=6, pairs=12)
-    task = replace(task, context=values.get("context", "constant"), attention=values.get("attention", False))
+    given = {"name": values.get("task", FIRST_TASK), "embed": 3, "symbols": 4, "sequences": 6, "pairs": 12}
+    given |= {name: values[name] for name in ("context", "attention") if name in values}
     return replace(
         config,
-        model=ModelConfig(**model),
-        task=task,
+        model=ModelConfig.of(model),
+        task=TaskConfig.of(given),
         layers=values.get("layers", 1),
         dropout=0.25 if values.get("dropout") else 0.0,
         bias_vectors=values.get("bias_vectors", 1),
@@ -206,14 +211,15 @@ def _config(values: Mapping[str, Any]) -> Config:
     )
 
 
+OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7}
+"""Of optimizers: other values than those by default."""
+
+
 def _defaults() -> Config:
     """What no key says."""
-    config = Config()
-    config.optimizer.name, config.optimizer.weight_decay, config.optimizer.momentum = "sgd", 0.0, 0.0
-    config.optimizer.betas, config.optimizer.eps, config.optimizer.alpha = [0.8, 0.95], 1e-3, 0.7
-    config.optimizer.lr = 0.5
     return replace(
-        config,
+        Config(),
+        optimizer=OptimizerConfig.of({"name": "sgd", **OPTIONS}),
         data=DataConfig(name="text_file", tokens="char", cleaning="keep"),
         num_hiddens=H,
         num_steps=T,
@@ -290,7 +296,8 @@ def _update(engine: str, values: Mapping[str, Any]) -> Series:
 def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | None) -> Config:
     momentum = 0.6 if values["name"] == "momentum" or values.get("momentum") else 0.0
     decay = 0.1 if values["decay"] else 0.0
-    optimizer = replace(config.optimizer, name=values["name"], momentum=momentum, weight_decay=decay)
+    given = OPTIONS | {"name": values["name"], "momentum": momentum, "weight_decay": decay}
+    optimizer = OptimizerConfig.of(given)
     return replace(config, optimizer=optimizer, clip=clip, lr=0.05)
 
 
@@ -370,7 +377,7 @@ def write_golden(configs: Iterable[Config]) -> int:
 
 def families() -> Iterator[Config]:
     """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
-    models = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml"))
+    models = sorted(summaries("model"))
     for model in models:
         for formulation in ("torch", "textbook"):
             one = compose([f"model={model}", f"formulation={formulation}"])
@@ -379,14 +386,14 @@ def families() -> Iterator[Config]:
         one = compose([f"model={model}"])
         for init in ("torch", "normal", "xavier", "orthogonal"):
             yield from (replace(one, init=init, forget_bias=bias) for bias in (None, 1.0))
-    for optimizer in sorted(path.stem for path in (CONFIG_ROOT / "conf" / "optimizer").glob("*.yaml")):
+    for optimizer in sorted(summaries("optimizer")):
         one = compose([f"optimizer={optimizer}"])
         for decay in (0.0, 0.1):
-            options = replace(one.optimizer, weight_decay=decay)
+            options = one.optimizer.but(weight_decay=decay)
             yield from (replace(one, optimizer=options, clip=clip) for clip in (None, 1.0))
-    for task, data in DATA.items():
-        for name in data:
-            one = compose([f"task={task}"])
+    for task in TASKS:
+        for name in task.data:
+            one = compose([f"task={task.name}"])
             one = replace(one, data=replace(one.data, name=name))
             yield from (replace(one, sampling=how) for how in ("sequential", "random", "sequential-reset"))
     for path in sorted((CONFIG_ROOT / "results").glob("*/runs/*.json")):

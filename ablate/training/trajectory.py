@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from ablate.config.metrics import UNSCORED, perplexity, tail_perplexity
 from ablate.config.schema import Config
 from ablate.engines.program import Program
-from ablate.tasks import Task
+from ablate.tasks.task import Task
 
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""

@@ -13,11 +13,12 @@ from ablate.claims import Claim, read_claims
 from ablate.claims.choosing import claim_files
 from ablate.claims.parts import Share
 from ablate.claims.predicates import Between, InShare
+from ablate.config.presets import summaries
 from ablate.config.schema import CONFIG_ROOT
 
 FILES = claim_files([CONFIG_ROOT])
 CLAIMS = [claim for path in FILES for claim in read_claims(path)]
-MODELS = {path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml")}
+MODELS = set(summaries("model"))
 
 
 def named_values(claim: Claim) -> list[tuple[str, Any]]:

@@ -12,7 +12,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ablate.cells.gates import CELL_GATES
-from ablate.config.schema import GATES, Config
+from ablate.config.registry import CELLS
+from ablate.config.schema import Config
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.networks.language_model import dropout_mask
@@ -134,7 +135,7 @@ def test_every_way_to_compute_it_gives_the_logits_and_gradients_of_torch_nn(conf
 
 
 @pytest.mark.parametrize("attention", ["false", "true"])
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", CELLS.names)
 def test_replicas_compute_what_each_computes_alone(config_of, cell: str, attention: str) -> None:
     config = config_of(f"model.cell={cell}", f"task.attention={attention}")
     networks = [weights(config, seed) for seed in range(3)]

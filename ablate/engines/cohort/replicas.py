@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
 
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config, resolve
+from ablate.config.schema import Config, Part, resolve
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.graphs import Replay
 from ablate.engines.cohort.steps import steps_class
@@ -263,18 +263,17 @@ def check_alike(configs: Sequence[Config]) -> None:
             continue
         for other in others:
             ours, theirs = getattr(first, f.name), getattr(other, f.name)
-            if f.name == "optimizer":
-                ours, theirs = _shared_options(ours), _shared_options(theirs)
+            if isinstance(ours, Part):
+                ours, theirs = _shared(ours), _shared(theirs)
             if ours != theirs:
                 raise ValueError(f"replicas of one cohort must agree in {f.name}: {ours} and {theirs}")
 
 
-def _shared_options(optimizer: Any) -> dict[str, Any]:
-    return {
-        f.name: getattr(optimizer, f.name)
-        for f in fields(optimizer)
-        if f.name not in ("lr", "weight_decay") and not f.metadata.get("per_replica")
-    }
+def _shared(part: Part) -> dict[str, Any]:
+    """The knobs of a part that one program has once: neither those of each replica nor such as decide nothing."""
+    each = {knob.name for knob in part.own_knobs if knob.per_replica or not knob.decides}
+    each |= {f.name for f in fields(cast(Any, part)) if not f.metadata.get("identity", True)}
+    return {name: value for name, value in part.values().items() if name not in each}
 
 
 def prepare_thread() -> None:

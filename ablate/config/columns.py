@@ -1,0 +1,90 @@
+"""The names of knobs in frames of records, in claims and in tables: `task.masked` is the column `masked`.
+
+A knob that only things of a user's own have keeps the name that is typed, `model.alpha`: another one of that name may
+be there, and a frame tells by itself which of its columns are knobs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, cast
+
+from ablate.config.registry import ALWAYS, OF_GROUP, Knob, own_knobs
+from ablate.config.schema import PARTS
+
+ORDER = (
+    *("task", "model", "model.*", "bidirectional", "connection", "transition", "num_hiddens", "layers", "dropout"),
+    *("formulation", "init", "forget_bias", "reset", "bias_vectors", "num_steps", "batch_size", "sampling"),
+    *("optimizer", "lr", "schedule", "clip", "epochs", "max_tokens", "val_tokens", "corpus", "unit", "cleaning"),
+    *("gates", "readout", "write_back", "optimizer.*", "schedule.*", "task.*", "data.*", "corpus_sha256"),
+)
+"""The columns that may tell two settings apart; `task.*` stands for the knobs that tasks have of their own."""
+
+OF_DATA = {"data": "corpus", "data.name": "corpus", "data.tokens": "unit", "data.cleaning": "cleaning"}
+"""Knobs of the data whose columns have names of their own."""
+
+
+def column(key: str) -> str:
+    """The column of a knob, given by the name that is typed."""
+    group, dot, name = key.partition(".")
+    if key in OF_DATA or not dot:
+        return OF_DATA.get(key, key)
+    if group in PARTS and name in (found := own_knobs(group)):
+        _, owners = found[name]
+        return name if any(owner not in OF_GROUP[group].origin for owner in owners) else key
+    return name
+
+
+def own_columns(group: str) -> dict[str, str]:
+    """Knob that things of a group have of their own → its column."""
+    return {name: column(f"{group}.{name}") for name in own_knobs(group)}
+
+
+def columns() -> tuple[str, ...]:
+    """The columns that may tell two settings apart, also those of what users brought, in their order."""
+    out: dict[str, None] = {}
+    for name in ORDER:
+        group, dot, _ = name.partition(".")
+        out |= dict.fromkeys(own_columns(group).values() if dot else [name])
+    return tuple(out)
+
+
+def columns_in(frame: Iterable[Any]) -> list[str]:
+    """Those columns of a frame, or of a row, that are knobs; also such as nothing that is loaded has."""
+    present = [str(name) for name in frame]
+    known = [name for name in columns() if name in present]
+    return [
+        *known,
+        *(name for name in present if name not in known and name.partition(".")[0] in PARTS and "." in name),
+    ]
+
+
+def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Column → value, for each knob that a thing of a group may have of its own, from a stored part.
+
+    Where it is no part of the setting: the value that means so, or None. Where nothing of the stored name is loaded
+    here, everything in the part that is no common knob is taken to be its own.
+    """
+    part = PARTS[group].of(stored)
+    out = {column(f"{group}.{name}"): _off(first) for name, (first, _) in own_knobs(group).items()}
+    if getattr(part, part.chosen_by) not in OF_GROUP[group]:
+        return out | {f"{group}.{name}": _plain(value) for name, value in part.own.items()}
+    for knob in part.own_knobs:
+        value = part.own[knob.name]
+        if knob.absent is ALWAYS or value != knob.absent:
+            out[column(f"{group}.{knob.name}")] = _plain(value)
+    return out
+
+
+def _off(knob: Knob) -> Any:
+    return None if knob.absent is ALWAYS else knob.absent
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def added_later(group: str) -> dict[str, Any]:
+    """The knobs of a part that records may be older than, by their columns, with the value that these mean."""
+    common = {f.name: f.metadata["absent"] for f in fields(cast(Any, PARTS[group])) if "absent" in f.metadata}
+    own = {column(f"{group}.{name}"): first.absent for name, (first, _) in own_knobs(group).items()}
+    return {name: value for name, value in (own | common).items() if value is not ALWAYS}
