@@ -1,6 +1,7 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import field, fields, make_dataclass
 from functools import lru_cache, partial
@@ -9,45 +10,60 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.version import VersionBase
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 
 from ablate.config.choices import choice
 from ablate.config.errors import ConfigError, listing
 from ablate.config.former_names import value_of, with_todays_names
-from ablate.config.overrides import for_hydra, knobs
+from ablate.config.grid import Axis, product
+from ablate.config.overrides import ZIPPED, for_hydra, knobs
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part
 from ablate.config.validation import validate
 
-_STORED: list[tuple[str, str]] = []
-"""Group and name of the choices that Hydra has been told."""
+
+@contextmanager
+def hydra_as_before() -> Iterator[None]:
+    """Compose, or run, as if Hydra were not in use; afterwards what is global of it is as it was.
+
+    A program or a notebook may have a Hydra of its own, whose state Hydra keeps once a process.
+    """
+    Plugins.instance()  # what they store belongs to every program
+    store, own = ConfigStore.instance(), GlobalHydra.instance()
+    nodes = {name: dict(node) if type(node) is dict else node for name, node in store.repo.items()}
+    configured, base = HydraConfig.instance().cfg, VersionBase.instance().getbase()
+    GlobalHydra.set_instance(GlobalHydra.__new__(GlobalHydra))
+    try:
+        GlobalHydra.instance().clear()
+        yield
+    finally:
+        GlobalHydra.set_instance(own)
+        ConfigStore.instance().repo = nodes
+        HydraConfig.instance().cfg = configured
+        VersionBase.instance().version_base = base
 
 
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`, and of what is registered whatever has no file in conf/."""
     store = ConfigStore.instance()
-    for group, name in _STORED:
-        store.repo.get(group, {}).pop(f"{name}.yaml", None)
-    _STORED.clear()
     store.store(name="ablate_schema", node=_composed_type(revision()), provider="ablate")
     for group, registry in OF_GROUP.items():
         for thing in registry:
             if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
                 package = "_global_" if group == "task" else None
                 store.store(group=group, name=thing.name, node=choice(group, thing), package=package, provider="ablate")
-                _STORED.append((group, thing.name))
 
 
 @lru_cache(1)
 def _composed_type(_: tuple[int, ...]) -> type:
-    """The type of what Hydra composes: a Config in which each part has the knobs of all that can be chosen for it.
-
-    And the knobs by their former names, which a preset of somebody's may hold.
-    """
+    """The type of what Hydra composes: a Config in which each part has the knobs of all that can be chosen for it."""
     hints = get_type_hints(Config)
     out: list[Any] = []
     for f in fields(Config):
@@ -56,7 +72,7 @@ def _composed_type(_: tuple[int, ...]) -> type:
             out.append((f.name, part, field(default_factory=part)))
         else:
             out.append((f.name, hints[f.name], field(default=f.default, default_factory=f.default_factory)))
-    return make_dataclass("Composed", [*out, ("impl", str | None, field(default=None))])
+    return make_dataclass("Composed", out)
 
 
 def _part_type(group: str) -> type:
@@ -77,8 +93,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
     """
     words = for_hydra(overrides, once=False)
-    register_schema()
-    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        register_schema()
         config = to_config(hydra_compose("config", words))
     validate(config)
     return config
@@ -86,11 +102,12 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
 def compose_all(overrides: Sequence[str]) -> list[Config]:
     """The configs of a sweep over every combination of the overrides' values, as `python -m ablate -m` would run."""
-    words = for_hydra(overrides)
-    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
-        parsed = OverridesParser.create().parse_overrides(words)
-    combinations = BasicSweeper.split_arguments(parsed, None)[0]
-    return [compose(combination) for combination in combinations]
+    parsed = OverridesParser.create().parse_overrides(for_hydra(overrides))
+    axes: list[Axis] = []
+    for override in parsed:
+        together = override.value() if override.get_key_element() == ZIPPED else None
+        axes += [Axis.of(override)] if together is None else [Axis.zipped(str(word)) for word in cast(Any, together)]
+    return [compose(combination) for combination in product(axes)]
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -102,8 +119,6 @@ def to_config(composed: DictConfig) -> Config:
     for knob in sorted(OmegaConf.missing_keys(composed)):
         raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
     values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
-    former = values.pop("impl", None)
-    values |= {"formulation": former} if former else {}
     return _config({name: value_of(name, value) for name, value in values.items()}, given=True)
 
 

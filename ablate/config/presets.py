@@ -10,8 +10,19 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.config import former_names
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob, with_decimal_point
+from ablate.config.overrides import (
+    GROUPS,
+    SWEEPERS,
+    Override,
+    can_be_swept,
+    checked_rows,
+    is_knob,
+    knobs,
+    no_knob,
+    with_decimal_point,
+)
 from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT
 
@@ -119,7 +130,7 @@ def given_by(preset: str) -> list[str]:
 
 def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
     """The knobs that overrides set, and those that their preset sets."""
-    typed = [Override.read(word).key for word in words]
+    typed = [name for word in words for name in Override.read(word).knobs]
     return tuple(dict.fromkeys([*typed, *(given_by(preset) if preset else ())]))
 
 
@@ -255,9 +266,19 @@ def _knobs_of_sweeper(path: Path, hydra: "yaml.Node") -> Iterator[tuple["yaml.No
         for option, content in _entries(sweeper) if name.value == "sweeper" else ():
             tables = content.value if _is(content, "SequenceNode") else [content]
             for table in tables if option.value in OF_SWEEPER else ():
+                swept = option.value in ("params", "blocks")
+                seen: set[str] = set()
                 for key, value in _entries(table):
                     _check_key(path, key, value)
-                    yield key, str(key.value), option.value in ("params", "blocks")
+                    word = Override.read(f"{key.value}={value.value}")
+                    names = word.knobs if swept else [str(key.value)]
+                    for one in names:
+                        yield key, one, swept
+                        if former_names.knob_of(one) in seen:
+                            raise UserError(f"{_where(path, key)}: {one} stands twice in one table; leave one out")
+                        seen.add(former_names.knob_of(one))
+                    if swept and word.is_zipped:
+                        _check_together(path, value, word)
 
 
 def _check_key(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
@@ -277,6 +298,16 @@ def _check_number(path: Path, key: "yaml.Node", name: str, value: "yaml.Node") -
             f"{_where(path, key)}: {name} is {value.value}, and a number has a decimal point: {key.value}: {number}; "
             "several values stand below hydra.sweeper.params"
         )
+
+
+def _check_together(path: Path, value: "yaml.Node", word: Override) -> None:
+    """Raise UserError for rows of knobs that change together that cannot be."""
+    if not _is(value, "ScalarNode") or value.tag.rpartition(":")[2] != "str":
+        raise UserError(f'{_where(path, value)}: the values of {word.key} stand in quotes: {word.key}: "VALUE:VALUE,…"')
+    try:
+        checked_rows(word)
+    except UserError as error:
+        raise UserError(f"{_where(path, value)}: {error}") from error
 
 
 def _check_text(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
@@ -328,14 +359,56 @@ def _is(node: "yaml.Node", kind: str) -> bool:
 
 
 def load(path: Path) -> tuple[str, Any]:
-    """A YAML file: its text and its content. Raises UserError, with file and line, for what cannot be read."""
+    """A YAML file: its text, and its content in the words of today and of Hydra.
+
+    Raises UserError, with file and line, for what cannot be read.
+    """
     import yaml
     from omegaconf import OmegaConf
 
     try:
         text = path.read_text(encoding="utf-8")
-        return text, OmegaConf.create(text)
+        content = OmegaConf.create(text)
+        return text, OmegaConf.create(_todays(path, OmegaConf.to_container(content)))
     except yaml.YAMLError as error:
         raise UserError(yaml_line(error, path)) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{short(path)} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _todays(path: Path, content: Any) -> Any:
+    """A file's content with knobs by their names of today, and the sweeper by its name among Hydra's plugins.
+
+    So a knob typed on the command line replaces the file's, whichever name the file has it by.
+    """
+    if not isinstance(content, dict):
+        return content
+    out: dict[str, Any] = _renamed(path, content)
+    hydra = out.get("hydra")
+    found = hydra.get("sweeper") if isinstance(hydra, dict) else None
+    sweeper: dict[str, Any] = found if isinstance(found, dict) else {}
+    for option in OF_SWEEPER:
+        if isinstance(tables := sweeper.get(option), list):
+            sweeper[option] = [_renamed(path, table) for table in tables]
+        elif isinstance(tables, dict):
+            own = {key: _renamed(path, value) for key, value in tables.items()}
+            sweeper[option] = _renamed(path, own)
+    if isinstance(out.get("defaults"), list):
+        out["defaults"] = [
+            {key: SWEEPERS.get(value, value) if str(key).endswith(SWEEPER) else value for key, value in entry.items()}
+            if isinstance(entry, dict)
+            else entry
+            for entry in out["defaults"]
+        ]
+    return out
+
+
+def _renamed(path: Path, table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    for former, name in former_names.KNOBS.items():
+        if former in table and name in table:
+            raise UserError(
+                f"{short(path)}: {former} is the former name of {name}, which stands there, too; leave it out"
+            )
+    return former_names.with_todays_names({str(key): value for key, value in table.items()})

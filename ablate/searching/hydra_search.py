@@ -26,6 +26,9 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     """Search with the plugin's options; knobs on the command line replace those of the preset."""
     assert sweeper.hydra_context is not None
     setup_globals()
+    together = [*plain(sweeper.zipped or []), *(key for key in plain(sweeper.params) or {} if ":" in str(key))]
+    if together:
+        raise ConfigError(f"{together[0]}: a search draws each knob by itself; give the knobs one by one")
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
     taken = {name_of(override) for override in typed}

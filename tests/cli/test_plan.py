@@ -57,7 +57,7 @@ def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: li
 @pytest.mark.slow
 def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     typed = ("data=python_docs", "num_hiddens=4", "epochs=2", "max_tokens=1200")
-    done = cli("sweeps=smoke", *typed, module="ablate.sweeping.planning")
+    done = cli("sweeps=smoke", *typed, module="ablate.plan")
     assert done.status == 0, done.err
     assert done.out.startswith("Does everything work here?\n")
     assert "results/smoke_data-python_docs" in done.out
@@ -92,7 +92,7 @@ def test_a_mistake_is_one_line(
 def test_help_and_show(main: CLI) -> None:
     done = main("--help", module=PLAN)
     assert done.status == 0
-    assert "python -m ablate.plan sweeps=" in done.out
+    assert "ablate plan sweeps=" in done.out
     assert "num_hiddens: 7" in main("--cfg", "job", "num_hiddens=7", module=PLAN).out
 
 

@@ -58,7 +58,7 @@ def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
 
 
 def test_help_shows_the_main_job() -> None:
-    assert "python -m ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
+    assert "ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
 
 
 def test_the_baseline(compose: Configs) -> None:

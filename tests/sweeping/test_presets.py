@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate.cli.run import with_configs
+from ablate.cli.composition import with_configs
 from ablate.config.composing import fallback_data
 from ablate.config.presets import opening_comment, question
 from ablate.config.registry import TASKS

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells import recurrent as settings
+from ablate.cells import recurrent
 from ablate.config import metrics
 from ablate.config.errors import CombinationError
 from ablate.config.schema import Config
@@ -75,9 +75,9 @@ SETTINGS = {
 EVERY = set(SETTINGS)
 SGD = {name for name in SETTINGS if name not in ("adam", "memory", "translation")}
 EDITS: dict[str, tuple[Any, str, str, str, set[str]]] = {
-    "the gru's equation": (settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", {"gru", "gru before", "memory"}),
-    "its reset gate, where it comes first": (settings.GRU, "step", "R * H)", "H)", {"gru before"}),
-    "the lstm's equation": (settings.LSTM, "step", "C = F * C", "C = C", {"lstm", "translation"}),
+    "the gru's equation": (recurrent.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", {"gru", "gru before", "memory"}),
+    "its reset gate, where it comes first": (recurrent.GRU, "step", "R * H)", "H)", {"gru before"}),
+    "the lstm's equation": (recurrent.LSTM, "step", "C = F * C", "C = C", {"lstm", "translation"}),
     "clipping": (autograd, "clip_gradients", "clip / norm", "clip", EVERY - {"adam"}),
     "when it clips": (autograd, "clip_gradients", "clip < norm < math.inf", "norm < math.inf", EVERY - {"adam"}),
     "the loss": (autograd.AutogradProgram, "step", "/ scored(Y).clamp(min=1)", "/ Y.numel()", EVERY),
@@ -176,12 +176,12 @@ def test_the_table_has_every_committed_setting_that_needs_it() -> None:
 @pytest.mark.parametrize("engine", ["cohort", "torch_nn"])
 def test_every_engine_computes_what_the_readable_network_does(compose: Configs, engine: str) -> None:
     for overrides in SETTINGS.values():
-        if engine != "torch" or "formulation=textbook" not in overrides:
+        if engine != "torch_nn" or "formulation=textbook" not in overrides:
             assert disagreement(engine, compose(*overrides)) == ""
 
 
 ELSEWHERE = {
-    "the readable gru": (settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", "gru"),
+    "the readable gru": (recurrent.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", "gru"),
     "the gru's step in the cohort": (steps.GRU, "step", "torch.lerp(C, H_old, Z, out=H)", "H.copy_(C)", "gru"),
     "the cohort's update": (updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2", ""),
 }
@@ -209,7 +209,7 @@ def test_an_engine_that_computes_something_else_is_not_used(
 
 def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose("model=mgu")  # torch.nn has none
-    edit(monkeypatch, settings.MGU, "step", "(1 - F)", "F")
+    edit(monkeypatch, recurrent.MGU, "step", "(1 - F)", "F")
     assert disagreement("cohort", config) == ""  # whose derivatives are autograd's, of the same equations
     edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
     assert engines.agreeing(config) == ("eager",)
@@ -252,7 +252,7 @@ def test_a_sweep_trains_again_what_an_edit_concerns(
     first = sweep(configs)
     assert (first.trained, first.already) == (2, 0)
     before = codes(first.folder)
-    edit(monkeypatch, settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
+    edit(monkeypatch, recurrent.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
     capfd.readouterr()
     second = sweep(configs)
     assert (second.trained, second.already) == (1, 1)
@@ -278,7 +278,7 @@ def test_records_without_numbers_are_those_of_the_table(
         del record["code"]
         path.write_text(json.dumps(record))
     assert sweep(configs).already == 2
-    edit(monkeypatch, settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
+    edit(monkeypatch, recurrent.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
     again = sweep(configs)
     assert (again.trained, again.already) == (1, 1)
 
