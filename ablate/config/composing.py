@@ -37,7 +37,8 @@ def hydra_as_before() -> Iterator[None]:
     """
     Plugins.instance()  # what they store belongs to every program
     store, own = ConfigStore.instance(), GlobalHydra.instance()
-    nodes, configured, base = dict(store.repo), HydraConfig.instance().cfg, VersionBase.instance().getbase()
+    nodes = {name: dict(node) if type(node) is dict else node for name, node in store.repo.items()}
+    configured, base = HydraConfig.instance().cfg, VersionBase.instance().getbase()
     GlobalHydra.set_instance(GlobalHydra.__new__(GlobalHydra))
     try:
         GlobalHydra.instance().clear()
@@ -49,23 +50,15 @@ def hydra_as_before() -> Iterator[None]:
         VersionBase.instance().version_base = base
 
 
-_STORED: list[tuple[str, str]] = []
-"""Group and name of the choices that Hydra has been told."""
-
-
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`, and of what is registered whatever has no file in conf/."""
     store = ConfigStore.instance()
-    for group, name in _STORED:
-        store.repo.get(group, {}).pop(f"{name}.yaml", None)
-    _STORED.clear()
     store.store(name="ablate_schema", node=_composed_type(revision()), provider="ablate")
     for group, registry in OF_GROUP.items():
         for thing in registry:
             if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
                 package = "_global_" if group == "task" else None
                 store.store(group=group, name=thing.name, node=choice(group, thing), package=package, provider="ablate")
-                _STORED.append((group, thing.name))
 
 
 @lru_cache(1)
