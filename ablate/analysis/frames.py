@@ -1,8 +1,9 @@
 """Records as a DataFrame, one row per run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.analysis.tasks import many_questions
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.identity import relevant_options
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.registry import FIRST_TASK
 from ablate.config.schema import TASK_OPTIONS, ModelConfig
-from ablate.records.results import RecordError, outdated, records
+from ablate.records.results import RecordError, load_curve, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -90,7 +93,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             if why := outdated(record):
                 problems.append(f"{record['run_id']}: {why}; the sweep's command trains it again")
                 continue
-            rows.append(row(record))
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"])))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *KNOBS])
@@ -102,9 +105,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     return in_order(frame), problems
 
 
-def row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of one run."""
-    config, corpus, metrics = record["config"], record["corpus"], record["metrics"]
+def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
+    """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
     divergence = record["divergence"] or {}
     return {
         "run_id": record["run_id"],
@@ -112,7 +115,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "status": record["status"],
         **knob_values(config, corpus),
-        **{name: metrics[name] for name in METRICS if name in metrics},
+        **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
@@ -136,7 +139,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
 def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """The values of KNOBS in a stored config and its corpus; None where a knob does not apply."""
     model, optimizer = NEW_MODEL_KNOBS | config["model"], config["optimizer"]
-    task = config.get("task", {"name": "language_model"})
+    task = config.get("task", {"name": FIRST_TASK})
     known = {
         "forget_bias": None,
         **config,
@@ -163,7 +166,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows sorted by model (rnn, lstm, gru, ablations), then by every other knob, then by seed.
 
-    Those of memory tasks by task first.
+    Those of tasks whose data sets are different questions by these first.
     """
     if frame.empty:
         return frame
@@ -179,9 +182,9 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varying(frame: pd.DataFrame) -> list[str]:
-    """The knobs of which there are several values, in the order of KNOBS; but what memory tasks differ in first."""
+    """The knobs of which there are several values, in the order of KNOBS; but different questions first."""
     varying = [name for name in KNOBS if frame[name].nunique(dropna=False) > 1]
-    if frame["task"].eq("memory").all():
+    if many_questions(frame):
         varying.sort(key=lambda name: name != "corpus")
     return varying
 

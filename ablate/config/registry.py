@@ -6,7 +6,7 @@ package ships registers itself in the same way as what a user brings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
@@ -56,9 +56,12 @@ class Registry(Generic[T]):
     found: dict[str, T] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     """Name → hash of the source of the user's file that added it; what the package ships has none."""
+    unknown: Callable[[str], T] | None = None
+    """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
 
     def add(self, thing: T) -> T:
         """Raises ConfigError where something else has the name already."""
+        load_shipped()
         if thing.name in self.found:
             raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
         self.found[thing.name] = thing
@@ -80,12 +83,47 @@ class Registry(Generic[T]):
         load_shipped()
         return iter(self.found.values())
 
+    def __len__(self) -> int:
+        load_shipped()
+        return len(self.found)
+
+    def items(self) -> ItemsView[str, T]:
+        load_shipped()
+        return self.found.items()
+
+    def get(self, name: str) -> T | None:
+        load_shipped()
+        return self.found.get(name)
+
+    def known(self, name: str) -> T:
+        """The thing of this name, or where there is none what stands for it: to read what was stored with it."""
+        load_shipped()
+        if name not in self.found and self.unknown is not None:
+            return self.unknown(name)
+        return self[name]
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(thing.name for thing in self)
 
 
-SHIPPED: list[str] = []
+TASKS: Registry[Any] = Registry("task")
+"""Of `ablate.tasks.facts.Task`."""
+DATASETS: Registry[Any] = Registry("data set")
+"""Of `ablate.data.sets.DataSet`."""
+FIGURES: Registry[Any] = Registry("figure")
+"""Of `ablate.report.sections.Figure`."""
+
+FIRST_TASK = "language_model"
+"""The task of records that name none: what was trained before there were others."""
+
+
+def task_name(config: Mapping[str, Any]) -> str:
+    """The name of a stored config's task."""
+    return str(config.get("task", {}).get("name", FIRST_TASK))
+
+
+SHIPPED: list[str] = ["ablate.data.sets", "ablate.tasks.shipped"]
 """The modules that register what the package ships, none of which imports torch."""
 
 
@@ -93,3 +131,11 @@ def load_shipped() -> None:
     """Import them, once."""
     while SHIPPED:
         import_module(SHIPPED.pop(0))
+
+
+def resolved(reference: Any) -> Any:
+    """What `module:name` names, imported now; anything else is returned as it is."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ablate.config.errors import DataError
+from ablate.config.registry import DATASETS
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
@@ -53,9 +54,9 @@ class Pairs(Corpus):
     samples: tuple[Pair, ...]
 
 
-def load_pairs(data: DataConfig) -> Pairs:
-    """The pairs that `data` names. Raises DataError."""
-    if data.name == "pair_file":
+def load_pairs(data: DataConfig, tokens: int | None = None) -> Pairs:
+    """The pairs that `data` names, all of them. Raises DataError."""
+    if DATASETS[data.name].own_file:
         path = expanded(str(data.path))
         return cleaned_pairs(path.name, read_text(path))
     return _named(data.name, data.file, data.sha256, tuple(data.urls))

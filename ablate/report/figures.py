@@ -16,19 +16,18 @@ from ablate.report.drawing import at_once
 from ablate.report.material import Material
 from ablate.report.numbers import listed
 from ablate.report.search_figures import best_settings, of_search
+from ablate.report.sections import contributed, own_figures
 from ablate.report.sheets import knob_columns
 from ablate.report.wording import (
-    DRAWN,
-    HEADINGS,
     all_seeing,
     capital,
+    drawn_metrics,
     future_note,
+    heading,
     marked_source,
     measure_name,
-    own_metrics,
     short_scale,
     shown_metrics,
-    task_of,
 )
 
 if TYPE_CHECKING:
@@ -87,9 +86,13 @@ def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]
 
 def wanted(m: Material) -> Wanted:
     """Name → caption and what draws it."""
+    own: Wanted = {}
+    for section in contributed(m) if not m.runs.empty else []:
+        own |= section.figures(m)
+    own |= own_figures(m)
     if m.search is not None:
-        return of_search(m.search, m.searched, m.heading) | _of_settings(m) | _of_claims(m)
-    return _of_settings(m) | _of_claims(m) | _of_findings(m)
+        return of_search(m.search, m.searched, m.heading) | _of_settings(m) | _of_claims(m) | own
+    return _of_settings(m) | _of_claims(m) | _of_findings(m) | own
 
 
 def _of_settings(m: Material) -> Wanted:
@@ -101,12 +104,14 @@ def _of_settings(m: Material) -> Wanted:
         names = m.factor_names
         caption = f"{_measured(m)} against {' and '.join(names[:2])}{' …' if len(names) > 2 else ''}.{some}"
         if plots.by_task(m.settings, m.swept):
-            caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
+            measure = capital(heading(shown_metrics(m.settings)[0]))
+            caption = f"{measure} against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
         runs, some = few_settings(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
-        what = "Accuracy and perplexity" if "accuracy" in curves else "Perplexity"
+        of_epochs = [heading(name) for name in drawn_metrics(m.settings) if name in curves]
+        what = capital(listed([*of_epochs, "perplexity"]))
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
@@ -126,8 +131,7 @@ def _of_settings(m: Material) -> Wanted:
 
 def _measured(m: Material) -> str:
     """`Accuracy, perplexity and tokens/s`"""
-    drawn = [name for name in own_metrics(m.settings) if name in DRAWN[task_of(m.settings)]]
-    text = listed([*(HEADINGS[name] for name in drawn), "perplexity", *["tokens/s"] * m.timed])
+    text = listed([*map(heading, drawn_metrics(m.settings)), "perplexity", *["tokens/s"] * m.timed])
     return capital(text)
 
 

@@ -10,7 +10,6 @@ from ablate.claims import verdicts_frame
 from ablate.claims.parts import signed, telling_digits
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
-from ablate.report.lengths import by_length, lengths_sheet
 from ablate.report.material import Material
 from ablate.report.numbers import (
     counted,
@@ -24,14 +23,15 @@ from ablate.report.numbers import (
     whole,
 )
 from ablate.report.search import search_sheets
+from ablate.report.sections import contributed
 from ablate.report.sheets import MOST_ROWS, SettingsSheet, cut, knob_columns, spread_sheet
 from ablate.report.tables import bounded, plus_minus, setting_texts, value_text
 from ablate.report.wording import (
     FUTURE_NOTE,
-    HEADINGS,
     all_seeing,
     capital,
     future_note,
+    heading,
     marked,
     marked_source,
     measure_name,
@@ -49,8 +49,8 @@ def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
         makers["settings"] = SettingsSheet(m).sheet
         if m.search is None:
             makers["spread"] = partial(spread_sheet, m)
-        if by_length(m):
-            makers["lengths"] = partial(lengths_sheet, m)
+        for section in contributed(m):
+            makers |= section.tables(m)
     if m.verdicts:
         makers["verdicts"] = partial(verdicts_sheet, m)
     for metric, table in m.comparisons.items():
@@ -124,7 +124,8 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
         ]
         for _, row in chosen.iterrows()
     ]
-    direction = "above 0" if by_difference(metric) else "below 1"
+    side = "above" if METRICS[metric].better == "higher" else "below"
+    direction = f"{side} {0 if by_difference(metric) else 1}"
     how = "second value minus first" if by_difference(metric) else "second value over first"
     means = "arithmetic" if by_difference(metric) else "geometric"
     notes = [
@@ -169,7 +170,7 @@ def remarks(table: pd.DataFrame, level: float) -> Iterator[str]:
 
 
 def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    columns = [Column("knob"), Column("value", True), Column("n", True), Column(HEADINGS[m.main], True)]
+    columns = [Column("knob"), Column("value", True), Column("n", True), Column(heading(m.main), True)]
     columns += [Column(percent(m.level), True)]
     rows = [
         [
@@ -234,7 +235,7 @@ def importance_note(m: Material, table: pd.DataFrame) -> str:
 def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
     columns = [*knob_columns(others, m.settings), Column("best lr", True), Column("n", True), Column("diverged", True)]
-    columns += [Column(HEADINGS[m.main], True)]
+    columns += [Column(heading(m.main), True)]
     top = METRICS[m.main].top
     by_id = m.settings.set_index("setting_id")
     rows = [

@@ -14,8 +14,8 @@ from ablate.config.errors import CombinationError, DataError, UserError, reason
 from ablate.config.identity import run_id, run_identity, setting_id, short_hash, without_effect
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
+from ablate.config.registry import DATASETS
 from ablate.config.schema import (
-    OWN_FILE,
     Config,
     DataConfig,
     ModelConfig,
@@ -131,9 +131,6 @@ def _plain(value: Any) -> Hashable:
     return str(value) if isinstance(value, list) else value
 
 
-NOTED = (*OWN_FILE, "auto")
-"""Data of which the command does not say what they are."""
-
 Texts = dict[str, tuple[DataConfig, Corpus]]
 
 
@@ -194,7 +191,7 @@ def make_plan(
         by_text.setdefault(to_json(vars(config.data)), []).append(config)
     for key, readers in by_text.items():
         corpus = texts[key][1]
-        if readers[0].data.name in NOTED:
+        if DATASETS[readers[0].data.name].needs_note:
             note = described_pairs(corpus, readers) if isinstance(corpus, Pairs) else described(corpus, readers)
             plan.notes += [note] * (note not in plan.notes)
         if len(corpus.vocabulary) > LARGE_VOCABULARY:
@@ -250,7 +247,9 @@ def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> lis
     Of a text that a note is about, which says that, only where it makes one setting of several.
     """
     asked: dict[tuple[str, int, int, str], set[int]] = {}
-    noted = {corpus.name for config, corpus in zip(configs, corpora, strict=True) if config.data.name in NOTED}
+    noted = {
+        corpus.name for config, corpus in zip(configs, corpora, strict=True) if DATASETS[config.data.name].needs_note
+    }
     for config, corpus in zip(configs, corpora, strict=True):
         used = as_used(resolve(config), corpus).max_tokens
         if used is not None and config.max_tokens is not None and used < config.max_tokens:

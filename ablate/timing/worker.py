@@ -28,7 +28,8 @@ from ablate.engines.cohort import chunk_size
 from ablate.engines.program import Program
 from ablate.networks.families import trainable
 from ablate.networks.parameters import count, initial
-from ablate.tasks import Task, task_of
+from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import stream
@@ -116,7 +117,7 @@ class Setting:
 
         def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
             with torch.inference_mode():
-                model(X[0], model.initial_state(X.shape[-1]))
+                model(X[0], model.initial_state(Y.shape[-1]))
 
         return forward
 

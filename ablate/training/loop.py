@@ -23,7 +23,8 @@ from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
 from ablate.records.results import Record
-from ablate.tasks import Task, task_of
+from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel

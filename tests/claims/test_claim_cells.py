@@ -171,7 +171,7 @@ def test_one_change_at_a_time() -> None:
             "No setting with a second num_hiddens that both model=rnn and model=lstm have.",
         ),
         ({"order": MODELS, "metric": "tokens_per_s"}, "No clean timing with one thread; the same command with"),
-        ({"order": MODELS, "metric": "accuracy"}, "No run measured an accuracy; those of task=memory, fill_in"),
+        ({"order": MODELS, "metric": "accuracy"}, "No run measured an accuracy; those of task=fill_in, memory"),
         ({"order": MODELS, "metric": "val_perplexity"}, "No held-out perplexity was measured (val_tokens=0)."),
         ({"order": MODELS, "metric": "roughness"}, "No curve of three epochs or more."),
         ({"converged": {}}, "No curve of two epochs or more."),
