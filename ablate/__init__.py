@@ -27,3 +27,28 @@ The package, from what everything rests on to what a person types:
     path               python -m ablate.path: from a baseline to a target, one trained change at a time
     bench              python -m ablate.bench: timings of cells, and of the engines against each other
 """
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "DataSet": "ablate.data.sets",
+    "Features": "ablate.networks.parameters",
+    "HeldOut": "ablate.tasks.facts",
+    "Knob": "ablate.config.registry",
+    "Metric": "ablate.config.metrics",
+    "Task": "ablate.tasks.task",
+    "Words": "ablate.tasks.facts",
+    "figure": "ablate.report.sections",
+    "metric": "ablate.config.metrics",
+    "task": "ablate.tasks.facts",
+}
+"""Public name → where it is; imported when it is asked for, since some of it needs torch."""
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'ablate' has no attribute {name!r}")

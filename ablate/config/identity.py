@@ -60,7 +60,7 @@ def relevant_options(
     group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]] = OPTIMIZER_OPTIONS
 ) -> dict[str, Any]:
     """The options, of a stored optimizer or task, that matter to the one it names."""
-    return {key: group[key] for key in options[group["name"]]}
+    return {key: group[key] for key in options.get(group["name"], ())}
 
 
 def short_hash(value: Any) -> str:

@@ -7,9 +7,10 @@ package ships registers itself in the same way as what a user brings.
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from ablate.config.errors import ConfigError, listing, nearest
 
@@ -58,6 +59,11 @@ class Registry(Generic[T]):
     """Name → hash of the source of the user's file that added it; what the package ships has none."""
     unknown: Callable[[str], T] | None = None
     """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
+
+    every: ClassVar[list[Registry[Any]]] = []
+
+    def __post_init__(self) -> None:
+        self.every.append(self)
 
     def add(self, thing: T) -> T:
         """Raises ConfigError where something else has the name already."""
@@ -139,3 +145,15 @@ def resolved(reference: Any) -> Any:
         return reference
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
+
+
+@contextmanager
+def scoped() -> Iterator[None]:
+    """What is added within is taken away at the end: for tests, and for a file that fails half-way."""
+    load_shipped()
+    before = [(registry, dict(registry.found), dict(registry.origin)) for registry in Registry.every]
+    try:
+        yield
+    finally:
+        for registry, found, origin in before:
+            registry.found, registry.origin = found, origin

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ablate.config.errors import ConfigError, listing, nearest
-from ablate.config.registry import DATASETS
+from ablate.config.registry import DATASETS, Knob
 
 TEXT = "text"
 PAIRS = "pairs"
@@ -38,6 +38,7 @@ class DataSet:
     """Whether which data it stands for is found out when it is loaded."""
     fixed: Mapping[str, str] = field(default_factory=lambda: WORDS_AS_THEY_ARE)
     """The options of `data` of which it knows one value alone."""
+    knobs: tuple[Knob, ...] = ()
     version: int = 1
     """Raised when a rule changes: runs of other sequences are other runs."""
     asks: str = ""

@@ -21,7 +21,8 @@ from ablate.config import former_names
 from ablate.config.errors import StorageError, UserError, os_reason
 from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
-from ablate.config.schema import READS_TEXT, TASK_OPTIONS, Config
+from ablate.config.registry import TASKS, task_name
+from ablate.config.schema import Config
 from ablate.records.files import entries, present, remove, write_json, write_text
 
 SCHEMA = 1
@@ -174,7 +175,7 @@ def _as_used(record: dict[str, Any]) -> dict[str, Any]:
     """
     config, identity = record["config"], record.get("identity", {})
     used = record.get("counts", {}).get("train_tokens")
-    reads_text = config.get("task", {}).get("name", "language_model") in READS_TEXT
+    reads_text = TASKS.known(task_name(config)).reads_text
     if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
         return record
     identity = identity | {"max_tokens": used}
@@ -224,7 +225,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     if task is None:
         return {}
     name = task.get("name") if isinstance(task, dict) else None
-    return {knob: {} for knob in ("name", *TASK_OPTIONS.get(str(name), ("name of a known task",)))}
+    return {knob: {} for knob in ("name", *TASKS.known(str(name)).options)}
 
 
 def refuse_newer(sweep: Path, run_id: str) -> None:

@@ -108,6 +108,10 @@ class Task:
     """The family of networks (`ablate.networks.families`) that computes it."""
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     """Logits (N, outputs) and targets (N,) → the loss (N,) of each target; None: the cross-entropy in nats."""
+    disjoint: bool = False
+    """Whether no held-out example is among those that are trained on, which `check_task` then checks."""
+    brings: Mapping[str, Any] = field(default_factory=dict)
+    """Other knobs that choosing it sets, by the names that are typed: `{"optimizer": "adam", "epochs": 100}`."""
     explained: Mapping[str, str] = field(default_factory=dict)
     """Metric → a sentence on what it is here, where its own would not say it."""
     words: Words = Words()

@@ -120,7 +120,7 @@ TASKS.add(
         "sequences with a known answer, made by rule, of length num_steps",
         "ablate.tasks.memory:Memory",
         knobs=(
-            Knob("symbols", int, 8, "different symbols that may have to be remembered", minimum=2),
+            Knob("symbols", int, 4, "different symbols that may have to be remembered", minimum=2),
             Knob("sequences", int, 320, "training sequences per epoch", minimum=1),
         ),
         metrics=("accuracy",),

@@ -79,6 +79,14 @@ class Task(ABC):
         assert not isinstance(self.sizes, Sizes), "an encoder–decoder has two sequences"
         return readable(self.config, self.sizes, parameters)
 
+    @torch.inference_mode()
+    def logits(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """What the trained network makes of inputs (T, B) or (T, B, features), on the CPU: (T, B, outputs)."""
+        network = self.network(parameters)
+        T, B = inputs.shape[:2]
+        logits: Tensor = network(inputs.cpu(), network.initial_state(B))[0].view(T, B, -1)
+        return logits
+
     def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         """What is measured beside the held-out perplexity, whenever that is, of a network given by name."""
         return {}
