@@ -231,4 +231,6 @@ def evaluation(config: Mapping[str, Any], of_old: bool = False) -> str | None:
 def evaluation_of(record: Mapping[str, Any]) -> str | None:
     """The rule by which a stored run was measured."""
     rule: str | None = record.get("evaluation")
+    if task_name(record["config"]) not in TASKS:  # of a file of the user's that is not loaded
+        return None
     return evaluation(record["config"], of_old=True) if rule is None else rule
