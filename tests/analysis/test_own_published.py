@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.own_published import match_own, own_file, read_own
