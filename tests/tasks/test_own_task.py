@@ -21,7 +21,7 @@ import ablate
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS
 from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
 from ablate.config.schema import Config
@@ -102,7 +102,7 @@ def sweep(tmp_path: Path) -> Path:
     """Two widths by three seeds of the example task, as records on disk; with the metrics and the figure."""
     for name in ("task", "metric", "figure"):
         example(name)
-    for hidden in (4, 12):
+    for hidden in (4, 16):
         for record in trained(replace(pitch(), num_hiddens=hidden, epochs=3), "cohort", seeds=3):
             results.save(tmp_path, record)
     return tmp_path
@@ -280,3 +280,68 @@ def test_a_bound_task_measures_on_the_same_held_out_data() -> None:
     assert other.held_out is not None
     assert torch.equal(one.held_out[0], other.held_out[0])
     assert one.val_tokens == 512
+
+
+def test_a_claim_speaks_of_an_own_metric(sweep: Path) -> None:
+    """Which width is judged by it: by ratios, or by differences where it may be 0."""
+    from ablate.claims import Frames
+    from ablate.claims.reading import make_claim
+    from ablate.claims.verdicts import judge
+
+    runs, _ = runs_frame(sweep)
+    frames = Frames(runs, None, sweep=sweep)
+    said = {"id": "c", "statement": "Wider is better.", "order": {"along": "num_hiddens", "ascending": [16, 4]}}
+    bits = judge(frames, make_claim(said | {"metric": "bits_per_token"}))
+    assert "ratio of bits per token" in bits.evidence
+    falling = {"order": {"along": "num_hiddens", "ascending": [4, 16]}}
+    certain = judge(frames, make_claim(said | falling | {"metric": "certainty"}))
+    assert "difference" in certain.evidence
+    with pytest.raises(UserError, match="bits_per_token"):
+        make_claim(said | {"metric": "bits_per_tokn"})
+
+
+def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
+    """With a table, a sentence in short and a place on the page."""
+    from ablate.report.answer import answer
+    from ablate.report.blocks import Attempts, Column, Sheet
+    from ablate.report.findings import sheets
+    from ablate.report.material import gather
+    from ablate.report.page import build
+    from ablate.report.sections import Section
+
+    sheet = Sheet("noise", "Noise", [Column("noise", True)], [["0.2"]], runs_frame(sweep)[0][["setting_id"]])
+    section = Section(
+        "noise",
+        "How much noise there was",
+        applies=lambda m: len(m.settings) == 2,
+        tables=lambda m: {"noise": lambda: sheet},
+        sentences=lambda m: ["The signals were noisy."],
+    )
+    TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(section,))
+    attempt = Attempts(lambda line: pytest.fail(line))
+    m = gather(sweep, attempt)
+    made = {name: make() for name, make in sheets(m).items()}
+    assert made["noise"].rows == [["0.2"]]
+    assert "The signals were noisy." in answer(m)
+    parts = {part.name: part for part in build(m, made, {}, attempt).sections}
+    assert parts["noise"].title == "How much noise there was"
+    assert list(parts).index("noise") == list(parts).index("results") + 1
+    TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(replace(section, applies=lambda m: False),))
+    assert "noise" not in sheets(m)
+
+
+def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
+    @ablate.figure("Nothing.")
+    def broken(settings: Any) -> int:
+        return len(settings)
+
+    from ablate.report.blocks import Attempts
+    from ablate.report.figures import draw
+    from ablate.report.material import gather
+
+    attempt = Attempts(lambda line: None)
+    m = gather(sweep, attempt)
+    drawn = draw(m, attempt, sweep)
+    assert "time_and_perplexity" in drawn
+    assert "broken" not in drawn
+    assert any("broken" in line and "int" in line for line in attempt.failed)
