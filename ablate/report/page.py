@@ -30,20 +30,19 @@ from ablate.report.blocks import (
     Samples,
     Sheet,
 )
+from ablate.report.findings import ANALYSES, sections
 from ablate.report.material import Material
 from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
-from ablate.report.sections import contributed, own_figures
+from ablate.report.sections import Section, own_figures
 from ablate.report.tables import setting_name
 from ablate.report.throughput import several
 from ablate.report.wording import FUTURE_NOTE, heading, marked, shown_metrics, task_of
 
 MOST_SAMPLES = 8
 """Settings whose texts are shown one by one; of more, only the best of each model."""
-MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
-"""What is shown of the question what matters: of each the figure, then the table."""
 
 
 def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Page:
@@ -60,25 +59,25 @@ def _sections(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure],
     def tabled(*names: str) -> list[Block]:
         return [sheets[name] for name in names if name in sheets]
 
+    def content(one: Section) -> list[Block]:
+        """Of each thing that a section shows the figure, then the table."""
+        names = dict.fromkeys([*one.order, *one.figures(m), *one.tables(m)])
+        return [block for name in names for block in (*drawn(name), *tabled(name))]
+
     main = "" if m.search is not None else "by_value" if "by_value" in figures else "curves"
     yield Part("answer", "In short", _block(Bullets, attempt("the answer", lambda: answer(m))))
     yield Part("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
     if m.search is not None:
         yield from search_sections(m.search, m.folder, sheets, figures)
     explained = _block(Bullets, questions(m))
-    own = contributed(m)
-    within = {one.name: [*drawn(*one.figures(m)), *tabled(*one.tables(m))] for one in own}
-    among = [block for one in own if one.within == "results" for block in within[one.name]]
+    every = sections(m)
+    among = [block for one in every if one.within == "results" for block in content(one)]
     yield Part("results", "Results", [*explained, *drawn(main), *among, *tabled("settings")])
-    yield from (Part(one.name, one.title, within[one.name]) for one in own if not one.within)
+    own = [one for one in every if one not in ANALYSES]
+    yield from (Part(one.name, one.title, content(one)) for one in own if not one.within)
     yield Part("figures", "Further figures", drawn(*own_figures(m)))
     yield Part("curves", "Learning curves", drawn("curves") if main != "curves" else [])
-    yield Part("comparisons", "Comparisons", tabled(*(name for name in sheets if name.startswith("comparisons"))))
-    yield Part("spread", "Spread over the seeds", tabled("spread"))
-    yield Part("trade-off", "Perplexity against speed", drawn("pareto"))
-    matters = [block for name in MATTERS for block in (*drawn(name), *tabled(name))]
-    yield Part("what-matters", "What matters", matters)
-    yield Part("path", "Ablation path", [*drawn("ablation_path"), *tabled("path")])
+    yield from (Part(one.name, one.title, content(one)) for one in every if one in ANALYSES)
     if m.runs.empty:
         yield Part("commands", "Regenerate", [Commands(commands(m))])
         return

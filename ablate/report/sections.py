@@ -45,6 +45,8 @@ class Section:
     sentences: Callable[[Material], Iterable[str]] = lambda m: ()
     notes: Callable[[Material], Iterable[str]] = lambda m: ()
     """Sentences of the protocol, on what is not as somebody else had it."""
+    order: tuple[str, ...] = ()
+    """Tables and figures in the order of the page; what is not named follows, figures first."""
     within: str = ""
     instead_of_best: bool = False
 

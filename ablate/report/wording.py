@@ -103,6 +103,11 @@ def drawn_metrics(frame: pd.DataFrame) -> list[str]:
     return [name for name in [*own_metrics(frame), *further] if name in drawn]
 
 
+def epoch_metrics(frame: pd.DataFrame) -> list[str]:
+    """The metrics of these tasks that epochs have, and not only the trained network."""
+    return list(dict.fromkeys(name for task in each_task(frame) for name in task.metrics))
+
+
 def shown_metrics(frame: pd.DataFrame) -> list[str]:
     """All metrics that a table shows: what settings are compared by first, the published column beside it.
 

@@ -9,9 +9,10 @@ import pytest
 
 from ablate.claims.reading import make_claim
 from ablate.config.composing import compose, from_dict
-from ablate.config.former_names import of_stored
+from ablate.config.former_names import in_claim, of_stored
 from ablate.config.identity import run_id
 from ablate.config.schema import to_dict
+from ablate.searching.settings import objectives
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,17 @@ def test_a_claim_in_the_former_words() -> None:
     made, expected = make_claim(named | former), make_claim(named | now)
     assert (made.where, made.predicate.keys) == (expected.where, expected.predicate.keys)
     assert made.where == {"formulation": ("torch", "textbook")}
+
+
+def test_a_metric_by_its_former_name() -> None:
+    """In records and in claims: what the course measures had been called published."""
+    stored = json.dumps({"metrics": {"published_loss": 0.02, "published_bleu": 0.5, "bleu": 3.0}})
+    assert json.loads(stored, object_hook=of_stored)["metrics"] == {
+        "course_loss": 0.02,
+        "course_bleu": 0.5,
+        "bleu": 3.0,
+    }
+    entry: dict[str, Any] = {"id": "c", "statement": "It is so.", "metric": "published_bleu"}
+    entry["solves"] = {"at_least": 0.75, "in_share": 0.5}
+    assert make_claim(in_claim(entry)).metric == "course_bleu"
+    assert [o.name for o in objectives("published_loss")] == ["course_loss"]

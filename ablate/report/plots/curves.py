@@ -14,11 +14,10 @@ from ablate.report.numbers import listed
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of
 from ablate.report.plots.measures import (
-    SPEED,
     TRAINING,
     cross,
     diverged_text,
-    figure_measures,
+    epoch_measures,
     further_handles,
     label_of,
 )
@@ -49,7 +48,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
     settings = runs.drop_duplicates("setting_id").reset_index(drop=True)
     joined = curves.merge(runs[["run_id", "setting_id"]], on="run_id")
     # where training data are as new as the held-out ones, two panels would show the same
-    wanted = [one for one in figure_measures(settings) if one is not SPEED]
+    wanted = epoch_measures(settings)
     named = {one.metric: one for one in wanted if one.metric in joined and joined[one.metric].notna().any()}
     metrics = list(named) or ["perplexity"]
     with styled(title, settings[list(swept)].to_csv()):

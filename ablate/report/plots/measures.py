@@ -14,7 +14,7 @@ from ablate.analysis.tasks import facts_of
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
-from ablate.report.wording import SPEED_IS, further_metrics, future_note, hidden, scored
+from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
@@ -104,6 +104,12 @@ def figure_measures(frame: pd.DataFrame) -> list[Measure]:
     drawn = [*map(measure_of, facts_of(frame).drawn_metrics), *map(measure_of, further_metrics(frame))]
     drawn = [one for one in drawn if not hidden(one.metric, frame)]
     return [*drawn, *[TRAINING] * (not facts_of(frame).made_anew), HELD_OUT, SPEED]
+
+
+def epoch_measures(frame: pd.DataFrame) -> list[Measure]:
+    """The same of what epochs have."""
+    by_loss = [one for one in figure_measures(frame) if one in (TRAINING, HELD_OUT)]
+    return [*map(measure_of, epoch_metrics(frame)), *by_loss]
 
 
 def measures_of(settings: pd.DataFrame) -> list[Measure]:
