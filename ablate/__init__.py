@@ -20,3 +20,28 @@ The package, from what everything rests on to what a person types; each room imp
     plugins             the classes that Hydra discovers
     cli                 the command line, its help and its one-line errors
 """
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "DataSet": "ablate.data.sets",
+    "Features": "ablate.networks.parameters",
+    "HeldOut": "ablate.tasks.facts",
+    "Knob": "ablate.config.registry",
+    "Metric": "ablate.config.metrics",
+    "Task": "ablate.tasks.task",
+    "Words": "ablate.tasks.facts",
+    "figure": "ablate.report.sections",
+    "metric": "ablate.config.metrics",
+    "task": "ablate.tasks.facts",
+}
+"""Public name → where it is; imported when it is asked for, since some of it needs torch."""
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'ablate' has no attribute {name!r}")

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
     "training": "config data engines networks records tasks",
+    "testing": "config data engines networks tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
     "searching": "analysis config engines records stats sweeping tasks timing training",
@@ -104,6 +105,7 @@ def loaded(statement: str) -> set[str]:
         "ablate.config.schema, ablate.config.composing, ablate.cli.help, ablate.records.results, "
         "ablate.config.metrics, ablate.config.errors, ablate.cli.run",
         "ablate.claims, ablate.claims.table, ablate.cli.claims",
+        "ablate.tasks.facts, ablate.tasks.shipped, ablate.data.sets, ablate.report.sections",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
     ],
 )

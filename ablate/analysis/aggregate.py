@@ -38,12 +38,12 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         seed=0,
     )
     columns: dict[str, np.ndarray] = {}
-    for metric in METRICS:
+    for metric, facts in METRICS.items():
         values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
         known = finished & ~np.isnan(values)
         summary = summaries(values[known], setting[known], len(setting_ids), level, geometric=not by_difference(metric))
-        if METRICS[metric].top is not None:
-            summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
+        if not facts.in_logs:
+            summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
 

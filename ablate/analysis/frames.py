@@ -1,7 +1,8 @@
 """Records as a DataFrame, one row per run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.analysis.tasks import many_questions
 from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metrics_of
 from ablate.config.registry import FIRST_TASK
-from ablate.records.results import RecordError, newer, outdated, records
+from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -39,7 +41,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
                 remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
                 problems.append(f"{record['run_id']}: {remedy}")
                 continue
-            rows.append(row(record))
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"])))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
@@ -51,9 +53,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     return in_order(frame), problems
 
 
-def row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of one run."""
-    config, corpus, metrics = record["config"], record["corpus"], record["metrics"]
+def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
+    """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
     divergence = record["divergence"] or {}
     return {
         "run_id": record["run_id"],
@@ -61,7 +63,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "status": record["status"],
         **knob_values(config, corpus),
-        **{name: metrics[name] for name in METRICS if name in metrics},
+        **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
@@ -114,7 +116,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows sorted by model (rnn, lstm, gru, ablations), then by every other knob, then by seed.
 
-    Those of memory tasks by task first.
+    Those of tasks whose data sets are different questions by these first.
     """
     if frame.empty:
         return frame
@@ -130,9 +132,9 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varying(frame: pd.DataFrame) -> list[str]:
-    """The knobs of which there are several values, in their order; but what memory tasks differ in first."""
+    """The knobs of which there are several values, in their order; but different questions first."""
     varying = [name for name in columns_in(frame) if frame[name].nunique(dropna=False) > 1]
-    if frame["task"].eq("memory").all():
+    if many_questions(frame):
         varying.sort(key=lambda name: name != "corpus")
     return varying
 

@@ -28,7 +28,7 @@ def published_translations() -> pd.DataFrame:
 
 
 def match_translations(settings: pd.DataFrame) -> pd.DataFrame:
-    """As `published.match`, with published_published_loss and published_perfect (`3 of 4`); for translations alone."""
+    """As `published.match`, with published_course_loss and published_perfect (`3 of 4`); for translations alone."""
     found = []
     for _, setting in settings[settings["task"] == "translation"].iterrows():
         for _, theirs in published_translations().iterrows():
@@ -36,7 +36,7 @@ def match_translations(settings: pd.DataFrame) -> pd.DataFrame:
                 found.append(
                     {
                         "setting_id": setting["setting_id"],
-                        "published_published_loss": theirs["loss"],
+                        "published_course_loss": theirs["loss"],
                         "published_perfect": f"{theirs['perfect']} of {theirs['sentences']}",
                         "source": theirs["source"],
                         "repeats": theirs["repeats"],

@@ -55,7 +55,7 @@ class Reports:
             }
         )
 
-    def to_json(self, several: Path | None) -> dict[str, Any]:
+    def as_json(self, several: Path | None) -> dict[str, Any]:
         from ablate.report import PAGE
 
         return {"reports": self.found, "page": str(several / PAGE) if several else None}

@@ -36,11 +36,11 @@ def path(arguments: list[str]) -> int:
     from ablate.sweeping.naming import folder_name
     from ablate.sweeping.path.question import read
     from ablate.sweeping.path.show import steps_table
-    from ablate.sweeping.path.walk import CHOICES, Walk
+    from ablate.sweeping.path.walk import Walk, choices
 
     say_notes(overrides)
-    if metric not in CHOICES:
-        raise UserError(f"--metric is {metric!r}; choose {listing(CHOICES)}{nearest(metric, CHOICES)}")
+    if metric not in choices():
+        raise UserError(f"--metric is {metric!r}; choose {listing(choices())}{nearest(metric, choices())}")
     question = read(overrides)
     default_name = "_".join(["path", *([] if metric == DEFAULT_METRIC else [metric]), folder_name(overrides)])
     folder = folder_of([question.config(())], default_name)

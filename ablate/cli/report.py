@@ -37,7 +37,7 @@ def report(arguments: list[str]) -> int:
     found = Reports()
     status = write_reports(options.sweep, options.out, options.title, options.level, show=found.add)
     several = options.out or options.sweep[0].parent / "report" if options.out or len(options.sweep) > 1 else None
-    print_json(found.to_json(several))
+    print_json(found.as_json(several))
     return status
 
 

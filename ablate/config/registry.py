@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -258,6 +259,16 @@ def snapshot() -> Callable[[], None]:
             registry.found, registry.origin = found, origin
 
     return restore
+
+
+@contextmanager
+def scoped() -> Iterator[None]:
+    """What is added within is taken away at the end: for tests, and for a file that fails half-way."""
+    restore = snapshot()
+    try:
+        yield
+    finally:
+        restore()
 
 
 def added_by(source: str) -> Iterable[tuple[Registry[Any], str]]:

@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 
 from ablate.config.errors import CombinationError, DataError
-from ablate.config.registry import resolved
+from ablate.config.registry import DATASETS, resolved
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
@@ -77,7 +77,7 @@ def raw_blocks(data: DataConfig, instead: str = "python_docs") -> Iterator[str]:
     if data.name == "python_docs":
         text = python_docs()
         return (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
-    if data.name == "text_file":
+    if DATASETS[data.name].own_file:
         return text_blocks(expanded(str(data.path)))
     assert data.file is not None
     assert data.sha256 is not None
@@ -163,7 +163,7 @@ def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
         raise DataError(f"{data.path or data.name} has no {what}; give another text")
     vocabulary, ids = numbering.result()
     return Corpus(
-        name=expanded(str(data.path)).name if data.name == "text_file" else data.name,
+        name=expanded(str(data.path)).name if DATASETS[data.name].own_file else data.name,
         sha256=numbering.hash.hexdigest(),
         characters=cleaning.characters,
         unit=data.tokens,
@@ -231,7 +231,7 @@ def described(corpus: Corpus, configs: Sequence[Config]) -> str:
         )
         if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
             parts.append("max_tokens=null trains on all others")
-    if corpus.left_out and configs[0].data.name == "text_file":  # of the course's text everybody knows it
+    if corpus.left_out and DATASETS[configs[0].data.name].own_file:  # of the course's text everybody knows it
         first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
         some = " ".join(mark if mark.isprintable() else repr(mark) for mark in first)
         more = " …" * (len(corpus.left_out) > NAMED_CHARACTERS)

@@ -18,7 +18,8 @@ from ablate.config.schema import Config
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, all_finite, norm_of
 from ablate.networks.families import carries, trainable
 from ablate.networks.language_model import LanguageModel
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Sizes, Vocabulary
+from ablate.networks.targets import Loss, counted, loss_of, losses
 
 EVALUATED_STEPS = 250
 """Steps of a held-out text that are computed at once: bounds the memory, does not change the outcome."""
@@ -31,12 +32,12 @@ class AutogradProgram:
         self,
         engine: str,
         config: Config,
-        vocabulary_size: int | Sizes,
+        vocabulary_size: Vocabulary | Sizes,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.config = config
+        self.config, self.own_loss = config, loss_of(config)
         self.model = trainable(engine, config, vocabulary_size, parameters, generator).to(device)
         self.optimizer = build_optimizer(config, self.model)
         self.states: list[State] = []
@@ -57,9 +58,9 @@ class AutogradProgram:
         if carry:
             states = [tuple(part.detach() for part in state) for state in self.states]
         else:
-            states = self.model.initial_state(X.shape[1])
+            states = self.model.initial_state(Y.shape[1])
         logits, self.states = self.model(X, states)
-        loss = summed_loss(logits, Y) / scored(Y).clamp(min=1)
+        loss = summed_loss(logits, Y, self.own_loss) / scored(Y).clamp(min=1)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.last_loss = loss.detach().unsqueeze(0)
@@ -94,12 +95,12 @@ class AutogradProgram:
             states = self.model.initial_state(targets.shape[1])
             for x, y in zip(*(torch.split(part, EVALUATED_STEPS) for part in (tokens, targets)), strict=True):
                 logits, states = self.model(x, states)
-                total += summed_loss(logits, y).cpu()
+                total += summed_loss(logits, y, self.own_loss).cpu()
         else:
-            size = self.config.batch_size
-            for x, y in zip(*(torch.split(part, size, -1) for part in (tokens, targets)), strict=True):
+            size, sequences = self.config.batch_size, -2 if tokens.is_floating_point() else -1
+            for x, y in zip(torch.split(tokens, size, sequences), torch.split(targets, size, -1), strict=True):
                 logits, _ = self.model(x, self.model.initial_state(y.shape[1]))
-                total += summed_loss(logits, y).cpu()
+                total += summed_loss(logits, y, self.own_loss).cpu()
         return total / scored(targets).clamp(min=1).cpu()
 
     def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:
@@ -126,14 +127,17 @@ class AutogradProgram:
             self.model.generator.set_state(state["generator"])
 
 
-def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy () in nats, summed over the scored ones of targets (T, B); logits (T·B, V)."""
+def summed_loss(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
+    """The task's own loss, or cross-entropy in nats (), summed over the scored ones of targets (T, B); logits
+    (T·B, V)."""
+    if own is not None:
+        return losses(logits, targets, own).sum()
     return F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
 
 
 def scored(targets: Tensor) -> Tensor:
     """How many of these targets count: ()."""
-    return (targets != UNSCORED).sum()
+    return counted(targets).sum()
 
 
 def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from ablate.cells.gates import live_gates
 from ablate.cells.recurrent import State
 from ablate.config.schema import Config, resolve
-from ablate.networks.network import Network
-from ablate.networks.parameters import directions, widths
+from ablate.networks.network import Network, read
+from ablate.networks.parameters import Vocabulary, directions, widths
 from ablate.networks.stack import climb, mask_shapes
 
 
 class LanguageModel(nn.Module):
-    """Tokens (T, B) and the state of each layer → logits (T·B, V), time-major, and the new states.
+    """Tokens (T, B), or real numbers (T, B, features), and the state of each layer → logits (T·B, V), time-major, and
+    the new states.
 
     `parameters` are copied; dropout is drawn from `generator`, between layers and in training mode only.
     """
@@ -26,7 +26,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
@@ -42,7 +42,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
-        logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape))
+        logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape[:2]))
         return logits.flatten(0, 1), new_states
 
     def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
@@ -88,7 +88,7 @@ class ScratchModel(LanguageModel):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class LibraryModel(LanguageModel):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
@@ -156,7 +156,7 @@ class LibraryModel(LanguageModel):
         return [(self.output_W.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
 
     def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
-        X = F.one_hot(tokens, self.vocabulary_size).to(self.output_W.dtype)
+        X = read(tokens, self.vocabulary_size, self.output_W.dtype)
         X, new_states = climb(self.config, X, states, self.layer, with_dots(self.transitions), masks)
         return X @ self.output_W + self.output_b, new_states
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ablate.cells.recurrent import CELLS, Cell, State
 from ablate.config.schema import Config, resolve
-from ablate.networks.parameters import directions
+from ablate.networks.parameters import Vocabulary, directions
 from ablate.networks.projection import run
 from ablate.networks.stack import climb, linear, mask_shapes
 
@@ -26,7 +26,7 @@ class Network:
     """
 
     def __init__(
-        self, config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor], *, project: bool = False
+        self, config: Config, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor], *, project: bool = False
     ) -> None:
         self.config = resolve(config)
         self.vocabulary_size = vocabulary_size
@@ -53,12 +53,14 @@ class Network:
     def __call__(
         self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor] = ()
     ) -> tuple[Tensor, list[State]]:
-        """Tokens (…, T, B) and the state of each layer → logits (…, T, B, V) and the new states.
+        """Tokens (…, T, B), or real numbers (…, T, B, features), and the state of each layer → logits (…, T, B, V) and
+        the new states.
 
         `masks` scale the inputs of each layer but the first, see `mask_shapes`; none: no dropout.
         """
         looks_up = self.project and self.config.model.connection != "dense"
-        X = tokens if looks_up else F.one_hot(tokens, self.vocabulary_size).to(self.p["output.W"].dtype)
+        looks_up = looks_up and isinstance(self.vocabulary_size, int)
+        X = tokens if looks_up else read(tokens, self.vocabulary_size, self.p["output.W"].dtype)
         X, new_states = climb(self.config, X, states, self.layer, self.p, masks)
         return linear(X, self.p["output.W"], self.p["output.b"]), new_states
 
@@ -70,3 +72,10 @@ class Network:
             return outputs, new_state
         other_outputs, other_state = run(reverse[0], X, state[forward.states :], project=self.project, reverse=True)
         return torch.cat([outputs, other_outputs], -1), (*new_state, *other_state)
+
+
+def read(inputs: Tensor, vocabulary_size: Vocabulary, dtype: torch.dtype) -> Tensor:
+    """What the first layer reads (…, T, B, width): the one-hot vectors of tokens, or real numbers as they are."""
+    if isinstance(vocabulary_size, int):
+        return F.one_hot(inputs, vocabulary_size).to(dtype)
+    return inputs.to(dtype)

@@ -34,24 +34,41 @@ class Sizes(NamedTuple):
     target: int
 
 
+class Features(NamedTuple):
+    """The numbers that a network reads at each step, in the place of a token, and those that it gives."""
+
+    inputs: int
+    outputs: int
+
+
+Vocabulary = int | Features
+"""What a network that steps along one sequence reads and gives: tokens of one vocabulary, or real numbers."""
+
+
+def ends(vocabulary_size: Vocabulary) -> tuple[int, int]:
+    """The widths of the input and of the output."""
+    return vocabulary_size if isinstance(vocabulary_size, Features) else (vocabulary_size, vocabulary_size)
+
+
 def directions(config: Config) -> tuple[str, ...]:
     """What stands before a gate's name for each direction in which a layer reads."""
     return ("", "reverse.") if config.model.bidirectional else ("",)
 
 
-def widths(config: Config, vocabulary_size: int) -> list[int]:
+def widths(config: Config, vocabulary_size: Vocabulary) -> list[int]:
     """The width of each layer's input, and at the end that of the output layer's."""
     made = config.num_hiddens * len(directions(config))
+    first, _ = ends(vocabulary_size)
     if config.model.connection != "dense":
-        return [vocabulary_size] + [made] * config.layers
-    out = [vocabulary_size]
+        return [first] + [made] * config.layers
+    out = [first]
     for layer in range(config.layers):
         reduced = config.model.transition if layer < config.layers - 1 else None
         out.append(reduced or out[-1] + made)
     return out
 
 
-def shapes(config: Config, vocabulary_size: int | Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config, vocabulary_size: Vocabulary | Sizes) -> dict[str, tuple[int, ...]]:
     """Name → shape of every parameter, in the order in which they are drawn."""
     if isinstance(vocabulary_size, Sizes):
         from ablate.networks import translator
@@ -67,7 +84,8 @@ def shapes(config: Config, vocabulary_size: int | Sizes) -> dict[str, tuple[int,
         if has_transition(config, layer):
             width = inputs[layer + 1]
             out |= {f"{layer}.transition.W": (inputs[layer] + made, width), f"{layer}.transition.b": (width,)}
-    return out | {"output.W": (inputs[-1], vocabulary_size), "output.b": (vocabulary_size,)}
+    _, outputs = ends(vocabulary_size)
+    return out | {"output.W": (inputs[-1], outputs), "output.b": (outputs,)}
 
 
 def cell_shapes(config: Config, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -93,13 +111,13 @@ def has_transition(config: Config, layer: int) -> bool:
     return config.model.transition is not None and layer < config.layers - 1
 
 
-def count(config: Config, vocabulary_size: int | Sizes) -> int:
+def count(config: Config, vocabulary_size: Vocabulary | Sizes) -> int:
     """Trainable numbers in the network."""
     return sum(math.prod(shape) for shape in shapes(config, vocabulary_size).values())
 
 
 def initial(
-    config: Config, vocabulary_size: int | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
+    config: Config, vocabulary_size: Vocabulary | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     """Initial parameters on the CPU.
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ablate.config.errors import CombinationError
 from ablate.config.identity import without_effect
+from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
 from ablate.config.validation import validate
 from ablate.searching import outcome as files
@@ -167,7 +168,7 @@ def chosen_and_reported(settings: Settings) -> str:
     if settings.choosing_seeds:
         parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
     parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
-    if any(o.name.endswith("val_perplexity") or o.name == "bleu" for o in settings.objectives):
+    if any(o.name in METRICS and METRICS[o.name].held_out for o in settings.objectives):
         parts.append("all of them on the held-out text by which the search chose, too")
     return "; ".join(parts)
 

@@ -117,7 +117,7 @@ class Setting:
 
         def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
             with torch.inference_mode():
-                model(X[0], model.initial_state(X.shape[-1]))
+                model(X[0], model.initial_state(Y.shape[-1]))
 
         return forward
 

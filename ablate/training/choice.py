@@ -20,7 +20,8 @@ from ablate.engines.cohort.capacity import by_hand
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
-from ablate.networks.parameters import Sizes, initial
+from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
+from ablate.networks.targets import loss_of
 from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
@@ -29,7 +30,7 @@ TIMED_ROUNDS = 3
 def build(
     engine: str,
     configs: Sequence[Config],
-    vocabulary_size: int | Sizes,
+    vocabulary_size: Vocabulary | Sizes,
     parameters: Sequence[Mapping[str, Tensor]],
     generators: Sequence[Generator],
     device: torch.device,
@@ -46,7 +47,7 @@ def build(
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
 
 
-def kernel(engine: str, config: Config, vocabulary_size: int | Sizes, device: torch.device) -> str:
+def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
     """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
     if engine != "cohort":
         return "torch"
@@ -99,14 +100,14 @@ def left_out(configs: Iterable[Config]) -> list[str]:
 _choices: dict[tuple[Any, ...], Choice] = {}
 
 
-def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, replicas: int) -> Choice:
+def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, replicas: int) -> Choice:
     """The engine of `config`: the only one that can, the one asked for, or the fastest.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
     engine asked for cannot.
     """
     candidates = agreeing(config)
-    if len(candidates) == 1:
+    if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)
     c = resolve(config)
@@ -117,7 +118,9 @@ def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, r
     return _choices[key]
 
 
-def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: torch.device, together: int) -> Choice:
+def _fastest(
+    candidates: Sequence[str], config: Config, V: Vocabulary | Sizes, device: torch.device, together: int
+) -> Choice:
     """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
     generator = Generator().manual_seed(0)
     programs = {}
@@ -137,8 +140,13 @@ def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: 
     return Choice(min(fastest, key=lambda engine: fastest[engine]), fastest)
 
 
-def any_minibatch(sizes: int | Sizes, shape: tuple[int, int, int], generator: Generator) -> tuple[Tensor, Tensor]:
-    """Random tokens of a minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+def any_minibatch(
+    sizes: Vocabulary | Sizes, shape: tuple[int, int, int], generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """A random minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+    if isinstance(sizes, Features):
+        inputs = torch.randn(*shape, sizes.inputs, generator=generator)
+        return inputs, torch.randint(sizes.outputs, shape, generator=generator)
     if isinstance(sizes, int):
         tokens = torch.randint(sizes, shape, generator=generator)
         return tokens, tokens

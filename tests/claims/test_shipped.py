@@ -14,6 +14,7 @@ from ablate.claims.choosing import claim_files
 from ablate.claims.parts import Share
 from ablate.claims.predicates import Between, InShare
 from ablate.config.presets import summaries
+from ablate.config.registry import TASKS
 from ablate.config.schema import CONFIG_ROOT
 
 FILES = claim_files([CONFIG_ROOT])
@@ -55,6 +56,7 @@ def loaded(*path: str) -> dict[str, Any]:
 
 
 DEFAULTS = settings(loaded("conf", "config")) | {"unit": "char", "cleaning": "letters"}
+DEFAULTS |= {knob.name: knob.default for task in TASKS for knob in task.knobs}
 FROM_MODEL = ("model", "activation")
 FROM_ELSEWHERE = ("device", "lr")
 """Knobs whose default is the machine's or the optimizer's."""

@@ -276,7 +276,7 @@ def test_claims_as_json(main: CLI, trained: Path, tmp_path: Path) -> None:
 def test_it_completes_commands_knobs_choices_presets_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert complete([""]) == list(LISTED)
-    assert complete(["pl"]) == ["plan"]
+    assert complete(["pla"]) == ["plan"]
     assert complete(["num_h"]) == complete(["plan", "num_h"]) == ["num_hiddens="]
     assert complete(["plan", "num_hiddens:l"]) == ["num_hiddens:layers=", "num_hiddens:lr="]
     assert complete(["model=gr"]) == [f"model={name}" for name in choices("model") if name.startswith("gr")]

@@ -281,7 +281,7 @@ def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callab
     [
         ((), "tail_perplexity"),
         (("task=fill_in",), "accuracy"),
-        (("task=translation", "data=number_pairs"), "published_bleu"),
+        (("task=translation", "data=number_pairs"), "course_bleu"),
         (("task=translation", "data=number_pairs", "task.val_pairs=100"), "bleu"),
     ],
 )

@@ -6,13 +6,15 @@ from typing import TypeVar
 
 import torch
 
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.steps import steps_class
 from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
-from ablate.networks.parameters import Sizes
+from ablate.networks.families import reads_tokens
+from ablate.networks.parameters import Sizes, Vocabulary
 
 Item = TypeVar("Item")
 
@@ -30,7 +32,7 @@ STACKED_LIMIT = 20
 def by_hand(config: Config) -> bool:
     """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
     plain = config.model.stacks_plainly and not config.model.beyond_textbook
-    return plain and config.task.name != "translation"
+    return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
 
 
 def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
@@ -56,7 +58,9 @@ def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "
         yield items[number * len(items) // count : (number + 1) * len(items) // count]
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes, dtype: torch.dtype = torch.float32) -> int:
+def memory_bytes(
+    config: Config, R: int, vocabulary_size: Vocabulary | Sizes, dtype: torch.dtype = torch.float32
+) -> int:
     """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
 
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an

@@ -21,7 +21,7 @@ from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
 from ablate.networks.language_model import dropout_mask
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Sizes, Vocabulary
 
 READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
@@ -44,7 +44,7 @@ class Cohort:
     def __init__(
         self,
         configs: Sequence[Config],
-        vocabulary_size: int | Sizes,
+        vocabulary_size: Vocabulary | Sizes,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
         device: str | torch.device = "cpu",
@@ -77,7 +77,7 @@ class Cohort:
         self._replays: dict[Program, Replay] = {}
         self._states: list[list[Tensor]] = []
 
-    def _laid_out(self, vocabulary_size: int | Sizes) -> Layout:
+    def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
         assert isinstance(vocabulary_size, int), "the derivatives by hand are those of one vocabulary"
         return Layout(self.config, vocabulary_size)
 

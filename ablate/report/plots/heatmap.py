@@ -43,7 +43,7 @@ def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", 
         down.reverse()  # numbers rise from the bottom, names read from the top
     with styled(title, *(name for name, _ in groups)):
         figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
-        norm = _norm(settings[metric], bounded=METRICS[metric].top is not None)
+        norm = _norm(settings[metric], bounded=by_difference(metric))
         for panel, (name, group) in zip(axes, groups, strict=False):
             image = _fields(panel, group, across, down, (x, y, metric), norm)
             panel.set_title(name)
