@@ -13,6 +13,7 @@ from ablate.analysis.curves import read_curves
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.identity import relevant_options
 from ablate.config.metrics import METRICS
+from ablate.config.registry import OPTIMIZERS, Registry
 from ablate.config.schema import TASK_OPTIONS, ModelConfig
 from ablate.records.results import RecordError, outdated, records
 
@@ -42,6 +43,7 @@ KNOBS = (
     "sampling",
     "optimizer",
     "lr",
+    "schedule",
     "clip",
     "epochs",
     "max_tokens",
@@ -145,7 +147,8 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         **relevant_options(task, TASK_OPTIONS),
         "task": task["name"],
         **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "alpha")),
-        **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
+        **_own(OPTIMIZERS, optimizer),
+        "schedule": config.get("schedule", {"name": "constant"})["name"],
         "model": model["name"],
         "activation": model["activation"] if model["cell"] == "rnn" or model["activation"] != "tanh" else None,
         "gates": gates_text(model["gates"]),
@@ -158,6 +161,13 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         "cleaning": config["data"]["cleaning"],
     }
     return {name: known[name] for name in KNOBS}
+
+
+def _own(registry: Registry[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stored choice has of its own; a list as a text."""
+    values = stored | stored.get("own", {})
+    own = {knob.name: values.get(knob.name, knob.default) for knob in registry[stored["name"]].knobs}
+    return {name: str(value) if isinstance(value, list) else value for name, value in own.items()}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,16 +6,16 @@ from typing import Any
 
 from ablate.analysis.frames import KNOBS
 from ablate.config.errors import ConfigError, listing, nearest
-from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
+from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TaskConfig
 
 
 def _fields() -> dict[str, Field[Any] | None]:
-    config, model, data, optimizer, task = (
+    config, model, data, optimizer, schedule, task = (
         {field.name: field for field in fields(kind)}
-        for kind in (Config, ModelConfig, DataConfig, OptimizerConfig, TaskConfig)
+        for kind in (Config, ModelConfig, DataConfig, OptimizerConfig, ScheduleConfig, TaskConfig)
     )
     elsewhere = {"unit": data["tokens"], "cleaning": data["cleaning"]}
-    elsewhere |= {"optimizer": optimizer["name"], "task": task["name"]}
+    elsewhere |= {"optimizer": optimizer["name"], "schedule": schedule["name"], "task": task["name"]}
     # Any name may be that of a model, a corpus or a device; None: a text without a list of choices.
     names: dict[str, Field[Any] | None] = dict.fromkeys(
         ("model", "corpus", "corpus_sha256", "gates", "betas", "device")

@@ -50,7 +50,7 @@ def help_text(config_dir: Path | None = None) -> str:
         "examples",
         EXAMPLES,
     ]
-    for group in ("model", "data", "optimizer", "task", "sweeps"):
+    for group in ("model", "data", "optimizer", "schedule", "task", "sweeps"):
         parts += ["", group]
         found = options(group, config_dir)
         width = max(map(len, found))

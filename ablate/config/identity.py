@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.config.errors import listing
 from ablate.config.overrides import Knob, knobs
+from ablate.config.registry import OPTIMIZERS, SCHEDULES
 from ablate.config.schema import TASK_OPTIONS, Config, resolve
 
 PROTOCOL = 1
@@ -30,8 +31,13 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     del identity["task"]  # what was trained before there were tasks is a language model
     if config.task.name != "language_model":
         identity["task"] = {"name": config.task.name} | relevant_options(asdict(config.task), TASK_OPTIONS)
-    options = asdict(resolved.optimizer)
-    identity["optimizer"] = {"name": options["name"]} | relevant_options(options)
+    optimizer, schedule = (
+        {"name": chosen.name} | registry[chosen.name].options(chosen)
+        for registry, chosen in ((OPTIMIZERS, resolved.optimizer), (SCHEDULES, resolved.schedule))
+    )
+    identity["optimizer"] = optimizer
+    if "schedule" in identity:
+        identity["schedule"] = schedule
     identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens}
     identity["protocol"] = PROTOCOL
     return identity
@@ -46,20 +52,8 @@ def _deciding(config: Any) -> dict[str, Any]:
     return out
 
 
-OPTIMIZER_OPTIONS = {
-    "sgd": ("weight_decay",),
-    "momentum": ("momentum", "weight_decay"),
-    "adam": ("betas", "eps", "weight_decay"),
-    "adamw": ("betas", "eps", "weight_decay"),
-    "rmsprop": ("alpha", "eps", "momentum", "weight_decay"),
-}
-"""The options that each update rule reads."""
-
-
-def relevant_options(
-    group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]] = OPTIMIZER_OPTIONS
-) -> dict[str, Any]:
-    """The options, of a stored optimizer or task, that matter to the one it names."""
+def relevant_options(group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The options, of a stored task, that matter to the one it names."""
     return {key: group[key] for key in options[group["name"]]}
 
 
@@ -86,7 +80,7 @@ def cohort_key(config: Config, corpus_sha256: str) -> str:
     identity = run_identity(config, corpus_sha256)
     for f in fields(Config):
         if f.metadata.get("per_replica"):
-            del identity[f.name]
+            identity.pop(f.name, None)  # a schedule that none has
     return short_hash(identity | {"engine": config.engine, "device": config.device})
 
 
@@ -161,7 +155,8 @@ def _written(value: Any) -> str:
 
 def _why(config: Config, knob: Knob) -> str:
     group, _, option = knob.name.rpartition(".")
-    readers = {"optimizer": OPTIMIZER_OPTIONS, "task": TASK_OPTIONS}.get(group, {})
+    of_optimizers = {found.name: tuple(knob.name for knob in found.knobs) for found in OPTIMIZERS}
+    readers = {"optimizer": of_optimizers, "task": TASK_OPTIONS}.get(group, {})
     names = [name for name, options in readers.items() if option in options]
     if names:
         return f"{group} is {_value(config, group).name}, and only {listing(names)} would read it"

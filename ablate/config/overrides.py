@@ -16,7 +16,7 @@ from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.config.schema import GATES, Config
 from ablate.config.shell import shell_line
 
-GROUPS = ("model", "data", "optimizer", "task", "sweeps")
+GROUPS = ("model", "data", "optimizer", "schedule", "task", "sweeps")
 """What is chosen among the files of a folder, in conf/, in sweeps/, or of one's own."""
 
 GATE = "model.gates."

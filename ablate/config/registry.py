@@ -85,7 +85,12 @@ class Registry(Generic[T]):
         return tuple(thing.name for thing in self)
 
 
-SHIPPED: list[str] = []
+OPTIMIZERS: Registry[Any] = Registry("optimizer")
+"""`ablate.optimizers.optimizer.Optimizer`s"""
+SCHEDULES: Registry[Any] = Registry("schedule")
+"""`ablate.optimizers.schedule.Schedule`s"""
+
+SHIPPED: list[str] = ["ablate.optimizers.rules", "ablate.optimizers.schedules"]
 """The modules that register what the package ships, none of which imports torch."""
 
 

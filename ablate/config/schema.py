@@ -17,6 +17,7 @@ Facts about a knob are declared in its field's metadata and nowhere else:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -155,17 +156,49 @@ class DataConfig:
     urls: list[str] = field(default_factory=list, metadata={"identity": False})
 
 
+def own_knob(config: Any, name: str) -> Any:
+    """As `__getattr__` of a group: a knob that the choice has of its own."""
+    own = vars(config).get("own", {})
+    if name not in own:
+        raise AttributeError(f"{type(config).__name__} has no {name}")
+    return own[name]
+
+
 @dataclass
 class OptimizerConfig:
-    """An update rule of torch.optim; `lr` is its default learning rate, which the top-level `lr` overrides."""
+    """An update rule; `lr` is its default learning rate, which the top-level `lr` overrides.
 
-    name: str = knob(choices=("sgd", "momentum", "adam", "adamw", "rmsprop"))
+    `own`: what else its rule reads, see `ablate.optimizers`.
+    """
+
+    name: str = knob()
     lr: float = knob(identity=False, through="lr")
     momentum: float = knob(minimum=0, below=1)
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     eps: float = knob(above=0)
     alpha: float = knob(minimum=0, below=1)
     weight_decay: float = knob(minimum=0)
+    own: dict[str, Any] = field(default_factory=dict, metadata={"absent": {}})
+
+    __getattr__ = own_knob
+
+
+def optimizer_config(name: str, lr: float = 1.0, own: Mapping[str, Any] | None = None) -> OptimizerConfig:
+    """As a config has it, of these values of its own knobs."""
+    typed = {"momentum": 0.0, "betas": [0.9, 0.999], "eps": 1e-8, "alpha": 0.99, "weight_decay": 0.0}
+    given = dict(own or {})
+    known = {key: given.pop(key, value) for key, value in typed.items()}
+    return OptimizerConfig(name=name, lr=lr, **known, own=given)
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate changes over a run; `own`: the knobs of that schedule, see `ablate.optimizers`."""
+
+    name: str = knob(default="constant")
+    own: dict[str, Any] = field(default_factory=dict)
+
+    __getattr__ = own_knob
 
 
 @dataclass
@@ -175,6 +208,9 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig, metadata={"identity": False, "through": "the text"})
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(
+        default_factory=ScheduleConfig, metadata={"absent": ScheduleConfig(), "per_replica": True}
+    )
     task: TaskConfig = field(default_factory=TaskConfig)
 
     num_hiddens: int = knob(minimum=1)

@@ -6,6 +6,7 @@ from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
+from ablate.config.registry import OPTIMIZERS, SCHEDULES, Registry
 from ablate.config.schema import DATA, GATES, OWN_FILE, TEXTS, Config, ModelConfig, resolve
 
 NAME_LIMIT = 200
@@ -85,6 +86,8 @@ def validate(config: Config) -> None:
         if value != only:
             known = f"data={config.data.name} knows data.{option}={only} alone"
             raise ConfigError(f"data.{option} is {value}, but {known}; leave it out")
+    for registry, chosen in ((OPTIMIZERS, config.optimizer), (SCHEDULES, config.schedule)):
+        check_own(registry, chosen)
     betas = config.optimizer.betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")
@@ -114,6 +117,22 @@ def check_combination(config: Config) -> None:
             "minibatch (sampling=sequential); choose sampling=random or sampling=sequential-reset"
         )
     engines_for(config)
+
+
+def check_own(registry: Registry[Any], chosen: Any) -> None:
+    """Raise ConfigError for a name that nothing has, and for values of its own knobs that no run could have."""
+    kind, found = registry.kind, registry[chosen.name]
+    own = {knob.name: knob for knob in found.knobs}
+    for name in chosen.own:
+        if name not in own:
+            raise ConfigError(f"{kind}={chosen.name} has no knob {name!r}; it has {listing(own) or 'none'}")
+    for name, value in found.options(chosen).items():
+        limits = {key: limit for key in ("minimum", "above", "below") if (limit := getattr(own[name], key)) is not None}
+        several = isinstance(own[name].default, list)
+        if several and (not isinstance(value, list | tuple) or len(value) != len(own[name].default)):
+            raise ConfigError(f"{kind}.{name} is {value}; give {len(own[name].default)} numbers")
+        for item in value if several else [value]:
+            _check(f"{kind}.{name}", item, {"choices": own[name].choices, **limits})
 
 
 def _given(model: ModelConfig, f: Field[Any]) -> bool:

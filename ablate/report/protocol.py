@@ -46,7 +46,7 @@ def defaults(task: str = "language_model") -> dict[str, Any]:
         key.removeprefix("override /"): value for entry in own.get("defaults", []) for key, value in entry.items()
     }
     out = {str(key): value for key, value in (values | own).items() if key in (*KNOBS, "seeds")}
-    out |= {group: chosen[group] for group in ("model", "optimizer")} | {"corpus": chosen["data"]}
+    out |= {group: chosen[group] for group in ("model", "optimizer", "schedule")} | {"corpus": chosen["data"]}
     data = _loaded(f"data/{chosen['data']}") if own else {}
     out |= {knob: data[name] for knob, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data}
     lr = own.get("lr", _loaded(f"optimizer/{chosen['optimizer']}")["lr"])

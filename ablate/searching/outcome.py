@@ -27,7 +27,7 @@ from ablate.searching.space import Space
 
 WHERE = ("engine", "device", "threads", "results_dir", "fresh", "speed", "speed_s", "name", "seed", "seeds")
 """Knobs that best.yaml sets by itself, or leaves to whoever runs it."""
-GROUPS = ("model", "data", "optimizer", "task")
+GROUPS = ("model", "data", "optimizer", "schedule", "task")
 
 
 def write_best(folder: Path, config: Config, default: Config, one: Finalist, settings: Settings, name: str) -> Path:

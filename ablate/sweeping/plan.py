@@ -20,6 +20,7 @@ from ablate.config.schema import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    ScheduleConfig,
     TaskConfig,
     resolve,
     to_dict,
@@ -89,7 +90,7 @@ class Plan:
 def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
-    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept)])
+    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
 
 
 def _short(value: Any) -> str:
@@ -101,11 +102,12 @@ def knobs_of(config: Config) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
-        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig | TaskConfig):
+        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig | ScheduleConfig | TaskConfig):
             out[f.name] = value
             continue
         out[f.name] = value.name
-        out |= {f"{f.name}.{part.name}": getattr(value, part.name) for part in fields(value) if part.name != "name"}
+        own = {part.name: getattr(value, part.name) for part in fields(value) if part.name not in ("name", "own")}
+        out |= {f"{f.name}.{name}": one for name, one in (own | getattr(value, "own", {})).items()}
     return out
 
 
@@ -119,8 +121,9 @@ def varying(configs: Sequence[Config]) -> list[str]:
     Knobs that merely vary together are all there.
     """
     rows = [knobs_of(config) for config in configs]
-    typed = {FRAME_NAMES.get(key, key.rpartition(".")[2]): key for key in rows[0] if key != "optimizer.lr"}
-    found = independent({name: [_plain(values[key]) for values in rows] for name, key in typed.items()})
+    keys = dict.fromkeys(key for values in rows for key in values if key != "optimizer.lr")
+    typed = {FRAME_NAMES.get(key, key.rpartition(".")[2]): key for key in keys}
+    found = independent({name: [_plain(values.get(key)) for values in rows] for name, key in typed.items()})
     return sorted((typed[name] for name in found if name != "model"), key=lambda key: "." in key)
 
 

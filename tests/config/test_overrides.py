@@ -74,7 +74,7 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
     ("word", "says"),
     [
         ("+num_hidens=64", "num_hiddens"),
-        ("+schedule=cosine", "'schedule'"),
+        ("+scheduler=cosine", "'scheduler'"),
         ("++anything=1", "'anything'"),
         ("model.gates.forgot=1", "'model.gates.forgot'"),
         ("model@x=gru", "'model@x'"),
