@@ -74,15 +74,20 @@ def check_optimizer(optimizer: Optimizer | str | Callable[..., None]) -> None:
 
     lone = Trial(found, [found.lr], [usual], [0])
     before = lone.update.parameters.clone()
-    losses = torch.cat(lone.run(300))
+    losses = lone.step()
+    not_finite = f"{name} makes numbers that are not finite, at its own lr={found.lr:g}"
+    assert bool(lone.update.finite()), not_finite
+    assert not bool(lone.update.parameters[:, P - ZEROS :].any()), (
+        f"{name} moves numbers that are zero and whose gradients are zero"
+    )
+    losses = torch.cat([losses, *lone.run(300)])
+    assert bool(lone.update.finite()), not_finite
     moved = lone.update.parameters
     assert not torch.equal(before, moved), f"{name} moves nothing: a rule changes parameters in place, as by sub_"
     assert lone.update.lr.tolist() == [[found.lr]], f"{name} changes its learning rate: lr is only to be read"
-    assert bool(lone.update.finite()), f"{name} makes numbers that are not finite, at its own lr={found.lr:g}"
     assert losses[-1] < losses[0], (
         f"{name} does not go down a quadratic at its own lr={found.lr:g}: from {losses[0]:.4g} to {losses[-1]:.4g}"
     )
-    assert not bool(moved[:, P - ZEROS :].any()), f"{name} moves numbers that are zero and whose gradients are zero"
 
     rates = [found.lr * scale for scale in (1.0, 0.3, 0.1)]
     options = [usual | {knob.name: _other(knob, k) for knob in found.knobs if knob.per_replica} for k in range(3)]
