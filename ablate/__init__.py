@@ -5,6 +5,7 @@ The package, from what everything rests on to what a person types; each room imp
     config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
     stats               estimates, intervals, tests: the one kernel of all inference
     cells               recurrent cells, one time step each, by its equations
+    optimizers          what moves the parameters: update rules on stacked parameters, and schedules of their rate
     records             what a run leaves on disk; locks; the machine and the code that computed it
     analysis            from records to tables: one row per run, per setting, per comparison; without torch
     data                texts, sentence pairs, sequences made by rule; vocabularies, minibatches
@@ -15,6 +16,7 @@ The package, from what everything rests on to what a person types; each room imp
     report              tables, figures and the page of a sweep
     training            the loop, random streams, checkpoints, and which engine computes a setting
     timing              tokens per second: the lane that has the machine to itself; benchmarks of engines
+    testing             what a user's own cell, task or optimizer has to satisfy
     sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
     searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
     plugins             the classes that Hydra discovers
@@ -34,6 +36,8 @@ _PUBLIC = {
     "Words": "ablate.tasks.facts",
     "figure": "ablate.report.sections",
     "metric": "ablate.config.metrics",
+    "optimizer": "ablate.optimizers.optimizer",
+    "schedule": "ablate.optimizers.schedule",
     "task": "ablate.tasks.facts",
 }
 """Public name → where it is; imported when it is asked for, since some of it needs torch."""

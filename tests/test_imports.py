@@ -10,7 +10,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "",
+    "__init__": "config optimizers",
     "config": "",
     "stats": "",
     "cells": "config",
@@ -20,11 +20,11 @@ MAY_IMPORT = {
     "data": "config records",
     "networks": "cells config",
     "claims": "analysis config records stats",
-    "engines": "cells config networks records",
+    "engines": "cells config networks optimizers records",
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
     "training": "config data engines networks records tasks",
-    "testing": "config data engines networks tasks",
+    "testing": "config data engines networks optimizers tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
     "searching": "analysis config engines records stats sweeping tasks timing training",

@@ -21,6 +21,7 @@ PROTOCOL: dict[str, Any] = {
     "activation": "tanh",
     "optimizer": "sgd",
     "weight_decay": 0.0,
+    "schedule": "constant",
     "clip": 1.0,
     "max_tokens": 10_000,
 }

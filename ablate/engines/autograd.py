@@ -4,7 +4,7 @@ Speaks the same language as a cohort of one: axes R = 1 replica, T steps, B sequ
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +12,11 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ablate.cells.recurrent import State
-from ablate.config.errors import ConfigError
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
-from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, all_finite, norm_of
+from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norm_of
+from ablate.engines.updates import Update
 from ablate.networks.families import carries, trainable
-from ablate.networks.language_model import LanguageModel
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.networks.targets import Loss, counted, loss_of, losses
 
@@ -26,7 +25,7 @@ EVALUATED_STEPS = 250
 
 
 class AutogradProgram:
-    """A language model, its optimizer and its carried state."""
+    """A language model, what moves its parameters, and its carried state."""
 
     def __init__(
         self,
@@ -36,10 +35,13 @@ class AutogradProgram:
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
         device: str | torch.device = "cpu",
+        updates: int | None = None,
     ) -> None:
         self.config, self.own_loss = config, loss_of(config)
         self.model = trainable(engine, config, vocabulary_size, parameters, generator).to(device)
-        self.optimizer = build_optimizer(config, self.model)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.lengths = [p.numel() for p in self.trained]
+        self.update = Update([config], _row(self.trained), updates)
         self.states: list[State] = []
         self.cause = FINITE
         self.last_loss: Tensor | None = None
@@ -61,7 +63,7 @@ class AutogradProgram:
             states = self.model.initial_state(Y.shape[1])
         logits, self.states = self.model(X, states)
         loss = summed_loss(logits, Y, self.own_loss) / scored(Y).clamp(min=1)
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.last_loss = loss.detach().unsqueeze(0)
         self.cause = self._update()
@@ -74,10 +76,15 @@ class AutogradProgram:
             return LOSS
         if not bool(clip_gradients(self.model, self.config.clip).isfinite()):
             return GRADIENT
-        self.optimizer.step()
-        moments = [value for state in self.optimizer.state.values() for value in state.values()]
-        moments = [moment for moment in moments if isinstance(moment, Tensor) and moment.dim() > 0]  # Adam counts steps
-        return FINITE if all_finite([*self.model.parameters(), *moments]) else UPDATE
+        with torch.no_grad():
+            self.update(_row([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]))
+            self._set(self.update.parameters)
+            return FINITE if bool(self.update.finite()) else UPDATE
+
+    def _set(self, row: Tensor) -> None:
+        """Give the network the parameters of (1, P)."""
+        for parameter, piece in zip(self.trained, torch.split(row[0], self.lengths), strict=True):
+            parameter.copy_(piece.view_as(parameter))
 
     def divergences(self) -> list[str]:
         """What is not finite in the run, if it has diverged."""
@@ -113,7 +120,8 @@ class AutogradProgram:
         return [
             {
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "moments": {name: moment.clone() for name, moment in self.update.moments.items()},
+                "updates": self.update.done,
                 "generator": None if generator is None else generator.get_state(),
             }
         ]
@@ -122,7 +130,11 @@ class AutogradProgram:
         """Go on from what `replica_states` returned."""
         (state,) = saved
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            self.update.parameters.copy_(_row(self.trained))
+            for name, moment in self.update.moments.items():
+                moment.copy_(state["moments"][name])
+        self.update.done = state["updates"]
         if self.model.generator is not None:
             self.model.generator.set_state(state["generator"])
 
@@ -153,21 +165,6 @@ def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:
     return norm
 
 
-def build_optimizer(config: Config, model: LanguageModel) -> torch.optim.Optimizer:
-    """The update rule of torch.optim that `config.optimizer` names, at the learning rate `config.lr`."""
-    chosen, lr = config.optimizer, config.lr
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decay = chosen.weight_decay
-    match chosen.name:
-        case "sgd":
-            return torch.optim.SGD(trained, lr, weight_decay=decay)
-        case "momentum":
-            return torch.optim.SGD(trained, lr, momentum=chosen.momentum, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                trained, lr, alpha=chosen.alpha, eps=chosen.eps, momentum=chosen.momentum, weight_decay=decay
-            )
-        case "adam" | "adamw":
-            rule = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
-            return rule(trained, lr, betas=(chosen.betas[0], chosen.betas[1]), eps=chosen.eps, weight_decay=decay)
-    raise ConfigError(f"optimizer.name is {chosen.name!r}")
+def _row(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of these tensors as those of one replica: (1, P)."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]).unsqueeze(0)

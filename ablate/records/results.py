@@ -209,6 +209,8 @@ def _needed(kind: type) -> dict[str, Any]:
     out: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for f in fields(kind):
+        if "absent" in f.metadata:
+            continue
         decides = f.metadata.get("identity", True) or (f.name == "name" and kind is not Config)
         if is_dataclass(group := hints[f.name]):
             if knobs := _needed(cast(type, group)):

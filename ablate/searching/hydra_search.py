@@ -96,7 +96,7 @@ def fixed_value(config: Config, name: str) -> Any:
 def check_searchable(override: Override) -> None:
     """Raise ConfigError for a knob that cannot be searched, or values that would be mixed into one."""
     key, typed = override.get_key_element(), str(override.input_line)
-    if key in ("model", "data", "optimizer", "task", "sweeps") and isinstance(override.value(), list):
+    if key in ("model", "data", "optimizer", "schedule", "task", "sweeps") and isinstance(override.value(), list):
         raise ConfigError(f"{typed} would mix several into one; write {key}=choice(A,B) to search them")
     if not override.is_sweep_override():
         return

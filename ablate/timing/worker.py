@@ -109,7 +109,8 @@ class Setting:
     def program(self, engine: str, replicas: int) -> Program:
         generators = [Generator().manual_seed(k) for k in range(replicas)]
         parameters = [initial(self.config, self.task.sizes, generator) for generator in generators]
-        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device)
+        updates = self.config.epochs * self.task.epoch_updates
+        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device, updates)
 
     def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
         parameters = initial(self.config, self.task.sizes, Generator().manual_seed(0))

@@ -32,8 +32,17 @@ from torch import Generator, Tensor
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
 from ablate.config.presets import summaries
-from ablate.config.registry import DATASETS, FIRST_TASK, TASKS, own_knobs
-from ablate.config.schema import CONFIG_ROOT, Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig, resolve
+from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs
+from ablate.config.schema import (
+    CONFIG_ROOT,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TaskConfig,
+    resolve,
+)
 from ablate.data.corpora import load
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
@@ -127,9 +136,7 @@ def keys(config: Config) -> dict[str, str]:
         network["reset"] = c.reset
     if not family(c).steps:
         network |= {"task": c.task.name, "context": c.task.context, "attention": c.task.attention}
-    optimizer = {"name": c.optimizer.name, "decay": c.optimizer.weight_decay > 0, "clip": c.clip is not None}
-    if c.optimizer.name == "rmsprop":
-        optimizer["momentum"] = c.optimizer.momentum > 0
+    optimizer = _of_update(c)
     task: dict[str, Any] = {"task": c.task.name, "bidirectional": c.model.bidirectional}
     if TASKS[c.task.name].reads_text:
         task["sampling"] = c.sampling
@@ -139,6 +146,25 @@ def keys(config: Config) -> dict[str, str]:
     network["dropout"] = c.dropout > 0
     parts = {"network": network, "initial": first, "update": optimizer, "task": task, "measures": {}}
     return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
+
+
+PROBED = {"momentum": 0.6, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7, "weight_decay": 0.1}
+"""The values at which knobs of optimizers are probed; those of others are the config's."""
+
+
+def _of_update(config: Config) -> dict[str, Any]:
+    """What the probe of a config's update depends on. What is off by default is probed as it is, on or off."""
+    found, schedule = OPTIMIZERS[config.optimizer.name], SCHEDULES[config.schedule.name]
+    options, paces = found.options(config.optimizer), schedule.options(config.schedule)
+    out: dict[str, Any] = {"name": found.name, "clip": config.clip is not None, "decay": False}
+    for knob in found.knobs:
+        if knob.name == "weight_decay":
+            out["decay"] = options[knob.name] > 0
+        elif knob.name not in PROBED:
+            out.setdefault("own", {})[knob.name] = options[knob.name]
+        elif knob.default == 0:
+            out[knob.name] = options[knob.name] > 0
+    return out | ({"schedule": {"name": schedule.name} | paces} if config.schedule != ScheduleConfig() else {})
 
 
 USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": True, "name": None, "cell": None}
@@ -218,6 +244,8 @@ OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95]
 
 def _defaults() -> Config:
     """What no key says."""
+    config = Config()
+    config.optimizer = OptimizerConfig.of({"name": "sgd", "lr": 0.5}, given=True)
     return replace(
         Config(),
         optimizer=OptimizerConfig.of({"name": "sgd", **OPTIONS}),
@@ -263,12 +291,12 @@ def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
 def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
     parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
     if engine in ("eager", "torch_nn"):
-        return AutogradProgram(engine, config, sizes, parameters, dropout)
+        return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
     if engine == "native":
         single = {name: value.float() for name, value in parameters.items()}
-        return NativeCohort([config], V, [single], generators=[dropout])
+        return NativeCohort([config], V, [single], generators=[dropout], updates=MINIBATCHES)
     kind = Cohort if by_hand(config) else StackedCohort
-    return kind([config], sizes, [parameters], generators=[dropout])
+    return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
 
 
 @FixedDraws.during
@@ -295,11 +323,21 @@ def _update(engine: str, values: Mapping[str, Any]) -> Series:
 
 
 def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | None) -> Config:
-    momentum = 0.6 if values["name"] == "momentum" or values.get("momentum") else 0.0
-    decay = 0.1 if values["decay"] else 0.0
-    given = OPTIONS | {"name": values["name"], "momentum": momentum, "weight_decay": decay}
-    optimizer = OptimizerConfig.of(given)
-    return replace(config, optimizer=optimizer, clip=clip, lr=0.05)
+    found = OPTIMIZERS[values["name"]]
+    own = dict(values.get("own", {}))
+    for knob in found.knobs:
+        if knob.name in PROBED:
+            is_on = values.get("decay" if knob.name == "weight_decay" else knob.name, True)
+            own[knob.name] = PROBED[knob.name] if is_on else 0.0
+    pace = dict(values.get("schedule", {"name": ScheduleConfig().name}))
+    schedule = ScheduleConfig.of(pace, given=True)
+    return replace(
+        config,
+        optimizer=OptimizerConfig.of({"name": found.name, **own}, given=True),
+        schedule=schedule,
+        clip=clip,
+        lr=0.05,
+    )
 
 
 @FixedDraws.during

@@ -25,6 +25,8 @@ from ablate.networks.targets import loss_of
 from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
+TIMED_UPDATES = 1000
+"""Of a whole run, as a schedule is told where only speed counts."""
 
 
 def build(
@@ -34,17 +36,20 @@ def build(
     parameters: Sequence[Mapping[str, Tensor]],
     generators: Sequence[Generator],
     device: torch.device,
+    updates: int,
 ) -> Program:
-    """The program that trains these replicas: several only with engine=cohort."""
+    """The program that trains these replicas: several only with engine=cohort. `updates`: of a whole run."""
     if engine == "cohort" and not by_hand(configs[0]):
-        return StackedCohort(configs, vocabulary_size, parameters, device=device, generators=generators)
+        return StackedCohort(
+            configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
+        )
     if engine == "cohort":
         assert isinstance(vocabulary_size, int)
         uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
         kind = Cohort if uncovered else NativeCohort
-        return kind(configs, vocabulary_size, parameters, device=device, generators=generators)
+        return kind(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
     (config,), (own,), (generator,) = configs, parameters, generators
-    return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
+    return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)
 
 
 def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
@@ -129,7 +134,7 @@ def _fastest(
         parameters = [initial(config, V, generator) for _ in range(R)]
         size = (R, config.num_steps, config.batch_size)
         X, Y = (part.to(device) for part in any_minibatch(V, size, generator))
-        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), X, Y
+        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device, TIMED_UPDATES), X, Y
     fastest = dict.fromkeys(candidates, float("inf"))
     for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
         for engine, (program, X, Y) in programs.items():

@@ -23,6 +23,7 @@ BASELINE = {
     "batch_size": 32,
     "sampling": "sequential",
     "optimizer": "sgd",
+    "schedule": "constant",
     "lr": 1.0,
     "clip": 1.0,
     "epochs": 500,

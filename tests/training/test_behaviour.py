@@ -22,10 +22,11 @@ from ablate.config import metrics
 from ablate.config.errors import CombinationError
 from ablate.config.schema import Config
 from ablate.data import batches
-from ablate.engines import autograd
-from ablate.engines.cohort import steps, updates
+from ablate.engines import autograd, updates
+from ablate.engines.cohort import steps
 from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
+from ablate.optimizers import rules
 from ablate.training import behaviour, trajectory
 from ablate.training import choice as engines
 from ablate.training.behaviour import alike, changes, disagreement, golden, keys, probe
@@ -54,7 +55,8 @@ def edit(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: 
     assert source.count(old) == 1, source
     module = inspect.getmodule(function)
     names: dict[str, Any] = {}
-    exec(compile(source.replace(old, new), f"<edited {name}>", "exec"), vars(module), names)
+    source = f"from __future__ import annotations\n{source.replace(old, new)}"
+    exec(compile(source, f"<edited {name}>", "exec"), vars(module), names)
     monkeypatch.setattr(owner, name, names[name])
     forget()
 
@@ -89,7 +91,7 @@ EDITS: dict[str, tuple[Any, str, str, str, set[str]]] = {
         {"random", "fill_in"}),
     "the generators": (trajectory, "stream", "{seed}/{purpose}", "{purpose}/{seed}", EVERY),
     "a metric": (metrics, "tail_perplexity", "TAIL * len(curve)", "2 * TAIL * len(curve)", EVERY),
-    "adam": (autograd, "build_optimizer", "torch.optim.Adam if", "torch.optim.Adamax if",
+    "adam": (rules, "_adam", "mean.lerp_(gradients, 1 - beta_1)", "mean.lerp_(gradients, beta_1)",
         {"adam", "memory", "translation"}),
 }  # fmt: skip
 

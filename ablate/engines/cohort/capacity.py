@@ -11,8 +11,8 @@ from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.steps import steps_class
-from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
+from ablate.engines.updates import Update
 from ablate.networks.families import reads_tokens
 from ablate.networks.parameters import Sizes, Vocabulary
 
@@ -73,7 +73,7 @@ def memory_bytes(
     with torch.inference_mode():
         parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
         grads = torch.empty_like(parameters)
-        update = Update([config] * R, parameters)
+        update = Update([config] * R, parameters, updates=1)
         size = (config.num_steps, config.batch_size)
         training = Program(layout, parameters, grads, *size, vocabulary_size)
         held_out = Program(layout, parameters, None, *size, vocabulary_size)

@@ -17,13 +17,25 @@ from ablate.config.schema import Config, Part, resolve
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.graphs import Replay
 from ablate.engines.cohort.steps import steps_class
-from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
+from ablate.engines.updates import Update
 from ablate.networks.language_model import dropout_mask
 from ablate.networks.parameters import Sizes, Vocabulary
 
-READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
+READ = (
+    "model",
+    "num_hiddens",
+    "layers",
+    "dropout",
+    "reset",
+    "bias_vectors",
+    "optimizer",
+    "lr",
+    "schedule",
+    "clip",
+    "seed",
+)
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
 
 
@@ -32,7 +44,8 @@ class Cohort:
 
     `parameters` holds each replica's named tensors (`ablate.networks.parameters`), which are copied; their dtype is
     that of the computation. `generators` draw each replica's dropout masks, in the same order as the other
-    engines do. One cohort is one program for one thread; `chunks` says how many replicas to give it.
+    engines do. `updates` are those of a whole run, which schedules are measured by. One cohort is one program for one
+    thread; `chunks` says how many replicas to give it.
 
     Replica k computes the same numbers whatever its neighbours compute, bit for bit; and as in any other number of
     replicas, where the batch size is a multiple of 32 (otherwise to rounding: where torch's vectors end, its
@@ -49,6 +62,7 @@ class Cohort:
         *,
         device: str | torch.device = "cpu",
         generators: Sequence[Generator] | None = None,
+        updates: int | None = None,
         cuda_graphs: bool = False,
     ) -> None:
         check_alike(configs)
@@ -67,7 +81,7 @@ class Cohort:
         with torch.inference_mode():
             self.parameters = self.layout.stack(parameters, self.device)
             self.grads = torch.zeros_like(self.parameters)
-            self.update = Update(configs, self.parameters)
+            self.update = Update(configs, self.parameters, updates)
             R = len(configs)
             self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
             self.causes = torch.zeros(R, dtype=torch.uint8, device=self.device)  # of divergence, see `CAUSES`

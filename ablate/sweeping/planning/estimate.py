@@ -92,7 +92,8 @@ def probe(task: Task) -> float:
     generators = [Generator().manual_seed(seed) for seed in range(R)]
     parameters = [initial(config, trained.sizes, generator) for generator in generators]
     configs = [run.config for run in task.runs]
-    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device)
+    updates = config.epochs * trained.epoch_updates
+    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
     def seconds(updates: int) -> float:
         began = time.perf_counter()
