@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ablate.config import plugins
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, reason
 from ablate.config.identity import setting_id
@@ -208,6 +209,7 @@ def serve() -> None:
     task = json.loads(sys.stdin.readline())
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)
+    plugins.load(task["config"].get("plugins", ()))
     config = from_dict(task["config"])
     corpus = load(config.data)
     if setting_id(config, corpus.sha256) != task["setting_id"]:
