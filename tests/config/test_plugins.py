@@ -304,3 +304,17 @@ def test_the_words_of_ours_are_checked_without_files(mine: Path) -> None:
     assert "signed" in OPTIMIZERS
     assert TASKS["parity"].data == ("bits",)
     validate(compose(["model=leaky"]))
+
+
+@pytest.mark.full
+def test_a_sweep_keeps_its_files_and_is_reported_without_them(
+    main: Any, mine: Path, small_arguments: list[str]
+) -> None:
+    done = main(*overrides("model=gru", "seeds=1", "name=kept", *small_arguments))
+    assert done.status == 0, done.err
+    stored = json.loads((mine.parent / "results" / "kept" / "sweep.json").read_text())
+    assert stored["plugins"] == {"mine.py": plugins.LOADED[mine]}
+    mine.unlink()
+    done = main("report", "results/kept")
+    assert done.status == 0, done.err
+    assert "mine.py" in done.err
