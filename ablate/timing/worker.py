@@ -213,7 +213,8 @@ def serve() -> None:
     config = from_dict(task["config"])
     corpus = load(config.data)
     if setting_id(config, corpus.sha256) != task["setting_id"]:
-        raise DataError(f"{corpus.name} is not the text that this setting was trained on any more")
+        files = " or ".join([corpus.name, *config.plugins])
+        raise DataError(f"{files} is not what this setting was trained with any more")
     setting = Setting(config, corpus)
     _answer(setting.facts())
     setting.cpu_told = time.process_time()
