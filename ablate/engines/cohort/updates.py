@@ -14,7 +14,7 @@ from ablate.engines.divergence import finite_rows
 
 
 class Update:
-    """One of the rules `ablate.config.schema.OPTIMIZER_OPTIONS`, with its moments as buffers (R, P)."""
+    """The rule of a shipped optimizer, with its moments as buffers (R, P)."""
 
     def __init__(self, configs: Sequence[Config], parameters: Tensor) -> None:
         def each(values: Sequence[float]) -> Tensor:
