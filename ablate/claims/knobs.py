@@ -1,11 +1,13 @@
 """The knobs that a claim may name, and their values: what the typed configuration allows."""
 
 import math
+from functools import lru_cache
 from typing import Any, get_args, get_origin
 
 from ablate.config.columns import column, columns
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.overrides import Knob, knobs
+from ablate.config.registry import revision
 
 TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")
 """Columns of which any text may be a value: that of a model, a corpus or a device."""
@@ -13,6 +15,11 @@ TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")
 
 def knob_fields() -> dict[str, Knob | None]:
     """Column that a claim may name → its knob; None for a text without a list of choices."""
+    return _knob_fields(revision())
+
+
+@lru_cache(1)
+def _knob_fields(_: tuple[int, ...]) -> dict[str, Knob | None]:
     known: dict[str, Knob | None] = {column(key): knob for key, knob in reversed(knobs().items()) if "." in key}
     known |= {column(key): knob for key, knob in knobs().items() if "." not in key}
     known |= {group: knobs()[f"{group}.name"] for group in ("optimizer", "schedule", "task")}

@@ -51,12 +51,16 @@ def claims(arguments: list[str]) -> int:
     from ablate.claims.verdicts import evaluate
     from ablate.cli.as_json import print_json, verdicts_json
     from ablate.cli.help import explain
+    from ablate.config import plugins
     from ablate.config.errors import UserError
+    from ablate.records.results import plugins_of
 
     status = 0
     judged: list[dict[str, Any]] = []
     for sweep in given.sweep:
         try:
+            for line in plugins.load_again(plugins_of(sweep)):
+                say(line)
             frames = Frames.read(sweep)
             for problem in frames.problems:
                 say(f"skipped: {problem}")

@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from ablate.cli.entry import say
-from ablate.config import presets
+from ablate.config import plugins, presets
 from ablate.config.composing import hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
@@ -87,6 +87,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
     config_dir = folder_of_configs(arguments)
+    plugins.load(presets.plugins_of(words, config_dir))
     overrides = for_hydra(words, sweeper_options())
     overrides += _preset(overrides, config_dir)
     searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))

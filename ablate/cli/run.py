@@ -47,8 +47,12 @@ def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
 def help_of(words: list[str]) -> str:
     from ablate.cli.composition import folder_of_configs
     from ablate.cli.help import help_text
+    from ablate.config import plugins, presets
+    from ablate.config.overrides import Override, plugin_files
 
-    return help_text(folder_of_configs(words))
+    config_dir = folder_of_configs(words)
+    plugins.load([*presets.plugins_of(words, config_dir), *plugin_files(list(map(Override.read, words)))])
+    return help_text(config_dir)
 
 
 def train(arguments: Sequence[str], command: str) -> int:

@@ -6,9 +6,10 @@ be there, and a frame tells by itself which of its columns are knobs.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, cast
 
-from ablate.config.registry import ALWAYS, OF_GROUP, Knob, own_knobs
+from ablate.config.registry import ALWAYS, OF_GROUP, Knob, own_knobs, revision
 from ablate.config.schema import PARTS
 
 ORDER = (
@@ -36,26 +37,34 @@ def column(key: str) -> str:
 
 def own_columns(group: str) -> dict[str, str]:
     """Knob that things of a group have of their own → its column."""
-    return {name: column(f"{group}.{name}") for name in own_knobs(group)}
+    return _tables(revision())[group]
+
+
+@lru_cache(1)
+def _tables(_: tuple[int, ...]) -> dict[str, dict[str, str]]:
+    return {group: {name: column(f"{group}.{name}") for name in own_knobs(group)} for group in OF_GROUP}
 
 
 def columns() -> tuple[str, ...]:
     """The columns that may tell two settings apart, also those of what users brought, in their order."""
+    return _columns(revision())
+
+
+@lru_cache(1)
+def _columns(_: tuple[int, ...]) -> tuple[str, ...]:
     out: dict[str, None] = {}
     for name in ORDER:
-        group, dot, _ = name.partition(".")
+        group, dot, __ = name.partition(".")
         out |= dict.fromkeys(own_columns(group).values() if dot else [name])
     return tuple(out)
 
 
 def columns_in(frame: Iterable[Any]) -> list[str]:
     """Those columns of a frame, or of a row, that are knobs; also such as nothing that is loaded has."""
-    present = [str(name) for name in frame]
+    present = dict.fromkeys(map(str, frame))
     known = [name for name in columns() if name in present]
-    return [
-        *known,
-        *(name for name in present if name not in known and name.partition(".")[0] in PARTS and "." in name),
-    ]
+    dotted = (name for name in present if "." in name and name.partition(".")[0] in PARTS)
+    return list(dict.fromkeys([*known, *dotted]))
 
 
 def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,13 +74,14 @@ def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     here, everything in the part that is no common knob is taken to be its own.
     """
     part = PARTS[group].of(stored)
-    out = {column(f"{group}.{name}"): _off(first) for name, (first, _) in own_knobs(group).items()}
+    names, declared = own_columns(group), own_knobs(group)
+    out = {names[name]: _off(first) for name, (first, _) in declared.items()}
     if getattr(part, part.chosen_by) not in OF_GROUP[group]:
         return out | {f"{group}.{name}": _plain(value) for name, value in part.own.items()}
     for knob in part.own_knobs:
         value = part.own[knob.name]
         if knob.absent is ALWAYS or value != knob.absent:
-            out[column(f"{group}.{knob.name}")] = _plain(value)
+            out[names[knob.name]] = _plain(value)
     return out
 
 
@@ -85,6 +95,11 @@ def _plain(value: Any) -> Any:
 
 def added_later(group: str) -> dict[str, Any]:
     """The knobs of a part that records may be older than, by their columns, with the value that these mean."""
+    return _added_later(group, revision())
+
+
+@lru_cache(len(OF_GROUP))
+def _added_later(group: str, _: tuple[int, ...]) -> dict[str, Any]:
     common = {f.name: f.metadata["absent"] for f in fields(cast(Any, PARTS[group])) if "absent" in f.metadata}
     own = {column(f"{group}.{name}"): first.absent for name, (first, _) in own_knobs(group).items()}
     return {name: value for name, value in (own | common).items() if value is not ALWAYS}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import field, fields, make_dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -152,22 +152,30 @@ def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
     """A value of a knob as its type has it. Raises ConfigError where it cannot be."""
-    if kind is Any or kind is str or isinstance(value, str) or type(value) is kind:
-        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-        if kind is Any or type(value) in kinds:
-            return value
-    node = OmegaConf.structured(make_dataclass("Typed", [("value", kind, field(default=MISSING))]))
+    if kind is Any or type(value) in _members(kind):
+        return value
+    node = OmegaConf.structured(_holder(kind))
     try:
         node.value = value
-        return OmegaConf.to_container(node)["value"]  # type: ignore[index,call-overload]
     except ValidationError as error:
         raise ConfigError(f"{name} is {value!r}; it must be {type_in_words(kind)}") from error
+    return cast(Any, OmegaConf.to_container(node))["value"]
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+
+
+@cache
+def _holder(kind: Any) -> type:
+    """A type with a value of this type, to which OmegaConf converts."""
+    return make_dataclass("Holder", [("value", kind, field(default=MISSING))])
 
 
 def type_in_words(kind: Any) -> str:
     """What values of a type are, for a message."""
     optional = type(None) in get_args(kind)
-    names = [one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,)) if one is not type(None)]
+    names = [one for one in _members(kind) if one is not type(None)]
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     said = [words.get(one, "a list" if get_origin(one) is list else str(one)) for one in names]
     return listing([*said, *["null"] * optional])

@@ -128,6 +128,17 @@ def given_by(preset: str) -> list[str]:
     return [] if path is None else list(dict.fromkeys(key for _, key, _ in _knobs_of(path)))
 
 
+def plugins_of(words: Iterable[str], config_dir: Path | None = None) -> list[str]:
+    """The files of a person's own that the preset among these overrides names: what they bring may be typed, too."""
+    name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
+    try:
+        top = _top(find(name, config_dir)) if name else None
+    except UserError:  # which is said when the preset is looked at
+        return []
+    found = [value for key, value in _entries(top) if key.value == "plugins" and _is(value, "SequenceNode")]
+    return [str(item.value) for value in found for item in value.value]
+
+
 def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
     """The knobs that overrides set, and those that their preset sets."""
     typed = [name for word in words for name in Override.read(word).knobs]

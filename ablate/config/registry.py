@@ -213,7 +213,7 @@ def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
     """Knob that things of a group have of their own → what declares it first, and the names of all that have it."""
     things = list(OF_GROUP[group])
     known, found = _OWN_KNOBS.get(group, ([], {}))
-    if len(known) != len(things) or any(one is not other for one, other in zip(known, things, strict=True)):
+    if known != things:
         found = _own_knobs(things)
         _OWN_KNOBS[group] = (things, found)
         _REVISIONS[group] = _REVISIONS.get(group, 0) + 1

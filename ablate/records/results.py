@@ -116,6 +116,15 @@ def load_manifest(sweep: Path) -> dict[str, Any]:
     return NO_QUESTION | manifest
 
 
+def plugins_of(sweep: Path) -> dict[str, str]:
+    """The files of a person's own with which a sweep was trained, each with the hash of its source."""
+    try:
+        files = load_manifest(sweep).get("plugins")
+    except RecordError:
+        return {}
+    return files if isinstance(files, dict) else {}
+
+
 def save(sweep: Path, record: Record) -> None:
     """Write the curve, then the record: a record on disk means that both are whole.
 

@@ -32,6 +32,7 @@ from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.claims.protocol import preset_path
+from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
@@ -123,6 +124,8 @@ class Material:
 
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
+    for line in plugins.load_again(results.plugins_of(folder)):
+        attempt.say(line)
     search = attempt("the search", lambda: _search(folder))
     if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
         raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from ablate.config import presets
 from ablate.config.composing import to_config
 from ablate.config.errors import ConfigError
+from ablate.config.overrides import GROUPS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
 from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
@@ -96,7 +97,7 @@ def fixed_value(config: Config, name: str) -> Any:
 def check_searchable(override: Override) -> None:
     """Raise ConfigError for a knob that cannot be searched, or values that would be mixed into one."""
     key, typed = override.get_key_element(), str(override.input_line)
-    if key in ("model", "data", "optimizer", "schedule", "task", "sweeps") and isinstance(override.value(), list):
+    if key in GROUPS and isinstance(override.value(), list):
         raise ConfigError(f"{typed} would mix several into one; write {key}=choice(A,B) to search them")
     if not override.is_sweep_override():
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ablate.config import plugins
 from ablate.config.columns import column
 from ablate.config.composing import from_dict
 from ablate.config.dependence import gates_text, independent
@@ -418,6 +419,8 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest["title"] = title
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
+    if files := plugins.hashes(plan.settings[0].config.plugins):
+        manifest["plugins"] = manifest.get("plugins", {}) | files
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ablate.config import plugins
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, reason
 from ablate.config.identity import setting_id
@@ -209,10 +210,12 @@ def serve() -> None:
     task = json.loads(sys.stdin.readline())
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)
+    plugins.load(task["config"].get("plugins", ()))
     config = from_dict(task["config"])
     corpus = load(config.data)
     if setting_id(config, corpus.sha256) != task["setting_id"]:
-        raise DataError(f"{corpus.name} is not the text that this setting was trained on any more")
+        files = " or ".join([corpus.name, *config.plugins])
+        raise DataError(f"{files} is not what this setting was trained with any more")
     setting = Setting(config, corpus)
     _answer(setting.facts())
     setting.cpu_told = time.process_time()

@@ -67,11 +67,13 @@ def test_rules_follow_their_formulas(compose: Configs, name: str, decay: float) 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_replicas_move_as_torch_moves_each(compose: Configs, name: str, momentum: bool) -> None:
     """Three replicas of their own lr and weight decay, thirty updates by random gradients, to 1e-12."""
-    further = ["optimizer.momentum=0.5"] if momentum and "momentum" in OPTIMIZERS[name].options_names else []
+    further = (
+        ["optimizer.momentum=0.5"] if momentum and "momentum" in {knob.name for knob in OPTIMIZERS[name].knobs} else []
+    )
     base = compose(f"optimizer={name}", *OPTIONS[name], *further, "clip=null")
     configs = []
     for lr, decay in ((0.1, 0.0), (0.01, 0.3), (0.003, 0.01)):
-        configs.append(replace(base, lr=lr, optimizer=base.optimizer.with_own(weight_decay=decay)))
+        configs.append(replace(base, lr=lr, optimizer=base.optimizer.but(weight_decay=decay)))
     generator = Generator().manual_seed(0)
     start = torch.randn(3, 20, generator=generator, dtype=torch.float64)
     gradients = torch.randn(30, 3, 20, generator=generator, dtype=torch.float64)
