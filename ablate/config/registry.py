@@ -85,7 +85,10 @@ class Registry(Generic[T]):
         return tuple(thing.name for thing in self)
 
 
-SHIPPED: list[str] = []
+CELLS: Registry[Any] = Registry("cell")
+"""Of `ablate.cells.cell.Cell`."""
+
+SHIPPED: list[str] = ["ablate.cells.shipped"]
 """The modules that register what the package ships, none of which imports torch."""
 
 

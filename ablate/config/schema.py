@@ -82,24 +82,6 @@ class ModelConfig:
         return self.cell in FORGETFUL and "forget" not in self.gates and not self.coupled
 
     @property
-    def is_plain(self) -> bool:
-        """True for the cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
-        return not self.gates and self.readout == "state" and self.write_back and not self.beyond_textbook
-
-    @property
-    def beyond_textbook(self) -> str:
-        """What no rnn, gru or lstm of the textbook has (a knob and its value), or an empty string."""
-        if self.cell not in ("rnn", "gru", "lstm"):
-            return f"model.cell={self.cell}"
-        if self.activation == "identity" or (self.activation == "relu" and self.cell != "rnn"):
-            return f"model.activation={self.activation}"
-        for name in ("output_activation", "coupled", "peepholes", "gate_recurrence"):
-            value = getattr(self, name)
-            if value not in (False, "tanh"):
-                return f"model.{name}={value}".replace("True", "true")
-        return ""
-
-    @property
     def stacks_plainly(self) -> bool:
         """Whether each layer reads the outputs of the one below it and nothing else, from the past to the future."""
         return self.connection == "plain" and self.transition is None and not self.bidirectional

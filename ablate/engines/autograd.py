@@ -11,13 +11,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cells.recurrent import State
 from ablate.config.errors import ConfigError
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, all_finite, norm_of
 from ablate.networks.families import carries, trainable
 from ablate.networks.language_model import LanguageModel
+from ablate.networks.layer import State
 from ablate.networks.parameters import Sizes
 
 EVALUATED_STEPS = 250

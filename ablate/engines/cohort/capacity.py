@@ -9,7 +9,7 @@ import torch
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
-from ablate.engines.cohort.steps import steps_class
+from ablate.engines.cohort.steps import covers, steps_class
 from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.parameters import Sizes
@@ -27,10 +27,9 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def by_hand(config: Config) -> bool:
+def has_manual_backward(config: Config) -> bool:
     """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
-    plain = config.model.stacks_plainly and not config.model.beyond_textbook
-    return plain and config.task.name != "translation"
+    return config.model.stacks_plainly and config.task.name != "translation" and covers(config)
 
 
 def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
@@ -41,7 +40,7 @@ def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None
     """
     if torch.device(device).type != "cpu":
         return None
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
     if config.num_hiddens > 64:
         return 1
@@ -62,7 +61,7 @@ def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes, dtype: to
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return stacked.memory_bytes(resolve(config), R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
     layout = Layout(resolve(config), vocabulary_size)

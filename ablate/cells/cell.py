@@ -1,0 +1,545 @@
+"""A recurrent cell is its equations: a function of one step, from which all else that is known of it follows.
+
+    @cell(source="Cho et al. 2014, first version")
+    def gru(x, h, *, W, gate, candidate):
+        R = gate.reset(x.reset + h @ W.reset)
+        Z = gate.update(x.update + h @ W.update)
+        H_tilde = candidate(x.candidate + (R * h) @ W.candidate)
+        return Z * h + (1 - Z) * H_tilde
+
+x               what gates and candidate make of the input: `x.reset` is X W_x + b_x with the parameters of `reset`
+h, c …          the states by name, zero at the start; the first is the output, and the function returns the new ones
+W               matrices of products with a state, or with what is made of states: h W_h, with a bias of its own under
+                bias_vectors=2. W_other is a further matrix of that name for each gate
+P               vectors, a number for each unit: `c * P.input` is a peephole; P_other likewise
+gate            σ, or the constant at which a model holds this gate, which then has no parameters and costs nothing.
+                `gate.reset(a, relu)` has another function in the place of σ
+candidate       the new content, φ of its argument: φ is the knob `activation`, and `readout` may choose it as output
+reset           where the reset gate acts, "before" or "after" the product: the knob `reset`
+name = default  a knob of the cell's own; its choices are those of a Literal
+
+A new state that is None or a number is not carried, nor is one that nothing reads. The functions to write equations
+with are those of `ablate.cells.functions`; other ones of torch's work, but are computed more slowly.
+Loads no torch. Axes: … replicas and sequences, H hidden units.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
+
+from ablate.cells.functions import ABSENT, ACTIVATIONS, sigmoid
+from ablate.cells.trace import Graph, Matrix, Names, Untraceable, Value
+from ablate.config.errors import ConfigError, listing
+from ablate.config.registry import CELLS, Knob
+from ablate.config.schema import Config, resolve
+
+PROVIDED = ("gate", "candidate", "reset")
+"""What equations may ask for by name, beside weights and knobs."""
+
+
+def parameter(name: str, weights: str) -> str:
+    """The name of a parameter by those of its pre-activation and its weights in the equations: W is W_h."""
+    return f"{name}.{'W_h' if weights == 'W' else weights}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A cell by its name. All facts but those that `cell` is told are found by calling the equations once."""
+
+    name: str
+    equations: Callable[..., Any]
+    states: tuple[str, ...]
+    """What is carried from step to step, by the names in the equations; the next layer reads the first."""
+    weights: tuple[str, ...] = ()
+    """W, P …: what the equations take of parameters beside the input's."""
+    summary: str = ""
+    source: str = ""
+    """The paper, and which version of it."""
+    knobs: tuple[Knob, ...] = ()
+    takes: frozenset[str] = frozenset()
+    """Which of `PROVIDED` the equations ask for."""
+    forget_gate: str | None = None
+    """The gate whose initial bias `forget_bias` sets: near 1 it keeps the state."""
+    torch_nn: str = ""
+    """The module of torch.nn that computes the same, with the knobs at their defaults and no gate fixed."""
+    torch_nn_knobs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Other values of its knobs that torch.nn has, too."""
+    own_check: Callable[[Any], None] | None = None
+    variants: dict[Any, Variant] = field(default_factory=dict, repr=False)
+    """Those that were asked for."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """The equations themselves."""
+        return self.equations(*arguments, **keywords)
+
+    @cached_property
+    def plain(self) -> Variant:
+        """With no gate fixed and its knobs at their defaults."""
+        return self._variant({}, {knob.name: knob.default for knob in self.knobs}, self._default_reset)
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """What a model may hold at a constant, model.gates.NAME=: the gates under any choice of the knobs."""
+        return tuple(dict.fromkeys(gate for variant in self._choices() for gate in variant.structure.gates))
+
+    @property
+    def preactivations(self) -> tuple[str, ...]:
+        """The gates and the candidate, all that has weights on the input, in the order of the equations."""
+        return self.plain.structure.preactivations
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it has products with the state, and so weights W_h."""
+        return any(weights == "W" for _, weights in self.plain.structure.matrices)
+
+    @property
+    def reset_gate(self) -> str | None:
+        """The gate that `reset` applies before or after the product with the state."""
+        return "reset" if "reset" in self.takes else None
+
+    @property
+    def _default_reset(self) -> str | None:
+        return "before" if self.reset_gate else None
+
+    def variant(self, model: Any, reset: str | None = None) -> Variant:
+        """As `model` (a ModelConfig) has it: its gates held, its knobs set."""
+        own = {knob.name: getattr(model, knob.name, knob.default) for knob in self.knobs}
+        return self._variant(model.gates, own, reset)
+
+    def _variant(self, gates: Mapping[str, float], own: Mapping[str, Any], reset: str | None) -> Variant:
+        key = (tuple(sorted(gates.items())), repr(sorted(own.items())), reset)
+        if key not in self.variants:
+            self.variants[key] = Variant(self, dict(gates), dict(own), reset)
+        return self.variants[key]
+
+    def _choices(self) -> Iterator[Variant]:
+        """The plain variant, and one for each other choice of each knob."""
+        yield self.plain
+        usual = self.plain.own
+        for knob in self.knobs:
+            for choice in knob.choices or ((True, False) if knob.kind is bool else ()):
+                if choice != knob.default:
+                    yield self._variant({}, usual | {knob.name: choice}, self._default_reset)
+
+    def check(self, model: Any) -> None:
+        """Raise ConfigError for values of a model that mean nothing together in this cell."""
+        if model.readout == "candidate" and "candidate" not in self.takes:
+            raise ConfigError(
+                f"model.readout is candidate, but a {self.name} has no candidate; use model.readout=state"
+            )
+        if self.own_check is not None:
+            self.own_check(model)
+
+    def has_parameters(self, model: Any, gate: str) -> bool:
+        """Whether a gate is computed from weights: it is neither fixed nor made from another one."""
+        return gate in self.variant(model, self._default_reset).structure.preactivations
+
+    def beyond_torch_nn(self, model: Any) -> str:
+        """What of a model torch.nn has not (a knob and its value), or an empty string; fixed gates apart."""
+        if not self.torch_nn:
+            return f"model.cell={self.name}"
+        for knob in self.knobs:
+            value = getattr(model, knob.name, knob.default)
+            if value != knob.default and value not in self.torch_nn_knobs.get(knob.name, ()):
+                return f"model.{knob.name}={str(value).lower() if isinstance(value, bool) else value}"
+        return ""
+
+
+class Gates:
+    """`gate.reset`: σ, or for a fixed gate its constant. What was asked for is kept, in order."""
+
+    def __init__(self, fixed: Mapping[str, float]) -> None:
+        self._fixed = fixed
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        constant = self._fixed.get(name)
+        function = _squashed if constant is None else lambda *_: constant
+        setattr(self, name, function)
+        return function  # type: ignore[no-any-return]
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return tuple(name for name in vars(self) if name != "_fixed")
+
+
+def _squashed(argument: Any, function: Callable[[Any], Any] = sigmoid) -> Any:
+    return function(argument)
+
+
+class Variant:
+    """A cell with some gates held at constants and its knobs at some values."""
+
+    def __init__(self, cell: Cell, fixed: Mapping[str, float], own: Mapping[str, Any], reset: str | None) -> None:
+        self.cell, self.fixed, self.own, self.reset = cell, fixed, own, reset
+        self.gates = Gates(fixed)
+        given = {"gate": self.gates, "reset": reset}
+        self.keywords = {name: given[name] for name in given if name in cell.takes}
+        self.keywords |= {name: value for name, value in own.items() if name != "activation" or not self.has_candidate}
+        self.activation = ACTIVATIONS[own["activation"]] if self.has_candidate else None
+
+    @property
+    def has_candidate(self) -> bool:
+        return "candidate" in self.cell.takes
+
+    def __call__(self, x: Any, states: Sequence[Any], weights: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        """One step by the equations → the new states, all that they return, and the candidate (else the output)."""
+        if self.activation is None:
+            new = self.cell.equations(x, *states, **weights, **self.keywords)
+            new = new if isinstance(new, tuple) else (new,)
+            return new, new[0]
+        squash, noted = self.activation, []
+
+        def candidate(argument: Any) -> Any:
+            noted.append(squash(argument))
+            return noted[-1]
+
+        new = self.cell.equations(x, *states, **weights, **self.keywords, candidate=candidate)
+        return new if isinstance(new, tuple) else (new,), noted[-1] if noted else None
+
+    @cached_property
+    def structure(self) -> Structure:
+        """What the equations are made of. Raises ConfigError, one line, where they cannot be evaluated."""
+        try:
+            return _traced(self)
+        except Untraceable as error:
+            return _measured(self, f"{error} ({_line(error, self.cell.equations)})")
+        except TypeError as error:  # of a function that knows tensors only, or of a mistake, which will be told
+            return _measured(self, f"{error} ({_line(error, self.cell.equations)})")
+        except Exception as error:
+            raise _mistake(self.cell, error) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The parameters and states of a variant, and its graph where its equations could be traced."""
+
+    preactivations: tuple[str, ...]
+    """What has parameters: neither fixed nor unused."""
+    reads_input: frozenset[str]
+    matrices: Mapping[tuple[str, str], int]
+    """(pre-activation, weights) → rows, in units of H."""
+    vectors: frozenset[tuple[str, str]]
+    gates: tuple[str, ...]
+    carried: tuple[int, ...]
+    """Which of the cell's states are carried, by their numbers."""
+    state_names: tuple[str, ...]
+    graph: Graph | None = None
+    new_states: tuple[Value, ...] = ()
+    candidate: Value | None = None
+    untraceable: str = ""
+    """Why there is no graph: the operation, and its line."""
+
+    def shapes(self, weights: Sequence[str], inputs: int, H: int, bias_vectors: int) -> dict[str, tuple[int, ...]]:
+        """Name → shape of the parameters, in the order in which they are drawn."""
+        out: dict[str, tuple[int, ...]] = {}
+        for name in self.preactivations:
+            product = self.matrices.get((name, "W"))
+            if name in self.reads_input:
+                out[f"{name}.W_x"] = (inputs, H)
+            if product:
+                out[f"{name}.W_h"] = (product * H, H)
+            if name in self.reads_input:
+                out[f"{name}.b_x"] = (H,)
+            if product and bias_vectors == 2:
+                out[f"{name}.b_h"] = (H,)
+            for kind in weights:
+                if (name, kind) in self.vectors:
+                    out[f"{name}.{kind}"] = (H,)
+                elif kind != "W" and (name, kind) in self.matrices:
+                    out[f"{name}.{kind}"] = (self.matrices[name, kind] * H, H)
+        return out
+
+
+def variant_of(config: Config) -> Variant:
+    """The cell of a config, as its model has it."""
+    cell: Cell = CELLS[config.model.cell]
+    return cell.variant(config.model, resolve(config).reset)
+
+
+def is_plain(config: Config) -> bool:
+    """Whether this is a cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
+    model = config.model
+    plain = not model.gates and model.readout == "state" and model.write_back
+    return plain and not variant_of(config).cell.beyond_torch_nn(model)
+
+
+def live_gates(config: Config) -> tuple[str, ...]:
+    """The gates that have parameters, and the candidate: all but those fixed at a constant, or coupled to another."""
+    return variant_of(config).structure.preactivations
+
+
+# --- from equations to facts ----------------------------------------------------------------------------------------
+
+
+class _Notes:
+    """What is asked for while equations are evaluated with stand-ins."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.fixed = variant.fixed
+        self.names: dict[str, None] = {}
+        self.reads_input: set[str] = set()
+        self.vectors: set[tuple[str, str]] = set()
+
+    def unless_fixed(self, name: str, make: Callable[[], Any]) -> Any:
+        if name in self.fixed:
+            return ABSENT
+        self.names[name] = None
+        return make()
+
+    def input(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self.fixed:
+            self.reads_input.add(name)
+        return self.unless_fixed(name, make)
+
+    def vector(self, name: str, weights: str, make: Callable[[], Any]) -> Any:
+        if name not in self.fixed:
+            self.vectors.add((name, weights))
+        return self.unless_fixed(name, make)
+
+
+def _is_vector(weights: str) -> bool:
+    return weights.startswith("P")
+
+
+def _traced(variant: Variant) -> Structure:
+    """Raises Untraceable."""
+    cell = variant.cell
+    carried = list(range(len(cell.states)))
+    while True:
+        graph, notes = Graph(), _Notes(variant)
+        x = Names(_inputs(graph, notes))
+        weights = {kind: _weights_of(kind, graph, notes) for kind in cell.weights}
+        states = [graph.add("state", name=s) if k in carried else ABSENT for k, s in enumerate(cell.states)]
+        new, candidate = variant(x, states, weights)
+        _check_new_states(variant, new, notes.reads_input)
+        computed = [k for k in carried if isinstance(new[k], Value)]
+        if computed == carried:
+            break
+        carried = computed
+    ends = [new[k] for k in carried] + ([candidate] if isinstance(candidate, Value) else [])
+    reached = [value.node for value in graph.reached(ends)]
+    read = {node.name for node in reached if node.op == "state"}
+    carried = [k for k in carried if k == 0 or cell.states[k] in read]
+    matrices = {(n.name, n.weights): v.node.width for n in graph.nodes if n.op == "product" for v in _values(n.of)}
+    return Structure(
+        tuple(notes.names),
+        frozenset(notes.reads_input),
+        matrices,
+        frozenset(notes.vectors),
+        variant.gates._asked,
+        tuple(carried),
+        tuple(cell.states[k] for k in carried),
+        graph,
+        tuple(new[k] for k in carried),
+        candidate if isinstance(candidate, Value) else new[0],
+    )
+
+
+def _inputs(graph: Graph, notes: _Notes) -> Callable[[str], Any]:
+    return lambda name: notes.input(name, lambda: graph.add("input", name=name))
+
+
+def _weights_of(kind: str, graph: Graph, notes: _Notes) -> Names:
+    if _is_vector(kind):
+        return Names(lambda n: notes.vector(n, kind, lambda: graph.add("vector", name=n, weights=kind)))
+    return Names(lambda n: notes.unless_fixed(n, lambda: Matrix(n, kind)))
+
+
+def _values(of: Sequence[Any]) -> list[Value]:
+    return [value for value in of if isinstance(value, Value)]
+
+
+def _measured(variant: Variant, why: str) -> Structure:
+    """The facts of equations that cannot be traced: they are evaluated with small tensors."""
+    import torch
+
+    B, H = 2, 3
+    cell, notes, rows = variant.cell, _Notes(variant), dict[tuple[str, str], int]()
+
+    class Measured:
+        """In the place of a matrix: notes how many rows it must have."""
+
+        def __init__(self, name: str, kind: str) -> None:
+            self.key = (name, kind)
+
+        @classmethod
+        def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            value, matrix = args
+            if function not in (torch.Tensor.matmul, torch.matmul, torch.Tensor.__matmul__):
+                raise TypeError(f"weights are for products, value @ W.{matrix.key[0]}")
+            rows[matrix.key] = value.shape[-1] // H
+            return value.new_full((*value.shape[:-1], H), 0.5)
+
+    def weights_of(kind: str) -> Names:
+        if _is_vector(kind):
+            return Names(lambda name: notes.vector(name, kind, lambda: torch.full((H,), 0.5)))
+        return Names(lambda name: notes.unless_fixed(name, lambda: Measured(name, kind)))
+
+    x = Names(lambda name: notes.input(name, lambda: torch.full((B, H), 0.5)))
+    weights = {kind: weights_of(kind) for kind in cell.weights}
+    new: Sequence[Any] = [torch.full((B, H), 0.5)] * len(cell.states)
+    for _ in range(2):  # the second time without the states that the first time has shown to be none
+        states = [value if isinstance(value, torch.Tensor) else ABSENT for value in new]
+        rows.clear()
+        try:
+            new, _candidate = variant(x, states, weights)
+        except Exception as error:
+            raise _mistake(cell, error) from error
+        _check_new_states(variant, new, notes.reads_input)
+    return Structure(
+        tuple(notes.names),
+        frozenset(notes.reads_input),
+        rows,
+        frozenset(notes.vectors),
+        variant.gates._asked,
+        (carried := tuple(k for k, value in enumerate(new) if isinstance(value, torch.Tensor))),
+        tuple(cell.states[k] for k in carried),
+        untraceable=why,
+    )
+
+
+def _check_new_states(variant: Variant, new: Sequence[Any], reads_input: set[str]) -> None:
+    cell = variant.cell
+    where = f"cell {cell.name} ({_place(cell.equations)})"
+    if len(new) != len(cell.states):
+        raise ConfigError(
+            f"{where}: its equations return {len(new)} values, but its states are {listing(cell.states)}; "
+            "return the new value of each, in this order"
+        )
+    if not reads_input:
+        given = f" with {listing(tuple(variant.fixed))} fixed" if variant.fixed else ""
+        raise ConfigError(f"{where}: its equations read nothing of the input{given}; write x.NAME for a share of it")
+    if new[0] is ABSENT:
+        gates = listing(tuple(variant.fixed))
+        raise ConfigError(f"{where}: with {gates} fixed its output has no value; use x.NAME and W.NAME in gate.NAME(…)")
+    if new[0] is None or isinstance(new[0], float | int):
+        raise ConfigError(f"{where}: its output is {new[0]}; return the new {cell.states[0]} first")
+
+
+def _mistake(cell: Cell, error: Exception) -> ConfigError:
+    if isinstance(error, ConfigError):
+        return error
+    return ConfigError(f"cell {cell.name}: {type(error).__name__}: {error} ({_line(error, cell.equations)})")
+
+
+def _place(function: Callable[..., Any]) -> str:
+    code = function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _line(error: Exception, function: Callable[..., Any]) -> str:
+    """Where in the equations' file it happened."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == function.__code__.co_filename]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else _place(function)
+
+
+# --- the decorator --------------------------------------------------------------------------------------------------
+
+
+@overload
+def cell(function: Callable[..., Any], /) -> Cell: ...
+
+
+@overload
+def cell(
+    *,
+    name: str | None = ...,
+    source: str = ...,
+    activation: str = ...,
+    knobs: Sequence[Knob] = ...,
+    forget_gate: str | None = ...,
+    torch_nn: str = ...,
+    torch_nn_knobs: Mapping[str, tuple[Any, ...]] | None = ...,
+    check: Callable[[Any], None] | None = ...,
+    register: bool = ...,
+) -> Callable[[Callable[..., Any]], Cell]: ...
+
+
+def cell(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    source: str = "",
+    activation: str = "tanh",
+    knobs: Sequence[Knob] = (),
+    forget_gate: str | None = None,
+    torch_nn: str = "",
+    torch_nn_knobs: Mapping[str, tuple[Any, ...]] | None = None,
+    check: Callable[[Any], None] | None = None,
+    register: bool = True,
+) -> Any:
+    """Make a cell of equations (see the head of this module), and register it under the function's name.
+
+    `activation` is the default φ of the candidate. `knobs` says more of a knob than the signature can. `forget_gate`
+    is the gate whose bias `forget_bias` sets. `check` raises ConfigError for a model that means nothing. Raises
+    ConfigError, with file and line, for equations that cannot be evaluated.
+    """
+
+    def make(equations: Callable[..., Any]) -> Cell:
+        states, weights, takes, own = _read(equations)
+        if "candidate" in takes:
+            words = "what squashes the new content"
+            own = [Knob("activation", str, activation, words, tuple(ACTIVATIONS), absent="tanh"), *own]
+        told = {knob.name: knob for knob in knobs}
+        made = Cell(
+            name or equations.__name__,
+            equations,
+            states,
+            weights,
+            (inspect.getdoc(equations) or "").partition("\n")[0].removesuffix("."),
+            source,
+            tuple(told.get(knob.name, knob) for knob in own),
+            takes,
+            forget_gate,
+            torch_nn,
+            torch_nn_knobs or {},
+            check,
+        )
+        gates = made.gates  # which evaluates the equations: a mistake in them is told here
+        if forget_gate is not None and forget_gate not in gates:
+            raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")
+        return CELLS.add(made) if register else made
+
+    return make if function is None else make(function)
+
+
+def _read(equations: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str], list[Knob]]:
+    """The signature: states, weights, what else is provided, and knobs. Raises ConfigError for what it cannot mean."""
+    where = f"cell {equations.__name__} ({_place(equations)})"
+    parameters = list(inspect.signature(equations).parameters.values())
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.POSITIONAL_ONLY]
+    if len(positional) < 2:
+        raise ConfigError(f"{where}: it takes {listing(positional) or 'nothing'}; write def NAME(x, h, *, W, gate)")
+    weights, takes, own = [], set(), []
+    hints = get_type_hints(equations) if any(p.default is not p.empty for p in parameters) else {}
+    for p in parameters:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise ConfigError(f"{where}: it takes {p}; name each state, and each knob with its default")
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty:
+            own.append(_knob(p.name, hints.get(p.name, type(p.default)), p.default))
+        elif p.kind is p.KEYWORD_ONLY and p.name in PROVIDED:
+            takes.add(p.name)
+        elif p.kind is p.KEYWORD_ONLY and p.name[0] in "WP":
+            weights.append(p.name)
+        elif p.kind is p.KEYWORD_ONLY:
+            known = listing(("W…", "P…", *PROVIDED))
+            raise ConfigError(f"{where}: it asks for {p.name}; choose {known}, or give a knob a default")
+        elif p.default is not p.empty:
+            raise ConfigError(f"{where}: {p.name} has a default, but a state begins at zero; put knobs behind a *")
+    return tuple(positional[1:]), tuple(weights), frozenset(takes), own
+
+
+def _knob(name: str, kind: Any, default: Any) -> Knob:
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return Knob(name, type(default) if choices else kind, default, choices=choices, absent=default)
