@@ -1,29 +1,22 @@
 """ablate: which part of a recurrent network, which hyperparameter matters, and by how much.
 
-The package, from what everything rests on to what a person types:
+The package, from what everything rests on to what a person types; each room imports only those above it:
 
-    config, compose    the knobs: what is legal, what decides an outcome, from overrides to a Config
-    errors, files      one line for each error; the one module that writes files, and locks, the one that holds them
-    knobs              which knobs follow from which, and which merely vary together
-    metrics, results   what is measured; what a run leaves on disk
-    data               texts, sentence pairs, sequences made by rule; vocabularies, minibatches
-    models             cells, stacks and translators, readable and as torch.nn has them, on shared named parameters
-    cohort             seeds as a tensor dimension: replicas trained as one program, native, in torch or by autograd
-    engines            which of these computes a config, and what they have in common
-    tasks, bleu        what a network is trained to do, what of it counts, and how well it is done
-    training           from configs to records, one loop for all engines; trajectory, checkpoints of long runs
-    behaviour          what the code computes, in numbers: whether a stored run is still that of today; its fixed draws
-    speed              tokens per second: the lane that has the machine to itself
-    sweeping           a list of configs to finished records: skip, fuse, reuse, isolate, resume, progress
-    searching          Optuna: which configuration is best, over raced seeds, resumable, in several processes
-    plugins            the classes that Hydra discovers
-    stats              estimates, intervals, tests: the one kernel of all inference
-    analysis, report   records to tables and figures, without torch
-    claims             statements in words, and which of them the runs confirm or refute
-    cli, explain       python -m ablate; its help and its one-line errors
-    overrides, presets the words of a command and the files they name, checked before Hydra sees them
-    entry, commands    how every command begins and ends; what it prints for a person to paste into a shell
-    plan               python -m ablate.plan: what a sweep would take and can tell, before anything is spent
-    path               python -m ablate.path: from a baseline to a target, one trained change at a time
-    bench              python -m ablate.bench: timings of cells, and of the engines against each other
+    config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
+    stats               estimates, intervals, tests: the one kernel of all inference
+    cells               recurrent cells, one time step each, by its equations
+    records             what a run leaves on disk; locks; the machine and the code that computed it
+    analysis            from records to tables: one row per run, per setting, per comparison; without torch
+    data                texts, sentence pairs, sequences made by rule; vocabularies, minibatches
+    networks            stacks of cells, directions, encoder–decoder, how their parameters start
+    claims              statements in words, and which of them the runs confirm or refute
+    engines             what computes a network and its gradients: cohorts of replicas, native, in torch, by autograd
+    tasks               what a network is trained to do, what of it counts, and how well it is done
+    report              tables, figures and the page of a sweep
+    training            the loop, random streams, checkpoints, and which engine computes a setting
+    timing              tokens per second: the lane that has the machine to itself; benchmarks of engines
+    sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
+    searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
+    plugins             the classes that Hydra discovers
+    cli                 the command line, its help and its one-line errors
 """

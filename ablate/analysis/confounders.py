@@ -25,6 +25,14 @@ SAME_TOKENS = 0.01
 MOST_NAMED = 4
 """Values of knobs that are named beside what computed their runs, and settings of knobs that vary together."""
 
+HELD_OUT = {
+    "translation": ("corpus_sha256", "pairs", "val_pairs", "num_steps"),
+    "language_model": ("corpus_sha256", "unit", "max_tokens", "val_tokens"),
+    "fill_in": ("corpus_sha256", "unit", "max_tokens", "val_tokens"),
+}
+"""Task → the columns that decide what is held out: it begins where the training text ends, and sentences are cut after
+num_steps words. A memory task's sequences are made for each length: they are the task."""
+
 MEANS = {
     "engine": "engines",
     "device": "devices",
@@ -49,8 +57,8 @@ def confounders(
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
-    converged, bimodal, outlying, overfitted, mixed.
+    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
+    only, not converged, bimodal, outlying, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
@@ -63,6 +71,7 @@ def confounders(
         *_sees_future(settings, name),
         *_few_seeds(settings, level),
         *_unequal(runs, settings, name),
+        *_held_out(settings, name),
         *_training_only(settings),
         *_not_converged(runs, settings, curves, name),
         *_bimodal(runs, settings, name),
@@ -160,6 +169,27 @@ def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
                 f"The settings differ in {what}, from {lowest[kind]:,.0f} ({named(lowest)}) to {highest[kind]:,.0f} "
                 f"({named(highest)}): {consequence}.",
             )
+
+
+def _held_out(settings: pd.DataFrame, named: Name) -> Found:
+    """Held-out perplexities of different texts: one may be the easier to predict."""
+    for task, deciding in HELD_OUT.items():
+        measured = settings[_of_task(settings, task) & settings["val_perplexity"].notna()]
+        differing = [column for column in deciding if measured[column].nunique(dropna=False) > 1]
+        if not differing:
+            continue
+        knobs = " and ".join("the corpus" if column == "corpus_sha256" else column for column in differing)
+        last = measured.drop_duplicates(differing).iloc[1]
+        what, cut = "text", ""
+        if task == "translation":
+            what, cut = "pairs", ", cut to num_steps words" if "num_steps" in differing else ""
+        yield (
+            "held-out text",
+            f"Settings are not measured on the same held-out {what}{cut}: {knobs} differ{'s' * (len(differing) == 1)} "
+            f"({named(measured.iloc[0])}; {named(last)}), so that part of any difference in held-out perplexity may be "
+            f"one between the {what}.",
+        )
+        return
 
 
 def _training_only(settings: pd.DataFrame) -> Found:

@@ -14,7 +14,7 @@ from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.identity import relevant_options
 from ablate.config.metrics import METRICS
 from ablate.config.schema import TASK_OPTIONS, ModelConfig
-from ablate.records.results import RecordError, outdated, records
+from ablate.records.results import RecordError, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
@@ -88,7 +88,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         try:
             if why := outdated(record):
-                problems.append(f"{record['run_id']}: {why}; the sweep's command trains it again")
+                later = newer(record)  # which this version neither reads nor trains again
+                remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
+                problems.append(f"{record['run_id']}: {remedy}")
                 continue
             rows.append(row(record))
         except (KeyError, TypeError) as error:

@@ -43,7 +43,7 @@ def search_facts(folder: Path) -> dict[str, Any]:
         return read_json(folder / "search.json")
     except RecordError as error:
         raise UserError(
-            f"{folder} holds no finished search; give a folder that python -m ablate sweeps=search_… has concluded"
+            f"{folder} holds no finished search; give a folder that ablate search sweeps=search_… has concluded"
         ) from error
 
 

@@ -124,14 +124,13 @@ class Cell:
         for knob in self.knobs:
             for choice in knob.choices or ((True, False) if knob.kind is bool else ()):
                 if choice != knob.default:
-                    yield self._variant({}, usual | {knob.name: choice}, self._default_reset)
+                    yield self._variant({}, {**usual, knob.name: choice}, self._default_reset)
 
     def check(self, model: Any) -> None:
         """Raise ConfigError for values of a model that mean nothing together in this cell."""
         if model.readout == "candidate" and "candidate" not in self.takes:
-            raise ConfigError(
-                f"model.readout is candidate, but a {self.name} has no candidate; use model.readout=state"
-            )
+            what = f"model.readout is candidate, but a {self.name} has no candidate"
+            raise ConfigError(f"{what}; use model.readout=state")
         if self.own_check is not None:
             self.own_check(model)
 
@@ -162,7 +161,7 @@ class Gates:
         constant = self._fixed.get(name)
         function = _squashed if constant is None else lambda *_: constant
         setattr(self, name, function)
-        return function  # type: ignore[no-any-return]
+        return function
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         return getattr(self, name)  # type: ignore[no-any-return]

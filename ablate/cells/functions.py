@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 NUMBERS: Mapping[str, Callable[..., float]] = {
@@ -28,51 +29,42 @@ NUMBERS: Mapping[str, Callable[..., float]] = {
 def apply(name: str, *arguments: Any) -> Any:
     """A pointwise function of what may be tensors, values of a trace, or numbers."""
     for argument in arguments:
-        if not isinstance(argument, float | int):
-            symbolic = getattr(argument, "apply_pointwise", None)
-            return symbolic(name, *arguments) if symbolic else torch_function(name)(*_as_tensors(argument, arguments))
-    return NUMBERS[name](*arguments)
+        if type(argument) in SYMBOLIC:
+            return argument.apply_pointwise(name, *arguments)
+    tensor = next((argument for argument in arguments if not isinstance(argument, float | int)), None)
+    if tensor is None:
+        return NUMBERS[name](*arguments)
+    tensors = [tensor.new_tensor(a) if isinstance(a, float | int) else a for a in arguments]
+    return torch_function(name)(*tensors)
 
 
+SYMBOLIC: set[type] = set()
+"""The types that note what is done with them, by a method `apply_pointwise(name, *arguments)`."""
+
+
+@cache
 def torch_function(name: str) -> Callable[..., Any]:
     """The function of torch, of tensors."""
     import torch
 
-    return torch.nn.functional.softplus if name == "softplus" else getattr(torch, name)  # type: ignore[no-any-return]
+    function: Callable[..., Any] = torch.nn.functional.softplus if name == "softplus" else getattr(torch, name)
+    return function
 
 
-def _as_tensors(tensor: Any, arguments: tuple[Any, ...]) -> list[Any]:
-    """torch's maximum and minimum take no numbers."""
-    return [tensor.new_tensor(a) if isinstance(a, float | int) else a for a in arguments]
+def _unary(name: str) -> Callable[[Any], Any]:
+    """`apply` of one argument, for which a tensor is tried first: equations are evaluated at every step."""
+
+    def function(a: Any) -> Any:
+        kind = type(a)
+        if kind in SYMBOLIC or kind is float or kind is int:
+            return apply(name, a)
+        return torch_function(name)(a)
+
+    return function
 
 
-def sigmoid(a: Any) -> Any:
-    return apply("sigmoid", a)
-
-
-def tanh(a: Any) -> Any:
-    return apply("tanh", a)
-
-
-def relu(a: Any) -> Any:
-    return apply("relu", a)
-
-
-def exp(a: Any) -> Any:
-    return apply("exp", a)
-
-
-def log(a: Any) -> Any:
-    return apply("log", a)
-
-
-def sqrt(a: Any) -> Any:
-    return apply("sqrt", a)
-
-
-def softplus(a: Any) -> Any:
-    """log(1 + eᵃ)"""
-    return apply("softplus", a)
+sigmoid, tanh, relu = _unary("sigmoid"), _unary("tanh"), _unary("relu")
+exp, log, sqrt, softplus = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("softplus")
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -130,3 +122,4 @@ class Absent:
 
 
 ABSENT = Absent()
+SYMBOLIC.add(Absent)

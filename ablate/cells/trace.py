@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.cells.functions import NUMBERS, Absent
+from ablate.cells.functions import NUMBERS, SYMBOLIC, Absent
 
 POINTWISE = ("add", "sub", "mul", "div", "neg", "gt", "lt", "ge", "le", *NUMBERS)
 """What a node may compute of its arguments, unit by unit."""
@@ -161,6 +161,8 @@ class Value:
         value: Value = Value(graph, 0).apply_pointwise(name, *args)
         return value
 
+
+SYMBOLIC.add(Value)
 
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
 

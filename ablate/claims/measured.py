@@ -95,7 +95,7 @@ class Frames:
         runs, problems = runs_frame(sweep)
         if runs.empty:
             what = "no finished run yet" if present(sweep / "runs") else "no sweep"
-            raise UserError(f"{sweep} holds {what}; give a folder that python -m ablate has written")
+            raise UserError(f"{sweep} holds {what}; give a folder that ablate has written")
         return cls(runs, sweep=sweep, problems=problems)
 
     @property

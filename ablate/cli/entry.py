@@ -16,8 +16,6 @@ from errno import EPIPE
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
-from ablate.cli.help import explain
-
 STOPPED = 130
 """Exit status after Ctrl-C, as of a program that the signal ended."""
 
@@ -47,6 +45,8 @@ def answer(work: Callable[[], int]) -> int:
             say("stopped; whatever was finished is kept, the same command goes on from here")
             status = STOPPED
         except Exception as error:
+            from ablate.cli.help import explain
+
             line = explain(error)
             if line is None:
                 raise

@@ -12,31 +12,17 @@ from ablate.config.presets import choices, opening_comment, yaml_line
 from ablate.config.schema import CONFIG_ROOT
 from ablate.config.shell import shell_line
 
-USAGE = "usage: python -m ablate [knob=value | knob=value,value,… | group=option] …"
-
-SHORT_HELP = f"""\
-{USAGE}
-
-  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each: minutes
-  python -m ablate sweeps=smoke                                  a preset: does everything work here?
-  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what a preset would take, and what it could tell
-
-python -m ablate --help explains every knob, model, data set and preset."""
-"""What the command prints where nothing is asked of it."""
+USAGE = "usage: ablate [run] [knob=value | knob=value,value,… | knob:knob=value:value,… | group=option] …"
 
 EXAMPLES = """\
-  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
-  python -m ablate model=gru lr=0.5 epochs=100                   one setting
-  python -m ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
-  python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate.plan says of it
-  python -m ablate model=gru,gru-no-reset,gru-no-update seeds=20
-  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what that would take, and what it could tell
-  python -m ablate.path model=rnn,gru num_hiddens=32,256         from one to the other, the best change first
-  python -m ablate sweeps=search_gru                             a search for the best configuration
-  python -m ablate hydra/sweeper=optuna 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))'
-  python -m ablate data=text_file data.path=book.txt data.tokens=word
-  python -m ablate.report results/NAME                           tables, figures and page again, from the records
-  python -m ablate.claims results/NAME                           which published conclusions they confirm or refute"""
+  ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
+  ablate model=gru lr=0.5 epochs=100                   one setting
+  ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
+  ablate sweeps=init,forget_bias                       two, one after the other, each with its own report
+  ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate plan says of it
+  ablate num_hiddens:lr=32:1,256:0.5                   two knobs that change together: 32 with 1, 256 with 0.5
+  ablate model=gru,gru-no-reset,gru-no-update seeds=20
+  ablate data=text_file data.path=book.txt data.tokens=word"""
 
 
 def help_text(config_dir: Path | None = None) -> str:
@@ -59,8 +45,10 @@ def help_text(config_dir: Path | None = None) -> str:
     for title, lines in (*knobs(), *group_knobs()):
         parts += ["", title, *lines]
     parts += ["", "flags", "  -m                 sweep (knobs with several values sweep without it, too)"]
-    parts += ["  --cfg job          show the composed configuration", "  --version          show the version"]
+    parts += ["  --cfg job          show the composed configuration"]
+    parts += ["  --info [WHAT]      show how it is composed: config, defaults, defaults-tree, plugins, searchpath"]
     parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
+    parts += ["", "ablate --help lists the other commands: plan, report, search …"]
     return "\n".join(parts)
 
 
@@ -186,7 +174,7 @@ def _wrong_type(error: Exception) -> str:
         where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
         if value.startswith("[") and key[1] in all_knobs() and can_be_swept(key[1]):
             return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
-    elif override := re.search(r"Error merging override (\S+)=(.*)", str(error)):
+    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)):
         where, value, cause = override[1], override[2], str(error.__cause__ or "")
     else:
         return ""

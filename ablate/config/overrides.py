@@ -4,6 +4,8 @@ Hydra has one grammar for all values. Here the type of a knob says how its value
 whatever brackets, commas or digits are in it; a number or a choice is left to Hydra, and several of them, `a,b`, sweep.
 """
 
+import itertools
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -23,9 +25,10 @@ GATE = "model.gates."
 """A gate that a model fixes, `model.gates.reset=1`: the only keys that a model may lack."""
 
 LAUNCHERS = ("ablate",)
-SWEEPERS = ("ablate", "optuna")
+SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
+"""Sweeper as it is typed → its name among all plugins of Hydra: `optuna` may be that of somebody else's."""
 
-HELP_HINT = "(python -m ablate --help lists them)"
+HELP_HINT = "(ablate run --help lists them)"
 
 SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
 """Functions of Hydra's grammar that stand for several values."""
@@ -34,6 +37,10 @@ NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
 """What Hydra reads as something else than a text."""
 
 OPENING = {"(": ")", "[": "]", "{": "}"}
+
+ZIPPED = "hydra.sweeper.zipped"
+"""The option of our grid sweeper with the knobs that change together, each a text such as `num_hiddens:lr=32:1,64:2`:
+Hydra's grammar has no word for them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,11 @@ def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
 
 @dataclass(frozen=True)
 class Override:
-    """One word, taken apart: the sign in front (`+`, `++`, `~` or none), the key, and what stands behind `=`."""
+    """One word, taken apart: the sign in front (`+`, `++`, `~` or none), the key, and what stands behind `=`.
+
+    Several knobs that change together, `num_hiddens:lr=32:1,64:0.5`, are one override; `zip(num_hiddens,lr)=[32:1,…]`
+    is another way to write it.
+    """
 
     sign: str
     key: str
@@ -100,12 +111,48 @@ class Override:
 
     @classmethod
     def read(cls, word: str) -> "Override":
+        if zipped := re.fullmatch(r"zip\(([^()=]*)\)=(.*)", word.strip(), re.DOTALL):
+            inner = zipped[2].strip()
+            inner = inner[1:-1] if inner.startswith("[") and inner.endswith("]") else inner
+            word = f"{':'.join(map(str.strip, zipped[1].split(',')))}={inner}"
         key, equals, value = word.partition("=")
         sign = key[: len(key) - len(key.lstrip("+~"))]
         return cls(sign, key[len(sign) :].strip(), value if equals else None)
 
     def __str__(self) -> str:
         return f"{self.sign}{self.key}" + ("" if self.value is None else f"={self.value}")
+
+    @property
+    def knobs(self) -> list[str]:
+        """The knobs that it sets."""
+        return [name.strip().lstrip("+~") for name in self.key.split(":")]
+
+    @property
+    def is_zipped(self) -> bool:
+        return ":" in self.key and "@" not in self.key
+
+
+def rows_of(override: Override) -> list[list[Override]]:
+    """The rows of several knobs that change together: `num_hiddens:lr=32:1,64:0.5` has two, of two overrides each.
+
+    Raises ConfigError for a row that is longer or shorter than the knobs.
+    """
+    signs = override.sign + override.key
+    names = [name.strip() for name in signs.split(":")]
+    pattern = f"{signs}={':'.join(['VALUE'] * len(names))},…"
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{override}: {twice or 'a knob without a name'} stands in it twice; write KNOB:KNOB=…")
+    rows = []
+    for part in split(override.value or ""):
+        values = [value.strip() for value in split(part, ":")]
+        if len(values) != len(names) or "" in values:
+            given = len([value for value in values if value])
+            raise ConfigError(
+                f"{override}: {part.strip()!r} has {given} value{'s' * (given != 1)} for the {len(names)} knobs "
+                f"{', '.join(names)}; write {pattern}"
+            )
+        rows.append([Override.read(f"{name}={value}") for name, value in zip(names, values, strict=True)])
+    return rows
 
 
 def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once: bool = True) -> list[str]:
@@ -116,10 +163,38 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
     a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
     """
     read = [_read(word) for word in words]
-    checked = [_checked(override, sweeper_options) for override in read]
+    checked: list[str] = []
+    zipped: list[str] = []
+    for override in read:
+        if not override.is_zipped:
+            checked.append(str(_checked(override, sweeper_options)))
+        elif len(rows := checked_rows(override)) == 1:
+            checked += map(str, rows[0])
+        else:
+            zipped.append(_together(rows))
     if once:
         check_once(read)
-    return [str(override) for override in checked]
+    if zipped:
+        checked.append(f"{ZIPPED}=[{','.join(map(quote, zipped))}]")
+    # Hydra fails on a group that is set to nothing: no preset is what there is without a word of it
+    return [word for word in checked if word != "sweeps=null"]
+
+
+def checked_rows(override: Override) -> list[list[Override]]:
+    """Rows of knobs that change together, each value checked as if it were typed by itself."""
+    rows = [[_checked(_read(str(one)), ()) for one in row] for row in rows_of(override)]
+    for one in itertools.chain(*rows):
+        if one.value is not None and SWEEP_FUNCTION.fullmatch(one.value.strip()):
+            raise ConfigError(f"{override}: {one} is several values; several knobs that change together have one each")
+        if len(rows) > 1 and not can_be_swept(one.key):
+            raise ConfigError(f"{override}: {one.key} cannot be swept, alone or with others; give it one value")
+    return rows
+
+
+def _together(rows: Sequence[Sequence[Override]]) -> str:
+    """Rows as one word again."""
+    keys = ":".join(f"{one.sign}{one.key}" for one in rows[0])
+    return f"{keys}={','.join(':'.join(one.value or '' for one in row) for row in rows)}"
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -129,11 +204,12 @@ def check_once(overrides: Sequence[Override]) -> None:
     """
     values: dict[str, dict[str, None]] = {}
     for override in overrides:
-        values.setdefault(override.key, {})[override.value or ""] = None
+        for key in override.knobs if override.is_zipped else [override.key]:
+            values.setdefault(key, {})[str(override) if override.is_zipped else override.value or ""] = None
     for key, several in values.items():
         if len(several) > 1 and not key.startswith("hydra"):
             none = {"", "null"} if key in GROUPS else {""}
-            together = can_be_swept(key) and not any(set(value) & set("([{") or value in none for value in several)
+            together = can_be_swept(key) and not any(set(value) & set("([{:") or value in none for value in several)
             each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
             remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
             raise ConfigError(
@@ -142,15 +218,45 @@ def check_once(overrides: Sequence[Override]) -> None:
             )
 
 
+def former_name(word: str) -> str | None:
+    """A line for a knob, or a value of one, by its former name; None for any other override."""
+    override = Override.read(word)
+    if override.is_zipped or override.value is None:
+        return None
+    now = _read(word)
+    same = now.key == override.key and set(map(str.strip, split(override.value))) == set(split(now.value or ""))
+    return None if same else f"{override} is written {now} now"
+
+
 def decimal_comma(word: str) -> str | None:
     """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
     override = Override.read(word)
-    knob = knobs().get(override.key)
-    found = re.fullmatch(r"([-+]?\d+),(\d+)", override.value or "")
-    if knob is None or not found or float not in _members(knob.kind):
+    number = with_decimal_point(override.key, override.value or "")
+    if number is None:
         return None
-    whole, part = found.groups()
-    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {knob.name}={whole}.{part}"
+    whole, part = number.split(".")
+    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {override.key}={number}"
+
+
+def with_decimal_point(key: str, text: str) -> str | None:
+    """`1.5` of `1,5`, where a knob is a number that may have a fraction; None for all else."""
+    knob = knobs().get(key)
+    found = re.fullmatch(r"([-+]?\d+),(\d+)", text.strip())
+    return f"{found[1]}.{found[2]}" if knob and found and float in _members(knob.kind) else None
+
+
+def comma_in_path(word: str) -> str | None:
+    """A line for `data.path=a,b.txt`, two files, where these are not there or one of the whole name is; else None."""
+    override = Override.read(word)
+    value = override.value or ""
+    parts = [unquote(part.strip()) for part in split(value)]
+    there = [os.path.exists(os.path.expanduser(name)) for name in (value, *parts)]
+    if override.key != "data.path" or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
+        return None
+    if not there[0] and all(there[1:]):
+        return None
+    quoted = shell_line(f"{override.key}={quote(value)}")
+    return f"{word} is {len(parts)} files, {', '.join(parts)}; a name with a comma stands in quotes: {quoted}"
 
 
 def can_be_swept(key: str) -> bool:
@@ -178,6 +284,8 @@ def _read(word: str) -> Override:
     override = Override.read(word)
     if override.sign not in ("", "+", "++", "~") or not re.fullmatch(r"[\w./@:\[\]-]+", override.key):
         raise UserError(f"cannot read {word!r}; write knob=value {HELP_HINT}")
+    if override.is_zipped:
+        return override
     key = former_names.knob_of(override.key)
     if key not in former_names.VALUES or override.value is None:
         return replace(override, key=key)
@@ -208,11 +316,13 @@ def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
 def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
     """A setting of Hydra that means something here: the sweeper and its options; of launchers there is one."""
     key, value = override.key, override.value or ""
-    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": SWEEPERS}.get(key)
+    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": tuple(SWEEPERS)}.get(key)
     if chosen:
+        if key == "hydra/sweeper" and value in SWEEPERS.values():
+            return override
         if value not in chosen or override.sign == "~":
             raise UserError(f"{key} is {value!r}; choose {listing(chosen)}{nearest(value, chosen)}")
-        return override
+        return replace(override, value=SWEEPERS.get(value, value))
     option = re.match(r"hydra\.sweeper\.(\w+)", key)
     if option and (not sweeper_options or option[1] in sweeper_options):
         below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
@@ -297,7 +407,8 @@ def _texts(knob: Knob, value: str) -> str:
         raise ConfigError(f"cannot read {knob.name}={value}: {unclosed} opens with a quote that does not end it")
     if inner.startswith("["):
         raise ConfigError(f"cannot read {knob.name}={value}; close the list: {knob.name}=[TEXT,TEXT]")
-    items = ",".join(part if is_quoted(part) else quote(part) for part in map(str.strip, split(inner)))
+    texts = [] if inner.lower() in ("", "null") else map(str.strip, split(inner))
+    items = ",".join(part if is_quoted(part) else quote(part) for part in texts)
     raise ConfigError(f"{knob.name} is {value!r}; it is a list: {shell_line(f'{knob.name}=[{items}]')}")
 
 
@@ -322,13 +433,15 @@ def is_quoted(text: str) -> bool:
     return re.fullmatch(rf"{text[0]}(?:(?!{text[0]}|\\).|\\.)*{text[0]}", text, re.DOTALL) is not None
 
 
-def split(text: str) -> list[str]:
+def split(text: str, at: str = ",") -> list[str]:
     """The parts between commas that stand outside of quotes and brackets: `a,(b,c)` gives `a` and `(b,c)`.
+
+    `at` is another character in the place of the comma.
 
     A bracket or quote that is never closed is a character like any other.
     """
     closed = _closed(text)
-    commas = [at for at, one in enumerate(text) if one == "," and not any(a < at < b for a, b in closed)]
+    commas = [place for place, one in enumerate(text) if one == at and not any(a < place < b for a, b in closed)]
     return [text[a + 1 : b] for a, b in zip([-1, *commas], [*commas, len(text)], strict=True)]
 
 

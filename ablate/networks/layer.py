@@ -73,7 +73,7 @@ class Layer:
             evaluated = self._evaluated()
 
             def step(share: Tensor, *state: Tensor) -> tuple[Tensor, State]:
-                return evaluated(dict(zip(names, share.split(H, -1), strict=True)), state)
+                return evaluated(dict(zip(names, torch.split(share, H, -1), strict=True)), state)
 
         return step, list(shares.unbind(-3))
 
@@ -135,7 +135,7 @@ class Bound:
     """Values by name, as the equations ask for them: `W.reset`, or `W["reset"]`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
+        self.__dict__ = dict(values)
 
     def __getitem__(self, name: str) -> Any:
         return self.__dict__[name]

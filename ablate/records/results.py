@@ -234,13 +234,17 @@ def refuse_newer(sweep: Path, run_id: str) -> None:
         record = read_json(path)
     except RecordError:
         return
+    if why := newer(record):
+        raise NewerRecord(f"{path} is {why}; upgrade ablate, or give another name=NAME")
+
+
+def newer(record: Mapping[str, Any]) -> str:
+    """In which way a record is of a later version of ablate, or an empty string."""
     for name, ours in (("protocol", PROTOCOL), ("schema", SCHEMA)):
         theirs = record.get(name, 1)
         if isinstance(theirs, int) and theirs > ours:
-            raise NewerRecord(
-                f"{path} is of {name} {theirs}, from a later version of ablate (this one writes {ours}); "
-                "upgrade ablate, or give another name=NAME"
-            )
+            return f"of {name} {theirs}, from a later version of ablate (this one writes {ours})"
+    return ""
 
 
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:

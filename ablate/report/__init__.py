@@ -4,7 +4,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 (answer, protocol) and sections (page), and set it as one HTML file (html).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
-    """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
+def write_report(
+    sweep: Path, level: float = 0.95, title: str | None = None, show: "Callable[[Material], None] | None" = None
+) -> "Page":
+    """Write everything into the sweep's folder, `show` it (print its table and its verdicts), and return its page.
 
     runs.csv and settings.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All
     are put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report
@@ -35,12 +37,18 @@ def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> 
         page = _write(material, attempt)
     except OSError as error:
         raise StorageError.of(error) from error
-    _show(material)
+    (show or _show)(material)
     _say(f"report: {sweep / PAGE}")
     return page
 
 
-def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = None, level: float = 0.95) -> int:
+def write_reports(
+    sweeps: Sequence[Path],
+    out: Path | None,
+    title: str | None = None,
+    level: float = 0.95,
+    show: "Callable[[Material], None] | None" = None,
+) -> int:
     """Each sweep's own report and, of several, one page about all of them; the exit status.
 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
@@ -56,7 +64,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
-            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None))
+            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
             done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")

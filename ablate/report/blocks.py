@@ -146,7 +146,7 @@ class Page:
     sections: list[Section]
     verdicts: dict[str, int]  # how many claims got each
     runs: int
-    cells: int
+    settings: int
     warnings: int
 
 

@@ -240,7 +240,7 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             *setting_texts(by_id.loc[row["setting_id"]], others),
-            value_text(row["value"]),
+            "–" if math.isnan(row["value"]) else value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["low"], row["high"])
             if top is None
@@ -252,6 +252,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.settings)}"
         f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
     ]
+    if table["value"].isna().any():
+        notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 

@@ -121,9 +121,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
     search = attempt("the search", lambda: _search(folder))
     if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
-        raise UserError(
-            f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
-        )
+        raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
     runs, skipped = runs_frame(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.claims import Verdict
 from ablate.config.metrics import METRICS
-from ablate.config.shell import shell_line
+from ablate.config.shell import command_line
 from ablate.records import results
 from ablate.records.results import RecordError
 from ablate.report.answer import answer, verdict_counts
@@ -197,12 +197,12 @@ def commands(m: Material) -> list[tuple[str, str]]:
     folder = _short(m.folder)
     lines = [str(line) for line in m.manifest.get("commands", [])]
     said = [("The runs; only what is missing is trained", "\n".join(lines))] if lines else []
-    said += [("Tokens per second, on this machine", shell_line("python", "-m", "ablate.bench", folder))]
+    said += [("Tokens per second, on this machine", command_line("bench", folder))]
     if m.verdicts:
-        said.append(("The verdicts", shell_line("python", "-m", "ablate.claims", folder)))
+        said.append(("The verdicts", command_line("claims", folder)))
     level = [] if m.level == 0.95 else ["--level", f"{m.level:g}"]
     title = [] if m.title in (m.folder.name, m.manifest.get("title")) else _option("--title", m.title)
-    again = shell_line("python", "-m", "ablate.report", folder, *title, *level)
+    again = command_line("report", folder, *title, *level)
     return [*said, ("This report, its tables and figures", again)]
 
 

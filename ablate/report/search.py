@@ -22,7 +22,7 @@ from ablate.analysis.trials import (
     text,
 )
 from ablate.config.metrics import METRICS, by_difference
-from ablate.config.shell import shell_line
+from ablate.config.shell import command_line
 from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
 from ablate.report.sheets import cut
@@ -361,7 +361,7 @@ def search_sections(
 
     best: list[Block] = []
     if (folder / "best.yaml").is_file():
-        again = shell_line("python", "-m", "ablate", "--config-dir", typed(folder), "--config-name", "best")
+        again = command_line("--config-dir", typed(folder), "--config-name", "best")
         best = [Commands([("Train the best configuration again", again)])]
     yield Section(
         "search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")]

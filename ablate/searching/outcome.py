@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from ablate.analysis.study import trial_table
 from ablate.config.metrics import METRICS
 from ablate.config.schema import Config
-from ablate.config.shell import shell_line
+from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
@@ -54,7 +54,7 @@ def write_best(folder: Path, config: Config, default: Config, one: Finalist, set
 
 def again_line(folder: Path) -> str:
     """The command that trains the best configuration again, for a shell."""
-    return shell_line("python", "-m", "ablate", "--config-dir", folder, "--config-name", "best")
+    return command_line("--config-dir", folder, "--config-name", "best")
 
 
 def result_line(one: Finalist, settings: Settings) -> str:

@@ -27,6 +27,7 @@ from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
+from ablate.training.choice import left_out
 
 
 @dataclass
@@ -63,7 +64,7 @@ def run_search(problem: Problem, command: str) -> Found:
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     configs = check_values(problem, trainer)
-    for line in without_effect(configs, problem.given).values():
+    for line in [*without_effect(configs, problem.given).values(), *left_out(configs)]:
         progress.warn(line)
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):

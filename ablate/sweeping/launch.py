@@ -36,6 +36,7 @@ from ablate.sweeping.schedule import Task
 from ablate.timing.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
+from ablate.training.choice import left_out
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped
 
@@ -204,6 +205,8 @@ class _Sweep:
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = schedule.groups(self.plan, self.progress.warn)
+        for line in left_out(group.config for group in groups):
+            self.progress.warn(line)
         tasks = []
         for group in groups:
             if self.stop.is_set():

@@ -364,7 +364,13 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
         return []
     before = manifest.get("knobs") or _values_on_disk(plan.folder)
     now = values_of(setting.config for setting in plan.settings)
-    typed = {Override.read(word).key for one in manifest["commands"] for word in shlex.split(one) if "=" in word}
+    typed = {
+        knob
+        for one in manifest["commands"]
+        for word in shlex.split(one)
+        if "=" in word
+        for knob in Override.read(word).knobs
+    }
     if preset and preset != manifest["preset"]:
         raise _another(plan.folder, f"sweeps={manifest['preset'] or 'null'}, not sweeps={preset}")
     changed = [key for key in now if key in before and not _shared(before[key], now[key]) and key in typed | {*given}]

@@ -4,7 +4,7 @@ Speed depends on the machine, so it is measured: a few minibatches of each engin
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,13 +70,30 @@ def agreeing(config: Config) -> tuple[str, ...]:
     That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
     what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
     """
-    wrong = {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+    wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
             f"engine={config.engine} computes something else than the readable network of ablate/models: "
             f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
         )
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
+
+
+def disagreeing(config: Config) -> dict[str, str]:
+    """Engine → what it computes otherwise than the readable network, in words, for each that is to be left out."""
+    return {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+
+
+def left_out(configs: Iterable[Config]) -> list[str]:
+    """A line for each engine that engine=auto leaves out because it computes something else."""
+    lines = [
+        f"engine=auto leaves out engine={engine}, which computes something else than the readable network of "
+        f"ablate/models: {what} differs; change both alike for its speed"
+        for config in configs
+        if config.engine == "auto"
+        for engine, what in disagreeing(config).items()
+    ]
+    return list(dict.fromkeys(lines))
 
 
 _choices: dict[tuple[Any, ...], Choice] = {}

@@ -1,6 +1,7 @@
 """Every warning on a frame with that flaw planted, and none on one without. CPU, 2 s."""
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -50,13 +51,13 @@ def test_diverged(setting: Setting, together: Setting) -> None:
     )
     found = warnings(runs)
     assert set(found) == {"diverged"}
-    assert "5 of 20 runs diverged, in 2 of 3 settings, most with clip=null (4 of 7)" in found["diverged"]
+    assert re.search(r"\b5 of 20 .*\b2 of 3 .*clip=null \(4 of 7\)", found["diverged"])
 
 
 def test_few_seeds(setting: Setting, together: Setting) -> None:
     """A diverged run counts too."""
     found = warnings(together(setting(STEADY[:3], lr=0.5), setting([*STEADY[:3], None], lr=1.0)))
-    assert found["few seeds"].startswith("1 of 2 settings has fewer than 4 seeds (the fewest: 3)")
+    assert re.search(r"^1 of 2 settings .*fewer than 4 .*\b3\)", found["few seeds"])
     assert "All 2 settings have" in warnings(together(setting([2.0], lr=0.5), setting([2.0], lr=1.0)))["few seeds"]
 
 
@@ -116,9 +117,7 @@ def test_bimodal(setting: Setting, together: Setting) -> None:
     runs = together(setting(STEADY, lr=0.5), setting([1.2, 1.21, 1.19, 1.2, 3.4, 3.3], lr=1.0))
     found = warnings(runs)
     assert set(found) == {"bimodal"}
-    assert (
-        "In 1 of 2 settings the runs fall into two groups, as with lr=1: 4 near 1.2 and 2 near 3.35" in found["bimodal"]
-    )
+    assert re.search(r"\b1 of 2 settings .*lr=1: 4 .*\b1\.2\b.* 2 .*\b3\.35\b", found["bimodal"])
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_overfitted(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=8.0, best_val_perplexity=np.where(clean["lr"] == 1.0, 7.0, 7.9)))
     assert set(found) == {"overfitted"}
     assert "In 1 of 2 settings" in found["overfitted"]
-    assert "lr=1 (7 at best, 8 at the end)" in found["overfitted"]
+    assert re.search(r"lr=1 \(7 .*best, 8 .*end\)", found["overfitted"])
 
 
 @pytest.mark.parametrize(("at_the_end", "warned"), [(1.5, True), (20.0, False)])
@@ -171,7 +170,7 @@ def test_a_knob_that_decides_the_engine_is_named(setting: Setting, together: Set
         *(setting(STEADY, model=model, bidirectional=False, engine="cohort") for model in ("rnn", "gru")),
     )
     text = warnings(runs)["mixed"]
-    assert "different engines (cohort: 12, torch_nn: 6; bidirectional=true all by torch_nn)." in text
+    assert re.search(r"\(cohort: 12, torch_nn: 6; bidirectional=true .*\btorch_nn\)\.", text)
     assert "model=" not in text  # an rnn was computed by both
 
 
@@ -182,9 +181,7 @@ def test_mixed(clean: pd.DataFrame) -> None:
     )
     found = warnings(mixed)
     assert set(found) == {"mixed"}
-    assert (
-        "different engines (cohort: 8, torch_nn: 4) and different versions of the code (aaaaaaaaa: 8" in found["mixed"]
-    )
+    assert re.search(r"engines \(cohort: 8, torch_nn: 4\) .*versions .*\(aaaaaaaaa: 8", found["mixed"])
 
 
 def test_memory_tasks_cannot_be_learnt_by_heart(setting: Setting, together: Setting) -> None:
@@ -199,14 +196,36 @@ def test_memory_tasks_cannot_be_learnt_by_heart(setting: Setting, together: Sett
 
 def test_seeing_the_future(setting: Setting, together: Setting) -> None:
     runs = together(setting(STEADY, bidirectional=False), setting(STEADY, bidirectional=True, sees_future=True))
-    assert "In 1 of 2 settings, as with bidirectional=true, outputs depend" in warnings(runs)["sees the future"]
+    assert re.search(r"\b1 of 2 settings, .*bidirectional=true", warnings(runs)["sees the future"])
+
+
+@pytest.mark.parametrize(
+    ("task", "knob", "values", "warned"),
+    [
+        ("language_model", "max_tokens", (9000, 20000), True),
+        ("fill_in", "val_tokens", (500, 1000), True),
+        ("language_model", "num_steps", (10, 20), False),
+        ("language_model", "pairs", (100, 200), False),
+        ("translation", "num_steps", (5, 10), True),
+        ("translation", "pairs", (100, 200), True),
+        ("translation", "max_tokens", (100, 200), False),
+        ("memory", "num_steps", (5, 10), False),
+    ],
+)
+def test_other_held_out_text(
+    setting: Setting, together: Setting, task: str, knob: str, values: tuple[int, int], warned: bool
+) -> None:
+    runs = together(*(setting(STEADY, task=task, sequences=100, **{knob: value}) for value in values))
+    found = warnings(runs)
+    assert ("held-out text" in found) == warned
+    if warned:
+        assert f"{knob} differs ({knob}={values[0]}; {knob}={values[1]})" in found["held-out text"]
+        assert "held-out text" not in warnings(runs.assign(val_perplexity=math.nan))
 
 
 def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
-    assert found["training text only"].startswith(
-        "No held-out pairs were measured in all 2 settings (task.val_pairs=0)"
-    )
+    assert re.search(r"\bpairs .*\ball 2 settings \(task\.val_pairs=0\)", found["training text only"])
 
 
 def test_a_run_far_from_the_others_is_told_with_the_median(setting: Setting, together: Setting) -> None:

@@ -33,7 +33,7 @@ def test_a_metric_that_nobody_measured(setting: Setting, together: Setting) -> N
     by_setting = samples(runs, "val_perplexity")
     assert list(by_setting["plain"]) == []
     assert list(by_setting["model=gru"]) == [math.inf]
-    with pytest.raises(UserError, match=r"metric is 'perplexty'; choose perplexity.*did you mean perplexity"):
+    with pytest.raises(UserError, match=r"'perplexty'; choose perplexity.*mean perplexity"):
         measured(runs, "perplexty")
 
 

@@ -56,21 +56,20 @@ def test_an_undecided_claim_shows_the_part_that_it_hangs_on() -> None:
     settings = grid(num_hiddens=[8, 16, 32], model=["gru", "rnn"])
     leaning = verdict(runs(settings, [2, 3, 2, 2.1, 2, 2.9], seeds=6), order=MODELS)
     assert leaning.verdict == "undecided"
-    assert leaning.evidence.startswith("The least settled of 3 comparisons: model gru/rnn = 0.9")
+    assert re.search(r"^The least settled of 3 .*gru/rnn = 0\.9", leaning.evidence)
     assert "at num_hiddens=16" in leaning.effect
     assert leaning.ratio < 1
     assert f"{leaning.needed} seeds" in leaning.evidence
     against = verdict(runs(settings, [2, 3, 2.1, 2, 2, 2], seeds=6), order=MODELS)
     assert against.verdict == "undecided"
-    assert against.evidence.startswith("The clearest contradiction of 3 comparisons: model gru/rnn = 1.")
+    assert re.search(r"^The clearest contradiction of 3 .*gru/rnn = 1\.", against.evidence)
     assert "at num_hiddens=16" in against.effect
     frame = runs(settings, [2, 3, 2.1, 2, 2, 2], seeds=6).groupby(["num_hiddens", "model"])["tail_perplexity"]
     a, b = (np.log(frame.get_group((16, model))) for model in ("gru", "rnn"))
     alone = stats.ttest_ind(a, b, equal_var=False)
     assert against.p == pytest.approx(3 * alone.pvalue)  # of the contrary, corrected for the three
     assert against.p_rank == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
-    said = f"; points against the claim; about {against.needed} seeds would refute it in four of five sweeps"
-    assert said in against.evidence
+    assert re.search(rf"; points against .*\babout {against.needed} seeds .*\brefute\b", against.evidence)
     none = verdict(runs(settings, [2] * 6, seeds=1), order=MODELS)
     assert "from 1 seeds" in none.evidence
 
@@ -141,7 +140,7 @@ def test_a_group_that_lacks_a_setting_is_left_out_and_named() -> None:
     ]
     one = verdict(runs(settings, [2, 3, 1.5]), order={"along": "formulation", "ascending": ["torch", "textbook"]})
     assert one.verdict == "confirmed"
-    assert "left out sampling=random (no setting with formulation=torch)" in one.evidence
+    assert re.search(r"left out sampling=random \(.*formulation=torch\)", one.evidence)
 
 
 def test_one_change_at_a_time() -> None:
@@ -156,34 +155,34 @@ def test_one_change_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "reason"),
+    ("claim", "missing"),
     [
-        ({"order": SAMPLING}, "No setting with sampling=random."),
-        ({"order": MODELS, "where": {"lr": 0.5}}, "No setting with lr=0.5 (there is lr=1)."),
-        ({"order": {"along": "lr", "ascending": [0.1, 0.5]}}, "No setting with lr=0.1 or lr=0.5."),
-        ({"monotone": {"along": "num_steps", "direction": "falls"}}, "No setting with a second value of num_steps."),
-        ({"no_trend": {"along": "num_hiddens"}}, "No setting with a third value of num_hiddens."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 32}}, "No setting with num_hiddens below 32."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 64}}, "No setting with num_hiddens above 64."),
-        ({"u_shape": {"along": "num_hiddens", "optimum": 128}}, "No setting with num_hiddens=128."),
+        ({"order": SAMPLING}, ["setting", "sampling=random"]),
+        ({"order": MODELS, "where": {"lr": 0.5}}, ["setting", "lr=0.5", "lr=1)"]),
+        ({"order": {"along": "lr", "ascending": [0.1, 0.5]}}, ["setting", "lr=0.1 or lr=0.5"]),
+        ({"monotone": {"along": "num_steps", "direction": "falls"}}, ["second value of num_steps"]),
+        ({"no_trend": {"along": "num_hiddens"}}, ["third value of num_hiddens"]),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 32}}, ["num_hiddens below 32"]),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 64}}, ["num_hiddens above 64"]),
+        ({"u_shape": {"along": "num_hiddens", "optimum": 128}}, ["setting", "num_hiddens=128"]),
         (
             {"narrows": {"along": "num_hiddens", "between": {"model": ["rnn", "lstm"]}}},
-            "No setting with a second num_hiddens that both model=rnn and model=lstm have.",
+            ["second num_hiddens", "model=rnn and model=lstm"],
         ),
-        ({"order": MODELS, "metric": "tokens_per_s"}, "No clean timing with one thread; the same command with"),
-        ({"order": MODELS, "metric": "accuracy"}, "No run measured an accuracy; those of task=memory, fill_in"),
-        ({"order": MODELS, "metric": "val_perplexity"}, "No held-out perplexity was measured (val_tokens=0)."),
-        ({"order": MODELS, "metric": "roughness"}, "No curve of three epochs or more."),
-        ({"converged": {}}, "No curve of two epochs or more."),
-        ({"order": MODELS, "needs": "a unicorn"}, "This needs a unicorn."),
-        ({"order": MODELS, "tuned": "lr"}, "lr was not swept here"),
+        ({"order": MODELS, "metric": "tokens_per_s"}, ["clean timing", "one thread", "the same command with"]),
+        ({"order": MODELS, "metric": "accuracy"}, ["accuracy", "task=memory, fill_in"]),
+        ({"order": MODELS, "metric": "val_perplexity"}, ["held-out perplexity", "(val_tokens=0)"]),
+        ({"order": MODELS, "metric": "roughness"}, ["curve", "three epochs"]),
+        ({"converged": {}}, ["curve", "two epochs"]),
+        ({"order": MODELS, "needs": "a unicorn"}, ["needs a unicorn"]),
+        ({"order": MODELS, "tuned": "lr"}, ["lr was not swept"]),
     ],
 )
-def test_not_testable_says_what_is_missing(claim: dict[str, Any], reason: str) -> None:
+def test_not_testable_says_what_is_missing(claim: dict[str, Any], missing: list[str]) -> None:
     frame = runs(grid(num_hiddens=[32, 64], model=["gru", "rnn"]), [2, 3, 1.5, 1.9]).assign(val_perplexity=np.nan)
     one = verdict(frame, **claim)
     assert one.verdict == "not testable"
-    assert one.evidence.startswith(reason)
+    assert [part for part in missing if part not in one.evidence] == []
     assert (one.effect, one.n, one.needed) == ("", 0, None)
 
 
@@ -195,7 +194,7 @@ def test_settings_that_never_meet() -> None:
     settings.append({"model": "gru", "num_hiddens": 128})
     one = verdict(runs(settings, [2, 3, 2]), order=MODELS)
     assert one.verdict == "not testable"
-    assert one.evidence.startswith("No setting of the other knobs has all settings: left out num_hiddens=")
+    assert re.search(r"^No setting .*: left out num_hiddens=", one.evidence)
 
 
 SCORED = {"task": "memory", "corpus": "copy"}
@@ -215,13 +214,13 @@ def test_accuracies_are_told_in_their_own_words() -> None:
     # by hand: both have the variance of 0 … 5 times 0.01², 0.00035, so that the error is √(0.0007/6), with 10 df
     half = stats.t.ppf(0.975, 10) * (0.0007 / 6) ** 0.5
     assert half == pytest.approx(0.024, abs=5e-4)
-    assert one.effect == "model rnn, gru: accuracy 0.425 against 0.975, difference −0.550 (−0.574 to −0.526)"
+    assert re.search(r"^model rnn, gru: accuracy 0\.425 .*\b0\.975, .*−0\.550 \(−0\.574 to −0\.526\)$", one.effect)
     ends = one.difference, one.difference_low, one.difference_high
     assert ends == pytest.approx((-0.55, -0.55 - half, -0.55 + half))
     assert np.isnan([one.ratio, one.low, one.high, one.bound]).all()
     more = verdict(frame, difference={"of": {"model": "gru"}, "to": {"model": "rnn"}, "above": 0.56}, metric="accuracy")
     assert more.verdict == "undecided"
-    assert "difference +0.550 (+0.526 to +0.574), bound +0.560, n = 6 seeds" in more.evidence
+    assert re.search(r"\+0\.550 \(\+0\.526 to \+0\.574\), bound \+0\.560, n = 6\b", more.evidence)
     thin = verdict(frame[frame["seed"] < 1], order=MODELS, metric="accuracy")
     assert "(−1.000 to +1.000)" in thin.effect  # one run can reject nothing that an accuracy could be
 
@@ -229,7 +228,7 @@ def test_accuracies_are_told_in_their_own_words() -> None:
 def test_bleu_is_told_with_one_digit() -> None:
     frame = scores(grid(model=["gru", "rnn"]), [[31.0] * 6, [29.0] * 6]).rename(columns={"accuracy": "bleu"})
     one = verdict(frame, order={"along": "model", "ascending": ["rnn", "gru"]}, metric="bleu")
-    assert one.effect == "model rnn, gru: held-out BLEU 29.0 against 31.0, difference −2.0 (−2.0 to −2.0)"
+    assert re.search(r"^model rnn, gru: .*BLEU 29\.0 .*\b31\.0, .*−2\.0 \(−2\.0 to −2\.0\)$", one.effect)
 
 
 def test_runs_that_solve_are_counted() -> None:
@@ -253,13 +252,12 @@ def test_what_sees_the_future_is_marked() -> None:
     frame = runs(grid(bidirectional=[False, True]), [8, 2])
     frame["sees_future"] = frame["bidirectional"]
     lower = {"along": "bidirectional", "ascending": [True, False]}
-    note = "1 of 2 settings see the tokens to be predicted: no perplexity there is that of a prediction"
-    assert note in verdict(frame, order=lower).evidence
+    assert "1 of 2 settings see the tokens" in verdict(frame, order=lower).evidence
     own = verdict(frame, fails={"above": 9, "at_most": 0.5}, where={"bidirectional": True})
-    assert "the setting sees the tokens to be predicted" in own.evidence
+    assert "the setting sees the tokens" in own.evidence
     seen = verdict(frame, sees_future={}, where={"bidirectional": True})
     assert seen.verdict == "confirmed"
-    assert "All 10 runs see the tokens that they are to predict" in seen.evidence
+    assert "All 10 runs see the tokens" in seen.evidence
     assert seen.fact
     assert np.isnan(seen.p)
     assert (seen.share, seen.share_low) == (1, pytest.approx(np.nan, nan_ok=True))
@@ -324,7 +322,7 @@ def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other()
     assert one.verdict == "confirmed"
     assert one.n == 8
     assert one.ratio == pytest.approx(2 / 3, rel=0.05)
-    assert "lr chosen on half of the seeds" in one.evidence
+    assert re.search(r"\blr chosen .*\bhalf\b", one.evidence)
 
 
 def test_timings_of_the_machine_that_timed_most_settings_with_one_thread() -> None:

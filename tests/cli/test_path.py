@@ -114,7 +114,7 @@ def test_another_metric_goes_its_own_way_in_a_folder_of_its_own(
 def test_a_path_reuses_what_other_sweeps_have(main: CLI, arguments: list[str]) -> None:
     own = [a for a in arguments if not a.startswith(("name", "num_hiddens"))]
     assert main(*own, "name=grid").status == 0
-    assert "0 runs trained, 0 already there, 20 reused" in main(*own, "name=walked", module=PATH).err
+    assert re.search(r"\b0 .*trained, 0 .*, 20 reused", main(*own, "name=walked", module=PATH).err)
 
 
 @pytest.mark.full
@@ -152,7 +152,7 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
     own = [a for a in small_arguments if not a.startswith("data")]
     done = main(*own, "data=python_docs,text_file", f"data.path=null,{text_path}", "model=rnn,gru", module=PATH)
     assert done.status == 2
-    assert "none of the changes that are left can be made by itself" in done.err
+    assert re.search(r"none of the changes .*by itself", done.err)
 
 
 @pytest.mark.full
@@ -209,7 +209,7 @@ def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) ->
 def test_help(main: CLI) -> None:
     done = main("--help", module=PATH)
     assert done.status == 0
-    assert "python -m ablate.path model=rnn,gru" in done.out
+    assert "ablate path model=rnn,gru" in done.out
 
 
 def test_a_question_in_parts() -> None:

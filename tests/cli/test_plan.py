@@ -46,22 +46,22 @@ def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: li
         ("gru", "0.5", "57", "3", "–", "–", "3", "2"),
         ("gru", "1", "57", "3", "1", "–", "2", "2"),
     ]
-    assert "4 settings, 12 runs: 1 done, 2 reused from other sweeps, 9 to train" in done.out
+    assert re.search(r"\b4 settings, 12 runs: 1 done, 2 reused .*, 9 to train", done.out)
     assert "training takes about" in done.out
-    assert "9 runs trained, 1 already there, 2 reused" in main(*wanted).err
+    assert re.search(r"\b9 .*trained, 1 already .*, 2 reused", main(*wanted).err)
     again = main(*wanted, module=PLAN)
-    assert "12 done, 0 reused from other sweeps, 0 to train" in again.out
+    assert re.search(r": 12 done, 0 reused .*, 0 to train", again.out)
     assert "training takes" not in again.out
 
 
 @pytest.mark.slow
 def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     typed = ("data=python_docs", "num_hiddens=4", "epochs=2", "max_tokens=1200")
-    done = cli("sweeps=smoke", *typed, module="ablate.sweeping.planning")
+    done = cli("sweeps=smoke", *typed, module="ablate.plan")
     assert done.status == 0, done.err
     assert done.out.startswith("Does everything work here?\n")
     assert "results/smoke_data-python_docs" in done.out
-    assert re.search(r"the speed lane takes about .* for \d+ timings", done.out)
+    assert re.search(r"the speed lane takes .*\b\d+ timings", done.out)
     assert "3 seeds are too few" in done.out
     assert not (tmp_path / "results").exists()
 
@@ -92,11 +92,20 @@ def test_a_mistake_is_one_line(
 def test_help_and_show(main: CLI) -> None:
     done = main("--help", module=PLAN)
     assert done.status == 0
-    assert "python -m ablate.plan sweeps=" in done.out
+    assert "ablate plan sweeps=" in done.out
     assert "num_hiddens: 7" in main("--cfg", "job", "num_hiddens=7", module=PLAN).out
 
 
 # --- programs and their time ----------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_a_decimal_comma_is_noted_by_every_command(main: CLI, small_arguments: list[str]) -> None:
+    for module in (PLAN, "ablate.path.__main__", "ablate.cli"):
+        err = main(*small_arguments, "lr=1,5", "epochs=1", module=module).err
+        said = [line for line in err.splitlines() if "note:" in line]
+        assert len(said) == 1, module
+        assert "lr=1.5" in said[0]
 
 
 @pytest.fixture
@@ -166,7 +175,7 @@ def test_what_is_missing_is_listed(main: CLI, small_arguments: list[str], tmp_pa
     done = main(*small_arguments, "lr=0.5,1", "seeds=2", "engine=torch_nn", module=PLAN)
     assert done.status == 0, done.err
     assert re.findall(r"^rnn +([\d.]+) +57 +2 +– +– +2 ", done.out, re.M) == ["0.5", "1"]
-    assert "2 settings, 4 runs: 0 done, 0 reused from other sweeps, 4 to train" in done.out
+    assert re.search(r"\b2 settings, 4 runs: 0 done, 0 reused .*, 4 to train", done.out)
     assert not (tmp_path / "results").exists()
 
 
@@ -230,14 +239,15 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
     found = spread_over_seeds(made)
     assert found
     assert found.sd == pytest.approx(0.1)
-    assert found.source == "settings of the same model in wide"
+    assert re.search(r"\bsame model in wide$", found.source)
     store(beside / "same", "c", small("model=gru"), [math.exp(x) for x in (0, 0.2, 0.4)])
     store(beside / "same", "d", small("model=gru"), [math.exp(x) for x in (0, 0.4, 0.8)])
     store(beside / "same", "e", small("model=gru"), [1.0] * (LEAST_RUNS - 1))
     found = spread_over_seeds(made)
     assert found
     assert found.sd == pytest.approx(0.3)
-    assert (found.settings, found.source) == (2, "settings of the same model, units and layers in same")
+    assert found.settings == 2
+    assert re.search(r"\bmodel, units and layers in same$", found.source)
     store(beside / "own", made.settings[0].setting_id, small("model=gru"), [math.exp(x) for x in (0, 0.5, 1)])
     found = spread_over_seeds(made)
     assert found
@@ -262,7 +272,8 @@ def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callab
     found = spread_over_seeds(made, "accuracy")
     assert found
     assert found.sd == pytest.approx(0.2)
-    assert (found.settings, found.source) == (1, "settings of the same model, units and layers in copy")
+    assert found.settings == 1
+    assert re.search(r"\bmodel, units and layers in copy$", found.source)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +302,8 @@ def test_what_a_number_of_seeds_detects_is_said() -> None:
 def test_accuracies_are_forecast_as_differences() -> None:
     """√2 · 0.05 · (t[0.975] + t[0.8]) · √(1/20), each with 38 degrees of freedom: 0.0455."""
     said = detectable(Spread(0.05, 3, "these settings in x"), 20, "accuracy")
-    assert said == (
-        "20 seeds find differences of accuracy of 0.045 or more; the spread over seeds is 0.05 (the median of 3 "
-        "settings: "
-        "these settings in x)"
-    )
-    assert "any difference of accuracy: over seeds it does not spread" in detectable(Spread(0, 3, "x"), 20, "accuracy")
+    assert re.search(r"^20 seeds .*\baccuracy .*\b0\.045 .*\b0\.05 \(.*\b3 settings: these settings in x\)$", said)
+    assert re.search(r"\bany difference of accuracy\b", detectable(Spread(0, 3, "x"), 20, "accuracy"))
 
 
 def found_share(effect: float, sd: float, seeds: int, sweeps: int = 400) -> float:

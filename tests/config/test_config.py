@@ -57,7 +57,7 @@ def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
 
 
 def test_help_shows_the_main_job() -> None:
-    assert "python -m ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
+    assert "ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
 
 
 def test_the_baseline(compose: Configs) -> None:
@@ -95,8 +95,8 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
     [
         ("sampling=seq", "sampling is 'seq'; choose sequential, random or sequential-reset"),
         ("sampling=radnom", "did you mean random?"),
-        ("formulation=torch", "formulation is 'torch'; choose api or scratch"),
-        ("engine=scrach", "engine is 'scrach'; choose auto, cohort, api or scratch; did you mean scratch?"),
+        ("formulation=pytorch", "formulation is 'pytorch'; choose torch or textbook"),
+        ("engine=eagr", "engine is 'eagr'; choose auto, cohort, torch_nn or eager; did you mean eager?"),
         ("init=zeros", "init is 'zeros'; choose torch, normal, xavier or orthogonal"),
         ("reset=never", "reset is 'never'; choose before or after"),
         ("bias_vectors=3", "bias_vectors is 3; choose 1 or 2"),
@@ -138,9 +138,9 @@ def test_what_no_run_could_have_is_refused_in_one_line(override: str, says: str)
 
 
 def test_a_gate_of_another_cell_and_a_gate_beyond_1_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"names 'forget', but a gru has no such gate; its gates are reset or update"):
+    with pytest.raises(ConfigError, match=r"'forget', but a gru .*\breset or update\b"):
         compose_overrides(["model=gru", "+model.gates.forget=1"])
-    with pytest.raises(ConfigError, match=r"model.gates.reset is 1.5; a gate lies between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"model\.gates\.reset is 1\.5; .*\b0 and 1\b"):
         compose_overrides(["model=gru", "+model.gates.reset=1.5"])
 
 

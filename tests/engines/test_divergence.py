@@ -137,7 +137,10 @@ def test_what_a_gradient_does(
         assert (float(again), repeated) == (0, loss)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["sgd", *(pytest.param(name, marks=pytest.mark.full) for name in ("momentum", "adam", "adamw", "rmsprop"))],
+)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_update_that_overflows_is_a_divergence(engine: Any, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight of sgd beyond float32; of the others, the gradient's square in a moment, which ends all movement."""

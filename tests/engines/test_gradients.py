@@ -73,6 +73,7 @@ def test_published_variants(preset: str, layers: int, dropout: float) -> None:
         compare(config, 7, carry=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("cell", "reset", "gates"), FIXED)
 def test_gates_held_at_a_constant(cell: str, reset: str | None, gates: dict[str, float]) -> None:
     fixed = [f"+model.gates.{gate}={value}" for gate, value in gates.items()]

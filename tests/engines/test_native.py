@@ -26,7 +26,10 @@ from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import ScratchModel
 from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}"),
+]
 
 CELLS = {
     "rnn": ["model=rnn"],
@@ -82,7 +85,6 @@ def test_gradients(cell: str, bias_vectors: int, carry: bool) -> None:
         compare(network(*CELLS[cell], **knobs), V, carry)
 
 
-@pytest.mark.full
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     cell=st.sampled_from(list(CELLS)),

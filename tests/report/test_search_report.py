@@ -5,6 +5,7 @@ Made-up trials of known content; CPU, 15 s.
 
 import io
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -244,15 +245,14 @@ def test_what_the_page_says(found: tuple[Path, tuple[str, ...]]) -> None:
     folder, objectives = found
     answer = page(folder).below["answer"]
     if len(objectives) > 1:
-        assert (
-            "3 configurations that no other beats in both held-out perplexity and training tokens per second" in answer
-        )
+        assert re.search(r"\b3 configurations [^.]*held-out perplexity [^.]*tokens per second", answer)
     else:
         seen = made_up().set_index("number").loc[4, PERPLEXITY]
-        assert "Best: lr=1, with a held-out perplexity of 7.5 (7 to 8) over 6 fresh seeds" in answer
+        assert re.search(r"Best: lr=1, [^.]*held-out perplexity [^.]*\b7\.5 \(7 to 8\) over 6 fresh", answer)
         assert f"the search had seen {seen:.4g}" in answer
-    assert "0.833 times (0.810 to 0.860) the held-out perplexity of the baseline, model=rnn" in answer
-    assert "60 trials: 18 with all their seeds, 33 dropped" in answer or "60 trials: " in answer
+    assert re.search(r"\b0\.833 times \(0\.810 to 0\.860\) [^.]*held-out perplexity [^.]*baseline, model=rnn", answer)
+    assert made_up()["state"].value_counts().to_dict() == {"dropped": 34, "done": 17, "pruned": 6, "diverged": 3}
+    assert re.search(r"\b60 trials: 17 [^.]*\b34 dropped [^.]*\b6 stopped [^.]*\b3 diverged\b", answer)
     assert "lr with" in answer
     assert "by PED-ANOVA" in answer
 
@@ -302,7 +302,7 @@ def test_a_search_under_way_is_read_from_its_study_without_torch(tmp_path: Path)
     document = page(folder)
     best = t.best_trial(made_up(20), PERPLEXITY)
     assert best is not None
-    assert "has not come to its end: nothing is confirmed on fresh seeds yet" in document.below["answer"]
+    assert "nothing is confirmed on fresh seeds" in document.below["answer"]
     assert f"Best so far: lr={best['lr']:.4g} num_hiddens={best['num_hiddens']}" in document.below["answer"]
     assert "finalists" not in {path.stem for path in (folder / "tables").iterdir()}
 
@@ -380,14 +380,14 @@ def test_the_page_says_which_seeds_chose_and_which_report(tmp_path: Path, no_fig
     }
     (folder / "search.json").write_text(json.dumps(facts | more | {"winner": few[0]}))
     answer = said_of(folder)
-    assert "on which nothing was chosen; it was chosen on 6 others" in answer
+    assert "chosen on 6 others" in answer
     assert "0.830 times (0.800 to 0.870)" in answer
-    assert "Welch t, p = < 0.001; the baseline diverged on 2 seeds" in answer
-    assert "Trials 4 and 10 are equal in the search" in answer
+    assert re.search(r"Welch t, p = < 0\.001; [^.]*baseline diverged on 2\b", answer)
+    assert "Trials 4 and 10" in answer
     rows = {row[0]: row for row in page(folder).rows if len(row) == 5}
     assert rows["4"][2:4] == ["7.5 (7 to 8)", "7.2"]
     assert rows["10"][2:4] == ["–", "7.4 (7.3 to 7.6)"]
-    assert "Trial 1 diverged on 1 of 6 choosing seeds" in page(folder).below["search"]
+    assert "Trial 1 diverged on 1 of 6" in page(folder).below["search"]
 
 
 def test_an_older_search_is_not_said_to_have_reported_on_other_seeds(tmp_path: Path, no_figures: None) -> None:
@@ -414,7 +414,7 @@ def test_a_search_in_which_no_trial_differs_names_nothing(tmp_path: Path) -> Non
     ended = {"winner": None, "finalists": [], "baseline": None, "against_baseline": None, "concluded": True}
     folder = write_search(tmp_path / "equal", trials, **ended, notes=["no trial differs from the others"])
     answer = said_of(folder)
-    assert "cannot be told: no trial differs from the others" in answer
+    assert "cannot be told: no trial differs" in answer
     assert "What decides" not in answer
     assert not list((folder / "tables").glob("search_importance*"))
     assert not list((folder / "figures").glob("search_importance*"))

@@ -33,7 +33,7 @@ def searched(runner: Any, folder: Path, *overrides: str, task: Callable[[Any], A
         task_function=task,
         config_path="configs",
         config_name="compose.yaml",
-        overrides=["hydra/launcher=basic", "hydra/sweeper=optuna", *overrides],
+        overrides=["hydra/launcher=basic", "hydra/sweeper=ablate_optuna", *overrides],
         temp_dir=folder,
     )
 
@@ -122,7 +122,7 @@ def test_one_configuration_is_one_job(hydra_sweep_runner: Any, tmpdir: Path) -> 
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),
-    [({}, ["-m", "hydra/sweeper=optuna", "hydra/launcher=basic"])],
+    [({}, ["-m", "hydra/sweeper=ablate_optuna", "hydra/launcher=basic"])],
 )
 class TestPrograms(IntegrationTestSuite):
     """Hydra's suite of programs of their own, which sweep nothing."""

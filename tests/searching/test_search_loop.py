@@ -6,6 +6,7 @@ CPU, 12 s.
 import errno
 import math
 import os
+import re
 import sqlite3
 from collections import Counter
 from dataclasses import replace
@@ -103,7 +104,7 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path, capsys: pytes
         trials = run(LINE, settings(n_trials=50, sampler=name, storage="memory"), evaluator, tmp_path / name)
         assert {trial.params["x"] for trial in trials} == set(range(10))
         assert max(Counter(evaluator.evaluated).values()) == 1
-        assert "every configuration of the space has been tried: 10" in capsys.readouterr().err
+        assert re.search(r"every configuration .*: 10\b", capsys.readouterr().err)
 
 
 def test_what_another_sweep_has_is_told_and_the_slot_spent_elsewhere(tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_a_speed_that_cannot_be_measured_cleanly_fails_its_trial(tmp_path: Path)
     trials = run(LINE, wanted, evaluator, tmp_path)
     [failed] = [trial for trial in trials if trial.state == TrialState.FAIL]
     assert failed.params == {"x": 2}
-    assert failed.user_attrs["reason"] == "no clean timing in 3 attempts: too noisy"
+    assert re.search(r"\b3 attempts: too noisy$", failed.user_attrs["reason"])
     assert evaluator.evaluated == []  # nothing needs to be trained
 
 
@@ -360,7 +361,7 @@ def test_a_finalist_that_diverges_on_fresh_seeds_gives_way_and_that_is_said(
     found = concluded(evaluator, tmp_path)
     assert found.winner.values == {"x": 1}
     [gone] = [one for one in found.finalists if one.values == {"x": 0}]
-    assert gone.trouble == f"trial {gone.number} diverged on 1 of 6 {part} seeds"
+    assert re.search(rf"^trial {gone.number} diverged .*\b1 of 6 {part} seeds$", gone.trouble)
     assert sum(gone.trouble in note for note in found.notes) == (part == "reporting")  # it had been chosen
 
 
@@ -368,14 +369,15 @@ def test_where_no_finalist_survives_the_reasons_are_told(tmp_path: Path) -> None
     found = concluded(Noisy(line, diverges_on=lambda k, s: s > 5), tmp_path)
     assert (found.winner, found.concluded, found.waits) == (None, True, False)
     assert found.notes[-1].startswith("none of the best 3 survived")
-    assert found.notes[-1].count("diverged on 6 of 6 choosing seeds") == 3
+    assert found.notes[-1].count("6 of 6 choosing") == 3
 
 
 def test_a_baseline_that_diverges_counts_as_worse_and_that_is_said(tmp_path: Path) -> None:
     found = concluded(Noisy(line, diverges_on=lambda k, s: k["x"] == "9" and s > 12), tmp_path, baseline=("x=9",))
     assert (found.against_baseline.n, found.against_baseline.reference_diverged) == (6, 5)
     assert found.against_baseline.p < 0.05
-    assert "the baseline diverged on 5 of 6 reporting seeds" in found.notes
+    [note] = [note for note in found.notes if "baseline" in note]
+    assert re.search(r"\bdiverged .*\b5 of 6 reporting seeds$", note)
 
 
 @pytest.mark.parametrize(
@@ -520,7 +522,7 @@ def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_sampler("tpee", {}, 0, BOWL, False), "sampler is 'tpee'; choose tpe, gp, .*did you mean tpe"),
+        (lambda: make_sampler("tpee", {}, 0, BOWL, False), "'tpee'; choose tpe, gp, .*mean tpe"),
         (
             lambda: make_sampler("tpe", {"n_startup": 3}, 0, BOWL, False),
             "tpe has no option 'n_startup'.*n_startup_trials",
@@ -528,12 +530,12 @@ def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:
         (lambda: make_sampler("nsga2", {"population_size": 1}, 0, BOWL, False), "greater than or equal to 2"),
         (lambda: make_sampler("grid", {}, 0, BOWL, False), "x is an interval; write x=choice"),
         (lambda: make_sampler("cmaes", {}, 0, BOWL, True), "has one objective only"),
-        (lambda: make_pruner("medan", {}, 10, False), "pruner is 'medan'; choose none, median.*did you mean median"),
+        (lambda: make_pruner("medan", {}, 10, False), "'medan'; choose none, median.*mean median"),
         (lambda: make_pruner("hyperband", {}, 10, True), "hyperband has one objective only"),
-        (lambda: objectives("perplexit"), "objective is 'perplexit', for which no search looks.*mean perplexity"),
+        (lambda: objectives("perplexit"), "objective is 'perplexit'.*mean perplexity"),
         (lambda: objectives(["perplexity", "perplexity"]), "name one or several different ones"),
         (lambda: race_of({"frist": 2}), "its options are first, p, best or fresh"),
-        (lambda: race_of({"first": 0}), "race.first is 0; it must be a whole number, 1 or more"),
+        (lambda: race_of({"first": 0}), "race.first is 0; .*1 or more"),
         (lambda: race_of({"p": 0.7}), "race.p is 0.7"),
         (lambda: named(3, "sampler"), "sampler is 3; write a name"),
         (lambda: location("postgres", Path("x")), "write sqlite, journal, or a URL such as postgresql://"),

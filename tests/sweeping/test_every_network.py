@@ -92,6 +92,7 @@ def test_a_knob_that_nothing_reads_is_said(compose: Configs, knob: str, beside: 
     assert folder_name([*beside.split(), knob], None, found) == folder_name(beside.split())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("knob", "beside"), READ)
 def test_a_knob_that_is_read_is_not(compose: Configs, knob: str, beside: str) -> None:
     assert without_effect([compose(*beside.split(), knob)], [knob.partition("=")[0]]) == {}

@@ -5,6 +5,7 @@ CPU, 15 s.
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def test_a_prefix_that_was_not_asked_for_before_is_trained_for(small: Configs, s
 
 def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small("optimizer.momentum=0"), small("optimizer.momentum=0.9")])
-    assert made.warnings == ["2 combinations make 1 different settings: a knob does not matter to some of them"]
+    [warning] = made.warnings
+    assert re.search(r"^2 combinations .*\b1 different settings\b", warning)
 
 
 @pytest.mark.full

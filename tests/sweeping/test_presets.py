@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate.cli.run import with_configs
+from ablate.cli.composition import with_configs
 from ablate.config.composing import fallback_data
 from ablate.config.presets import opening_comment, question
 from ablate.config.schema import CONFIG_ROOT, MEMORY, PAIRS, Config, DataConfig
@@ -141,7 +141,7 @@ def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
 
 @pytest.mark.parametrize(
     "preset",
-    [name if name in ("smoke", "table09_sampling") else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
+    [name if name == "smoke" else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
 )
 def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))

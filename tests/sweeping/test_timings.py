@@ -5,6 +5,7 @@ Only that what was measured is stored and shown is tested here, not how fast any
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def test_the_table_says_why_a_setting_has_no_number(
     write_speed(tmp_path, speed_frame(tmp_path))
     shown = capsys.readouterr().out
     assert "50.0k ± 1.0" in shown
-    assert "num_hiddens=128, 1 thread: only 0 of 9 samples are clean" in shown
+    assert re.search(r"num_hiddens=128, 1 thread: .*\b0 of 9\b", shown)
     assert len(pd.read_csv(tmp_path / "speed.csv")) == 3
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
@@ -182,8 +183,9 @@ def test_where_nothing_can_be_timed_it_is_said_once(
     assert main([str(folder), "--limit", "1"]) == 2
     shown = capsys.readouterr()
     [line] = [line for line in shown.err.splitlines() if "cannot" in line]
-    assert line.startswith("cannot time 2 settings, the first rnn (")
-    assert line.endswith("data.path is '/nowhere/made-up.txt': No such file or directory; give the path of a text file")
+    assert re.search(r"cannot time 2 settings, .* rnn \(", line)
+    assert re.search(r"data\.path is '/nowhere/made-up\.txt': No such file.*; give the path", line)
+    assert "Error" not in line
     assert shown.out == ""
     assert not (folder / "report.html").exists()
 

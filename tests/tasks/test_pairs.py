@@ -125,7 +125,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path, content: str, message: str) -> N
 def test_options_of_texts_are_refused(
     compose: Callable[..., Config], chosen: tuple[str, str], option: str, value: str, only: str
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"^data.{option} is {value}, but {chosen[1]} knows data.{option}={only}"):
+    with pytest.raises(ConfigError, match=rf"^data\.{option} is {value}, .*\b{chosen[1]} .*\bdata\.{option}={only}"):
         compose(*chosen, f"data.{option}={value}")
 
 

@@ -208,9 +208,7 @@ def test_what_shares_its_source_with_a_held_out_pair_is_not_trained_on_and_may_l
 
 
 def test_too_few_pairs_with_other_sources(tiny: Callable[..., Config]) -> None:
-    with pytest.raises(
-        CombinationError, match=r"of the 4 pairs of mine after the first 4, 2 have a source that is not"
-    ):
+    with pytest.raises(CombinationError, match=r"\b4 pairs of mine after the first 4, 2\b"):
         own(tiny("task.pairs=4", "task.val_pairs=3", "batch_size=2"), [("a", "x")] * 6 + [("b", "y"), ("c", "z")])
 
 

@@ -4,11 +4,13 @@ The hog test needs Linux's /proc/stat, which tells what else the machine is doin
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -223,6 +225,8 @@ print('{"last_epoch_tokens_per_s": 1.0}' if sys.argv[1] == "later" else "", end=
 sys.stdout.flush()
 time.sleep(600)
 """
+ANSWERS = {"at once": 0, "later": 1}
+"""How many answers the process gives that hangs."""
 
 
 @pytest.mark.full
@@ -240,8 +244,21 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
         started.append(command)
         return hung[0] if len(started) == 1 else popen(command, **options)
 
+    class Answers(Queue[str]):
+        """Those of one process: what never comes is not waited for, what comes late on a busy machine is."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.coming = ANSWERS[when] if len(started) == 1 else 1_000_000
+
+        def get(self, block: bool = True, timeout: float | None = None) -> str:
+            assert timeout == 20.0
+            self.coming -= 1
+            return super().get(timeout=600 if self.coming >= 0 else 0.01)
+
     started: list[list[str]] = []
     monkeypatch.setattr(lane.subprocess, "Popen", start)
+    monkeypatch.setattr(lane, "Queue", Answers)
     [(own, config)] = setting.items()
     [first, second] = lane.measure({"hangs": config, own: config}, [1], replace(QUICK, answer_s=20.0))
     assert "no answer for 20 s" in first.failure
@@ -300,9 +317,8 @@ def test_a_text_that_has_changed_is_not_timed(setting: dict[str, Config], tmp_pa
     config = next(iter(setting.values()))
     foreign = {"of-another-text": config, "of-a-third": config}
     assert not lane.time_missing(tmp_path, foreign, [1], QUICK, said.append)
-    why = "made-up.txt is not the text that this setting was trained on any more"
-    told = [line for line in said if "cannot time" in line]
-    assert told == [f"cannot time 2 settings, the first gru (of-another-text): {why}"]
+    [told] = [line for line in said if "cannot time" in line]
+    assert re.search(r"\b2 settings, .*\bgru \(of-another-text\): made-up\.txt is not\b", told)
     assert not (tmp_path / "speed").exists()
 
 
@@ -323,7 +339,7 @@ def test_a_machine_that_is_busy_with_something_else_gives_no_number(
         ]
         summary = summarise(taken, protocol)
         assert (summary["tokens_per_s"] is not None) == clean
-        assert ("other programs used 50% of a core" in summary["why"]) == (not clean)
+        assert ("50% of a core" in summary["why"]) == (not clean)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_the_table_has_every_committed_setting_that_needs_it() -> None:
 @pytest.mark.parametrize("engine", ["cohort", "torch_nn"])
 def test_every_engine_computes_what_the_readable_network_does(compose: Configs, engine: str) -> None:
     for overrides in SETTINGS.values():
-        if engine != "torch" or "formulation=textbook" not in overrides:
+        if engine != "torch_nn" or "formulation=textbook" not in overrides:
             assert disagreement(engine, compose(*overrides)) == ""
 
 
@@ -206,6 +206,9 @@ def test_an_engine_that_computes_something_else_is_not_used(
     with pytest.raises(CombinationError, match=f"engine=cohort.*{what}.*engine=eager"):
         engines.agreeing(replace(config, engine="cohort"))
     assert engines.agreeing(replace(config, engine="eager")) == ("eager",)
+    [line] = [line for line in engines.left_out([config, config]) if "engine=cohort" in line]
+    assert what in line
+    assert engines.left_out([replace(config, engine="eager")]) == []
     if owner is not updates.Update:
         assert "cohort" in engines.agreeing(compose("model=rnn"))
 
@@ -230,6 +233,16 @@ def test_the_native_kernel_is_asked_too(compose: Configs, monkeypatch: pytest.Mo
 
 
 # --- sweeps ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_a_sweep_says_which_engine_auto_leaves_out(
+    small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
+    sweep([small("model=mgu", "engine=auto")])
+    told = capfd.readouterr()
+    assert " ".join((told.out + told.err).split()).count("engine=cohort") == 1
 
 
 def codes(folder: Path) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,7 @@ def has_manual_backward(config: Config) -> bool:
 def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
     """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
 
-    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
+    Measured (see `ablate bench engines`): up to 64 hidden units replicas gain from company, because a
     step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
     """
     if torch.device(device).type != "cpu":

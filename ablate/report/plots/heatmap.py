@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ablate.analysis.frames import swept_knobs, value_text
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, by_difference
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
@@ -28,8 +28,9 @@ def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", 
     """
     others = [knob for knob in swept_knobs(settings) if knob not in (x, y)]
     groups = [(named(others, _first(group, others)), group) for _, group in _grouped(settings, others)]
+    means = "Means" if by_difference(metric) else "Geometric means"
     note = (
-        f"Means over {seeds_text(settings)}."
+        f"{means} over {seeds_text(settings)}."
         if (settings["n"] + settings["diverged"]).max() > 1
         else "One seed per field."
     )

@@ -112,6 +112,20 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
     return f"{seeds} seeds find {found}; the spread over seeds is {percent(spread.sd)} {of}"
 
 
+def smallest(spread: Spread | None, seeds: int, metric: str) -> dict[str, Any]:
+    """The same in numbers: of logarithms where `log`; None where too few seeds, or no finished run, tell."""
+    sd = spread.sd if spread else None
+    enough = seeds >= least_runs(LEVEL)
+    times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2) if enough else None
+    return {
+        "metric": metric,
+        "log": not by_difference(metric),
+        "sd": sd,
+        "detectable": None if sd is None or times is None else times * sd,
+        "of": spread.source if spread else None,
+    }
+
+
 def percent(log: float) -> str:
     """What a difference of logarithms multiplies by, as a percentage."""
     return f"{100 * math.expm1(log):.2g} %"
