@@ -10,7 +10,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "",
+    "__init__": "cells",
     "config": "",
     "stats": "",
     "cells": "config",
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "engines": "cells config networks records",
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
+    "testing": "cells config networks",
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",

@@ -103,6 +103,11 @@ class Cell:
         return "reset" if "reset" in self.takes else None
 
     @property
+    def has_candidate(self) -> bool:
+        """Whether the equations name their new content, which `activation` squashes and `readout` may choose."""
+        return "candidate" in self.takes
+
+    @property
     def _default_reset(self) -> str | None:
         return "before" if self.reset_gate else None
 
@@ -128,7 +133,7 @@ class Cell:
 
     def check(self, model: Any) -> None:
         """Raise ConfigError for values of a model that mean nothing together in this cell."""
-        if model.readout == "candidate" and "candidate" not in self.takes:
+        if model.readout == "candidate" and not self.has_candidate:
             what = f"model.readout is candidate, but a {self.name} has no candidate"
             raise ConfigError(f"{what}; use model.readout=state")
         if self.own_check is not None:
@@ -183,12 +188,8 @@ class Variant:
         self.gates = Gates(fixed)
         given = {"gate": self.gates, "reset": reset}
         self.keywords = {name: given[name] for name in given if name in cell.takes}
-        self.keywords |= {name: value for name, value in own.items() if name != "activation" or not self.has_candidate}
-        self.activation = ACTIVATIONS[own["activation"]] if self.has_candidate else None
-
-    @property
-    def has_candidate(self) -> bool:
-        return "candidate" in self.cell.takes
+        self.keywords |= {name: value for name, value in own.items() if name != "activation" or not cell.has_candidate}
+        self.activation = ACTIVATIONS[own["activation"]] if cell.has_candidate else None
 
     def __call__(self, x: Any, states: Sequence[Any], weights: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
         """One step by the equations → the new states, all that they return, and the candidate (else the output)."""

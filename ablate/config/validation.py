@@ -52,7 +52,8 @@ def validate(config: Config) -> None:
     """Raise ConfigError, in one line, for the first value that no run could have."""
     for where, value, metadata in _knobs(config):
         _check(where, value, metadata)
-    gates = GATES[config.model.cell]
+    cell = CELLS[config.model.cell]
+    gates = cell.gates
     for gate, constant in config.model.gates.items():
         if gate not in gates:
             has = f"its gates are {listing(gates)}" if gates else "it has none"
@@ -66,10 +67,7 @@ def validate(config: Config) -> None:
                 f"model.{f.name} is {value}, but a {config.model.cell} has no such thing; "
                 f"it is for model.cell={listing(f.metadata['cells'])}"
             )
-    if config.model.coupled and {"input", "forget"} & set(config.model.gates):
-        raise ConfigError("model.coupled makes the forget gate 1 − input: fix neither of them in model.gates")
-    if config.model.cell == "minlstm" and list(config.model.gates.values()) == [0, 0]:
-        raise ConfigError("model.gates fixes both gates of a minlstm at 0; their sum divides them: let one be above 0")
+    cell.check(config.model)
     if config.model.transition is not None and config.model.connection != "dense":
         raise ConfigError(
             f"model.transition is {config.model.transition}, but model.connection is {config.model.connection}; "
