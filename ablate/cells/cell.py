@@ -359,11 +359,15 @@ def _values(of: Sequence[Any]) -> list[Value]:
     return [value for value in of if isinstance(value, Value)]
 
 
+MEASURED = (2, 3)
+"""Sequences and hidden units of the tensors with which equations are evaluated that cannot be traced."""
+
+
 def _measured(variant: Variant, why: str) -> Structure:
     """The facts of equations that cannot be traced: they are evaluated with small tensors."""
     import torch
 
-    B, H = 2, 3
+    B, H = MEASURED
     cell, notes, rows = variant.cell, _Notes(variant), dict[tuple[str, str], int]()
 
     class Measured:
@@ -416,6 +420,9 @@ def _check_new_states(variant: Variant, new: Sequence[Any], reads_input: set[str
             f"{where}: its equations return {len(new)} values, but its states are {listing(cell.states)}; "
             "return the new value of each, in this order"
         )
+    for name, value in zip(cell.states, new, strict=True):
+        if shape := _wrong_shape(value):
+            raise ConfigError(f"{where}: the new {name} has shape {shape}; a state has a number for each unit, (…, H)")
     if not reads_input:
         given = f" with {listing(tuple(variant.fixed))} fixed" if variant.fixed else ""
         raise ConfigError(f"{where}: its equations read nothing of the input{given}; write x.NAME for a share of it")
@@ -424,6 +431,14 @@ def _check_new_states(variant: Variant, new: Sequence[Any], reads_input: set[str
         raise ConfigError(f"{where}: with {gates} fixed its output has no value; use x.NAME and W.NAME in gate.NAME(…)")
     if new[0] is None or isinstance(new[0], float | int):
         raise ConfigError(f"{where}: its output is {new[0]}; return the new {cell.states[0]} first")
+
+
+def _wrong_shape(value: Any) -> str:
+    """That of a new state, where it is not that of a state."""
+    if isinstance(value, Value):
+        return f"(…, {value.node.width}·H)" if value.node.width != 1 else ""
+    shape = tuple(getattr(value, "shape", MEASURED))
+    return "" if shape == MEASURED else f"{shape} where that of a state is {MEASURED}"
 
 
 def _mistake(cell: Cell, error: Exception) -> ConfigError:

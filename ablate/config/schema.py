@@ -57,7 +57,7 @@ class ModelConfig:
     """
 
     name: str = knob(identity=False)
-    cell: str = knob(choices=tuple(GATES))
+    cell: str = knob()
     activation: str = knob(choices=("tanh", "relu", "identity"))
     gates: dict[str, float] = field(default_factory=dict)
     readout: str = knob(choices=("state", "candidate"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
 from ablate.config.registry import CELLS
-from ablate.config.schema import DATA, GATES, OWN_FILE, TEXTS, Config, ModelConfig, resolve
+from ablate.config.schema import DATA, OWN_FILE, TEXTS, Config, ModelConfig, resolve
 
 NAME_LIMIT = 200
 """Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
@@ -61,7 +61,7 @@ def validate(config: Config) -> None:
         if not 0 <= constant <= 1:
             raise ConfigError(f"model.gates.{gate} is {constant}; a gate lies between 0 and 1")
     for f in fields(config.model):
-        if config.model.cell not in f.metadata.get("cells", GATES) and _given(config.model, f):
+        if "cells" in f.metadata and config.model.cell not in f.metadata["cells"] and _given(config.model, f):
             value = str(getattr(config.model, f.name)).lower()
             raise ConfigError(
                 f"model.{f.name} is {value}, but a {config.model.cell} has no such thing; "

@@ -113,7 +113,7 @@ def every_function(x: Any, h: Any, c: Any, *, W: Any, gate: Any, candidate: Any)
 
 @pytest.mark.parametrize("bias_vectors", [1, 2])
 def test_the_fused_step_computes_what_the_equations_say(compose: Callable[..., Config], bias_vectors: int) -> None:
-    """Every function there is, of tensors and of numbers; products that are subtracted, or of what is made of states."""
+    """Every function there is, of tensors and of numbers; products that are subtracted."""
     made = cell(every_function)
     assert not made.plain.structure.untraceable
     one, other = two_ways(config_of(compose, made, bias_vectors=bias_vectors, layers=2))
@@ -174,6 +174,14 @@ def undefined(x, h):
     return x.a + something  # noqa: F821
 
 
+def twice_as_wide(x, h, *, gate):
+    return concat(gate.a(x.a), h)
+
+
+def narrower(x, h, *, gate):
+    return gate.a(x.a).mean(-1, keepdim=True)
+
+
 MISTAKES = [
     (no_input, "nothing of the input"),
     (no_state, "takes x"),
@@ -182,6 +190,8 @@ MISTAKES = [
     (two_for_one, "return 2 values"),
     (a_number, "output is 1.0"),
     (undefined, "something"),
+    (twice_as_wide, "shape .*2·H"),
+    (narrower, "shape"),
 ]
 
 
