@@ -138,6 +138,13 @@ class Cell:
             raise ConfigError(f"{what}; use model.readout=state")
         if self.own_check is not None:
             self.own_check(model)
+        there = self.variant(model, self._default_reset).structure.gates
+        for gate in model.gates:
+            if gate in self.gates and gate not in there:
+                raise ConfigError(
+                    f"model.gates.{gate} is {model.gates[gate]}, but a {self.name} with these knobs does without its "
+                    f"{gate} gate; leave it out"
+                )
 
     def has_parameters(self, model: Any, gate: str) -> bool:
         """Whether a gate is computed from weights: it is neither fixed nor made from another one."""

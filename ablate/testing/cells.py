@@ -206,9 +206,9 @@ class Case:
             logits, _ = single(batch[k], single.initial_state(B))
             self.expect(
                 _distance(together[k], logits) < SAME,
-                f"replica {k} gives other outputs beside {R - 1} others than alone (largest difference "
-                f"{float((together[k] - logits).detach().abs().max()):.1e}); a mean over all, or an axis counted from the "
-                "front?",
+                f"replica {k} gives other outputs beside {R - 1} others than alone (by up to "
+                f"{float((together[k] - logits).detach().abs().max()):.1e}); a mean over all, or an axis "
+                "counted from the front?",
             )
             for name, gradient in _gradients(logits, own).items():
                 self.expect(

@@ -222,6 +222,16 @@ def test_a_name_that_is_taken_is_refused() -> None:
         cell(name="gru")(every_function)
 
 
+def test_a_gate_that_a_knob_takes_away_cannot_be_fixed(compose: Callable[..., Config]) -> None:
+    @cell
+    def mine(x: Any, h: Any, *, gate: Any, extra: bool = False) -> Any:
+        return gate.a(x.a) * h + (gate.b(x.b) if extra else x.c)
+
+    mine.check(replace(compose().model, cell="mine", gates={"a": 1}))
+    with pytest.raises(ConfigError, match="without its b gate"):
+        mine.check(replace(compose().model, cell="mine", gates={"b": 1}))
+
+
 def test_what_only_a_candidate_can_do_needs_one(compose: Callable[..., Config]) -> None:
     @cell
     def mine(x: Any, h: Any, *, gate: Any) -> Any:

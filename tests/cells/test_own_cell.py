@@ -61,6 +61,11 @@ def test_it_has_at_most_20_lines_of_code() -> None:
     assert len({line for kind, line in kinds if kind not in blank}) <= 20
 
 
+def test_the_documents_show_that_very_file() -> None:
+    code = EXAMPLE.read_text(encoding="utf-8").partition("import ablate")[2].strip()
+    assert code in (EXAMPLE.parents[1] / "cells.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.full
 def test_it_passes_the_check(light_gru: Cell) -> None:
     check_cell(light_gru)
