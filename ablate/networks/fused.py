@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ablate.cells.cell import Structure, parameter
 from ablate.cells.functions import NUMBERS, maximum, minimum, torch_function
+from ablate.cells.structure import Structure, parameter
 from ablate.cells.trace import Node, Value
 
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "lt": "<", "ge": ">=", "le": "<="}

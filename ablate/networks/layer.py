@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.cells.cell import parameter, variant_of
+from ablate.cells.cell import variant_of
 from ablate.cells.functions import ABSENT
+from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
 from ablate.networks.fused import Fused, fused
 
