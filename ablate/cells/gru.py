@@ -1,12 +1,10 @@
 """The gated recurrent unit."""
 
-from typing import Any
-
 from ablate.cells.cell import cell
 
 
 @cell(source="Cho et al. 2014", torch_nn="GRU", register=False)
-def gru(x: Any, h: Any, *, W: Any, gate: Any, candidate: Any, reset: str) -> Any:
+def gru(x, h, *, W, gate, candidate, reset):
     """Gated recurrent unit.
 
     reset=before is the first version of the paper, reset=after the one of cuDNN and torch.nn.

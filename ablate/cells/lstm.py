@@ -1,6 +1,6 @@
 """Long short-term memory, and what can be taken from it or added to it."""
 
-from typing import Any, Literal
+from typing import Any
 
 from ablate.cells.cell import cell
 from ablate.cells.functions import ACTIVATIONS, concat
@@ -34,23 +34,9 @@ def check(model: Any) -> None:
     register=False,
 )
 def lstm(
-    x: Any,
-    h: Any,
-    c: Any,
-    i: Any,
-    f: Any,
-    o: Any,
-    *,
-    W: Any,
-    P: Any,
-    W_gates: Any,
-    gate: Any,
-    candidate: Any,
-    output_activation: Literal["tanh", "identity"] = "tanh",
-    coupled: bool = False,
-    peepholes: bool = False,
-    gate_recurrence: bool = False,
-) -> Any:
+    x, h, c, i, f, o, *, W, P, W_gates, gate, candidate,
+    output_activation="tanh", coupled=False, peepholes=False, gate_recurrence=False,
+):  # fmt: skip
     """Long short-term memory with a forget gate.
 
     coupled            F = 1 − I
@@ -60,7 +46,7 @@ def lstm(
     Greff's baseline has peepholes and so have all but one of the variants there; here each change stands by itself.
     """
 
-    def opened(name: str, memory: Any) -> Any:
+    def opened(name, memory):
         A = x[name] + h @ W[name]
         A = A + concat(i, f, o) @ W_gates[name] if gate_recurrence else A
         A = A + memory * P[name] if peepholes else A

@@ -1,12 +1,10 @@
 """The minimal gated unit."""
 
-from typing import Any
-
 from ablate.cells.cell import cell
 
 
 @cell(source="Zhou et al. 2016", register=False)
-def mgu(x: Any, h: Any, *, W: Any, gate: Any, candidate: Any) -> Any:
+def mgu(x, h, *, W, gate, candidate):
     """Minimal gated unit: one gate F that resets and updates. Mind its sense: near 1 it lets the new content in."""
     F = gate.forget(x.forget + h @ W.forget)
     H_tilde = candidate(x.candidate + (F * h) @ W.candidate)

@@ -7,7 +7,7 @@ from ablate.config.errors import ConfigError
 
 
 @cell(source="Feng et al. 2024, in linear space", activation="identity", register=False)
-def mingru(x: Any, h: Any, *, gate: Any, candidate: Any) -> Any:
+def mingru(x, h, *, gate, candidate):
     """minGRU: neither gate nor candidate reads the old state.
 
     Z keeps the old state where it is near 1, as in our gru; in the paper it is the other way round, which is the same
@@ -30,7 +30,7 @@ def check(model: Any) -> None:
     check=check,
     register=False,
 )
-def minlstm(x: Any, h: Any, *, gate: Any, candidate: Any) -> Any:
+def minlstm(x, h, *, gate, candidate):
     """minLSTM: as minGRU, with two gates that are scaled to the sum 1. The state is H alone.
 
     A gate that the model fixes is fixed before the scaling.

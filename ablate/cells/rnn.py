@@ -1,7 +1,5 @@
 """Elman's network."""
 
-from typing import Any
-
 from ablate.cells.cell import cell
 from ablate.config.registry import Knob
 
@@ -15,6 +13,6 @@ ACTIVATION = Knob("activation", str, "tanh", "what squashes the new content", ch
     torch_nn_knobs={"activation": ("relu",)},
     register=False,
 )
-def rnn(x: Any, h: Any, *, W: Any, candidate: Any) -> Any:
+def rnn(x, h, *, W, candidate):
     """Elman's recurrent network: H = φ(X W_xh + H W_hh + b)."""
     return candidate(x.candidate + h @ W.candidate)
