@@ -4,7 +4,7 @@ The package, from what everything rests on to what a person types; each room imp
 
     config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
     stats               estimates, intervals, tests: the one kernel of all inference
-    cells               recurrent cells, one time step each, by its equations
+    cells               recurrent cells, each its equations; what follows from them: parameters, states, gates, a graph
     optimizers          what moves the parameters: update rules on stacked parameters, and schedules of their rate
     records             what a run leaves on disk; locks; the machine and the code that computed it
     analysis            from records to tables: one row per run, per setting, per comparison; without torch
@@ -19,14 +19,19 @@ The package, from what everything rests on to what a person types; each room imp
     testing             what a user's own cell, task or optimizer has to satisfy
     sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
     searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
+    testing             what a person brings, checked: check_cell
     plugins             the classes that Hydra discovers
     cli                 the command line, its help and its one-line errors
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_PUBLIC = {
+if TYPE_CHECKING:
+    from ablate.cells.cell import cell as cell
+
+_MODULES = {
+    "cell": "ablate.cells.cell",
     "DataSet": "ablate.data.sets",
     "Features": "ablate.networks.parameters",
     "HeldOut": "ablate.tasks.facts",
@@ -40,12 +45,19 @@ _PUBLIC = {
     "schedule": "ablate.optimizers.schedule",
     "task": "ablate.tasks.facts",
 }
-"""Public name → where it is; imported when it is asked for, since some of it needs torch."""
+"""Name → the module that defines it, imported when the name is first used: `import ablate` loads nothing else.
 
-__all__ = list(_PUBLIC)
+What users bring things of their own with, `ablate.cell`, `ablate.task` and the like, has its line here, too.
+"""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'ablate' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'ablate' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -10,7 +10,8 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "config optimizers",
+    "__init__": "cells",
+    "__main__": "",
     "config": "",
     "stats": "",
     "cells": "config",
@@ -23,14 +24,13 @@ MAY_IMPORT = {
     "engines": "cells config networks optimizers records",
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
+    "testing": "cells config data engines networks optimizers tasks",
     "training": "config data engines networks records tasks",
-    "testing": "config data engines networks optimizers tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
     "searching": "analysis config engines records stats sweeping tasks timing training",
     "plugins": "config searching sweeping",
     "cli": "analysis claims config plugins records report searching sweeping timing",
-    "__main__": "cli",
     "bench": "cli",
     "path": "cli",
     "plan": "cli",

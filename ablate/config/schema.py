@@ -156,23 +156,6 @@ class ModelConfig(Part):
         return gate is not None and gate not in self.gates and not self.own.get("coupled")
 
     @property
-    def is_plain(self) -> bool:
-        """True for the cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
-        return not self.gates and self.readout == "state" and self.write_back and not self.beyond_textbook
-
-    @property
-    def beyond_textbook(self) -> str:
-        """What no rnn, gru or lstm of the textbook has (a knob and its value), or an empty string."""
-        cell = self.thing
-        if not cell.torch_nn:
-            return f"model.cell={self.cell}"
-        for one in cell.knobs:
-            value = self.own[one.name]
-            if value not in (one.default, *cell.torch_nn_knobs.get(one.name, ())):
-                return f"model.{one.name}={str(value).lower() if isinstance(value, bool) else value}"
-        return ""
-
-    @property
     def stacks_plainly(self) -> bool:
         """Whether each layer reads the outputs of the one below it and nothing else, from the past to the future."""
         return self.connection == "plain" and self.transition is None and not self.bidirectional

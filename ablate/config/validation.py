@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, cast
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
-from ablate.config.registry import DATASETS, OF_GROUP, TASKS, own_knobs
+from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, own_knobs
 from ablate.config.schema import PARTS, Config, Part, resolve
 
 NAME_LIMIT = 200
@@ -30,15 +30,15 @@ def engines_for(config: Config) -> tuple[str, ...]:
 
 def api_cannot(config: Config) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
-    model, resolved = config.model, resolve(config)
+    model, resolved, cell = config.model, resolve(config), CELLS[config.model.cell]
     if _attends(config):
         return "the decoder with attention is written for the readable cells alone"
-    if model.beyond_textbook:
-        return f"torch.nn has no {model.beyond_textbook}"
+    if beyond := cell.beyond_torch_nn(model):
+        return f"torch.nn has no {beyond}"
     if model.gates:
-        return f"torch.nn.{model.cell.upper()} has no option to fix its {listing(model.gates)} gate"
-    if not model.is_plain:
-        return f"torch.nn.{model.cell.upper()} always carries and reads out its state"
+        return f"torch.nn.{cell.torch_nn} has no option to fix its {listing(model.gates)} gate"
+    if model.readout != "state" or not model.write_back:
+        return f"torch.nn.{cell.torch_nn} always carries and reads out its state"
     if resolved.reset == "before":
         return "torch.nn.GRU applies the reset gate after the recurrent product (reset=after)"
     return ""

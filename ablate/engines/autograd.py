@@ -11,12 +11,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cells.recurrent import State
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norm_of
 from ablate.engines.updates import Update
 from ablate.networks.families import carries, trainable
+from ablate.networks.layer import State
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.networks.targets import Loss, counted, loss_of, losses
 

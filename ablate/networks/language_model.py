@@ -4,16 +4,17 @@ Axes: T steps, B sequences, H hidden units, V vocabulary.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ablate.cells.gates import live_gates
-from ablate.cells.recurrent import State
+from ablate.cells.cell import live_gates, variant_of
 from ablate.config.schema import Config, resolve
+from ablate.networks.layer import State
 from ablate.networks.network import Network, read
 from ablate.networks.parameters import Vocabulary, directions, widths
-from ablate.networks.stack import climb, mask_shapes
+from ablate.networks.stack import mask_shapes, run_layers
 
 
 class LanguageModel(nn.Module):
@@ -126,12 +127,9 @@ class LibraryModel(LanguageModel):
         generator: Generator | None = None,
     ) -> None:
         super().__init__(config, vocabulary_size, parameters, generator)
-        cell, H = config.model.cell, config.num_hiddens
-        options = {"nonlinearity": config.model.activation} if cell == "rnn" else {}
-        module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
-        inputs = widths(config, vocabulary_size)
+        inputs, bidirectional = widths(config, vocabulary_size), config.model.bidirectional
         self.layers = nn.ModuleList(
-            module(width, H, dtype=self.output_W.dtype, bidirectional=config.model.bidirectional, **options)
+            library_layer(config, width, dtype=self.output_W.dtype, bidirectional=bidirectional)
             for width in inputs[: config.layers]
         )
         self.transitions = without_dots({name: value for name, value in parameters.items() if ".transition." in name})
@@ -152,12 +150,12 @@ class LibraryModel(LanguageModel):
                     yield f"{layer}.{direction}", target, ours
 
     def initial_state(self, B: int) -> list[State]:
-        parts = (2 if self.config.model.cell == "lstm" else 1) * len(directions(self.config))
+        parts = len(variant_of(self.config).structure.carried) * len(directions(self.config))
         return [(self.output_W.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
 
     def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
         X = read(tokens, self.vocabulary_size, self.output_W.dtype)
-        X, new_states = climb(self.config, X, states, self.layer, with_dots(self.transitions), masks)
+        X, new_states = run_layers(self.config, X, states, self.layer, with_dots(self.transitions), masks)
         return X @ self.output_W + self.output_b, new_states
 
     def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
@@ -177,6 +175,15 @@ class LibraryModel(LanguageModel):
                     out[f"{prefix}{gate}.{ours}"] = block.t()
         out |= {name: value.detach() for name, value in with_dots(self.transitions).items()}
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
+
+
+def library_layer(config: Config, inputs: int, **options: Any) -> nn.RNNBase:
+    """One layer of torch.nn that computes the config's cell."""
+    name = variant_of(config).cell.torch_nn
+    if name == "RNN":
+        options["nonlinearity"] = config.model.activation
+    layer: nn.RNNBase = getattr(nn, name)(inputs, config.num_hiddens, **options)
+    return layer
 
 
 LIBRARY_NAMES = {"W_x": "weight_ih_l0", "W_h": "weight_hh_l0", "b_x": "bias_ih_l0", "b_h": "bias_hh_l0"}

@@ -26,8 +26,8 @@ CORPUS = "0" * 64
 
 MINE = '''\
 """A cell, an optimizer, a task with its data."""
-from ablate.cells.cell import Cell
-from ablate.config.registry import CELLS, DATASETS, OPTIMIZERS, TASKS, Knob
+from ablate.cells.cell import cell
+from ablate.config.registry import DATASETS, OPTIMIZERS, TASKS, Knob
 from ablate.data.sets import DataSet
 from ablate.optimizers.optimizer import Optimizer
 from ablate.tasks.facts import Task
@@ -37,19 +37,19 @@ def rule(parameters, gradients, *, lr, beta, weight_decay):
     parameters.sub_(lr * gradients.sign())
 
 
-CELLS.add(
-    Cell(
-        "leaky",
-        gates=("leak",),
-        summary="A leaky network",
-        source="ours",
-        knobs=(
-            Knob("alpha", float, 0.5, "share of the old state that is kept", minimum=0, below=1),
-            Knob("shape", str, "round", "of the unit", choices=("round", "square")),
-            Knob("coupled", int, 2, "of the same name as a knob of the lstm's, of another type"),
-        ),
-    )
+@cell(
+    source="ours",
+    knobs=(
+        Knob("alpha", float, 0.5, "share of the old state that is kept", minimum=0, below=1),
+        Knob("shape", str, "round", "of the unit", choices=("round", "square")),
+        Knob("coupled", int, 2, "of the same name as a knob of the lstm's, of another type"),
+    ),
 )
+def leaky(x, h, *, W, gate, alpha=0.5, shape="round", coupled=2):
+    """A leaky network."""
+    return alpha * h + gate.leak(x.leak + h @ W.leak) * x.new
+
+
 OPTIMIZERS.add(
     Optimizer(
         "signed",
@@ -201,16 +201,16 @@ def test_loading_again_changes_nothing(mine: Path) -> None:
         ("import no_such_module_at_all\n", "bad.py, line 1: ModuleNotFoundError"),
         ("import sys\n\n\nsys.exit(3)\n", "bad.py, line 4: SystemExit: 3"),
         (
-            "from ablate.config.registry import CELLS\nfrom ablate.cells.cell import Cell\nCELLS.add(Cell('gru'))\n",
+            "from ablate.cells.cell import cell\n\n@cell(name='gru')\ndef f(x, h, *, W):\n    return x.a + h @ W.a\n",
             "bad.py, line 3: there is a cell 'gru' already; give yours another name",
         ),
         (
-            "from ablate.config.registry import *\nfrom ablate.cells.cell import Cell\n"
-            "CELLS.add(Cell('good'))\nCELLS.add(Cell('worse', knobs=(Knob('gates', int, 1),)))\n",
-            "bad.py, line 4: cell worse: its knob cannot be called 'gates'",
+            "from ablate.cells.cell import cell\n@cell\ndef good(x, h, *, W):\n    return x.a + h @ W.a\n"
+            "@cell\ndef worse(x, h, *, W, gates=1):\n    return x.a + h @ W.a\n",
+            "bad.py, line 5: cell worse: its knob cannot be called 'gates'",
         ),
         (
-            "from ablate.config.registry import *\nfrom ablate.cells.cell import Cell\nCELLS.add(Cell('a=b'))\n",
+            "from ablate.cells.cell import cell\n\n@cell(name='a=b')\ndef f(x, h, *, W):\n    return x.a + h @ W.a\n",
             "bad.py, line 3: 'a=b' is no name for a cell",
         ),
     ],
@@ -282,7 +282,7 @@ def test_a_stored_sweep_is_read_with_its_files_or_without(mine: Path) -> None:
 
 def test_a_name_is_free_again_once_a_file_has_changed(mine: Path) -> None:
     plugins.load(["mine.py"])
-    mine.write_text(MINE.replace('"leaky"', '"leakier"'))
+    mine.write_text(MINE.replace("def leaky(", "def leakier("))
     plugins.load(["mine.py"])
     assert "leaky" not in CELLS
     assert "leakier" in CELLS

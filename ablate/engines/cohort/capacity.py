@@ -10,7 +10,7 @@ from ablate.config.registry import TASKS
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
-from ablate.engines.cohort.steps import steps_class
+from ablate.engines.cohort.steps import covers, steps_class
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.updates import Update
 from ablate.networks.families import reads_tokens
@@ -29,9 +29,9 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def by_hand(config: Config) -> bool:
+def has_manual_backward(config: Config) -> bool:
     """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
-    plain = config.model.stacks_plainly and not config.model.beyond_textbook
+    plain = config.model.stacks_plainly and covers(config)
     return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
 
 
@@ -43,7 +43,7 @@ def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None
     """
     if torch.device(device).type != "cpu":
         return None
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
     if config.num_hiddens > 64:
         return 1
@@ -66,7 +66,7 @@ def memory_bytes(
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return stacked.memory_bytes(resolve(config), R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
     layout = Layout(resolve(config), vocabulary_size)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.gates import live_gates
+from ablate.cells.cell import is_plain, live_gates
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort.native.build import Sizes, native, unavailable
 from ablate.engines.cohort.replicas import Cohort
@@ -35,7 +35,7 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
     reasons = [
         (torch.device(device).type != "cpu", "not on the CPU"),
         (dtype != torch.float32, "not float32"),
-        (not c.model.is_plain, "gates or outputs are not those of the plain cell"),
+        (not is_plain(c), "gates or outputs are not those of the plain cell"),
         (c.dropout > 0, "dropout"),
         (c.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
         (vocabulary_size > VOCABULARY_LIMIT, f"a vocabulary above {VOCABULARY_LIMIT}"),
