@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, cast
 
+import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -21,6 +22,9 @@ from ablate.config.grid import Axis, product
 from ablate.config.overrides import ZIPPED, for_hydra
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.config.validation import validate
+
+BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""Hydra 1.3 has to be told not to behave as 1.1; from 1.4 on, of which it warns, it always does as 1.3."""
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
     """
-    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
         register_schema()
         config = to_config(hydra_compose("config", for_hydra(overrides, once=False)))
     validate(config)
