@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from ablate.cli.entry import say
 from ablate.config import plugins, presets
-from ablate.config.composing import hydra_as_before, register_schema
+from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
 from ablate.config.schema import CONFIG_ROOT, Config
@@ -97,7 +97,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
         os.environ[FULL_ERROR] = "1"  # errors come to us instead of being printed
         with hydra_as_before():
             register_schema()
-            hydra.main(version_base="1.3", config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+            hydra.main(**BASE, config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
     finally:
         presets.SEARCHED.reset(searched)
         sys.argv = program_arguments

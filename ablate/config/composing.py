@@ -8,6 +8,7 @@ from functools import cache, lru_cache, partial
 from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
+import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -27,6 +28,9 @@ from ablate.config.overrides import ZIPPED, for_hydra, knobs
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part
 from ablate.config.validation import validate
+
+BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""Hydra 1.3 has to be told not to behave as 1.1; from 1.4 on, of which it warns, it always does as 1.3."""
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
     """
     words = for_hydra(overrides, once=False)
-    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
         register_schema()
         config = to_config(hydra_compose("config", words))
     validate(config)

@@ -314,3 +314,36 @@ def found_share(effect: float, sd: float, seeds: int, sweeps: int = 400) -> floa
     rng = np.random.default_rng(3)
     a, b = rng.normal(0, sd, (sweeps, seeds)), rng.normal(effect, sd, (sweeps, seeds))
     return float(np.mean([stats.ttest_ind(x, y, equal_var=False).pvalue < 0.05 for x, y in zip(a, b, strict=True)]))
+
+
+# --- at the start of a sweep ----------------------------------------------------------------------------
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ["engine=auto", "engine=torch_nn"])
+def test_a_long_sweep_says_what_it_will_take_before_it_begins(
+    main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """At a made-up second per update, measured or by the choice of engines: 2 runs of 57 updates, and the readings."""
+    monkeypatch.setattr(estimating, "probe", lambda _: 1.0)
+    choice = Choice("torch_nn", {"torch_nn": 1000.0} if engine == "engine=auto" else {})
+    monkeypatch.setattr("ablate.sweeping.schedule.choose", lambda *_: choice)
+    monkeypatch.setattr(estimating, "SLOWEST", 1.0)
+    wanted = [*small_arguments, engine, "seeds=2", "threads=1", "name=long", "val_tokens=0"]
+    done = main(*wanted)
+    assert done.status == 0, done.err
+    [ahead] = [line for line in done.err.splitlines() if line.startswith("training takes about")]
+    assert "2 min" in ahead  # 114 s
+    assert "1 of 2 programs side by side" in ahead
+    assert done.err.index(ahead) < done.err.index("runs after")
+    assert "training takes" not in main(*wanted).err  # nothing is missing
+
+
+@pytest.mark.full
+def test_a_short_sweep_is_not_tried_out_first(
+    main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimating, "probe", lambda _: pytest.fail("trained for a moment"))
+    done = main(*small_arguments, "engine=torch_nn", "name=short")
+    assert done.status == 0, done.err
+    assert "training takes" not in done.err

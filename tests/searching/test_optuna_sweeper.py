@@ -16,6 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite
 from omegaconf import OmegaConf
 
+from ablate.config.composing import BASE
+
 # As a program without version_base, of which Hydra warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
 
@@ -23,7 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no lo
 @pytest.fixture(autouse=True)
 def _as_hydra_expects(hydra_restore_singletons: None) -> None:
     """Hydra's suites name no version_base; other tests in this process have set 1.3."""
-    version.VersionBase.instance().setbase(version.Version("1.1"))
+    if BASE:
+        version.VersionBase.instance().setbase(version.Version("1.1"))
 
 
 def searched(runner: Any, folder: Path, *overrides: str, task: Callable[[Any], Any] | None = None) -> Any:
