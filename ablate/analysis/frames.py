@@ -95,10 +95,10 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *KNOBS])
     if rows:  # a text counts by its content: a file that was renamed in between is no other knob
-        newest = (
-            frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
-        )
-        frame["corpus"] = frame["corpus_sha256"].map(newest)
+        by_age = frame.sort_values("started", kind="stable", na_position="first")
+        frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
+        for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
+            frame[name] = frame["setting_id"].map(by_age.groupby("setting_id")[name].last())
     return in_order(frame), problems
 
 

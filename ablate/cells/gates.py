@@ -12,9 +12,6 @@ CELL_GATES = {
 }
 """What a cell computes at each step, in torch.nn's order."""
 
-NO_PRODUCT = ("mingru", "minlstm")
-"""The cells that read nothing but their input: no weights W_h."""
-
 
 def live_gates(config: Config) -> tuple[str, ...]:
     """The gates that have parameters: all but those fixed at a constant, or coupled to another."""

@@ -263,7 +263,7 @@ def report(folder: Path) -> int:
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.records.files import entries
-    from ablate.records.results import runs_dir
+    from ablate.records.results import holds_runs
 
     say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
     parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
@@ -276,7 +276,7 @@ def conclude(summary: "Summary") -> int:
         say(f"failed: {'; '.join(names[:MOST_NAMED])}{more}", style="red")
     if any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
         say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
-    reports = any(path.suffix == ".json" for path in entries(runs_dir(summary.folder)))
+    reports = holds_runs(summary.folder)
     if summary.lost:
         say(
             f"lost: {summary.lost} of them are not in {summary.folder} any more; it was moved, or emptied, meanwhile: "

@@ -7,8 +7,9 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from ablate.config.errors import listing
+from ablate.config.former_ids import former_identities
 from ablate.config.overrides import Knob, knobs
-from ablate.config.schema import TASK_OPTIONS, Config, resolve
+from ablate.config.schema import NO_PRODUCT, TASK_OPTIONS, Config, resolve
 
 PROTOCOL = 1
 """Raised when a change to the code alters the outcome of a run: stored results of older protocols are not reused."""
@@ -24,7 +25,8 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     """
     resolved = resolve(config)
     identity = _deciding(resolved)
-    identity["impl"] = {"torch": "api", "textbook": "scratch"}[identity.pop("formulation")]
+    if config.model.cell in NO_PRODUCT:
+        del identity["bias_vectors"]
     if config.model.cell != "rnn" and config.model.activation == "tanh":
         del identity["model"]["activation"]
     del identity["task"]  # what was trained before there were tasks is a language model
@@ -41,7 +43,8 @@ def _deciding(config: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
-        if f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
+        decides = f.metadata.get("identity", True) and "through" not in f.metadata
+        if decides and value != f.metadata.get("absent", NO_KNOB):
             out[f.name] = _deciding(value) if is_dataclass(value) else value
     return out
 
@@ -79,6 +82,18 @@ def setting_id(config: Config, corpus_sha256: str) -> str:
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return short_hash(identity)
+
+
+def former_run_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+    """The ids under which older versions could have stored this run."""
+    return tuple(map(short_hash, former_identities(run_identity(config, corpus_sha256))))
+
+
+def former_setting_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+    """The ids that this setting could have had in older versions."""
+    identity = run_identity(config, corpus_sha256)
+    del identity["seed"]
+    return tuple(map(short_hash, former_identities(identity)))
 
 
 def cohort_key(config: Config, corpus_sha256: str) -> str:

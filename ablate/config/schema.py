@@ -44,6 +44,10 @@ FORGETFUL = ("lstm", "minlstm")
 """The cells whose forget gate may start at a bias of its own, `forget_bias`."""
 
 
+NO_PRODUCT = ("mingru", "minlstm")
+"""The cells that read nothing but their input: no weights W_h, and so no bias beside them."""
+
+
 def knob(default: Any = MISSING, **metadata: Any) -> Any:
     """A field whose value comes from `conf/`, with its metadata; `default` is for records older than the knob."""
     return field(default=default, metadata=metadata)
@@ -180,11 +184,11 @@ class Config:
     num_hiddens: int = knob(minimum=1)
     layers: int = knob(minimum=1)
     dropout: float = knob(minimum=0, below=1, needs="two layers or more, between which it acts")
-    formulation: str = knob(choices=("torch", "textbook"))
+    formulation: str = knob(choices=("torch", "textbook"), through="init, reset and bias_vectors")
     init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"))
     forget_bias: float | None = knob(default=None, absent=None, needs="a forget gate whose bias it sets")
     reset: str | None = knob(choices=("before", "after"), needs="a gru with a reset gate")
-    bias_vectors: int | None = knob(choices=(1, 2))
+    bias_vectors: int | None = knob(choices=(1, 2), needs="a cell with a recurrent product")
 
     num_steps: int = knob(minimum=1)
     batch_size: int = knob(minimum=1)

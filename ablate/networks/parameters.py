@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from ablate.cells.gates import NO_PRODUCT, live_gates
-from ablate.config.schema import Config, resolve
+from ablate.cells.gates import live_gates
+from ablate.config.schema import NO_PRODUCT, Config, resolve
 
 NORMAL_SD = 0.01
 

@@ -79,7 +79,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
 
 def holds_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep or a search: a page about several would take the place of its own."""
-    return any((folder / name).exists() for name in ("runs", "sweep.json", "search.json", "trials.csv"))
+    return any((folder / name).exists() for name in ("runs", "runs.parquet", "sweep.json", "search.json", "trials.csv"))
 
 
 def _write(material: "Material", attempt: "Attempts") -> "Page":

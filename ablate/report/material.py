@@ -32,7 +32,7 @@ from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
-from ablate.records.files import entries, present
+from ablate.records.files import entries
 from ablate.records.results import RecordError
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
@@ -120,7 +120,7 @@ class Material:
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
     search = attempt("the search", lambda: _search(folder))
-    if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
+    if search is None and not results.is_sweep(folder) and not list(results.records(folder)):
         raise UserError(
             f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
         )

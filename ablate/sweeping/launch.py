@@ -15,7 +15,7 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.engines.cohort import training_threads
 from ablate.records import results
-from ablate.records.files import present, remove
+from ablate.records.files import remove
 from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
@@ -144,7 +144,12 @@ def take_over(plan: Plan, summary: Summary) -> None:
             if run.reused_from:
                 try:
                     results.reuse(
-                        plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": setting.corpus.name}
+                        plan.folder,
+                        run.reused_from,
+                        run.run_id,
+                        to_dict(run.config),
+                        {"name": setting.corpus.name},
+                        run.former,
                     )
                     drop_older(plan.folder, [run])
                     summary.reused += 1
@@ -155,16 +160,17 @@ def take_over(plan: Plan, summary: Summary) -> None:
 
 
 def drop_older(folder: Path, runs: Iterable[Run]) -> None:
-    """Of runs that are stored now: delete what is kept under an older id, or a seed would be there twice."""
+    """Of runs that are stored now: delete what is kept under a former id, or a run would be there twice."""
     for run in runs:
-        if run.older_id and run.older_id != run.run_id:
-            results.discard(folder, run.older_id)
+        for one in run.former:
+            if one != run.run_id:
+                results.discard(folder, one)
 
 
 def count_lost(plan: Plan, summary: Summary) -> None:
     """What is on disk at the end counts: somebody may have moved or deleted the folder while its runs were trained."""
-    wanted = [run.run_id for setting in plan.settings if not setting.error for run in setting.runs]
-    stored = sum(present(results.record_path(plan.folder, run_id)) == "file" for run_id in wanted)
+    wanted = [run for setting in plan.settings if not setting.error for run in setting.runs]
+    stored = sum(results.holds(plan.folder, run.run_id, run.former) for run in wanted)
     summary.lost = max(0, summary.trained + summary.reused + summary.already - stored)
 
 
@@ -277,4 +283,5 @@ class _Sweep:
                 self.progress.failed(name, why)
 
     def clear_failure(self, setting: Setting) -> None:
-        remove(results.failure_path(self.plan.folder, setting.setting_id))
+        for one in (setting.setting_id, *setting.former_ids):
+            remove(results.failure_path(self.plan.folder, one))

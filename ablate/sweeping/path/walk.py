@@ -125,7 +125,7 @@ class Walk:
         return [int(seed) for seed in choosing(seeds)] or seeds
 
     def value(self, run_id: str) -> float:
-        record = results.load(results.record_path(self.folder, run_id))
+        record = results.read(self.folder, run_id)
         if record["status"] == "diverged":
             return math.inf
         value = record["metrics"].get(self.metric)
