@@ -237,7 +237,10 @@ def _config_dir(arguments: Sequence[str]) -> Path | None:
 def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
     from ablate.searching.run import conclude_search
+    from ablate.sweeping.launch import compacted
 
+    if found.outcome.concluded and not found.interrupted:
+        compacted(found.folder)
     drawn = report(found.folder) if found.outcome.concluded else 0
     status = conclude_search(found)
     return drawn or status
@@ -264,6 +267,7 @@ def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.records.files import entries
     from ablate.records.results import holds_runs
+    from ablate.sweeping.launch import compacted
 
     say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
     parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
@@ -291,5 +295,7 @@ def conclude(summary: "Summary") -> int:
         say("stopped; every finished run is kept, the same command goes on from here")
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
+    if not summary.interrupted:
+        compacted(summary.folder)
     drawn = report(summary.folder) if reports else 0
     return drawn or summary.exit_status

@@ -12,6 +12,7 @@ curves.parquet, and timings into speed.parquet. It can be stopped between any tw
 A file is replaced only while it is the one that was read; the caller holds the sweep's folder.
 """
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any
 from ablate.config.errors import UserError
 from ablate.config.identity import PROTOCOL
 from ablate.records import results, tables
-from ablate.records.files import entries, remove, write_json, write_text
+from ablate.records.files import entries, remove, write_text
 from ablate.records.results import SCHEMA, RecordError
 from ablate.records.tables import Curve, Row, TableError
 
@@ -71,7 +72,9 @@ def _compact_runs(sweep: Path, left: list[str]) -> int:
     packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
     new = _single_runs(sweep, left)
     rows = {} if packed is None else {row.run_id: row for row in packed.rows}
-    if not new and not _orphans(sweep, rows, curves):
+    owners = {} if curves is None else curves.owner
+    superseded = {name for name, run in owners.items() if run in rows and (run in new or rows[run].curve != name)}
+    if not new and not superseded and not _orphans(sweep, rows, curves):
         return 0
     kept: dict[str, dict[str, Any]] = {}
     content: dict[str, tuple[str, Curve]] = {}
@@ -80,7 +83,8 @@ def _compact_runs(sweep: Path, left: list[str]) -> int:
         kept[run_id] = results.from_json(row.record, packed.path)
         if curves is not None and row in curves:
             content[row.curve] = run_id, curves.curve(row)
-    superseded = {rows[run_id].curve for run_id in new if run_id in rows}
+    if curves is not None:  # those of a runs.parquet that somebody has taken away, and may bring back
+        content |= {name: of for name, of in curves.all().items() if of[0] not in rows}
     for run_id, one in new.items():
         name = tables.curve_name(run_id, one.curve)
         rows[run_id] = Row(run_id, tables.dumped(one.record), name, tuple(one.curve))
@@ -218,16 +222,21 @@ def unpack(sweep: Path) -> int:
                 continue
             if curves is not None and row in curves:
                 write_text(curve_path, results.curve_csv(curves.curve(row)))
-            write_json(path, results.from_json(row.record, tables.runs_path(sweep)))
+            write_text(path, exact_json(results.from_json(row.record, tables.runs_path(sweep))))
     except (TableError, RecordError) as error:
         raise UserError(f"{error}; nothing was deleted") from error
     for timing in timings:
         path = results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
         if not path.exists():
-            write_json(path, timing)
+            write_text(path, exact_json(timing))
     for path in (tables.runs_path(sweep), tables.curves_path(sweep), tables.speed_path(sweep)):
         remove(path)
     return len(rows)
+
+
+def exact_json(value: Any) -> str:
+    """The text of a file of its own, with what JSON has no word for as other programs write it: NaN, Infinity."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def sweep_folders(paths: Sequence[Path]) -> list[Path]:

@@ -337,6 +337,8 @@ def is_sweep(folder: Path) -> bool:
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
     """The columns of a run's curve. Raises RecordError where there is none."""
     [(_, where)] = curve_places(sweep, [run_id])
+    if not isinstance(where, tables.Row) and not os.path.lexists(curve_path(sweep, where)):
+        [(_, where)] = curve_places(sweep, [run_id])  # it may have been moved into curves.parquet meanwhile
     if isinstance(where, tables.Row):
         return _packed_curve(sweep, where)
     return read_curve(curve_path(sweep, where))

@@ -113,8 +113,11 @@ class Curves:
         codes, of = _coded(table.column("curve"))
         starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, int)
         self._span: dict[str, tuple[int, int]] = {}
+        self.owner: dict[str, str] = {}
+        """The name of each curve → its run."""
         for start, stop in zip(starts, np.r_[starts[1:], len(codes)], strict=True):
             self._span.setdefault(str(of[codes[start]]), (int(start), int(stop)))
+            self.owner.setdefault(str(of[codes[start]]), str(table.column("run_id")[int(start)].as_py()))
 
     def __contains__(self, row: Row) -> bool:
         return row.curve in self._span or row.curve == curve_name(row.run_id, {name: [] for name in row.curve_columns})
@@ -131,6 +134,15 @@ class Curves:
             what = "was edited" if row.curve in self._span else "is missing"
             raise TableError(f"{self.path}: the curve of {row.run_id} {what}")
         return curve
+
+    def all(self) -> dict[str, tuple[str, Curve]]:
+        """Name → run and curve, in every column of the file."""
+        found = {}
+        for name, (start, stop) in self._span.items():
+            part = self.table.slice(start, stop - start)
+            curve = {column: part.column(column).to_pylist() for column in self.names}
+            found[name] = self.owner[name], curve
+        return found
 
     def frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
         """run_id, epoch and what was measured, of these runs in their order; nothing of one whose curve is not here."""

@@ -15,7 +15,9 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.engines.cohort import training_threads
 from ablate.records import results
+from ablate.records.compaction import compact
 from ablate.records.files import remove
+from ablate.records.locks import InUse, held
 from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
@@ -106,6 +108,21 @@ def run_sweep(
     if configs[0].speed and not summary.interrupted and not summary.storage:
         time_settings(plan, configs[0].speed_s, summary)
     return summary
+
+
+def compacted(folder: Path) -> None:
+    """Put what a sweep that has ended left into its Parquet files; where that cannot be done, say why.
+
+    While another process is at work in the folder, as in a search of several, it is left for the last one to do.
+    """
+    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    try:
+        with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
+            compact(folder)
+    except InUse:
+        return
+    except (StorageError, UserError) as error:
+        say(f"the records stay in files of their own: {error}")
 
 
 def folder_of(configs: Sequence[Config], default_name: str) -> Path:
