@@ -14,6 +14,7 @@ from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.identity import relevant_options
 from ablate.config.metrics import METRICS
 from ablate.config.schema import TASK_OPTIONS, ModelConfig
+from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
@@ -75,12 +76,24 @@ NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if 
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record."""
+    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record.
+
+    Runs that somebody excluded are not there; a line says how many, and why.
+    """
     rows, problems = [], []
+    try:
+        left_out = exclusions(sweep)
+    except RecordError as error:
+        left_out = []
+        problems.append(f"{error}; no run is excluded")
+    problems += map(str, left_out)
+    excluded = {run_id for one in left_out for run_id in one.runs}
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
             problems.append(str(record))
+            continue
+        if record["run_id"] in excluded:
             continue
         first = seen.setdefault((record["setting_id"], record["seed"]), record["run_id"])
         if first != record["run_id"]:

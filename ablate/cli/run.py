@@ -241,19 +241,19 @@ def conclude_found(found: "Found") -> int:
 
     if found.outcome.concluded and not found.interrupted:
         compacted(found.folder)
-    drawn = report(found.folder) if found.outcome.concluded else 0
+    drawn = report(found.folder) if found.outcome.concluded and found.report else 0
     status = conclude_search(found)
     return drawn or status
 
 
 def report(folder: Path) -> int:
     """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
-    from ablate.report import write_report
+    from ablate.report import refresh_report
 
     say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
     again = f"{shell_line('python', '-m', 'ablate.report', folder)} draws it"
     try:
-        write_report(folder)
+        refresh_report(folder)
     except KeyboardInterrupt:
         say(f"the report is skipped; {again}")
         return STOPPED
@@ -293,6 +293,7 @@ def conclude(summary: "Summary") -> int:
         return summary.exit_status
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")
+    reports = reports and summary.report
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
     if not summary.interrupted:

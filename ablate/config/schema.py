@@ -214,6 +214,7 @@ class Config:
     title: str | None = knob(default=None, identity=False, prose=True)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
+    report: bool = knob(default=True, identity=False)
     speed: bool = knob(identity=False)
     speed_s: float = knob(above=0, identity=False)
     prefixes: list[str] = field(

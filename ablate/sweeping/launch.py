@@ -54,6 +54,7 @@ class Summary:
     interrupted: bool = False
     storage: str | None = None  # why records could not be kept any more: the sweep ended there
     lost: int = 0  # runs that were trained, and whose records are gone
+    report: bool = True  # whether one is wanted
 
     def __add__(self, later: "Summary") -> "Summary":
         """Both batches of a sweep that Hydra was told to launch in portions."""
@@ -66,6 +67,7 @@ class Summary:
             self.interrupted or later.interrupted,
             self.storage or later.storage,
             self.lost + later.lost,
+            self.report and later.report,
         )
 
     @property
@@ -88,7 +90,7 @@ def run_sweep(
     plan = make_plan(configs, folder, fallback_data(), given=given)
     for config in configs:
         resolve_device(config.device)
-    summary = Summary(folder)
+    summary = Summary(folder, report=all(config.report for config in configs))
     with quality_jobs(), exclusive(folder):
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)

@@ -3,7 +3,7 @@
 import shlex
 import traceback
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from ablate.data.corpora import (
 )
 from ablate.data.pairs import Pairs, described_pairs
 from ablate.records import results
+from ablate.records.exclusion import exclusions
 from ablate.records.files import make_folder, to_json, write_json
 from ablate.records.locks import InUse, held
 from ablate.sweeping.matching import matched, unequal
@@ -231,6 +232,8 @@ def make_plan(
         if not setting.error:
             find_finished(setting, folder, neighbours)
     warnings += neighbours.warning()
+    with suppress(results.RecordError):
+        warnings += [f"{folder}: {one}" for one in exclusions(folder)]
     for change in dict.fromkeys(change for setting in plan.settings for change in setting.changed):
         again = sum(len(setting.missing) for setting in plan.settings if change in setting.changed)
         runs = "run is" if again == 1 else "runs are"
