@@ -67,7 +67,8 @@ class Products:
         if changed or gone:
             self._remember(self.written | {name: list(dict.fromkeys(shas)) for name, shas in before.items()})
         for name in changed:
-            self._clear(name)
+            if not self.written.get(name):
+                self._clear(name)
             move(self.aside / name, self.folder / name)
         for name in gone:
             self._clear(name)

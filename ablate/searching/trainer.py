@@ -66,6 +66,7 @@ class Trainer:
         self.untold: list[str] | None = []  # until all is checked: a mistake that is found before is one line
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
         self.pending: dict[int, Setting] = {}  # ticket → its setting; `missing` are the runs that nobody trains yet
+        self.former_keys: dict[str, tuple[str, ...]] = {}
         self.asked: dict[int, dict[str, tuple[str, ...]]] = {}  # ticket → runs that it waits for, and former ids
         self.owner: dict[str, int] = {}  # run → ticket
         self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
@@ -111,7 +112,9 @@ class Trainer:
 
     def identify(self, overrides: Overrides) -> str:
         """The id of the setting: irrelevant knobs do not count."""
-        return self.plan(replace(self.config(overrides), seeds=1)).settings[0].setting_id
+        setting = self.plan(replace(self.config(overrides), seeds=1)).settings[0]
+        self.former_keys[setting.setting_id] = setting.former_ids
+        return setting.setting_id
 
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)

@@ -37,7 +37,7 @@ from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
 from ablate.timing.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
 from ablate.timing.machine import quality_jobs
-from ablate.training.checkpoints import Checkpoints
+from ablate.training.checkpoints import Checkpoints, path_of
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped
 
@@ -184,6 +184,7 @@ def drop_older(folder: Path, runs: Iterable[Run]) -> None:
         for one in run.former:
             if one != run.run_id:
                 results.discard(folder, one)
+                remove(path_of(folder, one))  # by an older version: no run can go on from that
 
 
 def count_lost(plan: Plan, summary: Summary) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,16 @@ def test_timings_and_failures_are_those_of_todays_setting(tmp_path: Path, small:
 def test_a_record_whose_id_is_not_made_from_its_identity_keeps_it(tmp_path: Path, trained: Record) -> None:
     results.save(tmp_path, replace(as_stored_before(trained), run_id="0" * 12))
     assert runs_frame(tmp_path)[0]["run_id"].tolist() == ["0" * 12]
+
+
+def test_what_an_older_version_left_goes_once_the_run_is_trained_again(
+    tmp_path: Path, small: Configs, sweep: Callable[..., Any]
+) -> None:
+    first = sweep([small("model=gru", "epochs=2", "seeds=1", "engine=torch_nn")], "x")
+    [record] = [one for one in results.records(first.folder) if not isinstance(one, RecordError)]
+    former = former_run_ids(small("model=gru", "epochs=2", "engine=torch_nn"), record["corpus"]["sha256"])
+    for name, suffix in (("runs", ".json"), ("curves", ".csv"), ("checkpoints", ".pt")):
+        (first.folder / name).mkdir(exist_ok=True)
+        (first.folder / name / f"{former[0]}{suffix}").write_text("left by an older version")
+    sweep([small("model=gru", "epochs=2", "seeds=1", "engine=torch_nn", "fresh=true")], "x")
+    assert not list(first.folder.rglob(f"{former[0]}*"))
