@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.samples import samples, typical
-from ablate.records.results import RecordError, read_json
+from ablate.records.results import RecordError, former_settings, read_json
 from ablate.stats import RatioTest, holm, ratio
 
 COLUMNS = (
@@ -51,9 +51,12 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     """
     try:
         path = read_json(sweep / "path.json")
+        today = former_settings(sweep)
         metric, baseline = str(path["metric"]), path["baseline"]["setting_id"]
+        baseline = today.get(baseline, baseline)
         steps = [
-            {name: step[name] for name in ("number", "change", "setting_id", "reference_id")}
+            {name: step[name] for name in ("number", "change")}
+            | {name: today.get(step[name], step[name]) for name in ("setting_id", "reference_id")}
             | {"tried": len(step["tried"])}
             for step in path["steps"]
         ]

@@ -3,13 +3,15 @@
 import io
 from collections.abc import Iterator, Sequence
 from csv import QUOTE_NONE
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ablate.config.metrics import METRICS, TAIL
-from ablate.records.results import RecordError, curve_path, load_curve
+from ablate.records.results import RecordError, curve_path, curve_places, read_curve
+from ablate.records.tables import Row, TableError, curves_of
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
 TOGETHER = 500
@@ -21,37 +23,58 @@ def read_curves(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
 
     Nothing of a run whose curve is damaged.
     """
-    parts = [
-        part
-        for start in range(0, len(run_ids), TOGETHER)
-        for part in _read(sweep, list(run_ids[start : start + TOGETHER]))
-    ]
+    parts: list[pd.DataFrame] = []
+    for packed, group in groupby(curve_places(sweep, run_ids), lambda one: isinstance(one[1], Row)):
+        places = list(group)
+        if packed:
+            parts += _packed(sweep, [row for _, row in places if isinstance(row, Row)])
+            continue
+        for start in range(0, len(places), TOGETHER):
+            parts += _read(sweep, [(run_id, str(stem)) for run_id, stem in places[start : start + TOGETHER]])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _read(sweep: Path, run_ids: list[str]) -> Iterator[pd.DataFrame]:
-    """The curves of these runs: all at once, or where one of them is odd, those of either half."""
-    together = _parse(sweep, run_ids)
+def _packed(sweep: Path, rows: list[Row]) -> Iterator[pd.DataFrame]:
+    """The curves of runs whose records are in one file."""
+    try:
+        curves = curves_of(sweep)
+    except TableError:
+        return
+    if curves is None:
+        return
+    sound = [row for row in rows if {"epoch", "perplexity"} <= set(row.curve_columns) and row in curves]
+    frame = curves.frame(sound)
+    if len(frame):
+        measured = {name for row in sound for name in row.curve_columns}
+        yield frame.reindex(
+            columns=[*COLUMNS, *(name for name in METRICS.names if name in measured and name not in COLUMNS)]
+        )
+
+
+def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
+    """The curves of runs, each with its file: all at once, or where one of them is odd, those of either half."""
+    together = _parse(sweep, places)
     if together is not None:
         yield together
-    elif len(run_ids) > 1:
-        middle = len(run_ids) // 2
-        yield from _read(sweep, run_ids[:middle])
-        yield from _read(sweep, run_ids[middle:])
+    elif len(places) > 1:
+        middle = len(places) // 2
+        yield from _read(sweep, places[:middle])
+        yield from _read(sweep, places[middle:])
     else:
+        [(run_id, stem)] = places
         try:
-            curve = pd.DataFrame(load_curve(sweep, run_ids[0]), dtype=float)
+            curve = pd.DataFrame(read_curve(curve_path(sweep, stem)), dtype=float)
         except RecordError:
             return
         if {"epoch", "perplexity"} <= set(curve) and len(curve):
             scores = [name for name in METRICS.names if name in curve and name not in COLUMNS]
-            yield curve.assign(run_id=run_ids[0]).reindex(columns=[*COLUMNS, *scores])
+            yield curve.assign(run_id=run_id).reindex(columns=[*COLUMNS, *scores])
 
 
-def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
+def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
     """The curves of these runs, or None unless all files have the same header and as many fields in every line."""
     try:
-        texts = [curve_path(sweep, run_id).read_bytes() for run_id in run_ids]
+        texts = [curve_path(sweep, stem).read_bytes() for _, stem in places]
     except OSError:
         return None
     header = texts[0][: texts[0].find(b"\n") + 1]
@@ -79,7 +102,8 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
     if len(frame) != sum(lines) or not isinstance(frame.index, pd.RangeIndex):
         return None
     frame = frame[[name for name in names if name in COLUMNS or name in METRICS]]
-    frame.insert(0, "run_id", np.repeat(np.array(run_ids, dtype=object), lines))
+    run_ids = np.array([run_id for run_id, _ in places], dtype=object)
+    frame.insert(0, "run_id", np.repeat(run_ids, lines))
     return frame
 
 

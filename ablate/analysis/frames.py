@@ -15,6 +15,7 @@ from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, metrics_of
 from ablate.config.registry import FIRST_TASK
+from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
@@ -24,12 +25,24 @@ KNOBS = columns()
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record."""
+    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record.
+
+    Runs that somebody excluded are not there; a line says how many, and why.
+    """
     rows, problems = [], []
+    try:
+        left_out = exclusions(sweep)
+    except RecordError as error:
+        left_out = []
+        problems.append(f"{error}; no run is excluded")
+    problems += map(str, left_out)
+    excluded = {run_id for one in left_out for run_id in one.runs}
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
             problems.append(str(record))
+            continue
+        if record["run_id"] in excluded:
             continue
         first = seen.setdefault((record["setting_id"], record["seed"]), record["run_id"])
         if first != record["run_id"]:
@@ -46,10 +59,10 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
     if rows:  # a text counts by its content: a file that was renamed in between is no other knob
-        newest = (
-            frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
-        )
-        frame["corpus"] = frame["corpus_sha256"].map(newest)
+        by_age = frame.sort_values("started", kind="stable", na_position="first")
+        frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
+        for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
+            frame[name] = frame["setting_id"].map(by_age.groupby("setting_id")[name].last())
     return in_order(frame), problems
 
 

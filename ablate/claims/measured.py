@@ -17,7 +17,7 @@ from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
-from ablate.records.files import present
+from ablate.records.results import is_sweep
 from ablate.stats import DifferenceTest, RatioTest, difference, difference_contrast, ratio, ratio_contrast
 
 SPEED = "tokens_per_s"
@@ -106,7 +106,7 @@ class Frames:
         """Raises UserError for a folder without a finished run."""
         runs, problems = runs_frame(sweep)
         if runs.empty:
-            what = "no finished run yet" if present(sweep / "runs") else "no sweep"
+            what = "no finished run yet" if is_sweep(sweep) else "no sweep"
             raise UserError(f"{sweep} holds {what}; give a folder that ablate has written")
         return cls(runs, sweep=sweep, problems=problems)
 

@@ -13,7 +13,20 @@ from typing import NoReturn
 from ablate.cli.command import NAME, Command
 from ablate.cli.entry import answer, run_program, say
 
-MODULES = ("run", "plan", "search", "path", "report", "claims", "bench", "status", "completion")
+MODULES = (
+    "run",
+    "plan",
+    "search",
+    "path",
+    "report",
+    "claims",
+    "bench",
+    "status",
+    "compact",
+    "merge",
+    "exclude",
+    "completion",
+)
 """The modules of ablate.cli that hold a COMMAND, in the order of the help."""
 
 OVERVIEW = """\

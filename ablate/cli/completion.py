@@ -150,10 +150,10 @@ def knob_words(current: str) -> Iterator[str]:
 def choices_of(name: str) -> list[str]:
     """The values of a knob that can be listed."""
     from ablate.config.overrides import GROUPS, SWEEPERS, knobs
-    from ablate.config.presets import choices
+    from ablate.config.presets import summaries
 
     if name in GROUPS:
-        return list(choices(name))
+        return list(summaries(name))
     if name == "hydra/sweeper":
         return list(SWEEPERS)
     knob = knobs().get(name)

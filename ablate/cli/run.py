@@ -84,8 +84,11 @@ def train(arguments: Sequence[str], command: str) -> int:
 def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
     from ablate.searching.run import conclude_search
+    from ablate.sweeping.launch import compacted
 
-    drawn = report(found.folder) if found.outcome.concluded else 0
+    if found.outcome.concluded and not found.interrupted:
+        compacted(found.folder)
+    drawn = report(found.folder) if found.outcome.concluded and found.report else 0
     status = conclude_search(found)
     return drawn or status
 
@@ -94,12 +97,12 @@ def report(folder: Path) -> int:
     """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
     from ablate.config.errors import StorageError
     from ablate.config.shell import command_line
-    from ablate.report import write_report
+    from ablate.report import refresh_report
 
     say = _console()
     again = f"{command_line('report', folder)} draws it"
     try:
-        write_report(folder)
+        refresh_report(folder)
     except KeyboardInterrupt:
         say(f"the report is skipped; {again}")
         return STOPPED
@@ -112,7 +115,8 @@ def report(folder: Path) -> int:
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.records.files import entries
-    from ablate.records.results import runs_dir
+    from ablate.records.results import holds_runs
+    from ablate.sweeping.launch import compacted
 
     say = _console()
     parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
@@ -125,7 +129,7 @@ def conclude(summary: "Summary") -> int:
         say(f"failed: {'; '.join(names[:MOST_NAMED])}{more}", style="red")
     if any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
         say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
-    reports = any(path.suffix == ".json" for path in entries(runs_dir(summary.folder)))
+    reports = holds_runs(summary.folder)
     if summary.lost:
         say(
             f"lost: {summary.lost} of them are not in {summary.folder} any more; it was moved, or emptied, meanwhile: "
@@ -138,8 +142,11 @@ def conclude(summary: "Summary") -> int:
         return summary.exit_status
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")
+    reports = reports and summary.report
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
+    if not summary.interrupted:
+        compacted(summary.folder)
     drawn = report(summary.folder) if reports else 0
     return drawn or summary.exit_status
 

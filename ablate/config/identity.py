@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
 from ablate.config.errors import listing
+from ablate.config.former_ids import former_identities
 from ablate.config.overrides import Knob, knobs
 from ablate.config.registry import ALWAYS, FIRST_TASK
 from ablate.config.schema import Config, Part, resolve
@@ -29,7 +30,8 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     """
     resolved = resolve(config)
     identity = _deciding(resolved)
-    identity["impl"] = {"torch": "api", "textbook": "scratch"}[identity.pop("formulation")]
+    if not config.model.thing.recurrent:
+        del identity["bias_vectors"]
     if config.task.name == FIRST_TASK and config.task.source is None:
         del identity["task"]  # what was trained before there were tasks
     identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens} | _own(config.data)
@@ -42,9 +44,10 @@ def _deciding(config: Config | Part) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(cast(Any, config)):
         value = getattr(config, f.name)
+        decides = f.metadata.get("identity", True) and "through" not in f.metadata
         if f.metadata.get("own"):
             out |= _own(cast(Part, config))
-        elif f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
+        elif decides and value != f.metadata.get("absent", NO_KNOB):
             out[f.name] = _deciding(value) if isinstance(value, Part) else value
     return out
 
@@ -73,6 +76,18 @@ def setting_id(config: Config, corpus_sha256: str) -> str:
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return short_hash(identity)
+
+
+def former_run_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+    """The ids under which older versions could have stored this run."""
+    return tuple(map(short_hash, former_identities(run_identity(config, corpus_sha256))))
+
+
+def former_setting_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+    """The ids that this setting could have had in older versions."""
+    identity = run_identity(config, corpus_sha256)
+    del identity["seed"]
+    return tuple(map(short_hash, former_identities(identity)))
 
 
 def cohort_key(config: Config, corpus_sha256: str) -> str:

@@ -240,7 +240,7 @@ class Config:
     dropout: float = knob(
         minimum=0, below=1, needs="two layers or more, between which it acts", follows=("layers", "task")
     )
-    formulation: str = knob(choices=("torch", "textbook"))
+    formulation: str = knob(choices=("torch", "textbook"), through="init, reset and bias_vectors")
     init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"), follows=("formulation", "task"))
     forget_bias: float | None = knob(
         default=None, absent=None, needs="a forget gate whose bias it sets", follows=("model",)
@@ -248,7 +248,7 @@ class Config:
     reset: str | None = knob(
         choices=("before", "after"), needs="a gru with a reset gate", follows=("formulation", "model")
     )
-    bias_vectors: int | None = knob(choices=(1, 2), follows=("formulation",))
+    bias_vectors: int | None = knob(choices=(1, 2), needs="a cell with a recurrent product", follows=("formulation",))
 
     num_steps: int = knob(minimum=1, follows=("task",))
     batch_size: int = knob(minimum=1, follows=("task",))
@@ -278,6 +278,7 @@ class Config:
     title: str | None = knob(default=None, identity=False, prose=True)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
+    report: bool = knob(default=True, identity=False)
     speed: bool = knob(identity=False)
     speed_s: float = knob(above=0, identity=False)
     plugins: list[str] = field(default_factory=list, metadata={"identity": False})

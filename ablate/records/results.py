@@ -2,8 +2,13 @@
 
 results/<sweep>/runs/<run_id>.json      the record
 results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
+results/<sweep>/runs.parquet            the records of a sweep that has ended; beside it curves.parquet
 results/<sweep>/failures/<setting_id>.json a setting that could not be run, with its traceback
 results/<sweep>/sweep.json              the commands given, their preset, its question, and what data=auto meant
+
+
+A run is stored once: as a file of its own under its run_id, else in runs.parquet, else as a file under an id that it
+had in an older version (`ablate.config.former_ids`). Whatever it is stored under, it is read under its id of today.
 """
 
 import json
@@ -19,11 +24,14 @@ from omegaconf import MISSING as NO_DEFAULT
 
 from ablate.config import former_names
 from ablate.config.errors import StorageError, UserError, os_reason
+from ablate.config.former_ids import former_identities, identity_today
 from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
+from ablate.records import tables
 from ablate.records.files import entries, present, remove, write_json, write_text
+from ablate.records.tables import TableError
 
 SCHEMA = 1
 """Raised when what a record holds means something else than before: versions that do not know it leave it alone."""
@@ -131,7 +139,7 @@ def save(sweep: Path, record: Record) -> None:
     Raises StorageError, and NewerRecord where a later version has written the run.
     """
     refuse_newer(sweep, record.run_id)
-    write_text(curve_path(sweep, record.run_id), _curve_csv(record.curve))
+    write_text(curve_path(sweep, record.run_id), curve_csv(record.curve, exact=False))
     values = asdict(record)
     del values["curve"]
     write_json(record_path(sweep, record.run_id), values)
@@ -144,11 +152,15 @@ def discard(sweep: Path, run_id: str) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A whole record without its curve: whatever a report reads is there.
+    """A whole record without its curve, under its ids of today: whatever a report reads is there.
 
     Raises RecordError for a damaged or foreign file, and for a copy under another name: a run counts once.
     """
-    record = read_json(path)
+    return _whole(read_json(path), path, path.stem)
+
+
+def _whole(record: dict[str, Any], path: Path, stored_as: str) -> dict[str, Any]:
+    """The record of one run in a file, checked and under its ids of today. Raises RecordError."""
     own = {f.name: f for f in fields(Record) if f.name != "curve"}
     lacking = [name for name, f in own.items() if name not in record and f.default is f.default_factory is MISSING]
     if "run_id" in lacking or "config" in lacking:
@@ -169,28 +181,33 @@ def load(path: Path) -> dict[str, Any]:
         raise RecordError(
             f"{path}: its status is {record['status']!r}; of a finished run it is {' or '.join(FINISHED)}"
         )
-    if path.stem != record["run_id"]:
+    if stored_as != record["run_id"]:
         raise RecordError(
             f"{path}: a copy of {record['run_id']}.json, which does not count again; delete it, or rename it to that"
         )
-    return _as_used(record)
+    return _as_today(record)
 
 
-def _as_used(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with the training tokens that there were as its max_tokens.
+def _as_today(record: dict[str, Any]) -> dict[str, Any]:
+    """The record under the ids that the same run has today, with the training tokens that there were as max_tokens.
 
     Records from before `ablate.data.corpora.as_used` have what was typed there, and one network under several numbers.
     """
-    config, identity = record["config"], record.get("identity", {})
-    used = record.get("counts", {}).get("train_tokens")
+    config, stored = record["config"], record["identity"]
+    identity = identity_today(stored)
+    used = record["counts"].get("train_tokens")
     reads_text = TASKS.known(task_name(config)).reads_text
-    if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
+    if used is not None and reads_text and config.get("max_tokens") != used and "max_tokens" in identity:
+        identity["max_tokens"] = used
+        config = config | {"max_tokens": used}
+    if identity == stored:
         return record
-    identity = identity | {"max_tokens": used}
     setting = {key: value for key, value in identity.items() if key != "seed"}
+    made_from_it = record["run_id"] == short_hash(stored)
     return record | {
-        "config": config | {"max_tokens": used},
+        "config": config,
         "identity": identity,
+        "run_id": short_hash(identity) if made_from_it else record["run_id"],
         "setting_id": short_hash(setting),
     }
 
@@ -231,13 +248,9 @@ def _needed(kind: type) -> dict[str, Any]:
 
 def refuse_newer(sweep: Path, run_id: str) -> None:
     """Raise NewerRecord where the run is on disk as a later version of ablate wrote it."""
-    path = record_path(sweep, run_id)
-    try:
-        record = read_json(path)
-    except RecordError:
-        return
-    if why := newer(record):
-        raise NewerRecord(f"{path} is {why}; upgrade ablate, or give another name=NAME")
+    for record, path in _raw(sweep, run_id):
+        if why := newer(record):
+            raise NewerRecord(f"{path} is {why}; upgrade ablate, or give another name=NAME")
 
 
 def newer(record: Mapping[str, Any]) -> str:
@@ -249,9 +262,128 @@ def newer(record: Mapping[str, Any]) -> str:
     return ""
 
 
+def _raw(sweep: Path, run_id: str) -> Iterator[tuple[dict[str, Any], Path]]:
+    """What is stored of a run, as it stands there, with its file."""
+    with suppress(RecordError):
+        yield read_json(record_path(sweep, run_id)), record_path(sweep, run_id)
+    with suppress(RecordError, TableError):
+        packed = tables.runs_of(sweep)
+        if packed is not None and run_id in packed:
+            yield from_json(packed.row(run_id).record, packed.path), packed.path
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A whole record, and where its curve is: in a file of this name, or with the row of runs.parquet."""
+
+    record: dict[str, Any]
+    stem: str | None = None
+    row: tables.Row | None = None
+
+
+def stored(sweep: Path, run_id: str, former: Sequence[str] = ()) -> Iterator[Stored]:
+    """Every whole record of a run in this sweep, the one that counts first; `former`: ids that it had before."""
+    with suppress(RecordError):
+        if present(record_path(sweep, run_id)) == "file":
+            yield Stored(load(record_path(sweep, run_id)), run_id)
+    with suppress(TableError):
+        packed = tables.runs_of(sweep)
+        for one in (run_id, *former) if packed is not None else ():
+            if packed is not None and one in packed:
+                with suppress(RecordError):
+                    found = _unpacked(packed, packed.row(one))
+                    if found.record["run_id"] == run_id:
+                        yield found
+    for stem in former:
+        with suppress(RecordError):
+            path = record_path(sweep, stem)
+            record = load(path) if present(path) == "file" else {"run_id": None}
+            if record["run_id"] == run_id:
+                yield Stored(record, stem)
+
+
+def _unpacked(packed: tables.Runs, row: tables.Row) -> Stored:
+    """Raises RecordError."""
+    return Stored(_whole(from_json(row.record, packed.path), packed.path, row.run_id), row=row)
+
+
+def read(sweep: Path, run_id: str, former: Sequence[str] = ()) -> dict[str, Any]:
+    """The whole record of a run, without its curve, in whichever form it is stored. Raises RecordError."""
+    for found in stored(sweep, run_id, former):
+        return found.record
+    stem = _stems(sweep).get(run_id, run_id)
+    return load(record_path(sweep, stem))
+
+
+def holds(sweep: Path, run_id: str, former: Sequence[str] = ()) -> bool:
+    """Whether there is a record of the run that this user can read, whole or not."""
+    if any(present(record_path(sweep, stem)) == "file" for stem in (run_id, *former)):
+        return True
+    with suppress(TableError):
+        packed = tables.runs_of(sweep)
+        return packed is not None and any(one in packed for one in (run_id, *former))
+    return False
+
+
+def holds_runs(sweep: Path) -> bool:
+    """Whether a folder has records, in either form."""
+    return present(tables.runs_path(sweep)) == "file" or any(p.suffix == ".json" for p in entries(runs_dir(sweep)))
+
+
+def holds_timings(sweep: Path) -> bool:
+    """Whether a folder has timings, in either form."""
+    return present(tables.speed_path(sweep)) == "file" or present(sweep / "speed") == "folder"
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder has a place for records, or records."""
+    return present(runs_dir(folder)) == "folder" or present(tables.runs_path(folder)) == "file"
+
+
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
     """The columns of a run's curve. Raises RecordError where there is none."""
-    path = curve_path(sweep, run_id)
+    for last in (False, False, True):  # it may be moved, into curves.parquet or out of it, while one looks for it
+        [(_, where)] = curve_places(sweep, [run_id])
+        try:
+            return (
+                _packed_curve(sweep, where) if isinstance(where, tables.Row) else read_curve(curve_path(sweep, where))
+            )
+        except RecordError:
+            if last or (not isinstance(where, tables.Row) and os.path.lexists(curve_path(sweep, where))):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def curve_places(sweep: Path, run_ids: Sequence[str]) -> list[tuple[str, str | tables.Row]]:
+    """Each run with the place of its curve: the name of its file below curves/, or its row in runs.parquet."""
+    loose = {path.stem for path in entries(runs_dir(sweep)) if path.suffix == ".json"}
+    packed = None
+    with suppress(TableError):
+        packed = tables.runs_of(sweep)
+    out: list[tuple[str, str | tables.Row]] = []
+    for run_id in run_ids:
+        if run_id in loose:
+            out.append((run_id, run_id))
+        elif packed is not None and run_id in packed:
+            out.append((run_id, packed.row(run_id)))
+        else:
+            out.append((run_id, _stems(sweep).get(run_id, run_id) if loose else run_id))
+    return out
+
+
+def _packed_curve(sweep: Path, row: tables.Row) -> dict[str, list[float | None]]:
+    """Raises RecordError."""
+    try:
+        curves = tables.curves_of(sweep)
+        if curves is None:
+            raise TableError(f"{tables.curves_path(sweep)}: is missing")
+        return curves.curve(row)
+    except TableError as error:
+        raise RecordError(str(error)) from error
+
+
+def read_curve(path: Path) -> dict[str, list[float | None]]:
+    """The columns of a curve in a file of its own. Raises RecordError."""
     try:
         lines = _read(path).splitlines()
         header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
@@ -262,24 +394,37 @@ def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def finished(sweep: Path, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True) -> bool:
+def finished(
+    sweep: Path,
+    run_id: str,
+    prefixes: Sequence[str] = (),
+    current: Current = lambda _: True,
+    former: Sequence[str] = (),
+) -> bool:
     """Whether this sweep holds a whole record of the run, of this protocol, with a text for each prefix.
 
-    `current` says of a record's `code` whether the code still computes the same.
+    `current` says of a record's `code` whether the code still computes the same; `former` are ids that it had before.
     """
-    path = record_path(sweep, run_id)
-    if present(path) != "file":
-        return False
-    try:
-        record = load(path)
-    except RecordError:
-        return False
+    return any(_is_good(sweep, found, prefixes, current) for found in stored(sweep, run_id, former))
+
+
+def _is_good(sweep: Path, found: Stored, prefixes: Sequence[str], current: Current) -> bool:
+    record = found.record
     if outdated(record) or record["schema"] > SCHEMA:
         return False
     if not current(record["code"]):
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
-    return told and present(curve_path(sweep, run_id)) == "file"
+    return told and _has_curve(sweep, found)
+
+
+def _has_curve(sweep: Path, found: Stored) -> bool:
+    if found.row is None:
+        return present(curve_path(sweep, str(found.stem))) == "file"
+    with suppress(TableError):
+        curves = tables.curves_of(sweep)
+        return curves is not None and found.row in curves
+    return False
 
 
 def outdated(record: Mapping[str, Any]) -> str:
@@ -304,16 +449,24 @@ class Neighbours:
         self.unreadable: dict[Path, str] = {}
         self._asked = 0
         self._index: dict[str, list[Path]] | None = None
+        self._packed: dict[Path, tables.Runs] | None = None
 
-    def find(self, run_id: str, prefixes: Sequence[str] = (), current: Current = lambda _: True) -> Path | None:
-        """A sweep, the first by name, that holds the run; `current` as with `finished`."""
+    def find(
+        self,
+        run_id: str,
+        prefixes: Sequence[str] = (),
+        current: Current = lambda _: True,
+        former: Sequence[str] = (),
+    ) -> Path | None:
+        """A sweep, the first by name, that holds the run; `current` and `former` as with `finished`."""
         self._asked += 1
         if self._index is None and self._asked > self.FEW:
             self._index = self._listed()
-        for folder in self._holding(run_id) if self._index is None else self._index.get(run_id, ()):
-            if finished(folder, run_id, prefixes, current):
+        ids = (run_id, *former)
+        for folder in self._holding(ids):
+            if finished(folder, run_id, prefixes, current, former):
                 return folder
-            for path in (record_path(folder, run_id), curve_path(folder, run_id)):
+            for path in (place(folder, one) for place in (record_path, curve_path) for one in ids):
                 if path.exists() and not present(path):
                     self.unreadable.setdefault(folder, "permission denied")
         return None
@@ -326,16 +479,38 @@ class Neighbours:
         others = f" and {more} more beside it" if more else ""
         return [f"cannot read {first}{others} ({why}): finished runs there are not reused"]
 
-    def _holding(self, run_id: str) -> Iterator[Path]:
+    def _holding(self, ids: Sequence[str]) -> Iterator[Path]:
+        """The folders, in their order, in which there is something by one of these names."""
+        if self._packed is None:
+            self._packed = dict(self._tables())
         for folder in self.folders:
+            packed = self._packed.get(folder)
+            if (packed is not None and any(one in packed for one in ids)) or self._has_file(folder, ids):
+                yield folder
+
+    def _has_file(self, folder: Path, ids: Sequence[str]) -> bool:
+        if self._index is not None:
+            return any(folder in self._index.get(one, ()) for one in ids)
+        for one in ids:
             try:
-                record_path(folder, run_id).stat()
+                record_path(folder, one).stat()
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 self._note(folder, error)
+                return False
+            return True
+        return False
+
+    def _tables(self) -> Iterator[tuple[Path, tables.Runs]]:
+        for folder in self.folders:
+            try:
+                packed = tables.runs_of(folder)
+            except TableError as error:
+                self.unreadable.setdefault(folder, str(error).removeprefix(f"{tables.runs_path(folder)}: "))
                 continue
-            yield folder
+            if packed is not None:
+                yield folder, packed
 
     def _listed(self) -> dict[str, list[Path]]:
         index: dict[str, list[Path]] = {}
@@ -357,7 +532,12 @@ class Neighbours:
 
 
 def reuse(
-    sweep: Path, other: Path, run_id: str, config: Mapping[str, Any], corpus: Mapping[str, Any] | None = None
+    sweep: Path,
+    other: Path,
+    run_id: str,
+    config: Mapping[str, Any],
+    corpus: Mapping[str, Any] | None = None,
+    former: Sequence[str] = (),
 ) -> None:
     """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config.
 
@@ -365,46 +545,187 @@ def reuse(
     the same one may be another file there. Raises RecordError where it cannot be read any more, StorageError where it
     cannot be written.
     """
-    record = load(record_path(other, run_id))
+    for found in stored(other, run_id, former):
+        if _has_curve(other, found):
+            break
+    else:
+        raise RecordError(f"{other}: holds no whole record of {run_id} any more")
+    record = found.record
     record["config"] = dict(config)
     record["corpus"] = record["corpus"] | dict(corpus or {})
     record["reused_from"] = record["reused_from"] or other.name
-    curve = _read(curve_path(other, run_id))
+    if found.row is None:
+        curve = _read(curve_path(other, str(found.stem)))
+    else:
+        curve = curve_csv(_packed_curve(other, found.row))
     write_text(curve_path(sweep, run_id), curve)
     write_json(record_path(sweep, run_id), record)
 
 
 def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
-    """Every record of a sweep; a file that is none comes as the error that it gave.
+    """Every record of a sweep, each run once; a file that is none comes as the error that it gave.
 
     Raises StorageError where the folder cannot be listed.
     """
+    for found in whole(sweep):
+        yield found if isinstance(found, RecordError) else found.record
+
+
+def whole(sweep: Path) -> Iterator[Stored | RecordError]:
+    """Every record of a sweep and where its curve is, each run once; a file that is none comes as its error.
+
+    First the files of single runs, then runs.parquet: what is moved from there to here meanwhile is not missed.
+    Raises StorageError where the folder cannot be listed.
+    """
+    listed = _version(runs_dir(sweep))
     try:
         paths = sorted(path for path in runs_dir(sweep).iterdir() if path.suffix == ".json")
     except (FileNotFoundError, NotADirectoryError):
-        return
+        paths = []
     except OSError as error:
         raise StorageError.of(error, runs_dir(sweep)) from error
+    seen: set[str] = set()
+    later: list[Stored] = []  # of older versions
+    renamed: dict[str, str] = {}
     for path in paths:
         try:
-            yield load(path)
+            found = Stored(load(path), path.stem)
+        except RecordError as error:
+            if os.path.lexists(path):  # else it was moved into runs.parquet, or deleted
+                yield error
+            continue
+        if found.record["run_id"] == path.stem:
+            seen.add(path.stem)
+            yield found
+        else:
+            later.append(found)
+    try:
+        packed = tables.runs_of(sweep)
+        rows = [] if packed is None else packed.rows
+    except TableError as error:
+        yield RecordError(str(error))
+        packed, rows = None, []
+    copies: list[str] = []
+    for row in rows:
+        assert packed is not None
+        try:
+            found = _unpacked(packed, row)
         except RecordError as error:
             yield error
+            continue
+        if found.record["run_id"] not in seen:
+            seen.add(found.record["run_id"])
+            yield found
+    for found in later:
+        run_id, stem = found.record["run_id"], str(found.stem)
+        if run_id in seen:
+            copies.append(stem)
+            continue
+        seen.add(run_id)
+        renamed[run_id] = stem
+        yield found
+    if copies:
+        which = f"{', '.join(copies[:3])}{', …' * (len(copies) > 3)}"
+        what = "is a run" if len(copies) == 1 else f"are {len(copies)} runs"
+        yield RecordError(
+            f"{runs_dir(sweep)}: {which} {what} that the folder holds under its id of today, too: once each"
+        )
+    _STEMS[sweep] = listed, renamed
+
+
+_STEMS: dict[Path, tuple[tuple[int, int] | None, dict[str, str]]] = {}
+"""Sweep → the state of its folder of records, and its runs that are files under an id of an older version: those."""
+
+
+def _stems(sweep: Path) -> dict[str, str]:
+    """run_id → the name of its file, where that is an id of an older version."""
+    if sweep not in _STEMS or _STEMS[sweep][0] != _version(runs_dir(sweep)):
+        for _ in whole(sweep):
+            pass
+    return _STEMS[sweep][1]
+
+
+def _version(folder: Path) -> tuple[int, int] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def former_settings(sweep: Path) -> dict[str, str]:
+    """Ids that the settings of a sweep could have had in older versions → those of today."""
+    found: dict[str, str] = {}
+    known: set[str] = set()
+    for record in records(sweep):
+        if isinstance(record, RecordError) or record["setting_id"] in known:
+            continue
+        known.add(record["setting_id"])
+        identity = {name: value for name, value in record["identity"].items() if name != "seed"}
+        found |= {short_hash(one): record["setting_id"] for one in former_identities(identity)}
+    return found
+
+
+def timing_key(timing: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What tells two timings apart: setting, machine and number of threads. Raises KeyError."""
+    return timing["setting_id"], timing["machine"], timing["threads"]
 
 
 def timings(sweep: Path) -> Iterator[dict[str, Any]]:
-    """Every timing of a sweep, as the speed lane wrote it; not what is damaged, nor a copy under another name."""
+    """Every timing of a sweep, as the speed lane wrote it, each setting under its id of today.
+
+    Not what is damaged, nor a copy under another name.
+    """
+    loose: list[dict[str, Any]] = []
     for path in entries(sweep / "speed"):
         with suppress(RecordError, KeyError):
             timing = read_json(path)
             if path == timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"]):
+                loose.append(timing)
+    former = former_settings(sweep) if loose else {}
+    own = {timing_key(timing) for timing in loose if timing["setting_id"] not in former}
+    seen: set[tuple[str, str, int]] = set()
+    for timing in sorted(loose, key=lambda one: one["setting_id"] in former):
+        timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
+        if timing_key(timing) not in seen:
+            seen.add(timing_key(timing))
+            yield timing
+    for timing in packed_timings(sweep):
+        if timing_key(timing) not in seen | own:
+            seen.add(timing_key(timing))
+            yield timing
+
+
+def packed_timings(sweep: Path) -> Iterator[dict[str, Any]]:
+    """The timings in speed.parquet; nothing of a damaged one."""
+    with suppress(TableError):
+        for text in tables.timings_of(sweep):
+            with suppress(RecordError, KeyError):
+                timing = from_json(text, tables.speed_path(sweep))
+                timing_key(timing)
                 yield timing
+
+
+def read_timing(sweep: Path, setting_id: str, threads: int, machine: str, former: Sequence[str] = ()) -> dict[str, Any]:
+    """The timing of a setting, in whichever form; `former`: ids that it had before. Raises RecordError."""
+    for one in (setting_id, *former):
+        with suppress(RecordError):
+            return read_json(timing_path(sweep, one, threads, machine)) | {"setting_id": setting_id}
+    for timing in packed_timings(sweep):
+        if timing_key(timing) in {(one, machine, threads) for one in (setting_id, *former)}:
+            return timing | {"setting_id": setting_id}
+    return read_json(timing_path(sweep, setting_id, threads, machine))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError for anything else."""
+    return from_json(_read(path), path)
+
+
+def from_json(text: str, path: Path) -> dict[str, Any]:
+    """The JSON object of a text that stands in a file. Raises RecordError for anything else."""
     try:
-        value = json.loads(_read(path), object_hook=former_names.of_stored)
+        value = json.loads(text, object_hook=former_names.of_stored)
     except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -424,12 +745,16 @@ def _read(path: Path) -> str:
         raise RecordError(f"{path}: not a text ({error})") from error
 
 
-def _curve_csv(curve: Mapping[str, Sequence[float | None]]) -> str:
+def curve_csv(curve: Mapping[str, Sequence[float | None]], exact: bool = True) -> str:
+    """A curve as text, with seven digits of each number, or as many as it takes to read back the same."""
     names = list(curve)
     rows = zip(*(curve[name] for name in names), strict=True)
-    lines = [",".join(names), *(",".join(_number(value) for value in row) for row in rows)]
+    lines = [",".join(names), *(",".join(_number(value, exact) for value in row) for row in rows)]
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else format(value, ".7g")
+def _number(value: float | None, exact: bool) -> str:
+    if value is None:
+        return ""
+    short = format(value, ".7g")
+    return short if not exact or float(short) == value or value != value else repr(value)

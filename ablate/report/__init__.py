@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.config.errors import StorageError, UserError
+from ablate.config.errors import StorageError, UserError, listing
 
 if TYPE_CHECKING:
     from ablate.report.blocks import Attempts, Page
@@ -29,17 +29,37 @@ def write_report(
     others are written. Raises UserError for a folder without records or one that cannot be written to.
     """
     from ablate.report.blocks import Attempts
+    from ablate.report.fingerprint import fingerprint
     from ablate.report.material import gather
 
     attempt = Attempts(_complain)
     try:
         material = gather(sweep, attempt, level, title)
-        page = _write(material, attempt)
+        page = _write(material, attempt, fingerprint(sweep, level, title))
     except OSError as error:
         raise StorageError.of(error) from error
     (show or _show)(material)
     _say(f"report: {sweep / PAGE}")
     return page
+
+
+def refresh_report(
+    sweep: Path,
+    level: float = 0.95,
+    title: str | None = None,
+    show: "Callable[[Material], None] | None" = None,
+) -> None:
+    """`write_report`, unless nothing has changed since: then the table and the verdicts are printed all the same."""
+    from ablate.report.blocks import Attempts
+    from ablate.report.fingerprint import fingerprint
+    from ablate.report.material import gather
+    from ablate.report.products import made_from
+
+    if made_from(sweep) != fingerprint(sweep, level, title):
+        write_report(sweep, level, title, show)
+        return
+    (show or _show)(gather(sweep, Attempts(_complain), level, title))
+    _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
 
 
 def write_reports(
@@ -54,8 +74,11 @@ def write_reports(
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
     reported is named and left out.
     """
+    from ablate.analysis.throughput import speed_frame
+    from ablate.records.results import holds_runs, holds_timings
     from ablate.report.html import render
     from ablate.report.products import products
+    from ablate.report.throughput import write_speed
 
     several = out or sweeps[0].parent / "report" if out or len(sweeps) > 1 else None
     if several is not None and holds_sweep(several):
@@ -64,8 +87,13 @@ def write_reports(
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
-            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
-            done.append(sweep)
+            if holds_timings(sweep) and not holds_runs(sweep):
+                write_speed(sweep, speed_frame(sweep))
+            elif several is None:
+                refresh_report(sweep, level, title, show)
+            else:
+                pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
+                done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
             status = 2
@@ -87,18 +115,18 @@ def write_reports(
 
 def holds_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep or a search: a page about several would take the place of its own."""
-    return any((folder / name).exists() for name in ("runs", "sweep.json", "search.json", "trials.csv"))
+    return any((folder / name).exists() for name in ("runs", "runs.parquet", "sweep.json", "search.json", "trials.csv"))
 
 
-def _write(material: "Material", attempt: "Attempts") -> "Page":
-    """Every file of a report."""
+def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
+    """Every file of a report; `of`: what it is made from, remembered if all of it could be made."""
     from ablate.report.figures import draw
     from ablate.report.findings import sheets
     from ablate.report.html import render
     from ablate.report.latex import latex
     from ablate.report.markdown import markdown
     from ablate.report.page import build
-    from ablate.report.products import products
+    from ablate.report.products import EARLIER, products
 
     folder = material.folder
     with products(folder) as files:
@@ -116,8 +144,10 @@ def _write(material: "Material", attempt: "Attempts") -> "Page":
         figures = draw(material, attempt, files.aside)
         page = build(material, made, figures, attempt)
         files.write(PAGE, render([page], page.title, foot([folder])))
-        for name in files.publish():
+        for name in files.publish(None if attempt.failed else of):
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
+        if files.set_aside:
+            _complain(f"what lay in the place of {listing(files.set_aside)} is in {folder / EARLIER} now")
     for figure in figures.values():  # they are in place now
         figure.paths = [folder / "figures" / path.name for path in figure.paths]
     return page

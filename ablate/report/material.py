@@ -36,7 +36,7 @@ from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
-from ablate.records.files import entries, present
+from ablate.records.files import entries
 from ablate.records.results import RecordError
 from ablate.report.blocks import Attempts
 from ablate.report.numbers import listed
@@ -127,7 +127,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
     for line in plugins.load_again(results.plugins_of(folder)):
         attempt.say(line)
     search = attempt("the search", lambda: _search(folder))
-    if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
+    if search is None and not results.is_sweep(folder) and not list(results.records(folder)):
         raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
     runs, skipped = runs_frame(folder)
     for problem in skipped:

@@ -136,7 +136,7 @@ def samples(m: Material) -> list[Sample]:
         own = finished[finished["setting_id"] == setting["setting_id"]].sort_values(first)
         run = own.iloc[(len(own) - 1) // 2]
         try:
-            record = results.load(results.record_path(m.folder, run["run_id"]))
+            record = results.read(m.folder, run["run_id"])
         except RecordError:
             continue
         pairs = _told(record, str(setting["task"]))

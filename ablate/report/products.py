@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -13,6 +14,8 @@ from ablate.records.files import move, remove, write_atomically
 
 MANIFEST = ".report.json"
 """Beside the report: the names of the files that it wrote, each with the SHA-256 of what it wrote there."""
+EARLIER = "earlier-report"
+"""Where files go, in a folder that is older than these lists, of which nobody can tell who wrote them."""
 ASIDE = ".report-"
 """How the folder begins in which a report is made before it is put in place."""
 OLD = 24 * 3600.0
@@ -41,31 +44,49 @@ class Products:
     def __init__(self, folder: Path, aside: Path) -> None:
         self.folder, self.aside = folder, aside
         self.written = _known(folder)
+        self.set_aside: list[str] = []  # files of unknown origin, moved into EARLIER
 
     def write(self, name: str, text: str) -> None:
         """Make one file; `name`: its path below the report's folder. What no file can hold becomes a question mark."""
         write_atomically(self.aside / name, text.encode("utf-8", "replace"))
 
-    def publish(self) -> list[str]:
+    def publish(self, of: str | None = None) -> list[str]:
         """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.
 
         A file that is there and is not as a report wrote it is somebody's own: it stays. Equal files are not touched.
+        `of`: what the report was made from, to be found by `made_from`.
         """
         made = sorted(path.relative_to(self.aside).as_posix() for path in self.aside.rglob("*") if path.is_file())
         kept = {name for name in made if not self._is_ours(name)}
         wrote = {name: _sha256(self.aside / name) for name in made if name not in kept}
         # The list first: a stop in the middle leaves no file that no report would own up to.
         before = {name: [*self.written.get(name, ()), sha] for name, sha in wrote.items()}
-        self._remember(self.written | {name: list(dict.fromkeys(shas)) for name, shas in before.items()})
-        for name, sha in wrote.items():
-            target = self.folder / name
-            if not target.is_file() or _sha256(target) != sha:
-                move(self.aside / name, target)
-        for name in self.written.keys() - set(made):
-            if (self.folder / name).is_file() and self._is_ours(name):
-                remove(self.folder / name)
-        self._remember({name: [sha] for name, sha in wrote.items()})
+        changed = [name for name, sha in wrote.items() if not self._is(name, sha)]
+        gone = [name for name in sorted(self.written.keys() - set(made)) if (self.folder / name).is_file()]
+        gone = [name for name in gone if self._is_ours(name)]
+        if changed or gone:
+            self._remember(self.written | {name: list(dict.fromkeys(shas)) for name, shas in before.items()})
+        for name in changed:
+            if not self.written.get(name):
+                self._clear(name)
+            move(self.aside / name, self.folder / name)
+        for name in gone:
+            self._clear(name)
+        self._remember({name: [sha] for name, sha in wrote.items()}, None if kept else of)
         return sorted(kept)
+
+    def _is(self, name: str, sha: str) -> bool:
+        target = self.folder / name
+        return target.is_file() and _sha256(target) == sha
+
+    def _clear(self, name: str) -> None:
+        """Delete a file that a report wrote; one of which that is not known is moved aside."""
+        path = self.folder / name
+        if path.is_file() and not self.written.get(name):
+            move(path, _free(self.folder / EARLIER / name))
+            self.set_aside.append(name)
+        else:
+            remove(path)
 
     def _is_ours(self, name: str) -> bool:
         """Whether a file is one that a report wrote and nobody changed since; also where there is none."""
@@ -75,8 +96,9 @@ class Products:
         known = self.written.get(name)
         return path.is_file() and known is not None and (not known or _sha256(path) in known)
 
-    def _remember(self, written: dict[str, list[str]]) -> None:
-        text = json.dumps({"files": written}, indent=1, sort_keys=True) + "\n"
+    def _remember(self, written: dict[str, list[str]], of: str | None = None) -> None:
+        made = {"made_from": of} if of else {}
+        text = json.dumps({"files": written} | made, indent=1, sort_keys=True) + "\n"
         path = self.folder / MANIFEST
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_atomically(path, text.encode())
@@ -110,6 +132,23 @@ def _known(folder: Path) -> dict[str, list[str]]:
         for name in names
         for ending in ENDINGS.get(below, ("",))
     }
+
+
+def made_from(folder: Path) -> str | None:
+    """What the report of a folder was made from, if all its files are there as they were written; else None."""
+    try:
+        known = json.loads((folder / MANIFEST).read_bytes())
+        of, written = known["made_from"], known["files"].items()
+        whole = all(_sha256(folder / name) in shas for name, shas in written if _inside(name))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return str(of) if whole else None
+
+
+def _free(path: Path) -> Path:
+    """This path, or one with a number where something is there."""
+    names = (path.with_name(f"{path.name}.{number}") for number in range(1, 10_000))
+    return path if not os.path.lexists(path) else next(one for one in names if not os.path.lexists(one))
 
 
 def _inside(name: str) -> bool:

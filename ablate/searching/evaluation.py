@@ -54,6 +54,9 @@ class Timed:
 class Evaluator(Protocol):
     """Computes configurations for a search, several at a time."""
 
+    former_keys: dict[str, tuple[str, ...]]
+    """What `identify` returned → what it would have returned for the same in older versions."""
+
     def identify(self, overrides: Overrides) -> str:
         """The same text for what would come out the same. Raises ConfigError for what cannot be computed."""
 

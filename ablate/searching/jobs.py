@@ -33,6 +33,7 @@ class Jobs:
         self.queue: list[tuple[int, Overrides, Sequence[int]]] = []
         self.returns: list[Sequence[JobReturn]] = []
         self.launched = 0
+        self.former_keys: dict[str, tuple[str, ...]] = {}
 
     def identify(self, overrides: Overrides) -> str:
         return " ".join(sorted(overrides))

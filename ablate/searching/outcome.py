@@ -26,7 +26,7 @@ from ablate.searching.search import finite
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space
 
-WHERE = ("engine", "device", "threads", "results_dir", "fresh", "speed", "speed_s", "name", "seed", "seeds")
+WHERE = ("engine", "device", "threads", "results_dir", "fresh", "report", "speed", "speed_s", "name", "seed", "seeds")
 """Knobs that best.yaml sets by itself, or leaves to whoever runs it."""
 
 

@@ -41,6 +41,7 @@ class Found:
     outcome: Outcome
     interrupted: bool = False
     runnable: bool = False  # whether there is a best.yaml
+    report: bool = True  # whether one is wanted
 
     @property
     def exit_status(self) -> int:
@@ -79,7 +80,7 @@ def run_search(problem: Problem, command: str) -> Found:
             except KeyboardInterrupt:
                 interrupted = True
         trials = study.get_trials(deepcopy=False)
-    found = Found(folder, settings, trials, outcome, interrupted)
+    found = Found(folder, settings, trials, outcome, interrupted, report=base.report)
     files.write_trials(folder, trials, space, settings)
     if outcome.concluded:
         where = str(location(settings.storage, folder))

@@ -172,9 +172,14 @@ class Search:
             self.keys[overrides] = self.evaluator.identify(overrides)
         return self.keys[overrides]
 
+    def keys_of(self, key: str) -> set[str]:
+        """What a trial of the same configuration may have been told apart by: trials of older versions are stored."""
+        return {key, *self.evaluator.former_keys.get(key, ())}
+
     def twin_of(self, key: str, number: int) -> FrozenTrial | None:
         """A trial of the same configuration that is finished, or began before."""
-        same = [t for t in self.trials() if t.user_attrs.get("key") == key and t.number != number]
+        keys = self.keys_of(key)
+        same = [t for t in self.trials() if t.user_attrs.get("key") in keys and t.number != number]
         finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         running = [t for t in same if t.state == TrialState.RUNNING and t.number < number and takes_slot(t)]
         return next(iter([*finished, *running]), None)
@@ -212,7 +217,7 @@ class Search:
             draws = [grid[k] for k in self.rng.permutation(len(grid))]
         for values in draws:
             try:
-                new = self.identify(self.space.written(values)) not in known
+                new = known.isdisjoint(self.keys_of(self.identify(self.space.written(values))))
             except ConfigError:
                 continue
             if new:

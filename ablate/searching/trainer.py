@@ -67,7 +67,8 @@ class Trainer:
         self.untold: list[str] | None = []  # until all is checked: a mistake that is found before is one line
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
         self.pending: dict[int, Setting] = {}  # ticket → its setting; `missing` are the runs that nobody trains yet
-        self.asked: dict[int, set[str]] = {}  # ticket → runs that it waits for
+        self.former_keys: dict[str, tuple[str, ...]] = {}
+        self.asked: dict[int, dict[str, tuple[str, ...]]] = {}  # ticket → runs that it waits for, and former ids
         self.owner: dict[str, int] = {}  # run → ticket
         self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
         self.abandoned: set[int] = set()
@@ -112,7 +113,9 @@ class Trainer:
 
     def identify(self, overrides: Overrides) -> str:
         """The id of the setting: irrelevant knobs do not count."""
-        return self.plan(replace(self.config(overrides), seeds=1)).settings[0].setting_id
+        setting = self.plan(replace(self.config(overrides), seeds=1)).settings[0]
+        self.former_keys[setting.setting_id] = setting.former_ids
+        return setting.setting_id
 
     def plan(self, config: Config) -> Plan:
         plan = make_plan([config], self.folder, self.fallback, self.texts)
@@ -139,12 +142,12 @@ class Trainer:
         take_over(plan, Summary(self.folder))
         [setting] = plan.settings
         self.pending[ticket] = setting
-        self.asked[ticket] = {run.run_id for run in setting.runs}
+        self.asked[ticket] = {run.run_id: run.former for run in setting.runs}
         self.owner |= dict.fromkeys(self.asked[ticket], ticket)
         self.free_of_charge[ticket] = self.free_of_charge.get(ticket, True) and not setting.missing
         for run in setting.runs:
             if run not in setting.missing:
-                record = results.load(results.record_path(self.folder, run.run_id))
+                record = results.read(self.folder, run.run_id, run.former)
                 if record.get("reused_from") is None:
                     self.free_of_charge[ticket] = False  # trained for this search, before it was interrupted
         if not setting.missing:
@@ -211,7 +214,7 @@ class Trainer:
             own = timing.summary["train"]
             return Timed(own["tokens_per_s"], own["low"], own["high"])
         try:
-            spoiled = results.read_json(results.timing_path(self.folder, setting.setting_id, 1, machine))
+            spoiled = results.read_timing(self.folder, setting.setting_id, 1, machine, setting.former_ids)
             why = spoiled["summary"]["train"]["why"]
         except (results.RecordError, KeyError):
             why = "it could not be timed"
@@ -321,7 +324,7 @@ class Trainer:
             )
             for record in records:
                 results.save(self.folder, record)
-            drop_older(self.folder, [run for run in runs if run.older_id and results.finished(self.folder, run.run_id)])
+            drop_older(self.folder, [run for run in runs if run.former and results.finished(self.folder, run.run_id)])
             checkpoints.remove()
 
     def _given_up(self, run_ids: Sequence[str]) -> bool:
@@ -354,14 +357,16 @@ class Trainer:
                 continue
             for ticket in tickets - self.abandoned:
                 left = self.asked.get(ticket)
-                if left is not None and all(results.finished(self.folder, run_id) for run_id in left):
+                if left is not None and all(
+                    results.finished(self.folder, run_id, former=former) for run_id, former in left.items()
+                ):
                     self._finish(ticket)
 
     def _finish(self, ticket: int) -> None:
         """Everything that the ticket waits for is on disk."""
         runs = {}
-        for run_id in self.asked.pop(ticket):
-            record = results.load(results.record_path(self.folder, run_id))
+        for run_id, former in self.asked.pop(ticket).items():
+            record = results.read(self.folder, run_id, former)
             runs[int(record["seed"])] = measured(record, partial(results.load_curve, self.folder, run_id))
         self.pending.pop(ticket, None)
         self.ready.append(Finished(ticket, dict(sorted(runs.items())), not self.free_of_charge[ticket]))

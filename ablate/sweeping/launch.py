@@ -15,7 +15,9 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.engines.cohort import training_threads
 from ablate.records import results
-from ablate.records.files import present, remove
+from ablate.records.compaction import compact
+from ablate.records.files import remove
+from ablate.records.locks import InUse, held
 from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
@@ -36,7 +38,7 @@ from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
 from ablate.timing.lane import default_threads, protocol_within, time_missing
 from ablate.timing.machine import quality_jobs
-from ablate.training.checkpoints import Checkpoints
+from ablate.training.checkpoints import Checkpoints, path_of
 from ablate.training.choice import left_out
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped
@@ -54,6 +56,7 @@ class Summary:
     interrupted: bool = False
     storage: str | None = None  # why records could not be kept any more: the sweep ended there
     lost: int = 0  # runs that were trained, and whose records are gone
+    report: bool = True  # whether one is wanted
 
     def __add__(self, later: "Summary") -> "Summary":
         """Both batches of a sweep that Hydra was told to launch in portions."""
@@ -66,6 +69,7 @@ class Summary:
             self.interrupted or later.interrupted,
             self.storage or later.storage,
             self.lost + later.lost,
+            self.report and later.report,
         )
 
     @property
@@ -88,7 +92,7 @@ def run_sweep(
     plan = make_plan(configs, folder, fallback_data(), given=given)
     for config in configs:
         resolve_device(config.device)
-    summary = Summary(folder)
+    summary = Summary(folder, report=all(config.report for config in configs))
     with quality_jobs(), exclusive(folder):
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
@@ -108,6 +112,21 @@ def run_sweep(
     if configs[0].speed and not summary.interrupted and not summary.storage:
         time_settings(plan, configs[0].speed_s, summary)
     return summary
+
+
+def compacted(folder: Path) -> None:
+    """Put what a sweep that has ended left into its Parquet files; where that cannot be done, say why.
+
+    While another process is at work in the folder, as in a search of several, it is left for the last one to do.
+    """
+    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    try:
+        with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
+            compact(folder)
+    except InUse:
+        return
+    except (StorageError, UserError) as error:
+        say(f"the records stay in files of their own: {error}")
 
 
 def folder_of(configs: Sequence[Config], default_name: str) -> Path:
@@ -138,7 +157,12 @@ def take_over(plan: Plan, summary: Summary) -> None:
             if run.reused_from:
                 try:
                     results.reuse(
-                        plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": setting.corpus.name}
+                        plan.folder,
+                        run.reused_from,
+                        run.run_id,
+                        to_dict(run.config),
+                        {"name": setting.corpus.name},
+                        run.former,
                     )
                     drop_older(plan.folder, [run])
                     summary.reused += 1
@@ -149,16 +173,18 @@ def take_over(plan: Plan, summary: Summary) -> None:
 
 
 def drop_older(folder: Path, runs: Iterable[Run]) -> None:
-    """Of runs that are stored now: delete what is kept under an older id, or a seed would be there twice."""
+    """Of runs that are stored now: delete what is kept under a former id, or a run would be there twice."""
     for run in runs:
-        if run.older_id and run.older_id != run.run_id:
-            results.discard(folder, run.older_id)
+        for one in run.former:
+            if one != run.run_id:
+                results.discard(folder, one)
+                remove(path_of(folder, one))  # by an older version: no run can go on from that
 
 
 def count_lost(plan: Plan, summary: Summary) -> None:
     """What is on disk at the end counts: somebody may have moved or deleted the folder while its runs were trained."""
-    wanted = [run.run_id for setting in plan.settings if not setting.error for run in setting.runs]
-    stored = sum(present(results.record_path(plan.folder, run_id)) == "file" for run_id in wanted)
+    wanted = [run for setting in plan.settings if not setting.error for run in setting.runs]
+    stored = sum(results.holds(plan.folder, run.run_id, run.former) for run in wanted)
     summary.lost = max(0, summary.trained + summary.reused + summary.already - stored)
 
 
@@ -275,4 +301,5 @@ class _Sweep:
                 self.progress.failed(name, why)
 
     def clear_failure(self, setting: Setting) -> None:
-        remove(results.failure_path(self.plan.folder, setting.setting_id))
+        for one in (setting.setting_id, *setting.former_ids):
+            remove(results.failure_path(self.plan.folder, one))

@@ -3,7 +3,7 @@
 import shlex
 import traceback
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,15 @@ from ablate.config.columns import column
 from ablate.config.composing import from_dict
 from ablate.config.dependence import gates_text, independent
 from ablate.config.errors import CombinationError, DataError, UserError, reason
-from ablate.config.identity import run_id, run_identity, setting_id, short_hash, without_effect
+from ablate.config.identity import (
+    former_run_ids,
+    former_setting_ids,
+    run_id,
+    run_identity,
+    setting_id,
+    short_hash,
+    without_effect,
+)
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
 from ablate.config.schema import (
@@ -37,6 +45,7 @@ from ablate.data.corpora import (
 )
 from ablate.data.pairs import Pairs, described_pairs
 from ablate.records import results
+from ablate.records.exclusion import exclusions
 from ablate.records.files import make_folder, to_json, write_json
 from ablate.records.locks import InUse, held
 from ablate.sweeping.matching import matched, unequal
@@ -51,7 +60,7 @@ class Run:
 
     run_id: str
     config: Config
-    older_id: str | None = None  # under which it was kept before max_tokens meant what was used
+    former: tuple[str, ...] = ()  # ids under which older versions could have stored it
     reused_from: Path | None = None
 
 
@@ -67,6 +76,11 @@ class Setting:
     tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
     changed: list[str] = field(default_factory=list)  # of the code, since runs of this setting were recorded
+
+    @property
+    def former_ids(self) -> tuple[str, ...]:
+        """The ids that it could have had in older versions."""
+        return former_setting_ids(self.config, self.corpus.sha256)
 
 
 @dataclass
@@ -211,6 +225,8 @@ def make_plan(
         if not setting.error:
             find_finished(setting, folder, neighbours)
     warnings += neighbours.warning()
+    with suppress(results.RecordError):
+        warnings += [f"{folder}: {one}" for one in exclusions(folder)]
     for change in dict.fromkeys(change for setting in plan.settings for change in setting.changed):
         again = sum(len(setting.missing) for setting in plan.settings if change in setting.changed)
         runs = "run is" if again == 1 else "runs are"
@@ -230,10 +246,11 @@ def make_setting(config: Config, corpus: Corpus, first: Config | None = None) ->
     setting = Setting(config, setting_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
-        run = Run(run_id(own, corpus.sha256), own)
-        if config != asked:
-            run.older_id = run_id(with_seed(asked, replica), corpus.sha256)
-        setting.runs.append(run)
+        former = former_run_ids(own, corpus.sha256)
+        if config != asked:  # before max_tokens meant what was used
+            typed = with_seed(asked, replica)
+            former += (run_id(typed, corpus.sha256), *former_run_ids(typed, corpus.sha256))
+        setting.runs.append(Run(run_id(own, corpus.sha256), own, former))
     return setting
 
 
@@ -289,19 +306,12 @@ def find_finished(setting: Setting, folder: Path, neighbours: results.Neighbours
         setting.changed += [change for change in changed(code) if change not in setting.changed]
         return current(code)
 
-    def there(run_id: str) -> bool:
-        return results.finished(folder, run_id, setting.config.prefixes, current) or bool(
-            neighbours.find(run_id, setting.config.prefixes, current)
-        )
-
     for run in setting.runs:
-        if run.older_id and not run.config.fresh and not there(run.run_id) and there(run.older_id):
-            run.run_id = run.older_id
-        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes, noted):
+        if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes, noted, run.former):
             continue
         results.refuse_newer(folder, run.run_id)
         if not run.config.fresh:
-            run.reused_from = neighbours.find(run.run_id, run.config.prefixes, current)
+            run.reused_from = neighbours.find(run.run_id, run.config.prefixes, current, run.former)
         if run.reused_from is None:
             setting.missing.append(run)
 

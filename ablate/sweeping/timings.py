@@ -14,8 +14,7 @@ from ablate.config.composing import compose_all, fallback_data, from_dict
 from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
 from ablate.config.schema import Config
-from ablate.records.files import present
-from ablate.records.results import RecordError, plugins_of, records, runs_dir
+from ablate.records.results import RecordError, is_sweep, plugins_of, records
 from ablate.report import write_report
 from ablate.report.throughput import write_speed
 from ablate.sweeping.naming import folder_name
@@ -71,6 +70,6 @@ def time_and_show(folder: Path, settings: dict[str, Config], options: argparse.N
         write_speed(folder, speed_frame(folder))
     except OSError as error:
         raise StorageError.of(error) from error
-    if present(runs_dir(folder)):
+    if is_sweep(folder):
         write_report(folder)
     return True

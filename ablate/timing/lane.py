@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -22,10 +23,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from ablate.config.errors import UserError
+from ablate.config.identity import former_setting_ids
 from ablate.config.schema import Config, to_dict
+from ablate.data.corpora import load
 from ablate.records.environment import cores
-from ablate.records.files import entries, present, write_json
-from ablate.records.results import RecordError, read_json, timing_path
+from ablate.records.files import entries, write_json
+from ablate.records.results import RecordError, holds_timings, read_timing, timing_path
 from ablate.stats import process_interval, too_few_processes
 from ablate.timing.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training.loop import resolve_device
@@ -96,10 +100,10 @@ class Timing:
         return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
 
 
-def stored(sweep: Path, setting_id: str, threads: int, machine: str) -> Timing | None:
-    """A clean timing of this setting on a machine, by its fingerprint."""
+def stored(sweep: Path, setting_id: str, threads: int, machine: str, former: Sequence[str] = ()) -> Timing | None:
+    """A clean timing of this setting on a machine, by its fingerprint; `former`: ids that the setting had before."""
     try:
-        timing = Timing(**read_json(timing_path(sweep, setting_id, threads, machine)))
+        timing = Timing(**read_timing(sweep, setting_id, threads, machine, former))
     except (RecordError, TypeError):
         return None
     return timing if timing.clean else None
@@ -153,21 +157,30 @@ def time_missing(
 
 def at_hand(sweep: Path, setting_id: str, config: Config, threads: int) -> bool:
     """Whether this sweep has a clean timing of a setting on this machine, if need be taken over from another sweep."""
-    timing = found(sweep, setting_id, threads, machine_of(config)["id"])
+    timing = found(sweep, setting_id, config, threads)
     if timing and not stored(sweep, setting_id, threads, timing.machine):
         store(sweep, timing)
     return timing is not None
 
 
-def found(sweep: Path, setting_id: str, threads: int, machine: str) -> Timing | None:
-    """A clean timing of this setting in this sweep, or in another one in the same results folder."""
-    name = timing_path(sweep, setting_id, threads, machine).name
-    others = (folder for folder in entries(sweep.parent) if present(folder / "speed" / name) == "file")
-    for folder in (sweep, *others):
-        timing = stored(folder, setting_id, threads, machine)
-        if timing:
-            return timing
+def found(sweep: Path, setting_id: str, config: Config, threads: int) -> Timing | None:
+    """A clean timing of this setting on this machine, in this sweep or in another one in the same results folder."""
+    machine = machine_of(config)["id"]
+    folders = [sweep, *(folder for folder in entries(sweep.parent) if folder != sweep and holds_timings(folder))]
+    for former in (lambda: (), partial(former_ids, config)):
+        for folder in folders:
+            timing = stored(folder, setting_id, threads, machine, former())
+            if timing:
+                return timing
     return None
+
+
+def former_ids(config: Config) -> tuple[str, ...]:
+    """The ids that a setting could have had in older versions; none where its text cannot be had."""
+    try:
+        return former_setting_ids(config, load(config.data).sha256)
+    except UserError:
+        return ()
 
 
 def machine_of(config: Config) -> dict[str, Any]:

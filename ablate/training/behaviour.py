@@ -52,7 +52,8 @@ from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
 from ablate.networks.families import carries, family
 from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
-from ablate.records.files import write_atomically, write_text
+from ablate.records.files import entries, write_atomically, write_text
+from ablate.records.results import RecordError, records
 from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
 from ablate.training.trajectory import Trajectory, stream, train_epoch
@@ -438,10 +439,10 @@ def families() -> Iterator[Config]:
             one = compose([f"task={task.name}"])
             one = replace(one, data=replace(one.data, name=name))
             yield from (replace(one, sampling=how) for how in ("sequential", "random", "sequential-reset"))
-    for path in sorted((CONFIG_ROOT / "results").glob("*/runs/*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if "code" not in record:
-            yield from_dict(record["config"])
+    for folder in entries(CONFIG_ROOT / "results"):
+        for record in records(folder):
+            if not isinstance(record, RecordError) and not record["code"]:
+                yield from_dict(record["config"])
 
 
 if __name__ == "__main__":

@@ -213,10 +213,10 @@ def test_a_width_that_was_set_to_match_is_no_side_of_the_grid() -> None:
 @pytest.mark.full
 def test_every_committed_record_can_be_read() -> None:
     """All sweeps of results/, in a checkout: no line about a record that could not be read, and a row for each file."""
-    sweeps = sorted(path.parent for path in (CONFIG_ROOT / "results").glob("*/runs"))
+    sweeps = sorted(path.parent for path in (CONFIG_ROOT / "results").glob("*/runs.parquet"))
     if not sweeps:
         pytest.skip("outside a checkout")
     for sweep in sweeps:
         frame, problems = runs_frame(sweep)
         assert problems == [], sweep.name
-        assert len(frame) == len(list((sweep / "runs").glob("*.json"))), sweep.name
+        assert len(frame) == len(pd.read_parquet(sweep / "runs.parquet")), sweep.name

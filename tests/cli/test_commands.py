@@ -16,11 +16,24 @@ import pytest
 from ablate.cli.commands import MODULES, commands
 from ablate.cli.completion import SCRIPTS, complete
 from ablate.config.overrides import GROUPS, knobs
-from ablate.config.presets import choices
+from ablate.config.presets import summaries
 
 CLI = Callable[..., Any]
 
-LISTED = ("run", "plan", "search", "path", "report", "claims", "bench", "status", "completion")
+LISTED = (
+    "run",
+    "plan",
+    "search",
+    "path",
+    "report",
+    "claims",
+    "bench",
+    "status",
+    "compact",
+    "merge",
+    "exclude",
+    "completion",
+)
 
 
 # --- help -----------------------------------------------------------------------------------------------
@@ -54,7 +67,7 @@ def test_help_of_run_has_every_knob_and_of_search_every_option(main: CLI) -> Non
     for name in knobs():
         if "." not in name and name not in GROUPS:
             assert f"  {name}=" in shown
-    for preset in choices("sweeps"):
+    for preset in summaries("sweeps"):
         assert f"  {preset} " in shown
     for name in ("n_trials=60", "objective=val_perplexity", "sampler=tpe", "storage=null"):
         assert f"  {name} " in main("search", "--help").out
@@ -279,7 +292,7 @@ def test_it_completes_commands_knobs_choices_presets_options(tmp_path: Path, mon
     assert complete(["pla"]) == ["plan"]
     assert complete(["num_h"]) == complete(["plan", "num_h"]) == ["num_hiddens="]
     assert complete(["plan", "num_hiddens:l"]) == ["num_hiddens:layers=", "num_hiddens:lr="]
-    assert complete(["model=gr"]) == [f"model={name}" for name in choices("model") if name.startswith("gr")]
+    assert complete(["model=gr"]) == [f"model={name}" for name in summaries("model") if name.startswith("gr")]
     assert "model=gru,lstm" in complete(["run", "model=gru,ls"])
     assert complete(["sweeps=smo"]) == ["sweeps=smoke"]
     assert complete(["engine="]) == [f"engine={name}" for name in ("auto", "cohort", "torch_nn", "eager")]

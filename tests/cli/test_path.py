@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from ablate.config.schema import Config
+from ablate.records import results
 from ablate.sweeping.path import walk as walking
 from ablate.sweeping.path.question import Change, Question, read
 from ablate.sweeping.path.walk import Walk, rank
@@ -31,8 +32,8 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def stored(folder: Path, metric: str = "tail_perplexity") -> tuple[dict[str, Any], dict[str, dict[int, float]]]:
     """path.json, and the metric of every run by setting and seed."""
     values: dict[str, dict[int, float]] = {}
-    for path in (folder / "runs").glob("*.json"):
-        record = json.loads(path.read_text())
+    for record in results.records(folder):
+        assert not isinstance(record, results.RecordError)
         values.setdefault(record["setting_id"], {})[record["seed"]] = record["metrics"][metric]
     return json.loads((folder / "path.json").read_text()), values
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from ablate.config.schema import CONFIG_ROOT
+from ablate.records.compaction import unpack
 
 CLI = Callable[..., Any]
 
@@ -52,6 +53,7 @@ def test_a_sweep_from_the_command_to_the_figure(
     assert "made-up.txt" in done.out  # the corpus
 
     # a record and a curve per run
+    assert unpack(folder) == 8
     stored = {path.stem: json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")}
     assert len(stored) == 8
     assert {path.stem for path in (folder / "curves").glob("*.csv")} == stored.keys()
@@ -148,6 +150,7 @@ def test_report_names_damaged_records_and_goes_on(
 
     assert main(*small_arguments, "name=first", "seeds=3").status == 0
     folder = tmp_path / "results" / "first"
+    unpack(folder)
     cut, foreign, *_ = sorted((folder / "runs").glob("*.json"))
     cut.write_text(cut.read_text()[:50])
     foreign.write_text('{"a": 1}')

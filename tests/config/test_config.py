@@ -16,7 +16,7 @@ from ablate.cli.help import help_text, options
 from ablate.config.composing import compose as compose_overrides
 from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import CombinationError, ConfigError, UserError
-from ablate.config.identity import PROTOCOL, run_id, run_identity, setting_id
+from ablate.config.identity import PROTOCOL, former_run_ids, run_id, run_identity, setting_id
 from ablate.config.overrides import GROUPS, knobs
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, resolve, to_dict, with_seed
 from ablate.config.validation import engines_for
@@ -231,6 +231,7 @@ MEANS = {
     "title": ["title=Table 12"],
     "results_dir": ["results_dir=/elsewhere"],
     "fresh": ["fresh=true"],
+    "report": ["report=false"],
     "speed": ["speed=true"],
     "speed_s": ["speed_s=3"],
     "prefixes": ["prefixes=[once upon]"],
@@ -403,20 +404,19 @@ def test_two_learning_rates_are_two_runs(compose: Configs, lr: float, other: flo
 
 
 GOLDEN = {
-    "": "09e954fc177d",
-    "model=gru formulation=textbook": "f5ed3823abae",
-    "model=lstm num_hiddens=32 layers=2 dropout=0.1 optimizer=adam seed=3": "0eb69d5277d7",
-    "task=memory": "9dad50930bf9",
-    "task=fill_in model=mingru": "446e33c10bd3",
-    "task=translation task.attention=true": "4c9f89496144",
-    "model=lstm-coupled optimizer=rmsprop optimizer.momentum=0.5": "8d5d938eb67b",
+    "": ("af706ac806ac", "09e954fc177d"),
+    "model=gru formulation=textbook": ("52eedab8e340", "f5ed3823abae"),
+    "model=lstm num_hiddens=32 layers=2 dropout=0.1 optimizer=adam seed=3": ("ad963fba5b35", "0eb69d5277d7"),
 }
+"""Overrides → the run's id, and its id until version 0.1. They changed once, when impl, and the bias_vectors of cells
+without a recurrent product, left the identity; what is stored under the former ids is found (config/former_ids.py)."""
 
 
 @pytest.mark.parametrize("overrides", GOLDEN)
 def test_run_ids_stay(compose: Configs, overrides: str) -> None:
     found = run_id(compose(*overrides.split()), CORPUS)
-    assert found == GOLDEN[overrides], (
+    assert GOLDEN[overrides][1] in former_run_ids(compose(*overrides.split()), CORPUS)
+    assert found == GOLDEN[overrides][0], (
         f"the run_id of '{overrides or 'the baseline'}' is now {found}: results stored so far will not be found again. "
         "If this change alters outcomes, raise PROTOCOL in ablate/config.py as well; if it does not, undo what changed "
         f"the identity. To accept it, write {found} into GOLDEN in tests/test_config.py and say so in CHANGELOG."

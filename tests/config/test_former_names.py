@@ -12,6 +12,7 @@ from ablate.config.composing import compose, from_dict
 from ablate.config.former_names import in_claim, of_stored
 from ablate.config.identity import run_id
 from ablate.config.schema import to_dict
+from ablate.records.results import RecordError, records
 from ablate.searching.settings import objectives
 
 
@@ -36,8 +37,7 @@ def test_a_preset_in_the_former_words(tmp_path: Path, main: Callable[..., Any], 
     (tmp_path / "sweeps" / "mine.yaml").write_text(text.replace("model.reset: after\n", "reset: after\n"))
     done = main("sweeps=mine", *small_arguments, "seeds=1")
     assert done.status == 0, done.err
-    [path] = (tmp_path / "results" / "mine" / "runs").glob("*.json")
-    record = json.loads(path.read_text())
+    [record] = [one for one in records(tmp_path / "results" / "mine") if not isinstance(one, RecordError)]
     assert (record["config"]["formulation"], record["engine"]) == ("textbook", "torch_nn")
 
 

@@ -1,42 +1,79 @@
-"""The reports kept in results/: no figure or table lies beside a page that does not show it. Needs git; CPU, 1 s."""
+"""The sweeps kept in results/: every number of their tables as it was before their records became Parquet files.
 
+`committed_numbers.json` has a checksum of each column of each sweep's table of settings, to 12 digits, made from the
+single records by the code before (and its numbers compared with the committed tables of that time). Needs a checkout;
+CPU, 5 s.
+"""
+
+import hashlib
+import json
+import math
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import runs_frame
+from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.config.schema import CONFIG_ROOT
 
-ON_ANOTHER_FORM = {"Claims and verdicts": 'id="claims"'}
-"""Title of a table that the page shows as something else → what shows that it does."""
+RESULTS = CONFIG_ROOT / "results"
+GOLDEN_PATH = Path(__file__).with_name("committed_numbers.json")
+GOLDEN: dict[str, dict[str, Any]] = json.loads(GOLDEN_PATH.read_text(encoding="utf-8"))
+MOST_FILES, LARGEST = 150, 2**20
+"""What results/ may be in version control: so many files, none larger than so many bytes."""
 
 
-def kept() -> list[Path]:
-    """What of results/ is under version control and lies in a folder with a page."""
-    if shutil.which("git") is None or not (CONFIG_ROOT / ".git").exists():
-        return []
-    listed = subprocess.run(["git", "-C", CONFIG_ROOT, "ls-files", "-z", "results"], capture_output=True, text=True)
-    paths = [CONFIG_ROOT / name for name in listed.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file() and (path.parents[1] / "report.html").is_file()]
+def table(folder: Path) -> pd.DataFrame:
+    """settings.csv of a sweep, or of one that was only timed speed.csv, without the ids of settings."""
+    runs, problems = runs_frame(folder)
+    assert problems == []
+    speed = speed_frame(folder)
+    return (with_speed(aggregate(runs, 0.95), speed) if len(runs) else speed).drop(columns="setting_id")
 
 
-def unnamed() -> Iterator[Path]:
-    """Figures and tables that their page does not show."""
-    for path in kept():
-        page = (path.parents[1] / "report.html").read_text(encoding="utf-8")
-        if path.parent.name == "figures" and f"figures/{path.stem}.png" not in page:
-            yield path
-        if path.parent.name == "tables":
-            title = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()[0].removeprefix("### ")
-            if ON_ANOTHER_FORM.get(title, f">{title}<") not in page:
-                yield path
+def checksums(frame: pd.DataFrame) -> dict[str, Any]:
+    columns = {str(name): _checksum(frame[name].tolist()) for name in frame}
+    return {"rows": len(frame), "columns": columns}
+
+
+def _checksum(values: list[Any]) -> str:
+    return hashlib.sha256("\n".join(map(_text, values)).encode()).hexdigest()[:12]
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{float(value):.12g}" if isinstance(value, int | float) else str(value)
 
 
 @pytest.mark.full
-def test_every_committed_figure_and_table_is_on_its_page() -> None:
-    if not kept():
+@pytest.mark.parametrize("name", GOLDEN)
+def test_every_number_of_a_committed_sweep_is_as_it_was(name: str) -> None:
+    if not (RESULTS / name).is_dir():
         pytest.skip("needs a checkout with its results")
-    stray = [str(path.relative_to(CONFIG_ROOT)) for path in unnamed()]
-    assert not stray, f"report their sweeps again, ablate report results/NAME, and commit: {stray}"
+    found = checksums(table(RESULTS / name))
+    differing = {column for column, value in GOLDEN[name]["columns"].items() if found["columns"].get(column) != value}
+    assert found["rows"] == GOLDEN[name]["rows"]
+    assert not differing, f"other numbers in {sorted(differing)} than the records of {name} gave when they were made"
+
+
+@pytest.mark.full
+def test_what_is_committed_is_records_and_few_files() -> None:
+    """Pages, tables and figures are made from them: python -m ablate.report results/NAME."""
+    if shutil.which("git") is None or not (CONFIG_ROOT / ".git").exists():
+        pytest.skip("needs a checkout")
+    listed = subprocess.run(["git", "-C", CONFIG_ROOT, "ls-files", "-z", "results"], capture_output=True, text=True)
+    paths = [CONFIG_ROOT / name for name in listed.stdout.split("\0") if name]
+    assert len(paths) < MOST_FILES
+    assert [str(path) for path in paths if path.is_file() and path.stat().st_size > LARGEST] == []
+    readme = (CONFIG_ROOT / "README.md").read_text(encoding="utf-8")
+    figures = [path.relative_to(CONFIG_ROOT).as_posix() for path in paths if path.name == "figure.png"]
+    without_records = ("results/model-by-num-hiddens/figure.png",)
+    assert [name for name in figures if name not in readme and name not in without_records] == []

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ablate import report
 from ablate.cli.report import main
 from ablate.records import files
-from ablate.report import PAGE
-from ablate.report.products import MANIFEST, products
-from tests.report.made import config, write_sweep
+from ablate.records.compaction import compact
+from ablate.report import PAGE, fingerprint
+from ablate.report.products import EARLIER, MANIFEST, products
+from tests.report.made import config, write_run, write_sweep
 
 
 def publish(folder: Path, **files: str) -> list[str]:
@@ -53,13 +55,24 @@ def test_a_file_that_somebody_changed_or_put_there_is_kept_and_named(tmp_path: P
     assert everything(tmp_path)["tables/settings.csv"] == "5"
 
 
-def test_a_folder_older_than_the_list_loses_only_names_of_a_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [True, False])
+def test_in_a_folder_older_than_the_list_nothing_is_lost(tmp_path: Path, page: bool) -> None:
+    """Nobody can tell there whether a report or its reader wrote a file: it makes room, and is kept."""
     (tmp_path / "tables").mkdir()
-    for name in ("tuned.md", "notes.md", "settings.csv"):
-        (tmp_path / "tables" / name).write_text("old")
-    (tmp_path / PAGE).write_text("an old page")
-    assert publish(tmp_path, tables__settings="new") == []
-    assert everything(tmp_path) == {"tables/notes.md": "old", "tables/settings.csv": "new"}
+    for name in ("tables/tuned.md", "tables/notes.md", "tables/settings.csv", "runs.csv", "mine.csv"):
+        (tmp_path / name).write_text(f"old {name}")
+    if page:
+        (tmp_path / PAGE).write_text("an old page")
+    before = everything(tmp_path)
+    kept = publish(tmp_path, tables__settings="new", runs="new")
+    assert kept == ([] if page else ["tables/settings.csv"])
+    after = everything(tmp_path)
+    assert set(before.values()) <= set(after.values())
+    assert after["runs.csv"] == "new"
+    assert after[f"{EARLIER}/runs.csv"] == "old runs.csv"
+    assert after["tables/notes.md"] == "old tables/notes.md"
+    assert publish(tmp_path, tables__settings="newer", runs="newer") == kept
+    assert set(before.values()) <= set(everything(tmp_path).values())
 
 
 def test_equal_files_are_not_touched(tmp_path: Path) -> None:
@@ -130,3 +143,42 @@ def test_a_page_about_several_sweeps_takes_no_sweeps_place(tmp_path: Path, capsy
     before = {path: path.stat().st_mtime_ns for path in files}
     assert main([*both, "--out", str(tmp_path / "all")]) == 0
     assert {path: path.stat().st_mtime_ns for path in files} == before
+
+
+@pytest.mark.full
+def test_a_report_is_drawn_only_when_something_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = write_sweep(tmp_path / "x", [config(num_hiddens=8, epochs=3)], seeds=2, epochs=3, timed=False)
+    drawn: list[Path] = []
+    plain = report.write_report
+    monkeypatch.setattr(report, "write_report", lambda folder, *more: drawn.append(folder) or plain(folder, *more))
+
+    def again(*options: str) -> bool:
+        before = len(drawn)
+        assert main([str(sweep), *options]) == 0
+        assert capsys.readouterr().out, "the table is printed all the same"
+        return len(drawn) > before
+
+    def touch_page() -> None:
+        (sweep / PAGE).unlink()
+
+    def edit_record() -> None:
+        write_run(sweep, config(num_hiddens=8, epochs=3), 7, 2.5)
+
+    assert again()
+    assert not again()
+    assert again("--level", "0.9")
+    assert not again("--level", "0.9")
+    assert again()
+    for change in (touch_page, edit_record):
+        change()
+        assert again(), change
+        assert not again()
+    compact(sweep)
+    assert again()
+    fingerprint._code.cache_clear()
+    monkeypatch.setattr(fingerprint, "_version", lambda name: "another")
+    assert again()
+    assert not again()
+    fingerprint._code.cache_clear()

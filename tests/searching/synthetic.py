@@ -60,6 +60,7 @@ class Noisy:
         self.events: list[Event] = []
         self.evaluated: list[tuple[Overrides, int]] = []
         self.abandoned: set[int] = set()
+        self.former_keys: dict[str, tuple[str, ...]] = {}
         self.free: set[str] = set()  # configurations that another sweep has
 
     def identify(self, overrides: Overrides) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from ablate.config import presets
 from ablate.config.registry import TASKS
+from ablate.records import results
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -36,7 +37,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    return {path.stem: json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")}
+    found = [one for one in results.records(folder) if not isinstance(one, results.RecordError)]
+    return {record["run_id"]: record for record in found}
 
 
 @pytest.mark.full

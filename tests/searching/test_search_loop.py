@@ -20,6 +20,7 @@ from synthetic import Noisy, knobs, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of, stored_search
 from ablate.config.errors import ConfigError, UserError
+from ablate.searching.evaluation import Overrides
 from ablate.searching.finale import alone, conclude
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import (
@@ -96,6 +97,22 @@ def test_the_same_configuration_is_never_computed_twice_and_takes_no_slot(tmp_pa
         assert twin.values == original.values
         assert twin.params == original.params
         assert state_of(twin) == "duplicate"
+
+
+def test_a_trial_that_an_older_version_stored_is_not_computed_again(tmp_path: Path) -> None:
+    """It told configurations apart by other ids."""
+
+    class Older(Noisy):
+        def identify(self, overrides: Overrides) -> str:
+            return f"former {super().identify(overrides)}"
+
+    older, today = Older(line), Noisy(line)
+    run(LINE, settings(n_trials=4, race=None), older, tmp_path)
+    today.former_keys = {f"x={x}": (f"former x={x}",) for x in range(10)}
+    trials = run(LINE, settings(n_trials=10, race=None), today, tmp_path)
+    assert len({trial.params["x"] for trial in counted(trials)}) == 10
+    assert {one for one, _ in older.evaluated}.isdisjoint({one for one, _ in today.evaluated})
+    assert len({one for one, _ in older.evaluated} | {one for one, _ in today.evaluated}) == 10
 
 
 def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of
+from ablate.records import results
 from ablate.searching import workers
 from ablate.searching.storage import takes_slot
 
@@ -46,8 +47,10 @@ def trial_table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def finished_runs(folder: Path) -> set[str]:
-    return {path.stem for path in (folder / "runs").glob("*.json")}
+def finished_runs(folder: Path) -> dict[str, Any]:
+    """Each run and when it was trained."""
+    found = [one for one in results.records(folder) if not isinstance(one, results.RecordError)]
+    return {record["run_id"]: record["timing"] for record in found}
 
 
 @pytest.mark.full
@@ -63,7 +66,7 @@ def test_a_killed_search_goes_on_with_the_same_command(
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    before = {run: (folder / "runs" / f"{run}.json").stat().st_mtime_ns for run in finished_runs(folder)}
+    before = finished_runs(folder)
     study = optuna.load_study(study_name="found", storage=f"sqlite:///{folder / 'study.db'}")
     left = [trial for trial in study.get_trials() if trial.state == TrialState.RUNNING]
     assert left
@@ -84,8 +87,7 @@ def test_a_killed_search_goes_on_with_the_same_command(
         if params:
             assert float(retried[number]["lr"]) == params["lr"]  # with the same parameters
             assert int(retried[number]["num_hiddens"]) == params["num_hiddens"]
-    for run_id, written in before.items():  # nothing that was finished is trained again
-        assert (folder / "runs" / f"{run_id}.json").stat().st_mtime_ns == written
+    assert before.items() <= finished_runs(folder).items()  # nothing that was finished is trained again
     assert json.loads((folder / "search.json").read_text())["winner"]
     with sqlite3.connect(folder / "study.db") as database:
         assert database.execute("select count(*) from trials where state = 'RUNNING'").fetchone() == (0,)

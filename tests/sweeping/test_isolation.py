@@ -18,6 +18,7 @@ from ablate.cli.run import MOST_NAMED, conclude
 from ablate.config.errors import OS_ERRORS, CombinationError
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.compaction import unpack
 from ablate.records.files import write_text
 from ablate.records.results import Record
 from ablate.sweeping import launch
@@ -283,6 +284,7 @@ def test_a_damaged_checkpoint_is_said_once_and_trained_from_the_beginning(
     command = [*small_arguments, "seeds=3", "engine=torch_nn", "threads=1", "name=damaged"]
     assert main(*command).status == 0
     folder = tmp_path / "results" / "damaged"
+    unpack(folder)
     for path in (folder / "runs").glob("*.json"):
         write_text(path_of(folder, path.stem), "not a checkpoint")
         path.unlink()

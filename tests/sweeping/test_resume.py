@@ -19,6 +19,7 @@ import pytest
 from ablate.config.errors import ConfigError, StorageError, UserError
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.compaction import unpack
 from ablate.sweeping.plan import exclusive
 from ablate.training.checkpoints import reached
 
@@ -221,7 +222,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    kept = times(folder)
+    kept = {run: record["timing"] for run, record in records(folder).items()}
     finished = {run for run in records(folder) if results.finished(folder, run)}
     halfway = {path.stem: reached(folder, path.stem)[0] for path in (folder / "checkpoints").glob("*.pt")}
     assert 1 <= len(finished) < 4
@@ -229,10 +230,9 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     done = cli(*command)
     assert done.status == 0, done.err
     assert f"{4 - len(finished)} runs trained, {len(finished)} already there" in done.err
-    after = times(folder)
+    unpack(folder)
     for run in finished:
-        assert after[f"runs/{run}.json"] == kept[f"runs/{run}.json"]
-        assert after[f"curves/{run}.csv"] == kept[f"curves/{run}.csv"]
+        assert records(folder)[run]["timing"] == kept[run]
     for run, epoch in halfway.items():
         if run not in finished:
             assert records(folder)[run]["timing"]["resumed_at_epoch"] == (epoch or None)

@@ -114,9 +114,11 @@ def test_runs_from_before_are_found_and_shown_as_what_they_are(own: Compose, tmp
     results.save(folder, older)
     (setting,) = planned(tmp_path, config).settings
     assert setting.missing == []
-    assert [run.run_id for run in setting.runs] == [older.run_id]
+    assert [run.run_id for run in setting.runs] == [record.run_id]
+    assert older.run_id in setting.runs[0].former
     frame, problems = runs_frame(folder)
     assert problems == []
+    assert frame["run_id"].tolist() == [record.run_id]
     assert frame["max_tokens"].tolist() == [600]
     assert frame["setting_id"].tolist() == [record.setting_id] == [setting.setting_id]
     (setting,) = make_plan([config], tmp_path / "results" / "another", fallback_data()).settings

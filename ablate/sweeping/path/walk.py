@@ -130,7 +130,7 @@ class Walk:
         return [int(seed) for seed in choosing(seeds)] or seeds
 
     def value(self, run_id: str) -> float:
-        record = results.load(results.record_path(self.folder, run_id))
+        record = results.read(self.folder, run_id)
         if record["status"] == "diverged":
             return math.inf
         value = metrics_of(record, partial(results.load_curve, self.folder, run_id)).get(self.metric)

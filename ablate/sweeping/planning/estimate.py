@@ -23,7 +23,7 @@ from ablate.sweeping.plan import Plan, updates_per_epoch
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.timing.lane import START_S, default_threads, found, machine_of, protocol_within
+from ablate.timing.lane import START_S, default_threads, found, protocol_within
 from ablate.training.checkpoints import reached
 from ablate.training.choice import build
 from ablate.training.loop import resolve_device
@@ -179,7 +179,7 @@ def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
     """How many timings the speed lane would take, and for how many seconds."""
     settings = [setting for setting in plan.settings if not setting.error]
     missing = sum(
-        found(plan.folder, setting.setting_id, threads, machine_of(setting.config)["id"]) is None
+        found(plan.folder, setting.setting_id, setting.config, threads) is None
         for setting in settings
         for threads in default_threads()
     )

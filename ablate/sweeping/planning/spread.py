@@ -12,7 +12,7 @@ from ablate.config.metrics import metrics_of as measured_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.records import results
-from ablate.records.files import entries, present
+from ablate.records.files import entries
 from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
 
@@ -88,7 +88,7 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
 
 def sweeps_beside(folder: Path) -> list[Path]:
     """The folders of the results folder, this sweep's first."""
-    others = (path for path in entries(folder.parent) if present(results.runs_dir(path)) == "folder")
+    others = (path for path in entries(folder.parent) if results.is_sweep(path))
     return [folder, *(path for path in others if path != folder)]
 
 

@@ -1,0 +1,57 @@
+"""`ablate compact results/NAME …`: the records, curves and timings of sweeps, from a file each to three files."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.commands import run_command
+from ablate.config.errors import UserError
+
+
+def parser() -> Parser:
+    found = Parser("compact", __doc__)
+    found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    found.add_argument("--undo", action="store_true", help="back to a file for each run")
+    return found
+
+
+def compact_command(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from ablate.records.compaction import compact, sweep_folders, unpack
+    from ablate.sweeping.plan import exclusive
+
+    options = parser().parse_args(arguments)
+    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    status = 0
+    for sweep in sweep_folders(options.sweep):
+        try:
+            with exclusive(sweep):
+                if options.undo:
+                    say(f"{sweep}: {unpack(sweep)} runs in files of their own")
+                    continue
+                done = compact(sweep)
+        except UserError as error:
+            say(f"ablate: {error}")
+            status = 2
+            continue
+        for line in done.left:
+            say(f"left as it is: {line}")
+        say(f"{sweep}: {done.runs} runs and {done.timings} timings moved into its Parquet files")
+    return status
+
+
+COMMAND = Command(
+    "compact",
+    "the records of a sweep in three Parquet files, and back",
+    compact_command,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate compact` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

@@ -1,0 +1,58 @@
+"""`ablate exclude results/NAME RUN_ID|KNOB=VALUE … --because "why"`: leave runs out of every table, test and figure.
+
+They stay stored, are not trained again, and the page says how many there are and why. Several KNOB=VALUE choose the
+runs that have all of them.
+
+  ablate exclude results/smoke lr=4 seed=3 --because "the disk was full"
+  ablate exclude results/smoke --list
+  ablate exclude results/smoke lr=4 --undo
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.commands import run_command
+
+
+def parser() -> Parser:
+    found = Parser("exclude", __doc__)
+    found.add_argument("sweep", type=Path, help="a folder below results/")
+    found.add_argument("what", nargs="*", help="run ids, or KNOB=VALUE")
+    found.add_argument("--because", default="", metavar="TEXT", help="the reason, which the page shows")
+    found.add_argument("--undo", action="store_true", help="take it back, for these runs or for all")
+    found.add_argument("--list", action="store_true", help="what is excluded")
+    return found
+
+
+def exclude_command(arguments: list[str]) -> int:
+    from ablate.config.errors import UserError
+    from ablate.records.compaction import sweep_folders
+    from ablate.records.exclusion import exclude, exclusions, include
+
+    options = parser().parse_args(arguments)
+    [sweep] = sweep_folders([options.sweep])
+    if options.list:
+        print("\n".join(f"{one} [{', '.join(one.runs)}]" for one in exclusions(sweep)) or "nothing is excluded")
+    elif options.undo:
+        print(f"{len(include(sweep, options.what))} runs count again")
+    elif not options.what:
+        raise UserError("say which runs: run ids, or KNOB=VALUE; see ablate exclude --help")
+    else:
+        print(exclude(sweep, options.what, options.because))
+    return 0
+
+
+COMMAND = Command(
+    "exclude",
+    "leave runs out of every table and figure, with a reason",
+    exclude_command,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate exclude` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

@@ -1,0 +1,48 @@
+"""`ablate merge results/A results/B --into results/C`: one folder of what several machines have trained and timed."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.commands import run_command
+
+
+def parser() -> Parser:
+    found = Parser("merge", __doc__)
+    found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    found.add_argument("--into", required=True, type=Path, metavar="FOLDER", help="where all of it goes")
+    return found
+
+
+def merge_command(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from ablate.records.merging import merge
+    from ablate.sweeping.plan import exclusive
+
+    options = parser().parse_args(arguments)
+    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    with exclusive(options.into):
+        done = merge(options.sweep, options.into)
+    for line in done.left:
+        say(f"left out: {line}")
+    for line in done.conflicts:
+        say(f"conflict: {line}", style="red")
+    say(f"{options.into}: {done.runs} runs and {done.timings} timings added, {done.equal} runs were there already")
+    return 1 if done.conflicts else 0
+
+
+COMMAND = Command(
+    "merge",
+    "one folder of what several machines have trained",
+    merge_command,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate merge` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

@@ -1,0 +1,247 @@
+"""From one file per run to one file per sweep, when a sweep has ended; and back.
+
+While a sweep runs, each run is a record and a curve of its own. `compact` moves all whole ones into runs.parquet and
+curves.parquet, and timings into speed.parquet. It can be stopped between any two steps, and begun again, since
+
+1. curves.parquet is written first, with the curves of before and the new ones: nothing refers to the new ones yet;
+2. runs.parquet is written: from here on a run is there twice, equal, and the file of its own counts;
+3. both are read back from the disk and compared with what was to be written;
+4. only then the files of their own are deleted, first the record, then its curve, and only those that are still what
+   was read. What is no whole record of this version stays as it is.
+
+A file is replaced only while it is the one that was read; the caller holds the sweep's folder.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.config.errors import UserError
+from ablate.config.identity import PROTOCOL
+from ablate.records import results, tables
+from ablate.records.files import entries, remove, write_text
+from ablate.records.results import SCHEMA, RecordError
+from ablate.records.tables import Curve, Row, TableError
+
+Version = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What was moved into the files of a sweep, and the files that were left as they are, each with the reason."""
+
+    runs: int = 0
+    timings: int = 0
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _New:
+    """A run, or a timing, that is a file of its own: what it says, and the files that said it."""
+
+    record: dict[str, Any]
+    curve: Curve
+    files: tuple[tuple[Path, Version], ...]
+
+
+def compact(sweep: Path) -> Compacted:
+    """Move the whole records, curves and timings of a sweep into its three files.
+
+    Raises UserError where one of these is damaged or was changed meanwhile, StorageError where the disk does not take
+    them; nothing is lost by either.
+    """
+    try:
+        left: list[str] = []
+        runs = _compact_runs(sweep, left)
+        timings = _compact_timings(sweep)
+    except TableError as error:
+        raise UserError(
+            f"{error}; restore it, or move it away: the files of single runs are left as they are"
+        ) from error
+    for folder in (results.runs_dir(sweep), sweep / "curves", sweep / "speed"):
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
+    return Compacted(runs, timings, tuple(left))
+
+
+def _compact_runs(sweep: Path, left: list[str]) -> int:
+    before = [tables.version(path) for path in (tables.runs_path(sweep), tables.curves_path(sweep))]
+    packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
+    new = _single_runs(sweep, left)
+    rows = {} if packed is None else {row.run_id: row for row in packed.rows}
+    owners = {} if curves is None else curves.owner
+    superseded = {name for name, run in owners.items() if run in rows and (run in new or rows[run].curve != name)}
+    if not new and not superseded and not _orphans(sweep, rows, curves):
+        return 0
+    kept: dict[str, dict[str, Any]] = {}
+    content: dict[str, tuple[str, Curve]] = {}
+    for run_id, row in rows.items():
+        assert packed is not None
+        kept[run_id] = results.from_json(row.record, packed.path)
+        if curves is not None and row in curves:
+            content[row.curve] = run_id, curves.curve(row)
+    if curves is not None:  # those of a runs.parquet that somebody has taken away, and may bring back
+        content |= {name: of for name, of in curves.all().items() if of[0] not in rows}
+    for run_id, one in new.items():
+        name = tables.curve_name(run_id, one.curve)
+        rows[run_id] = Row(run_id, tables.dumped(one.record), name, tuple(one.curve))
+        kept[run_id] = one.record
+        content[name] = run_id, one.curve
+    superseded -= {row.curve for row in rows.values()}
+    if new:
+        _unchanged(sweep, before)
+        tables.write_curves(sweep, content)
+        tables.write_runs(sweep, [(kept[run_id], row) for run_id, row in rows.items()])
+    read_back = _verified(sweep, rows, content)
+    for one in new.values():
+        _delete(one.files)
+    for path, version in _orphans(sweep, rows, read_back):
+        _delete([(path, version)])
+    if superseded:
+        tables.write_curves(sweep, {name: of for name, of in content.items() if name not in superseded})
+    return len(new)
+
+
+def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
+    """The runs that are files of their own, and that count; what is not whole is `left`."""
+    new: dict[str, _New] = {}
+    versions = {
+        path: tables.version(path) for folder in (results.runs_dir(sweep), sweep / "curves") for path in entries(folder)
+    }
+    for found in results.whole(sweep):
+        if isinstance(found, RecordError):
+            left.append(str(found))
+            continue
+        if found.stem is None:
+            continue
+        record, path, curve_path = found.record, *_files(sweep, found.stem)
+        if path not in versions or curve_path not in versions:
+            left.append(f"{path}: has no curve, {curve_path} is missing")
+            continue
+        if record["schema"] > SCHEMA or record["protocol"] > PROTOCOL:
+            left.append(f"{path}: is from a later version of ablate")
+            continue
+        try:
+            curve = results.read_curve(curve_path)
+        except RecordError as error:
+            left.append(str(error))
+            continue
+        if set(curve) & set(tables.KEY_COLUMNS) or results.curve_csv(curve).count("\n") < 1:
+            left.append(f"{curve_path}: not a curve of ablate")
+            continue
+        files = ((path, versions[path]), (curve_path, versions[curve_path]))
+        new[record["run_id"]] = _New(record, curve, files)
+    return new
+
+
+def _files(sweep: Path, stem: str) -> tuple[Path, Path]:
+    return results.record_path(sweep, stem), results.curve_path(sweep, stem)
+
+
+def _orphans(sweep: Path, rows: dict[str, Row], curves: tables.Curves | None) -> list[tuple[Path, Version]]:
+    """Curves whose records a stopped compaction has deleted already: those that are equal in curves.parquet."""
+    found = []
+    loose = {path.stem for path in entries(results.runs_dir(sweep)) if path.suffix == ".json"}
+    for path in entries(sweep / "curves"):
+        if path.suffix != ".csv" or path.stem in loose or path.stem not in rows or curves is None:
+            continue
+        version = tables.version(path)
+        with suppress(RecordError, TableError):
+            if results.read_curve(path) == curves.curve(rows[path.stem]):
+                found.append((path, version))
+    return found
+
+
+def _unchanged(sweep: Path, before: Sequence[Version]) -> None:
+    """Raises UserError where another program has written the files since they were read."""
+    if [tables.version(path) for path in (tables.runs_path(sweep), tables.curves_path(sweep))] != list(before):
+        raise UserError(f"{tables.runs_path(sweep)} is being written by another program; run the same command again")
+
+
+def _verified(sweep: Path, rows: dict[str, Row], content: dict[str, tuple[str, Curve]]) -> tables.Curves | None:
+    """What is on the disk now. Raises UserError unless it is exactly what was to be written there."""
+    packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
+    same = packed is not None and {row.run_id: row for row in packed.rows} == rows
+    if same and curves is not None:
+        same = all(curves.curve(row) is not None for row in rows.values() if row.curve in content)
+    if not same:
+        raise UserError(f"{tables.runs_path(sweep)} was changed by another program; the files of single runs are kept")
+    return curves
+
+
+def _compact_timings(sweep: Path) -> int:
+    paths = {path: tables.version(path) for path in entries(sweep / "speed") if path.suffix == ".json"}
+    if not paths:
+        return 0
+    before = tables.version(tables.speed_path(sweep))
+    tables.timings_of(sweep)  # a damaged file is not replaced
+    timings = {results.timing_key(timing): timing for timing in results.timings(sweep)}
+    gone = []
+    former = results.former_settings(sweep)
+    for path, version in paths.items():
+        with suppress(RecordError, KeyError):
+            timing = results.read_json(path)
+            own = path == results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
+            timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
+            if own and timings.get(results.timing_key(timing)) == timing:
+                gone.append((path, version))
+    if gone:
+        if tables.version(tables.speed_path(sweep)) != before:
+            raise UserError(f"{tables.speed_path(sweep)} is being written by another program")
+        tables.write_timings(sweep, list(timings.values()))
+        stored = {results.timing_key(timing): timing for timing in results.packed_timings(sweep)}
+        if stored != timings:
+            raise UserError(f"{tables.speed_path(sweep)} was changed by another program; the single timings are kept")
+        _delete(gone)
+    return len(gone)
+
+
+def _delete(files: Sequence[tuple[Path, Version]]) -> None:
+    """Delete files in this order, but none that is not the one that was read, nor what comes after it."""
+    for path, version in files:
+        if version is None or tables.version(path) not in (version, None):
+            return
+        remove(path)
+
+
+def unpack(sweep: Path) -> int:
+    """The other way round: a file for each run and timing, as while a sweep runs; how many runs there were.
+
+    A run that is a file of its own already stays that. Raises UserError for a damaged file: nothing is deleted.
+    """
+    try:
+        packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
+        rows = [] if packed is None else packed.rows
+        timings = list(results.packed_timings(sweep)) if tables.timings_of(sweep) else []
+        for row in rows:
+            path, curve_path = _files(sweep, row.run_id)
+            if path.exists():
+                continue
+            if curves is not None and row in curves:
+                write_text(curve_path, results.curve_csv(curves.curve(row)))
+            write_text(path, exact_json(results.from_json(row.record, tables.runs_path(sweep))))
+    except (TableError, RecordError) as error:
+        raise UserError(f"{error}; nothing was deleted") from error
+    for timing in timings:
+        path = results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
+        if not path.exists():
+            write_text(path, exact_json(timing))
+    for path in (tables.runs_path(sweep), tables.curves_path(sweep), tables.speed_path(sweep)):
+        remove(path)
+    return len(rows)
+
+
+def exact_json(value: Any) -> str:
+    """The text of a file of its own, with what JSON has no word for as other programs write it: NaN, Infinity."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def sweep_folders(paths: Sequence[Path]) -> list[Path]:
+    """These folders of sweeps. Raises UserError for one that holds no records."""
+    for path in paths:
+        if not results.holds_runs(path) and not results.holds_timings(path):
+            raise UserError(f"{path} holds no runs; give a folder that ablate has written, such as results/smoke")
+    return list(paths)

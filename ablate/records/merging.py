@@ -1,0 +1,132 @@
+"""One sweep that several machines have trained, each in a folder of its own, in one folder: by content, not by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.config.errors import UserError
+from ablate.records import results, tables
+from ablate.records.compaction import compact, exact_json
+from ablate.records.exclusion import exclusions, write_exclusions
+from ablate.records.files import make_folder, write_json, write_text
+from ablate.records.results import RecordError
+
+
+@dataclass
+class Merged:
+    """What came together, and a line for each thing that is not the same in two folders: there the first one counts."""
+
+    runs: int = 0
+    equal: int = 0
+    timings: int = 0
+    conflicts: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)  # records that are none
+
+
+def merge(folders: Sequence[Path], into: Path) -> Merged:
+    """Put the runs and timings of these folders into one; nothing that is there already is changed.
+
+    A run that is in two folders counts once if its outcome is the same. Raises UserError for a folder without runs, and
+    for sweeps of different presets; StorageError. The caller holds `into`.
+    """
+    for folder in folders:
+        if folder.resolve() == into.resolve():
+            raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
+        if not results.holds_runs(folder) and not results.holds_timings(folder):
+            raise UserError(f"{folder} holds no runs; give a folder that ablate has written")
+    manifest = _manifest([*([into] if into.exists() else []), *folders])
+    make_folder(into)
+    done = Merged()
+    there = dict.fromkeys(_records(into, done), into)
+    for folder in folders:
+        for run_id, record in _records(folder, done).items():
+            if run_id not in there:
+                _copy(folder, into, record)
+                there[run_id] = folder
+                done.runs += 1
+            elif differing := _difference(folder, into, record):
+                done.conflicts.append(
+                    f"{run_id}: {differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
+                )
+            else:
+                done.equal += 1
+        _merge_timings(folder, into, done)
+    known = [one for folder in (into, *folders) for one in exclusions(folder)]
+    if known:
+        write_exclusions(into, list(dict.fromkeys(known)))
+    if manifest:
+        write_json(results.manifest_path(into), manifest)
+    compact(into)
+    return done
+
+
+def _records(folder: Path, done: Merged) -> dict[str, dict[str, Any]]:
+    found = {}
+    for record in results.records(folder):
+        if isinstance(record, RecordError):
+            done.left.append(str(record))
+        else:
+            found[record["run_id"]] = record
+    return found
+
+
+def _copy(folder: Path, into: Path, record: dict[str, Any]) -> None:
+    """The curve, then the record. Raises UserError for a run without its curve."""
+    run_id = record["run_id"]
+    try:
+        curve = results.load_curve(folder, run_id)
+    except RecordError as error:
+        raise UserError(f"{error}; {run_id} cannot be merged without its curve") from error
+    write_text(results.curve_path(into, run_id), results.curve_csv(curve))
+    write_text(results.record_path(into, run_id), exact_json(record))
+
+
+def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
+    """What came out otherwise; empty where the run is the same."""
+    other = results.read(into, record["run_id"])
+    for part in ("status", "metrics", "divergence"):
+        if tables.dumped(record[part]) != tables.dumped(other[part]):
+            return f"other {part}"
+    try:
+        one, two = (results.load_curve(where, record["run_id"]) for where in (folder, into))
+    except RecordError as error:
+        return f"no curve ({error})"
+    return "" if tables.dumped(one) == tables.dumped(two) else "another curve"
+
+
+def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
+    there = {results.timing_key(timing): timing for timing in results.timings(into)}
+    for timing in results.timings(folder):
+        key = results.timing_key(timing)
+        if key not in there:
+            path = results.timing_path(into, timing["setting_id"], timing["threads"], timing["machine"])
+            write_text(path, exact_json(timing))
+            done.timings += 1
+        elif there[key] != timing:
+            done.conflicts.append(
+                f"{key[0]}: another timing on machine {key[1]} in {folder} than in {into}, which is kept"
+            )
+
+
+def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
+    """The manifests as one: all commands, and the values of all knobs. Raises UserError for different presets."""
+    found: dict[str, Any] = {}
+    for folder in folders:
+        try:
+            one = results.load_manifest(folder)
+        except RecordError:
+            continue
+        if found and one["preset"] != found["preset"]:
+            raise UserError(
+                f"{folder} is the sweep of preset {one['preset']}, and {folders[0]} that of {found['preset']}: "
+                "another question, to be kept in another folder"
+            )
+        commands = list(dict.fromkeys([*found.get("commands", ()), *one["commands"]]))
+        knobs = dict(found.get("knobs", {}))
+        for name, values in one.get("knobs", {}).items():
+            known = knobs.get(name, [])
+            knobs[name] = [*known, *(value for value in values if value not in known)]
+        found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
+        found |= {"knobs": knobs} if knobs else {}
+    return found

@@ -1,0 +1,338 @@
+"""The files of a finished sweep: its records in runs.parquet, its curves in curves.parquet, timings in speed.parquet.
+
+    pandas.read_parquet("results/<sweep>/runs.parquet")      one row per run: knobs, metrics, counts, provenance
+    pandas.read_parquet("results/<sweep>/curves.parquet")    one row per run and epoch
+
+Every row of runs.parquet has the whole record as JSON in its column `record`, every row of speed.parquet the whole
+timing in `timing`: these are what is read here; the other columns are made from them for people. A curve is found by
+its content: `curve` in runs.parquet names it, so that record and curve belong together whatever else the files hold.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.config.errors import os_reason
+from ablate.records.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Curve = dict[str, list[float | None]]
+"""Column → value by epoch; None where it was not measured."""
+
+WHAT_COMPUTED = ("engine", "device", "threads")
+"""Knobs in whose place the columns have what the run was really computed with."""
+KEY_COLUMNS = ("run_id", "curve")
+"""What no column of a curve can be called: they say whose it is."""
+
+
+class TableError(Exception):
+    """A file that is not one of these, or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as runs.parquet has it."""
+
+    run_id: str
+    record: str  # JSON
+    curve: str  # its name in curves.parquet
+    curve_columns: tuple[str, ...]
+
+
+def runs_path(sweep: Path) -> Path:
+    return sweep / "runs.parquet"
+
+
+def curves_path(sweep: Path) -> Path:
+    return sweep / "curves.parquet"
+
+
+def speed_path(sweep: Path) -> Path:
+    return sweep / "speed.parquet"
+
+
+def curve_name(run_id: str, curve: Curve) -> str:
+    """16 hexadecimal digits that name a run's curve by its content, to the last bit."""
+    return hashlib.sha256(json.dumps([run_id, curve]).encode()).hexdigest()[:16]
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+class Runs:
+    """The content of a runs.parquet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_ids = [str(run_id) for run_id in _read(path, ["run_id"]).column("run_id").to_pylist()]
+        self._place = {run_id: place for place, run_id in enumerate(self.run_ids)}
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._place
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        table = _read(self.path, ["run_id", "record", "curve", "curve_columns"])
+        columns = [table.column(name).to_pylist() for name in ("run_id", "record", "curve", "curve_columns")]
+        return [
+            Row(str(run_id), str(record), str(curve), tuple(json.loads(names or "[]")))
+            for run_id, record, curve, names in zip(*columns, strict=True)
+        ]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Raises TableError."""
+        try:
+            return self._rows
+        except ValueError as error:
+            raise TableError(f"{self.path}: {error}") from error
+
+    def row(self, run_id: str) -> Row:
+        return self.rows[self._place[run_id]]
+
+
+class Curves:
+    """The content of a curves.parquet."""
+
+    def __init__(self, path: Path) -> None:
+        table = _read(path, None)
+        if not set(KEY_COLUMNS) <= set(table.column_names):
+            raise TableError(f"{path}: not a file of ablate, it lacks {' and '.join(KEY_COLUMNS)}")
+        self.path, self.table = path, table
+        self.names = [name for name in table.column_names if name not in KEY_COLUMNS]
+        codes, of = _coded(table.column("curve"))
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, int)
+        self._span: dict[str, tuple[int, int]] = {}
+        self.owner: dict[str, str] = {}
+        """The name of each curve → its run."""
+        for start, stop in zip(starts, np.r_[starts[1:], len(codes)], strict=True):
+            self._span.setdefault(str(of[codes[start]]), (int(start), int(stop)))
+            self.owner.setdefault(str(of[codes[start]]), str(table.column("run_id")[int(start)].as_py()))
+
+    def __contains__(self, row: Row) -> bool:
+        return row.curve in self._span or row.curve == curve_name(row.run_id, {name: [] for name in row.curve_columns})
+
+    def curve(self, row: Row) -> Curve:
+        """The curve of a run, as it was stored. Raises TableError where it is not here, or was edited."""
+        start, stop = self._span.get(row.curve, (0, 0))
+        unknown = set(row.curve_columns) - set(self.names)
+        if unknown:
+            raise TableError(f"{self.path}: has no column {sorted(unknown)[0]}")
+        part = self.table.slice(start, stop - start)
+        curve: Curve = {name: part.column(name).to_pylist() for name in row.curve_columns}
+        if curve_name(row.run_id, curve) != row.curve:
+            what = "was edited" if row.curve in self._span else "is missing"
+            raise TableError(f"{self.path}: the curve of {row.run_id} {what}")
+        return curve
+
+    def all(self) -> dict[str, tuple[str, Curve]]:
+        """Name → run and curve, in every column of the file."""
+        found = {}
+        for name, (start, stop) in self._span.items():
+            part = self.table.slice(start, stop - start)
+            curve = {column: part.column(column).to_pylist() for column in self.names}
+            found[name] = self.owner[name], curve
+        return found
+
+    def frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
+        """run_id, epoch and what was measured, of these runs in their order; nothing of one whose curve is not here."""
+        import pandas as pd
+
+        spans = [(row.run_id, *self._span[row.curve]) for row in rows if row.curve in self._span]
+        place = np.concatenate([np.arange(start, stop) for _, start, stop in spans]) if spans else np.zeros(0, int)
+        names = [str(run_id) for run_id, _, _ in spans]
+        frame = pd.DataFrame({"run_id": np.repeat(np.array(names, dtype=object), [b - a for _, a, b in spans])})
+        for name in self.names:
+            frame[name] = self.table.column(name).to_numpy().astype(float)[place]
+        return frame
+
+
+def runs_of(sweep: Path) -> Runs | None:
+    """The records of a sweep that are in one file; None where there is none. Raises TableError for a damaged one."""
+    found: Runs | None = _cached(Runs, runs_path(sweep))
+    return found
+
+
+def curves_of(sweep: Path) -> Curves | None:
+    """The curves of a sweep that are in one file; None where there is none. Raises TableError for a damaged one."""
+    found: Curves | None = _cached(Curves, curves_path(sweep))
+    return found
+
+
+def timings_of(sweep: Path) -> list[str]:
+    """The timings of a sweep that are in one file, as JSON. Raises TableError for a damaged one."""
+    found: list[str] | None = _cached(_timings, speed_path(sweep))
+    return found or []
+
+
+def _timings(path: Path) -> list[str]:
+    return [str(text) for text in _read(path, ["timing"]).column("timing").to_pylist()]
+
+
+def version(path: Path) -> tuple[int, int, int] | None:
+    """What tells whether a file is still the one that was read; None where there is none. Raises TableError."""
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise TableError(os_reason(error).partition(";")[0]) from error
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def _cached(kind: Any, path: Path) -> Any:
+    known = version(path)
+    return None if known is None else _opened(kind, path, known)
+
+
+@lru_cache(maxsize=64)
+def _opened(kind: Any, path: Path, _: tuple[int, int, int]) -> Any:
+    return kind(path)
+
+
+def _read(path: Path, columns: list[str] | None) -> "pa.Table":
+    """Raises TableError for what is no such file, or a damaged one: each page has a checksum."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = io.BytesIO(path.read_bytes())
+        with pq.ParquetFile(content, page_checksum_verification=True) as file:
+            missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
+            if missing:
+                raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
+            return file.read(columns=columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None
+        raise TableError(why or f"{path}: damaged, or not a Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
+    """A column of texts as numbers, and what they stand for."""
+    import pyarrow as pa
+
+    one = column.combine_chunks()
+    if not pa.types.is_dictionary(one.type):
+        one = one.dictionary_encode()
+    if isinstance(one, pa.ChunkedArray):
+        one = one.combine_chunks() if one.num_chunks != 1 else one.chunk(0)
+    return one.indices.to_numpy(zero_copy_only=False), one.dictionary.to_pylist()
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def write_runs(sweep: Path, records: Sequence[tuple[Mapping[str, Any], Row]]) -> None:
+    """runs.parquet, in the order of the run ids; each record with its row. Raises StorageError."""
+    records = sorted(records, key=lambda one: one[1].run_id)
+    rows = [
+        flat(record) | {"curve": row.curve, "curve_columns": json.dumps(row.curve_columns), "record": row.record}
+        for record, row in records
+    ]
+    _write(runs_path(sweep), _table(rows))
+
+
+def write_curves(sweep: Path, curves: Mapping[str, tuple[str, Curve]]) -> None:
+    """curves.parquet: name → run and curve, one after the other by run. Raises StorageError."""
+    import pyarrow as pa
+
+    ordered = sorted(curves.items(), key=lambda item: (item[1][0], item[0]))
+    names = list(dict.fromkeys(name for _, (_, curve) in ordered for name in curve))
+    lengths = [len(next(iter(curve.values()), ())) for _, (_, curve) in ordered]
+    texts = {
+        "run_id": [run_id for _, (run_id, _) in ordered],
+        "curve": [key for key, _ in ordered],
+    }
+    columns: dict[str, Any] = {}
+    for name, values in texts.items():
+        codes = np.repeat(np.arange(len(values), dtype=np.int32), lengths)
+        columns[name] = pa.DictionaryArray.from_arrays(codes, pa.array(values, pa.string()))
+    for name in names:
+        column: list[float | None] = []
+        for (_, (_, curve)), length in zip(ordered, lengths, strict=True):
+            column += curve.get(name, [None] * length)
+        columns[name] = pa.array(column, pa.float64(), from_pandas=False)
+    _write(curves_path(sweep), pa.table(columns))
+
+
+def write_timings(sweep: Path, timings: Sequence[Mapping[str, Any]]) -> None:
+    """speed.parquet, in the order of setting, machine and number of threads. Raises StorageError."""
+    ordered = sorted(timings, key=lambda t: (t["setting_id"], str(t["machine"]), t["threads"]))
+    rows = [flat_timing(timing) | {"timing": dumped(timing)} for timing in ordered]
+    _write(speed_path(sweep), _table(rows))
+
+
+def dumped(value: Any) -> str:
+    """JSON that reads back as the same, whatever a file of ours could hold."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record in one row: knobs by the names that are typed, metrics, counts, provenance."""
+    out: dict[str, Any] = {name: record[name] for name in ("run_id", "setting_id", "seed", "status")}
+    out |= _knobs(record["config"])
+    more = [record["metrics"], record["counts"], record["timing"], record["environment"]]
+    more.append({name: record.get(name) for name in ("engine", "reused_from", "sees_future", "evaluation", "protocol")})
+    more.append({"corpus": record["corpus"]["name"], "corpus_sha256": record["corpus"]["sha256"]})
+    more.append({"diverged_epoch": (record["divergence"] or {}).get("epoch")})
+    for part in more:
+        out |= {name: value for name, value in part.items() if name not in out or name in WHAT_COMPUTED}
+    return out
+
+
+def flat_timing(timing: Mapping[str, Any]) -> dict[str, Any]:
+    """A timing in one row: what was timed and what came out."""
+    out: dict[str, Any] = {name: timing.get(name) for name in ("setting_id", "machine", "threads", "measured_at")}
+    for subject, found in timing.get("summary", {}).items():
+        out |= {f"{subject}.{name}": found.get(name) for name in ("tokens_per_s", "low", "high", "n", "of", "why")}
+    out |= {f"machine.{name}": value for name, value in timing.get("machine_facts", {}).items()}
+    return out | {name: value for name, value in _knobs(timing["config"]).items() if name not in out}
+
+
+def _knobs(config: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and "name" in value:
+            out[name] = value["name"]
+            out |= {f"{name}.{part}": inner for part, inner in value.items() if part != "name"}
+        else:
+            out[name] = value
+    return out
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def _column(values: Iterable[Any]) -> "pa.Array":
+    """Values of one kind as they are, lists and mappings as JSON; where kinds are mixed, all as JSON."""
+    import pyarrow as pa
+
+    plain = [dumped(value) if isinstance(value, list | dict) else value for value in values]
+    try:
+        return pa.array(plain, from_pandas=False)
+    except (pa.ArrowException, OverflowError):
+        return pa.array(
+            [None if value is None else value if isinstance(value, str) else dumped(value) for value in plain]
+        )
+
+
+def _write(path: Path, table: "pa.Table") -> None:
+    import pyarrow.parquet as pq
+
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd", compression_level=19, write_page_checksum=True)
+    write_atomically(path, content.getvalue())

@@ -1,0 +1,63 @@
+"""What a report is made from, as one checksum: the same again gives the same files, and is not drawn again."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ablate.config.schema import CONFIG_ROOT, PACKAGE_DIR, PUBLISHED_DIR
+from ablate.records.files import entries
+
+PARTS = ("analysis", "claims", "config", "records", "report", "stats", "tasks")
+"""The parts of the package that decide what stands in a report."""
+LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "scikit-learn", "optuna", "jinja2")
+INPUTS = (
+    *("runs.parquet", "curves.parquet", "speed.parquet", "sweep.json", "path.json", "excluded.json"),
+    *("search.json", "trials.csv", "study.db", "study.db-wal", "study.journal", "best.yaml"),
+)
+"""Files of a sweep that a report reads, beside its folders of files of single runs."""
+FOLDERS = ("runs", "curves", "speed", "failures")
+
+
+def fingerprint(sweep: Path, level: float, title: str | None) -> str:
+    """A checksum of the records of a sweep, of what was asked for, of the code, the libraries and the fonts."""
+    digest = hashlib.sha256()
+    for line in (str(sweep), sweep.resolve().name, repr(level), repr(title), _code(), *_stored(sweep)):
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _stored(sweep: Path) -> Iterator[str]:
+    """Small numbers of files by their content, files of single runs by their times."""
+    yield from _contents(sweep / name for name in INPUTS)
+    for folder in FOLDERS:
+        for path in entries(sweep / folder):
+            facts = path.stat()
+            yield f"{folder}/{path.name} {facts.st_size} {facts.st_mtime_ns}"
+
+
+def _contents(paths: Iterable[Path]) -> Iterator[str]:
+    for path in paths:
+        if path.is_file():
+            yield f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+@cache
+def _code() -> str:
+    """The sources, the values that comparisons are made with, the libraries, and the fonts that there are."""
+    from matplotlib import font_manager
+
+    files = [path for part in PARTS for path in sorted((PACKAGE_DIR / part).rglob("*")) if path.suffix != ".pyc"]
+    files += sorted(PUBLISHED_DIR.glob("*")) + sorted((CONFIG_ROOT / "sweeps").rglob("*.yaml"))
+    lines = [*_contents(files), sys.version, *(f"{name} {_version(name)}" for name in LIBRARIES)]
+    lines += sorted({entry.fname for entry in font_manager.fontManager.ttflist})
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,88 @@
+"""Excluding runs with a reason, taking it back, and where it is said. Made-up records; CPU, 3 s."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.analysis.frames import runs_frame
+from ablate.claims import Frames
+from ablate.cli.exclude import main
+from ablate.records import results
+from ablate.records.compaction import compact
+from ablate.records.exclusion import exclusions
+from ablate.report.blocks import Attempts
+from ablate.report.material import gather
+from tests.report.made import config, write_manifest, write_run
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for lr in (1.0, 4.0):
+        for seed in range(3):
+            write_run(tmp_path, config(num_hiddens=8, lr=lr), seed, 2.0 + lr + seed / 10)
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def kept(folder: Path) -> list[tuple[float, int]]:
+    frame = runs_frame(folder)[0]
+    return sorted(zip(frame["lr"].tolist(), frame["seed"].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_excluded_runs_are_in_no_frame_and_the_reason_is_said_everywhere(sweep: Path, packed: bool) -> None:
+    if packed:
+        compact(sweep)
+    assert main([str(sweep), "lr=4", "seed=1", "--because", "the disk was full"]) == 0
+    assert kept(sweep) == [(1.0, 0), (1.0, 1), (1.0, 2), (4.0, 0), (4.0, 2)]
+    [line] = runs_frame(sweep)[1]
+    assert "1 run" in line
+    assert "the disk was full" in line
+    assert Frames.read(sweep).problems == [line]
+    told: list[str] = []
+    assert gather(sweep, Attempts(told.append)).skipped == [line]
+    [run] = exclusions(sweep)[0].runs
+    assert results.finished(sweep, run), "it is stored, and not trained again"
+    assert main([str(sweep), "--undo"]) == 0
+    assert len(kept(sweep)) == 6
+    assert not (sweep / "excluded.json").exists()
+
+
+def test_by_run_id_and_taken_back_one_by_one(sweep: Path) -> None:
+    one, other, *_ = (str(run) for run in runs_frame(sweep)[0]["run_id"])
+    assert main([str(sweep), one, other, "--because", "a cosmic ray"]) == 0
+    assert len(kept(sweep)) == 4
+    assert main([str(sweep), "lr=4", "--because", "too high"]) == 0
+    assert [one.because for one in exclusions(sweep)] == ["a cosmic ray", "too high"]
+    assert main([str(sweep), other, "--undo"]) == 0
+    assert other in set(runs_frame(sweep)[0]["run_id"])
+    assert one not in set(runs_frame(sweep)[0]["run_id"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lr=4"], "--because"),
+        (["lr=2", "--because", "x"], "4"),
+        (["hiddens=2", "--because", "x"], "lr"),
+        (["000000000000", "--because", "x"], "000000000000"),
+        (["--because", "x"], "--help"),
+        (["lr=4", "--undo"], "none"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    sweep: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(sweep), *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert len(kept(sweep)) == 6
+
+
+def test_a_damaged_list_excludes_nobody_and_is_named(sweep: Path) -> None:
+    (sweep / "excluded.json").write_text('{"excluded": [{"runs": 3}]}')
+    assert len(kept(sweep)) == 6
+    [line] = runs_frame(sweep)[1]
+    assert "excluded.json" in line
+    assert main([str(sweep), "lr=4", "--because", "x"]) == 2

@@ -1,0 +1,71 @@
+"""Folders of several machines as one: runs by their content, conflicts by name. Made-up records; CPU, 2 s."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.analysis.frames import runs_frame
+from ablate.analysis.throughput import speed_frame
+from ablate.cli.exclude import main as exclude
+from ablate.cli.merge import main
+from ablate.records import results
+from ablate.records.compaction import compact
+from tests.report.made import config, write_manifest, write_run, write_timing
+
+
+def machine(folder: Path, seeds: range, shift: float = 0.0, command: str = "a") -> Path:
+    for seed in seeds:
+        write_run(folder, config(num_hiddens=8), seed, 2.0 + seed + shift, curve=[9.0, 2.0 + seed + shift])
+    write_manifest(folder, commands=[command], knobs={"seeds": [len(seeds)]})
+    return folder
+
+
+@pytest.mark.parametrize("packed", [(), (0,), (0, 1)])
+def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tuple[int, ...]) -> None:
+    folders = [machine(tmp_path / "a", range(4)), machine(tmp_path / "b", range(2, 6), command="b")]
+    write_timing(folders[1], config(num_hiddens=8), 100.0)
+    assert exclude([str(folders[0]), "seed=0", "--because", "wrong"]) == 0
+    for number in packed:
+        compact(folders[number])
+    before = [sorted(path.name for path in folder.rglob("*")) for folder in folders]
+    assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
+    frame, problems = runs_frame(tmp_path / "c")
+    assert frame["seed"].tolist() == [1, 2, 3, 4, 5]
+    assert len(problems) == 1, "what a machine's runs were excluded for stays"
+    assert frame["perplexity"].tolist() == [3.0, 4.0, 5.0, 6.0, 7.0]
+    assert len(speed_frame(tmp_path / "c")) == 1
+    manifest = results.load_manifest(tmp_path / "c")
+    assert (manifest["commands"], manifest["knobs"]) == (["a", "b"], {"seeds": [4]})
+    assert [sorted(path.name for path in folder.rglob("*")) for folder in folders] == before
+    assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
+    assert len(runs_frame(tmp_path / "c")[0]) == 5
+
+
+def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [machine(tmp_path / "a", range(2)), machine(tmp_path / "b", range(1, 3), shift=0.5)]
+    assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("conflict")]
+    frame = runs_frame(tmp_path / "c")[0]
+    assert frame["perplexity"].tolist() == [2.0, 3.0, 4.5]
+    assert str(frame["run_id"].iloc[1]) in line
+    assert "metrics" in line
+
+
+@pytest.mark.parametrize("wrong", ["itself", "nothing", "another preset"])
+def test_what_cannot_be_merged_is_one_line(tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(tmp_path / "a", range(2))
+    other = tmp_path / "b"
+    match wrong:
+        case "itself":
+            other = tmp_path / "c"
+            machine(other, range(1))
+        case "nothing":
+            other.mkdir()
+        case "another preset":
+            machine(other, range(1))
+            write_manifest(other, preset="smoke")
+    assert main([str(tmp_path / "a"), str(other), "--into", str(tmp_path / "c")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(runs_frame(tmp_path / "a")[0]) == 2
