@@ -1,6 +1,6 @@
 """Two metrics of one's own, of any task: they follow from what every run has recorded, also from runs that are older.
 
-python -m ablate.claims results/mine     judges   metric: bits_per_token
+ablate claims results/mine     judges   metric: bits_per_token
 """
 
 import math
