@@ -17,6 +17,53 @@ The package, from what everything rests on to what a person types; each room imp
     timing              tokens per second: the lane that has the machine to itself; benchmarks of engines
     sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
     searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
+    export              records to other programs: CSV, Parquet, Excel, TensorBoard, MLflow, Weights & Biases
+    api                 the Python interface: `ablate.sweep(…)` and what it returns
     plugins             the classes that Hydra discovers
     cli                 the command line, its help and its one-line errors
+
+From Python, `import ablate` and:
+
+    sweep       train what is missing of a sweep: ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
+    load        the runs of one or several sweeps: ablate.load("results/a", "results/b")
+    Sweep       what both return: .frame() .settings() .curves() .compare() .claim() .plot() .report()
+    module      the trained network of a run as a torch.nn.Module (of runs with keep="weights")
+    generate    what the trained network of a run writes, or how it translates
+    UserError   the error, of one clear line, for whatever the caller can put right
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablate.api.sweeps import Sweep as Sweep
+    from ablate.api.sweeps import load as load
+    from ablate.api.sweeps import sweep as sweep
+    from ablate.api.trained import generate as generate
+    from ablate.api.trained import module as module
+    from ablate.config.errors import UserError as UserError
+
+_MODULES = {
+    "sweep": "ablate.api.sweeps",
+    "load": "ablate.api.sweeps",
+    "Sweep": "ablate.api.sweeps",
+    "module": "ablate.api.trained",
+    "generate": "ablate.api.trained",
+    "UserError": "ablate.config.errors",
+}
+"""Name → the module that defines it, imported when the name is first used: `import ablate` loads nothing else.
+
+What users bring things of their own with, `ablate.cell`, `ablate.task` and the like, has its line here, too.
+"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'ablate' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

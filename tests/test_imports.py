@@ -10,7 +10,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "",
+    "__init__": "api config",
     "config": "",
     "stats": "",
     "cells": "config",
@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
     "searching": "analysis config engines records stats sweeping tasks timing training",
+    "export": "analysis config records",
+    "api": "analysis claims config data networks records report sweeping tasks",
     "plugins": "config searching sweeping",
     "cli": "analysis claims config plugins records report searching sweeping timing",
     "__main__": "cli",

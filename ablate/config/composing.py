@@ -1,6 +1,7 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -8,7 +9,11 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from ablate.config.errors import ConfigError
@@ -23,6 +28,26 @@ class Composed(Config):
     """What Hydra composes: a Config, and the knobs by their former names, which a preset of somebody's may hold."""
 
     impl: str | None = None
+
+
+@contextmanager
+def hydra_as_before() -> Iterator[None]:
+    """Compose, or run, as if Hydra were not in use; afterwards what is global of it is as it was.
+
+    A program or a notebook may have a Hydra of its own, whose state Hydra keeps once a process.
+    """
+    Plugins.instance()  # what they store belongs to every program
+    store, own = ConfigStore.instance(), GlobalHydra.instance()
+    nodes, configured, base = dict(store.repo), HydraConfig.instance().cfg, VersionBase.instance().getbase()
+    GlobalHydra.set_instance(GlobalHydra.__new__(GlobalHydra))
+    try:
+        GlobalHydra.instance().clear()
+        yield
+    finally:
+        GlobalHydra.set_instance(own)
+        ConfigStore.instance().repo = nodes
+        HydraConfig.instance().cfg = configured
+        VersionBase.instance().version_base = base
 
 
 def register_schema() -> None:

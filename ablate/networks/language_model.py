@@ -4,6 +4,7 @@ Axes: T steps, B sequences, H hidden units, V vocabulary.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -63,6 +64,15 @@ class LanguageModel(nn.Module):
     def named_tensors(self) -> dict[str, Tensor]:
         """The parameters under the names of `ablate.networks.parameters`, detached."""
         raise NotImplementedError
+
+
+def uninitialised(kind: type[nn.RNNBase], inputs: int, H: int, dtype: torch.dtype, **options: Any) -> nn.RNNBase:
+    """One layer of torch.nn whose parameters are still to be set: it draws nothing from torch's own random numbers,
+    which belong to the program that we are part of."""
+    bare = type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+    layer: nn.RNNBase = bare(inputs, H, dtype=dtype, **options)
+    layer.__class__ = kind
+    return layer
 
 
 def dropout_mask(
@@ -131,7 +141,7 @@ class LibraryModel(LanguageModel):
         module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
         inputs = widths(config, vocabulary_size)
         self.layers = nn.ModuleList(
-            module(width, H, dtype=self.output_W.dtype, bidirectional=config.model.bidirectional, **options)
+            uninitialised(module, width, H, self.output_W.dtype, bidirectional=config.model.bidirectional, **options)
             for width in inputs[: config.layers]
         )
         self.transitions = without_dots({name: value for name, value in parameters.items() if ".transition." in name})

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ablate.cells.gates import live_gates
 from ablate.cells.recurrent import State
 from ablate.config.schema import Config
-from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, with_dots, without_dots
+from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, uninitialised, with_dots, without_dots
 from ablate.networks.parameters import Sizes
 from ablate.networks.translator import Translator, mask_shapes
 
@@ -82,7 +82,8 @@ class LibraryTranslator(TranslationModel):
         for part, first in (("encoder", E), ("decoder", E + H)):
             self.tables[part] = nn.Parameter(parameters[f"{part}.embedding"].clone())
             self.layers[part] = nn.ModuleList(
-                module(H if layer else first, H, dtype=self.output_W.dtype, **options) for layer in range(config.layers)
+                uninitialised(module, H if layer else first, H, self.output_W.dtype, **options)
+                for layer in range(config.layers)
             )
         with torch.no_grad():
             for prefix, target, ours in self.places():

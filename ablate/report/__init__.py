@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> "Page":
-    """Write everything into the sweep's folder, print its table and its verdicts, and return its page.
+def write_report(sweep: Path, level: float = 0.95, title: str | None = None, show: bool = True) -> "Page":
+    """Write everything into the sweep's folder, print its table and its verdicts (`show`), and return its page.
 
     runs.csv and settings.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All
     are put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report
@@ -35,12 +35,15 @@ def write_report(sweep: Path, level: float = 0.95, title: str | None = None) -> 
         page = _write(material, attempt)
     except OSError as error:
         raise StorageError.of(error) from error
-    _show(material)
-    _say(f"report: {sweep / PAGE}")
+    if show:
+        _show(material)
+        _say(f"report: {sweep / PAGE}")
     return page
 
 
-def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = None, level: float = 0.95) -> int:
+def write_reports(
+    sweeps: Sequence[Path], out: Path | None, title: str | None = None, level: float = 0.95, show: bool = True
+) -> int:
     """Each sweep's own report and, of several, one page about all of them; the exit status.
 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
@@ -56,7 +59,7 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
-            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None))
+            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
             done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
@@ -73,7 +76,8 @@ def write_reports(sweeps: Sequence[Path], out: Path | None, title: str | None = 
         if kept:
             _complain(f"ablate: {several / PAGE} is not as ablate wrote it; give another folder with --out FOLDER")
             return 2
-        _say(f"report on all: {several / PAGE}")
+        if show:
+            _say(f"report on all: {several / PAGE}")
     return status
 
 

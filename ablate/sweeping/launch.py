@@ -14,7 +14,7 @@ from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.engines.cohort import training_threads
-from ablate.records import results
+from ablate.records import results, weights
 from ablate.records.files import present, remove
 from ablate.records.results import Record
 from ablate.sweeping import schedule
@@ -52,6 +52,7 @@ class Summary:
     interrupted: bool = False
     storage: str | None = None  # why records could not be kept any more: the sweep ended there
     lost: int = 0  # runs that were trained, and whose records are gone
+    notes: list[str] = field(default_factory=list)  # what was said before the training began
 
     def __add__(self, later: "Summary") -> "Summary":
         """Both batches of a sweep that Hydra was told to launch in portions."""
@@ -64,6 +65,7 @@ class Summary:
             self.interrupted or later.interrupted,
             self.storage or later.storage,
             self.lost + later.lost,
+            self.notes + later.notes,
         )
 
     @property
@@ -77,10 +79,11 @@ def run_sweep(
     command: str,
     preset: str | None = None,
     given: Sequence[str] = (),
+    quiet: bool = False,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress.
     """
     folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data(), given=given)
@@ -91,7 +94,8 @@ def run_sweep(
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
-        with Progress(plan, summary.reused + summary.already) as progress:
+        summary.notes += [*plan.notes, *plan.warnings]
+        with Progress(plan, summary.reused + summary.already, quiet) as progress:
             for note in plan.notes:
                 progress.say(escape(note))
             for warning in plan.warnings:
@@ -104,7 +108,7 @@ def run_sweep(
                 summary.storage = str(error)
         count_lost(plan, summary)
     if configs[0].speed and not summary.interrupted and not summary.storage:
-        time_settings(plan, configs[0].speed_s, summary)
+        time_settings(plan, configs[0].speed_s, summary, quiet)
     return summary
 
 
@@ -121,10 +125,10 @@ def protocol_within(limit_s: float) -> Protocol:
     return replace(protocol, launches=launches, sample_s=min(protocol.sample_s, limit_s / launches / samples))
 
 
-def time_settings(plan: Plan, limit_s: float, summary: Summary) -> None:
+def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
-    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    say = partial(Console(stderr=True, quiet=quiet).print, highlight=False, soft_wrap=True)
     try:
         if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
             summary.failures.append(("speed lane", "no setting could be timed"))
@@ -143,6 +147,8 @@ def take_over(plan: Plan, summary: Summary) -> None:
         for run in setting.runs:
             if run.reused_from:
                 try:
+                    if run.config.keep:
+                        weights.copy(run.reused_from, plan.folder, run.run_id)
                     results.reuse(
                         plan.folder, run.reused_from, run.run_id, to_dict(run.config), {"name": setting.corpus.name}
                     )
@@ -230,6 +236,7 @@ class _Sweep:
             on_epoch=lambda epoch, perplexity: self.progress.epoch(task, name, epoch, perplexity),
             checkpoints=checkpoints,
             stop=self.stop.is_set,
+            keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
         )
         for record in records:
             results.save(self.plan.folder, record)

@@ -230,6 +230,7 @@ MEANS = {
     "title": ["title=Table 12"],
     "results_dir": ["results_dir=/elsewhere"],
     "fresh": ["fresh=true"],
+    "keep": ["keep=weights"],
     "speed": ["speed=true"],
     "speed_s": ["speed_s=3"],
     "prefixes": ["prefixes=[once upon]"],
