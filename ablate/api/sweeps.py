@@ -1,6 +1,7 @@
 """Sweeps from Python: train what is missing, and look at what is there."""
 
 import os
+import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -78,12 +79,29 @@ def sweep(
     words = words_of(given)
     configs, asked = expand(words)
     command = shell_line("python", "-m", "ablate", *words)
+    _load_optimizers()
     summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
     _check(summary)
     found = Sweep([summary.folder], notes=summary.notes)
     if report:
         found.report(show=progress)
     return found
+
+
+def _load_optimizers() -> None:
+    """Have torch load what it loads when a program first makes an optimizer, and put back what that changes.
+
+    Those modules add a filter of warnings and a variable of the environment, and draw from Python's random numbers.
+    """
+    import torch
+
+    before, draws = set(os.environ), random.getstate()
+    with warnings.catch_warnings():
+        torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    for name in set(os.environ) - before:
+        if name.startswith("TORCH"):
+            del os.environ[name]
+    random.setstate(draws)
 
 
 def _check(summary: "Summary") -> None:
