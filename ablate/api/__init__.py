@@ -5,6 +5,7 @@ sweeps      train what is missing of a sweep; the runs of one or several sweeps 
 sentences   `gru < lstm`: a claim in one line
 trained     a trained network as a torch.nn.Module, and what it writes
 tables      a sweep as a notebook shows it
+loading     libraries that change their process when they are imported, imported so that it stays as it was
 
 Nothing here changes its process: not its signal handlers, arguments, environment, logging, random numbers, threads,
 arithmetic, warnings, matplotlib, nor a Hydra of its own (tests/api/test_embedding.py).

@@ -1,7 +1,6 @@
 """Sweeps from Python: train what is missing, and look at what is there."""
 
 import os
-import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -14,6 +13,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
 from ablate.analysis.throughput import speed_frame, with_speed
+from ablate.api.loading import load_reports, load_training
 from ablate.api.sentences import claim_of
 from ablate.api.tables import html_table
 from ablate.api.words import words_of
@@ -64,6 +64,7 @@ def sweep(
     is finished is kept, and the same call resumes. A setting that cannot be trained is warned about, and named in
     `Sweep.failures`; the others are trained.
     """
+    load_training()
     from ablate.sweeping.expansion import expand
     from ablate.sweeping.launch import run_sweep
 
@@ -79,29 +80,12 @@ def sweep(
     words = words_of(given)
     configs, asked = expand(words)
     command = shell_line("python", "-m", "ablate", *words)
-    _load_optimizers()
     summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
     _check(summary)
     found = Sweep([summary.folder], notes=summary.notes)
     if report:
         found.report(show=progress)
     return found
-
-
-def _load_optimizers() -> None:
-    """Have torch load what it loads when a program first makes an optimizer, and put back what that changes.
-
-    Those modules add a filter of warnings and a variable of the environment, and draw from Python's random numbers.
-    """
-    import torch
-
-    before, draws = set(os.environ), random.getstate()
-    with warnings.catch_warnings():
-        torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    for name in set(os.environ) - before:
-        if name.startswith("TORCH"):
-            del os.environ[name]
-    random.setstate(draws)
 
 
 def _check(summary: "Summary") -> None:
@@ -232,6 +216,7 @@ class Sweep:
         By default the swept number with the most values, and the metrics of the task, a panel each. The figure is of no
         window and no pyplot: show it as the last line of a notebook's cell, or `figure.savefig("figure.pdf")`.
         """
+        load_reports()
         from ablate.report.plots import by_value
 
         if x is not None and x not in self.swept:
@@ -242,6 +227,7 @@ class Sweep:
     def report(self, show: bool = False) -> Path:
         """Write page, tables and figures into the sweep's folder, and return the page's path; of several sweeps also
         one page about all, in `report/` beside the first. `show` prints the table of settings."""
+        load_reports()
         from ablate.report import PAGE, write_report, write_reports
 
         if len(self.folders) == 1:
@@ -249,6 +235,13 @@ class Sweep:
             return self.folders[0] / PAGE
         write_reports(self.folders, None, level=self.level, show=show)
         return self.folders[0].parent / "report" / PAGE
+
+    def export(self, to: str, out: StrPath | None = None) -> Path:
+        """Write the runs for another program, and return where: `to` is csv, parquet, xlsx, tensorboard, mlflow or
+        wandb (`ablate.export`). Nothing is sent anywhere."""
+        from ablate.export import export
+
+        return export(self.folders, to, None if out is None else Path(out), self.level)
 
     def _repr_html_(self) -> str:
         metrics = [name for name in dict.fromkeys((self.metric, "val_perplexity")) if self._has(name)]

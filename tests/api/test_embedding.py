@@ -38,6 +38,12 @@ def flushes_denormals() -> bool:
     return bool((torch.tensor([5e-324], dtype=torch.float64) * 1.0 == 0).item())
 
 
+def figures() -> list[int]:
+    """Those of pyplot."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return pyplot.get_fignums() if pyplot else []
+
+
 def process_state() -> dict[str, Any]:
     """All of this process that an embedded library must leave alone."""
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in ("hydra", "optuna", "matplotlib", "ablate"))]
@@ -50,7 +56,9 @@ def process_state() -> dict[str, Any]:
         "hooks": (sys.excepthook, threading.excepthook, sys.displayhook),
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "matplotlib's parameters": {name: dict.__getitem__(mpl.rcParams, name) for name in mpl.rcParams},
-        "pyplot's figures": sys.modules["matplotlib.pyplot"].get_fignums() if "matplotlib.pyplot" in sys.modules else [],
+        "pyplot's figures": sys.modules["matplotlib.pyplot"].get_fignums()
+        if "matplotlib.pyplot" in sys.modules
+        else [],
         "denormals": flushes_denormals(),
         "torch's threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "torch's numbers": torch.get_rng_state().tolist(),
@@ -148,8 +156,8 @@ import test_embedding as own
 import matplotlib, matplotlib.pyplot, torch, scipy.stats, seaborn
 before = own.process_state()
 import ablate
-sweep = ablate.sweep(model=["gru", "rnn"], data="text_file", num_hiddens=2, epochs=1, seeds=1, num_steps=5, batch_size=4,
-    max_tokens=400, val_tokens=100, progress=False, keep="weights", **{{"data.path": {text!r}}})
+sweep = ablate.sweep(model=["gru", "rnn"], data="text_file", num_hiddens=2, epochs=1, seeds=1, num_steps=5,
+    batch_size=4, max_tokens=400, val_tokens=100, progress=False, keep="weights", **{{"data.path": {text!r}}})
 sweep.plot(), sweep.claim("gru < rnn"), sweep._repr_html_(), ablate.generate(sweep.frame().iloc[0], "the ")
 print(own.changes(before))
 """
