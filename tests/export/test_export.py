@@ -4,6 +4,7 @@ MLflow and Weights & Biases write to local folders only; the network is closed. 
 """
 
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
 
 
+def by_command(folder: Path, to: str, out: Path) -> Path:
+    """In a process of its own: these libraries change the one that they run in, and warn of each other."""
+    command = [sys.executable, "-m", "ablate.cli.export", str(folder), "--to", to, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 @pytest.mark.full
 def test_tensorboard(folder: Path, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -74,7 +83,7 @@ def test_tensorboard(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.full
 def test_mlflow(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("mlflow.tracking")
-    place = export([folder], "mlflow", tmp_path / "out")
+    place = by_command(folder, "mlflow", tmp_path / "out")
     runs, _ = runs_frame(folder)
     with sqlite3.connect(place / "mlflow.db") as database:
         names = [name for (name,) in database.execute("select name from runs")]
@@ -128,14 +137,9 @@ def test_what_wandb_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.full
 def test_wandb_writes_offline_runs(folder: Path, tmp_path: Path) -> None:
-    """In a process of its own: it changes the one that it runs in."""
     pytest.importorskip("wandb")
-    import subprocess
-
-    command = [sys.executable, "-m", "ablate.cli.export", str(folder), "--to", "wandb", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*"))) == 4
+    place = by_command(folder, "wandb", tmp_path / "out")
+    assert len(list((place / "wandb").glob("offline-run-*"))) == 4
 
 
 @pytest.mark.parametrize(
