@@ -4,7 +4,7 @@ words       knobs as Python values, as the words that a command line would have
 sweeps      train what is missing of a sweep; the runs of one or several sweeps as frames, tests, figures, page
 sentences   `gru < lstm`: a claim in one line
 trained     a trained network as a torch.nn.Module, and what it writes
-tables      a sweep as a notebook shows it
+summary     a sweep as a notebook shows it
 loading     libraries that change their process when they are imported, imported so that it stays as it was
 
 Nothing here changes its process: not its signal handlers, arguments, environment, logging, random numbers, threads,

@@ -15,7 +15,7 @@ from ablate.analysis.frames import curves_frame, factor_name, factors, runs_fram
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.api.loading import load_reports, load_training
 from ablate.api.sentences import claim_of
-from ablate.api.tables import html_table
+from ablate.api.summary import html_table
 from ablate.api.words import words_of
 from ablate.claims import Frames, Verdict
 from ablate.claims.verdicts import judge

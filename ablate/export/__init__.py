@@ -1,6 +1,6 @@
 """Sweeps for other programs, each through that program's own library.
 
-tables      runs, settings and curves as CSV, Parquet or an Excel workbook
+tabular     runs, settings and curves as CSV, Parquet or an Excel workbook
 trackers    a run of theirs for each of ours: TensorBoard, MLflow, Weights & Biases, all written to local folders
 """
 
@@ -19,15 +19,15 @@ def export(sweeps: Sequence[Path], to: str, out: Path | None = None, level: floa
     Nothing is sent anywhere. Raises UserError for another format, a missing library (with the command that installs
     it), and a folder without a finished run.
     """
-    from ablate.export.frames import Frames
-    from ablate.export.tables import TABLES
+    from ablate.export.exported import Exported
+    from ablate.export.tabular import TABLES
     from ablate.export.trackers import TRACKERS
 
     if to not in FORMATS:
         raise UserError(f"to is {to!r}; choose {listing(FORMATS)}{nearest(to, FORMATS)}")
     if not sweeps:
         raise UserError("give the folder of a sweep, such as results/smoke")
-    frames = Frames.read(sweeps, level)
+    frames = Exported.read(sweeps, level)
     place = out or sweeps[0] / ("export.xlsx" if to == "xlsx" else f"export-{to}")
     (TABLES | TRACKERS)[to](frames, place)
     return place

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import StorageError, UserError
-from ablate.export.frames import Frames, Run, library
+from ablate.export.exported import Exported, Run, library
 from ablate.records.files import make_folder
 
 BATCH = 1_000
 """Metrics that MLflow takes at once."""
 
 
-def to_tensorboard(frames: Frames, folder: Path) -> None:
+def to_tensorboard(frames: Exported, folder: Path) -> None:
     """A folder of event files for each run: `tensorboard --logdir FOLDER`."""
     _empty(folder)
     library("tensorboard", "tensorboard")
@@ -37,7 +37,7 @@ def to_tensorboard(frames: Frames, folder: Path) -> None:
         writer.close()
 
 
-def to_mlflow(frames: Frames, folder: Path) -> None:
+def to_mlflow(frames: Exported, folder: Path) -> None:
     """A SQLite database, an experiment for each sweep: `mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db`."""
     _empty(folder)
     client_module = library("mlflow.tracking", "mlflow")
@@ -62,7 +62,7 @@ def to_mlflow(frames: Frames, folder: Path) -> None:
         client.set_terminated(run_id, "FAILED" if run.row["status"] == "diverged" else "FINISHED")
 
 
-def to_wandb(frames: Frames, folder: Path) -> None:
+def to_wandb(frames: Exported, folder: Path) -> None:
     """Offline runs, which `wandb sync FOLDER/wandb/offline-run-*` uploads if you want that."""
     _empty(folder)
     wandb = library("wandb", "wandb")
@@ -101,7 +101,7 @@ def _file_name(run: Run) -> str:
     return run.name.replace(os.sep, "-").replace(" ", "_")
 
 
-TRACKERS: dict[str, Callable[[Frames, Path], None]] = {
+TRACKERS: dict[str, Callable[[Exported, Path], None]] = {
     "tensorboard": to_tensorboard,
     "mlflow": to_mlflow,
     "wandb": to_wandb,

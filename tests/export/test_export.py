@@ -162,7 +162,7 @@ def test_a_missing_library_is_one_line_with_its_command(
             raise ImportError(name)
         return importlib.import_module(name, *rest)
 
-    monkeypatch.setattr("ablate.export.frames.import_module", missing)
+    monkeypatch.setattr("ablate.export.exported.import_module", missing)
     with pytest.raises(UserError) as error:
         export([folder], to, tmp_path / "out.xlsx")
     said = str(error.value)

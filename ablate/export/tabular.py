@@ -7,24 +7,24 @@ from pathlib import Path
 import pandas as pd
 
 from ablate.config.errors import UserError
-from ablate.export.frames import Frames, library
+from ablate.export.exported import Exported, library
 from ablate.records.files import replacing, write_csv
 
 MOST_ROWS = 1_048_575
 """Rows below the heading of an Excel sheet."""
 
 
-def sheets(frames: Frames) -> dict[str, pd.DataFrame]:
+def sheets(frames: Exported) -> dict[str, pd.DataFrame]:
     return {"runs": frames.runs, "settings": frames.settings, "curves": frames.curves}
 
 
-def to_csv(frames: Frames, folder: Path) -> None:
+def to_csv(frames: Exported, folder: Path) -> None:
     """runs.csv, settings.csv and curves.csv."""
     for name, frame in sheets(frames).items():
         write_csv(folder / f"{name}.csv", frame)
 
 
-def to_parquet(frames: Frames, folder: Path) -> None:
+def to_parquet(frames: Exported, folder: Path) -> None:
     """runs.parquet, settings.parquet and curves.parquet; a knob of numbers and texts is one of texts there."""
     library("pyarrow", "parquet", "pyarrow")
     for name, frame in sheets(frames).items():
@@ -32,7 +32,7 @@ def to_parquet(frames: Frames, folder: Path) -> None:
             file.write(_of_one_kind(frame).to_parquet(None, index=False))
 
 
-def to_xlsx(frames: Frames, path: Path) -> None:
+def to_xlsx(frames: Exported, path: Path) -> None:
     """One workbook of three sheets."""
     library("openpyxl", "xlsx")
     if path.suffix.lower() != ".xlsx":
@@ -59,4 +59,4 @@ def _of_one_kind(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{str(name): frame[name].map(str, na_action="ignore") for name in mixed})
 
 
-TABLES: dict[str, Callable[[Frames, Path], None]] = {"csv": to_csv, "parquet": to_parquet, "xlsx": to_xlsx}
+TABLES: dict[str, Callable[[Exported, Path], None]] = {"csv": to_csv, "parquet": to_parquet, "xlsx": to_xlsx}

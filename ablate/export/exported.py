@@ -44,7 +44,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Frames:
+class Exported:
     """The runs and curves of sweeps with a column `sweep`, and the settings of them all."""
 
     runs: pd.DataFrame
@@ -52,7 +52,7 @@ class Frames:
     curves: pd.DataFrame
 
     @classmethod
-    def read(cls, sweeps: Sequence[Path], level: float) -> "Frames":
+    def read(cls, sweeps: Sequence[Path], level: float) -> "Exported":
         """Raises UserError for a folder without a finished run."""
         runs, curves = [], []
         for sweep in dict.fromkeys(sweeps):
