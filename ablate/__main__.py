@@ -1,13 +1,6 @@
 """`python -m ablate`"""
 
-from ablate.cli.entry import run_program
-
-
-def command() -> int:
-    from ablate.cli.run import main
-
-    return main()
-
+from ablate.cli.commands import program
 
 if __name__ == "__main__":
-    run_program(command)
+    program()

@@ -208,7 +208,7 @@ def main(
     monkeypatch.setenv("COLUMNS", "200")
     on_terminate = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments: str, module: str = "ablate.cli.run") -> Outcome:
+    def run(*arguments: str, module: str = "ablate.cli") -> Outcome:
         capsys.readouterr()
         status = importlib.import_module(module).main(without_replaced(arguments))
         captured = capsys.readouterr()

@@ -10,18 +10,21 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "api config",
+    "__init__": "api cells config data networks optimizers report tasks",
+    "__main__": "",
     "config": "",
     "stats": "",
     "cells": "config",
+    "optimizers": "config",
     "records": "config",
     "analysis": "config records stats",
     "data": "config records",
     "networks": "cells config",
     "claims": "analysis config records stats",
-    "engines": "cells config networks records",
+    "engines": "cells config networks optimizers records",
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
+    "testing": "cells config data engines networks optimizers tasks",
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
@@ -30,7 +33,6 @@ MAY_IMPORT = {
     "api": "analysis claims config data export networks records report sweeping tasks",
     "plugins": "config searching sweeping",
     "cli": "analysis claims config export plugins records report searching sweeping timing",
-    "__main__": "cli",
     "bench": "cli",
     "path": "cli",
     "plan": "cli",
@@ -105,6 +107,7 @@ def loaded(statement: str) -> set[str]:
         "ablate.config.schema, ablate.config.composing, ablate.cli.help, ablate.records.results, "
         "ablate.config.metrics, ablate.config.errors, ablate.cli.run",
         "ablate.claims, ablate.claims.table, ablate.cli.claims",
+        "ablate.tasks.facts, ablate.tasks.shipped, ablate.data.sets, ablate.report.sections",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",
     ],
 )

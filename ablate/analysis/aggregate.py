@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ablate.analysis.frames import KNOBS, in_order
+from ablate.analysis.frames import in_order
+from ablate.config.columns import columns_in
 from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
@@ -28,7 +29,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     finished = (runs["status"] == "ok").to_numpy()
     first = runs.drop_duplicates("setting_id").reset_index(drop=True)
     n = np.bincount(setting[finished], minlength=len(setting_ids))
-    settings = first[["setting_id", *KNOBS, "parameters"]].assign(
+    settings = first[["setting_id", *columns_in(first), "parameters"]].assign(
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
         diverged=np.bincount(setting, minlength=len(setting_ids)) - n,
@@ -37,12 +38,12 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         seed=0,
     )
     columns: dict[str, np.ndarray] = {}
-    for metric in METRICS:
+    for metric, facts in METRICS.items():
         values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
         known = finished & ~np.isnan(values)
         summary = summaries(values[known], setting[known], len(setting_ids), level, geometric=not by_difference(metric))
-        if METRICS[metric].top is not None:
-            summary |= {ending: np.clip(summary[ending], 0, METRICS[metric].top) for ending in INTERVALS}
+        if not facts.in_logs:
+            summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
 

@@ -11,6 +11,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ablate.analysis.frames import decided, factor_name, in_order, named, setting_name, swept_knobs
 from ablate.analysis.samples import samples
+from ablate.analysis.tasks import many_questions
 from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import DifferenceTest, RatioTest, difference, holm, probability_of_improvement, ratio
 
@@ -111,9 +112,9 @@ def neighbours(runs: pd.DataFrame) -> Iterator[tuple[list[str], list[str], dict[
     known = zip(settings["setting_id"], *codes.values(), strict=True)
     code_of = {setting: dict(zip(swept, row, strict=True)) for setting, *row in known}
     rows = settings[["setting_id", *swept]].to_dict("records")
-    by_rule = settings["task"].eq("memory").all()
+    asks = many_questions(settings)
     for knob in knobs:
-        if knob == "corpus" and by_rule:  # other questions: no answer to one is better than that to another
+        if knob == "corpus" and asks:  # other questions: no answer to one is better than that to another
             continue
         others = [name for name in knobs if name != knob]
         groups: dict[tuple[int, ...], list[dict[str, Any]]] = defaultdict(list)

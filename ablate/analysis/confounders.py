@@ -8,7 +8,9 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
+from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions
 from ablate.config.metrics import DEFAULT_METRIC
+from ablate.config.registry import TASKS
 from ablate.stats import least_runs, outlying
 
 NOT_CONVERGED = 0.01
@@ -49,8 +51,8 @@ def confounders(
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, training text only, not
-    converged, bimodal, outlying, overfitted, mixed.
+    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
+    only, not converged, bimodal, outlying, overfitted, mixed.
     """
     swept = swept_knobs(runs)
 
@@ -63,6 +65,7 @@ def confounders(
         *_sees_future(settings, name),
         *_few_seeds(settings, level),
         *_unequal(runs, settings, name),
+        *_held_out(settings, name),
         *_training_only(settings),
         *_not_converged(runs, settings, curves, name),
         *_bimodal(runs, settings, name),
@@ -135,23 +138,18 @@ def _few_seeds(settings: pd.DataFrame, level: float) -> Found:
 
 def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     per_run = runs.drop_duplicates("setting_id").set_index("setting_id")
-    by_rule = _of_task(settings, "memory").all()  # of longer sequences as many are read: that is no advantage
-    each = per_run["sequences" if by_rule else "tokens_per_epoch"] * per_run["epochs"]
+    facts, asks = facts_of(settings), many_questions(settings)
+    each = per_run[facts.amount] * per_run["epochs"]
     settings = settings.assign(tokens=each.reindex(settings["setting_id"]).to_numpy())
-    read = (
-        ("sequences read", "some saw more of them")
-        if by_rule
-        else ("tokens read", "some saw more text, or saw it more often")
-    )
     for kind, what, consequence, tolerance in (
         ("updates", "updates of the weights", "part of any difference between them is one of training length", 0.0),
-        ("tokens", f"training {read[0]}", read[1], SAME_TOKENS),
+        ("tokens", f"training {facts.words.read} read", facts.words.read_more, SAME_TOKENS),
         ("parameters", "parameters", "part of any difference between them is one of size", 0.0),
     ):
         known = settings[settings[kind].notna()]
         if known.empty:
             continue
-        if by_rule:  # tasks have vocabularies of their own: what differs between them alone says nothing
+        if asks:  # tasks have vocabularies of their own: what differs between them alone says nothing
             known = max((own for _, own in known.groupby("corpus")), key=lambda own: own[kind].max() / own[kind].min())
         lowest, highest = _largest(known, -known[kind]), _largest(known, known[kind])
         if highest[kind] > (1 + tolerance) * lowest[kind]:
@@ -162,21 +160,39 @@ def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
             )
 
 
+def _held_out(settings: pd.DataFrame, named: Name) -> Found:
+    """Held-out perplexities of different texts: one may be the easier to predict."""
+    for task in each_task(settings):
+        measured = settings[settings["task"].eq(task.name) & settings["val_perplexity"].notna()]
+        differing = [column for column in task.held_out.decided_by if measured[column].nunique(dropna=False) > 1]
+        if not differing:
+            continue
+        knobs = " and ".join("the corpus" if column == "corpus_sha256" else column for column in differing)
+        last = measured.drop_duplicates(differing).iloc[1]
+        yield (
+            "held-out text",
+            f"Settings are not measured on the same held-out {task.words.data}: {knobs} differ"
+            f"{'s' * (len(differing) == 1)} ({named(measured.iloc[0])}; {named(last)}), so that part of any difference "
+            f"in held-out perplexity may be one between the {task.words.data}.",
+        )
+        return
+
+
 def _training_only(settings: pd.DataFrame) -> Found:
     finished = settings[settings["n"] > 0]
     without = finished[finished["val_perplexity"].isna()]
-    for what, knob, own in (
-        ("text", "val_tokens", without[~_of_task(without, "translation")]),
-        ("pairs", "task.val_pairs", without[_of_task(without, "translation")]),
-    ):
-        if len(own):
-            yield (
-                "training text only",
-                f"No held-out {what} {'were' if what == 'pairs' else 'was'} measured in {_of(own, settings)} "
-                f"({knob}=0): "
-                f"a perplexity of the training {what} near 1 says that {'they have' if what == 'pairs' else 'it has'} "
-                "been memorised, not that the model is good.",
-            )
+    alike: dict[tuple[str, str, bool], list[str]] = {}  # what is held out, by which knob → tasks
+    for task in each_task(without):
+        alike.setdefault((task.words.data, task.held_out.knob, task.words.plural), []).append(task.name)
+    for (what, knob, plural), tasks in alike.items():
+        own = without[without["task"].isin(tasks)]
+        yield (
+            "training text only",
+            f"No held-out {what} {'were' if plural else 'was'} measured in {_of(own, settings)}"
+            f"{f' ({knob}=0)' if knob else ''}: "
+            f"a perplexity of the training {what} near 1 says that {'they have' if plural else 'it has'} "
+            "been memorised, not that the model is good.",
+        )
 
 
 def _not_converged(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
@@ -258,7 +274,7 @@ def _outlying(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
 
 
 def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
-    """Not of memory tasks: their sequences are new in every epoch, so none can be learnt by heart.
+    """Not of data that are new in every epoch, none of which can be memorised.
 
     Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that
     came apart.
@@ -266,18 +282,18 @@ def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame
     fitted = fitted_since_best(curves) if len(curves) else pd.Series(dtype=bool)
     by_setting = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["setting_id"]).mean()
     apart = settings["setting_id"].isin(by_setting.index[by_setting <= 0.5])
-    settings = settings[~_of_task(settings, "memory")]
+    settings = settings[~made_anew(settings)]
     risen = (settings["val_perplexity"] / settings["best_val_perplexity"] - 1).mask(apart)
     over = settings[risen > OVERFITTED]
     if len(over):
         worst = _largest(settings, risen)
-        pairs = worst["task"] == "translation"
+        what = TASKS.known(worst["task"]).words.data
         yield (
             "overfitted",
             f"In {_of(over, settings)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, "
             f"most "
             f"with {named(worst)} ({worst['best_val_perplexity']:.3g} at best, {worst['val_perplexity']:.3g} at the "
-            f"end): what is learnt last is the training {'pairs' if pairs else 'text'} by heart.",
+            f"end): what is learnt last is the training {what} by heart.",
         )
 
 
@@ -307,11 +323,6 @@ def _along_with(runs: pd.DataFrame, column: str, swept: list[str]) -> str:
             of_value = groups.first().items()
             said += [f"{knob}={value_text(value)} all by {_name(column, by)}" for value, by in of_value if by != usual]
     return f"; {', '.join(said)}" if 0 < len(said) <= MOST_NAMED else ""
-
-
-def _of_task(settings: pd.DataFrame, task: str) -> pd.Series:
-    """Whether each setting has this task."""
-    return settings["task"].eq(task)
 
 
 def _largest(settings: pd.DataFrame, values: pd.Series) -> pd.Series:

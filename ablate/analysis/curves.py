@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.config.metrics import TAIL
+from ablate.config.metrics import METRICS, TAIL
 from ablate.records.results import RecordError, curve_path, load_curve
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
-SCORES = ("accuracy",)
-"""What the curves of some tasks have beside these."""
 TOGETHER = 500
 """Files that are parsed as one."""
 
 
 def read_curves(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
-    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity, and the SCORES that some run has.
+    """One row per run and epoch: run_id, epoch, perplexity, val_perplexity, and the other METRICS that some run has.
 
     Nothing of a run whose curve is damaged.
     """
@@ -46,7 +44,7 @@ def _read(sweep: Path, run_ids: list[str]) -> Iterator[pd.DataFrame]:
         except RecordError:
             return
         if {"epoch", "perplexity"} <= set(curve) and len(curve):
-            scores = [name for name in SCORES if name in curve]
+            scores = [name for name in METRICS.names if name in curve and name not in COLUMNS]
             yield curve.assign(run_id=run_ids[0]).reindex(columns=[*COLUMNS, *scores])
 
 
@@ -80,7 +78,7 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
         return None
     if len(frame) != sum(lines) or not isinstance(frame.index, pd.RangeIndex):
         return None
-    frame = frame[[name for name in names if name in (*COLUMNS, *SCORES)]]
+    frame = frame[[name for name in names if name in COLUMNS or name in METRICS]]
     frame.insert(0, "run_id", np.repeat(np.array(run_ids, dtype=object), lines))
     return frame
 

@@ -42,7 +42,7 @@ def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: f
             S = len(by_seed)
             half = special.stdtrit(S - 1, 0.5 + level / 2) * by_seed.std(ddof=1) / S**0.5 if S > 1 else np.nan
             told = np.array([mean, mean - half, mean + half])
-            told = np.clip(told, 0, METRICS[metric].top) if by_difference(metric) else np.exp(told)
+            told = np.clip(told, *METRICS[metric].bounds) if by_difference(metric) else np.exp(told)
             rows.append({"knob": knob, "value": value, "n": len(group)} | dict(zip(names, told, strict=True)))
     return pd.DataFrame(rows, columns=["knob", "value", "n", *names])
 

@@ -1,8 +1,8 @@
 """Records as a DataFrame, one row per run."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +10,17 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.analysis.tasks import many_questions
+from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.identity import relevant_options
-from ablate.config.metrics import METRICS
-from ablate.config.schema import TASK_OPTIONS, ModelConfig
-from ablate.records.results import RecordError, outdated, records
+from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.registry import FIRST_TASK
+from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 
-KNOBS = (
-    "task",
-    "model",
-    "activation",
-    "output_activation",
-    "coupled",
-    "peepholes",
-    "gate_recurrence",
-    "bidirectional",
-    "connection",
-    "transition",
-    "num_hiddens",
-    "layers",
-    "dropout",
-    "formulation",
-    "init",
-    "forget_bias",
-    "reset",
-    "bias_vectors",
-    "num_steps",
-    "batch_size",
-    "sampling",
-    "optimizer",
-    "lr",
-    "clip",
-    "epochs",
-    "max_tokens",
-    "val_tokens",
-    "corpus",
-    "unit",
-    "cleaning",
-    "gates",
-    "readout",
-    "write_back",
-    "momentum",
-    "weight_decay",
-    "betas",
-    "eps",
-    "alpha",
-    "masked",
-    "symbols",
-    "sequences",
-    "pairs",
-    "val_pairs",
-    "embed",
-    "context",
-    "attention",
-    "corpus_sha256",
-)
-"""What may tell two settings apart, as columns of the frames."""
-
-
-NEW_MODEL_KNOBS = {f.name: f.metadata["absent"] for f in fields(ModelConfig) if "absent" in f.metadata}
-"""Knobs of a model that records may be older than, and the value that these mean."""
+KNOBS = columns()
+"""What may tell two settings apart, as columns of the frames: without what a person brings."""
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -88,12 +37,14 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         try:
             if why := outdated(record):
-                problems.append(f"{record['run_id']}: {why}; the sweep's command trains it again")
+                later = newer(record)  # which this version neither reads nor trains again
+                remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
+                problems.append(f"{record['run_id']}: {remedy}")
                 continue
-            rows.append(row(record))
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"])))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *KNOBS])
+    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
     if rows:  # a text counts by its content: a file that was renamed in between is no other knob
         newest = (
             frame.sort_values("started", kind="stable", na_position="first").groupby("corpus_sha256")["corpus"].last()
@@ -102,9 +53,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     return in_order(frame), problems
 
 
-def row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of one run."""
-    config, corpus, metrics = record["config"], record["corpus"], record["metrics"]
+def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
+    """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
     divergence = record["divergence"] or {}
     return {
         "run_id": record["run_id"],
@@ -112,11 +63,11 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "status": record["status"],
         **knob_values(config, corpus),
-        **{name: metrics[name] for name in METRICS if name in metrics},
+        **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
-        **{name: count for name, count in record["counts"].items() if name not in KNOBS},
+        **{name: count for name, count in record["counts"].items() if name not in columns()},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
@@ -134,36 +85,38 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of KNOBS in a stored config and its corpus; None where a knob does not apply."""
-    model, optimizer = NEW_MODEL_KNOBS | config["model"], config["optimizer"]
-    task = config.get("task", {"name": "language_model"})
+    """What may tell two settings apart, of a stored config and its corpus; None where a knob does not apply."""
+    model, task = config["model"], config.get("task", {"name": FIRST_TASK})
+    schedule, data = config.get("schedule", {"name": "constant"}), config["data"]
+    absent = added_later("model")
     known = {
         "forget_bias": None,
         **config,
-        **{name: model[name] for name in NEW_MODEL_KNOBS},
-        **dict.fromkeys(name for options in TASK_OPTIONS.values() for name in options),
-        **relevant_options(task, TASK_OPTIONS),
+        **{name: model.get(name, value) for name, value in absent.items()},
+        **own_values("model", model),
+        **own_values("optimizer", config["optimizer"]),
+        **own_values("schedule", schedule),
+        **own_values("task", task),
+        **own_values("data", data),
         "task": task["name"],
-        **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "alpha")),
-        **{key: str(value) if key == "betas" else value for key, value in relevant_options(optimizer).items()},
         "model": model["name"],
-        "activation": model["activation"] if model["cell"] == "rnn" or model["activation"] != "tanh" else None,
         "gates": gates_text(model["gates"]),
         "readout": model["readout"],
         "write_back": model["write_back"],
-        "optimizer": optimizer["name"],
+        "optimizer": config["optimizer"]["name"],
+        "schedule": schedule["name"],
         "corpus": corpus["name"],
         "corpus_sha256": corpus["sha256"],
-        "unit": corpus.get("unit", config["data"]["tokens"]),
-        "cleaning": config["data"]["cleaning"],
+        "unit": corpus.get("unit", data["tokens"]),
+        "cleaning": data["cleaning"],
     }
-    return {name: known[name] for name in KNOBS}
+    return {name: known[name] for name in columns_in(known)}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows sorted by model (rnn, lstm, gru, ablations), then by every other knob, then by seed.
 
-    Those of memory tasks by task first.
+    Those of tasks whose data sets are different questions by these first.
     """
     if frame.empty:
         return frame
@@ -179,9 +132,9 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varying(frame: pd.DataFrame) -> list[str]:
-    """The knobs of which there are several values, in the order of KNOBS; but what memory tasks differ in first."""
-    varying = [name for name in KNOBS if frame[name].nunique(dropna=False) > 1]
-    if frame["task"].eq("memory").all():
+    """The knobs of which there are several values, in their order; but different questions first."""
+    varying = [name for name in columns_in(frame) if frame[name].nunique(dropna=False) > 1]
+    if many_questions(frame):
         varying.sort(key=lambda name: name != "corpus")
     return varying
 
@@ -210,7 +163,7 @@ def factors(runs: pd.DataFrame) -> list[Factor]:
     """The swept knobs, sorted into factors: a knob alone, or several that are confounded.
 
     A knob whose value the others decide in every setting is confounded with those of them that decide it. It comes
-    after them; where either could stand for the other, the earlier one in KNOBS comes first.
+    after them; where either could stand for the other, the earlier column comes first.
     """
     knobs = swept_knobs(runs)
     columns = _values(runs, knobs)

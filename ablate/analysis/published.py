@@ -1,14 +1,18 @@
 """What others published, laid beside our settings: single measurements (`results/published/README.md`)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import NEW_MODEL_KNOBS
-from ablate.analysis.published_translation import FILE, match_translations, seeds_differ
+from ablate.analysis.own_published import match_own
+from ablate.analysis.published_translation import FILE, match_translations, published_translations, seeds_differ
+from ablate.config.columns import added_later
 from ablate.config.dependence import IMPLEMENTATION
+from ablate.config.registry import FIRST_TASK, TASKS
 from ablate.config.schema import PUBLISHED_DIR
 
 PROTOCOL: dict[str, Any] = {
@@ -17,6 +21,7 @@ PROTOCOL: dict[str, Any] = {
     "activation": "tanh",
     "optimizer": "sgd",
     "weight_decay": 0.0,
+    "schedule": "constant",
     "clip": 1.0,
     "max_tokens": 10_000,
 }
@@ -35,8 +40,8 @@ AS_PUBLISHED = {
 """Gates held fixed, readout and write_back of the published models that are no plain cells."""
 
 MATCHED = (
-    *("published_perplexity", "published_tokens_per_s", "published_published_loss", "published_perfect"),
-    *("source", "repeats", "published_epochs", "differs"),
+    *("published_perplexity", "published_tokens_per_s", "published_course_loss", "published_perfect"),
+    *("source", "repeats", "published_epochs", "differs", "of_course"),
 )
 
 
@@ -59,9 +64,9 @@ def _tables() -> list[Path]:
     return sorted(path for path in PUBLISHED_DIR.glob("*.csv") if path.name != FILE)
 
 
-def match(settings: pd.DataFrame) -> pd.DataFrame:
+def match(settings: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFrame:
     """The published value of each setting that has one: setting_id and the columns of MATCHED, in the order of the
-    settings.
+    settings; what a person's own rows say (`own_published`) in the place of what the course published.
 
     `settings` as `aggregate` gives them. Only a setting that repeats a published protocol, in everything that decides
     its outcome, has a row: one on another text, on more of it or for fewer epochs has none. `differs` says how many
@@ -71,15 +76,23 @@ def match(settings: pd.DataFrame) -> pd.DataFrame:
     """
     if settings.empty:
         return pd.DataFrame(columns=["setting_id", *MATCHED])
-    found = [part for part in (_match_language(settings), match_translations(settings)) if len(part)]
+    found = [part for publication in PUBLICATIONS if len(part := publication.match(settings))]
+    found = [part.assign(of_course=True) for part in found]
+    theirs = match_own(settings, own) if own is not None else pd.DataFrame()
+    if len(theirs):
+        found = [theirs, *(part[~part["setting_id"].isin(theirs["setting_id"])] for part in found)]
     if not found:
         return pd.DataFrame(columns=["setting_id", *MATCHED])
-    return pd.concat(found, ignore_index=True).reindex(columns=["setting_id", *MATCHED])
+    known = pd.concat([part for part in found if len(part)], ignore_index=True)
+    further = [name for name in theirs if name not in ("setting_id", *MATCHED)]
+    known = known.reindex(columns=["setting_id", *MATCHED, *further])
+    place = {setting: number for number, setting in enumerate(settings["setting_id"])} if len(theirs) else {}
+    return known.sort_values("setting_id", key=lambda ids: ids.map(place), ignore_index=True) if place else known
 
 
 def _match_language(settings: pd.DataFrame) -> pd.DataFrame:
     """The same for the language models among the settings."""
-    settings = settings[settings["task"] == "language_model"]
+    settings = settings[settings["task"] == FIRST_TASK]
     known = settings[_as_published(settings)] if len(settings) else settings
     rows = published().rename(columns=lambda name: name if name in SETTING else f"published_{name}")
     pairs = known.merge(rows, on=SETTING) if len(known) else known
@@ -115,7 +128,7 @@ def _as_published(settings: pd.DataFrame) -> list[bool]:
             and (setting["readout"], bool(setting["write_back"])) == (readout, write_back)
             and setting["dropout"] == 0
             and pd.isna(setting["forget_bias"])
-            and all(same(setting[name], absent) for name, absent in NEW_MODEL_KNOBS.items())
+            and all(same(setting[name], absent) for name, absent in added_later("model").items())
         )
     return fits
 
@@ -123,3 +136,47 @@ def _as_published(settings: pd.DataFrame) -> list[bool]:
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two values of a knob agree; missing values agree with each other."""
     return bool(ours == theirs or (pd.isna(ours) and pd.isna(theirs)))
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What the course published of a task."""
+
+    task: str
+    rows: Callable[[], pd.DataFrame]
+    match: Callable[[pd.DataFrame], pd.DataFrame]
+    note: str
+    """What its values are."""
+
+    def lacking(self, settings: pd.DataFrame) -> str:
+        """Why none of these settings has a published value."""
+        said: str = TASKS[self.task].words.unpublished
+        return said
+
+
+@dataclass(frozen=True)
+class OfTexts(Publication):
+    def lacking(self, settings: pd.DataFrame) -> str:
+        if not (settings["corpus_sha256"] == PROTOCOL["corpus_sha256"]).any():
+            corpora = ", ".join(dict.fromkeys(settings["corpus"].astype(str)))
+            whose = "The published numbers are of The Time Machine"
+            return f"{whose}; this sweep is on {corpora}: nothing to lay them beside."
+        if not all(same(value, PROTOCOL["unit"]) for value in settings["unit"]):
+            return "The published numbers are of characters; this sweep is on words: nothing to lay them beside."
+        return super().lacking(settings)
+
+
+PUBLICATIONS = (
+    OfTexts(
+        FIRST_TASK,
+        published,
+        _match_language,
+        "Published perplexities are means without a spread, of as many repeats as the table says.",
+    ),
+    Publication("translation", published_translations, match_translations, ""),
+)
+
+
+def publication_of(task: str) -> Publication | None:
+    """That of a task; of several tasks (an empty name) that of the first there was."""
+    return next((one for one in PUBLICATIONS if one.task == (task or FIRST_TASK)), None)

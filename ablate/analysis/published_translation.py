@@ -12,7 +12,7 @@ PAIRS_SHA256 = "28f0e806d34e24aa4a98e9fc1c976759559d005b353d527c9a553da3d385a4db
 
 SETTING = (
     *("model", "formulation", "init", "num_hiddens", "layers", "dropout", "embed", "num_steps", "batch_size", "pairs"),
-    *("optimizer", "lr", "epochs", "clip", "context"),
+    *("optimizer", "schedule", "lr", "epochs", "clip", "context"),
 )
 """What a setting must agree with."""
 
@@ -24,11 +24,11 @@ def published_translations() -> pd.DataFrame:
     `perfect` of the `sentences` shown were translated with a BLEU(2) of 1.
     """
     rows = pd.read_csv(PUBLISHED_DIR / FILE, encoding="utf-8")
-    return rows.assign(corpus="fra_eng", unit="word", context="as-published", attention=False)
+    return rows.assign(schedule="constant", corpus="fra_eng", unit="word", context="as-published", attention=False)
 
 
 def match_translations(settings: pd.DataFrame) -> pd.DataFrame:
-    """As `published.match`, with published_published_loss and published_perfect (`3 of 4`); for translations alone."""
+    """As `published.match`, with published_course_loss and published_perfect (`3 of 4`); for translations alone."""
     found = []
     for _, setting in settings[settings["task"] == "translation"].iterrows():
         for _, theirs in published_translations().iterrows():
@@ -36,7 +36,7 @@ def match_translations(settings: pd.DataFrame) -> pd.DataFrame:
                 found.append(
                     {
                         "setting_id": setting["setting_id"],
-                        "published_published_loss": theirs["loss"],
+                        "published_course_loss": theirs["loss"],
                         "published_perfect": f"{theirs['perfect']} of {theirs['sentences']}",
                         "source": theirs["source"],
                         "repeats": theirs["repeats"],

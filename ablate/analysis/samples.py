@@ -23,9 +23,9 @@ def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
 
     Raises UserError for a metric that there is not.
     """
-    names = [name for name in METRICS if name in runs.columns]
+    names = [name for name in METRICS.names if name in runs.columns]
     if metric not in names:
-        raise UserError(f"metric is {metric!r}; choose {listing(names or METRICS)}{nearest(metric, names)}")
+        raise UserError(f"metric is {metric!r}; choose {listing(names or METRICS.names)}{nearest(metric, names)}")
     worst = -np.inf if METRICS[metric].better == "higher" else np.inf
     return runs[metric].astype(float).mask(runs["status"] == "diverged", worst)
 
@@ -88,7 +88,7 @@ def typical(values: pd.Series, metric: str, level: float) -> tuple[float, float,
     if not len(finite):
         return math.nan, math.nan, math.nan
     if by_difference(metric):
-        low, high = np.clip(t_interval(finite, level), 0, METRICS[metric].top)
+        low, high = np.clip(t_interval(finite, level), *METRICS[metric].bounds)
         return float(finite.mean()), float(low), float(high)
     return geometric_mean(finite, level)
 

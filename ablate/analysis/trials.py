@@ -20,8 +20,6 @@ FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
 SPEED = "tokens_per_s"
 """The objective that no training measures."""
-BETTER = {SPEED: "higher"} | {name: "higher" for name, metric in METRICS.items() if metric.better == "higher"}
-"""Objectives of which more is better."""
 ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
 """How a moment ends that says its zone."""
 SAME = 1e-6
@@ -30,6 +28,11 @@ SAME = 1e-6
 
 SQLITE, JOURNAL = "study.db", "study.journal"
 """Where a search keeps its study unless it is told otherwise, in its folder."""
+
+
+def more_is_better(objective: str) -> bool:
+    """Whether the larger of two values of an objective is the better one."""
+    return objective == SPEED or (objective in METRICS and METRICS[objective].better == "higher")
 
 
 def holds_search(folder: Path) -> bool:
@@ -43,7 +46,7 @@ def search_facts(folder: Path) -> dict[str, Any]:
         return read_json(folder / "search.json")
     except RecordError as error:
         raise UserError(
-            f"{folder} holds no finished search; give a folder that python -m ablate sweeps=search_… has concluded"
+            f"{folder} holds no finished search; give a folder that ablate search sweeps=search_… has concluded"
         ) from error
 
 
@@ -85,7 +88,7 @@ def best_trial(trials: pd.DataFrame, objective: str) -> pd.Series | None:
     whole = whole[np.isfinite(whole[objective].astype(float))]
     if whole.empty or (len(whole) > 1 and len(distinct(finite_trials(trials, objective)[objective].tolist())) == 1):
         return None
-    return whole.sort_values(objective, ascending=BETTER.get(objective) != "higher", kind="stable").iloc[0]
+    return whole.sort_values(objective, ascending=not more_is_better(objective), kind="stable").iloc[0]
 
 
 def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.DataFrame:
@@ -167,7 +170,7 @@ def search_importance(trials: pd.DataFrame, space: Mapping[str, Any], objective:
 
     found = finite_trials(trials, objective)
     half = (len(found) + 1) // 2
-    better_half = (found.nlargest if BETTER.get(objective) == "higher" else found.nsmallest)(half, objective)
+    better_half = (found.nlargest if more_is_better(objective) else found.nsmallest)(half, objective)
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -218,7 +221,7 @@ def as_study(trials: pd.DataFrame, space: Mapping[str, Any], objective: str) -> 
     """These trials as a study in memory, to be minimised."""
     import optuna
 
-    sign = -1 if BETTER.get(objective) == "higher" else 1
+    sign = -1 if more_is_better(objective) else 1
     study = optuna.create_study(direction="minimize")
     for _, row in trials.iterrows():
         present = {name: facts for name, facts in space.items() if not pd.isna(row[name])}

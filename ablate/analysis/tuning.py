@@ -24,7 +24,9 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     from the other half alone. The best of several noisy means is too good on the seeds that made it the best (the
     winner's curse); on fresh ones it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the
     other swept knobs, at (their values as typed), setting_id, value, n, diverged, mean, low, high. Diverged runs speak
-    against a value and enter no mean.
+    against a value and enter no mean: of two values the one with the smaller share of them is better, whatever the
+    means. Where every run that should choose diverged, none is the best: value and mean are NaN, n is 0, diverged
+    counts the other half at all values, and setting_id is that of the first value.
 
     Raises UserError where `knob` was not swept or there is only one seed.
     """
@@ -42,18 +44,32 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     table = table.loc[table["measured"].notna(), [*swept, "setting_id", "measured", "scaled", "chooses"]]
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
-        means = group[group["chooses"]].groupby("setting_id", sort=False)["scaled"].mean()
-        if means.empty:
+        if not group["chooses"].any():
             continue
-        best = means.idxmax() if METRICS[metric].better == "higher" else means.idxmin()
-        fresh = group[~group["chooses"] & (group["setting_id"] == best)]
-        setting = group[group["setting_id"] == best].iloc[0]
+        best = best_setting(group[group["chooses"]], higher=METRICS[metric].better == "higher")
+        setting = group[group["setting_id"] == best].iloc[0] if best is not None else group.iloc[0]
+        fresh = group[~group["chooses"] & ((group["setting_id"] == best) | (best is None))]
         diverged = int(np.isinf(fresh["measured"]).sum())
-        mean, low, high = typical(fresh["measured"], metric, level)
+        n = len(fresh) - diverged if best is not None else 0
+        mean, low, high = typical(fresh["measured"] if n else fresh["measured"].iloc[:0], metric, level)
         rows.append(
             {name: setting[name] for name in others}
-            | {"at": setting_name(setting, others), "setting_id": best, "value": setting[knob]}
-            | {"n": len(fresh) - diverged, "diverged": diverged, "mean": mean, "low": low, "high": high}
+            | {"at": setting_name(setting, others), "setting_id": setting["setting_id"]}
+            | {"value": setting[knob] if best is not None else np.nan}
+            | {"n": n, "diverged": diverged, "mean": mean, "low": low, "high": high}
         )
     columns = [*others, "at", "setting_id", "value", "n", "diverged", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def best_setting(runs: pd.DataFrame, higher: bool) -> str | None:
+    """The setting_id with the smallest share of diverged runs, then the best mean `scaled`; None where all diverged."""
+    settings = runs["setting_id"]
+    finite = runs["scaled"].where(np.isfinite(runs["scaled"]))
+    table = pd.DataFrame(
+        {
+            "diverged": finite.isna().groupby(settings, sort=False).mean(),
+            "mean": finite.groupby(settings, sort=False).mean() * (-1 if higher else 1),
+        }
+    ).dropna()
+    return None if table.empty else str(table.sort_values(["diverged", "mean"], kind="stable").index[0])

@@ -21,8 +21,11 @@ from ablate.claims import Frames, Verdict
 from ablate.claims.verdicts import judge
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import METRICS
-from ablate.config.shell import shell_line
+from ablate.config.plugins import load as load_plugins
+from ablate.config.plugins import load_again
+from ablate.config.shell import command_line
 from ablate.records.files import present
+from ablate.records.results import plugins_of
 from ablate.report import wording
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def sweep(
     sweeps: str | None = None,
     name: str | None = None,
     results_dir: StrPath = "results",
-    plugins: Sequence[StrPath] = (),
+    plugins: StrPath | Sequence[StrPath] = (),
     report: bool = False,
     progress: bool = True,
     **knobs: Any,
@@ -58,7 +61,8 @@ def sweep(
     progress     say on standard error what is going on: a bar in a terminal or a notebook with ipywidgets, else a line
                  per setting; what is to be known of the sweep beforehand is in `Sweep.notes` in any case
     **knobs      a knob of a group by its dotted name, `**{"model.gates.reset": 1}`, or in a mapping,
-                 `model={"name": "gru", "gates": {"reset": 1}}`
+                 `model={"name": "gru", "gates": {"reset": 1}}`; knobs that change together by their names with colons,
+                 `**{"num_hiddens:lr": [(32, 1), (64, 0.5)]}` (or `["32:1", "64:0.5"]`)
 
     Raises UserError, in one line, for what the command would refuse, and KeyboardInterrupt after an interruption: what
     is finished is kept, and the same call resumes. A setting that cannot be trained is warned about, and named in
@@ -70,16 +74,19 @@ def sweep(
 
     for key in knobs:
         if key.partition("/")[0].partition(".")[0] == "hydra":
-            raise UserError(f"{key} is of the command line; a search is run there: python -m ablate sweeps=search_…")
+            again = command_line("search", "sweeps=search_gru")
+            raise UserError(f"{key} is of the command line; a search is run there: {again}")
     given = {"sweeps": sweeps, **knobs, "name": name}
     given = {key: value for key, value in given.items() if value is not None or key in knobs}
     if plugins:
-        given["plugins"] = [os.fspath(path) for path in plugins]
+        files = [plugins] if isinstance(plugins, str | os.PathLike) else plugins
+        given["plugins"] = [os.fspath(path) for path in files]
+        load_plugins(given["plugins"])  # what they bring has knobs of its own, of which words are made
     if os.fspath(results_dir) != "results":
         given["results_dir"] = os.fspath(results_dir)
     words = words_of(given)
     configs, asked = expand(words)
-    command = shell_line("python", "-m", "ablate", *words)
+    command = command_line(*words)
     summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
     _check(summary)
     found = Sweep([summary.folder], notes=summary.notes)
@@ -231,9 +238,9 @@ class Sweep:
         from ablate.report import PAGE, write_report, write_reports
 
         if len(self.folders) == 1:
-            write_report(self.folders[0], self.level, show=show)
+            write_report(self.folders[0], self.level, quiet=not show)
             return self.folders[0] / PAGE
-        write_reports(self.folders, None, level=self.level, show=show)
+        write_reports(self.folders, None, level=self.level, quiet=not show)
         return self.folders[0].parent / "report" / PAGE
 
     def export(self, to: str, out: StrPath | None = None) -> Path:
@@ -262,6 +269,7 @@ class Sweep:
     def _frame(self) -> pd.DataFrame:
         parts = []
         for folder in self.folders:
+            self.notes += load_again(plugins_of(folder))
             runs, problems = runs_frame(folder)
             if runs.empty:
                 raise UserError(f"{folder} holds no finished run yet")
@@ -293,7 +301,7 @@ class Sweep:
         if metric is None:
             return self.metric
         if not self._has(metric):
-            raise UserError(f"no run has {metric!r}; {_choose(metric, [name for name in METRICS if self._has(name)])}")
+            raise UserError(f"no run has {metric!r}; {_choose(metric, filter(self._has, METRICS.names))}")
         return metric
 
     def _has(self, metric: str) -> bool:

@@ -12,17 +12,20 @@ from torch import Generator, Tensor
 from ablate.api.sweeps import StrPath, Sweep
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, UserError
+from ablate.config.plugins import load_again
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.config.shell import shell_line
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load, tokens_asked_for
 from ablate.networks.families import trainable
 from ablate.networks.language_model import LanguageModel
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Features, Sizes
 from ablate.records import results, weights
 from ablate.records.results import RecordError
 from ablate.tasks import task_of
-from ablate.tasks.text import LanguageModelling, check_prefix, continued, readable
+from ablate.tasks.task import readable
+from ablate.tasks.text import LanguageModelling, check_prefix, continued
 
 RunLike = str | Mapping[str, Any]
 """A run: its id, or its row of `Sweep.frame()`."""
@@ -89,9 +92,11 @@ class Found:
         return from_dict(self.record["config"])
 
     @property
-    def sizes(self) -> int | Sizes:
+    def sizes(self) -> int | Sizes | Features:
         known = self.record["corpus"]["vocabulary"]
-        return Sizes(*known) if isinstance(known, list) else int(known)
+        if not isinstance(known, list):
+            return int(known)
+        return Features(*known) if TASKS[self.config.task.name].real_inputs else Sizes(*known)
 
     def parameters(self) -> dict[str, Tensor]:
         """The trained parameters by name. Raises UserError where none were kept, or they mean nothing."""
@@ -147,6 +152,7 @@ def _find(run: RunLike, sweep: "Sweep | StrPath | None") -> Found:
     else:
         raise UserError(f"{run_id} stands alone; say in which sweep it is: sweep=FOLDER, or a row of Sweep.frame()")
     for folder in folders:
+        load_again(results.plugins_of(folder))
         try:
             return Found(folder, results.load(results.record_path(folder, run_id)))
         except RecordError:

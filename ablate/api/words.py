@@ -35,6 +35,8 @@ def _values(key: str, value: Any) -> str:
     knob = knobs().get(key)
     is_list = knob is not None and get_origin(knob.kind) is list
     values = _listed(value)
+    if ":" in key:
+        return _together(key, values)
     if values is None:
         return _word(key, value)
     if not values:
@@ -47,6 +49,20 @@ def _values(key: str, value: Any) -> str:
     if all(one is None for one in each):
         return _as_list(key, values)
     return ",".join(_as_list(key, one if one is not None else [one]) for one in each)
+
+
+def _together(key: str, rows: list[Any] | None) -> str:
+    """Knobs that change together, `num_hiddens:lr`: rows of a value each, (32, 1), or as they are typed, "32:1"."""
+    names = key.split(":")
+    if not rows:
+        raise ConfigError(f"{key} needs a list of rows, such as {[tuple('VALUE' for _ in names)]}")
+    words = []
+    for row in rows:
+        values = _listed(row)
+        if values is not None and len(values) != len(names):
+            raise ConfigError(f"{key} has the row {row!r}, {len(values)} values for {len(names)} knobs")
+        words.append(str(row) if values is None else ":".join(map(_word, names, values)))
+    return ",".join(words)
 
 
 def _as_list(key: str, values: Iterable[Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
-from ablate.claims.knobs import KNOB_FIELDS, is_number, knob_value
+from ablate.claims.knobs import is_number, knob_fields, knob_value
 from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
 from ablate.config.errors import UserError, listing, nearest
 
@@ -23,8 +23,8 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 
 
 def known_knob(knob: Any, name: str) -> str:
-    if knob not in KNOB_FIELDS:
-        close = nearest(str(knob), KNOB_FIELDS) or "; python -m ablate --help lists them"
+    if knob not in knob_fields():
+        close = nearest(str(knob), knob_fields()) or "; ablate run --help lists them"
         raise ClaimError(f"{name} names no knob {knob!r}{close}")
     return str(knob)
 
@@ -38,7 +38,7 @@ class Arguments:
 
     def __init__(self, predicate: str, given: Any) -> None:
         if not isinstance(given, dict):
-            raise ClaimError(f"{predicate} is {given!r}; write {predicate}: {{…}}, see python -m ablate.claims --help")
+            raise ClaimError(f"{predicate} is {given!r}; write {predicate}: {{…}}, see ablate claims --help")
         self.predicate = predicate
         self.given = dict(given)
 
@@ -89,7 +89,7 @@ class Arguments:
         if share not in ("every", "most"):
             raise ClaimError(f"{self.predicate}.in is {share!r}; choose every or most")
         for name in self.given:
-            raise ClaimError(f"{self.predicate} has no {name!r}; see python -m ablate.claims --help")
+            raise ClaimError(f"{self.predicate} has no {name!r}; see ablate claims --help")
         return bool(share == "most")
 
 

@@ -1,55 +1,60 @@
 """The knobs that a claim may name, and their values: what the typed configuration allows."""
 
 import math
-from dataclasses import Field, fields
-from typing import Any
+from functools import lru_cache
+from typing import Any, get_args, get_origin
 
-from ablate.analysis.frames import KNOBS
+from ablate.config.columns import column, columns
 from ablate.config.errors import ConfigError, listing, nearest
-from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
+from ablate.config.overrides import Knob, knobs
+from ablate.config.registry import revision
+
+TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")
+"""Columns of which any text may be a value: that of a model, a corpus or a device."""
 
 
-def _fields() -> dict[str, Field[Any] | None]:
-    config, model, data, optimizer, task = (
-        {field.name: field for field in fields(kind)}
-        for kind in (Config, ModelConfig, DataConfig, OptimizerConfig, TaskConfig)
-    )
-    elsewhere = {"unit": data["tokens"], "cleaning": data["cleaning"]}
-    elsewhere |= {"optimizer": optimizer["name"], "task": task["name"]}
-    # Any name may be that of a model, a corpus or a device; None: a text without a list of choices.
-    names: dict[str, Field[Any] | None] = dict.fromkeys(
-        ("model", "corpus", "corpus_sha256", "gates", "betas", "device")
-    )
-    known = task | optimizer | model | config | elsewhere | names
-    return {name: known[name] for name in (*KNOBS, "device")}
+def knob_fields() -> dict[str, Knob | None]:
+    """Column that a claim may name → its knob; None for a text without a list of choices."""
+    return _knob_fields(revision())
 
 
-KNOB_FIELDS = _fields()
-"""Knob → its field in the typed configuration, where it has one of its own."""
+@lru_cache(1)
+def _knob_fields(_: tuple[int, ...]) -> dict[str, Knob | None]:
+    known: dict[str, Knob | None] = {column(key): knob for key, knob in reversed(knobs().items()) if "." in key}
+    known |= {column(key): knob for key, knob in knobs().items() if "." not in key}
+    known |= {group: knobs()[f"{group}.name"] for group in ("optimizer", "schedule", "task")}
+    known |= {"unit": knobs()["data.tokens"], "cleaning": knobs()["data.cleaning"]} | dict.fromkeys(TEXTS)
+    return {name: known.get(name) for name in (*columns(), "device")}
+
+
+def members(knob: str) -> tuple[Any, ...]:
+    """The types of a knob's values."""
+    found = knob_fields()[knob]
+    if found is None or get_origin(found.kind) is list:
+        return (str,)
+    return get_args(found.kind) or (found.kind,)
 
 
 def is_number(knob: str) -> bool:
     """Whether the values of a knob are numbers."""
-    field = KNOB_FIELDS[knob]
-    return field is not None and str(field.type).startswith(("int", "float"))
+    return bool({int, float} & set(members(knob)))
 
 
 def knob_value(knob: str, value: Any) -> Any:
     """A value as the records have it. Raises ConfigError for one that the knob cannot have."""
-    field = KNOB_FIELDS[knob]
-    kind = "str | None" if field is None else str(field.type)
+    found, kinds = knob_fields()[knob], members(knob)
     if value is None:
         # Where a knob does not apply, as with the activation of an lstm, it has no value.
         return None
-    if kind.startswith("bool"):
+    if bool in kinds:
         if not isinstance(value, bool):
             raise ConfigError(f"{knob} is {value!r}; it must be true or false")
         return value
     if is_number(knob):
-        return _number(knob, value, whole=kind.startswith("int"))
+        return _number(knob, value, whole=float not in kinds)
     if not isinstance(value, str):
         raise ConfigError(f"{knob} is {value!r}; it must be a text")
-    choices = field.metadata.get("choices") if field else None
+    choices = found.metadata.get("choices") if found else None
     if choices and value not in choices:
         raise ConfigError(f"{knob} is {value!r}; choose {listing(choices)}{nearest(value, choices)}")
     return value
@@ -64,8 +69,8 @@ def _number(knob: str, value: Any, whole: bool) -> float:
         raise ConfigError(f"{knob} is {value!r}; it must be a number")
     if whole and number != int(number):
         raise ConfigError(f"{knob} is {value}; it must be a whole number")
-    field = KNOB_FIELDS[knob]
-    limits = field.metadata if field else {}
+    found = knob_fields()[knob]
+    limits = found.metadata if found else {}
     if "minimum" in limits and number < limits["minimum"]:
         raise ConfigError(f"{knob} is {value}; it must be {limits['minimum']} or more")
     if "above" in limits and number <= limits["above"]:

@@ -14,8 +14,9 @@ from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.tuning import choosing, tuned
 from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.registry import TASKS
 from ablate.records.files import present
 from ablate.stats import DifferenceTest, RatioTest, difference, difference_contrast, ratio, ratio_contrast
 
@@ -23,18 +24,29 @@ SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"
 LATE_CHANGE = "late_change"
 SEES_FUTURE = "sees_future"
-CLAIMABLE = (*(name for name in METRICS if name != "wall_s"), SPEED, ROUGHNESS)
-"""The metrics of which a claim may speak."""
 UNMEASURED = {
     SPEED: "no clean timing with one thread; the same command with speed=true measures it",
-    "val_perplexity": "no held-out perplexity was measured (val_tokens=0)",
-    "best_val_perplexity": "no held-out perplexity was measured (val_tokens=0)",
     ROUGHNESS: "no curve of three epochs or more",
     LATE_CHANGE: "no curve of two epochs or more",
     SEES_FUTURE: "no run records whether its outputs depend on later tokens",
-    "accuracy": "no run measured an accuracy; those of task=memory, fill_in and translation do",
-    "bleu": "no translation was held out (task.val_pairs=0)",
 }
+"""Of what is no metric of a run: why there may be none."""
+
+
+def claimable() -> tuple[str, ...]:
+    """The metrics of which a claim may speak."""
+    return (*(metric.name for metric in METRICS if metric.claimable), SPEED, ROUGHNESS)
+
+
+def unmeasured(metric: str) -> str:
+    """Why there may be no value of it."""
+    said = UNMEASURED.get(metric) or (METRICS[metric].unmeasured if metric in METRICS else "")
+    by = [task.name for task in TASKS if metric in (*task.metrics, *task.final_metrics)]
+    if not said and by:
+        name = METRICS[metric].title
+        article = "an" if name[0] in "aeio" else "a"
+        return f"no run measured {article} {name}; those of task={listing(by)} do"
+    return said or f"no run holds {metric}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class Frames:
         runs, problems = runs_frame(sweep)
         if runs.empty:
             what = "no finished run yet" if present(sweep / "runs") else "no sweep"
-            raise UserError(f"{sweep} holds {what}; give a folder that python -m ablate has written")
+            raise UserError(f"{sweep} holds {what}; give a folder that ablate has written")
         return cls(runs, sweep=sweep, problems=problems)
 
     @property
@@ -122,7 +134,7 @@ class Frames:
             values = samples(self.of(settings), metric) if metric in self.runs else {}
         values = {setting: one for setting, one in values.items() if len(one)}
         if not values:
-            raise NotTestable(UNMEASURED.get(metric, f"no run holds {metric}"))
+            raise NotTestable(unmeasured(metric))
         return Samples(values, level, metric, "processes" if metric == SPEED else "seeds", self.halved)
 
     def probed(self, runs: pd.DataFrame) -> dict[str, pd.Series]:

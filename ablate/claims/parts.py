@@ -212,7 +212,7 @@ class DifferenceComparison(Comparison):
 
     @property
     def top(self) -> float:
-        return METRICS[self.metric].top or math.inf
+        return METRICS[self.metric].bounds[1]
 
     def signed(self, value: float) -> str:
         return signed(value, self.top)

@@ -25,6 +25,7 @@ PUBLISHED = {
     "clip": 1.0,
     "max_tokens": 10000,
     "optimizer": "sgd",
+    "schedule": "constant",
     "corpus": "time_machine",
 }
 """The protocol of the published conclusions, as far as a claim does not say otherwise."""

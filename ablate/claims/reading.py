@@ -29,10 +29,11 @@ The last line is the predicate, one for each claim:
     converged      {within: 0.01}                        # or not_converged
 
 Perplexities, losses and speeds are compared by ratios: a margin of 0.1 is a tenth. Accuracy and BLEU, which may be 0,
-are compared by differences: a margin of 0.1 is 0.1 in their own unit (accuracy, published_bleu 0 … 1, bleu 0 … 100).
+are compared by differences: a margin of 0.1 is 0.1 in their own unit (accuracy, course_bleu 0 … 1, bleu 0 … 100).
 Each of them may add `in: most`: it then has to hold in more than half of the settings of the other knobs, not in all.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ import yaml
 
 from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
-from ablate.claims.measured import CLAIMABLE, SEES_FUTURE, SPEED
+from ablate.claims.measured import SEES_FUTURE, SPEED, claimable
 from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Predicate, Ratio, Solves
 from ablate.config import former_names
 from ablate.config.errors import UserError, listing, nearest
@@ -113,8 +114,8 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
     for key in ("id", "statement"):
         text(entry, key, required=True)
     metric = text(entry, "metric") or DEFAULT_METRIC
-    if metric not in CLAIMABLE:
-        raise ClaimError(f"metric is {metric!r}; choose {listing(CLAIMABLE)}{nearest(metric, CLAIMABLE)}")
+    if metric not in (known := claimable()):
+        raise ClaimError(f"metric is {metric!r}; choose {listing(known)}{nearest(metric, known)}")
     elsewhere = entry.get("elsewhere")
     if not isinstance(elsewhere, bool | None):
         raise ClaimError(f"elsewhere is {elsewhere!r}; it must be true or false")
@@ -142,7 +143,7 @@ def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:
 
 def check_metric(name: str, predicate: Predicate, metric: str, entry: Mapping[str, Any]) -> None:
     """Raise ClaimError where a predicate cannot speak of a metric."""
-    may_be_0 = [name for name in CLAIMABLE if by_difference(name)]
+    may_be_0 = [name for name in claimable() if by_difference(name)]
     if predicate.reads and entry.get("metric") is not None:
         what = "a mark of each run" if predicate.reads == SEES_FUTURE else "the curves of perplexity"
         raise ClaimError(f"metric is {metric!r}; {name} reads {what} and no other metric: leave metric out")
@@ -154,10 +155,11 @@ def check_metric(name: str, predicate: Predicate, metric: str, entry: Mapping[st
     if isinstance(predicate, Ratio | Fails) and metric in may_be_0:
         instead = "does_not_solve" if isinstance(predicate, Fails) else "difference"
         raise ClaimError(f"metric is {metric!r}, which is better when higher and may be 0; use {instead}, not {name}")
-    if isinstance(predicate, Solves) and not 0 < predicate.reach <= (METRICS[metric].top or 0):
-        raise ClaimError(f"{name}.at_least is {predicate.reach:g}; {metric} lies between 0 and {METRICS[metric].top:g}")
+    low, high = METRICS[metric].bounds if metric in METRICS else (0.0, math.inf)
+    if isinstance(predicate, Solves) and not low < predicate.reach <= high:
+        raise ClaimError(f"{name}.at_least is {predicate.reach:g}; {metric} lies between {low:g} and {high:g}")
     if isinstance(predicate, Equivalent | NoTrend) and metric in may_be_0 and "margin" not in entry[name]:
-        raise ClaimError(f"{name} lacks margin; give it in the unit of {metric}, 0 to {METRICS[metric].top:g}")
+        raise ClaimError(f"{name} lacks margin; give it in the unit of {metric}, 0 to {high:g}")
 
 
 def text(entry: Mapping[str, Any], key: str, required: bool = False) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import KNOBS, setting_name
+from ablate.analysis.frames import setting_name
 from ablate.analysis.frames import value_text as shown
+from ablate.config.columns import columns_in
 from ablate.config.dependence import independent
 
 Key = tuple[Any, ...]
@@ -31,7 +32,7 @@ class Group:
 
 
 def settings_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting, in the order of the runs: setting_id, device and the columns of KNOBS."""
+    """One row per setting, in the order of the runs: setting_id, device and the columns of the knobs."""
     return runs.drop_duplicates("setting_id").reset_index(drop=True)
 
 
@@ -85,7 +86,7 @@ def apart(settings: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], dict[
     with `keys` where it differs between settings that agree in all knobs of the former kind, and never without `keys`.
     """
     told, together = list(keys), list[str]()
-    for name in independent({name: [plain(value) for value in settings[name]] for name in KNOBS if name in settings}):
+    for name in independent({name: [plain(value) for value in settings[name]] for name in columns_in(settings)}):
         if name in told:
             continue
         if not told or settings.groupby(told, dropna=False)[name].nunique(dropna=False).max() > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.claims.knobs import KNOB_FIELDS
+from ablate.claims.knobs import knob_fields
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
 from ablate.claims.parts import Comparison, DifferenceComparison, Fact, Part, RatioComparison, Share
 from ablate.claims.protocol import departures
@@ -243,7 +243,7 @@ def p_text(p: float) -> str:
 
 def sentence(text: str) -> str:
     """With a capital letter, unless it begins with the name of a knob."""
-    begins = text if text.split(" ", 1)[0] in KNOB_FIELDS else f"{text[:1].upper()}{text[1:]}"
+    begins = text if text.split(" ", 1)[0] in knob_fields() else f"{text[:1].upper()}{text[1:]}"
     return f"{begins}."
 
 

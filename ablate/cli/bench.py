@@ -1,19 +1,17 @@
 """Measurements: what is fast, and how fast.
 
-python -m ablate.bench engines                   the cohort engine against torch.nn
-python -m ablate.bench cells model=gru,lstm …    tokens per second of any settings
-python -m ablate.bench results/NAME              … of the settings of a sweep that have no clean timing here
+ablate bench engines                        the cohort engine against torch.nn
+ablate bench settings model=gru,lstm …      tokens per second of any settings
+ablate bench results/NAME                   … of the settings of a sweep that have no clean timing here
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from ablate.cli.entry import answer, run_program
-from ablate.config.errors import listing
+from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.commands import run_command
 
 Item = TypeVar("Item")
 
@@ -21,20 +19,10 @@ LIBRARY = ("rnn", "gru", "lstm")
 """The models that torch.nn has, too."""
 
 
-class Parser(argparse.ArgumentParser):
-    """One clear line and status 2 for what cannot be understood."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"ablate: {message}; see python -m ablate.bench --help\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 with one line on standard error, also where nothing could be timed."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    return answer(partial(_bench, arguments))
-
-
-def _bench(arguments: Sequence[str]) -> int:
+def bench(arguments: list[str]) -> int:
+    """0, or 2 where nothing could be timed."""
+    if arguments[:1] == ["cells"]:  # its name until version 0.1
+        arguments = ["settings", *arguments[1:]]
     if arguments[:1] == ["engines"]:
         bench_engines(arguments[1:])
         return 0
@@ -57,8 +45,8 @@ def bench_settings(arguments: Sequence[str]) -> bool:
 
 def engines_parser() -> Parser:
     engines = Parser(
-        prog="python -m ablate.bench engines",
-        description="Time training minibatches of torch.nn, one run after the other, against the cohort engine: "
+        "bench engines",
+        "Time training minibatches of torch.nn, one run after the other, against the cohort engine: "
         "interleaved in one process, one thread, V 28, B 32, T 35, one layer, SGD with clipping.",
     )
     engines.add_argument("--models", type=several(model), default=list(LIBRARY), help="default: rnn,gru,lstm")
@@ -76,9 +64,7 @@ def engines_parser() -> Parser:
 
 
 def settings_parser() -> Parser:
-    settings = Parser(
-        prog="python -m ablate.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    settings = Parser("bench", __doc__)
     settings.add_argument("what", nargs="+", help="engines, a sweep's folder, or: settings and knob=value …")
     settings.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
     settings.add_argument(
@@ -98,7 +84,7 @@ def several(one: Callable[[str], Item]) -> Callable[[str], list[Item]]:
 
 def model(text: str) -> str:
     if text not in LIBRARY:
-        raise argparse.ArgumentTypeError(f"{text!r} is no model of torch.nn; choose {listing(LIBRARY)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no model of torch.nn; choose rnn, gru or lstm")
     return text
 
 
@@ -125,5 +111,20 @@ def share(text: str) -> float:
     return value
 
 
-if __name__ == "__main__":
-    run_program(main)
+def help_of(words: list[str]) -> str:
+    return (engines_parser() if words[:1] == ["engines"] else settings_parser()).format_help()
+
+
+COMMAND = Command(
+    "bench",
+    "tokens per second of settings, and of the engines against each other",
+    bench,
+    help_of,
+    options=options_of(settings_parser()),
+    takes=("engines", "settings", "sweeps"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate bench` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

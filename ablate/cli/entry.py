@@ -16,8 +16,6 @@ from errno import EPIPE
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
-from ablate.cli.help import explain
-
 STOPPED = 130
 """Exit status after Ctrl-C, as of a program that the signal ended."""
 
@@ -31,12 +29,13 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 def answer(work: Callable[[], int]) -> int:
     """The exit status of `work`; a mistake gets one line instead, and a stop one that says so.
 
-    May be called from any thread and from any program: signal handlers, logging and standard streams are
-    afterwards as they were. What is no mistake of a person is raised.
+    May be called from any thread and from any program: signal handlers, logging, environment and standard streams
+    are afterwards as they were. What is no mistake of a person is raised.
     """
     with ExitStack() as stack:
         stack.enter_context(_signals())
         stack.enter_context(_logging())
+        stack.enter_context(_environment())
         out = stack.enter_context(_stream("stdout"))
         stack.enter_context(_stream("stderr"))
         try:
@@ -47,6 +46,8 @@ def answer(work: Callable[[], int]) -> int:
             say("stopped; whatever was finished is kept, the same command goes on from here")
             status = STOPPED
         except Exception as error:
+            from ablate.cli.help import explain
+
             line = explain(error)
             if line is None:
                 raise
@@ -113,6 +114,21 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+OF_LIBRARIES = ("TORCHINDUCTOR_CACHE_DIR",)
+"""Environment variables that libraries set for themselves while a command runs: torch's compiler."""
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in OF_LIBRARIES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 @contextmanager

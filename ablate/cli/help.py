@@ -4,37 +4,27 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
-from ablate.config.errors import UserError
-from ablate.config.presets import choices, opening_comment, yaml_line
+from ablate.config.errors import UserError, listing
+from ablate.config.overrides import GROUPS
+from ablate.config.presets import summaries, yaml_line
+from ablate.config.registry import OF_GROUP, Knob, knobs_of
 from ablate.config.schema import CONFIG_ROOT
 
-USAGE = "usage: python -m ablate [knob=value | knob=value,value,… | group=option] …"
-
-SHORT_HELP = f"""\
-{USAGE}
-
-  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each: minutes
-  python -m ablate sweeps=smoke                                  a preset: does everything work here?
-  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what a preset would take, and what it could tell
-
-python -m ablate --help explains every knob, model, data set and preset."""
-"""What the command prints where nothing is asked of it."""
+USAGE = "usage: ablate [run] [knob=value | knob=value,value,… | knob:knob=value:value,… | group=option] …"
 
 EXAMPLES = """\
-  python -m ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
-  python -m ablate model=gru lr=0.5 epochs=100                   one setting
-  python -m ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
-  python -m ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate.plan says of it
-  python -m ablate model=gru,gru-no-reset,gru-no-update seeds=20
-  python -m ablate.plan sweeps=table12_rnn_num_hiddens           what that would take, and what it could tell
-  python -m ablate.path model=rnn,gru num_hiddens=32,256         from one to the other, the best change first
-  python -m ablate sweeps=search_gru                             a search for the best configuration
-  python -m ablate hydra/sweeper=optuna 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))'
-  python -m ablate data=text_file data.path=book.txt data.tokens=word
-  python -m ablate.report results/NAME                           tables, figures and page again, from the records
-  python -m ablate.claims results/NAME                           which published conclusions they confirm or refute"""
+  ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
+  ablate model=gru lr=0.5 epochs=100                   one setting
+  ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
+  ablate sweeps=init,forget_bias                       two, one after the other, each with its own report
+  ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate plan says of it
+  ablate num_hiddens:lr=32:1,256:0.5                   two knobs that change together: 32 with 1, 256 with 0.5
+  ablate model=gru,gru-no-reset,gru-no-update seeds=20
+  ablate data=text_file data.path=book.txt data.tokens=word"""
 
 
 def help_text(config_dir: Path | None = None) -> str:
@@ -48,7 +38,7 @@ def help_text(config_dir: Path | None = None) -> str:
         "examples",
         EXAMPLES,
     ]
-    for group in ("model", "data", "optimizer", "task", "sweeps"):
+    for group in GROUPS:
         parts += ["", group]
         found = options(group, config_dir)
         width = max(map(len, found))
@@ -57,14 +47,16 @@ def help_text(config_dir: Path | None = None) -> str:
     for title, lines in (*knobs(), *group_knobs()):
         parts += ["", title, *lines]
     parts += ["", "flags", "  -m                 sweep (knobs with several values sweep without it, too)"]
-    parts += ["  --cfg job          show the composed configuration", "  --version          show the version"]
+    parts += ["  --cfg job          show the composed configuration"]
+    parts += ["  --info [WHAT]      show how it is composed: config, defaults, defaults-tree, plugins, searchpath"]
     parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
+    parts += ["", "ablate --help lists the other commands: plan, report, search …"]
     return "\n".join(parts)
 
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, str]:
-    """The files of a config group, each with its opening comment: ours, then a person's own."""
-    return {name: opening_comment(path) for name, path in choices(group, config_dir).items()}
+    """The choices of a config group, each with a line on what it is: ours, then a person's own."""
+    return summaries(group, config_dir)
 
 
 def knobs() -> Iterator[tuple[str, list[str]]]:
@@ -83,15 +75,28 @@ def knobs() -> Iterator[tuple[str, list[str]]]:
 
 
 def group_knobs() -> Iterator[tuple[str, list[str]]]:
-    """The knobs that models have in common, and those of each task: title and one line per knob."""
-    for title, file, prefix, indent in (
-        ("every model", CONFIG_ROOT / "conf" / "model" / "rnn.yaml", "model", ""),
-        *((f"task={name}", path, "task", "  ") for name, path in choices("task").items()),
-    ):
-        text = file.read_text(encoding="utf-8")
-        entries = re.findall(rf"^{indent}(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
-        if entries:
-            yield title, [f"  {f'{prefix}.{name}={value}':<26} {comment}" for name, value, comment in entries]
+    """The knobs that models have in common, and those of each cell, task, …: title and one line per knob."""
+    text = (CONFIG_ROOT / "conf" / "model" / f"{BASE_MODEL}.yaml").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\w+):\s*(.*?)\s*# (.*)$", text, re.MULTILINE)
+    yield "every model", [f"  {f'model.{name}={value}':<26} {comment}" for name, value, comment in entries]
+    for group, registry in OF_GROUP.items():
+        for thing in registry:
+            lines = [f"  {f'{group}.{knob.name}={typed(knob.default)}':<26} {told(knob)}" for knob in knobs_of(thing)]
+            if lines:
+                yield f"{group}={thing.name}", lines
+
+
+def told(knob: Knob) -> str:
+    """What a thing says of a knob of its own, with its choices."""
+    choices = f"{listing(map(str, knob.choices))}" if knob.choices else ""
+    return f"{knob.help}: {choices}" if knob.help and choices else knob.help or choices
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def explain(error: Exception) -> str | None:

@@ -1,43 +1,72 @@
-"""`python -m ablate.plan …`: what `python -m ablate …` would train, before anything is spent. Writes nothing."""
+"""`ablate plan …`: what `ablate run …` would train, before anything is spent. Writes nothing."""
 
-import sys
 from collections.abc import Sequence
-from functools import partial
+from typing import TYPE_CHECKING
 
-from ablate.cli.entry import answer, run_program
-from ablate.cli.run import one_preset_each, with_configs
-from ablate.config.schema import Config
-from ablate.sweeping.naming import Asked
+from ablate.cli.command import Command, flag
+from ablate.cli.commands import run_command
+from ablate.cli.run import OPTIONS
+
+if TYPE_CHECKING:
+    from ablate.config.schema import Config
+    from ablate.sweeping.naming import Asked
 
 HELP = """\
-usage: python -m ablate.plan [sweeps=NAME] [knob=value,value,… | group=option] …
+usage: ablate plan [sweeps=NAME] [knob=value,value,… | group=option] … [--json]
 
-Lists, for the same arguments as python -m ablate: the settings and which of their runs are there already; what trains
+Lists, for the same arguments as ablate run: the settings and which of their runs are there already; what trains
 together, with which engine; the time and memory that it takes, from training each kind of program for a moment; and
 the smallest difference that this number of seeds can detect. Writes nothing.
 
-  python -m ablate.plan sweeps=table12_rnn_num_hiddens num_hiddens=32,64 seeds=10"""
+  --json          all of it as one JSON object on standard output: {"sweeps": […]}, and of each
+                    folder, preset, question      where it is kept, and what it asks
+                    settings, groups              as in the two tables; settings name their group by its number, from 1
+                    runs, done, reused, to_train  numbers of runs
+                    seconds, side_by_side, memory_bytes, free_bytes, timings, timings_s
+                    seeds, detectable             of each metric: the spread over seeds (sd), and the smallest
+                                                  difference found; of logarithms where log is true
+                    notes, warnings
+  --cfg job       show the composed configuration instead
+  --config-dir DIR  find presets (DIR/sweeps), models (DIR/model) … of one's own there, too
+
+  ablate plan sweeps=table12_rnn_num_hiddens num_hiddens=32,64 seeds=10
+
+ablate run --help lists the knobs."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `python -m ablate.plan` with these arguments and return its exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if {"--help", "-h"} & set(arguments):
-        print(HELP)
-        return 0
-    return answer(partial(_plan, arguments))
+def plan(arguments: list[str]) -> int:
+    from ablate.cli.as_json import print_json
+    from ablate.cli.composition import one_preset_each, say_notes, with_configs
 
-
-def _plan(arguments: Sequence[str]) -> int:
-    for one in one_preset_each(arguments):
+    as_json, words = flag(arguments, "--json")
+    say_notes(words)
+    sweeps = []
+    for one in one_preset_each(words):
         batches: list[tuple[Sequence[Config], Asked]] = []
         with_configs(one, lambda configs, asked: batches.append((configs, asked)))  # noqa: B023
         if batches:
-            from ablate.sweeping.planning.show import show
+            from ablate.sweeping.planning.show import Planned
 
-            show([config for configs, _ in batches for config in configs], batches[0][1])
+            planned = Planned.of([config for configs, _ in batches for config in configs], batches[0][1])
+            if as_json:
+                sweeps.append(planned.to_json())
+            else:
+                planned.show()
+    if as_json and sweeps:
+        print_json({"sweeps": sweeps})
     return 0
 
 
-if __name__ == "__main__":
-    run_program(main)
+COMMAND = Command(
+    "plan",
+    "what a sweep would take and could tell, before anything is spent",
+    plan,
+    lambda words: HELP,
+    options=(*OPTIONS, "--json"),
+    takes=("knobs",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate plan` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

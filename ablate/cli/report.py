@@ -1,48 +1,56 @@
-"""`python -m ablate.report results/NAME …`: tables, figures and a page about finished sweeps, from their records."""
+"""`ablate report results/NAME …`: tables, figures and a page about finished sweeps, from their records."""
 
-import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from ablate.cli.entry import answer, run_program
-from ablate.report import write_reports
+from ablate.cli.command import Command, Parser, level, options_of
+from ablate.cli.commands import run_command
+
+JSON = """\
+--json prints one JSON object on standard output in the place of the tables: {"reports": […], "page": …}, and of each
+  folder, title, page   the sweep, and its report.html; page beside the reports is the one about several, or null
+  settings              a row for each setting: the columns of settings.csv
+  claims                the verdicts that the page shows: the fields of ablate claims --json
+Numbers that are none (the mean of no run, a p that was not computed) are null."""
 
 
-class Parser(argparse.ArgumentParser):
-    """One clear line and status 2 for what cannot be understood."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"ablate: {message}; see python -m ablate.report --help\n")
-
-
-def _report(arguments: Sequence[str] | None) -> int:
-    parser = Parser(prog="python -m ablate.report", description=__doc__)
-    parser.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
-    parser.add_argument(
+def parser() -> Parser:
+    found = Parser("report", __doc__, epilog=JSON)
+    found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    found.add_argument(
         "--out", type=Path, help="folder of the page about several sweeps (default: report/ beside the first)"
     )
-    parser.add_argument("--title", help="title of the page (default: the sweep's own, or its folder)")
-    parser.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
-    options = parser.parse_args(arguments)
-    return write_reports(options.sweep, options.out, options.title, options.level)
+    found.add_argument("--title", help="title of the page (default: the sweep's own, or its folder)")
+    found.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
+    found.add_argument("--json", action="store_true", help="print what is found as JSON")
+    return found
+
+
+def report(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    from ablate.report import write_reports
+
+    if not options.json:
+        return write_reports(options.sweep, options.out, options.title, options.level)
+    from ablate.cli.as_json import Reports, print_json
+
+    found = Reports()
+    status = write_reports(options.sweep, options.out, options.title, options.level, show=found.add)
+    several = options.out or options.sweep[0].parent / "report" if options.out or len(options.sweep) > 1 else None
+    print_json(found.as_json(several))
+    return status
+
+
+COMMAND = Command(
+    "report",
+    "tables, figures and a page about finished sweeps, from their records",
+    report,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 with one line on standard error for each folder that is no sweep."""
-    return answer(partial(_report, arguments))
-
-
-def level(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.5 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no level from 0.5 up to, not including, 1, such as 0.95")
-    return value
-
-
-if __name__ == "__main__":
-    run_program(main)
+    """`ablate report` with these arguments: 0, or 2 with a line on standard error for each folder that is no sweep."""
+    return run_command(COMMAND, arguments)

@@ -4,7 +4,7 @@ import re
 
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.overrides import Override, can_be_swept, knobs, quote
-from ablate.config.presets import choices
+from ablate.config.presets import summaries
 from ablate.config.shell import shell_line
 
 
@@ -48,7 +48,7 @@ def _composition(error: Exception) -> str:
     message = _first_lines(error)
     unchosen = re.match(r"You must specify '([^']+)'", message)
     if unchosen:
-        return f"{unchosen[1]} has no value; choose {listing(choices(unchosen[1]))}"
+        return f"{unchosen[1]} has no value; choose {listing(summaries(unchosen[1]))}"
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", message)
     if several:
         return f"{several[1]} has several values, {several[2]}, and one configuration is shown; give one"
@@ -63,7 +63,7 @@ def _wrong_type(error: Exception) -> str:
         where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
         if value.startswith("[") and key[1] in knobs() and can_be_swept(key[1]):
             return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
-    elif override := re.search(r"Error merging override (\S+)=(.*)", str(error)):
+    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)):
         where, value, cause = override[1], override[2], str(error.__cause__ or "")
     else:
         return ""

@@ -7,49 +7,47 @@ confounded, and both are named wherever one of them is.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from ablate.config.schema import CONFIG_ROOT, TASK_OPTIONS
+from ablate.config.choices import choice
+from ablate.config.columns import OF_DATA, column, own_columns
+from ablate.config.overrides import knobs
+from ablate.config.registry import OF_GROUP, knobs_of, revision
+from ablate.config.schema import CONFIG_ROOT, PARTS
 
-BRINGS: dict[str, tuple[str, ...]] = {
-    "model": (
-        *("activation", "output_activation", "coupled", "peepholes", "gate_recurrence", "gates"),
-        *("readout", "write_back", "reset", "forget_bias", "cell"),
-    ),
-    "formulation": ("init", "reset", "bias_vectors"),
-    "layers": ("dropout", "connection", "transition"),
-    "connection": ("transition",),
-    "optimizer": ("lr", "momentum", "weight_decay", "betas", "eps", "alpha"),
-    "corpus": ("corpus_sha256", "unit", "cleaning", "path", "file", "sha256", "urls"),
-    "unit": ("corpus_sha256",),
-    "cleaning": ("corpus_sha256",),
-    "task": (
-        *("corpus", "corpus_sha256", "unit", "cleaning", "optimizer", "lr", "model", "init", "num_hiddens", "layers"),
-        *(
-            "path",
-            "file",
-            "sha256",
-            "urls",
-            "dropout",
-            "num_steps",
-            "batch_size",
-            "sampling",
-            "max_tokens",
-            "val_tokens",
-            "clip",
-            "epochs",
-        ),
-        *(name for options in TASK_OPTIONS.values() for name in options),
-    ),
-}
-"""What may follow from a knob by its meaning, so that a comparison is none the less fair. Names as in records' frames.
 
-It does follow where every setting has the value that the choice brings by itself, or where the settings to which the
-knob applies at all share one value. A value that somebody typed for one choice and not for another does not follow.
-"""
+@lru_cache(1)
+def _brings(_: tuple[int, ...]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, sources in _FOLLOWS_DATA.items():
+        for source in sources:
+            found.setdefault(source, set()).add(name)
+    for key, knob in knobs().items():
+        group = key.partition(".")[0]
+        of_thing = [OF_DATA.get(group, group), *["task"] * (group == "data")]
+        for source in of_thing if knob.owners else knob.metadata.get("follows", ()):
+            found.setdefault(source, set()).add(column(key))
+    return found
+
+
+_FOLLOWS_DATA = {"corpus_sha256": ("corpus", "unit", "cleaning", "task")}
+"""The checksum of a text, which is no knob."""
+
+
+def brings(name: str) -> set[str]:
+    """What may follow from a knob by its meaning, so that a comparison is none the less fair. Names as in frames.
+
+    Declared with the knobs that follow (`follows`); what a thing has of its own follows from the choice of the thing.
+
+    It does follow where every setting has the value that the choice brings by itself, or where the settings to which
+    the knob applies at all share one value. A value that somebody typed for one choice and not for another does not
+    follow.
+    """
+    return _brings(revision()).get(name, set())
+
 
 IMPLEMENTATION: dict[str, dict[str, Any]] = {
     "torch": {"init": "torch", "reset": "after", "bias_vectors": 2},
@@ -75,7 +73,7 @@ def independent(columns: Mapping[str, Sequence[Hashable]]) -> list[str]:
 
 
 def _follows(name: str, varying: Mapping[str, Sequence[Hashable]], columns: Mapping[str, Sequence[Hashable]]) -> bool:
-    sources = [source for source in varying if name in BRINGS.get(source, ())]
+    sources = [source for source in varying if name in brings(source)]
     if not sources or not is_function(varying[name], [varying[source] for source in sources]):
         return False
     if name in BY_DATA:
@@ -107,24 +105,25 @@ def _brought(name: str, row: Mapping[str, Any]) -> bool:
     value = row[name]
     if not _applies(name, row):
         return True
-    task = (_choice("task", str(row["task"])) if row.get("task") is not None else None) or {}
-    if name in BRINGS["model"] and name not in ("reset", "forget_bias"):
-        model = _choice("model", str(row.get("model")))
-        default = gates_text(model["gates"]) if model and name == "gates" else (model or {}).get(name)
+    task = (chosen("task", str(row["task"])) if row.get("task") is not None else None) or {}
+    if name in brings("model") and name not in ("reset", "forget_bias"):
+        model = chosen("model", str(row.get("model")))
+        default = gates_text(model["gates"]) if model and name == "gates" else (model or {}).get(_typed("model", name))
         return model is None or (value if name != "activation" or value else "tanh") == default
-    if name in task:
-        return bool(value == task[name])
-    if name in BRINGS["optimizer"]:
-        optimizer = _choice("optimizer", str(row.get("optimizer")))
-        default = (optimizer or {}).get(name)
-        return optimizer is None or value == (str(default) if name == "betas" else default)
-    if name in BRINGS["formulation"]:
+    if name in own_columns("task").values() or name in task:
+        return bool(value == task.get(_typed("task", name)))
+    for group in ("optimizer", "schedule"):
+        if name in brings(group):
+            found = chosen(group, str(row.get(group)))
+            default = (found or {}).get(_typed(group, name))
+            return found is None or value == (str(default) if isinstance(default, list) else default)
+    if name in brings("formulation"):
         known = IMPLEMENTATION.get(str(row.get("formulation")))
         return known is None or value == known[name]
-    if name in ("unit", "cleaning"):
-        data = _choice("data", str(row.get("corpus")))
-        return data is None or value == data["tokens" if name == "unit" else name]
-    usual = _config()
+    if name in ("unit", "cleaning", *own_columns("data").values()):
+        data = chosen("data", str(row.get("corpus")))
+        return data is None or value == data.get("tokens" if name == "unit" else _typed("data", name))
+    usual = defaults()
     if name in ("model", "optimizer"):
         return bool(value == task.get(f"/{name}", usual.get(f"/{name}")))
     return name not in usual or bool(value == usual[name])
@@ -135,20 +134,34 @@ def gates_text(gates: Mapping[str, float]) -> str | None:
     return " ".join(f"{gate}={value:g}" for gate, value in sorted(gates.items())) or None
 
 
-@cache
-def _choice(group: str, name: str) -> dict[str, Any] | None:
-    """What a choice of conf/ sets, with what it is made from; `/group` → the choice it makes of another group.
+def _typed(group: str, name: str) -> str:
+    """The name of a knob within its group, of a column."""
+    return name.removeprefix(f"{group}.")
 
-    None for a choice that conf/ does not have: one of the user's own.
+
+def chosen(group: str, name: str) -> dict[str, Any] | None:
+    """What a choice sets, with what it is made from; `/group` → the choice it makes of another group.
+
+    None for a choice that neither conf/ has nor anything that is loaded here.
     """
-    path = CONFIG_ROOT / "conf" / group / f"{name}.yaml"
-    if not path.is_file():
-        return None
-    return _loaded(group, OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+    return _chosen(group, name, revision())
 
 
 @cache
-def _config() -> dict[str, Any]:
+def _chosen(group: str, name: str, _: tuple[int, ...]) -> dict[str, Any] | None:
+    path = CONFIG_ROOT / "conf" / group / f"{name}.yaml"
+    if path.is_file():
+        loaded = _loaded(group, OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+    elif (thing := OF_GROUP[group].get(name)) is not None:
+        loaded = _loaded(group, choice(group, thing))
+    else:
+        return None
+    thing = OF_GROUP[group].get(loaded[PARTS[group].chosen_by])
+    return {knob.name: knob.default for knob in knobs_of(thing)} | loaded
+
+
+@cache
+def defaults() -> dict[str, Any]:
     """The defaults of all tasks."""
     return _loaded("", OmegaConf.to_container(OmegaConf.load(CONFIG_ROOT / "conf" / "config.yaml"), resolve=False))
 
@@ -159,7 +172,7 @@ def _loaded(group: str, content: Any) -> dict[str, Any]:
         if isinstance(entry, dict):
             out |= {f"/{key.removeprefix('override /')}": value for key, value in entry.items()}
         elif group and entry != "_self_":
-            out |= _choice(group, entry) or {}
+            out |= chosen(group, entry) or {}
     own = content.get("task")
     out |= {key: value for key, value in content.items() if key != "defaults"}
     return out | (own if isinstance(own, dict) else {})

@@ -15,7 +15,10 @@ VALUES: dict[str, dict[str, str]] = {
 }
 """Knob → former name of a value → its name."""
 
-KEYS = {"cell_id": "setting_id"}
+METRICS = {"published_loss": "course_loss", "published_bleu": "course_bleu"}
+"""Former name of a metric → its name."""
+
+KEYS = {"cell_id": "setting_id"} | METRICS
 """Former name of a field of a stored file → its name."""
 
 
@@ -53,6 +56,8 @@ def in_claim(entry: Any) -> Any:
         return entry
     along = knob_of(entry["along"]) if isinstance(entry.get("along"), str) else ""
     out = {knob_of(str(key)): value_of(knob_of(str(key)), in_claim(value)) for key, value in entry.items()}
+    if isinstance(out.get("metric"), str):
+        out["metric"] = METRICS.get(out["metric"], out["metric"])
     for key in ("along", "tuned"):
         if isinstance(out.get(key), str):
             out[key] = knob_of(out[key])

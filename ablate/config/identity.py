@@ -1,14 +1,19 @@
-"""What makes two runs the same run: hashes of everything that decides an outcome, and of nothing else."""
+"""What makes two runs the same run: hashes of everything that decides an outcome, and of nothing else.
+
+An identity is one nested dictionary: the common knobs that decide, and for the cell, the task, the optimizer … that
+take part their own.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, cast
 
 from ablate.config.errors import listing
 from ablate.config.overrides import Knob, knobs
-from ablate.config.schema import TASK_OPTIONS, Config, resolve
+from ablate.config.registry import ALWAYS, FIRST_TASK
+from ablate.config.schema import Config, Part, resolve
 
 PROTOCOL = 1
 """Raised when a change to the code alters the outcome of a run: stored results of older protocols are not reused."""
@@ -25,42 +30,31 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
     resolved = resolve(config)
     identity = _deciding(resolved)
     identity["impl"] = {"torch": "api", "textbook": "scratch"}[identity.pop("formulation")]
-    if config.model.cell != "rnn" and config.model.activation == "tanh":
-        del identity["model"]["activation"]
-    del identity["task"]  # what was trained before there were tasks is a language model
-    if config.task.name != "language_model":
-        identity["task"] = {"name": config.task.name} | relevant_options(asdict(config.task), TASK_OPTIONS)
-    options = asdict(resolved.optimizer)
-    identity["optimizer"] = {"name": options["name"]} | relevant_options(options)
-    identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens}
+    if config.task.name == FIRST_TASK and config.task.source is None:
+        del identity["task"]  # what was trained before there were tasks
+    identity["data"] = {"sha256": corpus_sha256, "tokens": config.data.tokens} | _own(config.data)
     identity["protocol"] = PROTOCOL
     return identity
 
 
-def _deciding(config: Any) -> dict[str, Any]:
+def _deciding(config: Config | Part) -> dict[str, Any]:
+    """What decides an outcome, of a config or of a part of it; of a thing of the user's own the hash of its source."""
     out: dict[str, Any] = {}
-    for f in fields(config):
+    for f in fields(cast(Any, config)):
         value = getattr(config, f.name)
-        if f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
-            out[f.name] = _deciding(value) if is_dataclass(value) else value
+        if f.metadata.get("own"):
+            out |= _own(cast(Part, config))
+        elif f.metadata.get("identity", True) and value != f.metadata.get("absent", NO_KNOB):
+            out[f.name] = _deciding(value) if isinstance(value, Part) else value
     return out
 
 
-OPTIMIZER_OPTIONS = {
-    "sgd": ("weight_decay",),
-    "momentum": ("momentum", "weight_decay"),
-    "adam": ("betas", "eps", "weight_decay"),
-    "adamw": ("betas", "eps", "weight_decay"),
-    "rmsprop": ("alpha", "eps", "momentum", "weight_decay"),
-}
-"""The options that each update rule reads."""
-
-
-def relevant_options(
-    group: Mapping[str, Any], options: Mapping[str, tuple[str, ...]] = OPTIMIZER_OPTIONS
-) -> dict[str, Any]:
-    """The options, of a stored optimizer or task, that matter to the one it names."""
-    return {key: group[key] for key in options[group["name"]]}
+def _own(part: Part) -> dict[str, Any]:
+    """The knobs of a thing's own that decide an outcome, and the hash of its source where a user brought it."""
+    own = {knob.name: part.own[knob.name] for knob in part.own_knobs if knob.decides}
+    absent = {knob.name: knob.absent for knob in part.own_knobs if knob.absent is not ALWAYS}
+    out = {name: value for name, value in own.items() if name not in absent or value != absent[name]}
+    return out if part.source is None else out | {"source": part.source}
 
 
 def short_hash(value: Any) -> str:
@@ -85,8 +79,13 @@ def cohort_key(config: Config, corpus_sha256: str) -> str:
     """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
     identity = run_identity(config, corpus_sha256)
     for f in fields(Config):
+        value = getattr(config, f.name)
         if f.metadata.get("per_replica"):
-            del identity[f.name]
+            identity.pop(f.name, None)
+        elif isinstance(value, Part) and f.name in identity:
+            for knob in value.own_knobs:
+                if knob.per_replica:
+                    identity[f.name].pop(knob.name, None)
     return short_hash(identity | {"engine": config.engine, "device": config.device})
 
 
@@ -127,7 +126,7 @@ def _outcome(config: Config) -> list[Any]:
         config = replace(config, epochs=1)  # updates set them
     resolved = resolve(config)
     kept = {f.name: getattr(resolved, f.name) for f in fields(Config) if not f.metadata.get("identity", True)}
-    return [run_identity(config, ""), {name: value for name, value in kept.items() if not is_dataclass(value)}]
+    return [run_identity(config, ""), {name: value for name, value in kept.items() if not isinstance(value, Part)}]
 
 
 def _others(knob: Knob, value: Any) -> Iterator[Any]:
@@ -152,6 +151,8 @@ def _value(config: Any, key: str) -> Any:
 
 def _with(config: Any, key: str, value: Any) -> Any:
     name, _, below = key.partition(".")
+    if isinstance(config, Part):
+        return config.but(**{name: value})
     return replace(config, **{name: _with(getattr(config, name), below, value) if below else value})
 
 
@@ -161,10 +162,8 @@ def _written(value: Any) -> str:
 
 def _why(config: Config, knob: Knob) -> str:
     group, _, option = knob.name.rpartition(".")
-    readers = {"optimizer": OPTIMIZER_OPTIONS, "task": TASK_OPTIONS}.get(group, {})
-    names = [name for name, options in readers.items() if option in options]
-    if names:
-        return f"{group} is {_value(config, group).name}, and only {listing(names)} would read it"
+    if knob.owners:
+        return f"{group} is {_value(config, group).name}, and only {listing(knob.owners)} would read it"
     if knob.metadata.get("through") == option:
         return f"{option} is given by itself, {_value(config, option)}"
     if knob.name == "epochs":

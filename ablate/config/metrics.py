@@ -1,9 +1,13 @@
 """What is measured: title, unit and direction of every number that a table may show."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
+
+from ablate.config.errors import ConfigError
+from ablate.config.registry import TASKS, Registry, task_name
 
 UNSCORED = -1
 """A target that does not count: no loss, no gradient, no share in the accuracy."""
@@ -21,25 +25,97 @@ HELD_OUT_MASKED = 0.15
 
 @dataclass(frozen=True)
 class Metric:
+    """A number that is measured of each run, and all that tables, figures, claims and searches need to know of it."""
+
+    name: str
     title: str
+    """As within a sentence: `held-out perplexity`."""
     better: str  # lower, higher or neither
     unit: str = ""
     top: float | None = None
-    """The largest value of a metric that may be 0, which is compared by differences, not by ratios."""
+    """The largest value of a metric that may be 0; such a one is compared by differences."""
+    logs: bool | None = None
+    """Whether means and comparisons are those of logarithms, of positive values; None: where it has no top."""
+    heading: str = ""
+    """Of its column in a table; the title if empty."""
+    axis: str = ""
+    """Of its axis in a figure; the title if empty."""
+    ends: tuple[float, ...] = ()
+    """Where an axis that does not reach the top may end."""
+    explained: str = ""
+    """A sentence for the notes of a table; a task may have its own."""
+    of_loss: bool = False
+    """Whether it follows from the course of the loss, so that every task has it."""
+    held_out: bool = False
+    """Whether it is measured on data that are held out, so that there is none where none are."""
+    searchable: bool = True
+    claimable: bool = True
+    ranked: bool = True
+    """Whether the best setting is named by it; not where another one gives the same order."""
+    shown: bool = False
+    """Whether tables and figures show it of every task that has it, and not only of those that it was made for."""
+    of_course: bool = False
+    """Whether it is the course's way of measuring, shown only beside what the course published."""
+    unmeasured: str = ""
+    """Why a run may lack it, after "cannot be tested: "."""
+    of: Callable[..., float | None] | None = None
+    """Of a user's metric: its value from a run's record, or from record and curve; None where it has none."""
+
+    @property
+    def in_logs(self) -> bool:
+        return self.top is None if self.logs is None else self.logs
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value that there can be, of one that may be 0."""
+        return (-math.inf, math.inf) if self.top is None else (0.0, self.top)
+
+    @property
+    def shown_as(self) -> str:
+        """The heading of its column."""
+        return self.heading or self.title
+
+    @property
+    def label(self) -> str:
+        """That of its axis."""
+        return self.axis or self.title
+
+    @property
+    def extreme(self) -> str:
+        """What the best value is: `highest accuracy`."""
+        return f"{'highest' if self.better == 'higher' else 'lowest'} {self.title}"
 
 
-METRICS = {
-    "perplexity": Metric("perplexity (last epoch)", "lower"),
-    "tail_perplexity": Metric("tail perplexity", "lower"),
-    "best_perplexity": Metric("best perplexity", "lower"),
-    "val_perplexity": Metric("held-out perplexity", "lower"),
-    "best_val_perplexity": Metric("best held-out perplexity", "lower"),
-    "accuracy": Metric("accuracy", "higher", top=1.0),
-    "bleu": Metric("held-out BLEU", "higher", top=100.0),
-    "published_bleu": Metric("published BLEU", "higher", top=1.0),
-    "published_loss": Metric("published loss", "lower"),
-    "wall_s": Metric("time", "lower", "s"),
-}
+METRICS: Registry[Metric] = Registry("metric", unknown=lambda name: Metric(name, name.replace("_", " "), "neither"))
+"""In the order in which tables have them. Those that only some tasks measure are declared with these tasks."""
+
+NOTHING_HELD_OUT = "no held-out perplexity was measured (val_tokens=0)"
+
+for _metric in (
+    Metric("perplexity", "perplexity (last epoch)", "lower", heading="perplexity", of_loss=True),
+    Metric("tail_perplexity", "tail perplexity", "lower", of_loss=True),
+    Metric("best_perplexity", "best perplexity", "lower", of_loss=True),
+    Metric(
+        "val_perplexity",
+        "held-out perplexity",
+        "lower",
+        heading="held-out",
+        of_loss=True,
+        held_out=True,
+        unmeasured=NOTHING_HELD_OUT,
+    ),
+    Metric(
+        "best_val_perplexity",
+        "best held-out perplexity",
+        "lower",
+        of_loss=True,
+        held_out=True,
+        unmeasured=NOTHING_HELD_OUT,
+    ),
+    Metric("accuracy", "accuracy", "higher", top=1.0),
+    Metric("wall_s", "time", "lower", "s", searchable=False, claimable=False),
+):
+    METRICS.found[_metric.name] = _metric
 
 
 DEFAULT_METRIC = "tail_perplexity"
@@ -48,7 +124,81 @@ DEFAULT_METRIC = "tail_perplexity"
 
 def by_difference(metric: str) -> bool:
     """Whether a metric may be 0, so that its values have differences but no ratios."""
-    return metric in METRICS and METRICS[metric].top is not None
+    return metric in METRICS and not METRICS[metric].in_logs
+
+
+def loss_metrics() -> tuple[str, ...]:
+    """What every task measures: the course of its loss."""
+    return tuple(metric.name for metric in METRICS if metric.of_loss)
+
+
+def followed() -> tuple[Metric, ...]:
+    """The users' metrics that follow from what a run recorded."""
+    return tuple(metric for metric in METRICS if metric.of is not None)
+
+
+def metrics_of(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, float | None]:
+    """Every metric of a stored run: what was measured, and what follows from it by the metrics that are loaded now.
+
+    `curve` reads the run's curve, column → values by epoch, for a metric that asks for it. A run that diverged has none
+    of them. Raises ConfigError, with the metric's name, for one that fails or gives no number.
+    """
+    out: dict[str, float | None] = dict(record["metrics"])
+    for metric in followed():
+        assert metric.of is not None
+        if record["status"] != "ok":
+            out[metric.name] = None
+            continue
+        wants_curve = len(signature(metric.of).parameters) > 1
+        try:
+            value = metric.of(record, curve() if curve else None) if wants_curve else metric.of(record)
+            out[metric.name] = None if value is None else float(value)
+        except Exception as error:
+            where = f"{metric.of.__code__.co_filename}:{metric.of.__code__.co_firstlineno}"
+            raise ConfigError(f"the metric {metric.name} ({where}) fails: {type(error).__name__}: {error}") from error
+    return out
+
+
+def metric(
+    title: str,
+    *,
+    better: str,
+    name: str = "",
+    top: float | None = None,
+    unit: str = "",
+    logs: bool | None = None,
+    explained: str = "",
+    heading: str = "",
+    shown: bool = False,
+) -> Callable[[Callable[..., float | None]], Callable[..., float | None]]:
+    """A metric that follows from what a run recorded, under the function's name: in frames, claims and searches.
+
+    The function gets the run's record, and where it has a second parameter its curve, column → values by epoch; it
+    gives a number, or None where a run has none. Means are geometric and comparisons ratios, unless there is a `top`,
+    the largest value of a metric that may be 0, or `logs=False`. Tables and figures have it where `shown`.
+    """
+    if better not in ("lower", "higher", "neither"):
+        raise ConfigError(f"better is {better!r}; choose lower, higher or neither")
+
+    def register(function: Callable[..., float | None]) -> Callable[..., float | None]:
+        METRICS.add(
+            Metric(
+                name or function.__name__,
+                title,
+                better,
+                unit,
+                top,
+                logs,
+                explained=explained or " ".join((function.__doc__ or "").split("\n\n")[0].split()),
+                heading=heading,
+                shown=shown,
+                of=function,
+                searchable=better != "neither",
+            )
+        )
+        return function
+
+    return register
 
 
 def perplexity(cross_entropy: float) -> float:
@@ -68,30 +218,19 @@ def tail_perplexity(curve: Sequence[float]) -> float:
     return perplexity(sum(math.log(value) for value in last) / len(last))
 
 
-def evaluation(config: Mapping[str, Any], window: int = HELD_OUT_WINDOW, masked: float = HELD_OUT_MASKED) -> str | None:
-    """How a stored config's held-out text is read, as recorded with the run; None where none is, or it is no text.
+def evaluation(config: Mapping[str, Any], of_old: bool = False) -> str | None:
+    """How a stored config's held-out data are read, as recorded with the run; None where no rule of its own is known.
 
-    A network that only reads forwards carries its state along the whole text, which no knob of the training changes.
-    Numbers by different rules are never pooled or ranked together.
+    Numbers by different rules are never pooled or ranked together. `of_old` runs are those from before rules were
+    recorded.
     """
-    task: str = config.get("task", {"name": "language_model"})["name"]
-    tokens: int = config.get("val_tokens") or 0
-    if task not in ("language_model", "fill_in") or tokens < 2:
-        return None
-    if task == "language_model" and not config.get("model", {}).get("bidirectional", False):
-        return "streams, state carried over"
-    return f"windows of {min(window, tokens)} tokens" + f", {masked:g} of them masked" * (task == "fill_in")
+    rule: str | None = TASKS.known(task_name(config)).evaluation_rule(config, of_old)
+    return rule
 
 
 def evaluation_of(record: Mapping[str, Any]) -> str | None:
-    """The rule by which a stored run was measured.
-
-    Records older than the field have windows of their own num_steps, of which their own task.masked is masked.
-    """
+    """The rule by which a stored run was measured."""
     rule: str | None = record.get("evaluation")
-    if rule is not None:
-        return rule
-    config = record["config"]
-    return evaluation(
-        config, config.get("num_steps", HELD_OUT_WINDOW), config.get("task", {}).get("masked", HELD_OUT_MASKED)
-    )
+    if task_name(record["config"]) not in TASKS:  # of a file of the user's that is not loaded
+        return None
+    return evaluation(record["config"], of_old=True) if rule is None else rule

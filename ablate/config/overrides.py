@@ -4,28 +4,32 @@ Hydra has one grammar for all values. Here the type of a knob says how its value
 whatever brackets, commas or digits are in it; a number or a choice is left to Hydra, and several of them, `a,b`, sweep.
 """
 
+import itertools
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
+from functools import lru_cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ablate.config import former_names
+from ablate.config import former_names, plugins
 from ablate.config.errors import ConfigError, UserError, listing, nearest
-from ablate.config.schema import GATES, Config
+from ablate.config.registry import CELLS, OF_GROUP, knobs_of, own_knobs, revision
+from ablate.config.schema import Config
 from ablate.config.shell import shell_line
 
-GROUPS = ("model", "data", "optimizer", "task", "sweeps")
-"""What is chosen among the files of a folder, in conf/, in sweeps/, or of one's own."""
+GROUPS = (*OF_GROUP, "sweeps")
+"""What is chosen among registered things and the files of a folder, in conf/, in sweeps/, or of one's own."""
 
 GATE = "model.gates."
 """A gate that a model fixes, `model.gates.reset=1`: the only keys that a model may lack."""
 
 LAUNCHERS = ("ablate",)
-SWEEPERS = ("ablate", "optuna")
+SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
+"""Sweeper as it is typed → its name among all plugins of Hydra: `optuna` may be that of somebody else's."""
 
-HELP_HINT = "(python -m ablate --help lists them)"
+HELP_HINT = "(ablate run --help lists them)"
 
 SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
 """Functions of Hydra's grammar that stand for several values."""
@@ -35,6 +39,10 @@ NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
 
 OPENING = {"(": ")", "[": "]", "{": "}"}
 
+ZIPPED = "hydra.sweeper.zipped"
+"""The option of our grid sweeper with the knobs that change together, each a text such as `num_hiddens:lr=32:1,64:2`:
+Hydra's grammar has no word for them."""
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -43,6 +51,8 @@ class Knob:
     name: str
     kind: Any
     metadata: Mapping[str, Any]
+    owners: tuple[str, ...] = ()
+    """The things that have it of their own; none: all settings have it."""
 
     @property
     def decides(self) -> bool:
@@ -76,23 +86,50 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is UnionType else (kind,)
 
 
-@cache
 def knobs() -> dict[str, Knob]:
-    """Every knob by its name, groups included, in the order of the configuration."""
+    """Every knob by its name, groups included, in the order of the configuration; also those of what users brought."""
+    return _all_knobs(revision())
+
+
+@lru_cache(1)
+def _all_knobs(_: tuple[int, ...]) -> dict[str, Knob]:
     return {"sweeps": Knob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
 
 
 def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
     hints = get_type_hints(kind)
     for f in fields(kind):
-        yield Knob(prefix + f.name, hints[f.name], f.metadata)
+        if f.metadata.get("own"):
+            yield from _own(prefix.removesuffix("."))
+            continue
+        chosen = f.name == getattr(kind, "chosen_by", None)
+        choices = {"choices": OF_GROUP[prefix.removesuffix(".")].names} if chosen else {}
+        yield Knob(prefix + f.name, hints[f.name], {**f.metadata, **choices})
         if is_dataclass(hints[f.name]):
             yield from _knobs(hints[f.name], f"{prefix}{f.name}.")
 
 
+def _own(group: str) -> Iterator[Knob]:
+    """The knobs that things of a group have of their own; of one that several have, what is true of all."""
+    for name, (first, owners) in own_knobs(group).items():
+        declared = [knob for owner in owners for knob in knobs_of(OF_GROUP[group][owner]) if knob.name == name]
+        common = {
+            key for key, value in first.metadata.items() if all(knob.metadata.get(key) == value for knob in declared)
+        }
+        metadata = {key: value for key, value in first.metadata.items() if key in common}
+        if all(knob.choices for knob in declared):
+            metadata["choices"] = tuple(dict.fromkeys(choice for knob in declared for choice in knob.choices))
+        kind = first.kind if all(knob.kind == first.kind for knob in declared) else Any
+        yield Knob(f"{group}.{name}", kind, metadata, owners)
+
+
 @dataclass(frozen=True)
 class Override:
-    """One word, taken apart: the sign in front (`+`, `++`, `~` or none), the key, and what stands behind `=`."""
+    """One word, taken apart: the sign in front (`+`, `++`, `~` or none), the key, and what stands behind `=`.
+
+    Several knobs that change together, `num_hiddens:lr=32:1,64:0.5`, are one override; `zip(num_hiddens,lr)=[32:1,…]`
+    is another way to write it.
+    """
 
     sign: str
     key: str
@@ -100,6 +137,10 @@ class Override:
 
     @classmethod
     def read(cls, word: str) -> "Override":
+        if zipped := re.fullmatch(r"zip\(([^()=]*)\)=(.*)", word.strip(), re.DOTALL):
+            inner = zipped[2].strip()
+            inner = inner[1:-1] if inner.startswith("[") and inner.endswith("]") else inner
+            word = f"{':'.join(map(str.strip, zipped[1].split(',')))}={inner}"
         key, equals, value = word.partition("=")
         sign = key[: len(key) - len(key.lstrip("+~"))]
         return cls(sign, key[len(sign) :].strip(), value if equals else None)
@@ -107,19 +148,86 @@ class Override:
     def __str__(self) -> str:
         return f"{self.sign}{self.key}" + ("" if self.value is None else f"={self.value}")
 
+    @property
+    def knobs(self) -> list[str]:
+        """The knobs that it sets."""
+        return [name.strip().lstrip("+~") for name in self.key.split(":")]
+
+    @property
+    def is_zipped(self) -> bool:
+        return ":" in self.key and "@" not in self.key
+
+
+def rows_of(override: Override) -> list[list[Override]]:
+    """The rows of several knobs that change together: `num_hiddens:lr=32:1,64:0.5` has two, of two overrides each.
+
+    Raises ConfigError for a row that is longer or shorter than the knobs.
+    """
+    signs = override.sign + override.key
+    names = [name.strip() for name in signs.split(":")]
+    pattern = f"{signs}={':'.join(['VALUE'] * len(names))},…"
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{override}: {twice or 'a knob without a name'} stands in it twice; write KNOB:KNOB=…")
+    rows = []
+    for part in split(override.value or ""):
+        values = [value.strip() for value in split(part, ":")]
+        if len(values) != len(names) or "" in values:
+            given = len([value for value in values if value])
+            raise ConfigError(
+                f"{override}: {part.strip()!r} has {given} value{'s' * (given != 1)} for the {len(names)} knobs "
+                f"{', '.join(names)}; write {pattern}"
+            )
+        rows.append([Override.read(f"{name}={value}") for name, value in zip(names, values, strict=True)])
+    return rows
+
 
 def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once: bool = True) -> list[str]:
-    """The overrides as Hydra is to read them. Reading them again changes nothing.
+    """The overrides as Hydra is to read them. Reading them again changes nothing. What `plugins` names is loaded.
 
     `sweeper_options` are those that `hydra.sweeper.…` may set; without `once` the last value of a knob counts. Raises
     UserError, one line, for a key that is no knob,
     a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
     """
     read = [_read(word) for word in words]
-    checked = [_checked(override, sweeper_options) for override in read]
+    plugins.load(plugin_files(read))
+    checked: list[str] = []
+    zipped: list[str] = []
+    for override in read:
+        if not override.is_zipped:
+            checked.append(str(_checked(override, sweeper_options)))
+        elif len(rows := checked_rows(override)) == 1:
+            checked += map(str, rows[0])
+        else:
+            zipped.append(_together(rows))
     if once:
         check_once(read)
-    return [str(override) for override in checked]
+    if zipped:
+        checked.append(f"{ZIPPED}=[{','.join(map(quote, zipped))}]")
+    # Hydra fails on a group that is set to nothing: no preset is what there is without a word of it
+    return [word for word in checked if word != "sweeps=null"]
+
+
+def checked_rows(override: Override) -> list[list[Override]]:
+    """Rows of knobs that change together, each value checked as if it were typed by itself."""
+    rows = [[_checked(_read(str(one)), ()) for one in row] for row in rows_of(override)]
+    for one in itertools.chain(*rows):
+        if one.value is not None and SWEEP_FUNCTION.fullmatch(one.value.strip()):
+            raise ConfigError(f"{override}: {one} is several values; several knobs that change together have one each")
+        if len(rows) > 1 and not can_be_swept(one.key):
+            raise ConfigError(f"{override}: {one.key} cannot be swept, alone or with others; give it one value")
+    return rows
+
+
+def _together(rows: Sequence[Sequence[Override]]) -> str:
+    """Rows as one word again."""
+    keys = ":".join(f"{one.sign}{one.key}" for one in rows[0])
+    return f"{keys}={','.join(':'.join(one.value or '' for one in row) for row in rows)}"
+
+
+def plugin_files(overrides: Sequence[Override]) -> list[str]:
+    """The files that `plugins=[a.py,b.py]` names."""
+    given = [_texts(knobs()["plugins"], word.value) for word in overrides if word.key == "plugins" and word.value]
+    return [unquote(part) for value in given if value[1:-1] for part in split(value[1:-1])]
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -129,11 +237,12 @@ def check_once(overrides: Sequence[Override]) -> None:
     """
     values: dict[str, dict[str, None]] = {}
     for override in overrides:
-        values.setdefault(override.key, {})[override.value or ""] = None
+        for key in override.knobs if override.is_zipped else [override.key]:
+            values.setdefault(key, {})[str(override) if override.is_zipped else override.value or ""] = None
     for key, several in values.items():
         if len(several) > 1 and not key.startswith("hydra"):
             none = {"", "null"} if key in GROUPS else {""}
-            together = can_be_swept(key) and not any(set(value) & set("([{") or value in none for value in several)
+            together = can_be_swept(key) and not any(set(value) & set("([{:") or value in none for value in several)
             each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
             remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
             raise ConfigError(
@@ -142,15 +251,45 @@ def check_once(overrides: Sequence[Override]) -> None:
             )
 
 
+def former_name(word: str) -> str | None:
+    """A line for a knob, or a value of one, by its former name; None for any other override."""
+    override = Override.read(word)
+    if override.is_zipped or override.value is None:
+        return None
+    now = _read(word)
+    same = now.key == override.key and set(map(str.strip, split(override.value))) == set(split(now.value or ""))
+    return None if same else f"{override} is written {now} now"
+
+
 def decimal_comma(word: str) -> str | None:
     """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
     override = Override.read(word)
-    knob = knobs().get(override.key)
-    found = re.fullmatch(r"([-+]?\d+),(\d+)", override.value or "")
-    if knob is None or not found or float not in _members(knob.kind):
+    number = with_decimal_point(override.key, override.value or "")
+    if number is None:
         return None
-    whole, part = found.groups()
-    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {knob.name}={whole}.{part}"
+    whole, part = number.split(".")
+    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {override.key}={number}"
+
+
+def with_decimal_point(key: str, text: str) -> str | None:
+    """`1.5` of `1,5`, where a knob is a number that may have a fraction; None for all else."""
+    knob = knobs().get(key)
+    found = re.fullmatch(r"([-+]?\d+),(\d+)", text.strip())
+    return f"{found[1]}.{found[2]}" if knob and found and float in _members(knob.kind) else None
+
+
+def comma_in_path(word: str) -> str | None:
+    """A line for `data.path=a,b.txt`, two files, where these are not there or one of the whole name is; else None."""
+    override = Override.read(word)
+    value = override.value or ""
+    parts = [unquote(part.strip()) for part in split(value)]
+    there = [os.path.exists(os.path.expanduser(name)) for name in (value, *parts)]
+    if override.key != "data.path" or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
+        return None
+    if not there[0] and all(there[1:]):
+        return None
+    quoted = shell_line(f"{override.key}={quote(value)}")
+    return f"{word} is {len(parts)} files, {', '.join(parts)}; a name with a comma stands in quotes: {quoted}"
 
 
 def can_be_swept(key: str) -> bool:
@@ -165,7 +304,7 @@ def no_knob(key: str) -> str:
 
 def is_knob(key: str) -> bool:
     """Whether there is a knob of that name; a gate that no model has is none."""
-    return former_names.knob_of(key) in knobs() or key in {GATE + gate for gates in GATES.values() for gate in gates}
+    return former_names.knob_of(key) in knobs() or key in {GATE + gate for cell in CELLS for gate in cell.gates}
 
 
 def _read(word: str) -> Override:
@@ -178,6 +317,8 @@ def _read(word: str) -> Override:
     override = Override.read(word)
     if override.sign not in ("", "+", "++", "~") or not re.fullmatch(r"[\w./@:\[\]-]+", override.key):
         raise UserError(f"cannot read {word!r}; write knob=value {HELP_HINT}")
+    if override.is_zipped:
+        return override
     key = former_names.knob_of(override.key)
     if key not in former_names.VALUES or override.value is None:
         return replace(override, key=key)
@@ -208,11 +349,13 @@ def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
 def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
     """A setting of Hydra that means something here: the sweeper and its options; of launchers there is one."""
     key, value = override.key, override.value or ""
-    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": SWEEPERS}.get(key)
+    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": tuple(SWEEPERS)}.get(key)
     if chosen:
+        if key == "hydra/sweeper" and value in SWEEPERS.values():
+            return override
         if value not in chosen or override.sign == "~":
             raise UserError(f"{key} is {value!r}; choose {listing(chosen)}{nearest(value, chosen)}")
-        return override
+        return replace(override, value=SWEEPERS.get(value, value))
     option = re.match(r"hydra\.sweeper\.(\w+)", key)
     if option and (not sweeper_options or option[1] in sweeper_options):
         below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
@@ -297,7 +440,8 @@ def _texts(knob: Knob, value: str) -> str:
         raise ConfigError(f"cannot read {knob.name}={value}: {unclosed} opens with a quote that does not end it")
     if inner.startswith("["):
         raise ConfigError(f"cannot read {knob.name}={value}; close the list: {knob.name}=[TEXT,TEXT]")
-    items = ",".join(part if is_quoted(part) else quote(part) for part in map(str.strip, split(inner)))
+    texts = [] if inner.lower() in ("", "null") else map(str.strip, split(inner))
+    items = ",".join(part if is_quoted(part) else quote(part) for part in texts)
     raise ConfigError(f"{knob.name} is {value!r}; it is a list: {shell_line(f'{knob.name}=[{items}]')}")
 
 
@@ -322,13 +466,15 @@ def is_quoted(text: str) -> bool:
     return re.fullmatch(rf"{text[0]}(?:(?!{text[0]}|\\).|\\.)*{text[0]}", text, re.DOTALL) is not None
 
 
-def split(text: str) -> list[str]:
+def split(text: str, at: str = ",") -> list[str]:
     """The parts between commas that stand outside of quotes and brackets: `a,(b,c)` gives `a` and `(b,c)`.
+
+    `at` is another character in the place of the comma.
 
     A bracket or quote that is never closed is a character like any other.
     """
     closed = _closed(text)
-    commas = [at for at, one in enumerate(text) if one == "," and not any(a < at < b for a, b in closed)]
+    commas = [place for place, one in enumerate(text) if one == at and not any(a < place < b for a, b in closed)]
     return [text[a + 1 : b] for a, b in zip([-1, *commas], [*commas, len(text)], strict=True)]
 
 

@@ -10,8 +10,20 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.config import former_names
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import GROUPS, Override, can_be_swept, is_knob, knobs, no_knob
+from ablate.config.overrides import (
+    GROUPS,
+    SWEEPERS,
+    Override,
+    can_be_swept,
+    checked_rows,
+    is_knob,
+    knobs,
+    no_knob,
+    with_decimal_point,
+)
+from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT
 
 if TYPE_CHECKING:
@@ -40,12 +52,31 @@ def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     return found
 
 
+def summaries(group: str, config_dir: Path | None = None) -> dict[str, str]:
+    """The choices of a group, each with a line on what it is: ours in alphabetical order, then a person's own."""
+    ours, theirs = dict[str, str](), dict[str, str]()
+    for name, path in choices(group, config_dir).items():
+        (ours if path.is_relative_to(CONFIG_ROOT) else theirs)[name] = opening_comment(path)
+    registry = OF_GROUP.get(group)
+    for thing in registry or ():
+        if thing.name not in ours and registry is not None:
+            (theirs if thing.name in registry.origin else ours)[thing.name] = summary(thing)
+    return dict(sorted(ours.items())) | theirs
+
+
+def summary(thing: Any) -> str:
+    """A line on what a registered thing is, with its source."""
+    said, source = getattr(thing, "summary", ""), getattr(thing, "source", "")
+    return f"{said} ({source})" if said and source else said or source
+
+
 def files_of(folder: Path) -> list[str]:
     """The names of the YAML files in a folder; none where it cannot be read."""
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and not name.startswith("."))
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and not name.startswith("."))
     except OSError:
         return []
+    return [name for name in names if not os.path.isdir(folder / name)]
 
 
 def find(preset: str, config_dir: Path | None = None) -> Path:
@@ -97,14 +128,26 @@ def given_by(preset: str) -> list[str]:
     return [] if path is None else list(dict.fromkeys(key for _, key, _ in _knobs_of(path)))
 
 
+def plugins_of(words: Iterable[str], config_dir: Path | None = None) -> list[str]:
+    """The files of a person's own that the preset among these overrides names: what they bring may be typed, too."""
+    name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
+    try:
+        top = _top(find(name, config_dir)) if name else None
+    except UserError:  # which is said when the preset is looked at
+        return []
+    found = [value for key, value in _entries(top) if key.value == "plugins" and _is(value, "SequenceNode")]
+    return [str(item.value) for value in found for item in value.value]
+
+
 def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
     """The knobs that overrides set, and those that their preset sets."""
-    typed = [Override.read(word).key for word in words]
+    typed = [name for word in words for name in Override.read(word).knobs]
     return tuple(dict.fromkeys([*typed, *(given_by(preset) if preset else ())]))
 
 
 def check(path: Path, options: Collection[str]) -> None:
     """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
+    _check_shapes(path, _top(path))
     for node, key, swept in _knobs_of(path):
         if not is_knob(key):
             raise UserError(f"{_where(path, node)}: {no_knob(key)}")
@@ -129,15 +172,76 @@ def check(path: Path, options: Collection[str]) -> None:
                     )
 
 
+def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
+    """Raise UserError for a node of the wrong kind, where Hydra or a sweeper would fail with an error of its own."""
+    for key, value in _entries(top):
+        if key.value == "defaults":
+            _check_kind(path, key.value, value, "SequenceNode")
+        elif key.value in GROUPS and not _is(value, "MappingNode"):
+            raise UserError(
+                f"{_where(path, key)}: {key.value} is {_shown(value)}; it is chosen in the defaults list: "
+                f"defaults: [override /{key.value}: NAME]"
+            )
+        elif key.value == "hydra":
+            _check_kind(path, "hydra", value, "MappingNode")
+            for name, sweeper in _entries(value):
+                if name.value == "sweeper":
+                    _check_kind(path, "hydra.sweeper", sweeper, "MappingNode")
+                for option, content in _entries(sweeper) if name.value == "sweeper" else ():
+                    whole = f"hydra.sweeper.{option.value}"
+                    if option.value == "blocks":
+                        _check_kind(path, whole, content, "SequenceNode", optional=True)
+                        for block in content.value if _is(content, "SequenceNode") else ():
+                            _check_kind(path, f"an entry of {whole}", block, "MappingNode")
+                    elif option.value in ("params", "conditions"):
+                        _check_kind(path, whole, content, "MappingNode", optional=True)
+        else:
+            _check_null(path, key, value)
+
+
+def _check_kind(path: Path, what: str, node: "yaml.Node", kind: str, optional: bool = False) -> None:
+    if not _is(node, kind) and not (optional and _is_null(node)):
+        must = "a list, [a, b]" if kind == "SequenceNode" else "a table, {key: value}"
+        raise UserError(f"{_where(path, node)}: {what} is {_shown(node)}; it must be {must}")
+
+
+def _check_null(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
+    """Raise UserError for a knob without a value that needs one."""
+    for node, name, content in _below(path, key, value):
+        knob = knobs().get(name)
+        if knob is not None and not knob.optional and _is_null(content):
+            must = f"a list; an empty one is {name}: []" if knob.is_texts else "given (null is not possible)"
+            raise UserError(f"{_where(path, node)}: {name} is null; it must be {must}")
+
+
+def _is_null(node: "yaml.Node") -> bool:
+    return str(node.tag).endswith(":null")
+
+
+def _shown(node: "yaml.Node") -> str:
+    """A node in a message: what is written, or what kind it is."""
+    if _is_null(node):
+        return "null"
+    kinds = {"SequenceNode": "a list", "MappingNode": "a table"}
+    return kinds.get(type(node).__name__) or repr(node.value)
+
+
 def _check_defaults(path: Path, node: "yaml.Node") -> None:
-    """Raise UserError for a group in a defaults list that there is not."""
+    """Raise UserError for an entry of a defaults list that is none, and for a group that there is not."""
     for item in node.value if _is(node, "SequenceNode") else ():
-        for name, _ in _entries(item):
+        if not _is(item, "MappingNode") and item.value != "_self_":
+            raise UserError(f"{_where(path, item)}: {_shown(item)} chooses nothing; write override /GROUP: NAME")
+        for name, chosen in _entries(item):
             group = name.value.removeprefix("override ").lstrip("/").partition("@")[0]
             if group not in (*GROUPS, SWEEPER):
                 known = (*GROUPS, SWEEPER)
                 raise UserError(
                     f"{_where(path, name)}: there is no group {group!r}; choose {listing(known)}{nearest(group, known)}"
+                )
+            if not (_is(chosen, "ScalarNode") and chosen.tag.endswith(":str")):
+                more = "; several are swept below hydra.sweeper.params" if _is(chosen, "SequenceNode") else ""
+                raise UserError(
+                    f"{_where(path, chosen)}: {group} is {_shown(chosen)}; one has to be chosen by its name{more}"
                 )
 
 
@@ -147,19 +251,23 @@ def _knobs_of(path: Path) -> Iterator[tuple["yaml.Node", str, bool]]:
         if key.value == "hydra":
             yield from _knobs_of_sweeper(path, value)
         elif key.value != "defaults":
-            for own, name, content in _below(key, value):
+            for own, name, content in _below(path, key, value):
                 if name in knobs() and knobs()[name].is_text:
                     _check_text(path, own, content)
+                _check_number(path, own, name, content)
                 yield own, name, False
 
 
-def _below(key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> "Iterator[tuple[yaml.Node, str, yaml.Node]]":
+def _below(
+    path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str = ""
+) -> "Iterator[tuple[yaml.Node, str, yaml.Node]]":
     """The knobs of a table: the key's node, the knob's name, the value's node; `task: {masked: 0.2}` is task.masked."""
     name = prefix + str(key.value)
     inner = _entries(value)
     if inner and (name == "model.gates" or any(knob.startswith(f"{name}.") for knob in knobs())):
         for below, content in inner:
-            yield from _below(below, content, f"{name}.")
+            _check_key(path, below, content)
+            yield from _below(path, below, content, f"{name}.")
     else:
         yield key, name, value
 
@@ -169,9 +277,19 @@ def _knobs_of_sweeper(path: Path, hydra: "yaml.Node") -> Iterator[tuple["yaml.No
         for option, content in _entries(sweeper) if name.value == "sweeper" else ():
             tables = content.value if _is(content, "SequenceNode") else [content]
             for table in tables if option.value in OF_SWEEPER else ():
+                swept = option.value in ("params", "blocks")
+                seen: set[str] = set()
                 for key, value in _entries(table):
                     _check_key(path, key, value)
-                    yield key, str(key.value), option.value in ("params", "blocks")
+                    word = Override.read(f"{key.value}={value.value}")
+                    names = word.knobs if swept else [str(key.value)]
+                    for one in names:
+                        yield key, one, swept
+                        if former_names.knob_of(one) in seen:
+                            raise UserError(f"{_where(path, key)}: {one} stands twice in one table; leave one out")
+                        seen.add(former_names.knob_of(one))
+                    if swept and word.is_zipped:
+                        _check_together(path, value, word)
 
 
 def _check_key(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
@@ -179,8 +297,28 @@ def _check_key(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
     if value.value == "" and re.fullmatch(r"[-+.\deE]+", str(key.value)):
         raise UserError(
             f"{_where(path, key)}: there is no knob {key.value!r}; several values stand in quotes, such as "
-            'num_hiddens: "32,64"'
+            'num_hiddens: "32,64", and a number has a decimal point'
         )
+
+
+def _check_number(path: Path, key: "yaml.Node", name: str, value: "yaml.Node") -> None:
+    """Raise UserError for `lr: 0,5`, which to YAML is a text."""
+    number = with_decimal_point(name, value.value) if _is(value, "ScalarNode") else None
+    if number is not None:
+        raise UserError(
+            f"{_where(path, key)}: {name} is {value.value}, and a number has a decimal point: {key.value}: {number}; "
+            "several values stand below hydra.sweeper.params"
+        )
+
+
+def _check_together(path: Path, value: "yaml.Node", word: Override) -> None:
+    """Raise UserError for rows of knobs that change together that cannot be."""
+    if not _is(value, "ScalarNode") or value.tag.rpartition(":")[2] != "str":
+        raise UserError(f'{_where(path, value)}: the values of {word.key} stand in quotes: {word.key}: "VALUE:VALUE,…"')
+    try:
+        checked_rows(word)
+    except UserError as error:
+        raise UserError(f"{_where(path, value)}: {error}") from error
 
 
 def _check_text(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
@@ -232,14 +370,56 @@ def _is(node: "yaml.Node", kind: str) -> bool:
 
 
 def load(path: Path) -> tuple[str, Any]:
-    """A YAML file: its text and its content. Raises UserError, with file and line, for what cannot be read."""
+    """A YAML file: its text, and its content in the words of today and of Hydra.
+
+    Raises UserError, with file and line, for what cannot be read.
+    """
     import yaml
     from omegaconf import OmegaConf
 
     try:
         text = path.read_text(encoding="utf-8")
-        return text, OmegaConf.create(text)
+        content = OmegaConf.create(text)
+        return text, OmegaConf.create(_todays(path, OmegaConf.to_container(content)))
     except yaml.YAMLError as error:
         raise UserError(yaml_line(error, path)) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{short(path)} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _todays(path: Path, content: Any) -> Any:
+    """A file's content with knobs by their names of today, and the sweeper by its name among Hydra's plugins.
+
+    So a knob typed on the command line replaces the file's, whichever name the file has it by.
+    """
+    if not isinstance(content, dict):
+        return content
+    out: dict[str, Any] = _renamed(path, content)
+    hydra = out.get("hydra")
+    found = hydra.get("sweeper") if isinstance(hydra, dict) else None
+    sweeper: dict[str, Any] = found if isinstance(found, dict) else {}
+    for option in OF_SWEEPER:
+        if isinstance(tables := sweeper.get(option), list):
+            sweeper[option] = [_renamed(path, table) for table in tables]
+        elif isinstance(tables, dict):
+            own = {key: _renamed(path, value) for key, value in tables.items()}
+            sweeper[option] = _renamed(path, own)
+    if isinstance(out.get("defaults"), list):
+        out["defaults"] = [
+            {key: SWEEPERS.get(value, value) if str(key).endswith(SWEEPER) else value for key, value in entry.items()}
+            if isinstance(entry, dict)
+            else entry
+            for entry in out["defaults"]
+        ]
+    return out
+
+
+def _renamed(path: Path, table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    for former, name in former_names.KNOBS.items():
+        if former in table and name in table:
+            raise UserError(
+                f"{short(path)}: {former} is the former name of {name}, which stands there, too; leave it out"
+            )
+    return former_names.with_todays_names({str(key): value for key, value in table.items()})

@@ -1,16 +1,20 @@
 """What can be chosen by name: cells, tasks, data sets, optimizers, schedules, metrics, figures.
 
 Each is one object that owns its facts; help, validation, identity, columns and labels are derived from them. What the
-package ships registers itself in the same way as what a user brings.
+package ships registers itself in the same way as what a user brings (`ablate.config.plugins`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from ablate.config.code_hash import code_hash
 from ablate.config.errors import ConfigError, listing, nearest
 
 ALWAYS = object()
@@ -39,6 +43,20 @@ class Knob:
     absent: Any = ALWAYS
     """The value at which it is no part of a run's identity: that of runs older than the knob."""
 
+    @property
+    def off(self) -> Any:
+        """Its value where it is not there: in what was stored before there was the knob."""
+        return self.default if self.absent is ALWAYS else self.absent
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The same facts as a field of `ablate.config.schema` has them."""
+        facts = {"choices": self.choices or None, "minimum": self.minimum, "above": self.above, "below": self.below}
+        out: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+        out |= {"identity": self.decides} if not self.decides else {}
+        out |= {"per_replica": True} if self.per_replica else {}
+        return out if self.absent is ALWAYS else out | {"absent": self.absent}
+
 
 class Named(Protocol):
     @property
@@ -46,6 +64,9 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+
+ORIGIN: ContextVar[str | None] = ContextVar("ORIGIN", default=None)
+"""The SHA-256 of the user's source file that is being loaded."""
 
 
 @dataclass
@@ -55,14 +76,51 @@ class Registry(Generic[T]):
     kind: str
     found: dict[str, T] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
-    """Name → hash of the source of the user's file that added it; what the package ships has none."""
+    """Name → hash of the user's source that added it, of its file or else of its own code; what the package ships has
+    none."""
+    typed: set[str] = field(default_factory=set)
+    """The names of those of the user's that no file has added: in a notebook they are defined again and again."""
+    unknown: Callable[[str], T] | None = None
+    """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
+
+    reserved: frozenset[str] = frozenset()
+    """Names that no knob of a thing's own may have: those that the configuration has in common."""
+
+    every: ClassVar[list[Registry[Any]]] = []
+
+    def __post_init__(self) -> None:
+        self.every.append(self)
 
     def add(self, thing: T) -> T:
-        """Raises ConfigError where something else has the name already."""
-        if thing.name in self.found:
+        """Raises ConfigError where something else has the name already, or a name cannot be typed.
+
+        What a notebook or a script defines takes the place of what it defined by that name before.
+        """
+        load_shipped()
+        source = ORIGIN.get()
+        typed = None if source is not None else code_hash(thing)
+        again = thing.name in self.typed and typed is not None
+        if thing.name in self.found and not again and self.found[thing.name] != thing:
             raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
+        if not re.fullmatch(r"[A-Za-z_][\w.-]*", thing.name):
+            raise ConfigError(
+                f"{thing.name!r} is no name for a {self.kind}; begin with a letter, then letters, digits, _"
+            )
+        names = [knob.name for knob in knobs_of(thing)]
+        for name in names:
+            if name in self.reserved or names.count(name) > 1 or not name.isidentifier():
+                raise ConfigError(f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name")
         self.found[thing.name] = thing
+        if typed is not None:
+            self.typed.add(thing.name)
+        if (source := source or typed) is not None:
+            self.origin[thing.name] = source
         return thing
+
+    def remove(self, name: str) -> None:
+        del self.found[name]
+        self.origin.pop(name, None)
+        self.typed.discard(name)
 
     def __getitem__(self, name: str) -> T:
         """Raises ConfigError, with the choices, for a name that nothing has."""
@@ -80,16 +138,151 @@ class Registry(Generic[T]):
         load_shipped()
         return iter(self.found.values())
 
+    def __len__(self) -> int:
+        load_shipped()
+        return len(self.found)
+
+    def items(self) -> ItemsView[str, T]:
+        load_shipped()
+        return self.found.items()
+
+    def get(self, name: str) -> T | None:
+        load_shipped()
+        return self.found.get(name)
+
+    def known(self, name: str) -> T:
+        """The thing of this name, or where there is none what stands for it: to read what was stored with it."""
+        load_shipped()
+        if name not in self.found and self.unknown is not None:
+            return self.unknown(name)
+        return self[name]
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(thing.name for thing in self)
 
 
-SHIPPED: list[str] = []
-"""The modules that register what the package ships, none of which imports torch."""
+CELLS: Registry[Any] = Registry("cell")
+"""Of `ablate.cells.cell.Cell`."""
+TASKS: Registry[Any] = Registry("task")
+"""Of `ablate.tasks.facts.Task`."""
+DATASETS: Registry[Any] = Registry("data set")
+"""Of `ablate.data.sets.DataSet`."""
+OPTIMIZERS: Registry[Any] = Registry("optimizer")
+"""Of `ablate.optimizers.optimizer.Optimizer`."""
+SCHEDULES: Registry[Any] = Registry("schedule")
+"""Of `ablate.optimizers.schedule.Schedule`."""
+FIGURES: Registry[Any] = Registry("figure")
+"""Of `ablate.report.sections.Figure`."""
+
+OF_GROUP: dict[str, Registry[Any]] = {
+    "model": CELLS,
+    "data": DATASETS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "task": TASKS,
+}
+"""Group of the configuration → what is chosen there, whose knobs are typed as `group.knob=`."""
+
+FIRST_TASK = "language_model"
+"""The task of records that name none: what was trained before there were others."""
+
+
+def task_name(config: Mapping[str, Any]) -> str:
+    """The name of a stored config's task."""
+    return str(config.get("task", {}).get("name", FIRST_TASK))
+
+
+SHIPPED: list[str] = [
+    "ablate.cells.shipped",
+    "ablate.data.sets",
+    "ablate.tasks.shipped",
+    "ablate.optimizers.rules",
+    "ablate.optimizers.schedules",
+    "ablate.config.installed",
+]
+"""The modules that register what the package ships, none of which imports torch; then what installed packages bring."""
 
 
 def load_shipped() -> None:
     """Import them, once."""
     while SHIPPED:
-        import_module(SHIPPED.pop(0))
+        name = SHIPPED.pop(0)
+        token = ORIGIN.set(None)
+        try:
+            import_module(name)
+        finally:
+            ORIGIN.reset(token)
+
+
+def knobs_of(thing: Any) -> tuple[Knob, ...]:
+    """The knobs that a thing has of its own, if any."""
+    found: tuple[Knob, ...] = getattr(thing, "knobs", ())
+    return found
+
+
+def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
+    """Knob that things of a group have of their own → what declares it first, and the names of all that have it."""
+    things = list(OF_GROUP[group])
+    known, found = _OWN_KNOBS.get(group, ([], {}))
+    if known != things:
+        found = _own_knobs(things)
+        _OWN_KNOBS[group] = (things, found)
+        _REVISIONS[group] = _REVISIONS.get(group, 0) + 1
+    return found
+
+
+def revision() -> tuple[int, ...]:
+    """Numbers that change whenever there are other things to choose from, in a group of the configuration."""
+    for group in OF_GROUP:
+        own_knobs(group)
+    return tuple(_REVISIONS[group] for group in OF_GROUP)
+
+
+_REVISIONS: dict[str, int] = {}
+_OWN_KNOBS: dict[str, tuple[list[Any], dict[str, tuple[Knob, tuple[str, ...]]]]] = {}
+
+
+def _own_knobs(things: Iterable[Any]) -> dict[str, tuple[Knob, tuple[str, ...]]]:
+    first: dict[str, Knob] = {}
+    owners: dict[str, list[str]] = {}
+    for thing in things:
+        for knob in knobs_of(thing):
+            first.setdefault(knob.name, knob)
+            owners.setdefault(knob.name, []).append(thing.name)
+    return {name: (knob, tuple(owners[name])) for name, knob in first.items()}
+
+
+def resolved(reference: Any) -> Any:
+    """What `module:name` names, imported now; anything else is returned as it is."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def snapshot() -> Callable[[], None]:
+    """What takes away whatever is added from now on."""
+    load_shipped()
+    before = [(one, dict(one.found), dict(one.origin), set(one.typed)) for one in Registry.every]
+
+    def restore() -> None:
+        for registry, found, origin, typed in before:
+            registry.found, registry.origin, registry.typed = found, origin, typed
+
+    return restore
+
+
+@contextmanager
+def scoped() -> Iterator[None]:
+    """What is added within is taken away at the end: for tests, and for a file that fails half-way."""
+    restore = snapshot()
+    try:
+        yield
+    finally:
+        restore()
+
+
+def added_by(source: str) -> Iterable[tuple[Registry[Any], str]]:
+    """What a user's file, by the hash of its source, has added."""
+    return [(registry, name) for registry in Registry.every for name, by in registry.origin.items() if by == source]

@@ -1,13 +1,17 @@
 """The typed configuration: what every knob may be, and which of them decide an outcome.
 
+Here are the knobs that all settings have in common. A cell, a task, an optimizer … declares those that it has of its
+own (`ablate.config.registry.Knob`); their values stand in `own` of the part that names it, and are read as
+`config.task.masked`.
 Values and their explanations stand once, in `conf/`. What is legal is checked in `ablate.config.validation`; what
 makes two runs the same run is said in `ablate.config.identity`.
-Facts about a knob are declared in its field's metadata and nowhere else:
+Facts about a common knob are declared in its field's metadata and nowhere else:
 
     identity      False: the knob only says how or where a run is computed, not what comes out
     through       of a knob that is no part of the identity itself: what it decides an outcome through
     needs         what a setting must have for the knob to be read
     prose         True: a text for people, in which a comma is a comma
+    follows       the knobs, by their names in frames, that may bring along a value of this one by their meaning
     absent        the value at which the knob is no part of a run's identity: that of runs older than the knob
     per_replica   True: runs that differ in this knob alone can still train as one batched program
     choices       the legal values of a string
@@ -17,11 +21,15 @@ Facts about a knob are declared in its field's metadata and nowhere else:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, cast
 
 from omegaconf import MISSING
+
+from ablate.config.registry import FIRST_TASK, OF_GROUP, Knob, knobs_of, own_knobs
 
 PACKAGE_DIR = Path(__file__).resolve().parents[1]
 CONFIG_ROOT = PACKAGE_DIR if (PACKAGE_DIR / "conf").is_dir() else PACKAGE_DIR.parent
@@ -30,74 +38,122 @@ CONFIG_ROOT = PACKAGE_DIR if (PACKAGE_DIR / "conf").is_dir() else PACKAGE_DIR.pa
 PUBLISHED_DIR = CONFIG_ROOT / ("published" if CONFIG_ROOT == PACKAGE_DIR else "results/published")
 """The folder of the published numbers, as CSV."""
 
-GATES = {
-    "rnn": (),
-    "gru": ("reset", "update"),
-    "lstm": ("input", "forget", "output"),
-    "mgu": ("forget",),
-    "mingru": ("update",),
-    "minlstm": ("input", "forget"),
-}
-"""The gates of each cell, which a model may fix at a constant."""
-
-FORGETFUL = ("lstm", "minlstm")
-"""The cells whose forget gate may start at a bias of its own, `forget_bias`."""
-
 
 def knob(default: Any = MISSING, **metadata: Any) -> Any:
     """A field whose value comes from `conf/`, with its metadata; `default` is for records older than the knob."""
     return field(default=default, metadata=metadata)
 
 
+class Part:
+    """A part of a config, which names a thing of a registry and holds, beside common knobs, those of that thing.
+
+    `own` has a value for each knob that the thing declares, and what was given of others in spite of that, which
+    decides nothing.
+    """
+
+    group: ClassVar[str]
+    chosen_by: ClassVar[str] = "name"
+    own: dict[str, Any]
+
+    @property
+    def thing(self) -> Any:
+        """What it names. Raises ConfigError where nothing has that name."""
+        return OF_GROUP[self.group][getattr(self, self.chosen_by)]
+
+    @property
+    def own_knobs(self) -> tuple[Knob, ...]:
+        """The knobs that the thing declares; none where it is not known here."""
+        return knobs_of(OF_GROUP[self.group].get(getattr(self, self.chosen_by)))
+
+    @property
+    def source(self) -> str | None:
+        """The hash of the user's file that the thing comes from; None for what ablate ships."""
+        return OF_GROUP[self.group].origin.get(getattr(self, self.chosen_by))
+
+    def __getattr__(self, name: str) -> Any:
+        """A knob of the thing's own; of one that others declare, what it is where it does not exist."""
+        own = self.__dict__.get("own", {})
+        if name in own:
+            return own[name]
+        if not name.startswith("_") and name in (declared := own_knobs(self.group)):
+            return deepcopy(declared[name][0].off)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def values(self) -> dict[str, Any]:
+        """Its knobs by their names, the common ones and those of the thing, as they are stored in a record."""
+        known = {knob.name for knob in self.own_knobs}
+        keeps = OF_GROUP[self.group].get(getattr(self, self.chosen_by)) is None
+        common = {f.name: getattr(self, f.name) for f in fields(cast(Any, self)) if f.name != "own"}
+        return deepcopy(common | {name: value for name, value in self.own.items() if keeps or name in known})
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], given: bool = False) -> Self:
+        """From the values of knobs, the common ones and those of the thing.
+
+        What is not there has the value that it had before there was the knob, or with `given` its default. Of knobs
+        that only others declare `given` keeps what is not their default, so that it can be said that nothing reads it.
+        """
+        common = {f.name: values[f.name] for f in fields(cast(Any, cls)) if f.name in values and f.name != "own"}
+        rest = {name: value for name, value in values.items() if name not in common}
+        part = cls(**common)
+        if OF_GROUP[cls.group].get(getattr(part, cls.chosen_by)) is None:
+            part.own = rest  # of a file of the user's that is not loaded
+            return part
+        part.own = {
+            knob.name: rest.get(knob.name, deepcopy(knob.default if given else knob.off)) for knob in part.own_knobs
+        }
+        for name, (knob, _) in own_knobs(cls.group).items() if given else ():
+            if name not in part.own and name in rest and rest[name] != knob.off:
+                part.own[name] = rest[name]
+        return part
+
+    def but(self, **changed: Any) -> Self:
+        """The same with other values of some knobs."""
+        return type(self).of({**self.values(), **self.own, **changed}, given=True)
+
+
+OWN = {"own": True}
+"""The metadata of the field with the knobs of a thing's own."""
+
+
 @dataclass
-class ModelConfig:
+class ModelConfig(Part):
     """A recurrent cell, what is changed in it, and how its layers are connected.
 
     An ablation is a change to one thing of the same cell.
     """
 
+    group = "model"
+    chosen_by = "cell"
+
     name: str = knob(identity=False)
-    cell: str = knob(choices=tuple(GATES))
-    activation: str = knob(choices=("tanh", "relu", "identity"))
-    gates: dict[str, float] = field(default_factory=dict)
-    readout: str = knob(choices=("state", "candidate"))
-    write_back: bool = knob()
-    output_activation: str = knob(default="tanh", absent="tanh", choices=("tanh", "identity"), cells=("lstm",))
-    coupled: bool = knob(default=False, absent=False, cells=("lstm",))
-    peepholes: bool = knob(default=False, absent=False, cells=("lstm",))
-    gate_recurrence: bool = knob(default=False, absent=False, cells=("lstm",))
+    cell: str = knob(follows=("model",))
+    gates: dict[str, float] = field(default_factory=dict, metadata={"follows": ("model",)})
+    readout: str = knob(choices=("state", "candidate"), follows=("model",))
+    write_back: bool = knob(follows=("model",))
     bidirectional: bool = knob(default=False, absent=False)
     connection: str = knob(
-        default="plain", absent="plain", choices=("plain", "residual", "dense"), needs="another layer to connect"
+        default="plain",
+        absent="plain",
+        choices=("plain", "residual", "dense"),
+        needs="another layer to connect",
+        follows=("layers",),
     )
-    transition: int | None = knob(default=None, absent=None, minimum=1, needs="another layer to connect")
+    transition: int | None = knob(
+        default=None, absent=None, minimum=1, needs="another layer to connect", follows=("layers", "connection")
+    )
+    own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
     @property
     def has_reset_gate(self) -> bool:
-        return self.cell == "gru" and "reset" not in self.gates
+        gate = self.thing.reset_gate
+        return gate is not None and gate not in self.gates
 
     @property
     def has_forget_gate(self) -> bool:
         """Whether there is a bias of a forget gate, which `forget_bias` sets."""
-        return self.cell in FORGETFUL and "forget" not in self.gates and not self.coupled
-
-    @property
-    def is_plain(self) -> bool:
-        """True for the cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
-        return not self.gates and self.readout == "state" and self.write_back and not self.beyond_textbook
-
-    @property
-    def beyond_textbook(self) -> str:
-        """What no rnn, gru or lstm of the textbook has (a knob and its value), or an empty string."""
-        if self.cell not in ("rnn", "gru", "lstm"):
-            return f"model.cell={self.cell}"
-        if self.activation == "identity" or (self.activation == "relu" and self.cell != "rnn"):
-            return f"model.activation={self.activation}"
-        for name in ("output_activation", "coupled", "peepholes", "gate_recurrence"):
-            value = getattr(self, name)
-            if value not in (False, "tanh"):
-                return f"model.{name}={value}".replace("True", "true")
-        return ""
+        gate = self.thing.forget_gate
+        return gate is not None and gate not in self.gates and not self.own.get("coupled")
 
     @property
     def stacks_plainly(self) -> bool:
@@ -105,96 +161,108 @@ class ModelConfig:
         return self.connection == "plain" and self.transition is None and not self.bidirectional
 
 
-TEXTS = ("auto", "time_machine", "python_docs", "text_file")
-MEMORY = ("copy", "adding", "first-token", "skip", "reset")
-PAIRS = ("fra_eng", "number_pairs", "pair_file")
-
-DATA = {"language_model": TEXTS, "fill_in": TEXTS, "memory": MEMORY, "translation": PAIRS}
-"""The data that each task can be trained on."""
-
-READS_TEXT = ("language_model", "fill_in")
-"""The tasks that read a text, of which max_tokens and val_tokens are taken."""
-
-OWN_FILE = ("text_file", "pair_file")
-"""The data that a user's own file holds."""
-
-TASK_OPTIONS = {
-    "language_model": (),
-    "fill_in": ("masked",),
-    "memory": ("symbols", "sequences"),
-    "translation": ("pairs", "val_pairs", "embed", "context", "attention"),
-}
-"""The options that each task reads."""
-
-
 @dataclass
-class TaskConfig:
+class TaskConfig(Part):
     """What the network is trained to do with its data."""
 
-    name: str = knob(default="language_model", choices=tuple(TASK_OPTIONS))
-    masked: float = knob(default=0.15, above=0, below=1)
-    symbols: int = knob(default=8, minimum=2)
-    sequences: int = knob(default=320, minimum=1)
-    pairs: int | None = knob(default=601, minimum=1)
-    val_pairs: int = knob(default=0, minimum=0)
-    embed: int = knob(default=32, minimum=1)
-    context: str = knob(default="constant", choices=("constant", "as-published"))
-    attention: bool = knob(default=False)
+    group = "task"
+
+    name: str = knob(default=FIRST_TASK)
+    own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
 @dataclass
-class DataConfig:
+class DataConfig(Part):
     """A text, or pairs of sentences, and how they become tokens; or the name of a memory task."""
 
-    name: str = knob(choices=(*TEXTS, *MEMORY, *PAIRS))
-    tokens: str = knob(choices=("char", "word"))
-    cleaning: str = knob(choices=("letters", "keep"))
-    path: str | None = None
-    file: str | None = None
-    sha256: str | None = None
-    urls: list[str] = field(default_factory=list, metadata={"identity": False})
+    group = "data"
+
+    name: str = knob()
+    tokens: str = knob(choices=("char", "word"), follows=("corpus", "task"))
+    cleaning: str = knob(choices=("letters", "keep"), follows=("corpus", "task"))
+    path: str | None = knob(default=None, follows=("corpus", "task"))
+    file: str | None = knob(default=None, follows=("corpus", "task"))
+    sha256: str | None = knob(default=None, follows=("corpus", "task"))
+    urls: list[str] = field(default_factory=list, metadata={"identity": False, "follows": ("corpus", "task")})
+    own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
 @dataclass
-class OptimizerConfig:
-    """An update rule of torch.optim; `lr` is its default learning rate, which the top-level `lr` overrides."""
+class OptimizerConfig(Part):
+    """An update rule; `lr` is its default learning rate, which the top-level `lr` overrides."""
 
-    name: str = knob(choices=("sgd", "momentum", "adam", "adamw", "rmsprop"))
+    group = "optimizer"
+
+    name: str = knob()
     lr: float = knob(identity=False, through="lr")
-    momentum: float = knob(minimum=0, below=1)
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    eps: float = knob(above=0)
-    alpha: float = knob(minimum=0, below=1)
-    weight_decay: float = knob(minimum=0)
+    own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
+
+
+@dataclass
+class ScheduleConfig(Part):
+    """How the learning rate changes over a run."""
+
+    group = "schedule"
+
+    name: str = knob(default="constant")
+    own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
+
+
+PARTS: dict[str, type[Part]] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "task": TaskConfig,
+}
+"""The parts of a config by their names."""
+
+for _group, _part in PARTS.items():
+    OF_GROUP[_group].reserved = frozenset(dir(_part)) | {f.name for f in fields(cast(Any, _part))}
 
 
 @dataclass
 class Config:
     """Everything that decides the outcome of a cell, and how and where to compute it."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig, metadata={"identity": False, "through": "the text"})
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig, metadata={"follows": ("task",)})
+    data: DataConfig = field(
+        default_factory=DataConfig, metadata={"identity": False, "through": "the text", "follows": ("task",)}
+    )
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig, metadata={"follows": ("task",)})
+    schedule: ScheduleConfig = field(
+        default_factory=ScheduleConfig, metadata={"absent": ScheduleConfig(), "per_replica": True}
+    )
     task: TaskConfig = field(default_factory=TaskConfig)
 
-    num_hiddens: int = knob(minimum=1)
-    layers: int = knob(minimum=1)
-    dropout: float = knob(minimum=0, below=1, needs="two layers or more, between which it acts")
+    num_hiddens: int = knob(minimum=1, follows=("task",))
+    layers: int = knob(minimum=1, follows=("task",))
+    dropout: float = knob(
+        minimum=0, below=1, needs="two layers or more, between which it acts", follows=("layers", "task")
+    )
     formulation: str = knob(choices=("torch", "textbook"))
-    init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"))
-    forget_bias: float | None = knob(default=None, absent=None, needs="a forget gate whose bias it sets")
-    reset: str | None = knob(choices=("before", "after"), needs="a gru with a reset gate")
-    bias_vectors: int | None = knob(choices=(1, 2))
+    init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"), follows=("formulation", "task"))
+    forget_bias: float | None = knob(
+        default=None, absent=None, needs="a forget gate whose bias it sets", follows=("model",)
+    )
+    reset: str | None = knob(
+        choices=("before", "after"), needs="a gru with a reset gate", follows=("formulation", "model")
+    )
+    bias_vectors: int | None = knob(choices=(1, 2), follows=("formulation",))
 
-    num_steps: int = knob(minimum=1)
-    batch_size: int = knob(minimum=1)
-    sampling: str = knob(choices=("sequential", "random", "sequential-reset"), needs="a task on a text")
-    max_tokens: int | None = knob(minimum=2, needs="a task on a text")
-    val_tokens: int = knob(minimum=0, needs="a task on a text; task=translation holds out task.val_pairs")
+    num_steps: int = knob(minimum=1, follows=("task",))
+    batch_size: int = knob(minimum=1, follows=("task",))
+    sampling: str = knob(
+        choices=("sequential", "random", "sequential-reset"), needs="a task on a text", follows=("task",)
+    )
+    max_tokens: int | None = knob(minimum=2, needs="a task on a text", follows=("task",))
+    val_tokens: int = knob(
+        minimum=0, needs="a task on a text; task=translation holds out task.val_pairs", follows=("task",)
+    )
 
-    lr: float = knob(above=0, per_replica=True)
-    clip: float | None = knob(above=0, per_replica=True)
-    epochs: int = knob(minimum=1)
+    lr: float = knob(above=0, per_replica=True, follows=("optimizer", "task"))
+    clip: float | None = knob(above=0, per_replica=True, follows=("task",))
+    epochs: int = knob(minimum=1, follows=("task",))
     updates: int | None = knob(default=None, minimum=1, identity=False, through="epochs")
 
     seed: int = knob(minimum=0, per_replica=True)
@@ -213,6 +281,7 @@ class Config:
     keep: str | None = knob(default=None, choices=("weights",), identity=False)
     speed: bool = knob(identity=False)
     speed_s: float = knob(above=0, identity=False)
+    plugins: list[str] = field(default_factory=list, metadata={"identity": False})
     prefixes: list[str] = field(
         default_factory=list, metadata={"identity": False, "needs": "a text to continue, which a rule has not"}
     )
@@ -234,7 +303,8 @@ def resolve(config: Config) -> Config:
     """
     as_torch = config.formulation == "torch"
     reset = config.reset or ("after" if as_torch else "before")
-    reads_text = config.task.name in READS_TEXT
+    task = config.task.thing
+    reads_text = task.reads_text
     model = config.model
     if config.layers == 1:  # nothing stands below the only layer
         plain = "plain" if model.connection == "residual" else model.connection
@@ -250,7 +320,7 @@ def resolve(config: Config) -> Config:
         reset=reset if config.model.has_reset_gate else None,
         bias_vectors=config.bias_vectors or (2 if as_torch else 1),
         dropout=config.dropout if config.layers > 1 else 0.0,
-        prefixes=config.prefixes if config.task.name != "memory" else [],
+        prefixes=config.prefixes if task.has_prefixes else [],
     )
 
 
@@ -261,4 +331,5 @@ def with_seed(config: Config, replica: int) -> Config:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Plain containers, as stored in a record."""
-    return asdict(config)
+    parts = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: value.values() if isinstance(value, Part) else deepcopy(value) for name, value in parts.items()}

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields, is_dataclass
-from typing import Any
+from dataclasses import fields
+from typing import Any, cast
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
-from ablate.config.schema import DATA, GATES, OWN_FILE, TEXTS, Config, ModelConfig, resolve
+from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, own_knobs
+from ablate.config.schema import PARTS, Config, Part, resolve
 
 NAME_LIMIT = 200
 """Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
@@ -29,15 +30,15 @@ def engines_for(config: Config) -> tuple[str, ...]:
 
 def api_cannot(config: Config) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
-    model, resolved = config.model, resolve(config)
+    model, resolved, cell = config.model, resolve(config), CELLS[config.model.cell]
     if _attends(config):
         return "the decoder with attention is written for the readable cells alone"
-    if model.beyond_textbook:
-        return f"torch.nn has no {model.beyond_textbook}"
+    if beyond := cell.beyond_torch_nn(model):
+        return f"torch.nn has no {beyond}"
     if model.gates:
-        return f"torch.nn.{model.cell.upper()} has no option to fix its {listing(model.gates)} gate"
-    if not model.is_plain:
-        return f"torch.nn.{model.cell.upper()} always carries and reads out its state"
+        return f"torch.nn.{cell.torch_nn} has no option to fix its {listing(model.gates)} gate"
+    if model.readout != "state" or not model.write_back:
+        return f"torch.nn.{cell.torch_nn} always carries and reads out its state"
     if resolved.reset == "before":
         return "torch.nn.GRU applies the reset gate after the recurrent product (reset=after)"
     return ""
@@ -49,50 +50,49 @@ def _attends(config: Config) -> bool:
 
 def validate(config: Config) -> None:
     """Raise ConfigError, in one line, for the first value that no run could have."""
-    for where, value, metadata in _knobs(config):
-        _check(where, value, metadata)
-    gates = GATES[config.model.cell]
+    for group in PARTS:
+        _check_choice(group, getattr(config, group))
+    for where, one, metadata in _knobs(config):
+        _check(where, one, metadata)
+    gates = config.model.thing.gates
     for gate, constant in config.model.gates.items():
         if gate not in gates:
             has = f"its gates are {listing(gates)}" if gates else "it has none"
             raise ConfigError(f"model.gates names {gate!r}, but a {config.model.cell} has no such gate; {has}")
         if not 0 <= constant <= 1:
             raise ConfigError(f"model.gates.{gate} is {constant}; a gate lies between 0 and 1")
-    for f in fields(config.model):
-        if config.model.cell not in f.metadata.get("cells", GATES) and _given(config.model, f):
-            value = str(getattr(config.model, f.name)).lower()
+    own = {knob.name for knob in config.model.own_knobs}
+    for name, given in config.model.own.items():
+        if name not in own:
             raise ConfigError(
-                f"model.{f.name} is {value}, but a {config.model.cell} has no such thing; "
-                f"it is for model.cell={listing(f.metadata['cells'])}"
+                f"model.{name} is {str(given).lower()}, but a {config.model.cell} has no such thing; "
+                f"it is for model.cell={listing(own_knobs('model')[name][1])}"
             )
-    if config.model.coupled and {"input", "forget"} & set(config.model.gates):
-        raise ConfigError("model.coupled makes the forget gate 1 − input: fix neither of them in model.gates")
-    if config.model.cell == "minlstm" and list(config.model.gates.values()) == [0, 0]:
-        raise ConfigError("model.gates fixes both gates of a minlstm at 0; their sum divides them: let one be above 0")
+    for group in PARTS:
+        part = getattr(config, group)
+        if (check := getattr(part.thing, "check", None)) is not None:
+            check(part)
     if config.model.transition is not None and config.model.connection != "dense":
         raise ConfigError(
             f"model.transition is {config.model.transition}, but model.connection is {config.model.connection}; "
             "only densely connected layers grow wider and can be reduced: add model.connection=dense"
         )
-    if config.data.name not in DATA[config.task.name]:
-        fitting = [task for task, names in DATA.items() if config.data.name in names]
-        raise ConfigError(
-            f"data is {config.data.name}, but task is {config.task.name}; choose data={listing(DATA[config.task.name])}"
-            f", or task={listing(fitting)}"
-        )
-    for option, only in (("tokens", "word"), ("cleaning", "keep")) if config.data.name not in TEXTS else ():
-        value = getattr(config.data, option)
-        if value != only:
+    data, task = config.data.thing, config.task.thing
+    if data.name not in task.data:
+        fitting = [one.name for one in TASKS if data.name in one.data]
+        choose = [f"{key}={listing(names)}" for key, names in (("data", task.data), ("task", fitting)) if names]
+        raise ConfigError(f"data is {data.name}, but task is {task.name}; choose {', or '.join(choose)}")
+    for option, only in data.fixed.items():
+        typed = getattr(config.data, option)
+        if typed != only:
             known = f"data={config.data.name} knows data.{option}={only} alone"
-            raise ConfigError(f"data.{option} is {value}, but {known}; leave it out")
-    betas = config.optimizer.betas
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ConfigError(f"optimizer.betas is {list(betas)}; give two numbers from 0 up to, not including, 1")
-    if config.data.name in OWN_FILE and not config.data.path:
+            raise ConfigError(f"data.{option} is {typed}, but {known}; leave it out")
+    own_file = [one.name for one in DATASETS if one.own_file]
+    if data.own_file and not config.data.path:
         raise ConfigError(f"data={config.data.name} needs a file: give data.path=FILE")
-    if config.data.path and config.data.name not in OWN_FILE:
+    if config.data.path and not data.own_file:
         raise ConfigError(
-            f"data.path is {config.data.path!r}, but data is {config.data.name}; add data={listing(OWN_FILE)}"
+            f"data.path is {config.data.path!r}, but data is {config.data.name}; add data={listing(own_file)}"
         )
     if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")
@@ -116,17 +116,28 @@ def check_combination(config: Config) -> None:
     engines_for(config)
 
 
-def _given(model: ModelConfig, f: Field[Any]) -> bool:
-    return bool(getattr(model, f.name) != f.metadata["absent"])
+def _check_choice(group: str, part: Part) -> None:
+    """Raise ConfigError for a name that nothing has."""
+    name, registry = getattr(part, part.chosen_by), OF_GROUP[group]
+    if name not in registry:
+        key = group if part.chosen_by == "name" else f"{group}.{part.chosen_by}"
+        raise ConfigError(f"{key} is {name!r}; choose {listing(registry.names)}{nearest(str(name), registry.names)}")
 
 
-def _knobs(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    for f in fields(config):
+def _knobs(config: Config | Part, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    for f in fields(cast(Any, config)):
         value = getattr(config, f.name)
-        if is_dataclass(value):
+        if isinstance(value, Part):
             yield from _knobs(value, f"{prefix}{f.name}.")
-        else:
+        elif not f.metadata.get("own"):
             yield prefix + f.name, value, f.metadata
+    if isinstance(config, Part):
+        for knob in config.own_knobs:
+            value, length = config.own[knob.name], len(knob.default) if isinstance(knob.default, list) else 0
+            if isinstance(value, list) and length and len(value) != length:
+                raise ConfigError(f"{prefix}{knob.name} is {value}; give {length} values")
+            for one in value if isinstance(value, list) else [value]:
+                yield prefix + knob.name, one, knob.metadata
 
 
 def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:

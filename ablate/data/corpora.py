@@ -10,13 +10,11 @@ from importlib import import_module
 import numpy as np
 
 from ablate.config.errors import CombinationError, DataError
-from ablate.config.schema import MEMORY, PAIRS, READS_TEXT, Config, DataConfig
+from ablate.config.registry import DATASETS, resolved
+from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
 from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
-
-MEMORY_VERSION = 1
-"""Raised when a rule of `ablate.data.memory` changes: runs of other sequences are other runs."""
 
 UNITS = {"char": "characters", "word": "words"}
 NAMED_CHARACTERS = 6
@@ -79,7 +77,7 @@ def raw_blocks(data: DataConfig, instead: str = "python_docs") -> Iterator[str]:
     if data.name == "python_docs":
         text = python_docs()
         return (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
-    if data.name == "text_file":
+    if DATASETS[data.name].own_file:
         return text_blocks(expanded(str(data.path)))
     assert data.file is not None
     assert data.sha256 is not None
@@ -143,12 +141,12 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
 
     `data=auto` must have been resolved before. Raises DataError.
     """
-    if data.name in MEMORY:
-        return made_by_rule(data.name)
-    if data.name in PAIRS:
-        from ablate.data.pairs import load_pairs
+    corpus: Corpus = resolved(data.thing.loader)(data, tokens)
+    return corpus
 
-        return load_pairs(data)
+
+def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """A cleaned text, and the first `tokens` of it as numbers, or all. Raises DataError."""
     words = data.tokens == "word"
     cleaning = Letters(" " * words) if data.cleaning == "letters" else Cleaning()
     numbering = Words(tokens) if words else Characters(tokens)
@@ -165,7 +163,7 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
         raise DataError(f"{data.path or data.name} has no {what}; give another text")
     vocabulary, ids = numbering.result()
     return Corpus(
-        name=expanded(str(data.path)).name if data.name == "text_file" else data.name,
+        name=expanded(str(data.path)).name if DATASETS[data.name].own_file else data.name,
         sha256=numbering.hash.hexdigest(),
         characters=cleaning.characters,
         unit=data.tokens,
@@ -176,10 +174,10 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
     )
 
 
-def made_by_rule(name: str) -> Corpus:
-    """A memory task has no text: its name and the version of its rule say what it is."""
-    version = hashlib.sha256(f"{name} {MEMORY_VERSION}".encode()).hexdigest()
-    return Corpus(name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
+def made_by_rule(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """What is made by rule has no text: its name and the version of its rule say what it is."""
+    version = hashlib.sha256(f"{data.name} {data.thing.version}".encode()).hexdigest()
+    return Corpus(data.name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
 
 
 def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
@@ -212,7 +210,7 @@ def as_used(config: Config, corpus: Corpus) -> Config:
     Unchanged where there is no text, or too little of it.
     """
     available = corpus.tokens - config.val_tokens
-    if config.task.name not in READS_TEXT or available < tokens_needed(config):
+    if not config.task.thing.reads_text or available < tokens_needed(config):
         return config
     return replace(config, max_tokens=available if config.max_tokens is None else min(config.max_tokens, available))
 
@@ -233,7 +231,7 @@ def described(corpus: Corpus, configs: Sequence[Config]) -> str:
         )
         if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
             parts.append("max_tokens=null trains on all others")
-    if corpus.left_out and configs[0].data.name == "text_file":  # of the course's text everybody knows it
+    if corpus.left_out and DATASETS[configs[0].data.name].own_file:  # of the course's text everybody knows it
         first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
         some = " ".join(mark if mark.isprintable() else repr(mark) for mark in first)
         more = " …" * (len(corpus.left_out) > NAMED_CHARACTERS)

@@ -53,9 +53,9 @@ class Pairs(Corpus):
     samples: tuple[Pair, ...]
 
 
-def load_pairs(data: DataConfig) -> Pairs:
+def load_pairs(data: DataConfig, tokens: int | None = None) -> Pairs:
     """The pairs that `data` names. Raises DataError."""
-    if data.name == "pair_file":
+    if data.thing.own_file:
         path = expanded(str(data.path))
         return cleaned_pairs(path.name, read_text(path))
     return _named(data.name, data.file, data.sha256, tuple(data.urls))

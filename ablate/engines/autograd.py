@@ -4,41 +4,44 @@ Speaks the same language as a cohort of one: axes R = 1 replica, T steps, B sequ
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cells.recurrent import State
-from ablate.config.errors import ConfigError
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
-from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, all_finite, norm_of
+from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norm_of
+from ablate.engines.updates import Update
 from ablate.networks.families import carries, trainable
-from ablate.networks.language_model import LanguageModel
-from ablate.networks.parameters import Sizes
+from ablate.networks.layer import State
+from ablate.networks.parameters import Sizes, Vocabulary
+from ablate.networks.targets import Loss, counted, loss_of, losses
 
 EVALUATED_STEPS = 250
 """Steps of a held-out text that are computed at once: bounds the memory, does not change the outcome."""
 
 
 class AutogradProgram:
-    """A language model, its optimizer and its carried state."""
+    """A language model, what moves its parameters, and its carried state."""
 
     def __init__(
         self,
         engine: str,
         config: Config,
-        vocabulary_size: int | Sizes,
+        vocabulary_size: Vocabulary | Sizes,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
         device: str | torch.device = "cpu",
+        updates: int | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.own_loss = config, loss_of(config)
         self.model = trainable(engine, config, vocabulary_size, parameters, generator).to(device)
-        self.optimizer = build_optimizer(config, self.model)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.lengths = [p.numel() for p in self.trained]
+        self.update = Update([config], _row(self.trained), updates)
         self.states: list[State] = []
         self.cause = FINITE
         self.last_loss: Tensor | None = None
@@ -57,10 +60,10 @@ class AutogradProgram:
         if carry:
             states = [tuple(part.detach() for part in state) for state in self.states]
         else:
-            states = self.model.initial_state(X.shape[1])
+            states = self.model.initial_state(Y.shape[1])
         logits, self.states = self.model(X, states)
-        loss = summed_loss(logits, Y) / scored(Y).clamp(min=1)
-        self.optimizer.zero_grad()
+        loss = summed_loss(logits, Y, self.own_loss) / scored(Y).clamp(min=1)
+        self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.last_loss = loss.detach().unsqueeze(0)
         self.cause = self._update()
@@ -73,10 +76,15 @@ class AutogradProgram:
             return LOSS
         if not bool(clip_gradients(self.model, self.config.clip).isfinite()):
             return GRADIENT
-        self.optimizer.step()
-        moments = [value for state in self.optimizer.state.values() for value in state.values()]
-        moments = [moment for moment in moments if isinstance(moment, Tensor) and moment.dim() > 0]  # Adam counts steps
-        return FINITE if all_finite([*self.model.parameters(), *moments]) else UPDATE
+        with torch.no_grad():
+            self.update(_row([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]))
+            self._set(self.update.parameters)
+            return FINITE if bool(self.update.finite()) else UPDATE
+
+    def _set(self, row: Tensor) -> None:
+        """Give the network the parameters of (1, P)."""
+        for parameter, piece in zip(self.trained, torch.split(row[0], self.lengths), strict=True):
+            parameter.copy_(piece.view_as(parameter))
 
     def divergences(self) -> list[str]:
         """What is not finite in the run, if it has diverged."""
@@ -94,12 +102,12 @@ class AutogradProgram:
             states = self.model.initial_state(targets.shape[1])
             for x, y in zip(*(torch.split(part, EVALUATED_STEPS) for part in (tokens, targets)), strict=True):
                 logits, states = self.model(x, states)
-                total += summed_loss(logits, y).cpu()
+                total += summed_loss(logits, y, self.own_loss).cpu()
         else:
-            size = self.config.batch_size
-            for x, y in zip(*(torch.split(part, size, -1) for part in (tokens, targets)), strict=True):
+            size, sequences = self.config.batch_size, -2 if tokens.is_floating_point() else -1
+            for x, y in zip(torch.split(tokens, size, sequences), torch.split(targets, size, -1), strict=True):
                 logits, _ = self.model(x, self.model.initial_state(y.shape[1]))
-                total += summed_loss(logits, y).cpu()
+                total += summed_loss(logits, y, self.own_loss).cpu()
         return total / scored(targets).clamp(min=1).cpu()
 
     def named_tensors(self, replica: int = 0) -> dict[str, Tensor]:
@@ -112,7 +120,8 @@ class AutogradProgram:
         return [
             {
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "moments": {name: moment.clone() for name, moment in self.update.moments.items()},
+                "updates": self.update.done,
                 "generator": None if generator is None else generator.get_state(),
             }
         ]
@@ -121,19 +130,26 @@ class AutogradProgram:
         """Go on from what `replica_states` returned."""
         (state,) = saved
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            self.update.parameters.copy_(_row(self.trained))
+            for name, moment in self.update.moments.items():
+                moment.copy_(state["moments"][name])
+        self.update.done = state["updates"]
         if self.model.generator is not None:
             self.model.generator.set_state(state["generator"])
 
 
-def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy () in nats, summed over the scored ones of targets (T, B); logits (T·B, V)."""
+def summed_loss(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
+    """The task's own loss, or cross-entropy in nats (), summed over the scored ones of targets (T, B); logits
+    (T·B, V)."""
+    if own is not None:
+        return losses(logits, targets, own).sum()
     return F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
 
 
 def scored(targets: Tensor) -> Tensor:
     """How many of these targets count: ()."""
-    return (targets != UNSCORED).sum()
+    return counted(targets).sum()
 
 
 def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:
@@ -149,21 +165,6 @@ def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:
     return norm
 
 
-def build_optimizer(config: Config, model: LanguageModel) -> torch.optim.Optimizer:
-    """The update rule of torch.optim that `config.optimizer` names, at the learning rate `config.lr`."""
-    chosen, lr = config.optimizer, config.lr
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decay = chosen.weight_decay
-    match chosen.name:
-        case "sgd":
-            return torch.optim.SGD(trained, lr, weight_decay=decay)
-        case "momentum":
-            return torch.optim.SGD(trained, lr, momentum=chosen.momentum, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                trained, lr, alpha=chosen.alpha, eps=chosen.eps, momentum=chosen.momentum, weight_decay=decay
-            )
-        case "adam" | "adamw":
-            rule = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
-            return rule(trained, lr, betas=(chosen.betas[0], chosen.betas[1]), eps=chosen.eps, weight_decay=decay)
-    raise ConfigError(f"optimizer.name is {chosen.name!r}")
+def _row(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of these tensors as those of one replica: (1, P)."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]).unsqueeze(0)

@@ -58,9 +58,3 @@ def finite_rows(numbers: Tensor) -> Tensor:
         if bool(finite.all()):
             return finite
     return numbers.isfinite().all(1)
-
-
-def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether all numbers of all tensors are finite; one synchronisation on a GPU."""
-    sums = torch.stack([tensor.sum() for tensor in tensors])
-    return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)

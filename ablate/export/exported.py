@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.aggregate import aggregate
-from ablate.analysis.frames import KNOBS, curves_frame, runs_frame, swept_knobs, value_text
+from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs, value_text
+from ablate.config.columns import columns
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
 from ablate.records.environment import DISTRIBUTION
@@ -26,13 +27,13 @@ class Run:
     @property
     def knobs(self) -> dict[str, str | int | float | bool]:
         """Every knob that applies, and the seed."""
-        known = {knob: self.row[knob] for knob in (*KNOBS, "seed")}
+        known = {knob: self.row[knob] for knob in (*columns(), "seed") if knob in self.row}
         return {knob: _plain(value) for knob, value in known.items() if _is_known(value)}
 
     @property
     def metrics(self) -> dict[str, float]:
         """What the trained network was measured at; nothing of a run that has diverged."""
-        return {name: float(self.row[name]) for name in METRICS if name in self.row and _is_known(self.row[name])}
+        return {name: float(self.row[name]) for name in METRICS.names if name in self.row and _is_known(self.row[name])}
 
     def epochs(self) -> Iterator[tuple[int, dict[str, float]]]:
         """For each epoch, counted from 1, what was measured after it."""

@@ -1,4 +1,4 @@
-"""Whether a network that predicts the next token can see it: change a token, and look at the outputs before it.
+"""Whether a network is causal, no output depending on later tokens: change a token, look at the outputs before it.
 
 Axes: T steps, B sequences, V vocabulary.
 """
@@ -10,20 +10,20 @@ import torch
 from torch import Generator, Tensor
 
 RELATIVE_SHIFT = 1e-4
-"""An output before the change that moves by more than this share of the largest movement has seen the change …"""
+"""An output before the change that moves by more than this share of the largest movement depends on it …"""
 
 ROUNDING = 8
 """… unless it moves by less than so many times the precision of the largest output."""
 
 
 @torch.no_grad()
-def sees_future(
+def is_causal(
     network: Callable[[Tensor], Tensor], vocabulary_size: int, T: int, *, B: int = 4, device: str | torch.device = "cpu"
 ) -> bool:
-    """Whether any output of `network`, tokens (T, B) → logits (T, B, V), depends on a token that comes later.
+    """Whether no output of `network`, tokens (T, B) → logits (T, B, V), depends on a token that comes later.
 
     Random tokens; each step but the first in turn has its tokens replaced by other ones. A network that remembers
-    nothing at all sees no future either. For a translator, hand over the decoder's inputs alone. Needs a vocabulary of
+    nothing at all is causal, too. For a translator, hand over the decoder's inputs alone. Needs a vocabulary of
     two and two steps. No random stream of torch's is touched.
     """
     if vocabulary_size < 2 or T < 2:
@@ -36,14 +36,14 @@ def sees_future(
         changed[t] = (changed[t] + 1) % vocabulary_size
         moved = (network(changed) - before).abs().flatten(1).amax(1)
         if moved[:t].max() > max(RELATIVE_SHIFT * moved.max(), rounding * before.abs().max()):
-            return True
-    return False
+            return False
+    return True
 
 
-def lively(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def random_weights(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Random weights of the same shapes, in float64 and large enough that whatever is connected passes something on.
 
-    What a network has learnt may hide what it could see: one whose weights are still near zero lets nothing through.
+    What a network has learnt may hide what it depends on: one whose weights are still near zero lets nothing through.
     Matrices (in, out) are N(0, 1/in), vectors N(0, 1/4); always the same ones.
     """
     generator = Generator().manual_seed(0)

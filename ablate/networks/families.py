@@ -1,36 +1,70 @@
-"""Which network a config means: what reads tokens one after the other, or an encoder–decoder."""
+"""Which network a config means: what reads one step after the other, or an encoder–decoder."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Generator, Tensor
 
+from ablate.config.errors import ConfigError, listing
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.network import Network
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.networks.translation_model import TRANSLATORS
 from ablate.networks.translator import Translator
 
 
+@dataclass(frozen=True)
+class Family:
+    """Networks of one build: as a function of named parameters, and as modules, by the name of the engine."""
+
+    readable: type[Network] | type[Translator]
+    trainable: Mapping[str, Any]
+    steps: bool = True
+    """Whether it reads one step after the other, so that it can go on from the state in which it stopped."""
+    stacks: int = 1
+    """The stacks of layers that it has."""
+
+
+FAMILIES = {
+    "sequence": Family(Network, ENGINES),
+    "encoder-decoder": Family(Translator, TRANSLATORS, steps=False, stacks=2),
+}
+"""By the `network` of a task."""
+
+
+def family(config: Config) -> Family:
+    """That of a config's task. Raises ConfigError for a network that there is not."""
+    name = TASKS[config.task.name].network
+    if name not in FAMILIES:
+        raise ConfigError(f"task {config.task.name} has the network {name!r}; choose {listing(FAMILIES)}")
+    return FAMILIES[name]
+
+
 def network_of(config: Config) -> type[Network] | type[Translator]:
     """The readable network, as a function of named parameters that may be stacked."""
-    return Translator if config.task.name == "translation" else Network
+    return family(config).readable
 
 
 def carries(config: Config) -> bool:
     """Whether a network can go on from the state in which it stopped; else it reads each sequence whole."""
-    return not config.model.bidirectional and config.task.name != "translation"
+    return not config.model.bidirectional and family(config).steps
+
+
+def reads_tokens(config: Config) -> bool:
+    """Whether the network steps along the tokens of one vocabulary."""
+    return family(config).steps and not TASKS[config.task.name].real_inputs
 
 
 def trainable(
     engine: str,
     config: Config,
-    vocabulary_size: int | Sizes,
+    vocabulary_size: Vocabulary | Sizes,
     parameters: Mapping[str, Tensor],
     generator: Generator | None = None,
 ) -> LanguageModel:
     """The network as a module with parameters of its own, for engine=eager or engine=torch_nn."""
-    kinds: Mapping[str, Any] = TRANSLATORS if config.task.name == "translation" else ENGINES
-    model: LanguageModel = kinds[engine](config, vocabulary_size, parameters, generator)
+    model: LanguageModel = family(config).trainable[engine](config, vocabulary_size, parameters, generator)
     return model

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
-from ablate.cells.gates import live_gates
-from ablate.cells.recurrent import State
+from ablate.cells.cell import live_gates, variant_of
 from ablate.config.schema import Config, resolve
-from ablate.networks.network import Network
-from ablate.networks.parameters import directions, widths
-from ablate.networks.stack import climb, mask_shapes
+from ablate.networks.layer import State
+from ablate.networks.network import Network, read
+from ablate.networks.parameters import Vocabulary, directions, widths
+from ablate.networks.stack import mask_shapes, run_layers
 
 
 class LanguageModel(nn.Module):
-    """Tokens (T, B) and the state of each layer → logits (T·B, V), time-major, and the new states.
+    """Tokens (T, B), or real numbers (T, B, features), and the state of each layer → logits (T·B, V), time-major, and
+    the new states.
 
     `parameters` are copied; dropout is drawn from `generator`, between layers and in training mode only.
     """
@@ -27,7 +27,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
@@ -43,7 +43,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
-        logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape))
+        logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape[:2]))
         return logits.flatten(0, 1), new_states
 
     def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
@@ -66,11 +66,11 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
 
-def uninitialised(kind: type[nn.RNNBase], inputs: int, H: int, dtype: torch.dtype, **options: Any) -> nn.RNNBase:
+def uninitialised(kind: type[nn.RNNBase], inputs: int, H: int, **options: Any) -> nn.RNNBase:
     """One layer of torch.nn whose parameters are still to be set: it draws nothing from torch's own random numbers,
     which belong to the program that we are part of."""
     bare = type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
-    layer: nn.RNNBase = bare(inputs, H, dtype=dtype, **options)
+    layer: nn.RNNBase = bare(inputs, H, **options)
     layer.__class__ = kind
     return layer
 
@@ -98,7 +98,7 @@ class ScratchModel(LanguageModel):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
@@ -131,17 +131,14 @@ class LibraryModel(LanguageModel):
     def __init__(
         self,
         config: Config,
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
         super().__init__(config, vocabulary_size, parameters, generator)
-        cell, H = config.model.cell, config.num_hiddens
-        options = {"nonlinearity": config.model.activation} if cell == "rnn" else {}
-        module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
-        inputs = widths(config, vocabulary_size)
+        inputs, bidirectional = widths(config, vocabulary_size), config.model.bidirectional
         self.layers = nn.ModuleList(
-            uninitialised(module, width, H, self.output_W.dtype, bidirectional=config.model.bidirectional, **options)
+            library_layer(config, width, dtype=self.output_W.dtype, bidirectional=bidirectional)
             for width in inputs[: config.layers]
         )
         self.transitions = without_dots({name: value for name, value in parameters.items() if ".transition." in name})
@@ -162,12 +159,12 @@ class LibraryModel(LanguageModel):
                     yield f"{layer}.{direction}", target, ours
 
     def initial_state(self, B: int) -> list[State]:
-        parts = (2 if self.config.model.cell == "lstm" else 1) * len(directions(self.config))
+        parts = len(variant_of(self.config).structure.carried) * len(directions(self.config))
         return [(self.output_W.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
 
     def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
-        X = F.one_hot(tokens, self.vocabulary_size).to(self.output_W.dtype)
-        X, new_states = climb(self.config, X, states, self.layer, with_dots(self.transitions), masks)
+        X = read(tokens, self.vocabulary_size, self.output_W.dtype)
+        X, new_states = run_layers(self.config, X, states, self.layer, with_dots(self.transitions), masks)
         return X @ self.output_W + self.output_b, new_states
 
     def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
@@ -187,6 +184,14 @@ class LibraryModel(LanguageModel):
                     out[f"{prefix}{gate}.{ours}"] = block.t()
         out |= {name: value.detach() for name, value in with_dots(self.transitions).items()}
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
+
+
+def library_layer(config: Config, inputs: int, **options: Any) -> nn.RNNBase:
+    """One layer of torch.nn that computes the config's cell."""
+    name = variant_of(config).cell.torch_nn
+    if name == "RNN":
+        options["nonlinearity"] = config.model.activation
+    return uninitialised(getattr(nn, name), inputs, config.num_hiddens, **options)
 
 
 LIBRARY_NAMES = {"W_x": "weight_ih_l0", "W_h": "weight_hh_l0", "b_x": "bias_ih_l0", "b_h": "bias_hh_l0"}

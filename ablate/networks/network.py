@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.cells.recurrent import CELLS, Cell, State
 from ablate.config.schema import Config, resolve
-from ablate.networks.parameters import directions
-from ablate.networks.projection import run
-from ablate.networks.stack import climb, linear, mask_shapes
+from ablate.networks.layer import State, layer_of, linear
+from ablate.networks.parameters import Vocabulary, directions
+from ablate.networks.stack import mask_shapes, run_layers
 
 
 class Network:
@@ -26,25 +25,21 @@ class Network:
     """
 
     def __init__(
-        self, config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor], *, project: bool = False
+        self, config: Config, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor], *, project: bool = False
     ) -> None:
         self.config = resolve(config)
         self.vocabulary_size = vocabulary_size
         self.p = parameters
         self.project = project
-        self.cells = [
-            [self.cell(f"{layer}.{direction}") for direction in directions(config)] for layer in range(config.layers)
+        self.layers = [
+            [layer_of(self.config, parameters, f"{layer}.{direction}") for direction in directions(config)]
+            for layer in range(config.layers)
         ]
-
-    def cell(self, prefix: str) -> Cell:
-        """The cell whose parameters begin with `prefix`."""
-        own = {name.removeprefix(prefix): value for name, value in self.p.items() if name.startswith(prefix)}
-        return CELLS[self.config.model.cell](self.config, own)
 
     def initial_state(self, *axes: int) -> list[State]:
         """Zeros (*axes, H): one tuple per layer; of a bidirectional layer the forward parts, then the reverse ones."""
         zeros = self.p["output.W"].new_zeros(*axes, self.config.num_hiddens)
-        return [(zeros,) * sum(cell.states for cell in cells) for cells in self.cells]
+        return [(zeros,) * sum(way.states for way in ways) for ways in self.layers]
 
     def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
         """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
@@ -53,20 +48,29 @@ class Network:
     def __call__(
         self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor] = ()
     ) -> tuple[Tensor, list[State]]:
-        """Tokens (…, T, B) and the state of each layer → logits (…, T, B, V) and the new states.
+        """Tokens (…, T, B), or real numbers (…, T, B, features), and the state of each layer → logits (…, T, B, V) and
+        the new states.
 
         `masks` scale the inputs of each layer but the first, see `mask_shapes`; none: no dropout.
         """
         looks_up = self.project and self.config.model.connection != "dense"
-        X = tokens if looks_up else F.one_hot(tokens, self.vocabulary_size).to(self.p["output.W"].dtype)
-        X, new_states = climb(self.config, X, states, self.layer, self.p, masks)
+        looks_up = looks_up and isinstance(self.vocabulary_size, int)
+        X = tokens if looks_up else read(tokens, self.vocabulary_size, self.p["output.W"].dtype)
+        X, new_states = run_layers(self.config, X, states, self.run_layer, self.p, masks)
         return linear(X, self.p["output.W"], self.p["output.b"]), new_states
 
-    def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
+    def run_layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and the layer's state → outputs (…, T, B, made) and the new state."""
-        forward, *reverse = self.cells[number]
-        outputs, new_state = run(forward, X, state[: forward.states], project=self.project)
+        forward, *reverse = self.layers[number]
+        outputs, new_state = forward.run(X, state[: forward.states], project=self.project)
         if not reverse:
             return outputs, new_state
-        other_outputs, other_state = run(reverse[0], X, state[forward.states :], project=self.project, reverse=True)
+        other_outputs, other_state = reverse[0].run(X, state[forward.states :], project=self.project, reverse=True)
         return torch.cat([outputs, other_outputs], -1), (*new_state, *other_state)
+
+
+def read(inputs: Tensor, vocabulary_size: Vocabulary, dtype: torch.dtype) -> Tensor:
+    """What the first layer reads (…, T, B, width): the one-hot vectors of tokens, or real numbers as they are."""
+    if isinstance(vocabulary_size, int):
+        return F.one_hot(inputs, vocabulary_size).to(dtype)
+    return inputs.to(dtype)

@@ -1,13 +1,12 @@
 """The named parameters that every engine shares, and how they start.
 
-A network is a dictionary of tensors, one entry per gate, in the textbook's orientation:
+A network is a dictionary of tensors, an entry for each gate and weights of its cell, in the textbook's orientation:
 
     {layer}.{gate}.W_x      (inputs, H)     what the gate makes of its layer's input
     {layer}.{gate}.W_h      (H, H)          … and of the old state, in the cells that read it
     {layer}.{gate}.b_x      (H,)            its bias
     {layer}.{gate}.b_h      (H,)            a second bias on the recurrent product (bias_vectors = 2), as torch.nn has
-    {layer}.{gate}.P        (H,)            its peephole (lstm)
-    {layer}.{gate}.W_gates  (gates·H, H)    what it makes of the gates of the step before (lstm)
+    {layer}.{gate}.…        (k·H, H), (H,)  what else the equations take: W_gates and peepholes P of the lstm
     {layer}.reverse.…                       the same once more, of the network that reads from the end
     {layer}.transition.W    (inputs, W)     the linear layer behind a densely connected layer, and its bias .b (W,)
     output.W (inputs, V), output.b (V,)     the output layer
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from ablate.cells.gates import NO_PRODUCT, live_gates
+from ablate.cells.cell import variant_of
 from ablate.config.schema import Config, resolve
 
 NORMAL_SD = 0.01
@@ -34,24 +33,41 @@ class Sizes(NamedTuple):
     target: int
 
 
+class Features(NamedTuple):
+    """The numbers that a network reads at each step, in the place of a token, and those that it gives."""
+
+    inputs: int
+    outputs: int
+
+
+Vocabulary = int | Features
+"""What a network that steps along one sequence reads and gives: tokens of one vocabulary, or real numbers."""
+
+
+def ends(vocabulary_size: Vocabulary) -> tuple[int, int]:
+    """The widths of the input and of the output."""
+    return vocabulary_size if isinstance(vocabulary_size, Features) else (vocabulary_size, vocabulary_size)
+
+
 def directions(config: Config) -> tuple[str, ...]:
     """What stands before a gate's name for each direction in which a layer reads."""
     return ("", "reverse.") if config.model.bidirectional else ("",)
 
 
-def widths(config: Config, vocabulary_size: int) -> list[int]:
+def widths(config: Config, vocabulary_size: Vocabulary) -> list[int]:
     """The width of each layer's input, and at the end that of the output layer's."""
     made = config.num_hiddens * len(directions(config))
+    first, _ = ends(vocabulary_size)
     if config.model.connection != "dense":
-        return [vocabulary_size] + [made] * config.layers
-    out = [vocabulary_size]
+        return [first] + [made] * config.layers
+    out = [first]
     for layer in range(config.layers):
         reduced = config.model.transition if layer < config.layers - 1 else None
         out.append(reduced or out[-1] + made)
     return out
 
 
-def shapes(config: Config, vocabulary_size: int | Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config, vocabulary_size: Vocabulary | Sizes) -> dict[str, tuple[int, ...]]:
     """Name → shape of every parameter, in the order in which they are drawn."""
     if isinstance(vocabulary_size, Sizes):
         from ablate.networks import translator
@@ -67,25 +83,14 @@ def shapes(config: Config, vocabulary_size: int | Sizes) -> dict[str, tuple[int,
         if has_transition(config, layer):
             width = inputs[layer + 1]
             out |= {f"{layer}.transition.W": (inputs[layer] + made, width), f"{layer}.transition.b": (width,)}
-    return out | {"output.W": (inputs[-1], vocabulary_size), "output.b": (vocabulary_size,)}
+    _, outputs = ends(vocabulary_size)
+    return out | {"output.W": (inputs[-1], outputs), "output.b": (outputs,)}
 
 
 def cell_shapes(config: Config, inputs: int) -> dict[str, tuple[int, ...]]:
     """Name → shape of the parameters of one cell that reads inputs of this width."""
-    H, gates = config.num_hiddens, live_gates(config)
-    out: dict[str, tuple[int, ...]] = {}
-    for gate in gates:
-        out[f"{gate}.W_x"] = (inputs, H)
-        if config.model.cell not in NO_PRODUCT:
-            out[f"{gate}.W_h"] = (H, H)
-        out[f"{gate}.b_x"] = (H,)
-        if resolve(config).bias_vectors == 2 and config.model.cell not in NO_PRODUCT:
-            out[f"{gate}.b_h"] = (H,)
-        if gate != "candidate" and config.model.peepholes:
-            out[f"{gate}.P"] = (H,)
-        if gate != "candidate" and config.model.gate_recurrence:
-            out[f"{gate}.W_gates"] = ((len(gates) - 1) * H, H)
-    return out
+    variant, biases = variant_of(config), resolve(config).bias_vectors or 1
+    return variant.structure.shapes(variant.cell.weights, inputs, config.num_hiddens, biases)
 
 
 def has_transition(config: Config, layer: int) -> bool:
@@ -93,13 +98,13 @@ def has_transition(config: Config, layer: int) -> bool:
     return config.model.transition is not None and layer < config.layers - 1
 
 
-def count(config: Config, vocabulary_size: int | Sizes) -> int:
+def count(config: Config, vocabulary_size: Vocabulary | Sizes) -> int:
     """Trainable numbers in the network."""
     return sum(math.prod(shape) for shape in shapes(config, vocabulary_size).values())
 
 
 def initial(
-    config: Config, vocabulary_size: int | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
+    config: Config, vocabulary_size: Vocabulary | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     """Initial parameters on the CPU.
 
@@ -122,19 +127,20 @@ def initial(
     for name, shape in named.items():
         linear, kind = name.rsplit(".", 1)
         inputs = named[f"{linear}.W"][0] if kind in ("W", "b") else None
-        out[name] = drawn(config, name, torch.empty(shape, dtype=dtype), generator, inputs)
+        out[name] = init_parameter(config, name, torch.empty(shape, dtype=dtype), generator, inputs)
     return with_forget_bias(config, out)
 
 
 def with_forget_bias(config: Config, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """The parameters, those of the forget gates' biases set in place: the first vector to it, the second to zero."""
+    gate = variant_of(config).cell.forget_gate
     for name, value in parameters.items():
-        if config.forget_bias is not None and name.endswith(("forget.b_x", "forget.b_h")):
+        if config.forget_bias is not None and name.endswith((f".{gate}.b_x", f".{gate}.b_h")):
             value.fill_(config.forget_bias if name.endswith("b_x") else 0)
     return parameters
 
 
-def drawn(config: Config, name: str, empty: Tensor, generator: Generator, inputs: int | None = None) -> Tensor:
+def init_parameter(config: Config, name: str, empty: Tensor, generator: Generator, inputs: int | None = None) -> Tensor:
     """One parameter, filled in place by the rule of `config.init`, see `initial`.
 
     `inputs` is the width that a linear layer reads, if not that of one hidden layer.

@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ablate.cells.recurrent import State
 from ablate.config.schema import Config
-from ablate.networks.parameters import has_transition, widths
+from ablate.networks.layer import State, linear
+from ablate.networks.parameters import Vocabulary, has_transition, widths
 
 RunLayer = Callable[[int, Tensor, State], tuple[Tensor, State]]
 """Number of a layer, its inputs (…, T, B, width) and its state → outputs (…, T, B, made) and the new state."""
 
 
-def climb(
+def run_layers(
     config: Config,
     X: Tensor,
     states: Sequence[State],
@@ -53,11 +53,6 @@ def connected(connection: str, layer: int, X: Tensor, made: Tensor) -> Tensor:
     return made
 
 
-def linear(X: Tensor, W: Tensor, b: Tensor) -> Tensor:
-    """X W + b with X (…, T, B, in), W (in, out) or (R, in, out), b (out,) or (R, 1, out) → (…, T, B, out)."""
-    return (X.flatten(-3, -2) @ W + b).view(*X.shape[:-1], W.shape[-1])
-
-
-def mask_shapes(config: Config, vocabulary_size: int, T: int, B: int) -> list[tuple[int, ...]]:
+def mask_shapes(config: Config, vocabulary_size: Vocabulary, T: int, B: int) -> list[tuple[int, ...]]:
     """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
     return [(T, B, width) for width in widths(config, vocabulary_size)[1 : config.layers]]

@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ablate.cells.gates import live_gates
-from ablate.cells.recurrent import State
+from ablate.cells.cell import live_gates
 from ablate.config.schema import Config
-from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, uninitialised, with_dots, without_dots
+from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, library_layer, with_dots, without_dots
+from ablate.networks.layer import State
 from ablate.networks.parameters import Sizes
 from ablate.networks.translator import Translator, mask_shapes
 
@@ -75,14 +75,12 @@ class LibraryTranslator(TranslationModel):
         self, config: Config, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
     ) -> None:
         super().__init__(config, sizes, parameters, generator)
-        E, H, cell = config.task.embed, config.num_hiddens, config.model.cell
-        options = {"nonlinearity": config.model.activation} if cell == "rnn" else {}
-        module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        E, H = config.task.embed, config.num_hiddens
         self.tables, self.layers = nn.ParameterDict(), nn.ModuleDict()
         for part, first in (("encoder", E), ("decoder", E + H)):
             self.tables[part] = nn.Parameter(parameters[f"{part}.embedding"].clone())
             self.layers[part] = nn.ModuleList(
-                uninitialised(module, H if layer else first, H, self.output_W.dtype, **options)
+                library_layer(config, H if layer else first, dtype=self.output_W.dtype)
                 for layer in range(config.layers)
             )
         with torch.no_grad():

@@ -22,12 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.gates import CELL_GATES
-from ablate.cells.recurrent import CELLS, Cell, State
+from ablate.cells.cell import variant_of
 from ablate.config.schema import Config, resolve
-from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, drawn, with_forget_bias
-from ablate.networks.projection import looked_up, run
-from ablate.networks.stack import linear
+from ablate.networks.layer import Layer, State, layer_of, linear, looked_up
+from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
 
 PAD, BOS, EOS = 1, 2, 3
 RESERVED = ("<pad>", "<bos>", "<eos>")
@@ -55,12 +53,8 @@ class Translator:
         self.config = resolve(config)
         self.p = parameters
         self.project = project
-        self.encoder = [self._cell(f"encoder.{layer}.") for layer in range(config.layers)]
-        self.decoder = [self._cell(f"decoder.{layer}.") for layer in range(config.layers)]
-
-    def _cell(self, prefix: str) -> Cell:
-        own = {name.removeprefix(prefix): value for name, value in self.p.items() if name.startswith(prefix)}
-        return CELLS[self.config.model.cell](self.config, own)
+        self.encoder = [layer_of(self.config, parameters, f"encoder.{layer}.") for layer in range(config.layers)]
+        self.decoder = [layer_of(self.config, parameters, f"decoder.{layer}.") for layer in range(config.layers)]
 
     def initial_state(self, *axes: int) -> list[State]:
         """Nothing: no minibatch goes on from the one before."""
@@ -89,7 +83,7 @@ class Translator:
         """Source (…, T, B), which the encoder reads to the end of its padding, as published."""
         X = looked_up(source, self.p["encoder.embedding"])
         zeros = X.new_zeros(*source.shape[:-2], source.shape[-1], self.config.num_hiddens)
-        states = [(zeros,) * cell.states for cell in self.encoder]
+        states = [(zeros,) * layer.states for layer in self.encoder]
         outputs, last = self._through(self.encoder, X, states, masks)
         return Encoded(outputs, last, source == PAD)
 
@@ -111,13 +105,13 @@ class Translator:
         return linear(outputs, self.p["output.W"], self.p["output.b"]), after
 
     def _through(
-        self, cells: Sequence[Cell], X: Tensor, states: Sequence[State], masks: Sequence[Tensor]
+        self, layers: Sequence[Layer], X: Tensor, states: Sequence[State], masks: Sequence[Tensor]
     ) -> tuple[Tensor, list[State]]:
         """Inputs (…, T, B, inputs) through layers → the top layer's outputs (…, T, B, H) and all new states."""
         after = []
-        for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
-            read = X * masks[layer - 1] if masks and layer > 0 else X
-            X, new_state = run(cell, read, state, project=self.project)
+        for number, (layer, state) in enumerate(zip(layers, states, strict=True)):
+            read = X * masks[number - 1] if masks and number > 0 else X
+            X, new_state = layer.run(read, state, project=self.project)
             after.append(new_state)
         return X, after
 
@@ -169,14 +163,14 @@ def initial(
     uniform on ±√(6/(inputs + G·H)), and biases stay uniform on ±1/√H.
     """
     config = resolve(config)
-    stacked, H = len(CELL_GATES[config.model.cell]), config.num_hiddens
+    stacked, H = len(variant_of(config).cell.preactivations), config.num_hiddens
     out = {}
     for name, shape in shapes(config, sizes).items():
         empty, kind = torch.empty(shape, dtype=dtype), name.rsplit(".", 1)[1]
         if kind == "embedding":
             out[name] = empty.normal_(0, NORMAL_SD if config.init == "normal" else 1, generator=generator)
         elif config.init != "xavier":
-            out[name] = drawn(config, name, empty, generator)
+            out[name] = init_parameter(config, name, empty, generator)
         elif len(shape) == 1:
             out[name] = empty.uniform_(-1 / math.sqrt(H), 1 / math.sqrt(H), generator=generator)
         else:

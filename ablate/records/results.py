@@ -21,7 +21,8 @@ from ablate.config import former_names
 from ablate.config.errors import StorageError, UserError, os_reason
 from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
-from ablate.config.schema import READS_TEXT, TASK_OPTIONS, Config
+from ablate.config.registry import TASKS, task_name
+from ablate.config.schema import Config
 from ablate.records.files import entries, present, remove, write_json, write_text
 
 SCHEMA = 1
@@ -115,6 +116,15 @@ def load_manifest(sweep: Path) -> dict[str, Any]:
     return NO_QUESTION | manifest
 
 
+def plugins_of(sweep: Path) -> dict[str, str]:
+    """The files of a person's own with which a sweep was trained, each with the hash of its source."""
+    try:
+        files = load_manifest(sweep).get("plugins")
+    except RecordError:
+        return {}
+    return files if isinstance(files, dict) else {}
+
+
 def save(sweep: Path, record: Record) -> None:
     """Write the curve, then the record: a record on disk means that both are whole.
 
@@ -153,7 +163,6 @@ def load(path: Path) -> dict[str, Any]:
     if not lacking:
         lacking = [f"{part}.{name}" for part, names in NEEDED.items() for name in names if name not in record[part]]
         lacking += _lacking(record["config"], _needed(Config))
-        lacking += _lacking(record["config"].get("task", {}), _options(record["config"]), "config.task")
     if lacking:
         raise RecordError(f"{path}: not a whole record, it lacks {', '.join(lacking[:3])}{', …' * (len(lacking) > 3)}")
     if record["status"] not in FINISHED:
@@ -174,7 +183,7 @@ def _as_used(record: dict[str, Any]) -> dict[str, Any]:
     """
     config, identity = record["config"], record.get("identity", {})
     used = record.get("counts", {}).get("train_tokens")
-    reads_text = config.get("task", {}).get("name", "language_model") in READS_TEXT
+    reads_text = TASKS.known(task_name(config)).reads_text
     if used is None or not reads_text or config.get("max_tokens") == used or "max_tokens" not in identity:
         return record
     identity = identity | {"max_tokens": used}
@@ -209,22 +218,15 @@ def _needed(kind: type) -> dict[str, Any]:
     out: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for f in fields(kind):
+        if "absent" in f.metadata:
+            continue
         decides = f.metadata.get("identity", True) or (f.name == "name" and kind is not Config)
         if is_dataclass(group := hints[f.name]):
             if knobs := _needed(cast(type, group)):
                 out[f.name] = knobs
-        elif decides and (f.default == NO_DEFAULT or f.default is MISSING):
+        elif decides and not f.metadata.get("own") and (f.default == NO_DEFAULT or f.default is MISSING):
             out[f.name] = {}
     return out
-
-
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the task of a stored config must say; nothing for a record that is older than tasks."""
-    task = config.get("task")
-    if task is None:
-        return {}
-    name = task.get("name") if isinstance(task, dict) else None
-    return {knob: {} for knob in ("name", *TASK_OPTIONS.get(str(name), ("name of a known task",)))}
 
 
 def refuse_newer(sweep: Path, run_id: str) -> None:
@@ -234,13 +236,17 @@ def refuse_newer(sweep: Path, run_id: str) -> None:
         record = read_json(path)
     except RecordError:
         return
+    if why := newer(record):
+        raise NewerRecord(f"{path} is {why}; upgrade ablate, or give another name=NAME")
+
+
+def newer(record: Mapping[str, Any]) -> str:
+    """In which way a record is of a later version of ablate, or an empty string."""
     for name, ours in (("protocol", PROTOCOL), ("schema", SCHEMA)):
         theirs = record.get(name, 1)
         if isinstance(theirs, int) and theirs > ours:
-            raise NewerRecord(
-                f"{path} is of {name} {theirs}, from a later version of ablate (this one writes {ours}); "
-                "upgrade ablate, or give another name=NAME"
-            )
+            return f"of {name} {theirs}, from a later version of ablate (this one writes {ours})"
+    return ""
 
 
 def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:

@@ -4,7 +4,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 (answer, protocol) and sections (page), and set it as one HTML file (html).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def write_report(sweep: Path, level: float = 0.95, title: str | None = None, show: bool = True) -> "Page":
-    """Write everything into the sweep's folder, print its table and its verdicts (`show`), and return its page.
+def write_report(
+    sweep: Path,
+    level: float = 0.95,
+    title: str | None = None,
+    show: "Callable[[Material], None] | None" = None,
+    quiet: bool = False,
+) -> "Page":
+    """Write everything into the sweep's folder, `show` it (print its table and its verdicts), and return its page.
+    `quiet` says only what is wrong.
 
     runs.csv and settings.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All
     are put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report
@@ -35,14 +42,20 @@ def write_report(sweep: Path, level: float = 0.95, title: str | None = None, sho
         page = _write(material, attempt)
     except OSError as error:
         raise StorageError.of(error) from error
-    if show:
-        _show(material)
+    if show is not None or not quiet:
+        (show or _show)(material)
+    if not quiet:
         _say(f"report: {sweep / PAGE}")
     return page
 
 
 def write_reports(
-    sweeps: Sequence[Path], out: Path | None, title: str | None = None, level: float = 0.95, show: bool = True
+    sweeps: Sequence[Path],
+    out: Path | None,
+    title: str | None = None,
+    level: float = 0.95,
+    show: "Callable[[Material], None] | None" = None,
+    quiet: bool = False,
 ) -> int:
     """Each sweep's own report and, of several, one page about all of them; the exit status.
 
@@ -59,7 +72,7 @@ def write_reports(
     status, pages, done = 0, [], []
     for sweep in sweeps:
         try:
-            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
+            pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show, quiet))
             done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
@@ -76,7 +89,7 @@ def write_reports(
         if kept:
             _complain(f"ablate: {several / PAGE} is not as ablate wrote it; give another folder with --out FOLDER")
             return 2
-        if show:
+        if not quiet:
             _say(f"report on all: {several / PAGE}")
     return status
 

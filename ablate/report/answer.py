@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
-from ablate.report.lengths import SOLVED, by_length
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
 from ablate.report.search import search_answer
-from ablate.report.tables import mean_text, setting_name, shown_knobs, thousands
+from ablate.report.sections import contributed
+from ablate.report.tables import mean_text, setting_name, thousands
 from ablate.report.wording import (
     DAGGER,
-    HEADINGS,
+    capital,
     future_note,
+    heading,
     marked_source,
     own_metrics,
     perplexity_of,
@@ -24,7 +25,6 @@ from ablate.report.wording import (
     seeing,
     shown_metrics,
 )
-from ablate.stats import share_interval
 
 MOST_NAMED = 3
 """Settings that are as good as the best and are named; of more the number is given."""
@@ -81,26 +81,23 @@ def _best(m: Material) -> Iterator[str]:
     if not m.swept:
         yield from _only(m)
         return
-    if by_length(m):
-        yield from _solved(m)
+    instead = [section for section in contributed(m) if section.instead_of_best]
+    if instead:
+        for section in instead:
+            yield from section.sentences(m)
         return
     of = f" {scored(m.settings)}" if scored(m.settings) else ""
-    what = {
-        "bleu": "Highest BLEU on held-out pairs",
-        "published_bleu": "Highest published BLEU",
-        "accuracy": "Highest accuracy",
-        DEFAULT_METRIC: f"Lowest tail perplexity{of}",
-        "perplexity": f"Lowest training perplexity{of}",
-        "val_perplexity": f"Lowest held-out perplexity{of}",
-    }
     causal = m.settings[~seeing(m.settings)]
-    for metric in what:
-        if metric == "perplexity" and DEFAULT_METRIC in shown_metrics(m.settings):
+    shown = shown_metrics(m.settings)
+    for metric in shown:
+        if metric == "perplexity" and DEFAULT_METRIC in shown:
             continue  # what settings are compared by is there; the last epoch alone misleads
-        best = best_setting(causal, metric) if metric in shown_metrics(m.settings) else None
+        facts = METRICS[metric]
+        best = best_setting(causal, metric) if facts.ranked and facts.better != "neither" else None
         if best is not None:
+            what = "lowest training perplexity" if metric == "perplexity" else facts.extreme
             reached = f"{setting_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
-            yield f"{what[metric]}: {reached}{_rivals(m, causal, best, metric)}."
+            yield f"{capital(what)}{of * facts.of_loss}: {reached}{_rivals(m, causal, best, metric)}."
     if len(causal) < len(m.settings):
         some = counted(len(m.settings) - len(causal), "setting")
         one = len(m.settings) - len(causal) == 1
@@ -142,46 +139,13 @@ def _only(m: Material) -> Iterator[str]:
     setting = m.settings.iloc[0]
     if not setting["n"]:
         return
-    own = [f"{HEADINGS[name]} {mean_text(setting, name)}" for name in own_metrics(m.settings)]
+    own = [f"{heading(name)} {mean_text(setting, name)}" for name in own_metrics(m.settings)]
     if own:
         said = ", ".join(own)
         yield f"After {setting['epochs']} epochs: {said}."
     held_out = "" if pd.isna(setting["val_perplexity"]) else f", {mean_text(setting, 'val_perplexity')} held out"
     yield f"{perplexity_of(m.settings)} after {setting['epochs']} epochs: {mean_text(setting, 'perplexity')}{held_out}."
     yield from [future_note(m.settings)] * bool(future_note(m.settings))
-
-
-def _solved(m: Material) -> Iterator[str]:
-    """Of each memory task, how many runs of each network solve it, at which lengths: a mean hides that some do."""
-    knobs = [name for name in shown_knobs(m.swept) if name not in ("corpus", "num_steps")]
-    runs = m.runs.assign(solved=(m.runs["status"] == "ok") & (m.runs["accuracy"] >= SOLVED))
-    for task, own in runs.groupby("corpus", sort=False):
-        said: dict[str, list[str]] = {}
-        for _, of_network in own.groupby(knobs, sort=False, dropna=False):
-            name = setting_name(of_network.iloc[0], [knob for knob in knobs if knob != "model"])
-            counts = of_network.groupby("num_steps")["solved"].agg(["sum", "size"])
-            said.setdefault(_solving(counts, int(own["num_steps"].max()), m.level), []).append(name)
-        networks = "; ".join(f"{listed(names)}: {what}" for what, names in said.items())
-        yield f"{task}, runs that reach an accuracy of {SOLVED:g}: {networks}."
-
-
-def _solving(counts: pd.DataFrame, longest: int, level: float) -> str:
-    """`all up to num_steps=10, 5 of 6 (36–100 %) at 20, none at 50 and 100`, from sum and size by length."""
-    solved, size = counts["sum"], counts["size"]
-    if not solved.any():
-        return f"none at any length (at most {100 * share_interval(0, int(size.min()), level)[1]:.0f} % at each)"
-    full = (solved == size).cummin()
-    parts = []
-    if full.any():
-        last = int(counts.index[full][-1])
-        parts.append(f"all up to num_steps={last}{', the longest tried' if last == longest else ''}")
-    for length in counts.index[~full & (solved > 0)]:
-        k, n = int(solved[length]), int(size[length])
-        low, high = (100 * share for share in share_interval(k, n, level))
-        parts.append(f"{k} of {n} ({low:.0f}–{high:.0f} %) at num_steps={length}")
-    if (solved == 0).any():
-        parts.append(f"none at {listed([str(length) for length in counts.index[solved == 0]])}")
-    return ", ".join(parts)
 
 
 def _matters(m: Material) -> Iterator[str]:
@@ -211,8 +175,10 @@ def _matters(m: Material) -> Iterator[str]:
 
 
 def _published(m: Material) -> Iterator[str]:
+    for section in contributed(m):
+        if not section.instead_of_best:
+            yield from section.sentences(m)
     settings = m.settings.merge(m.published, on="setting_id")
-    yield from _published_translations(m, settings)
     settings = settings[settings["perplexity"].notna() & settings["published_perplexity"].notna()]
     if settings.empty:
         return
@@ -232,18 +198,6 @@ def _published(m: Material) -> Iterator[str]:
     )
     held = f"; {inside.sum()} of {known.sum()} published values lie inside our {percent(m.level)} interval"
     yield f"{text}{held if known.any() else ''}."
-
-
-def _published_translations(m: Material, settings: pd.DataFrame) -> Iterator[str]:
-    settings = settings[settings["published_published_loss"].notna() & (settings["n"] > 0)]
-    for _, setting in settings.iterrows():
-        loss, bleu = mean_text(setting, "published_loss"), mean_text(setting, "published_bleu")
-        begins = f"{setting_name(setting, m.swept)}: the" if len(settings) > 1 else "The"
-        yield (
-            f"{begins} published loss is {setting['published_published_loss']:g}, ours {loss}; the published BLEU is "
-            f"1 on "
-            f"{setting['published_perfect']} sentences, ours {bleu} in the mean of them all."
-        )
 
 
 def _diverged(m: Material) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of blocks, in words and numbers, free of any markup."""
+"""What a page is made of: parts of blocks, in words and numbers, free of any markup."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +128,7 @@ Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples
 
 
 @dataclass
-class Section:
+class Part:
     """A heading with what stands below it."""
 
     name: str  # of its anchor
@@ -143,10 +143,10 @@ class Page:
     name: str  # the folder's
     title: str
     question: str
-    sections: list[Section]
+    sections: list[Part]
     verdicts: dict[str, int]  # how many claims got each
     runs: int
-    cells: int
+    settings: int
     warnings: int
 
 

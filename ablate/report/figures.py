@@ -9,41 +9,31 @@ import numpy as np
 import pandas as pd
 
 from ablate.claims import verdicts_frame
-from ablate.config.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS
 from ablate.records.files import write_atomically
 from ablate.report.blocks import Attempts, Figure
 from ablate.report.drawing import at_once
+from ablate.report.finding_figures import Wanted
+from ablate.report.findings import sections
 from ablate.report.material import Material
 from ablate.report.numbers import listed
 from ablate.report.search_figures import best_settings, of_search
-from ablate.report.sheets import knob_columns
+from ablate.report.sections import own_figures
 from ablate.report.wording import (
-    DRAWN,
-    HEADINGS,
-    all_seeing,
     capital,
-    future_note,
-    marked_source,
-    measure_name,
-    own_metrics,
-    short_scale,
+    drawn_metrics,
+    epoch_metrics,
+    heading,
     shown_metrics,
-    task_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
-
 MOST_CURVES = 12
 """Settings in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
-MOST_POINTS = 100
-"""Settings in the figure of perplexity against speed; of more, the front and an even choice of the others."""
 MOST_DOTS = 3000
 """Runs drawn as single dots; of more, those of the first seeds."""
-MOST_KNOBS = 3
-"""Swept knobs up to which a heatmap shows them all: two as its axes, one as its panels."""
 MAIN = ("search_front", "search_history", "by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
@@ -87,9 +77,11 @@ def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]
 
 def wanted(m: Material) -> Wanted:
     """Name → caption and what draws it."""
-    if m.search is not None:
-        return of_search(m.search, m.searched, m.heading) | _of_settings(m) | _of_claims(m)
-    return _of_settings(m) | _of_claims(m) | _of_findings(m)
+    out: Wanted = of_search(m.search, m.searched, m.heading) if m.search is not None else {}
+    out |= _of_settings(m) | _of_claims(m)
+    for section in sections(m):
+        out |= section.figures(m)
+    return out | dict(own_figures(m))
 
 
 def _of_settings(m: Material) -> Wanted:
@@ -101,33 +93,21 @@ def _of_settings(m: Material) -> Wanted:
         names = m.factor_names
         caption = f"{_measured(m)} against {' and '.join(names[:2])}{' …' if len(names) > 2 else ''}.{some}"
         if plots.by_task(m.settings, m.swept):
-            caption = f"Accuracy against the length of the sequences, a panel for each task.{some}"
+            measure = capital(heading(shown_metrics(m.settings)[0]))
+            caption = f"{measure} against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level)
     if len(m.curves):
         runs, some = few_settings(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
-        what = "Accuracy and perplexity" if "accuracy" in curves else "Perplexity"
+        of_epochs = [heading(name) for name in epoch_metrics(m.settings) if name in curves]
+        what = capital(listed([*of_epochs, "perplexity"]))
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
-    if m.pareto is not None and len(m.pareto) > 1:
-        points, some = _few_points(m.pareto)
-        caption = f"Perplexity against tokens/s; the front joins the settings that no other beats in both.{some}"
-        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
-    if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
-        return out
-    alone = [factor[0] for factor in m.factors if len(factor) == 1]
-    numeric = [column.heading for column in knob_columns(alone, m.settings) if column.number]
-    numeric = [name for name in numeric if m.settings[name].notna().all()]
-    if len(numeric) > 1 and len(m.factors) <= MOST_KNOBS:
-        x, y = sorted(numeric, key=lambda name: -m.settings[name].nunique())[:2]
-        caption = f"{capital(measure_name(m.main, m.settings))} over {x} and {y}."
-        out["heatmap"] = caption, partial(plots.heatmap, m.settings, x, y, m.main, m.heading)
     return out
 
 
 def _measured(m: Material) -> str:
     """`Accuracy, perplexity and tokens/s`"""
-    drawn = [name for name in own_metrics(m.settings) if name in DRAWN[task_of(m.settings)]]
-    text = listed([*(HEADINGS[name] for name in drawn), "perplexity", *["tokens/s"] * m.timed])
+    text = listed([*map(heading, drawn_metrics(m.settings)), "perplexity", *["tokens/s"] * m.timed])
     return capital(text)
 
 
@@ -139,37 +119,6 @@ def _of_claims(m: Material) -> Wanted:
         return {}  # shares of runs stand in the cards in words, and would in the figure
     caption = "The effect behind each verdict, with its interval."
     return {"verdicts": (caption, partial(plots.verdicts, frame, m.heading, m.level))}
-
-
-def _of_findings(m: Material) -> Wanted:
-    from ablate.report import plots
-
-    out: Wanted = {}
-    if m.effects is not None and len(m.effects) and len(m.factors) > 1:
-        measure = measure_name(m.main, m.settings)
-        caption = f"{capital(measure)} at each value of a knob, over all other settings."
-        seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
-        effects = m.effects.assign(sees_future=seen)
-        label = measure.replace(" of ", "\nof ")
-        geometric = not by_difference(m.main)
-        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
-    if m.variance is not None and len(m.variance):
-        split = m.variance.assign(
-            source=[marked_source(m.factored_settings, source) for source in m.variance["source"]]
-        )
-        out["variance"] = (
-            f"Where the variance of {short_scale(m.main)} comes from.",
-            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.settings)),
-        )
-    if m.importance is not None and len(m.importance):
-        caption = "How much of the differences between settings each knob accounts for."
-        table = m.importance.assign(knob=[marked_source(m.factored_settings, knob) for knob in m.importance["knob"]])
-        told = short_scale(m.main), future_note(m.settings)
-        out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
-    if m.path is not None:
-        caption = "From the baseline to the target, one change at a time."
-        out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.heading, m.level)
-    return out
 
 
 def few_settings(m: Material) -> tuple[pd.DataFrame, str]:
@@ -207,14 +156,3 @@ def _few_runs(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if kept >= len(seeds):
         return runs, ""
     return runs[runs["seed"].isin(seeds[:kept])], f" Dots: the first {kept} of {len(seeds)} seeds."
-
-
-def _few_points(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The settings that are drawn against speed, and a sentence on those that are not."""
-    if len(points) <= MOST_POINTS:
-        return points, ""
-    behind = np.flatnonzero(~points["on_front"])
-    room = max(0, MOST_POINTS - (len(points) - len(behind)))
-    chosen = behind[np.linspace(0, len(behind) - 1, room).round().astype(int)] if room else behind[:0]
-    kept = points[points["on_front"] | points.index.isin(points.index[chosen])]
-    return kept, f" {len(kept)} of {len(points):,} settings: the whole front, and some of those behind it."

@@ -10,7 +10,7 @@ from ablate.claims import verdicts_frame
 from ablate.claims.parts import signed, telling_digits
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
-from ablate.report.lengths import by_length, lengths_sheet
+from ablate.report.finding_figures import front_figure, matters_figures, path_figure
 from ablate.report.material import Material
 from ablate.report.numbers import (
     counted,
@@ -24,49 +24,21 @@ from ablate.report.numbers import (
     whole,
 )
 from ablate.report.search import search_sheets
+from ablate.report.sections import Section, Tables, contributed
 from ablate.report.sheets import MOST_ROWS, SettingsSheet, cut, knob_columns, spread_sheet
 from ablate.report.tables import bounded, plus_minus, setting_texts, value_text
 from ablate.report.wording import (
     FUTURE_NOTE,
-    HEADINGS,
     all_seeing,
     capital,
     future_note,
+    heading,
     marked,
     marked_source,
     measure_name,
     scale_name,
     seeing,
 )
-
-
-def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
-    """Name → what makes the table, for all tables that make sense for this sweep."""
-    makers: dict[str, Callable[[], Sheet]] = {}
-    if m.search is not None:
-        makers |= search_sheets(m.search, m.searched)
-    if not m.runs.empty:
-        makers["settings"] = SettingsSheet(m).sheet
-        if m.search is None:
-            makers["spread"] = partial(spread_sheet, m)
-        if by_length(m):
-            makers["lengths"] = partial(lengths_sheet, m)
-    if m.verdicts:
-        makers["verdicts"] = partial(verdicts_sheet, m)
-    for metric, table in m.comparisons.items():
-        name = "comparisons" if metric == m.main else f"comparisons_{metric}"
-        makers[name] = partial(comparisons_sheet, m, name, metric, table)
-    found = {
-        "effects": (m.effects, effects_sheet),
-        "variance": (m.variance, variance_sheet),
-        "importance": (m.importance, importance_sheet),
-        "tuned": (m.tuned, tuned_sheet),
-        "path": (m.path, path_sheet),
-    }
-    for name, (frame, make) in found.items():
-        if frame is not None and len(frame):
-            makers[name] = partial(make, m, frame)
-    return makers
 
 
 def verdicts_sheet(m: Material) -> Sheet:
@@ -124,7 +96,8 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
         ]
         for _, row in chosen.iterrows()
     ]
-    direction = "above 0" if by_difference(metric) else "below 1"
+    side = "above" if METRICS[metric].better == "higher" else "below"
+    direction = f"{side} {0 if by_difference(metric) else 1}"
     how = "second value minus first" if by_difference(metric) else "second value over first"
     means = "arithmetic" if by_difference(metric) else "geometric"
     notes = [
@@ -169,7 +142,7 @@ def remarks(table: pd.DataFrame, level: float) -> Iterator[str]:
 
 
 def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
-    columns = [Column("knob"), Column("value", True), Column("n", True), Column(HEADINGS[m.main], True)]
+    columns = [Column("knob"), Column("value", True), Column("n", True), Column(heading(m.main), True)]
     columns += [Column(percent(m.level), True)]
     rows = [
         [
@@ -234,13 +207,13 @@ def importance_note(m: Material, table: pd.DataFrame) -> str:
 def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
     columns = [*knob_columns(others, m.settings), Column("best lr", True), Column("n", True), Column("diverged", True)]
-    columns += [Column(HEADINGS[m.main], True)]
+    columns += [Column(heading(m.main), True)]
     top = METRICS[m.main].top
     by_id = m.settings.set_index("setting_id")
     rows = [
         [
             *setting_texts(by_id.loc[row["setting_id"]], others),
-            value_text(row["value"]),
+            "–" if math.isnan(row["value"]) else value_text(row["value"]),
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["low"], row["high"])
             if top is None
@@ -252,6 +225,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.settings)}"
         f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
     ]
+    if table["value"].isna().any():
+        notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 
@@ -280,3 +255,64 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         "t on logarithms; p (Holm): corrected over the steps."
     ]
     return Sheet("path", "Ablation path", columns, rows, table, notes)
+
+
+def _comparisons(m: Material) -> Tables:
+    names = {metric: "comparisons" if metric == m.main else f"comparisons_{metric}" for metric in m.comparisons}
+    return {name: partial(comparisons_sheet, m, name, metric, m.comparisons[metric]) for metric, name in names.items()}
+
+
+def _matters(m: Material) -> Tables:
+    found = {
+        "effects": (m.effects, effects_sheet),
+        "variance": (m.variance, variance_sheet),
+        "importance": (m.importance, importance_sheet),
+        "tuned": (m.tuned, tuned_sheet),
+    }
+    return {name: partial(make, m, frame) for name, (frame, make) in found.items() if frame is not None and len(frame)}
+
+
+def _path(m: Material) -> Tables:
+    return {"path": partial(path_sheet, m, m.path)} if m.path is not None and len(m.path) else {}
+
+
+ANALYSES = (
+    Section("comparisons", "Comparisons", lambda m: bool(m.comparisons), tables=_comparisons),
+    Section(
+        "spread",
+        "Spread over the seeds",
+        lambda m: m.search is None and not m.runs.empty,
+        tables=lambda m: {"spread": partial(spread_sheet, m)},
+    ),
+    Section("trade-off", "Perplexity against speed", lambda m: not m.runs.empty, figures=front_figure),
+    Section(
+        "what-matters",
+        "What matters",
+        lambda m: not m.runs.empty,
+        tables=_matters,
+        figures=matters_figures,
+        order=("effects", "variance", "importance", "heatmap", "tuned"),
+    ),
+    Section("path", "Ablation path", lambda m: m.path is not None, tables=_path, figures=path_figure),
+)
+"""What the analysis adds to a report, in the order of the page."""
+
+
+def sections(m: Material) -> list[Section]:
+    """All that have something to say of this sweep: those of its tasks, then those of the analysis."""
+    own = [] if m.runs.empty else contributed(m)
+    return [*own, *(section for section in ANALYSES if section.applies(m))]
+
+
+def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
+    """Name → what makes the table, for all tables that make sense for this sweep."""
+    makers: dict[str, Callable[[], Sheet]] = {}
+    if m.search is not None:
+        makers |= search_sheets(m.search, m.searched)
+    if not m.runs.empty:
+        makers["settings"] = SettingsSheet(m).sheet
+    if m.verdicts:
+        makers["verdicts"] = partial(verdicts_sheet, m)
+    for section in sections(m):
+        makers |= section.tables(m)
+    return makers

@@ -23,12 +23,16 @@ from ablate.analysis.frames import (
     swept_knobs,
 )
 from ablate.analysis.importance import importance
+from ablate.analysis.own_published import own_file, read_own
 from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
+from ablate.analysis.tasks import made_anew, many_questions
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
+from ablate.claims.protocol import preset_path
+from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
@@ -75,6 +79,7 @@ class Material:
     tuned: pd.DataFrame | None = None
     pareto: pd.DataFrame | None = None
     path: pd.DataFrame | None = None
+    own_published: pd.DataFrame | None = None  # the rows of a person's own
     search: "StoredSearch | None" = None
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
 
@@ -119,11 +124,11 @@ class Material:
 
 def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
+    for line in plugins.load_again(results.plugins_of(folder)):
+        attempt.say(line)
     search = attempt("the search", lambda: _search(folder))
     if search is None and present(results.runs_dir(folder)) != "folder" and not list(results.records(folder)):
-        raise UserError(
-            f"{folder} holds no sweep; give a folder that python -m ablate has written, such as results/smoke"
-        )
+        raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
     runs, skipped = runs_frame(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
@@ -181,8 +186,13 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
     m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
-    known = attempt("the comparison with published values", lambda: match(m.settings))
+    preset = preset_path(str(m.manifest.get("preset") or ""))
+    own = own_file(m.folder, preset)
+    m.own_published = None if own is None else attempt("the published values of your own", lambda: read_own(own))
+    known = attempt("the comparison with published values", lambda: match(m.settings, m.own_published))
     m.published = match(m.settings.iloc[:0]) if known is None else known
+    repeats = m.published.loc[m.published["of_course"].eq(True), "setting_id"]
+    m.settings = m.settings.assign(repeats_course=m.settings["setting_id"].isin(repeats))
 
 
 def _analyse(m: Material, attempt: Attempts) -> None:
@@ -196,13 +206,15 @@ def _analyse(m: Material, attempt: Attempts) -> None:
         m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)]))
     if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
-    by_rule = m.settings["task"].eq("memory").all()  # whose training sequences are as new as the held-out ones
-    for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if by_rule else PERPLEXITIES))):
+    anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones
+    for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if anew else PERPLEXITIES))):
         if m.runs[metric].notna().any():
             table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
             if table is not None and len(table):
                 m.comparisons[metric] = table
-    if m.path is not None or (by_rule and "corpus" in m.swept):  # no grid over which anything could be averaged
+    if m.path is not None or (
+        many_questions(m.settings) and "corpus" in m.swept
+    ):  # no grid over which anything could be averaged
         return
     if len(m.factors) > 1 and ("lr",) in m.factors:
         m.tuned = attempt("the tuned learning rates", lambda: tuned(m.runs, "lr", m.main, m.level))

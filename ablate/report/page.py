@@ -6,9 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.analysis.tasks import facts_of
 from ablate.claims import Verdict
 from ablate.config.metrics import METRICS
-from ablate.config.shell import shell_line
+from ablate.config.registry import DATASETS, FIRST_TASK, TASKS
+from ablate.config.shell import command_line
 from ablate.records import results
 from ablate.records.results import RecordError
 from ablate.report.answer import answer, verdict_counts
@@ -23,33 +25,24 @@ from ablate.report.blocks import (
     Facts,
     Figure,
     Page,
+    Part,
     Sample,
     Samples,
-    Section,
     Sheet,
 )
+from ablate.report.findings import ANALYSES, sections
 from ablate.report.material import Material
 from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections
+from ablate.report.sections import Section, own_figures
 from ablate.report.tables import setting_name
 from ablate.report.throughput import several
-from ablate.report.wording import FUTURE_NOTE, HEADINGS, MEMORY_TASKS, marked, shown_metrics, task_of
+from ablate.report.wording import FUTURE_NOTE, heading, marked, shown_metrics, task_of
 
 MOST_SAMPLES = 8
 """Settings whose texts are shown one by one; of more, only the best of each model."""
-MATTERS = ("effects", "variance", "importance", "heatmap", "tuned")
-"""What is shown of the question what matters: of each the figure, then the table."""
-
-
-TEXTS = {
-    "language_model": ("Generated text", "what was given, and what it wrote after that."),
-    "fill_in": ("Filled-in text", "every fourth token was masked; in brackets stands what it put there."),
-    "memory": ("Answers", "a sequence, and what it answered."),
-    "translation": ("Translations", "a sentence, greedily translated."),
-}
-"""Task → the heading of what the networks wrote, and what is shown of the run chosen."""
 
 
 def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Page:
@@ -59,53 +52,59 @@ def build(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], att
     return Page(m.folder.name, m.title, m.question, sections, verdict_counts(m), len(m.runs), len(m.settings), told)
 
 
-def _sections(
-    m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts
-) -> Iterator[Section]:
+def _sections(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure], attempt: Attempts) -> Iterator[Part]:
     def drawn(*names: str) -> list[Block]:
         return [figures[name] for name in names if name in figures]
 
     def tabled(*names: str) -> list[Block]:
         return [sheets[name] for name in names if name in sheets]
 
+    def content(one: Section) -> list[Block]:
+        """Of each thing that a section shows the figure, then the table."""
+        names = dict.fromkeys([*one.order, *one.figures(m), *one.tables(m)])
+        return [block for name in names for block in (*drawn(name), *tabled(name))]
+
     main = "" if m.search is not None else "by_value" if "by_value" in figures else "curves"
-    yield Section("answer", "In short", _block(Bullets, attempt("the answer", lambda: answer(m))))
-    yield Section("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
+    yield Part("answer", "In short", _block(Bullets, attempt("the answer", lambda: answer(m))))
+    yield Part("claims", "Claims", [*_block(Cards, attempt("the claims", lambda: cards(m))), *drawn("verdicts")])
     if m.search is not None:
         yield from search_sections(m.search, m.folder, sheets, figures)
-    explained = _block(Bullets, memory_tasks(m))
-    yield Section("results", "Results", [*explained, *drawn(main), *tabled("lengths", "settings")])
-    yield Section("curves", "Learning curves", drawn("curves") if main != "curves" else [])
-    yield Section("comparisons", "Comparisons", tabled(*(name for name in sheets if name.startswith("comparisons"))))
-    yield Section("spread", "Spread over the seeds", tabled("spread"))
-    yield Section("trade-off", "Perplexity against speed", drawn("pareto"))
-    matters = [block for name in MATTERS for block in (*drawn(name), *tabled(name))]
-    yield Section("what-matters", "What matters", matters)
-    yield Section("path", "Ablation path", [*drawn("ablation_path"), *tabled("path")])
+    explained = _block(Bullets, questions(m))
+    every = sections(m)
+    among = [block for one in every if one.within == "results" for block in content(one)]
+    yield Part("results", "Results", [*explained, *drawn(main), *among, *tabled("settings")])
+    own = [one for one in every if one not in ANALYSES]
+    yield from (Part(one.name, one.title, content(one)) for one in own if not one.within)
+    yield Part("figures", "Further figures", drawn(*own_figures(m)))
+    yield Part("curves", "Learning curves", drawn("curves") if main != "curves" else [])
+    yield from (Part(one.name, one.title, content(one)) for one in every if one in ANALYSES)
     if m.runs.empty:
-        yield Section("commands", "Regenerate", [Commands(commands(m))])
+        yield Part("commands", "Regenerate", [Commands(commands(m))])
         return
     told = attempt("the generated texts", lambda: samples(m))
-    heading, shown = TEXTS.get(task_of(m.settings), TEXTS["language_model"])
-    note = f"Of each setting shown, the run with the median {HEADINGS[shown_metrics(m.settings)[0]]}: {shown}"
-    yield Section("texts", heading, [Samples(told, note)] if told else [])
+    words = facts_of(m.settings).words
+    if not task_of(m.settings):  # several tasks
+        words = TASKS[FIRST_TASK].words
+    note = f"Of each setting shown, the run with the median {heading(shown_metrics(m.settings)[0])}: {words.sample}"
+    yield Part("texts", words.samples, [Samples(told, note)] if told else [])
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
         protocol.append(Bullets(said))
     if (sheet := attempt("the table of the protocol", lambda: protocol_sheet(m))) is not None:
         protocol.append(sheet)
     origin = attempt("the provenance", lambda: provenance(m))
-    yield Section("warnings", "Warnings", _block(Bullets, warnings(m, attempt.failed)))
-    yield Section("protocol", "Protocol", protocol)
-    yield Section("provenance", "Provenance", _block(Facts, origin))
-    yield Section("commands", "Regenerate", [Commands(commands(m))])
+    yield Part("warnings", "Warnings", _block(Bullets, warnings(m, attempt.failed)))
+    yield Part("protocol", "Protocol", protocol)
+    yield Part("provenance", "Provenance", _block(Facts, origin))
+    yield Part("commands", "Regenerate", [Commands(commands(m))])
 
 
-def memory_tasks(m: Material) -> list[str]:
-    """What is asked in each of the memory tasks of a sweep."""
-    if task_of(m.settings) != "memory":
+def questions(m: Material) -> list[str]:
+    """What is asked in each data set of a sweep, where these are different questions."""
+    if not facts_of(m.settings).many_questions:
         return []
-    return [f"{rule}: {MEMORY_TASKS[rule]}." for rule in m.settings["corpus"].unique() if rule in MEMORY_TASKS]
+    names = [str(name) for name in m.settings["corpus"].unique() if name in DATASETS and DATASETS[str(name)].asks]
+    return [f"{name}: {DATASETS[name].asks}." for name in names]
 
 
 def _block(kind: type, content: list | None) -> list[Block]:  # type: ignore[type-arg]
@@ -142,7 +141,7 @@ def samples(m: Material) -> list[Sample]:
             continue
         pairs = _told(record, str(setting["task"]))
         if pairs:
-            reached = f"{HEADINGS[first]} {run[first]:.3g}" if pd.notna(run[first]) else "–"
+            reached = f"{heading(first)} {run[first]:.3g}" if pd.notna(run[first]) else "–"
             who = f"{setting_name(setting, m.swept)} (seed {run['seed']}, {reached})"
             found.append(Sample(who, pairs))
     return found
@@ -151,7 +150,7 @@ def samples(m: Material) -> list[Sample]:
 def _told(record: dict[str, Any], task: str) -> list[tuple[str, str]]:
     """What was given to a network, and what it made of it, as it stands on the page."""
     texts, references = record.get("text") or {}, record.get("references") or {}
-    if task == "language_model":
+    if TASKS.known(task).words.continues:
         return [(str(prefix), str(text).removeprefix(str(prefix))) for prefix, text in texts.items()]
     pairs = []
     for given, text in texts.items():
@@ -197,12 +196,12 @@ def commands(m: Material) -> list[tuple[str, str]]:
     folder = _short(m.folder)
     lines = [str(line) for line in m.manifest.get("commands", [])]
     said = [("The runs; only what is missing is trained", "\n".join(lines))] if lines else []
-    said += [("Tokens per second, on this machine", shell_line("python", "-m", "ablate.bench", folder))]
+    said += [("Tokens per second, on this machine", command_line("bench", folder))]
     if m.verdicts:
-        said.append(("The verdicts", shell_line("python", "-m", "ablate.claims", folder)))
+        said.append(("The verdicts", command_line("claims", folder)))
     level = [] if m.level == 0.95 else ["--level", f"{m.level:g}"]
     title = [] if m.title in (m.folder.name, m.manifest.get("title")) else _option("--title", m.title)
-    again = shell_line("python", "-m", "ablate.report", folder, *title, *level)
+    again = command_line("report", folder, *title, *level)
     return [*said, ("This report, its tables and figures", again)]
 
 

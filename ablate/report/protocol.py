@@ -1,18 +1,20 @@
 """How the sweep was done, and what of it is not as published or as by default."""
 
 from functools import cache
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from ablate.analysis.frames import KNOBS
-from ablate.analysis.published import published, same
-from ablate.analysis.published_translation import published_translations
-from ablate.config.schema import CONFIG_ROOT, TASK_OPTIONS
+from ablate.analysis.published import publication_of
+from ablate.analysis.tasks import facts_of, says
+from ablate.config import dependence
+from ablate.config.columns import columns, own_columns
+from ablate.config.registry import FIRST_TASK, knobs_of
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import counted
+from ablate.report.sections import contributed
 from ablate.report.tables import value_text
 from ablate.report.wording import task_of
 
@@ -37,36 +39,36 @@ MOST_VALUES = 8
 
 
 @cache
-def defaults(task: str = "language_model") -> dict[str, Any]:
-    """The default of each knob in a task, as conf/ has it."""
-    values = _loaded("config")
-    own = _loaded(f"task/{task}") if task != "language_model" else {}
-    chosen = {key: value for entry in values["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
-    chosen |= {
-        key.removeprefix("override /"): value for entry in own.get("defaults", []) for key, value in entry.items()
+def defaults(task: str = FIRST_TASK) -> dict[str, Any]:
+    """The default of each knob in a task, by its column."""
+    usual, own = dependence.defaults(), dependence.chosen("task", task) or {}
+    choice = {group: str(own.get(f"/{group}", usual.get(f"/{group}"))) for group in ("model", "optimizer", "data")}
+    of_task = {column: own[name] for name, column in own_columns("task").items() if name in own}
+    out = {name: value for name, value in (usual | own | of_task).items() if name in (*columns(), "seeds")}
+    data = dependence.chosen("data", choice["data"]) or {} if task != FIRST_TASK else {}
+    lr = own.get("lr", (dependence.chosen("optimizer", choice["optimizer"]) or {}).get("lr"))
+    return {
+        "unit": "char",
+        "cleaning": "letters",
+        "activation": "tanh",
+        **out,
+        "model": choice["model"],
+        "optimizer": choice["optimizer"],
+        "corpus": choice["data"],
+        **{column: data[name] for column, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data},
+        "lr": lr,
+        "task": task,
     }
-    out = {str(key): value for key, value in (values | own).items() if key in (*KNOBS, "seeds")}
-    out |= {group: chosen[group] for group in ("model", "optimizer")} | {"corpus": chosen["data"]}
-    data = _loaded(f"data/{chosen['data']}") if own else {}
-    out |= {knob: data[name] for knob, name in (("unit", "tokens"), ("cleaning", "cleaning")) if name in data}
-    lr = own.get("lr", _loaded(f"optimizer/{chosen['optimizer']}")["lr"])
-    options = {key: value for key, value in own.get("task", {}).items() if key != "name"}
-    return {"unit": "char", "cleaning": "letters", "activation": "tanh"} | out | {"lr": lr, "task": task} | options
-
-
-def _loaded(name: str) -> dict[Any, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(CONFIG_ROOT / "conf" / f"{name}.yaml"), resolve=False)
-    assert isinstance(values, dict)
-    return values
 
 
 def protocol_sheet(m: Material) -> Sheet:
     """Knob by knob: the values here, the published ones, the default, and a remark where they differ."""
     task = task_of(m.settings)
-    theirs = published_translations() if task == "translation" else published()
-    theirs = theirs[theirs["source"].isin(m.published["source"])]
-    usual = defaults(task or "language_model")
-    shown = [*["task"] * (task != "language_model"), *SHOWN, *TASK_OPTIONS.get(task, ())]
+    theirs = _published_rows(m, task)
+    usual = defaults(task or FIRST_TASK)
+    facts = facts_of(m.settings)
+    own = [own_columns("task").get(knob.name, knob.name) for knob in knobs_of(facts)]
+    shown = [*["task"] * (task != FIRST_TASK), *SHOWN, *(name for name in own if name in m.settings)]
     rows = []
     for knob in (*shown, *(name for name in m.swept if name not in (*shown, "corpus_sha256"))):
         ours, known = _ours(m, knob), _theirs(theirs, knob)
@@ -88,6 +90,15 @@ def protocol_sheet(m: Material) -> Sheet:
     )
 
 
+def _published_rows(m: Material, task: str) -> pd.DataFrame:
+    """The rows that settings are laid beside, a column for each knob of which they speak."""
+    course = publication_of(task)
+    found = [course.rows()] if course is not None else []
+    found += [m.own_published] if m.own_published is not None else []
+    found = [rows[rows["source"].isin(m.published["source"])] for rows in found]
+    return pd.concat([rows for rows in found if len(rows)] or [pd.DataFrame()], ignore_index=True)
+
+
 def _remark(ours: list[Any], theirs: list[Any], default: list[Any]) -> str:
     """What a value is not."""
     said = [
@@ -101,11 +112,10 @@ def _ours(m: Material, knob: str) -> list[Any]:
     if knob == "seeds":
         return sorted(set((m.settings["n"] + m.settings["diverged"]).tolist()))
     values = m.settings[knob].drop_duplicates().tolist()
-    of_text = bool(m.settings["task"].isin(("language_model", "fill_in")).any())
-    if knob in ("max_tokens", "val_tokens", "sampling") and not of_text:
+    if knob in ("max_tokens", "val_tokens", "sampling") and not says(m.settings, "reads_text").any():
         return []
-    applies = knob in ("clip", "max_tokens", "pairs")  # where null is a value
-    applies = applies and not (knob == "pairs" and task_of(m.settings) != "translation")
+    optional = (own.name for own in facts_of(m.settings).knobs if NoneType in get_args(own.kind))
+    applies = knob in ("clip", "max_tokens", *optional)  # where null is a value
     return [value for value in values if applies or not pd.isna(value)]
 
 
@@ -142,13 +152,11 @@ def deviations(m: Material) -> list[str]:
         said.append(f"{part[0].upper()}{part[1:]}{where}.")
     if not differences:
         said.append("Nothing that decides the outcome differs from the published protocol.")
-    if task_of(m.settings) == "translation":
-        said.append(
-            "The published loss and BLEU are those of a typical run. In prediction the published decoder read its own "
-            "state where in training it read the encoder's (context=as-published)."
-        )
-    else:
-        said.append("Published perplexities are means without a spread, of as many repeats as the table says.")
+    course = publication_of(task_of(m.settings))
+    if course is not None and course.note and m.published["of_course"].any():
+        said.append(course.note)
+    for section in contributed(m):
+        said += section.notes(m)
     if m.timed and m.published["published_tokens_per_s"].notna().any():
         gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
         said.append(
@@ -164,15 +172,9 @@ def _sources(m: Material) -> str:
 
 
 def _why_unpublished(m: Material) -> str:
-    task = task_of(m.settings)
-    if task == "translation":
-        return "No setting of this sweep has the settings of the published translation: nothing to lay it beside."
-    if task in ("fill_in", "memory"):
-        return "There are no published numbers for this task: nothing to lay ours beside."
-    text = published()["corpus_sha256"].iloc[0]
-    if not (m.settings["corpus_sha256"] == text).any():
-        corpora = ", ".join(dict.fromkeys(m.settings["corpus"].astype(str)))
-        return f"The published numbers are of The Time Machine; this sweep is on {corpora}: nothing to lay them beside."
-    if not all(same(value, "char") for value in m.settings["unit"]):
-        return "The published numbers are of characters; this sweep is on words: nothing to lay them beside."
-    return "No setting of this sweep has a setting for which there is a published number."
+    if m.own_published is not None:
+        return "No setting of this sweep has the values of a row of published.csv: nothing to lay it beside."
+    course = publication_of(task_of(m.settings))
+    if course is None:
+        return str(facts_of(m.settings).words.unpublished)
+    return course.lacking(m.settings)

@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.trials import (
-    BETTER,
     SPEED,
     VALUED,
     WHOLE,
     best_trial,
     finite_trials,
     is_number,
+    more_is_better,
     narrow,
     no_importance,
     text,
 )
 from ablate.config.metrics import METRICS, by_difference
-from ablate.config.shell import shell_line
-from ablate.report.blocks import Block, Column, Commands, Figure, Section, Sheet
+from ablate.config.shell import command_line
+from ablate.report.blocks import Block, Column, Commands, Figure, Part, Sheet
 from ablate.report.numbers import counted, number, p_text, share_text, whole
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
@@ -230,7 +230,7 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
         "same for all, which chose the winner among them."
     )
     told = [said, f"{mean} with 95 % intervals."]
-    if any(name in ("val_perplexity", "best_val_perplexity", "bleu") for name in s.objectives):
+    if any(name in METRICS and METRICS[name].held_out for name in s.objectives):
         told.append("Held out is the text by which the search chose, too: fresh seeds do not make it a fresh text.")
     told += [f"{one['failure'][:1].upper()}{one['failure'][1:]}." for one in everyone if one.get("failure")]
     title = "The front" if s.facts.get("front") else "The best few"
@@ -244,7 +244,7 @@ def trials_sheet(s: "StoredSearch") -> Sheet:
     columns += [Column(name, number=is_number(s.space[name])) for name in knobs]
     columns += [Column(title_of(name), True) for name in s.objectives]
     columns += [Column("seeds", True), Column("time", True)]
-    sign = -1 if BETTER.get(s.primary) == "higher" else 1
+    sign = -1 if more_is_better(s.primary) else 1
     late = 2 - s.trials["state"].isin(VALUED).astype(int) - s.trials["state"].isin(WHOLE).astype(int)
     value = s.trials[s.primary].astype(float)
     ranked = s.trials.iloc[np.lexsort([s.trials["number"], sign * value, late])]
@@ -299,7 +299,7 @@ def importance_sheet(s: "StoredSearch", objective: str, table: pd.DataFrame) -> 
     """A row per knob: where it was searched, where the better half lies, and its share by each evaluator over each."""
     found = finite_trials(s.trials, objective)
     half = (len(found) + 1) // 2
-    better = (found.nlargest if BETTER.get(objective) == "higher" else found.nsmallest)(half, objective)
+    better = (found.nlargest if more_is_better(objective) else found.nsmallest)(half, objective)
     inside = narrow(better, s.space)
     pairs = sorted(
         dict.fromkeys(zip(table["evaluator"], table["region"], strict=True)),
@@ -349,7 +349,7 @@ def typed(folder: Path) -> Path:
 
 def search_sections(
     s: "StoredSearch", folder: Path, sheets: Mapping[str, Sheet], figures: Mapping[str, Figure]
-) -> Iterator[Section]:
+) -> Iterator[Part]:
     """The winner and how it was found; what decides; which configurations there were; every trial."""
 
     def of_each(*names: str) -> list[Block]:
@@ -361,11 +361,9 @@ def search_sections(
 
     best: list[Block] = []
     if (folder / "best.yaml").is_file():
-        again = shell_line("python", "-m", "ablate", "--config-dir", typed(folder), "--config-name", "best")
+        again = command_line("--config-dir", typed(folder), "--config-name", "best")
         best = [Commands([("Train the best configuration again", again)])]
-    yield Section(
-        "search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")]
-    )
-    yield Section("deciding", "Which knobs decide", of_each("search_importance"))
-    yield Section("configurations", "Configurations", of_each("search_parallel", "search_slices"))
-    yield Section("trials", "Trials", of_all("trials", "search_timeline"))
+    yield Part("search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")])
+    yield Part("deciding", "Which knobs decide", of_each("search_importance"))
+    yield Part("configurations", "Configurations", of_each("search_parallel", "search_slices"))
+    yield Part("trials", "Trials", of_all("trials", "search_timeline"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablate.analysis.trials import BETTER, VALUED, history, timeline
+from ablate.analysis.trials import VALUED, history, more_is_better, timeline
 from ablate.report.search import suffixed, title_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _of_objective(s: "StoredSearch", name: str, importance: pd.DataFrame | None,
     def add(kind: str, caption: str, make: "Callable[[], Drawing]") -> None:
         out[suffixed(f"search_{kind}", name, s)] = caption, make
 
-    came = history(s.trials, name, BETTER.get(name, "lower"))
+    came = history(s.trials, name, "higher" if more_is_better(name) else "lower")
     if len(came):
         diverged = [int(number) for number in s.trials.loc[s.trials["state"] == "diverged", "number"]]
         add(
@@ -100,7 +100,7 @@ def best_settings(s: "StoredSearch", settings: pd.DataFrame) -> list[str]:
     few = [one["number"] for one in s.facts.get("front") or s.facts.get("finalists") or []]
     if not few:
         metric = s.primary if s.primary in settings else "perplexity"
-        few_settings = settings.sort_values(metric, ascending=BETTER.get(metric) != "higher")["setting_id"].head(
+        few_settings = settings.sort_values(metric, ascending=not more_is_better(metric))["setting_id"].head(
             MOST_CURVES
         )
         return list(few_settings)

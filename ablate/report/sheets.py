@@ -6,23 +6,23 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.config.metrics import METRICS
+from ablate.analysis.tasks import facts_of
+from ablate.config.metrics import by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
 from ablate.report.tables import interval_note, mean_text, setting_columns, setting_texts, shown_knobs, thousands
 from ablate.report.wording import (
-    HEADINGS,
     SPEED_IS,
     capital,
     explanations,
     future_note,
+    heading,
     own_metrics,
     scored,
     seeing,
     sees_future,
     shown_metrics,
-    task_of,
 )
 
 MOST_ROWS = 60
@@ -45,6 +45,10 @@ def knob_columns(names: Iterable[str], settings: pd.DataFrame) -> list[Column]:
     ]
 
 
+PUBLISHED_AS = {"course_bleu": "published_perfect"}
+"""Metric → the column of what was published in its place, where that is no value of the metric."""
+
+
 class SettingsSheet:
     """Each setting: first what was published, then what was measured here, with the ratio of the two."""
 
@@ -59,7 +63,7 @@ class SettingsSheet:
 
     def _known(self, metric: str) -> pd.Series:
         """setting_id → the published value of a metric, as text or number; empty where nobody published any."""
-        column = "published_perfect" if metric == "published_bleu" else f"published_{metric}"
+        column = PUBLISHED_AS.get(metric, f"published_{metric}")
         return self.published[column] if column in self.published else pd.Series(dtype=float)
 
     def sheet(self) -> Sheet:
@@ -78,12 +82,12 @@ class SettingsSheet:
         ratio = [Column("ratio", True)]
         columns = [*knob_columns(self.shown, self.m.settings), *[Column("whose")] * self.compared, Column("n", True)]
         for metric in self.measured:
-            columns += [Column(HEADINGS[metric], True), *ratio * self._has_ratio(metric)]
+            columns += [Column(heading(metric), True), *ratio * self._has_ratio(metric)]
         timed = [Column("tokens/s", True), *ratio * self.compared] * self.timed
         return [*columns, Column("diverged", True), *timed]
 
     def _has_ratio(self, metric: str) -> bool:
-        return metric in self.compares and metric != "published_bleu"
+        return metric in self.compares and metric not in PUBLISHED_AS
 
     def _published(self, setting: pd.Series, known: pd.Series) -> list[str]:
         speed = known["published_tokens_per_s"]
@@ -113,7 +117,11 @@ class SettingsSheet:
             "n": known["repeats"],
             "perplexity": known["published_perplexity"],
             "tokens_per_s": known["published_tokens_per_s"],
-            **{name: known[f"published_{name}"] for name in self.measured if name == "published_loss"},
+            **{
+                name: known[f"published_{name}"]
+                for name in self.measured
+                if name != "perplexity" and name in self.compares and name not in PUBLISHED_AS
+            },
         }
 
     def _measured_data(self, setting: pd.Series, known: pd.Series | None) -> dict[str, Any]:
@@ -130,7 +138,7 @@ class SettingsSheet:
     def _notes(self) -> list[str]:
         settings = self.m.settings
         own = own_metrics(settings)
-        itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
+        itself = listed([heading(name) for name in own if by_difference(name)])
         itself = f"; of {itself} the arithmetic mean (t interval)" if itself else ""
         notes = [
             *explanations(settings),
@@ -147,7 +155,7 @@ class SettingsSheet:
             sources = ", ".join(dict.fromkeys(self.m.published["source"]))
             notes.append(
                 f"Published ({sources}): what someone else measured once, over n repeats; ratio: ours over theirs."
-                + (" 3 of 4 at 1: so many of the sentences shown had a BLEU of 1." if own else "")
+                + (" 3 of 4 at 1: so many of the sentences shown had a BLEU of 1." if {*PUBLISHED_AS} & {*own} else "")
             )
         return notes
 
@@ -155,15 +163,13 @@ class SettingsSheet:
 def perplexity_note(settings: pd.DataFrame) -> str:
     """What the perplexities of a table are."""
     held_out = settings["val_perplexity"].notna().any()
-    of, task = scored(settings), task_of(settings)
+    of = scored(settings)
+    words = facts_of(settings).words
     if not own_metrics(settings):
         of = "on the training text, of the last epoch; tail: the geometric mean of the last 5 % of epochs"
         after = "on the text right after it"
-    elif task == "memory":
-        of, after = f"{of} in the last epoch, whose sequences were new", "on the same held-out sequences for all"
     else:
-        after = {"fill_in": "in the text right after the training's"}.get(task, "of what is not trained on")
-        of = f"{of} in the last epoch of training".strip()
+        of, after = f"{of} in {words.epoch}".strip(), words.held_out
     return f"Perplexity {of}{f'; held-out: {after}' if held_out else ''}."
 
 
@@ -179,7 +185,7 @@ SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
 def spread_sheet(m: Material) -> Sheet:
     """How the runs of each setting spread: moments, robust means and both intervals."""
     shown, own = shown_knobs(m.swept), own_metrics(m.settings)
-    metrics = {name: HEADINGS[name] for name in own} | {"perplexity": "training", "val_perplexity": "held-out"}
+    metrics = {name: heading(name) for name in own} | {"perplexity": "training", "val_perplexity": "held-out"}
     metrics = {name: text for name, text in metrics.items() if m.settings[name].notna().any()}
     columns = [*knob_columns(shown, m.settings), Column("of" if own else "text")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]

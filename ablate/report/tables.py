@@ -11,12 +11,12 @@ from rich.table import Table
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, by_difference
+from ablate.config.registry import DATASETS
 from ablate.report.numbers import listed
 from ablate.report.wording import (
-    HEADINGS,
-    MEMORY_TASKS,
     future_note,
+    heading,
     marked,
     own_metrics,
     scored,
@@ -44,13 +44,13 @@ MEASURED = {
 def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
     """Metric → heading of what the table on the terminal shows."""
     own = own_metrics(settings)
-    return {name: HEADINGS[name] for name in shown_metrics(settings)} if own else MEASURED
+    return {name: heading(name) for name in shown_metrics(settings)} if own else MEASURED
 
 
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per setting: what was varied, n, means with their interval, diverged runs, time."""
     print_whole(settings_table(settings, runs, title))
-    Console().print(footnote(runs, level), style="dim", highlight=False, soft_wrap=True)
+    Console().print(footnote(runs, level, settings), style="dim", highlight=False, soft_wrap=True)
 
 
 def print_whole(table: Table) -> None:
@@ -145,16 +145,17 @@ def setting_name(setting: pd.Series, swept: Sequence[str]) -> str:
     return marked(name, sees_future(setting))
 
 
-def footnote(runs: pd.DataFrame, level: float = 0.95) -> str:
+def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | None = None) -> str:
     """What the numbers are and where they come from."""
     corpora = ", ".join(
-        f"{name} ({unit}s made by rule)" if name in MEMORY_TASKS else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
+        f"{name} ({unit}s made by rule)" if DATASETS.known(name).by_rule else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
     )
-    of, own, seen = scored(runs), own_metrics(runs), future_note(runs)
+    own = own_metrics(runs if settings is None else settings)
+    of, seen = scored(runs), future_note(runs)
     if own:
         what = f"perplexity {of} in the last epoch" if of else "perplexity of the last epoch"
-        itself = listed([HEADINGS[name] for name in own if METRICS[name].top])
+        itself = listed([heading(name) for name in own if by_difference(name)])
         return (
             f"{what}; {interval_note(level)}, of {itself} the arithmetic mean (t interval), over n seeds; "
             f"corpus {corpora}"

@@ -6,7 +6,9 @@ Functions take the frames of `analysis`: one row per run or per setting.
 import numpy as np
 import pandas as pd
 
-from ablate.config.metrics import DEFAULT_METRIC, HELD_OUT_MASKED, HELD_OUT_WINDOW, METRICS
+from ablate.analysis.tasks import each_task, facts_of, task_names
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.registry import FIRST_TASK
 
 SPEED_IS = "geometric mean of process medians"
 """What a number of tokens per second is."""
@@ -15,64 +17,11 @@ DAGGER = "†"
 FUTURE = "its outputs depend on later tokens, so its perplexity is no measure of prediction"
 FUTURE_NOTE = f"{DAGGER} sees the future: {FUTURE}."
 
-OWN = {
-    "fill_in": ("accuracy",),
-    "memory": ("accuracy",),
-    "translation": ("bleu", "published_bleu", "published_loss", "accuracy"),
-}
-"""Task → the metrics that were made for it, the foremost first; a language model has its perplexity."""
-
-DRAWN = OWN | {"translation": ("bleu", "published_bleu"), "language_model": (), "": ()}
-"""Task → those of them that figures show; no task: rows of several."""
-
-HEADINGS = {
-    "bleu": "BLEU",
-    "published_bleu": "published BLEU",
-    "published_loss": "published loss",
-    "accuracy": "accuracy",
-    "perplexity": "perplexity",
-    "tail_perplexity": "tail perplexity",
-    "val_perplexity": "held-out",
-}
-"""Metric → its heading in a table."""
-
-EXPLAINED = {
-    "accuracy": {
-        "fill_in": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first; that text "
-        f"is read in windows of {HELD_OUT_WINDOW}, {100 * HELD_OUT_MASKED:g} % masked, whatever was trained on.",
-        "memory": "Accuracy: the share of right answers on 512 held-out sequences, the same for all runs.",
-        "translation": "Accuracy: the share of target words that are ranked first when the ones before them are given; "
-        "of held-out pairs or, where none are held out, of those trained on.",
-    },
-    "bleu": {"translation": "BLEU: of the held-out pairs as a corpus, from 0 to 100."},
-    "published_bleu": {
-        "translation": "Published BLEU: the mean of BLEU(2) over the sample sentences as the course defines it, from 0 "
-        "to 1; not comparable with the BLEU of a corpus."
-    },
-    "published_loss": {
-        "translation": "Published loss: the cross-entropy per target word divided by num_steps, as the course reports "
-        "it; the logarithm of our perplexity is the cross-entropy per word itself."
-    },
-}
-"""Metric → task → a sentence on what it is."""
-
-MEMORY_TASKS = {
-    "copy": "repeat the symbols of a sequence once it has ended",
-    "adding": "the sum of the two marked numbers of a sequence",
-    "first-token": "the first symbol of a sequence, at its end",
-    "skip": "the few symbols of a sequence in order, without the blanks between them",
-    "reset": "a running count that starts again at each break",
-}
-"""What is asked in each memory task."""
-
-ONE_OF_SYMBOLS = ("copy", "adding", "first-token", "skip")
-"""Memory tasks in which the best guess without memory is right once in as many times as there are symbols."""
-
 
 def task_of(frame: pd.DataFrame) -> str:
     """The one task of all rows; empty where there are several."""
-    tasks = _tasks(frame)
-    return tasks[0] if len(tasks) == 1 else "" if tasks else "language_model"
+    tasks = task_names(frame)
+    return tasks[0] if len(tasks) == 1 else "" if tasks else FIRST_TASK
 
 
 def unit_of(frame: pd.DataFrame) -> str:
@@ -84,8 +33,13 @@ def unit_of(frame: pd.DataFrame) -> str:
 
 def scored(frame: pd.DataFrame) -> str:
     """Of what the perplexity is: `of the masked characters`; empty where it is that of a text, or of several tasks."""
-    said = {"fill_in": f"of the masked {unit_of(frame)}s", "memory": "of the answers", "translation": "of target words"}
-    return said.get(task_of(frame), "")
+    said: str = facts_of(frame).words.scored
+    return said.format(unit=unit_of(frame))
+
+
+def heading(metric: str) -> str:
+    """Of a metric's column in a table."""
+    return METRICS.known(metric).shown_as
 
 
 def perplexity_of(frame: pd.DataFrame) -> str:
@@ -94,7 +48,10 @@ def perplexity_of(frame: pd.DataFrame) -> str:
 
 
 def main_metric(settings: pd.DataFrame) -> str:
-    """What these settings are compared by: the foremost metric of their task that all of them were measured by."""
+    """What these settings are compared by: the foremost metric of their task that all of them were measured by.
+
+    Where there is none, what the task is compared by if not by a metric of its own: the tail perplexity.
+    """
     finished = settings[settings["n"] > 0]
     return next((name for name in own_metrics(settings) if finished[name].notna().all()), DEFAULT_METRIC)
 
@@ -102,17 +59,17 @@ def main_metric(settings: pd.DataFrame) -> str:
 def measure_name(metric: str, frame: pd.DataFrame) -> str:
     """A metric within a sentence: `accuracy`, `training perplexity of the answers`."""
     training = {"perplexity": "training perplexity", "tail_perplexity": "tail perplexity"}
-    return f"{training[metric]} {scored(frame)}".strip() if metric in training else METRICS[metric].title
+    return f"{training[metric]} {scored(frame)}".strip() if metric in training else METRICS.known(metric).title
 
 
 def scale_name(metric: str, frame: pd.DataFrame) -> str:
     """On what effects add up: `accuracy`, or `the logarithm of tail perplexity`."""
-    return f"{'' if METRICS[metric].top else 'the logarithm of '}{measure_name(metric, frame)}"
+    return f"{'' if by_difference(metric) else 'the logarithm of '}{measure_name(metric, frame)}"
 
 
 def short_scale(metric: str) -> str:
     """The same where room is scarce: `accuracy`, `log tail perplexity`."""
-    return f"{'' if METRICS[metric].top else 'log '}{HEADINGS[metric]}"
+    return f"{'' if by_difference(metric) else 'log '}{heading(metric)}"
 
 
 def capital(text: str) -> str:
@@ -120,19 +77,35 @@ def capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def guessed_accuracy(settings: pd.DataFrame) -> float | None:
-    """The accuracy of the best guess without any memory in the one memory task of these settings, where it is known."""
-    rules, symbols = set(settings["corpus"]), settings["symbols"].dropna().unique()
-    if task_of(settings) != "memory" or len(rules) != 1:
-        return None
-    (rule,) = rules
-    return 1 / float(symbols[0]) if rule in ONE_OF_SYMBOLS and len(symbols) == 1 else None
-
-
 def own_metrics(frame: pd.DataFrame) -> list[str]:
     """The metrics, beside perplexity, that were made for the tasks of these rows and measured in some of them."""
-    names = dict.fromkeys(metric for task in _tasks(frame) for metric in OWN.get(task, ()))
-    return [name for name in names if name in frame and frame[name].notna().any()]
+    names = dict.fromkeys(metric for task in each_task(frame) for metric in task.own_metrics)
+    return [name for name in names if _measured(frame, name) and not hidden(name, frame)]
+
+
+def further_metrics(frame: pd.DataFrame) -> list[str]:
+    """Metrics of a person's own that are to be shown beside those of the tasks."""
+    own = {name for task in each_task(frame) for name in task.own_metrics}
+    return [metric.name for metric in METRICS if metric.shown and metric.name not in own]
+
+
+def hidden(metric: str, frame: pd.DataFrame) -> bool:
+    """Whether a metric is the course's, and none of these settings repeats what the course did."""
+    if not METRICS.known(metric).of_course or "repeats_course" not in frame:
+        return False
+    return not bool(frame["repeats_course"].any())
+
+
+def drawn_metrics(frame: pd.DataFrame) -> list[str]:
+    """Those of them that figures show, of the one task of all rows."""
+    drawn = (*facts_of(frame).drawn_metrics, *further_metrics(frame))
+    further = [name for name in further_metrics(frame) if _measured(frame, name)]
+    return [name for name in [*own_metrics(frame), *further] if name in drawn]
+
+
+def epoch_metrics(frame: pd.DataFrame) -> list[str]:
+    """The metrics of these tasks that epochs have, and not only the trained network."""
+    return list(dict.fromkeys(name for task in each_task(frame) for name in task.metrics))
 
 
 def shown_metrics(frame: pd.DataFrame) -> list[str]:
@@ -142,6 +115,7 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
     measured.
     """
     first = own_metrics(frame) or [DEFAULT_METRIC] * _measured(frame, DEFAULT_METRIC)
+    first = [*first, *(name for name in further_metrics(frame) if _measured(frame, name))]
     return [*first, "perplexity", *["val_perplexity"] * _measured(frame, "val_perplexity")]
 
 
@@ -151,16 +125,14 @@ def _measured(frame: pd.DataFrame, metric: str) -> bool:
 
 def explanations(frame: pd.DataFrame) -> list[str]:
     """A sentence on each of the tasks' own metrics."""
-    return [
-        EXPLAINED[metric][task].format(unit=unit_of(frame))
+    said = [
+        str(task.explained.get(metric) or METRICS.known(metric).explained).format(unit=unit_of(frame))
         for metric in own_metrics(frame)
-        for task in _tasks(frame)
-        if task in EXPLAINED[metric]
+        for task in each_task(frame)
+        if metric in task.own_metrics
     ]
-
-
-def _tasks(frame: pd.DataFrame) -> list[str]:
-    return [str(task) for task in frame["task"].dropna().unique()] if "task" in frame else []
+    said += [METRICS[name].explained for name in further_metrics(frame) if _measured(frame, name)]
+    return [one for one in dict.fromkeys(said) if one]
 
 
 def sees_future(row: pd.Series) -> bool:

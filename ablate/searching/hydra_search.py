@@ -12,9 +12,11 @@ from hydra.types import RunMode
 from ablate.config import presets
 from ablate.config.composing import to_config
 from ablate.config.errors import ConfigError
+from ablate.config.overrides import GROUPS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
 from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
+from ablate.sweeping.hydra_jobs import table, written
 from ablate.sweeping.naming import decides, folder_name
 
 if TYPE_CHECKING:
@@ -25,10 +27,15 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     """Search with the plugin's options; knobs on the command line replace those of the preset."""
     assert sweeper.hydra_context is not None
     setup_globals()
+    together = [*plain(sweeper.zipped or []), *(key for key in plain(sweeper.params) or {} if ":" in str(key))]
+    if together:
+        raise ConfigError(f"{together[0]}: a search draws each knob by itself; give the knobs one by one")
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
     taken = {name_of(override) for override in typed}
-    preset = parser.parse_overrides([f"{key}={value}" for key, value in (plain(sweeper.params) or {}).items()])
+    preset = parser.parse_overrides(
+        [f"{key}={written(value)}" for key, value in table("hydra.sweeper.params", plain(sweeper.params)).items()]
+    )
     overrides = [override for override in preset if name_of(override) not in taken] + typed
     run_search = getattr(sweeper.task_function, "run_search", None)
     if run_search is not None:
@@ -90,7 +97,7 @@ def fixed_value(config: Config, name: str) -> Any:
 def check_searchable(override: Override) -> None:
     """Raise ConfigError for a knob that cannot be searched, or values that would be mixed into one."""
     key, typed = override.get_key_element(), str(override.input_line)
-    if key in ("model", "data", "optimizer", "task", "sweeps") and isinstance(override.value(), list):
+    if key in GROUPS and isinstance(override.value(), list):
         raise ConfigError(f"{typed} would mix several into one; write {key}=choice(A,B) to search them")
     if not override.is_sweep_override():
         return

@@ -7,7 +7,7 @@ search.json   the space, the settings, the winner and the finalists with their f
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
 from ablate.config.metrics import METRICS
-from ablate.config.schema import Config
-from ablate.config.shell import shell_line
+from ablate.config.registry import OF_GROUP
+from ablate.config.schema import Config, Part
+from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
@@ -27,7 +28,6 @@ from ablate.searching.space import Space
 
 WHERE = ("engine", "device", "threads", "results_dir", "fresh", "speed", "speed_s", "name", "seed", "seeds")
 """Knobs that best.yaml sets by itself, or leaves to whoever runs it."""
-GROUPS = ("model", "data", "optimizer", "task")
 
 
 def write_best(folder: Path, config: Config, default: Config, one: Finalist, settings: Settings, name: str) -> Path:
@@ -37,7 +37,7 @@ def write_best(folder: Path, config: Config, default: Config, one: Finalist, set
     body: dict[str, Any] = {
         "defaults": [
             "config",
-            *({f"override {group}": getattr(config, group).name} for group in GROUPS),
+            *({f"override {group}": getattr(config, group).name} for group in OF_GROUP),
             "_self_",
         ],
         **differing(config, default),
@@ -54,7 +54,7 @@ def write_best(folder: Path, config: Config, default: Config, one: Finalist, set
 
 def again_line(folder: Path) -> str:
     """The command that trains the best configuration again, for a shell."""
-    return shell_line("python", "-m", "ablate", "--config-dir", folder, "--config-name", "best")
+    return command_line("--config-dir", folder, "--config-name", "best")
 
 
 def result_line(one: Finalist, settings: Settings) -> str:
@@ -80,11 +80,9 @@ def differing(config: Config, default: Config) -> dict[str, Any]:
         if f.name in WHERE:
             continue
         mine, usual = getattr(config, f.name), getattr(default, f.name)
-        if is_dataclass(mine) and not isinstance(mine, type):
-            known = asdict(usual)
-            if known.get("name") != asdict(mine).get("name"):
-                known = {}  # the defaults of another choice say nothing of this one
-            nested = {k: v for k, v in asdict(mine).items() if k != "name" and (k not in known or v != known[k])}
+        if isinstance(mine, Part):
+            known = usual.values() if usual.name == mine.name else {}  # those of another choice say nothing of this
+            nested = {k: v for k, v in mine.values().items() if k != "name" and (k not in known or v != known[k])}
             if f.name == "data":
                 nested = {k: v for k, v in nested.items() if k in ("path", "tokens", "cleaning")}
             if nested:
@@ -96,7 +94,7 @@ def differing(config: Config, default: Config) -> dict[str, Any]:
 
 def groups_of(config: Config) -> list[str]:
     """The overrides that choose its groups. (`data=text_file` needs a path, so that cannot be composed alone.)"""
-    return [f"{group}={getattr(config, group).name}" for group in GROUPS if group != "data"]
+    return [f"{group}={getattr(config, group).name}" for group in OF_GROUP if group != "data"]
 
 
 def write_trials(folder: Path, trials: Sequence[FrozenTrial], space: Space, settings: Settings) -> None:

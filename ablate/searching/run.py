@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ablate.config.errors import CombinationError
 from ablate.config.identity import without_effect
+from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
 from ablate.config.validation import validate
 from ablate.searching import outcome as files
@@ -27,6 +28,7 @@ from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import exclusive, knobs_of
+from ablate.training.choice import left_out
 
 
 @dataclass
@@ -63,7 +65,7 @@ def run_search(problem: Problem, command: str) -> Found:
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     configs = check_values(problem, trainer)
-    for line in without_effect(configs, problem.given).values():
+    for line in [*without_effect(configs, problem.given).values(), *left_out(configs)]:
         progress.warn(line)
     design = design_of(problem, base)
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
@@ -166,7 +168,7 @@ def chosen_and_reported(settings: Settings) -> str:
     if settings.choosing_seeds:
         parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
     parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
-    if any(o.name.endswith("val_perplexity") or o.name == "bleu" for o in settings.objectives):
+    if any(o.name in METRICS and METRICS[o.name].held_out for o in settings.objectives):
         parts.append("all of them on the held-out text by which the search chose, too")
     return "; ".join(parts)
 

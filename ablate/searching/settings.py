@@ -6,14 +6,15 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ablate.config import former_names
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.metrics import METRICS
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.searching.race import Scale
 
 SPEED = "tokens_per_s"
 ALIASES = {"tokens_per_sec": SPEED}
-QUALITY = tuple(name for name, metric in METRICS.items() if metric.better != "neither" and name != "wall_s")
 """What can be searched for, where the task measures it. The time of a run depends on what else the machine does."""
 LEAST_REPORTED = 6
 """Fresh seeds that report, unless the search is told otherwise: what this project asks of any comparison."""
@@ -107,9 +108,10 @@ class Settings:
 def objectives(value: Any) -> tuple[Objective, ...]:
     """Of `perplexity` or `[val_perplexity, tokens_per_s]`. Raises ConfigError for what no search looks for."""
     found = []
+    quality = [metric.name for metric in METRICS if metric.searchable]
     for written in [value] if isinstance(value, str) else list(value):
-        name = ALIASES.get(str(written), str(written))
-        known = [*QUALITY, SPEED]
+        name = former_names.METRICS.get(str(written), ALIASES.get(str(written), str(written)))
+        known = [*quality, SPEED]
         if name not in known:
             raise ConfigError(
                 f"objective is {written!r}, for which no search looks; choose {listing(known)}{nearest(name, known)}"
@@ -122,25 +124,22 @@ def objectives(value: Any) -> tuple[Objective, ...]:
 
 def check_produced(settings: Settings, config: Config) -> None:
     """Raise ConfigError for an objective that runs of this config do not measure, or that cannot be pruned by."""
-    from ablate.tasks import final_metrics, measured_metrics
-
-    task = config.task.name
-    produced = measured_metrics(task)
+    task, facts = config.task.name, TASKS[config.task.name]
     for objective in settings.objectives:
-        if objective.name != SPEED and objective.name not in produced:
-            known = [name for name in QUALITY if name in produced]
+        if objective.name != SPEED and objective.name not in facts.measured:
+            known = [name for name in facts.measured if METRICS[name].searchable]
             raise ConfigError(
                 f"objective is {objective.name}, which task={task} does not measure; choose {listing([*known, SPEED])}"
             )
-    held_out = {"memory": 1, "translation": config.task.val_pairs}.get(task, config.val_tokens // 2)
-    needing = ("val_perplexity", "best_val_perplexity", "bleu")
-    wanted = next((objective.name for objective in settings.objectives if objective.name in needing), None)
-    if not held_out and wanted:
-        nothing = f"task.val_pairs={config.task.val_pairs} holds out no pair; raise task.val_pairs"
-        if task != "translation":
-            nothing = f"val_tokens={config.val_tokens} holds out no text; raise val_tokens"
-        raise ConfigError(f"objective is {wanted}, but {nothing}, or search for perplexity")
-    if settings.pruner not in ("none", "wilcoxon") and settings.primary in final_metrics(task):
+    on_held_out = (o.name for o in settings.objectives if o.name in METRICS and METRICS[o.name].held_out)
+    wanted = next(on_held_out, None)
+    if wanted and not facts.held_out.some(config):
+        knob, amount = facts.held_out.knob, facts.held_out.amount(config)
+        raise ConfigError(
+            f"objective is {wanted}, but {knob}={amount} holds out no {facts.words.data}; raise {knob}, or search for "
+            "perplexity"
+        )
+    if settings.pruner not in ("none", "wilcoxon") and settings.primary in facts.measured_finally:
         raise ConfigError(
             f"pruner={settings.pruner} stops runs by their epochs, but {settings.primary} is measured of the trained "
             "network alone; choose pruner=none or wilcoxon"

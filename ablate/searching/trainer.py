@@ -21,7 +21,8 @@ from rich.markup import escape
 from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.identity import cohort_key
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, training_threads
@@ -31,7 +32,7 @@ from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure, write_manifest
 from ablate.sweeping.schedule import Task
-from ablate.tasks import measured_metrics, task_of
+from ablate.tasks import task_of
 from ablate.timing.lane import Protocol, machine_of, stored, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
@@ -362,7 +363,7 @@ class Trainer:
         runs = {}
         for run_id in self.asked.pop(ticket):
             record = results.load(results.record_path(self.folder, run_id))
-            runs[int(record["seed"])] = measured(record)
+            runs[int(record["seed"])] = measured(record, partial(results.load_curve, self.folder, run_id))
         self.pending.pop(ticket, None)
         self.ready.append(Finished(ticket, dict(sorted(runs.items())), not self.free_of_charge[ticket]))
 
@@ -375,9 +376,10 @@ class Trainer:
             self.ready.append(Failed(ticket, reason(error)))
 
 
-def measured(record: Mapping[str, Any]) -> dict[str, float]:
+def measured(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, float]:
     """Metric → value; of a run that diverged the worst of each that its task measures."""
     if record["status"] == "diverged":
-        names = dict.fromkeys((*record["metrics"], *measured_metrics(record["config"]["task"]["name"])))
+        names = dict.fromkeys((*record["metrics"], *TASKS.known(task_name(record["config"])).measured))
         return {name: -math.inf if METRICS[name].better == "higher" else math.inf for name in names}
-    return {name: value for name, value in record["metrics"].items() if value is not None}
+    values = metrics_of(record, curve)
+    return {name: value for name, value in values.items() if value is not None}

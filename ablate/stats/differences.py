@@ -7,82 +7,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ablate.stats.contrast import Contrast
+from ablate.stats.effect import Effect
 from ablate.stats.independent import known, two_samples
 from ablate.stats.paired import common_seeds, signed_rank
 from ablate.stats.ratios import contrast
 
 
 @dataclass(frozen=True)
-class DifferenceTest:
+class DifferenceTest(Effect):
     """The difference a − b of a metric, in its own unit, as `RatioTest` has the ratio of a positive one.
 
     The estimand is the difference of means (of rank tests: the median difference, see `method`). `means` are those of a
     and of b without diverged runs; empty for what is more than two settings.
     """
 
-    contrast: Contrast
     means: tuple[float, ...] = field(default=())
+    none = 0.0
 
     @property
     def difference(self) -> float:
-        return self.contrast.estimate
-
-    @property
-    def low(self) -> float:
-        return self.contrast.low
-
-    @property
-    def high(self) -> float:
-        return self.contrast.high
-
-    @property
-    def n(self) -> int:
-        return self.contrast.n
-
-    @property
-    def level(self) -> float:
-        return self.contrast.level
+        return self.estimate
 
     @property
     def method(self) -> str:
         return f"{self.contrast.method}, of differences"
-
-    @property
-    def rank_p(self) -> float:
-        return self.contrast.rank_p
-
-    @property
-    def rank_least_p(self) -> float:
-        return self.contrast.rank_least_p
-
-    @property
-    def is_fact(self) -> bool:
-        return self.contrast.is_fact
-
-    def at(self, level: float) -> "DifferenceTest":
-        """The same test at another level; its interval stays that of the old one."""
-        return DifferenceTest(self.contrast.at(level), self.means)
-
-    def p_below(self, bound: float = 0.0) -> float:
-        """One-sided p of H1: difference < bound."""
-        return self.contrast.p_below(bound)
-
-    def p_above(self, bound: float = 0.0) -> float:
-        """One-sided p of H1: difference > bound."""
-        return self.contrast.p_above(bound)
-
-    def rank_tails(self, bound: float = 0.0) -> tuple[float, float]:
-        """`p_below` and `p_above` of the rank test; NaN where there is none."""
-        return self.contrast.rank_tails(bound)
-
-    def p(self) -> float:
-        """Two-sided p against no difference."""
-        return self.contrast.p()
-
-    def needed(self, bound: float = 0.0, power: float = 0.8) -> int | None:
-        """About how many runs of each setting decide against `bound`; see Contrast.needed."""
-        return self.contrast.needed(bound, power)
 
 
 def difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> DifferenceTest:

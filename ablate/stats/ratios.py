@@ -9,80 +9,36 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ablate.stats.contrast import Contrast
+from ablate.stats.effect import Effect
 from ablate.stats.independent import two_samples, welch
 from ablate.stats.paired import by_seed, common_seeds, identical, signed_rank
 
 
 @dataclass(frozen=True)
-class RatioTest:
+class RatioTest(Effect):
     """The ratio a/b of a positive metric; of more than two settings the product of their values, each to a power.
 
     The estimand is the ratio of geometric means (of rank tests: the median ratio, see `method`). `low` and `high` bound
-    it at `level`, two-sided, and are what the test does not reject: 0 and ∞ where n is too small to reject anything.
+    it, and are what the test does not reject: 0 and ∞ where n is too small to reject anything.
     """
 
-    log: Contrast
-    """The same of the logarithms."""
+    none = 1.0
+
+    @staticmethod
+    def shown(value: float) -> float:
+        return math.exp(value) if value < 709 else math.inf if value > 0 else value  # math.exp(710) raises
+
+    @staticmethod
+    def scaled(bound: float) -> float:
+        return math.log(bound)
 
     @property
     def ratio(self) -> float:
-        return _exp(self.log.estimate)
-
-    @property
-    def low(self) -> float:
-        return _exp(self.log.low)
-
-    @property
-    def high(self) -> float:
-        return _exp(self.log.high)
-
-    @property
-    def n(self) -> int:
-        return self.log.n
-
-    @property
-    def level(self) -> float:
-        return self.log.level
+        return self.estimate
 
     @property
     def method(self) -> str:
-        return f"{self.log.method}, on logarithms" if self.log.method == "Welch t" else self.log.method
-
-    @property
-    def rank_p(self) -> float:
-        return self.log.rank_p
-
-    @property
-    def rank_least_p(self) -> float:
-        return self.log.rank_least_p
-
-    @property
-    def is_fact(self) -> bool:
-        return self.log.is_fact
-
-    def at(self, level: float) -> "RatioTest":
-        """The same test at another level; its interval stays that of the old one."""
-        return RatioTest(self.log.at(level))
-
-    def p_below(self, bound: float = 1.0) -> float:
-        """One-sided p of H1: ratio < bound."""
-        return self.log.p_below(math.log(bound))
-
-    def p_above(self, bound: float = 1.0) -> float:
-        """One-sided p of H1: ratio > bound."""
-        return self.log.p_above(math.log(bound))
-
-    def rank_tails(self, bound: float = 1.0) -> tuple[float, float]:
-        """`p_below` and `p_above` of the rank test; NaN where there is none."""
-        return self.log.rank_tails(math.log(bound))
-
-    def p(self) -> float:
-        """Two-sided p against a ratio of 1."""
-        return self.log.p()
-
-    def needed(self, bound: float = 1.0, power: float = 0.8) -> int | None:
-        """About how many runs of each setting decide against `bound`; see Contrast.needed."""
-        return self.log.needed(math.log(bound), power)
+        return f"{self.contrast.method}, on logarithms" if self.contrast.method == "Welch t" else self.contrast.method
 
 
 def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
@@ -132,7 +88,3 @@ def _logs(values: ArrayLike) -> np.ndarray:
         raise ValueError("a ratio needs positive values")
     logs: np.ndarray = np.log(positive)
     return logs
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 709 else math.inf if value > 0 else value

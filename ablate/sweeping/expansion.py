@@ -14,11 +14,11 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ablate.config import presets
-from ablate.config.composing import hydra_as_before, register_schema, to_config
+from ablate.config import plugins, presets
+from ablate.config.composing import BASE, hydra_as_before, register_schema, to_config
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.overrides import Override, for_hydra
+from ablate.config.overrides import SWEEPERS, Override, for_hydra
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.sweeping.hydra_jobs import asked_for, jobs
 from ablate.sweeping.naming import Asked
@@ -38,6 +38,7 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
     from omegaconf.errors import OmegaConfBaseException
 
     with _one_at_a_time, _resolvers_as_before(), hydra_as_before():
+        plugins.load(presets.plugins_of(words))
         overrides = for_hydra(words, sweeper_options())
         preset = next((word.value for word in map(Override.read, overrides) if word.key == "sweeps"), None)
         if preset not in (None, "", "null", "???"):
@@ -45,7 +46,7 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
         searched = presets.SEARCHED.set(tuple(presets.roots()[1:]))
         try:
             register_schema()
-            with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+            with initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
                 return _expanded(overrides)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(composition_line(error)) from error
@@ -81,7 +82,7 @@ def sweeper_options() -> tuple[str, ...]:
 def _check_preset(name: str) -> None:
     path: Path = presets.find(name)
     presets.check(path, sweeper_options())
-    if presets.sweeper_of(path):
+    if SWEEPERS.get(str(presets.sweeper_of(path))) == SWEEPERS["optuna"]:
         raise UserError(f"sweeps={name} is a search, whose settings are not known beforehand; run it as a command")
 
 

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, ListConfig, open_dict
 from ablate.config import presets
 from ablate.config.composing import to_config
 from ablate.config.errors import ConfigError
+from ablate.config.grid import Axis, portions, product
 from ablate.config.identity import without_effect
-from ablate.config.overrides import GROUPS, for_hydra
+from ablate.config.overrides import GROUPS, Override, for_hydra
 from ablate.config.schema import Config
 from ablate.sweeping.naming import Asked, folder_name
 
@@ -31,9 +32,11 @@ def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:
     """
     launcher = sweeper.launcher
     assert launcher is not None
-    found = jobs(sweeper, arguments)
-    size = sweeper.max_batch_size or max(1, len(found))
-    return [launcher.launch(found[first : first + size], initial_job_idx=first) for first in range(0, len(found), size)]
+    returns, launched = [], 0
+    for portion in portions(jobs(sweeper, arguments), sweeper.max_batch_size):
+        returns.append(launcher.launch(portion, initial_job_idx=launched))
+        launched += len(portion)
+    return returns
 
 
 def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
@@ -43,21 +46,44 @@ def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
     """
     assert sweeper.hydra_context is not None
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
-    typed = parser.parse_overrides(list(arguments))
-    named = {override.get_key_element().lstrip("+~") for override in typed}
     is_ours = hasattr(sweeper.task_function, "run_sweep")  # the knobs of other programs are their own
+
+    def axis(word: str) -> Axis:
+        if is_ours and Override.read(word).is_zipped:
+            return Axis.zipped(word)
+        [override] = parser.parse_overrides([word])
+        check_values(override)
+        return Axis.of(override)
+
+    together = [str(word) for word in sweeper.zipped or ()]
+    typed = [axis(word) for word in [*arguments, *together]]
+    named = set[str]().union(*(one.knobs for one in typed))
     found: dict[tuple[str, ...], None] = {}
+    params = table("hydra.sweeper.params", sweeper.params)
+    if not isinstance(sweeper.blocks, ListConfig | list):
+        raise ConfigError(f"hydra.sweeper.blocks is {sweeper.blocks!r}; it must be a list of tables, [{{lr: 1}}]")
     for block in sweeper.blocks:
-        words = [f"{key}={written(value)}" for key, value in {**(sweeper.params or {}), **block}.items()]
-        preset = parser.parse_overrides(for_hydra(words) if is_ours else words)
-        overrides = [*(one for one in preset if one.get_key_element().lstrip("+~") not in named), *typed]
-        for override in overrides:
-            check_values(override)
-        [product] = sweeper.split_arguments(overrides, None)
-        found |= dict.fromkeys(map(tuple, product))
+        here = params | table("an entry of hydra.sweeper.blocks", block, optional=False)
+        words = [f"{key}={written(value)}" for key, value in here.items()]
+        preset = [axis(word) for one in words for word in (_for_grid(one) if is_ours else [one])]
+        found |= dict.fromkeys(map(tuple, product([*(one.without(named) for one in preset), *typed])))
     if not found:
-        raise ConfigError(f"{' '.join(str(one.input_line) for one in typed)} matches nothing; give values: knob=a,b")
+        raise ConfigError(f"{' '.join([*arguments, *together])} matches nothing; give values: knob=a,b")
     return [list(job) for job in found]
+
+
+def table(what: str, value: Any, optional: bool = True) -> dict[str, Any]:
+    """A table of knobs and their values; none for null where it is `optional`. Raises ConfigError for anything else."""
+    if value is None and optional:
+        return {}
+    if not isinstance(value, DictConfig | dict):
+        raise ConfigError(f"{what} is {written(value)}; it must be a table, {{lr: 1}}")
+    return {str(key): item for key, item in value.items()}
+
+
+def _for_grid(word: str) -> list[str]:
+    """A word of a preset as Hydra is to read it; knobs that change together are not for Hydra to read."""
+    return [word] if Override.read(word).is_zipped else for_hydra([word])
 
 
 def written(value: Any) -> str:
@@ -118,6 +144,7 @@ def launch(
 def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequence[Sequence[str]]) -> Asked:
     """What was typed, and by which preset, as the sweep's folder and its warnings need it."""
     typed = [str(override) for override in config.hydra.overrides.task]
+    typed += [str(word) for word in config.hydra.sweeper.get("zipped") or ()]
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)
     unread = without_effect(configs, given)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -31,11 +31,13 @@ from ablate.sweeping.plan import (
     write_failure,
     write_manifest,
 )
+from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
-from ablate.timing.lane import LEAST_SAMPLES, SUBJECTS, Protocol, default_threads, time_missing
+from ablate.timing.lane import default_threads, protocol_within, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
+from ablate.training.choice import left_out
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped
 
@@ -117,14 +119,6 @@ def folder_of(configs: Sequence[Config], default_name: str) -> Path:
     return Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
 
 
-def protocol_within(limit_s: float) -> Protocol:
-    """The speed lane's protocol; with fewer processes, then shorter samples, where the time is too short for all."""
-    protocol = Protocol(limit_s=limit_s)
-    samples = LEAST_SAMPLES * len(SUBJECTS)  # of each process
-    launches = max(1, min(protocol.launches, int(limit_s // (samples * protocol.sample_s))))
-    return replace(protocol, launches=launches, sample_s=min(protocol.sample_s, limit_s / launches / samples))
-
-
 def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
@@ -189,6 +183,8 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
         try:
             # In a worker, set up as all are: engines are timed against each other while nothing else runs.
             tasks = pool.submit(sweep.programs, side_by_side).result()
+            if (ahead := what_is_ahead(plan, tasks, pool, side_by_side)) is not None:
+                progress.say(ahead)
             sweep.futures = {pool.submit(sweep.train, task): task for task in tasks}
             sweep.wait()
         except BaseException:
@@ -210,6 +206,8 @@ class _Sweep:
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = schedule.groups(self.plan, self.progress.warn)
+        for line in left_out(group.config for group in groups):
+            self.progress.warn(line)
         tasks = []
         for group in groups:
             if self.stop.is_set():

@@ -33,11 +33,11 @@ def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Col
     setting of the sweep reads.
     """
     values = {
-        override.key: (override.sign.replace("+", ""), override.value or "")
+        "+".join(override.knobs): (override.sign.replace("+", ""), override.value or "")
         for override in map(Override.read, overrides)
-        if override.key != "sweeps" and decides(override.key) and override.key not in unread
+        if override.key != "sweeps" and any(decides(knob) and knob not in unread for knob in override.knobs)
     }
-    parts = [f"{sign}{key}-{plain(value)}" for key, (sign, value) in values.items()]
+    parts = [f"{sign}{key}-{plain(value, key)}" for key, (sign, value) in values.items()]
     name = re.sub(r"[^\w.+-]+", "-", "_".join([preset, *parts] if preset else parts)).strip("-.")
     exact = _is_own(preset) and all(not sign and _is_exact(key, value) for key, (sign, value) in values.items())
     written = {key: f"{sign}{value}" for key, (sign, value) in values.items()}
@@ -49,8 +49,10 @@ def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Col
     return name or BASELINE
 
 
-def plain(value: str) -> str:
-    """A value without the quotes of Hydra's grammar."""
+def plain(value: str, key: str = "") -> str:
+    """A value without the quotes of Hydra's grammar; of knobs that change together, `a+b`, `1+2,3+4`."""
+    if "+" in key:
+        return ",".join("+".join(unquote(one.strip()) for one in split(row, ":")) for row in split(value))
     return ",".join(unquote(part.strip()) for part in split(value))
 
 
@@ -59,6 +61,8 @@ def _is_exact(key: str, value: str) -> bool:
 
     Numbers and choices can, whatever is between them; a text only if nothing in it is replaced, or separates knobs.
     """
+    if "+" in key:
+        return not any(knobs()[name].is_text or knobs()[name].is_texts for name in key.split("+") if name in knobs())
     knob = knobs().get(key)
     if knob is None or not (knob.is_text or knob.is_texts):
         return True

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ablate.config import plugins
+from ablate.config.columns import column
 from ablate.config.composing import from_dict
 from ablate.config.dependence import gates_text, independent
 from ablate.config.errors import CombinationError, DataError, UserError, reason
@@ -15,12 +17,9 @@ from ablate.config.identity import run_id, run_identity, setting_id, short_hash,
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
 from ablate.config.schema import (
-    OWN_FILE,
     Config,
     DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    TaskConfig,
+    Part,
     resolve,
     to_dict,
     with_seed,
@@ -90,7 +89,7 @@ class Plan:
 def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
-    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept)])
+    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
 
 
 def _short(value: Any) -> str:
@@ -102,16 +101,12 @@ def knobs_of(config: Config) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
-        if not isinstance(value, ModelConfig | DataConfig | OptimizerConfig | TaskConfig):
+        if not isinstance(value, Part):
             out[f.name] = value
             continue
         out[f.name] = value.name
-        out |= {f"{f.name}.{part.name}": getattr(value, part.name) for part in fields(value) if part.name != "name"}
+        out |= {f"{f.name}.{name}": one for name, one in value.values().items() if name != "name"}
     return out
-
-
-FRAME_NAMES = {"data": "corpus", "data.tokens": "unit", "data.cleaning": "cleaning"}
-"""Knobs whose name in the frames of records is not the last part of what is typed."""
 
 
 def varying(configs: Sequence[Config]) -> list[str]:
@@ -120,8 +115,9 @@ def varying(configs: Sequence[Config]) -> list[str]:
     Knobs that merely vary together are all there.
     """
     rows = [knobs_of(config) for config in configs]
-    typed = {FRAME_NAMES.get(key, key.rpartition(".")[2]): key for key in rows[0] if key != "optimizer.lr"}
-    found = independent({name: [_plain(values[key]) for values in rows] for name, key in typed.items()})
+    keys = dict.fromkeys(key for values in rows for key in values if key != "optimizer.lr")
+    typed = {column(key): key for key in keys}
+    found = independent({name: [_plain(values.get(key)) for values in rows] for name, key in typed.items()})
     return sorted((typed[name] for name in found if name != "model"), key=lambda key: "." in key)
 
 
@@ -131,9 +127,6 @@ def _plain(value: Any) -> Hashable:
         return gates_text(value)
     return str(value) if isinstance(value, list) else value
 
-
-NOTED = (*OWN_FILE, "auto")
-"""Data of which the command does not say what they are."""
 
 Texts = dict[str, tuple[DataConfig, Corpus]]
 
@@ -195,7 +188,7 @@ def make_plan(
         by_text.setdefault(to_json(vars(config.data)), []).append(config)
     for key, readers in by_text.items():
         corpus = texts[key][1]
-        if readers[0].data.name in NOTED:
+        if readers[0].data.thing.needs_note:
             note = described_pairs(corpus, readers) if isinstance(corpus, Pairs) else described(corpus, readers)
             plan.notes += [note] * (note not in plan.notes)
         if len(corpus.vocabulary) > LARGE_VOCABULARY:
@@ -257,7 +250,7 @@ def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> lis
     Of a text that a note is about, which says that, only where it makes one setting of several.
     """
     asked: dict[tuple[str, int, int, str], set[int]] = {}
-    noted = {corpus.name for config, corpus in zip(configs, corpora, strict=True) if config.data.name in NOTED}
+    noted = {corpus.name for config, corpus in zip(configs, corpora, strict=True) if config.data.thing.needs_note}
     for config, corpus in zip(configs, corpora, strict=True):
         used = as_used(resolve(config), corpus).max_tokens
         if used is not None and config.max_tokens is not None and used < config.max_tokens:
@@ -348,7 +341,9 @@ def values_of(configs: Iterable[Config]) -> Values:
     for config in configs:
         read = set(_keys(run_identity(config, "")))
         for key, value in knobs_of(config).items():
-            knob = knobs()[key]
+            knob = knobs().get(key)
+            if knob is None:  # of a file of the user's that is not loaded
+                continue
             through = "through" in knob.metadata or key.startswith("data.")
             if decides(key) and (knob.is_group or through or key in read):
                 found.setdefault(key, []).append(value)
@@ -380,7 +375,13 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
         return []
     before = manifest.get("knobs") or _values_on_disk(plan.folder)
     now = values_of(setting.config for setting in plan.settings)
-    typed = {Override.read(word).key for one in manifest["commands"] for word in shlex.split(one) if "=" in word}
+    typed = {
+        knob
+        for one in manifest["commands"]
+        for word in shlex.split(one)
+        if "=" in word
+        for knob in Override.read(word).knobs
+    }
     if preset and preset != manifest["preset"]:
         raise _another(plan.folder, f"sweeps={manifest['preset'] or 'null'}, not sweeps={preset}")
     changed = [key for key in now if key in before and not _shared(before[key], now[key]) and key in typed | {*given}]
@@ -434,6 +435,8 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest["title"] = title
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
+    if files := plugins.hashes(plan.settings[0].config.plugins):
+        manifest["plugins"] = manifest.get("plugins", {}) | files
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
 
 

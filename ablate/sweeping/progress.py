@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from ablate.cells.gates import live_gates
+from ablate.cells.cell import live_gates
 from ablate.config.schema import Config
 from ablate.networks.parameters import directions
 from ablate.records.results import Record

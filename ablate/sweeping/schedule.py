@@ -13,7 +13,7 @@ from ablate.config.schema import Config
 from ablate.config.validation import engines_for
 from ablate.data.corpora import Corpus
 from ablate.engines.cohort import chunk_size, memory_bytes
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Plan, Run, Setting
 from ablate.tasks import task_of
@@ -86,7 +86,7 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     return tasks
 
 
-def runs_that_fit(config: Config, vocabulary_size: int | Sizes, device: torch.device, side_by_side: int) -> int:
+def runs_that_fit(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, side_by_side: int) -> int:
     """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
     free = free_memory(device)
     if free is None:

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.analysis.throughput import speed_frame
+from ablate.config import plugins
 from ablate.config.composing import compose_all, fallback_data, from_dict
 from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
 from ablate.config.schema import Config
 from ablate.records.files import present
-from ablate.records.results import RecordError, records, runs_dir
+from ablate.records.results import RecordError, plugins_of, records, runs_dir
 from ablate.report import write_report
 from ablate.report.throughput import write_speed
 from ablate.sweeping.naming import folder_name
@@ -36,6 +37,7 @@ def run(what: Sequence[str], options: argparse.Namespace) -> bool:
 
 def settings_of_sweep(sweep: Path) -> dict[str, Config]:
     """setting_id → config of every setting that a sweep has records of. Raises UserError where there is none."""
+    plugins.load(plugins_of(sweep))
     found = {r["setting_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
     if not found:
         raise UserError(f"{sweep} holds no finished run; give engines, settings knob=value …, or a folder of a sweep")

@@ -11,8 +11,7 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.data.memory import RULES
-from ablate.tasks.task import Minibatch, Task
-from ablate.tasks.text import accuracy, readable
+from ablate.tasks.task import Minibatch, Task, accuracy, readable
 
 HELD_OUT_SEED = 10_000
 HELD_OUT_SEQUENCES = 512
@@ -22,8 +21,6 @@ SHOWN = 2
 
 class Memory(Task):
     """A rule of `ablate.data.memory` at the length `num_steps`."""
-
-    scored = ("accuracy",)
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
@@ -59,7 +56,7 @@ class Memory(Task):
             yield X.to(self.device), Y.to(self.device)
 
     def updates_per_epoch(self) -> float:
-        return self.config.task.sequences // self.config.batch_size
+        return int(self.config.task.sequences) // self.config.batch_size
 
     @property
     def tokens_per_epoch(self) -> int:

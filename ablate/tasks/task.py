@@ -2,13 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from ablate.config.schema import Config
+from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus
-from ablate.networks.parameters import Sizes
+from ablate.networks.language_model import ENGINES, LanguageModel
+from ablate.networks.parameters import Sizes, Vocabulary
+from ablate.networks.targets import counted
+
+if TYPE_CHECKING:
+    from ablate.tasks.facts import Task as Facts
 
 Minibatch = tuple[Tensor, Tensor]
 
@@ -16,33 +23,32 @@ Minibatch = tuple[Tensor, Tensor]
 class Task(ABC):
     """A resolved config bound to its data; the constructor raises CombinationError where there is too little of it.
 
-    sizes                   numbers of different tokens: the vocabulary's, or those of source and target
+    sizes                   numbers of different tokens: the vocabulary's, or those of source and target; or
+                            `Features(inputs, outputs)` of a task that reads real numbers
     train_tokens            tokens that there are to train on
     val_tokens              tokens that are held out
     held_out                inputs and targets, of any T and B, on which runs are measured, or None
     carries_state           whether a minibatch starts from the state in which the one before it ended
     same_count_every_epoch  whether each epoch has equally many minibatches: only then replicas stay in step
     scores_some             whether some targets are not scored, and their number differs between minibatches
-    scored, scored_finally  names of what `scores` and `final_scores` measure
     """
 
-    sizes: int | Sizes
+    facts: ClassVar["Facts"]
+    sizes: Vocabulary | Sizes
     carries_state = False
     same_count_every_epoch = True
     scores_some = False
-    scored: tuple[str, ...] = ()
-    scored_finally: tuple[str, ...] = ()
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         self.config, self.corpus, self.device = config, corpus, device
 
     @property
-    @abstractmethod
-    def train_tokens(self) -> int: ...
+    def train_tokens(self) -> int:
+        return self.tokens_per_epoch
 
     @property
-    @abstractmethod
-    def val_tokens(self) -> int: ...
+    def val_tokens(self) -> int:
+        return 0 if self.held_out is None else int(counted(self.held_out[1]).sum())
 
     @property
     @abstractmethod
@@ -50,7 +56,8 @@ class Task(ABC):
 
     @abstractmethod
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
-        """An epoch: inputs (T, B) and targets (T, B), where −1 is not scored; `order` decides what is random."""
+        """An epoch: inputs (T, B), or (T, B, features) of real numbers, and targets (T, B); `order` decides what is
+        random. A target of −1, or of real ones NaN, is not scored."""
 
     @abstractmethod
     def updates_per_epoch(self) -> float:
@@ -65,6 +72,20 @@ class Task(ABC):
     def tokens_per_epoch(self) -> int:
         """Tokens that an epoch reads, the unscored ones included."""
         return self.epoch_updates * self.config.batch_size * self.config.num_steps
+
+    def network(self, parameters: Mapping[str, Tensor]) -> LanguageModel:
+        """The trained network, on the CPU and not in training: inputs (T, B) or (T, B, features), and
+        `initial_state(B)` → logits (T·B, outputs), states."""
+        assert not isinstance(self.sizes, Sizes), "an encoder–decoder has two sequences"
+        return readable(self.config, self.sizes, parameters)
+
+    @torch.inference_mode()
+    def logits(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """What the trained network makes of inputs (T, B) or (T, B, features), on the CPU: (T, B, outputs)."""
+        network = self.network(parameters)
+        T, B = inputs.shape[:2]
+        logits: Tensor = network(inputs.cpu(), network.initial_state(B))[0].view(T, B, -1)
+        return logits
 
     def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         """What is measured beside the held-out perplexity, whenever that is, of a network given by name."""
@@ -85,3 +106,21 @@ class Task(ABC):
     def references(self, prefixes: Sequence[str]) -> dict[str, str]:
         """What a person wrote in its place, for those of these texts that have such."""
         return {}
+
+
+def readable(config: Config, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> LanguageModel:
+    """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
+    engine = "eager" if api_cannot(config) else "torch_nn"
+    model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
+    return model.eval()
+
+
+@torch.inference_mode()
+def accuracy(model: LanguageModel, held_out: Minibatch | None) -> dict[str, float]:
+    """The share of the scored targets (T, B) that the network ranks first."""
+    if held_out is None:
+        return {}
+    X, Y = (part.cpu() for part in held_out)
+    logits, _ = model(X, model.initial_state(X.shape[1]))
+    right = logits.argmax(-1).view(Y.shape) == Y
+    return {"accuracy": right[counted(Y)].double().mean().item()}

@@ -16,15 +16,15 @@ from omegaconf import OmegaConf
 from torch import Generator, Tensor
 
 from ablate.config.errors import CombinationError
-from ablate.config.metrics import HELD_OUT_MASKED, HELD_OUT_WINDOW, UNSCORED
+from ablate.config.metrics import UNSCORED
 from ablate.config.schema import CONFIG_ROOT, Config
-from ablate.config.validation import api_cannot
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.data.vocabulary import Numbers
-from ablate.networks.causality import lively, sees_future
-from ablate.networks.language_model import ENGINES, LanguageModel
-from ablate.tasks.task import Minibatch, Task
+from ablate.networks.causality import is_causal, random_weights
+from ablate.networks.language_model import LanguageModel
+from ablate.tasks.shipped import HELD_OUT_MASKED, HELD_OUT_WINDOW
+from ablate.tasks.task import Minibatch, Task, accuracy, readable
 
 VAL_STREAMS = 8
 """Held-out text is read as 8 parallel streams from a zero state, whatever the training's batch_size."""
@@ -105,11 +105,12 @@ class LanguageModelling(TextTask):
 
     def sees_future(self, parameters: Mapping[str, Tensor]) -> bool | None:
         V = len(self.corpus.vocabulary)  # held-out text has sequences of more than one step, whatever num_steps is
-        return any(self._sees_future(weights, V, PROBED_STEPS) for weights in (lively(parameters), parameters))
+        weights = (random_weights(parameters), parameters)
+        return not all(self._is_causal(own, V, PROBED_STEPS) for own in weights)
 
-    def _sees_future(self, weights: Mapping[str, Tensor], V: int, T: int) -> bool:
+    def _is_causal(self, weights: Mapping[str, Tensor], V: int, T: int) -> bool:
         model = readable(self.config, V, weights)
-        return sees_future(lambda tokens: model(tokens, model.initial_state(tokens.shape[1]))[0].view(T, -1, V), V, T)
+        return is_causal(lambda tokens: model(tokens, model.initial_state(tokens.shape[1]))[0].view(T, -1, V), V, T)
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         model = readable(self.config, len(self.corpus.vocabulary), parameters)
@@ -124,7 +125,6 @@ class FillIn(TextTask):
     """
 
     scores_some = True
-    scored = ("accuracy",)
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
@@ -186,24 +186,6 @@ def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | N
     tokens = torch.tensor(ids, device=device).long()
     count = (len(ids) - 1) // S * S
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
-
-
-def readable(config: Config, vocabulary_size: int, parameters: Mapping[str, Tensor]) -> LanguageModel:
-    """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
-    engine = "eager" if api_cannot(config) else "torch_nn"
-    model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
-    return model.eval()
-
-
-@torch.inference_mode()
-def accuracy(model: LanguageModel, held_out: Minibatch | None) -> dict[str, float]:
-    """The share of the scored targets (T, B) that the network ranks first."""
-    if held_out is None:
-        return {}
-    X, Y = (part.cpu() for part in held_out)
-    logits, _ = model(X, model.initial_state(X.shape[1]))
-    right = logits.argmax(-1).view(Y.shape) == Y
-    return {"accuracy": right[Y != UNSCORED].double().mean().item()}
 
 
 def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:

@@ -38,9 +38,6 @@ class Translation(Task):
 
     scores_some = True
 
-    scored = ("accuracy",)
-    scored_finally = ("bleu", "published_bleu", "published_loss")
-
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.pairs = cast(Pairs, corpus)
@@ -104,13 +101,13 @@ class Translation(Task):
         return {"accuracy": right / int((Y != UNSCORED).sum())}
 
     def final_scores(self, parameters: Mapping[str, Tensor], perplexity: float) -> dict[str, float]:
-        """BLEU of the held-out pairs as a corpus, and the published figures.
+        """BLEU of the held-out pairs as a corpus, and the figures of the course.
 
-        published_bleu is the mean of the course's BLEU(2) over the data's own samples. published_loss is the training
+        course_bleu is the mean of the course's BLEU(2) over the data's own samples. course_loss is the training
         cross-entropy per token once more divided by num_steps: the course took the mean over all steps, padding
         included, and then divided by the number of words.
         """
-        out = {"published_loss": math.log(perplexity) / self.config.num_steps}
+        out = {"course_loss": math.log(perplexity) / self.config.num_steps}
         if self.held_out_pairs:
             references: dict[str, list[str]] = {}
             for source, target in self.held_out_pairs:
@@ -119,7 +116,7 @@ class Translation(Task):
             out["bleu"] = corpus_bleu(dict(zip(references, predictions, strict=True)), references)
         sources, wanted = zip(*self.pairs.samples, strict=True)
         predictions = self.translated(parameters, sources)
-        out["published_bleu"] = statistics.fmean(map(sentence_bleu, predictions, wanted))
+        out["course_bleu"] = statistics.fmean(map(sentence_bleu, predictions, wanted))
         return out
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:

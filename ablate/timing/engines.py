@@ -130,7 +130,7 @@ def cohort_epoch(config: Config, R: int, minibatches: int) -> Epoch:
         parameters = [initial(config, V, generator) for _ in chunk]
         tokens = torch.randint(V, (minibatches, 2, len(chunk), T, B), generator=generator)
         generators = [generator] * len(chunk)
-        program = build("cohort", [config] * len(chunk), V, parameters, generators, torch.device("cpu"))
+        program = build("cohort", [config] * len(chunk), V, parameters, generators, torch.device("cpu"), minibatches)
         programs.append((program, tokens))
 
     def epoch() -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
@@ -63,6 +63,14 @@ class Protocol:
     """Fresh processes per setting: where one lands in memory moves its speed by more than its samples differ."""
     answer_s: float = 300.0
     """How long a process may take for one answer; then it hangs, and is killed."""
+
+
+def protocol_within(limit_s: float) -> Protocol:
+    """The speed lane's protocol; with fewer processes, then shorter samples, where the time is too short for all."""
+    protocol = Protocol(limit_s=limit_s)
+    samples = LEAST_SAMPLES * len(SUBJECTS)  # of each process
+    launches = max(1, min(protocol.launches, int(limit_s // (samples * protocol.sample_s))))
+    return replace(protocol, launches=launches, sample_s=min(protocol.sample_s, limit_s / launches / samples))
 
 
 @dataclass

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ablate.config import plugins
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, reason
 from ablate.config.identity import setting_id
@@ -28,7 +29,8 @@ from ablate.engines.cohort import chunk_size
 from ablate.engines.program import Program
 from ablate.networks.families import trainable
 from ablate.networks.parameters import count, initial
-from ablate.tasks import Task, task_of
+from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import stream
@@ -108,7 +110,8 @@ class Setting:
     def program(self, engine: str, replicas: int) -> Program:
         generators = [Generator().manual_seed(k) for k in range(replicas)]
         parameters = [initial(self.config, self.task.sizes, generator) for generator in generators]
-        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device)
+        updates = self.config.epochs * self.task.epoch_updates
+        return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device, updates)
 
     def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
         parameters = initial(self.config, self.task.sizes, Generator().manual_seed(0))
@@ -116,7 +119,7 @@ class Setting:
 
         def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
             with torch.inference_mode():
-                model(X[0], model.initial_state(X.shape[-1]))
+                model(X[0], model.initial_state(Y.shape[-1]))
 
         return forward
 
@@ -207,10 +210,12 @@ def serve() -> None:
     task = json.loads(sys.stdin.readline())
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)
+    plugins.load(task["config"].get("plugins", ()))
     config = from_dict(task["config"])
     corpus = load(config.data)
     if setting_id(config, corpus.sha256) != task["setting_id"]:
-        raise DataError(f"{corpus.name} is not the text that this setting was trained on any more")
+        files = " or ".join([corpus.name, *config.plugins])
+        raise DataError(f"{files} is not what this setting was trained with any more")
     setting = Setting(config, corpus)
     _answer(setting.facts())
     setting.cpu_told = time.process_time()

@@ -31,15 +31,27 @@ from torch import Generator, Tensor
 
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import CONFIG_ROOT, DATA, Config, DataConfig, ModelConfig, resolve
+from ablate.config.presets import summaries
+from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs
+from ablate.config.schema import (
+    CONFIG_ROOT,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TaskConfig,
+    resolve,
+)
 from ablate.data.corpora import load
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
-from ablate.engines.cohort.capacity import by_hand
+from ablate.engines.cohort.capacity import has_manual_backward
 from ablate.engines.cohort.native import NativeCohort, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
-from ablate.networks.parameters import Sizes, initial, shapes
+from ablate.networks.families import carries, family
+from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
 from ablate.records.files import write_atomically, write_text
 from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
@@ -115,27 +127,44 @@ NAMES: dict[str, Callable[[Config], str]] = {
 def keys(config: Config) -> dict[str, str]:
     """Part → the name of the probe that stands for this config, which says all that the probe depends on."""
     c = resolve(config)
-    model = {f.name: value for f in fields(ModelConfig) if (value := getattr(c.model, f.name)) != _usual(f.name)}
+    model = {name: value for name, value in c.model.values().items() if value != _usual(name)}
     model.pop("name", None)
     if "transition" in model:
         model["transition"] = TRANSITION
     network = model | {"layers": min(c.layers, 2), "bias_vectors": c.bias_vectors}
     if c.reset:
         network["reset"] = c.reset
-    if c.task.name == "translation":
-        network |= {"task": "translation", "context": c.task.context, "attention": c.task.attention}
-    optimizer = {"name": c.optimizer.name, "decay": c.optimizer.weight_decay > 0, "clip": c.clip is not None}
-    if c.optimizer.name == "rmsprop":
-        optimizer["momentum"] = c.optimizer.momentum > 0
+    if not family(c).steps:
+        network |= {"task": c.task.name, "context": c.task.context, "attention": c.task.attention}
+    optimizer = _of_update(c)
     task: dict[str, Any] = {"task": c.task.name, "bidirectional": c.model.bidirectional}
-    if c.task.name == "memory":
-        task["data"] = c.data.name
-    elif c.task.name != "translation":
+    if TASKS[c.task.name].reads_text:
         task["sampling"] = c.sampling
+    elif DATASETS[c.data.name].by_rule:
+        task["data"] = c.data.name
     first = network | {"init": c.init, "forget_bias": c.forget_bias is not None}
     network["dropout"] = c.dropout > 0
     parts = {"network": network, "initial": first, "update": optimizer, "task": task, "measures": {}}
     return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
+
+
+PROBED = {"momentum": 0.6, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7, "weight_decay": 0.1}
+"""The values at which knobs of optimizers are probed; those of others are the config's."""
+
+
+def _of_update(config: Config) -> dict[str, Any]:
+    """What the probe of a config's update depends on. What is off by default is probed as it is, on or off."""
+    found, schedule = OPTIMIZERS[config.optimizer.name], SCHEDULES[config.schedule.name]
+    options, paces = found.options(config.optimizer), schedule.options(config.schedule)
+    out: dict[str, Any] = {"name": found.name, "clip": config.clip is not None, "decay": False}
+    for knob in found.knobs:
+        if knob.name == "weight_decay":
+            out["decay"] = options[knob.name] > 0
+        elif knob.name not in PROBED:
+            out.setdefault("own", {})[knob.name] = options[knob.name]
+        elif knob.default == 0:
+            out[knob.name] = options[knob.name] > 0
+    return out | ({"schedule": {"name": schedule.name} | paces} if config.schedule != ScheduleConfig() else {})
 
 
 USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": True, "name": None, "cell": None}
@@ -143,7 +172,10 @@ USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": Tr
 
 def _usual(name: str) -> Any:
     """The value of a model's knob that the textbook's cell has."""
-    return USUAL[name] if name in USUAL else next(f for f in fields(ModelConfig) if f.name == name).default
+    if name in USUAL:
+        return USUAL[name]
+    own = own_knobs("model")
+    return own[name][0].off if name in own else next(f for f in fields(ModelConfig) if f.name == name).default
 
 
 @cache
@@ -173,7 +205,7 @@ def _by_engine(engine: str, key: str) -> list[tuple[Series, float]]:
 
 def _has_native(part: str, values: Mapping[str, Any]) -> bool:
     config = _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
-    return by_hand(config) and not not_covered(config, V, torch.float32)
+    return has_manual_backward(config) and not not_covered(config, V, torch.float32)
 
 
 def _parsed(key: str) -> tuple[str, dict[str, Any]]:
@@ -187,16 +219,16 @@ def _rounded(value: float) -> float:
 
 def _config(values: Mapping[str, Any]) -> Config:
     """The tiny config that a key describes."""
-    known = {f.name for f in fields(ModelConfig)}
+    known = {f.name for f in fields(ModelConfig)} | set(own_knobs("model"))
     model: dict[str, Any] = {"name": "probe", **{name: value for name, value in USUAL.items() if value is not None}}
     model |= {name: value for name, value in values.items() if name in known}
     config = _defaults()
-    task = replace(config.task, name=values.get("task", "language_model"), embed=3, symbols=4, sequences=6, pairs=12)
-    task = replace(task, context=values.get("context", "constant"), attention=values.get("attention", False))
+    given = {"name": values.get("task", FIRST_TASK), "embed": 3, "symbols": 4, "sequences": 6, "pairs": 12}
+    given |= {name: values[name] for name in ("context", "attention") if name in values}
     return replace(
         config,
-        model=ModelConfig(**model),
-        task=task,
+        model=ModelConfig.of(model),
+        task=TaskConfig.of(given),
         layers=values.get("layers", 1),
         dropout=0.25 if values.get("dropout") else 0.0,
         bias_vectors=values.get("bias_vectors", 1),
@@ -206,14 +238,17 @@ def _config(values: Mapping[str, Any]) -> Config:
     )
 
 
+OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7}
+"""Of optimizers: other values than those by default."""
+
+
 def _defaults() -> Config:
     """What no key says."""
     config = Config()
-    config.optimizer.name, config.optimizer.weight_decay, config.optimizer.momentum = "sgd", 0.0, 0.0
-    config.optimizer.betas, config.optimizer.eps, config.optimizer.alpha = [0.8, 0.95], 1e-3, 0.7
-    config.optimizer.lr = 0.5
+    config.optimizer = OptimizerConfig.of({"name": "sgd", "lr": 0.5}, given=True)
     return replace(
-        config,
+        Config(),
+        optimizer=OptimizerConfig.of({"name": "sgd", **OPTIONS}),
         data=DataConfig(name="text_file", tokens="char", cleaning="keep"),
         num_hiddens=H,
         num_steps=T,
@@ -232,7 +267,7 @@ def _defaults() -> Config:
     )
 
 
-def _weights(config: Config, sizes: int | Sizes) -> dict[str, Tensor]:
+def _weights(config: Config, sizes: Vocabulary | Sizes) -> dict[str, Tensor]:
     """Parameters by rule, large enough that gates leave the linear range; biases too."""
     out = {}
     for number, (name, shape) in enumerate(shapes(config, sizes).items()):
@@ -248,7 +283,7 @@ def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
     tokens = (3 * steps + 2 * sequences + steps * sequences + number) % V
     targets = ((tokens + steps + 1) % V).clone()
     targets[number % T, 0] = UNSCORED
-    if config.task.name == "translation":
+    if not family(config).steps:
         tokens = torch.stack([tokens, (tokens + sequences) % V])
     return tokens.unsqueeze(0), targets.unsqueeze(0)
 
@@ -256,22 +291,22 @@ def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
 def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
     parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
     if engine in ("eager", "torch_nn"):
-        return AutogradProgram(engine, config, sizes, parameters, dropout)
+        return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
     if engine == "native":
         single = {name: value.float() for name, value in parameters.items()}
-        return NativeCohort([config], V, [single], generators=[dropout])
-    kind = Cohort if by_hand(config) else StackedCohort
-    return kind([config], sizes, [parameters], generators=[dropout])
+        return NativeCohort([config], V, [single], generators=[dropout], updates=MINIBATCHES)
+    kind = Cohort if has_manual_backward(config) else StackedCohort
+    return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
 
 
 @FixedDraws.during
 def _trained(engine: str, config: Config) -> Series:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
-    sizes = Sizes(V, V) if config.task.name == "translation" else V
-    carries = config.task.name != "translation" and not config.model.bidirectional
+    sizes = V if family(config).steps else Sizes(V, V)
+    carried = carries(config)
     program = _program(engine, config, sizes)
     losses = [
-        float(program.step(*_minibatch(config, number), carry=carries and number > 0)) for number in range(MINIBATCHES)
+        float(program.step(*_minibatch(config, number), carry=carried and number > 0)) for number in range(MINIBATCHES)
     ]
     tokens, targets = _minibatch(config, 0)
     weights = sum(float(value.double().sum()) for value in program.named_tensors(0).values())
@@ -288,16 +323,27 @@ def _update(engine: str, values: Mapping[str, Any]) -> Series:
 
 
 def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | None) -> Config:
-    momentum = 0.6 if values["name"] == "momentum" or values.get("momentum") else 0.0
-    decay = 0.1 if values["decay"] else 0.0
-    optimizer = replace(config.optimizer, name=values["name"], momentum=momentum, weight_decay=decay)
-    return replace(config, optimizer=optimizer, clip=clip, lr=0.05)
+    found = OPTIMIZERS[values["name"]]
+    own = dict(values.get("own", {}))
+    for knob in found.knobs:
+        if knob.name in PROBED:
+            is_on = values.get("decay" if knob.name == "weight_decay" else knob.name, True)
+            own[knob.name] = PROBED[knob.name] if is_on else 0.0
+    pace = dict(values.get("schedule", {"name": ScheduleConfig().name}))
+    schedule = ScheduleConfig.of(pace, given=True)
+    return replace(
+        config,
+        optimizer=OptimizerConfig.of({"name": found.name, **own}, given=True),
+        schedule=schedule,
+        clip=clip,
+        lr=0.05,
+    )
 
 
 @FixedDraws.during
 def _initial(values: Mapping[str, Any]) -> Series:
     config = _config(values)
-    sizes = Sizes(V, V) if config.task.name == "translation" else V
+    sizes = V if family(config).steps else Sizes(V, V)
     drawn = initial(config, sizes, stream(config.seed, "weights"), torch.float64)
     numbers = torch.cat([value.flatten() for value in drawn.values()])
     return [float(numbers.square().sum()), _weighted(numbers)]
@@ -321,8 +367,11 @@ class _Reader:
 
 @FixedDraws.during
 def _task(values: Mapping[str, Any]) -> Series:
+    facts = TASKS[values["task"]]
+    if not facts.code.__module__.startswith("ablate."):  # of a file of the user's, whose hash stands in the identity
+        return []
     config = _config({"cell": "rnn", **values})
-    named = {"translation": "number_pairs", "memory": values.get("data")}.get(config.task.name)
+    named = None if facts.reads_text else values.get("data", "number_pairs")
     data = replace(config.data, name=named or "text_file", tokens="char" if named is None else "word")
     if named is None:
         config = replace(config, sampling=values["sampling"], val_tokens=40)
@@ -370,7 +419,7 @@ def write_golden(configs: Iterable[Config]) -> int:
 
 def families() -> Iterator[Config]:
     """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
-    models = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml"))
+    models = sorted(summaries("model"))
     for model in models:
         for formulation in ("torch", "textbook"):
             one = compose([f"model={model}", f"formulation={formulation}"])
@@ -379,14 +428,14 @@ def families() -> Iterator[Config]:
         one = compose([f"model={model}"])
         for init in ("torch", "normal", "xavier", "orthogonal"):
             yield from (replace(one, init=init, forget_bias=bias) for bias in (None, 1.0))
-    for optimizer in sorted(path.stem for path in (CONFIG_ROOT / "conf" / "optimizer").glob("*.yaml")):
+    for optimizer in sorted(summaries("optimizer")):
         one = compose([f"optimizer={optimizer}"])
         for decay in (0.0, 0.1):
-            options = replace(one.optimizer, weight_decay=decay)
+            options = one.optimizer.but(weight_decay=decay)
             yield from (replace(one, optimizer=options, clip=clip) for clip in (None, 1.0))
-    for task, data in DATA.items():
-        for name in data:
-            one = compose([f"task={task}"])
+    for task in TASKS:
+        for name in task.data:
+            one = compose([f"task={task.name}"])
             one = replace(one, data=replace(one.data, name=name))
             yield from (replace(one, sampling=how) for how in ("sequential", "random", "sequential-reset"))
     for path in sorted((CONFIG_ROOT / "results").glob("*/runs/*.json")):

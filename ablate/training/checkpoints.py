@@ -37,7 +37,7 @@ NEEDED: dict[str, type | tuple[type, ...]] = {
 }
 """What a checkpoint holds."""
 
-STORING = ("records", "training.checkpoints", "config.errors")
+STORING = ("records", "training.checkpoints", "config.errors", "report")
 """What training imports and what decides no outcome."""
 
 
@@ -172,11 +172,18 @@ def sources(start: Path = PACKAGE_DIR / "training" / "loop.py") -> set[Path]:
 IMPORT = re.compile(
     r"^\s*(?:from\s+(ablate[\w.]*)\s+import\s+(\([^)]*\)|[^\n#]*)|import\s+(ablate[\w.]*))", re.MULTILINE
 )
+"""What is imported when it is needed: the facts of what is shipped, and the code that they name."""
+
+
+QUOTED = re.compile(r"""["'](ablate(?:\.\w+)+)(?::\w+)?["']""")
+"""A module that is named to be imported when it is asked for, as those of `ablate.config.registry.SHIPPED` are."""
 
 
 def _imported(path: Path) -> Iterator[Path]:
     """What a file imports of this package: by its text, as ast.parse can fail in two threads at once (CPython 3.11)."""
-    for module, names, plain in IMPORT.findall(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    named = [] if path == PACKAGE_DIR / "__init__.py" else QUOTED.findall(text)  # which names what others may ask for
+    for module, names, plain in [*IMPORT.findall(text), *(("", "", name) for name in named)]:
         for name in (plain or module, *(f"{module}.{part}" for part in re.findall(r"\w+", names))):
             parts = name.split(".")[1:]
             for depth in range(len(parts) + 1) if not name.removeprefix("ablate.").startswith(STORING) else ():

@@ -4,7 +4,7 @@ Speed depends on the machine, so it is measured: a few minibatches of each engin
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,41 +16,47 @@ from ablate.config.schema import Config, resolve
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size
-from ablate.engines.cohort.capacity import by_hand
+from ablate.engines.cohort.capacity import has_manual_backward
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
-from ablate.networks.parameters import Sizes, initial
+from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
+from ablate.networks.targets import loss_of
 from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
+TIMED_UPDATES = 1000
+"""Of a whole run, as a schedule is told where only speed counts."""
 
 
 def build(
     engine: str,
     configs: Sequence[Config],
-    vocabulary_size: int | Sizes,
+    vocabulary_size: Vocabulary | Sizes,
     parameters: Sequence[Mapping[str, Tensor]],
     generators: Sequence[Generator],
     device: torch.device,
+    updates: int,
 ) -> Program:
-    """The program that trains these replicas: several only with engine=cohort."""
-    if engine == "cohort" and not by_hand(configs[0]):
-        return StackedCohort(configs, vocabulary_size, parameters, device=device, generators=generators)
+    """The program that trains these replicas: several only with engine=cohort. `updates`: of a whole run."""
+    if engine == "cohort" and not has_manual_backward(configs[0]):
+        return StackedCohort(
+            configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
+        )
     if engine == "cohort":
         assert isinstance(vocabulary_size, int)
         uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
         kind = Cohort if uncovered else NativeCohort
-        return kind(configs, vocabulary_size, parameters, device=device, generators=generators)
+        return kind(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
     (config,), (own,), (generator,) = configs, parameters, generators
-    return AutogradProgram(engine, config, vocabulary_size, own, generator, device)
+    return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)
 
 
-def kernel(engine: str, config: Config, vocabulary_size: int | Sizes, device: torch.device) -> str:
+def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
     """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
     if engine != "cohort":
         return "torch"
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return "torch, autograd on stacked parameters"
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)
@@ -70,7 +76,7 @@ def agreeing(config: Config) -> tuple[str, ...]:
     That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
     what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
     """
-    wrong = {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+    wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
             f"engine={config.engine} computes something else than the readable network of ablate/models: "
@@ -79,17 +85,34 @@ def agreeing(config: Config) -> tuple[str, ...]:
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
 
 
+def disagreeing(config: Config) -> dict[str, str]:
+    """Engine → what it computes otherwise than the readable network, in words, for each that is to be left out."""
+    return {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+
+
+def left_out(configs: Iterable[Config]) -> list[str]:
+    """A line for each engine that engine=auto leaves out because it computes something else."""
+    lines = [
+        f"engine=auto leaves out engine={engine}, which computes something else than the readable network of "
+        f"ablate/models: {what} differs; change both alike for its speed"
+        for config in configs
+        if config.engine == "auto"
+        for engine, what in disagreeing(config).items()
+    ]
+    return list(dict.fromkeys(lines))
+
+
 _choices: dict[tuple[Any, ...], Choice] = {}
 
 
-def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, replicas: int) -> Choice:
+def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, replicas: int) -> Choice:
     """The engine of `config`: the only one that can, the one asked for, or the fastest.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
     engine asked for cannot.
     """
     candidates = agreeing(config)
-    if len(candidates) == 1:
+    if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)
     c = resolve(config)
@@ -100,7 +123,9 @@ def choose(config: Config, vocabulary_size: int | Sizes, device: torch.device, r
     return _choices[key]
 
 
-def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: torch.device, together: int) -> Choice:
+def _fastest(
+    candidates: Sequence[str], config: Config, V: Vocabulary | Sizes, device: torch.device, together: int
+) -> Choice:
     """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
     generator = Generator().manual_seed(0)
     programs = {}
@@ -109,7 +134,7 @@ def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: 
         parameters = [initial(config, V, generator) for _ in range(R)]
         size = (R, config.num_steps, config.batch_size)
         X, Y = (part.to(device) for part in any_minibatch(V, size, generator))
-        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device), X, Y
+        programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device, TIMED_UPDATES), X, Y
     fastest = dict.fromkeys(candidates, float("inf"))
     for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
         for engine, (program, X, Y) in programs.items():
@@ -120,8 +145,13 @@ def _fastest(candidates: Sequence[str], config: Config, V: int | Sizes, device: 
     return Choice(min(fastest, key=lambda engine: fastest[engine]), fastest)
 
 
-def any_minibatch(sizes: int | Sizes, shape: tuple[int, int, int], generator: Generator) -> tuple[Tensor, Tensor]:
-    """Random tokens of a minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+def any_minibatch(
+    sizes: Vocabulary | Sizes, shape: tuple[int, int, int], generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """A random minibatch of shape (R, T, B): inputs and targets as the network of these sizes reads them."""
+    if isinstance(sizes, Features):
+        inputs = torch.randn(*shape, sizes.inputs, generator=generator)
+        return inputs, torch.randint(sizes.outputs, shape, generator=generator)
     if isinstance(sizes, int):
         tokens = torch.randint(sizes, shape, generator=generator)
         return tokens, tokens

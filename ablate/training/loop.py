@@ -24,7 +24,8 @@ from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
 from ablate.records.results import Record
-from ablate.tasks import Task, task_of
+from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel
@@ -74,13 +75,14 @@ def train_together(
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)
     V, held_out = task.sizes, task.held_out
+    updates = config.epochs * task.epoch_updates
     together, computed = len(configs), kernel(choice.engine, config, V, device)
     means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
 
     def begin() -> tuple[list[Replica], list[dict[str, Tensor]], list[Generator], Program]:
         parameters = [initial(own, V, stream(own.seed, "weights")) for own in configs]
         dropout = [stream(own.seed, "dropout") for own in configs]
-        program = build(choice.engine, configs, V, parameters, dropout, device)
+        program = build(choice.engine, configs, V, parameters, dropout, device, updates)
         return [Replica(own) for own in configs], parameters, dropout, program
 
     replicas, parameters, dropout, program = begin()
@@ -129,7 +131,7 @@ def train_together(
             states = program.replica_states()
             replicas, configs = [replicas[k] for k in kept], [configs[k] for k in kept]
             program = build(
-                choice.engine, configs, V, [parameters[k] for k in kept], [dropout[k] for k in kept], device
+                choice.engine, configs, V, [parameters[k] for k in kept], [dropout[k] for k in kept], device, updates
             )
             program.load_replica_states([states[k] for k in kept])
             parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.metrics import UNSCORED, perplexity, tail_perplexity
+from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.schema import Config
 from ablate.engines.program import Program
-from ablate.tasks import Task
+from ablate.networks.targets import counted
+from ablate.tasks.task import Task
 
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
@@ -75,8 +76,7 @@ class Trajectory:
         """The numbers of `ablate.config.metrics` that this trajectory gives; those of a diverged run mean nothing."""
         measured = [value for value in self.val_perplexity if value is not None]
         if self.divergence:
-            names = ("perplexity", "tail_perplexity", "best_perplexity", "val_perplexity", "best_val_perplexity")
-            return dict.fromkeys((*names, *self.scores))
+            return dict.fromkeys((*loss_metrics(), *self.scores))
         return {
             "perplexity": self.perplexity[-1],
             "tail_perplexity": tail_perplexity(self.perplexity),
@@ -138,7 +138,7 @@ def train_epoch(
         X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
         losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
         if task.scores_some:
-            scored.append((Y != UNSCORED).sum((1, 2)))
+            scored.append(counted(Y).sum((1, 2)))
     values: list[list[float]] = torch.stack(losses).tolist()
     return values, torch.stack(scored).tolist() if scored else []
 

@@ -33,7 +33,7 @@ def runs_of(perplexity: Sequence[float | None], first_seed: int = 0, **given: An
     }
     rows = []
     for seed, value in enumerate(perplexity, first_seed):
-        measured = {metric: value for metric in METRICS if metric != "wall_s"}
+        measured = {metric: value for metric in METRICS.names if metric != "wall_s"}
         status = "diverged" if value is None else "ok"
         rows.append(common | {"run_id": f"{name} {seed}", "seed": seed, "status": status} | measured | given)
     return pd.DataFrame(rows)

@@ -28,7 +28,7 @@ def runs() -> pd.DataFrame:
             ok = value is not None
             measured = {
                 name: (value * 10 if name == "val_perplexity" else value) if ok else None
-                for name in METRICS
+                for name in METRICS.names
                 if name != "wall_s"
             }
             status = "ok" if ok else "diverged"

@@ -199,6 +199,30 @@ def test_seeing_the_future(setting: Setting, together: Setting) -> None:
     assert re.search(r"\b1 of 2 settings, .*bidirectional=true", warnings(runs)["sees the future"])
 
 
+@pytest.mark.parametrize(
+    ("task", "knob", "values", "warned"),
+    [
+        ("language_model", "max_tokens", (9000, 20000), True),
+        ("fill_in", "val_tokens", (500, 1000), True),
+        ("language_model", "num_steps", (10, 20), False),
+        ("language_model", "pairs", (100, 200), False),
+        ("translation", "num_steps", (5, 10), True),
+        ("translation", "pairs", (100, 200), True),
+        ("translation", "max_tokens", (100, 200), False),
+        ("memory", "num_steps", (5, 10), False),
+    ],
+)
+def test_other_held_out_text(
+    setting: Setting, together: Setting, task: str, knob: str, values: tuple[int, int], warned: bool
+) -> None:
+    runs = together(*(setting(STEADY, task=task, sequences=100, **{knob: value}) for value in values))
+    found = warnings(runs)
+    assert ("held-out text" in found) == warned
+    if warned:
+        assert f"{knob} differs ({knob}={values[0]}; {knob}={values[1]})" in found["held-out text"]
+        assert "held-out text" not in warnings(runs.assign(val_perplexity=math.nan))
+
+
 def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
     assert re.search(r"\bpairs .*\ball 2 settings \(task\.val_pairs=0\)", found["training text only"])

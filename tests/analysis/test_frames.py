@@ -59,6 +59,21 @@ def test_damaged_and_foreign_files_are_named_and_skipped(stored: Path) -> None:
         assert sum(named in problem for problem in problems) == 1
 
 
+@pytest.mark.full
+def test_of_another_version_the_remedy_is_what_the_sweep_would_do(stored: Path) -> None:
+    """A sweep trains an earlier version's run again and refuses to touch a later one's."""
+    earlier, later, _ = sorted((stored / "runs").glob("*.json"))
+    for path, change in ((earlier, -1), (later, 1)):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"protocol": results.PROTOCOL + change}))
+    runs, problems = runs_frame(stored)
+    assert len(runs) == 1
+    said = {problem.partition(":")[0]: problem for problem in problems}
+    assert "trains it again" in said[earlier.stem]
+    assert "upgrade" in said[later.stem]
+    assert "trains it again" not in said[later.stem]
+
+
 def test_no_records_are_an_empty_frame(tmp_path: Path) -> None:
     runs, problems = runs_frame(tmp_path)
     assert runs.empty

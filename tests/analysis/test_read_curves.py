@@ -123,9 +123,9 @@ def test_late_change_in_any_order() -> None:
 
 
 def test_accuracy_is_read_where_a_task_has_it(tmp_path: Path) -> None:
-    """And nothing else that some tasks measure at the end alone."""
+    """And nothing that is no metric."""
     (tmp_path / "curves").mkdir()
-    with_it = "epoch,perplexity,val_perplexity,accuracy,published_loss\n1,9,8,0.5,\n2,4,,,0.1\n"
+    with_it = "epoch,perplexity,val_perplexity,accuracy,another\n1,9,8,0.5,\n2,4,,,0.1\n"
     (tmp_path / "curves" / "a.csv").write_text(with_it)
     (tmp_path / "curves" / "b.csv").write_text("epoch,perplexity,val_perplexity\n1,7,\n")
     frame = read_curves(tmp_path, ["a", "b"])

@@ -76,3 +76,28 @@ def test_of_a_metric_that_is_better_when_higher_a_setting_that_diverges_is_never
     fine, best_but_once = setting([0.6, 0.6, 0.6, 0.6], lr=1.0), setting([None, 0.9, 0.9, 0.9], lr=2.0)
     runs = pd.concat([fine, best_but_once], ignore_index=True)
     assert tuned(runs, "lr", "accuracy")["value"].tolist() == [1.0]
+
+
+def test_where_every_choosing_run_diverged_no_value_is_the_best(setting: Setting, together: Setting) -> None:
+    runs = together(
+        setting([None, None, 7, None], layers=5, lr=0.5),
+        setting([None, None, None, None], layers=5, lr=1.0),
+        setting([3, 3, 3, 3], layers=1, lr=0.5),
+        setting([2, 2, 4, 4], layers=1, lr=1.0),
+    )
+    table = tuned(runs, "lr", "perplexity").set_index("layers")
+    none = table.loc[5]
+    assert (none["n"], none["diverged"]) == (0, 3)
+    assert none[["value", "mean", "low", "high"]].isna().all()
+    assert table["value"][1] == 1.0
+    assert table["mean"][1] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "accuracy"])
+def test_where_every_value_diverged_once_the_one_that_did_so_least_is_the_best(
+    setting: Setting, together: Setting, metric: str
+) -> None:
+    rare = setting([None, 0.6, 0.6, 0.6, 0.5, 0.5, 0.5, 0.5], lr=1.0)
+    often = [setting([None, None, 0.6, value, *[0.9] * 4], lr=lr) for value, lr in ((0.1, 0.5), (0.9, 2.0))]
+    [row] = tuned(together(*often, rare), "lr", metric).to_dict("records")
+    assert (row["value"], row["n"], row["mean"]) == (1.0, 4, pytest.approx(0.5))

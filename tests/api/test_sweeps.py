@@ -29,7 +29,13 @@ def train(tmp_path: Path, text_path: Path) -> Train:
     small = {"num_hiddens": 4, "num_steps": 5, "batch_size": 4, "max_tokens": 400, "val_tokens": 100, "epochs": 3}
     data = {"name": "text_file", "path": text_path, "cleaning": "letters"}
     place = {"results_dir": tmp_path / "results", "progress": False}
-    return lambda **knobs: ablate.sweep(**{"seeds": 1, "data": data, **small, **place, **knobs})
+
+    def sweep(**knobs: Any) -> "ablate.Sweep":
+        together = {name for key in knobs if ":" in key for name in key.split(":")}
+        usual = {name: value for name, value in small.items() if name not in together}
+        return ablate.sweep(**{"seeds": 1, "data": data, **usual, **place, **knobs})
+
+    return sweep
 
 
 # --- words ----------------------------------------------------------------------------------------------
@@ -49,6 +55,9 @@ def train(tmp_path: Path, text_path: Path) -> Train:
         ({"data.path": Path("a/b.txt")}, ["data.path=a/b.txt"]),
         ({"data.path": Path("a, b.txt")}, ['data.path="a, b.txt"']),
         ({"title": "GRU, and (more)"}, ['title="GRU, and (more)"']),
+        ({"num_hiddens:lr": ["32:1", "64:0.5"]}, ["num_hiddens:lr=32:1,64:0.5"]),
+        ({"num_hiddens:lr": [(32, 1), (64, 0.5)]}, ["num_hiddens:lr=32:1,64:0.5"]),
+        ({"model:clip": [("gru", None)]}, ["model:clip=gru:null"]),
         ({"prefixes": []}, ["prefixes=[]"]),
         ({"prefixes": ["time", "a, b"]}, ['prefixes=["time","a, b"]']),
         ({"optimizer.betas": [0.9, 0.99]}, ["optimizer.betas=[0.9,0.99]"]),
@@ -59,7 +68,16 @@ def test_values_become_the_words_that_one_would_type(given: dict[str, Any], word
     assert words_of(given) == words
 
 
-@pytest.mark.parametrize(("given", "knob"), [({"lr": []}, "lr"), ({"lr": object()}, "lr"), ({"lr": [[1, 2]]}, "lr")])
+@pytest.mark.parametrize(
+    ("given", "knob"),
+    [
+        ({"lr": []}, "lr"),
+        ({"lr": object()}, "lr"),
+        ({"lr": [[1, 2]]}, "lr"),
+        ({"num_hiddens:lr": []}, "num_hiddens:lr"),
+        ({"num_hiddens:lr": [(1, 2, 3)]}, "num_hiddens:lr"),
+    ],
+)
 def test_what_no_word_can_say_is_one_line(given: dict[str, Any], knob: str) -> None:
     with pytest.raises(ConfigError) as error:
         words_of(given)
@@ -85,6 +103,25 @@ def test_the_command_line_finds_what_python_trained(
     again = train(model="lstm", seeds=2, name="typed")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "typed" / "runs").iterdir()}
     assert len(again) == 2
+
+
+def test_the_recorded_command_is_the_one_that_is_typed(
+    main: Callable[..., Any], tmp_path: Path, text_path: Path
+) -> None:
+    small = {"num_hiddens": 2, "num_steps": 5, "batch_size": 4, "max_tokens": 400, "val_tokens": 100, "epochs": 1}
+    words = ["seeds=1", "model=gru,rnn", "data=text_file", f"data.path={text_path}", "data.cleaning=letters"]
+    words += [*(f"{knob}={value}" for knob, value in small.items()), "name=once", f"results_dir={tmp_path / 'there'}"]
+    assert main(*words).status == 0
+    data = {"name": "text_file", "path": text_path, "cleaning": "letters"}
+    place = {"name": "once", "results_dir": tmp_path / "there", "progress": False}
+    sweep = ablate.sweep(seeds=1, model=["gru", "rnn"], data=data, **small, **place)
+    assert results.load_manifest(sweep.folders[0])["commands"] == [f"python -m ablate {' '.join(words)}"]
+
+
+@pytest.mark.parametrize("rows", [["2:1", "3:0.5"], [(2, 1), (3, 0.5)]])
+def test_knobs_that_change_together(train: Train, rows: list[Any]) -> None:
+    frame = train(model="rnn", **{"batch_size:lr": rows}).frame()
+    assert sorted(zip(frame["batch_size"], frame["lr"], strict=True)) == [(2, 1.0), (3, 0.5)]
 
 
 def test_only_what_is_missing_is_trained(train: Train) -> None:

@@ -24,6 +24,7 @@ BASELINE = dict.fromkeys(KNOBS) | {
     "num_steps": 35,
     "batch_size": 32,
     "optimizer": "sgd",
+    "schedule": "constant",
     "lr": 1.0,
     "clip": 1.0,
     "epochs": 500,

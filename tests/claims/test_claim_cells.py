@@ -170,7 +170,7 @@ def test_one_change_at_a_time() -> None:
             ["second num_hiddens", "model=rnn and model=lstm"],
         ),
         ({"order": MODELS, "metric": "tokens_per_s"}, ["clean timing", "one thread", "the same command with"]),
-        ({"order": MODELS, "metric": "accuracy"}, ["accuracy", "task=memory, fill_in"]),
+        ({"order": MODELS, "metric": "accuracy"}, ["accuracy", "task=fill_in, memory"]),
         ({"order": MODELS, "metric": "val_perplexity"}, ["held-out perplexity", "(val_tokens=0)"]),
         ({"order": MODELS, "metric": "roughness"}, ["curve", "three epochs"]),
         ({"converged": {}}, ["curve", "two epochs"]),

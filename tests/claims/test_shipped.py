@@ -13,11 +13,14 @@ from ablate.claims import Claim, read_claims
 from ablate.claims.choosing import claim_files
 from ablate.claims.parts import Share
 from ablate.claims.predicates import Between, InShare
+from ablate.config.dependence import chosen
+from ablate.config.presets import summaries
+from ablate.config.registry import OF_GROUP, own_knobs
 from ablate.config.schema import CONFIG_ROOT
 
 FILES = claim_files([CONFIG_ROOT])
 CLAIMS = [claim for path in FILES for claim in read_claims(path)]
-MODELS = {path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml")}
+MODELS = set(summaries("model"))
 
 
 def named_values(claim: Claim) -> list[tuple[str, Any]]:
@@ -39,7 +42,12 @@ def settings(content: dict[str, Any]) -> dict[str, Any]:
         for group, choice in default.items() if isinstance(default, dict) else ():
             group = group.removeprefix("override ").removeprefix("/")
             if (CONFIG_ROOT / "conf" / group / f"{choice}.yaml").is_file():
-                out |= settings(loaded("conf", group, choice)) | {group: choice}
+                out |= settings(loaded("conf", group, choice))
+            if group in OF_GROUP:
+                known = {
+                    name: value for name, value in (chosen(group, choice) or {}).items() if name in own_knobs(group)
+                }
+                out |= {name: value for name, value in known.items() if not isinstance(value, list)} | {group: choice}
     for knob, value in content.items():
         if isinstance(value, dict):
             out |= {name: own for name, own in value.items() if name != "name"}

@@ -209,7 +209,7 @@ def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) ->
 def test_help(main: CLI) -> None:
     done = main("--help", module=PATH)
     assert done.status == 0
-    assert "python -m ablate.path model=rnn,gru" in done.out
+    assert "ablate path model=rnn,gru" in done.out
 
 
 def test_a_question_in_parts() -> None:

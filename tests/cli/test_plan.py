@@ -57,7 +57,7 @@ def test_it_lists_what_is_done_reused_and_missing(main: CLI, small_arguments: li
 @pytest.mark.slow
 def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     typed = ("data=python_docs", "num_hiddens=4", "epochs=2", "max_tokens=1200")
-    done = cli("sweeps=smoke", *typed, module="ablate.sweeping.planning")
+    done = cli("sweeps=smoke", *typed, module="ablate.plan")
     assert done.status == 0, done.err
     assert done.out.startswith("Does everything work here?\n")
     assert "results/smoke_data-python_docs" in done.out
@@ -92,11 +92,20 @@ def test_a_mistake_is_one_line(
 def test_help_and_show(main: CLI) -> None:
     done = main("--help", module=PLAN)
     assert done.status == 0
-    assert "python -m ablate.plan sweeps=" in done.out
+    assert "ablate plan sweeps=" in done.out
     assert "num_hiddens: 7" in main("--cfg", "job", "num_hiddens=7", module=PLAN).out
 
 
 # --- programs and their time ----------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_a_decimal_comma_is_noted_by_every_command(main: CLI, small_arguments: list[str]) -> None:
+    for module in (PLAN, "ablate.path.__main__", "ablate.cli"):
+        err = main(*small_arguments, "lr=1,5", "epochs=1", module=module).err
+        said = [line for line in err.splitlines() if "note:" in line]
+        assert len(said) == 1, module
+        assert "lr=1.5" in said[0]
 
 
 @pytest.fixture
@@ -272,7 +281,7 @@ def test_another_task_or_other_data_are_not_alike(compose: Configs, plan: Callab
     [
         ((), "tail_perplexity"),
         (("task=fill_in",), "accuracy"),
-        (("task=translation", "data=number_pairs"), "published_bleu"),
+        (("task=translation", "data=number_pairs"), "course_bleu"),
         (("task=translation", "data=number_pairs", "task.val_pairs=100"), "bleu"),
     ],
 )
@@ -305,3 +314,36 @@ def found_share(effect: float, sd: float, seeds: int, sweeps: int = 400) -> floa
     rng = np.random.default_rng(3)
     a, b = rng.normal(0, sd, (sweeps, seeds)), rng.normal(effect, sd, (sweeps, seeds))
     return float(np.mean([stats.ttest_ind(x, y, equal_var=False).pvalue < 0.05 for x, y in zip(a, b, strict=True)]))
+
+
+# --- at the start of a sweep ----------------------------------------------------------------------------
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ["engine=auto", "engine=torch_nn"])
+def test_a_long_sweep_says_what_it_will_take_before_it_begins(
+    main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """At a made-up second per update, measured or by the choice of engines: 2 runs of 57 updates, and the readings."""
+    monkeypatch.setattr(estimating, "probe", lambda _: 1.0)
+    choice = Choice("torch_nn", {"torch_nn": 1000.0} if engine == "engine=auto" else {})
+    monkeypatch.setattr("ablate.sweeping.schedule.choose", lambda *_: choice)
+    monkeypatch.setattr(estimating, "SLOWEST", 1.0)
+    wanted = [*small_arguments, engine, "seeds=2", "threads=1", "name=long", "val_tokens=0"]
+    done = main(*wanted)
+    assert done.status == 0, done.err
+    [ahead] = [line for line in done.err.splitlines() if line.startswith("training takes about")]
+    assert "2 min" in ahead  # 114 s
+    assert "1 of 2 programs side by side" in ahead
+    assert done.err.index(ahead) < done.err.index("runs after")
+    assert "training takes" not in main(*wanted).err  # nothing is missing
+
+
+@pytest.mark.full
+def test_a_short_sweep_is_not_tried_out_first(
+    main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimating, "probe", lambda _: pytest.fail("trained for a moment"))
+    done = main(*small_arguments, "engine=torch_nn", "name=short")
+    assert done.status == 0, done.err
+    assert "training takes" not in done.err

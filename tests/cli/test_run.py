@@ -93,13 +93,13 @@ def test_a_sweep_from_the_command_to_the_figure(
 
 REPORT = """
 import sys
-from ablate.report.__main__ import main
+from ablate.cli.report import main
 status = main()
 for module in ("torch", "hydra"):
     assert module not in sys.modules, f"the report loads {module}"
 raise SystemExit(status)
 """
-"""`python -m ablate.report`, and a look at what it has loaded."""
+"""`ablate report`, and a look at what it has loaded."""
 
 
 def assert_complete(record: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ def test_report_of_what_is_no_sweep(folder: str, tmp_path: Path) -> None:
 
 def test_help(main: CLI, tmp_path: Path) -> None:
     for flag in ("--help", "-h"):
-        done = main(flag)
+        done = main("run", flag)
         assert done.status == 0
         assert "num_hiddens" in done.out
         assert "gru-no-update-as-published" in done.out
@@ -293,6 +293,11 @@ MISTAKES = [
     ('prefixes=["the!"]', "prefixes has 'the!', but made-up.txt has no '!'; give prefixes of ' "),
     ("prefixes=[xyzzy] data.tokens=word", "made-up.txt has no 'xyzzy'; give prefixes of its "),
     ('prefixes=["Zoo"] data.cleaning=keep', "made-up.txt has no 'Z'"),
+    ("hydra.sweeper.blocks=3", "hydra.sweeper.blocks is 3"),
+    ("hydra.sweeper.blocks=[null]", "hydra.sweeper.blocks is null"),
+    ("hydra.sweeper.params=3", "hydra.sweeper.params is 3"),
+    ("hydra/sweeper=optuna hydra.sweeper.params=[lr]", "hydra.sweeper.params is lr"),
+    ("model.gates.reset=null", "model.gates.reset is 'null'"),
     ('task=fill_in prefixes=["the!"]', "made-up.txt has no '!'"),
     pytest.param(
         "device=cuda",

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 
 from ablate.cli.help import help_text, options
 from ablate.config.composing import compose as compose_overrides
-from ablate.config.composing import fallback_data
+from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import CombinationError, ConfigError, UserError
 from ablate.config.identity import PROTOCOL, run_id, run_identity, setting_id
-from ablate.config.schema import CONFIG_ROOT, Config, resolve, to_dict, with_seed
+from ablate.config.overrides import GROUPS, knobs
+from ablate.config.schema import CONFIG_ROOT, PARTS, Config, resolve, to_dict, with_seed
 from ablate.config.validation import engines_for
 
 Configs = Callable[..., Config]
@@ -25,7 +26,7 @@ Configs = Callable[..., Config]
 CORPUS = "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6"
 """SHA-256 of the cleaned book: only a name here, the book is not needed."""
 
-TOP_LEVEL = [f.name for f in fields(Config) if f.name not in ("model", "data", "optimizer", "task")]
+TOP_LEVEL = [f.name for f in fields(Config) if f.name not in PARTS]
 
 
 # --- every knob stands once, explained ------------------------------------------------------------------
@@ -46,18 +47,18 @@ def test_the_configuration_has_no_other_knobs() -> None:
     assert set(composed) - {"defaults", "hydra"} == set(TOP_LEVEL)
 
 
-@pytest.mark.parametrize("group", ["model", "data", "optimizer", "task", "sweeps"])
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
     chosen = options(group)
     assert chosen
     for name, comment in chosen.items():
-        assert len(comment) > 10, f"{group}/{name}.yaml does not open with a comment"
+        assert len(comment) > 10, f"{group}={name} does not say what it is"
         told = comment.split("   ")[0]  # a preset's comment ends with its command
         assert re.search(rf"^ +{re.escape(name)} +{re.escape(told)}$", help_text(), re.MULTILINE), name
 
 
 def test_help_shows_the_main_job() -> None:
-    assert "python -m ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
+    assert "ablate -m model=gru,lstm num_hiddens=32,256,1024" in help_text()
 
 
 def test_the_baseline(compose: Configs) -> None:
@@ -236,6 +237,7 @@ MEANS = {
     "prefixes": ["prefixes=[once upon]"],
     "match": ["match=params"],
     "data": ["data=time_machine"],
+    "plugins": ["plugins=[]", "seeds=1"],
     "optimizer.lr": ["lr=1.0", "optimizer.lr=3"],
 }
 """Knobs that say how and where: field → overrides of `model=gru`."""
@@ -260,6 +262,11 @@ DECIDING = {
     "model.connection": ["layers=2", "model.connection=residual"],
     "model.transition": ["layers=2", "model.connection=dense", "model.transition=8"],
     "forget_bias": ["model=lstm", "forget_bias=1"],
+    "schedule.name": ["schedule=cosine"],
+    "schedule.warmup": ["schedule=warmup", "schedule.warmup=0.2"],
+    "schedule.final": ["schedule=cosine", "schedule.final=0.1"],
+    "schedule.every": ["schedule=step", "schedule.every=0.5"],
+    "schedule.gamma": ["schedule=step", "schedule.gamma=0.5"],
     "task.name": ["task=fill_in"],
     "task.masked": ["task=fill_in", "task.masked=0.2"],
     "task.symbols": ["task=memory", "task.symbols=5"],
@@ -289,17 +296,13 @@ DECIDING = {
 """Knobs that decide an outcome: field → overrides that change it and, all but the last of them, a common ground."""
 
 
-def leaves(kind: Any = Config, prefix: str = "", identity: bool = True) -> dict[str, bool]:
-    """Field → whether it decides an outcome, by its metadata."""
-    out: dict[str, bool] = {}
-    for f in fields(kind):
-        deciding = identity and f.metadata.get("identity", True)
-        nested = f.default_factory() if callable(f.default_factory) and is_dataclass(f.default_factory) else None
-        if nested is not None and f.name != "data":
-            out |= leaves(nested, f"{prefix}{f.name}.", deciding)
-        else:
-            out[prefix + f.name] = deciding
-    return out
+def leaves() -> dict[str, bool]:
+    """Knob → whether it decides an outcome, by what is declared of it."""
+    parts = {name for name in PARTS if name != "data"}
+    known = {name: knob for name, knob in knobs().items() if name not in ("sweeps", *parts)}
+    return {
+        name: bool(knob.metadata.get("identity", True)) for name, knob in known.items() if not name.startswith("data.")
+    }
 
 
 def test_the_tables_of_this_test_are_complete() -> None:
@@ -368,14 +371,6 @@ def test_identity_names_the_protocol(compose: Configs) -> None:
     assert run_identity(compose(), CORPUS)["protocol"] == PROTOCOL
 
 
-def as_configured(values: Any) -> Config:
-    """A Config from plain containers, as stored in a record."""
-    typed = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(values))
-    config = OmegaConf.to_object(typed)
-    assert isinstance(config, Config)
-    return config
-
-
 positive = st.floats(1e-6, 1e3)
 
 
@@ -396,7 +391,7 @@ def test_identity_survives_storing(compose: Configs, model: str, formulation: st
     """Config → record → JSON → Config gives the same run, stored as asked for or with all defaults filled in."""
     config = replace(compose(f"model={model}", f"formulation={formulation}"), **values)
     for stored in (to_dict(config), to_dict(resolve(config))):
-        back = as_configured(json.loads(json.dumps(stored)))
+        back = from_dict(json.loads(json.dumps(stored)))
         assert run_id(back, CORPUS) == run_id(config, CORPUS)
         assert setting_id(back, CORPUS) == setting_id(config, CORPUS)
 
@@ -412,6 +407,10 @@ GOLDEN = {
     "": "09e954fc177d",
     "model=gru formulation=textbook": "f5ed3823abae",
     "model=lstm num_hiddens=32 layers=2 dropout=0.1 optimizer=adam seed=3": "0eb69d5277d7",
+    "task=memory": "9dad50930bf9",
+    "task=fill_in model=mingru": "446e33c10bd3",
+    "task=translation task.attention=true": "4c9f89496144",
+    "model=lstm-coupled optimizer=rmsprop optimizer.momentum=0.5": "8d5d938eb67b",
 }
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from ablate.claims.reading import make_claim
 from ablate.config.composing import compose, from_dict
-from ablate.config.former_names import of_stored
+from ablate.config.former_names import in_claim, of_stored
 from ablate.config.identity import run_id
 from ablate.config.schema import to_dict
+from ablate.searching.settings import objectives
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,40 @@ def test_a_claim_in_the_former_words() -> None:
     made, expected = make_claim(named | former), make_claim(named | now)
     assert (made.where, made.predicate.keys) == (expected.where, expected.predicate.keys)
     assert made.where == {"formulation": ("torch", "textbook")}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("preset", ["impl: scratch", "hydra: {sweeper: {params: {impl: 'scratch'}}}"])
+@pytest.mark.parametrize("typed", ["formulation=torch", "impl=api"])
+def test_what_is_typed_replaces_a_presets_value_under_either_name(
+    main: Callable[..., Any], small_arguments: list[str], tmp_path: Path, preset: str, typed: str
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(f"# @package _global_\n{preset}\nname: mine\n")
+    done = main("sweeps=mine", *small_arguments, typed)
+    assert done.status == 0, done.err
+    [path] = (tmp_path / "results" / "mine" / "runs").glob("*.json")
+    assert json.loads(path.read_text())["config"]["formulation"] == "torch"
+
+
+def test_a_preset_with_both_names_is_refused(tmp_path: Path, main: Callable[..., Any]) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text("# @package _global_\nimpl: scratch\nformulation: torch\n")
+    done = main("sweeps=mine")
+    assert done.status == 2
+    assert "sweeps/mine.yaml: impl is the former name of formulation" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_metric_by_its_former_name() -> None:
+    """In records and in claims: what the course measures had been called published."""
+    stored = json.dumps({"metrics": {"published_loss": 0.02, "published_bleu": 0.5, "bleu": 3.0}})
+    assert json.loads(stored, object_hook=of_stored)["metrics"] == {
+        "course_loss": 0.02,
+        "course_bleu": 0.5,
+        "bleu": 3.0,
+    }
+    entry: dict[str, Any] = {"id": "c", "statement": "It is so.", "metric": "published_bleu"}
+    entry["solves"] = {"at_least": 0.75, "in_share": 0.5}
+    assert make_claim(in_claim(entry)).metric == "course_bleu"
+    assert [o.name for o in objectives("published_loss")] == ["course_loss"]

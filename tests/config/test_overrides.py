@@ -1,12 +1,14 @@
 """What is typed against what Hydra reads: texts as typed, keys and several values checked. CPU, 2 s."""
 
+from pathlib import Path
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.config.errors import UserError
-from ablate.config.overrides import decimal_comma, for_hydra, is_quoted, knobs, quote, split, unquote
+from ablate.config.overrides import comma_in_path, decimal_comma, for_hydra, is_quoted, knobs, quote, split, unquote
 from ablate.sweeping.naming import folder_name
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12)
@@ -74,7 +76,7 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
     ("word", "says"),
     [
         ("+num_hidens=64", "num_hiddens"),
-        ("+schedule=cosine", "'schedule'"),
+        ("+scheduler=cosine", "'scheduler'"),
         ("++anything=1", "'anything'"),
         ("model.gates.forgot=1", "'model.gates.forgot'"),
         ("model@x=gru", "'model@x'"),
@@ -90,6 +92,8 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
         ("prefixes=x", "'prefixes=[\"x\"]'"),
         ("prefixes=a b,c", '\'prefixes=["a b","c"]\''),
         ('prefixes=["a', "prefixes"),
+        ("prefixes=null", "prefixes=[]"),
+        ("prefixes=", "prefixes=[]"),
         ("name=a,b", "'name=\"a,b\"'"),
         ("results_dir=a,b", "results_dir has several values"),
         ("seeds=3,5", "seeds has several values"),
@@ -112,6 +116,10 @@ def test_what_cannot_be_meant_is_refused(word: str, says: str) -> None:
         for_hydra([word])
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_preset_is_left_to_the_defaults() -> None:
+    assert for_hydra(["sweeps=null", "lr=2"]) == ["lr=2"]
 
 
 @pytest.mark.parametrize("name", [name for name, knob in knobs().items() if not knob.decides])
@@ -168,6 +176,20 @@ def test_a_name_that_says_all_has_no_hash(words: list[str], name: str | None) ->
 )
 def test_a_decimal_comma_is_noted(word: str, number: str) -> None:
     assert number in (decimal_comma(word) or "")
+
+
+def test_a_comma_in_the_name_of_a_text_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").touch()
+    word = "data.path=a,b.txt"
+    remedy = "'data.path=\"a,b.txt\"'"
+    assert remedy in (comma_in_path(word) or "")
+    (tmp_path / "b.txt").touch()
+    assert comma_in_path(word) is None  # both are there: two settings
+    (tmp_path / "a,b.txt").touch()
+    assert remedy in (comma_in_path(word) or "")
+    for other in ('data.path="a,b.txt"', "data.path=a", "title=a,b.txt", "data.path=choice(a,b)", "data.path"):
+        assert comma_in_path(other) is None
 
 
 @pytest.mark.parametrize("word", ["lr=1,5,9", "lr=0.5,1", "num_hiddens=8,12", "lr=1.5", "title=1,5", "model=gru,lstm"])

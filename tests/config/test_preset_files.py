@@ -1,5 +1,6 @@
 """Files of one's own: what is wrong in one is said with its file and its line; what is right works. CPU, 3 s."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,27 @@ def own(folder: Path, text: str, name: str = "sweeps/mine.yaml") -> None:
         ("lr: 1\nname: 2.10\n", 2, '"2.10"'),
         ("lr: 1\nlr: [1\n", 3, "','"),
         ("- lr\n", 1, "table"),
+        ("model: gru\nlr: 0,5\n", 2, "lr: 0.5"),
+        ("optimizer:\n  momentum: 0,9\n", 2, "momentum: 0.9"),
+        ("optimizer: {momentum: 0,9}\n", 1, "decimal point"),
+        ("hydra: {sweeper: {params: {lr: 0,5}}}\n", 1, "decimal point"),
+        ("7\n", 1, "table"),
+        ("defaults: 3\n", 1, "a list"),
+        ("defaults:\n  - gru\n", 2, "override /GROUP"),
+        ("defaults:\n  - 3\n", 2, "override /GROUP"),
+        ("defaults:\n  - override /model: null\n", 2, "model is null"),
+        ("defaults:\n  - override /model: [gru, lstm]\n", 2, "hydra.sweeper.params"),
+        ("lr: 1\nmodel: gru\n", 2, "override /model: NAME"),
+        ("task: null\n", 1, "override /task: NAME"),
+        ("lr: 1\nhydra:\n", 2, "hydra is null"),
+        ("hydra: [3]\n", 1, "a table"),
+        ("hydra: {sweeper: 3}\n", 1, "a table"),
+        ("hydra: {sweeper: {params: [a]}}\n", 1, "hydra.sweeper.params is a list"),
+        ("hydra: {sweeper: {blocks: 3}}\n", 1, "hydra.sweeper.blocks is '3'"),
+        ("hydra:\n  sweeper:\n    blocks:\n      - {lr: 1}\n      -\n", 5, "hydra.sweeper.blocks is null"),
+        ("lr: 1\nseeds: null\n", 2, "seeds is null"),
+        ("prefixes: null\n", 1, "prefixes: []"),
+        ("model: {activation: }\n", 1, "model.activation is null"),
     ],
 )
 def test_a_mistake_in_a_preset_has_its_line(main: CLI, tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -74,6 +96,22 @@ def test_a_preset_needs_no_package_line_and_no_quotes(main: CLI, tmp_path: Path,
     done = main("sweeps=mine", *usual, "name=x")
     assert done.status == 0, done.err
     assert "2 runs trained" in done.err
+
+
+@pytest.mark.parametrize("text", ["", "# Does it work?\n", "# @package _global_\n", "clip: null\n"])
+def test_a_preset_that_sets_nothing_is_the_defaults(main: CLI, tmp_path: Path, text: str) -> None:
+    own(tmp_path, text)
+    shown = main("sweeps=mine", "--cfg", "job")
+    assert (shown.status, shown.err) == (0, "")
+    assert "num_hiddens: 256" in shown.out
+
+
+def test_a_folder_named_like_a_preset_is_no_choice(main: CLI, tmp_path: Path) -> None:
+    (tmp_path / "sweeps" / "dir.yaml").mkdir(parents=True)
+    own(tmp_path, "", "sweeps/file.yaml")
+    said = re.findall(r"\w+", main("sweeps=x").err)
+    assert "file" in said
+    assert "dir" not in said
 
 
 def test_folders_named_like_knobs_are_no_groups(main: CLI, tmp_path: Path) -> None:

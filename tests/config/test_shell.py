@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.shell import shell_line
+from ablate.config.shell import command_line, shell_line
 
 
 @pytest.mark.parametrize("word", ["plain", "two words", "it's", 'a"b', "$HOME", "a;b", "(x)", "*", "", "नमस्ते"])
@@ -17,4 +17,4 @@ def test_a_shell_reads_back_the_words(word: str) -> None:
 
 
 def test_a_path_is_never_an_option() -> None:
-    assert shell_line("python", "-m", "ablate.report", Path("-x")) == "python -m ablate.report ./-x"
+    assert command_line("report", Path("-x")) == "python -m ablate report ./-x"

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from ablate.config.composing import compose
 from ablate.config.schema import Config
-from ablate.engines.autograd import build_optimizer, clip_gradients
+from ablate.engines.autograd import clip_gradients
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.parameters import initial
+from tests.optimizers.torch_rules import torch_optimizer
 
 Batch = tuple[Tensor, Tensor]
 
@@ -66,7 +67,7 @@ def train(
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of each update, and the final weights, of one replica with a plain engine."""
     model = ENGINES[engine](config, V, parameters, Generator().manual_seed(config.seed))
-    optimizer = build_optimizer(config, model)
+    optimizer = torch_optimizer(config, model.parameters())
     states = model.initial_state(config.batch_size)
     losses = []
     for x, y in of_replica:

@@ -63,7 +63,7 @@ def of_replica(minibatches: Sequence[Batch], k: int) -> list[Batch]:
 def test_thirty_updates_equal_those_of_the_plain_engines(cell: str, optimizer: str, decay: float) -> None:
     config = network(f"model={cell}", f"optimizer={optimizer}", f"optimizer.weight_decay={decay}", bias_vectors=2)
     if optimizer == "rmsprop" and decay:
-        config = replace(config, optimizer=replace(config.optimizer, momentum=0.5))
+        config = replace(config, optimizer=config.optimizer.but(momentum=0.5))
     configs = replicas(config)
     parameters = [weights(config, V, seed) for seed in range(R)]
     minibatches = batches(config, V, R, 30)

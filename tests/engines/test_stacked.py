@@ -10,7 +10,7 @@ from ablate.config.composing import compose
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort.capacity import by_hand, chunk_size, memory_bytes
+from ablate.engines.cohort.capacity import chunk_size, has_manual_backward, memory_bytes
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.networks.parameters import Sizes, initial
 from ablate.training.choice import any_minibatch
@@ -114,7 +114,7 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_only_networks_without_derivatives_by_hand_need_autograd(name: str) -> None:
-    assert by_hand(configs(name)[0]) == (name == "plain gru")
+    assert has_manual_backward(configs(name)[0]) == (name == "plain gru")
 
 
 @pytest.mark.full

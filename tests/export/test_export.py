@@ -62,7 +62,7 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
 
 def by_command(folder: Path, to: str, out: Path) -> Path:
     """In a process of its own: these libraries change the one that they run in, and warn of each other."""
-    command = [sys.executable, "-m", "ablate.cli.export", str(folder), "--to", to, "--out", str(out)]
+    command = [sys.executable, "-m", "ablate", "export", str(folder), "--to", to, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
@@ -187,9 +187,9 @@ def test_mistakes_are_one_line(folder: Path, tmp_path: Path, main: Callable[...,
             export(sweeps, to, out)
         assert part in str(error.value)
     assert (tmp_path / "full" / "file").read_text() == "theirs"
-    done = main(str(folder), "--to", "cvs", module="ablate.cli.export")
+    done = main("export", str(folder), "--to", "cvs")
     assert done.status == 2
     assert all(name in done.err for name in FORMATS)
-    done = main(str(folder), "--to", "csv", "--out", str(tmp_path / "csv"), module="ablate.cli.export")
+    done = main("export", str(folder), "--to", "csv", "--out", str(tmp_path / "csv"))
     assert (done.status, done.out) == (0, "")
     assert (tmp_path / "csv" / "runs.csv").is_file()

@@ -11,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cells.recurrent import CELLS, State
 from ablate.cli.help import options
 from ablate.config.schema import Config
 from ablate.networks.language_model import ScratchModel, dropout_mask
+from ablate.networks.layer import Layer, State
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial, widths
 
@@ -154,7 +154,7 @@ def test_the_parameters_are_used_as_they_are(config_of: Callable[..., Config], n
 def layer(config: Config, parameters: dict[str, Tensor], prefix: str, X: Tensor) -> Tensor:
     """Outputs (T, B, H) of one layer, from zeros, by the cell alone."""
     own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-    cell = CELLS[config.model.cell](config, own)
+    cell = Layer(config, own)
     state = (torch.zeros(X.shape[1], H, dtype=X.dtype),) * cell.states
     out = []
     for X_t in X:

@@ -23,6 +23,7 @@ BASELINE = {
     "batch_size": 32,
     "sampling": "sequential",
     "optimizer": "sgd",
+    "schedule": "constant",
     "lr": 1.0,
     "clip": 1.0,
     "epochs": 500,
@@ -64,7 +65,10 @@ def sweep(
             ok = not diverges(setting, seed)
             train = 1 + (perplexity(setting) - 1) * np.exp(0.05 * rng.standard_normal()) if ok else np.nan
             held_out = 8 + 30 / train * np.exp(0.05 * rng.standard_normal())
-            metrics = dict.fromkeys(METRICS, train) | {"val_perplexity": held_out, "best_val_perplexity": held_out}
+            metrics = dict.fromkeys(METRICS.names, train) | {
+                "val_perplexity": held_out,
+                "best_val_perplexity": held_out,
+            }
             rows.append(
                 {
                     "run_id": f"{setting_id}-{seed}",

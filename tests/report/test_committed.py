@@ -39,4 +39,4 @@ def test_every_committed_figure_and_table_is_on_its_page() -> None:
     if not kept():
         pytest.skip("needs a checkout with its results")
     stray = [str(path.relative_to(CONFIG_ROOT)) for path in unnamed()]
-    assert not stray, f"report their sweeps again, python -m ablate.report results/NAME, and commit: {stray}"
+    assert not stray, f"report their sweeps again, ablate report results/NAME, and commit: {stray}"

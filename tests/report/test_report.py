@@ -211,7 +211,7 @@ def test_protocol_and_provenance(full: Path) -> None:
     ):
         assert fact in document.below["provenance"]
     assert "python -m ablate -m sweeps=made-up" in document.below["commands"]
-    assert "python -m ablate.report results/full" in document.below["commands"]
+    assert "python -m ablate report results/full" in document.below["commands"]
     assert re.search(r"lstm \(0123456789ab\): .*MemoryError: too large", document.below["warnings"])
     assert "Which is better?" in document.text
 
@@ -257,11 +257,11 @@ def test_chinese_titles(tmp_path: Path) -> None:
 def test_regenerate_can_be_pasted(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / 'it\'s "a" b', [config("gru", num_hiddens=8)], seeds=2, epochs=4, timed=False)
     assert main([str(sweep), "--title=-x y"]) == 0
-    [line] = [line for line in page(sweep).below["commands"].splitlines() if "ablate.report" in line]
+    [line] = [line for line in page(sweep).below["commands"].splitlines() if "ablate report" in line]
     words = shlex.split(line[line.index("python") :])
-    assert words[:3] == ["python", "-m", "ablate.report"]
-    assert (tmp_path / words[3]).name == sweep.name
-    assert words[4:] == ["--title=-x y"]
+    assert words[:4] == ["python", "-m", "ablate", "report"]
+    assert (tmp_path / words[4]).name == sweep.name
+    assert words[5:] == ["--title=-x y"]
 
 
 @pytest.mark.full

@@ -24,7 +24,7 @@ from ablate.report.blocks import Attempts
 from ablate.report.figures import few_settings, wanted
 from ablate.report.findings import sheets
 from ablate.report.material import Material, gather
-from ablate.report.page import cards, memory_tasks, samples
+from ablate.report.page import cards, questions, samples
 from ablate.report.plots.curves import of_tasks
 from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
@@ -42,7 +42,7 @@ def add(sweep: Path, settings: Mapping[str, Any], seed: int, perplexity: float, 
     run = write_run(sweep, settings, seed, perplexity, perplexity * 1.1, corpus=settings["data"]["name"], **sha)
     path = sweep / "runs" / f"{run}.json"
     record = json.loads(path.read_text())
-    metrics = ("accuracy", "bleu", "published_bleu", "published_loss")
+    metrics = ("accuracy", "bleu", "course_bleu", "course_loss")
     record["metrics"] |= {name: more.pop(name) for name in metrics if name in more}
     path.write_text(json.dumps(record | more))
 
@@ -172,16 +172,27 @@ def test_a_tuned_learning_rate_is_the_best_of_the_tasks_own_measure(tmp_path: Pa
     assert [row[1:] for row in sheet.rows] == [["1", "2", "0", "0.600 (0.600–0.600)"]] * 2
 
 
+def test_a_setting_all_of_whose_runs_diverged_has_a_row_and_no_best_learning_rate(tmp_path: Path) -> None:
+    for hidden, fails in ((8, False), (16, True)):
+        for lr in (0.5, 1.0):
+            for seed in range(4):
+                setting = of_task("language_model", num_hiddens=hidden, lr=lr)
+                write_run(tmp_path, setting, seed, None if fails else 3.0 + lr, None if fails else 3.0 + lr)
+    sheet = sheets(gathered(tmp_path))["tuned"]()
+    assert [row[:2] for row in sheet.rows] == [["8", "0.5"], ["16", "–"]]
+    assert any(note.startswith("–:") for note in sheet.notes)
+
+
 def test_a_metric_that_only_some_settings_have_compares_nobody(tmp_path: Path) -> None:
     """Held-out BLEU where pairs were held out, the BLEU of the sample sentences everywhere."""
     for held in (0, 100):
         for seed in range(2):
             setting = of_task("translation", **{"data.name": "number_pairs"})
             setting["task"]["val_pairs"] = held
-            add(tmp_path, setting, seed, 1.2, "0" * 64, published_bleu=0.5, **({"bleu": 40.0} if held else {}))
+            add(tmp_path, setting, seed, 1.2, "0" * 64, accuracy=0.5, **({"bleu": 40.0} if held else {}))
     m = gathered(tmp_path)
-    assert m.main == "published_bleu"
-    assert list(m.comparisons) == ["published_bleu", "tail_perplexity", "val_perplexity"]
+    assert m.main == "accuracy"
+    assert list(m.comparisons) == ["accuracy", "tail_perplexity", "val_perplexity"]
 
 
 def texts(figure: Figure) -> str:
@@ -195,9 +206,10 @@ def test_memory_tasks_in_words(memory: Material) -> None:
     assert re.search(r"\brnn: 5 of 6 \(36–100 %\) at num_steps=5, none at 20\b", said)
     assert re.search(r"\bgru: all up to num_steps=20\b", said)
     assert re.search(r"\brnn and gru: none .*\(at most 46 %", said)
-    adding, copying = memory_tasks(memory)
-    assert re.search(r"^adding: .*\bsum\b", adding)
-    assert re.search(r"^copy: .*\brepeat\b", copying)
+    assert questions(memory) == [
+        "adding: the sum of the two marked numbers of a sequence.",
+        "copy: repeat the symbols of a sequence once it has ended.",
+    ]
     assert not {"overfitted", "tokens"} & {warning.kind for warning in memory.warnings}
     [line] = deviations(memory)
     assert "no published numbers" in line
@@ -357,7 +369,7 @@ def translation(tmp_path: Path) -> Material:
     told = {"text": {"go .": "va !", "i lost .": "je <unk> ."}}
     told |= {"references": {"go .": "va !", "i lost .": "j'ai perdu ."}}
     for seed in range(3):
-        scores = {"accuracy": 0.99, "published_bleu": 0.8 + 0.1 * seed, "published_loss": 0.018 + 0.001 * seed}
+        scores = {"accuracy": 0.99, "course_bleu": 0.8 + 0.1 * seed, "course_loss": 0.018 + 0.001 * seed}
         add(tmp_path, setting, seed, 1.2, PAIRS_SHA256, **scores, **told)
     return gathered(tmp_path)
 
@@ -366,12 +378,12 @@ def test_the_published_translation_stands_beside_ours(translation: Material) -> 
     sheet = sheets(translation)["settings"]()
     rows = [dict(zip([column.heading for column in sheet.columns], row, strict=True)) for row in sheet.rows]
     assert [row["whose"] for row in rows] == ["published", "here"]
-    assert (rows[0]["published loss"], rows[0]["published BLEU"]) == ("0.02", "3 of 4 at 1")
-    assert rows[1]["published BLEU"] == "0.900 (0.652–1.000)"  # ± 4.303 · 0.1 / √3, and no more than 1
+    assert (rows[0]["course loss"], rows[0]["course BLEU"]) == ("0.02", "3 of 4 at 1")
+    assert rows[1]["course BLEU"] == "0.900 (0.652–1.000)"  # ± 4.303 · 0.1 / √3, and no more than 1
     assert rows[1]["ratio"] == "0.949"  # (0.018 · 0.019 · 0.020)^⅓ / 0.02
     said = " ".join(deviations(translation))
     assert "3 seeds instead of 1." in said
-    [loss] = [line for line in answer(translation) if "ours" in line]
+    [loss] = [line for line in answer(translation) if "0.02, ours" in line]
     # t[2 df] = 4.303, of logarithms with a standard deviation of 0.0527: 0.0190 · exp(± 4.303 · 0.0527 / √3)
     assert re.search(r"\b0\.02, ours 0\.0190 \(0\.0167–0\.0216\);", loss)
 
@@ -383,8 +395,8 @@ def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
         setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
         setting["task"]["context"] = context
         for seed in range(4):
-            add(tmp_path, setting, seed, 1.2 + 0.1 * seed + more, "0" * 64, published_bleu=0.5)
-    [said] = [line for line in answer(gathered(tmp_path)) if line.startswith("Lowest training perplexity")]
+            add(tmp_path, setting, seed, 1.2 + 0.1 * seed + more, "0" * 64, course_bleu=0.5)
+    [said] = [line for line in answer(gathered(tmp_path)) if line.startswith("Lowest tail perplexity")]
     best, tied, overlapping = said.split(";")
     assert re.search(r"gru, num_hiddens=8, context=as-published .*\b1\.35 \(.*\bn = 4\b", best)
     assert re.search(r"^ tied .*gru, num_hiddens=8, context=constant$", tied)
@@ -396,7 +408,7 @@ def test_a_translation_of_another_protocol_has_no_published_value(translation: M
     [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
     setting = {name: value for name, value in record["config"].items() if name != "seed"}
     setting |= other | {"task": setting["task"] | other.get("task", {})}
-    add(translation.folder, setting, 0, 1.2, PAIRS_SHA256, published_bleu=0.5, published_loss=0.03)
+    add(translation.folder, setting, 0, 1.2, PAIRS_SHA256, course_bleu=0.5, course_loss=0.03)
     both = gathered(translation.folder)
     assert len(both.settings) == 2
     assert len(both.published) == 1
@@ -405,7 +417,7 @@ def test_a_translation_of_another_protocol_has_no_published_value(translation: M
 def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:
     setting = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
     for seed in range(2):
-        add(tmp_path, setting, seed, 1.2, "0" * 64, published_bleu=0.5)
+        add(tmp_path, setting, seed, 1.2, "0" * 64, course_bleu=0.5)
     said = deviations(gathered(tmp_path))
     assert len(said) == 1
     assert "published translation" in said[0]
@@ -413,7 +425,7 @@ def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> Non
 
 def test_translations_stand_beside_their_references(translation: Material) -> None:
     [sample] = samples(translation)
-    assert sample.who == "gru (seed 1, published BLEU 0.9)"  # of three that end alike, the middle one
+    assert sample.who == "gru (seed 1, course BLEU 0.9)"  # of three that end alike, the middle one
     assert sample.texts == [
         ("go .", " → va ! (as the reference)"),
         ("i lost .", " → je <unk> . (reference: j'ai perdu .)"),
@@ -426,7 +438,7 @@ def test_one_change_at_a_time_is_shown_in_rows(tmp_path: Path) -> None:
     for changed in ({"num_hiddens": 16}, {"num_hiddens": 32}, {"dropout": 0.3}, {"layers": 2}):
         setting = of_task("translation", **{"data.name": "number_pairs", "num_hiddens": 32} | changed)
         for seed in range(3):
-            add(tmp_path, setting, seed, 1.2 + 0.1 * seed, "0" * 64, published_bleu=0.5)
+            add(tmp_path, setting, seed, 1.2 + 0.1 * seed, "0" * 64, course_bleu=0.5)
     m = gathered(tmp_path)
     figure = plots.by_value(m.runs, m.settings, m.swept)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["num_hiddens=16", "num_hiddens=32"]
@@ -437,13 +449,13 @@ def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     for hidden in (16, 32, 64):
         setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
         for seed in range(3):
-            add(tmp_path, setting, seed, 1.2 + hidden / 100, "0" * 64, published_bleu=0.5, bleu=40.0 + seed)
+            add(tmp_path, setting, seed, 1.2 + hidden / 100, "0" * 64, course_bleu=0.5, bleu=40.0 + seed)
     m = gathered(tmp_path)
-    figure = plots.by_value(m.runs, m.settings, m.swept)
+    figure = plots.by_value(m.runs, m.settings.assign(repeats_course=True), m.swept)
     labels = [" ".join(panel.get_ylabel().split()) for panel in figure.axes]
     assert labels == [
         "BLEU of held-out pairs",
-        "published BLEU, sentences shown",
+        "course BLEU, sentences shown",
         "training perplexity of target words",
         "held-out perplexity of target words",
     ]
@@ -467,3 +479,17 @@ def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest
     }
     assert expected[made] in text
     assert page.settings == len(m.settings)
+
+
+def test_what_the_course_measures_is_shown_only_beside_what_it_published(
+    translation: Material, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The course's BLEU and loss are columns of a sweep that repeats the course, and of no other."""
+    other = tmp_path_factory.mktemp("other")
+    setting = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
+    for seed in range(2):
+        add(other, setting, seed, 1.2, "0" * 64, accuracy=0.9, course_bleu=0.5, course_loss=0.1)
+    for material, shown in ((translation, True), (gathered(other), False)):
+        headings = {column.heading for column in sheets(material)["settings"]().columns}
+        assert ({"course BLEU", "course loss"} <= headings) == shown
+        assert "accuracy" in headings

@@ -16,6 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite
 from omegaconf import OmegaConf
 
+from ablate.config.composing import BASE
+
 # As a program without version_base, of which Hydra warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
 
@@ -23,7 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no lo
 @pytest.fixture(autouse=True)
 def _as_hydra_expects(hydra_restore_singletons: None) -> None:
     """Hydra's suites name no version_base; other tests in this process have set 1.3."""
-    version.VersionBase.instance().setbase(version.Version("1.1"))
+    if BASE:
+        version.VersionBase.instance().setbase(version.Version("1.1"))
 
 
 def searched(runner: Any, folder: Path, *overrides: str, task: Callable[[Any], Any] | None = None) -> Any:
@@ -33,7 +36,7 @@ def searched(runner: Any, folder: Path, *overrides: str, task: Callable[[Any], A
         task_function=task,
         config_path="configs",
         config_name="compose.yaml",
-        overrides=["hydra/launcher=basic", "hydra/sweeper=optuna", *overrides],
+        overrides=["hydra/launcher=basic", "hydra/sweeper=ablate_optuna", *overrides],
         temp_dir=folder,
     )
 
@@ -122,7 +125,7 @@ def test_one_configuration_is_one_job(hydra_sweep_runner: Any, tmpdir: Path) -> 
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),
-    [({}, ["-m", "hydra/sweeper=optuna", "hydra/launcher=basic"])],
+    [({}, ["-m", "hydra/sweeper=ablate_optuna", "hydra/launcher=basic"])],
 )
 class TestPrograms(IntegrationTestSuite):
     """Hydra's suite of programs of their own, which sweep nothing."""

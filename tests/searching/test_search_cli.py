@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ablate.config import presets
-from ablate.tasks import measured_metrics
+from ablate.config.registry import TASKS
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -57,7 +57,7 @@ def test_a_search_from_the_command_to_best_yaml_and_again(
 
     # every told value is the geometric mean of records
     stored = records(folder)
-    assert {name for r in stored.values() for name in r["metrics"]} == set(measured_metrics("language_model"))
+    assert {name for r in stored.values() for name in r["metrics"]} == set(TASKS["language_model"].measured)
     for row in trials:
         own = [
             r["metrics"]["val_perplexity"]
@@ -272,7 +272,7 @@ def test_an_accuracy_is_searched(main: Main, small_arguments: list[str], tmp_pat
     facts = json.loads((folder / "search.json").read_text())
     assert facts["settings"]["objectives"] == [{"name": "accuracy", "better": "higher"}]
     stored = records(folder).values()
-    assert {name for r in stored for name in r["metrics"]} == set(measured_metrics("memory"))
+    assert {name for r in stored for name in r["metrics"]} == set(TASKS["memory"].measured)
     for lr in (0.1, 1.0):
         own = [r["metrics"]["accuracy"] for r in stored if r["config"]["lr"] == lr and r["seed"] < 2]
         if trials[lr]["state"] == "done":

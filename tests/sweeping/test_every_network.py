@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from ablate.config.identity import without_effect
-from ablate.config.schema import CONFIG_ROOT, MEMORY, Config
+from ablate.config.presets import summaries
+from ablate.config.registry import TASKS
+from ablate.config.schema import Config
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.progress import cost
 
 Configs = Callable[..., Config]
 
-MODELS = sorted(path.stem for path in (CONFIG_ROOT / "conf" / "model").glob("*.yaml"))
+MODELS = sorted(summaries("model"))
+MEMORY = TASKS["memory"].data
 TINY = ("num_hiddens=3", "epochs=1", "seeds=1", "engine=cohort")
 
 

@@ -14,7 +14,7 @@ from hydra import version
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from omegaconf import OmegaConf
 
-from ablate.config.composing import register_schema
+from ablate.config.composing import BASE, register_schema
 from ablate.config.schema import CONFIG_ROOT
 from ablate.records import results
 from ablate.sweeping.naming import NAME_LIMIT, Asked, folder_name
@@ -29,7 +29,8 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _as_hydra_expects(hydra_restore_singletons: None) -> Iterator[None]:
     """Hydra's suites name no version_base and register a resolver; other tests in this process have set 1.3."""
-    version.VersionBase.instance().setbase(version.Version("1.1"))
+    if BASE:
+        version.VersionBase.instance().setbase(version.Version("1.1"))
     yield
     if OmegaConf.has_resolver("my_custom_resolver"):
         OmegaConf.clear_resolver("my_custom_resolver")

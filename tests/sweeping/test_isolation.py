@@ -242,7 +242,7 @@ def test_a_disk_that_is_full_for_the_report(
     outcome = main(*small_arguments, "engine=torch_nn", "name=full")
     assert outcome.status == 1
     assert "1 runs trained" in outcome.err
-    assert "python -m ablate.report results/full" in outcome.err
+    assert "python -m ablate report results/full" in outcome.err
 
 
 @pytest.mark.full

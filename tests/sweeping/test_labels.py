@@ -26,6 +26,7 @@ Compose = Callable[..., Config]
             ["rnn model.activation=relu", "gru model.activation=tanh"],
         ),
         ([["optimizer=sgd"], ["optimizer=adam"]], ["rnn optimizer=sgd", "rnn optimizer=adam"]),
+        ([["schedule=constant"], ["schedule=cosine"]], ["rnn schedule=constant", "rnn schedule=cosine"]),
         ([["optimizer=sgd", "lr=2"], ["optimizer=adam"]], ["rnn optimizer=sgd lr=2", "rnn optimizer=adam lr=0.005"]),
         ([["formulation=torch"], ["formulation=textbook"]], ["rnn formulation=torch", "rnn formulation=textbook"]),
     ],

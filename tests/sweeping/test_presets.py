@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from ablate.cli.run import with_configs
+from ablate.cli.composition import with_configs
 from ablate.config.composing import fallback_data
 from ablate.config.presets import opening_comment, question
-from ablate.config.schema import CONFIG_ROOT, MEMORY, PAIRS, Config, DataConfig
+from ablate.config.registry import TASKS
+from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load
 from ablate.sweeping import plan as planning
 from ablate.sweeping.naming import Asked
@@ -91,9 +92,9 @@ def planned(
     """The plan of a command line, on Python's own documentation."""
 
     def on_docs(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
-        if data.name in MEMORY:
+        if data.name in TASKS["memory"].data:
             return data, ""
-        name = "number_pairs" if data.name in PAIRS else fallback.name
+        name = "number_pairs" if data.name in TASKS["translation"].data else fallback.name
         return replace(fallback, name=name, tokens=data.tokens, cleaning=data.cleaning), ""
 
     monkeypatch.chdir(tmp_path)
@@ -153,7 +154,10 @@ def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) 
         for setting in plan.settings
     }
     task = plan.settings[0].config.task.name
-    usual = {"translation": {("number_pairs", "adam", 0)}, "memory": {(name, "adam", 0) for name in MEMORY}}
+    usual = {
+        "translation": {("number_pairs", "adam", 0)},
+        "memory": {(name, "adam", 0) for name in TASKS["memory"].data},
+    }
     assert protocol == usual.get(task, {("python_docs", "sgd", 10_000)})
 
 

@@ -285,7 +285,7 @@ def test_a_second_stop_skips_the_report(
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert f"python -m ablate.report {Path('results', 'stopped')}" in err
+    assert f"python -m ablate report {Path('results', 'stopped')}" in err
     assert "Traceback" not in out + err
     assert "every finished run is kept" in err
     assert not (folder / "report.html").exists()
@@ -327,7 +327,7 @@ def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     outcome = main(*small_arguments, "name=stopped")
     folder = tmp_path / "results" / "stopped"
     assert outcome.status == (130 if stop is KeyboardInterrupt else 1)
-    assert f"python -m ablate.report {Path('results', 'stopped')}" in outcome.err
+    assert f"python -m ablate report {Path('results', 'stopped')}" in outcome.err
     assert "Traceback" not in outcome.err
     assert len(records(folder)) == 1
     assert not (folder / "report.html").exists()

@@ -130,7 +130,7 @@ def test_the_table_says_why_a_setting_has_no_number(
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process per setting and one thread: enough to see that what is measured is kept and shown."""
     quick = functools.partial(Protocol, launches=1, sample_s=0.02)
-    for module in ("ablate.sweeping.timings", "ablate.sweeping.launch"):
+    for module in ("ablate.sweeping.timings", "ablate.timing.lane"):
         monkeypatch.setattr(f"{module}.Protocol", quick)
         monkeypatch.setattr(f"{module}.default_threads", lambda: [1])
 

@@ -92,11 +92,11 @@ def test_a_run_is_measured_by_bleu_and_accuracy_and_the_published_figures(tiny: 
     assert 0.2 < record.metrics["accuracy"] < 1
     assert record.metrics["val_perplexity"] > record.metrics["perplexity"]
     assert 0 <= record.metrics["bleu"] <= 100
-    assert record.metrics["published_loss"] == pytest.approx(math.log(record.metrics["perplexity"]) / 10)
+    assert record.metrics["course_loss"] == pytest.approx(math.log(record.metrics["perplexity"]) / 10)
     samples = dict(numbers(config).samples)
     assert list(record.text) == list(samples)
     each = [sentence_bleu(record.text[source], samples[source]) for source in samples]
-    assert record.metrics["published_bleu"] == pytest.approx(sum(each) / len(each))
+    assert record.metrics["course_bleu"] == pytest.approx(sum(each) / len(each))
     assert record.counts["train_tokens"] == translation(config).train_tokens
     assert not any(word in text for text in record.text.values() for word in ("<eos>", "<pad>", "<bos>"))
 
@@ -146,13 +146,13 @@ def test_prefixes_are_cleaned_and_translated(tiny: Callable[..., Config]) -> Non
 
 
 @pytest.mark.full
-def test_what_is_shown_does_not_decide_the_published_bleu(tiny: Callable[..., Config]) -> None:
+def test_what_is_shown_does_not_decide_the_course_bleu(tiny: Callable[..., Config]) -> None:
     """prefixes are no part of a run's identity."""
     scores = []
     for prefixes in ("[]", "['zero zero']", "['one']"):
         task = translation(tiny(f"prefixes={prefixes}"))
         parameters = initial(task.config, task.sizes, Generator().manual_seed(0))
-        scores.append(task.final_scores(parameters, 2.0)["published_bleu"])
+        scores.append(task.final_scores(parameters, 2.0)["course_bleu"])
     assert len(set(scores)) == 1
 
 

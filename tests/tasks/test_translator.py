@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ablate.cells.gates import CELL_GATES
-from ablate.config.schema import GATES, Config
+from ablate.config.registry import CELLS
+from ablate.config.schema import Config
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.networks.language_model import dropout_mask
@@ -73,7 +73,7 @@ class Plain(nn.Module):
                         ("b_x", "bias_ih"),
                         ("b_h", "bias_hh"),
                     ):
-                        blocks = [parameters[f"{part}.{layer}.{gate}.{ours}"] for gate in CELL_GATES[cell]]
+                        blocks = [parameters[f"{part}.{layer}.{gate}.{ours}"] for gate in CELLS[cell].preactivations]
                         getattr(stack, f"{theirs}_l{layer}").copy_(torch.cat([block.t() for block in blocks]))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -130,11 +130,11 @@ def test_every_way_to_compute_it_gives_the_logits_and_gradients_of_torch_nn(conf
         torch.testing.assert_close(logits, wanted, **EQUAL)
         F.cross_entropy(logits.flatten(0, 1), Y.flatten(), ignore_index=-1).backward()
         torch.testing.assert_close(leaves["encoder.embedding"].grad, embedding, **EQUAL)
-        torch.testing.assert_close(leaves[f"encoder.0.{CELL_GATES[cell][0]}.W_h"].grad, recurrent, **EQUAL)
+        torch.testing.assert_close(leaves[f"encoder.0.{CELLS[cell].preactivations[0]}.W_h"].grad, recurrent, **EQUAL)
 
 
 @pytest.mark.parametrize("attention", ["false", "true"])
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", CELLS.names)
 def test_replicas_compute_what_each_computes_alone(config_of, cell: str, attention: str) -> None:
     config = config_of(f"model.cell={cell}", f"task.attention={attention}")
     networks = [weights(config, seed) for seed in range(3)]
@@ -265,7 +265,7 @@ def test_xavier_is_that_of_torch_nn_whose_gates_are_one_matrix(compose: Callable
     gru = nn.GRU(64, 32)
     for kind, matrix in (("W_x", gru.weight_ih_l0), ("W_h", gru.weight_hh_l0)):
         bound = float(nn.init.xavier_uniform_(matrix).detach().abs().max())
-        own = torch.cat([drawn[f"decoder.0.{gate}.{kind}"] for gate in CELL_GATES["gru"]])
+        own = torch.cat([drawn[f"decoder.0.{gate}.{kind}"] for gate in CELLS["gru"].preactivations])
         assert own.numel() == matrix.numel()
         assert float(own.abs().max()) == pytest.approx(bound, rel=5e-3)
     assert float(drawn["output.W"].abs().max()) == pytest.approx(math.sqrt(6 / (32 + 201)), rel=5e-3)

@@ -17,15 +17,17 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells import recurrent as settings
+from ablate.cells.cell import Cell
 from ablate.config import metrics
 from ablate.config.errors import CombinationError
+from ablate.config.registry import CELLS
 from ablate.config.schema import Config
 from ablate.data import batches
-from ablate.engines import autograd
-from ablate.engines.cohort import steps, updates
+from ablate.engines import autograd, updates
+from ablate.engines.cohort import steps
 from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
+from ablate.optimizers import rules
 from ablate.training import behaviour, trajectory
 from ablate.training import choice as engines
 from ablate.training.behaviour import alike, changes, disagreement, golden, keys, probe
@@ -48,14 +50,20 @@ def forget() -> None:
 
 
 def edit(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: str) -> None:
-    """Compile a function of a module or class anew with one expression replaced."""
+    """Compile a function of a module, class or cell anew with one expression replaced."""
     function = getattr(owner, name)
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, source
+    if isinstance(owner, Cell):
+        source = source[source.index("def ") :]
     module = inspect.getmodule(function)
     names: dict[str, Any] = {}
-    exec(compile(source.replace(old, new), f"<edited {name}>", "exec"), vars(module), names)
-    monkeypatch.setattr(owner, name, names[name])
+    source = f"from __future__ import annotations\n{source.replace(old, new)}"
+    exec(compile(source, f"<edited {name}>", "exec"), vars(module), names)
+    if isinstance(owner, Cell):
+        monkeypatch.setitem(CELLS.found, owner.name, replace(owner, equations=names[owner.name], variants={}))
+    else:
+        monkeypatch.setattr(owner, name, names[name])
     forget()
 
 
@@ -75,21 +83,21 @@ SETTINGS = {
 EVERY = set(SETTINGS)
 SGD = {name for name in SETTINGS if name not in ("adam", "memory", "translation")}
 EDITS: dict[str, tuple[Any, str, str, str, set[str]]] = {
-    "the gru's equation": (settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", {"gru", "gru before", "memory"}),
-    "its reset gate, where it comes first": (settings.GRU, "step", "R * H)", "H)", {"gru before"}),
-    "the lstm's equation": (settings.LSTM, "step", "C = F * C", "C = C", {"lstm", "translation"}),
+    "the gru's equation": (CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde", {"gru", "gru before", "memory"}),
+    "its reset gate, where it comes first": (CELLS["gru"], "equations", "(R * h)", "h", {"gru before"}),
+    "the lstm's equation": (CELLS["lstm"], "equations", "C = F * c", "C = c", {"lstm", "translation"}),
     "clipping": (autograd, "clip_gradients", "clip / norm", "clip", EVERY - {"adam"}),
     "when it clips": (autograd, "clip_gradients", "clip < norm < math.inf", "norm < math.inf", EVERY - {"adam"}),
     "the loss": (autograd.AutogradProgram, "step", "/ scored(Y).clamp(min=1)", "/ Y.numel()", EVERY),
     "the carried state": (trajectory, "train_epoch", "carry=bool(losses) and", "carry=not losses and", EVERY - {
         "random", "memory", "fill_in", "translation"}),
-    "initial weights": (parameters, "drawn", "uniform_(-bound, bound, generator=generator)\n    if kind",
+    "initial weights": (parameters, "init_parameter", "uniform_(-bound, bound, generator=generator)\n    if kind",
         "uniform_(0, bound, generator=generator)\n    if kind", EVERY - {"gru before", "translation"}),
     "the order of the data": (batches, "random", "torch.randperm(count, generator=generator)", "torch.arange(count)",
         {"random", "fill_in"}),
     "the generators": (trajectory, "stream", "{seed}/{purpose}", "{purpose}/{seed}", EVERY),
     "a metric": (metrics, "tail_perplexity", "TAIL * len(curve)", "2 * TAIL * len(curve)", EVERY),
-    "adam": (autograd, "build_optimizer", "torch.optim.Adam if", "torch.optim.Adamax if",
+    "adam": (rules, "_adam", "mean.lerp_(gradients, 1 - beta_1)", "mean.lerp_(gradients, beta_1)",
         {"adam", "memory", "translation"}),
 }  # fmt: skip
 
@@ -176,12 +184,12 @@ def test_the_table_has_every_committed_setting_that_needs_it() -> None:
 @pytest.mark.parametrize("engine", ["cohort", "torch_nn"])
 def test_every_engine_computes_what_the_readable_network_does(compose: Configs, engine: str) -> None:
     for overrides in SETTINGS.values():
-        if engine != "torch" or "formulation=textbook" not in overrides:
+        if engine != "torch_nn" or "formulation=textbook" not in overrides:
             assert disagreement(engine, compose(*overrides)) == ""
 
 
 ELSEWHERE = {
-    "the readable gru": (settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde", "gru"),
+    "the readable gru": (CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde", "gru"),
     "the gru's step in the cohort": (steps.GRU, "step", "torch.lerp(C, H_old, Z, out=H)", "H.copy_(C)", "gru"),
     "the cohort's update": (updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2", ""),
 }
@@ -200,13 +208,16 @@ def test_an_engine_that_computes_something_else_is_not_used(
     with pytest.raises(CombinationError, match=f"engine=cohort.*{what}.*engine=eager"):
         engines.agreeing(replace(config, engine="cohort"))
     assert engines.agreeing(replace(config, engine="eager")) == ("eager",)
+    [line] = [line for line in engines.left_out([config, config]) if "engine=cohort" in line]
+    assert what in line
+    assert engines.left_out([replace(config, engine="eager")]) == []
     if owner is not updates.Update:
         assert "cohort" in engines.agreeing(compose("model=rnn"))
 
 
 def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose("model=mgu")  # torch.nn has none
-    edit(monkeypatch, settings.MGU, "step", "(1 - F)", "F")
+    edit(monkeypatch, CELLS["mgu"], "equations", "(1 - F)", "F")
     assert disagreement("cohort", config) == ""  # whose derivatives are autograd's, of the same equations
     edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
     assert engines.agreeing(config) == ("eager",)
@@ -226,6 +237,16 @@ def test_the_native_kernel_is_asked_too(compose: Configs, monkeypatch: pytest.Mo
 # --- sweeps ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
+def test_a_sweep_says_which_engine_auto_leaves_out(
+    small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
+    sweep([small("model=mgu", "engine=auto")])
+    told = capfd.readouterr()
+    assert " ".join((told.out + told.err).split()).count("engine=cohort") == 1
+
+
 def codes(folder: Path) -> dict[str, dict[str, Any]]:
     records = [json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")]
     return {record["config"]["model"]["name"]: record["code"] for record in records}
@@ -239,7 +260,7 @@ def test_a_sweep_trains_again_what_an_edit_concerns(
     first = sweep(configs)
     assert (first.trained, first.already) == (2, 0)
     before = codes(first.folder)
-    edit(monkeypatch, settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
+    edit(monkeypatch, CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde")
     capfd.readouterr()
     second = sweep(configs)
     assert (second.trained, second.already) == (1, 1)
@@ -265,7 +286,7 @@ def test_records_without_numbers_are_those_of_the_table(
         del record["code"]
         path.write_text(json.dumps(record))
     assert sweep(configs).already == 2
-    edit(monkeypatch, settings.GRU, "step", "(1 - Z) * H_tilde", "H_tilde")
+    edit(monkeypatch, CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde")
     again = sweep(configs)
     assert (again.trained, again.already) == (1, 1)
 

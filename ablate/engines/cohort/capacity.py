@@ -6,13 +6,15 @@ from typing import TypeVar
 
 import torch
 
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
-from ablate.engines.cohort.steps import steps_class
-from ablate.engines.cohort.updates import Update
+from ablate.engines.cohort.steps import covers, steps_class
 from ablate.engines.cohort.weights import Layout
-from ablate.networks.parameters import Sizes
+from ablate.engines.updates import Update
+from ablate.networks.families import reads_tokens
+from ablate.networks.parameters import Sizes, Vocabulary
 
 Item = TypeVar("Item")
 
@@ -27,21 +29,21 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def by_hand(config: Config) -> bool:
+def has_manual_backward(config: Config) -> bool:
     """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
-    plain = config.model.stacks_plainly and not config.model.beyond_textbook
-    return plain and config.task.name != "translation"
+    plain = config.model.stacks_plainly and covers(config)
+    return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
 
 
 def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
     """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
 
-    Measured (see `python -m ablate.bench engines`): up to 64 hidden units replicas gain from company, because a
+    Measured (see `ablate bench engines`): up to 64 hidden units replicas gain from company, because a
     step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
     """
     if torch.device(device).type != "cpu":
         return None
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
     if config.num_hiddens > 64:
         return 1
@@ -56,20 +58,22 @@ def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "
         yield items[number * len(items) // count : (number + 1) * len(items) // count]
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes, dtype: torch.dtype = torch.float32) -> int:
+def memory_bytes(
+    config: Config, R: int, vocabulary_size: Vocabulary | Sizes, dtype: torch.dtype = torch.float32
+) -> int:
     """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
 
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
-    if not by_hand(config):
+    if not has_manual_backward(config):
         return stacked.memory_bytes(resolve(config), R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
     layout = Layout(resolve(config), vocabulary_size)
     with torch.inference_mode():
         parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
         grads = torch.empty_like(parameters)
-        update = Update([config] * R, parameters)
+        update = Update([config] * R, parameters, updates=1)
         size = (config.num_steps, config.batch_size)
         training = Program(layout, parameters, grads, *size, vocabulary_size)
         held_out = Program(layout, parameters, None, *size, vocabulary_size)

@@ -7,23 +7,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
 
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config, resolve
+from ablate.config.schema import Config, Part, resolve
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.graphs import Replay
 from ablate.engines.cohort.steps import steps_class
-from ablate.engines.cohort.updates import Update
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
+from ablate.engines.updates import Update
 from ablate.networks.language_model import dropout_mask
-from ablate.networks.parameters import Sizes
+from ablate.networks.parameters import Sizes, Vocabulary
 
-READ = ("model", "num_hiddens", "layers", "dropout", "reset", "bias_vectors", "optimizer", "lr", "clip", "seed")
+READ = (
+    "model",
+    "num_hiddens",
+    "layers",
+    "dropout",
+    "reset",
+    "bias_vectors",
+    "optimizer",
+    "lr",
+    "schedule",
+    "clip",
+    "seed",
+)
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
 
 
@@ -32,7 +44,8 @@ class Cohort:
 
     `parameters` holds each replica's named tensors (`ablate.networks.parameters`), which are copied; their dtype is
     that of the computation. `generators` draw each replica's dropout masks, in the same order as the other
-    engines do. One cohort is one program for one thread; `chunks` says how many replicas to give it.
+    engines do. `updates` are those of a whole run, which schedules are measured by. One cohort is one program for one
+    thread; `chunks` says how many replicas to give it.
 
     Replica k computes the same numbers whatever its neighbours compute, bit for bit; and as in any other number of
     replicas, where the batch size is a multiple of 32 (otherwise to rounding: where torch's vectors end, its
@@ -44,11 +57,12 @@ class Cohort:
     def __init__(
         self,
         configs: Sequence[Config],
-        vocabulary_size: int | Sizes,
+        vocabulary_size: Vocabulary | Sizes,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
         device: str | torch.device = "cpu",
         generators: Sequence[Generator] | None = None,
+        updates: int | None = None,
         cuda_graphs: bool = False,
     ) -> None:
         check_alike(configs)
@@ -67,7 +81,7 @@ class Cohort:
         with torch.inference_mode():
             self.parameters = self.layout.stack(parameters, self.device)
             self.grads = torch.zeros_like(self.parameters)
-            self.update = Update(configs, self.parameters)
+            self.update = Update(configs, self.parameters, updates)
             R = len(configs)
             self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
             self.causes = torch.zeros(R, dtype=torch.uint8, device=self.device)  # of divergence, see `CAUSES`
@@ -77,7 +91,7 @@ class Cohort:
         self._replays: dict[Program, Replay] = {}
         self._states: list[list[Tensor]] = []
 
-    def _laid_out(self, vocabulary_size: int | Sizes) -> Layout:
+    def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
         assert isinstance(vocabulary_size, int), "the derivatives by hand are those of one vocabulary"
         return Layout(self.config, vocabulary_size)
 
@@ -263,18 +277,17 @@ def check_alike(configs: Sequence[Config]) -> None:
             continue
         for other in others:
             ours, theirs = getattr(first, f.name), getattr(other, f.name)
-            if f.name == "optimizer":
-                ours, theirs = _shared_options(ours), _shared_options(theirs)
+            if isinstance(ours, Part):
+                ours, theirs = _shared(ours), _shared(theirs)
             if ours != theirs:
                 raise ValueError(f"replicas of one cohort must agree in {f.name}: {ours} and {theirs}")
 
 
-def _shared_options(optimizer: Any) -> dict[str, Any]:
-    return {
-        f.name: getattr(optimizer, f.name)
-        for f in fields(optimizer)
-        if f.name not in ("lr", "weight_decay") and not f.metadata.get("per_replica")
-    }
+def _shared(part: Part) -> dict[str, Any]:
+    """The knobs of a part that one program has once: neither those of each replica nor such as decide nothing."""
+    each = {knob.name for knob in part.own_knobs if knob.per_replica or not knob.decides}
+    each |= {f.name for f in fields(cast(Any, part)) if not f.metadata.get("identity", True)}
+    return {name: value for name, value in part.values().items() if name not in each}
 
 
 def prepare_thread() -> None:

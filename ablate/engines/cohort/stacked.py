@@ -10,22 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
 from ablate.engines.cohort.replicas import Cohort
-from ablate.networks.families import carries, network_of
+from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
 from ablate.networks.network import Network
-from ablate.networks.parameters import Sizes, shapes
+from ablate.networks.parameters import Sizes, Vocabulary, ends, shapes
+from ablate.networks.targets import Loss, counted, loss_of, losses
 from ablate.networks.translator import Translator
 
 
 class FlatLayout:
     """The named tensors of a replica one after the other in a row (P,) of a buffer (R, P)."""
 
-    def __init__(self, config: Config, vocabulary_size: int | Sizes) -> None:
+    def __init__(self, config: Config, vocabulary_size: Vocabulary | Sizes) -> None:
         self.config = config
         self.shapes = shapes(config, vocabulary_size)
         self.lengths = [math.prod(shape) for shape in self.shapes.values()]
@@ -68,15 +67,15 @@ class StackedCohort(Cohort):
         with torch.inference_mode(False), torch.enable_grad():
             leaf = self.parameters.clone().requires_grad_()  # a tensor made under inference_mode cannot be one
             network = self._network(leaf)
-            B = tokens.shape[-1]
+            T, B = targets.shape[-2:]
             states = self._states if carry and self._states else network.initial_state(len(self), B)
             states = [tuple(part.clone() for part in state) for state in states]  # may be loaded, under inference_mode
-            logits, states = network(tokens, states, self._masks(*tokens.shape[-2:]))
-            losses = masked_means(logits, targets)
-            (gradients,) = torch.autograd.grad(losses.sum(), leaf)  # replicas share nothing: each has its own
+            logits, states = network(tokens, states, self._masks(T, B))
+            means = masked_means(logits, targets, loss_of(self.config))
+            (gradients,) = torch.autograd.grad(means.sum(), leaf)  # replicas share nothing: each has its own
             self._states = [[part.detach() for part in state] for state in states]
         self.grads.copy_(gradients)
-        return losses.detach()
+        return means.detach()
 
     def _masks(self, T: int, B: int) -> list[Tensor]:
         if self.generators is None:
@@ -89,6 +88,7 @@ class StackedCohort(Cohort):
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """As `Cohort.evaluate`; what reads a sequence from both ends, or all of it first, gets it whole."""
+        own, real = loss_of(self.config), tokens.is_floating_point()
         if targets.ndim == 2:
             tokens, targets = (x.expand(len(self), *x.shape) for x in (tokens, targets))
         network = self._network(self.parameters)
@@ -100,36 +100,35 @@ class StackedCohort(Cohort):
         length, piece = (B, max(1, read // T)) if whole else (T, max(1, read // B))
         for start in range(0, length, piece):
             at = slice(start, start + piece)
-            x, y = (tokens[..., at], targets[..., at]) if whole else (tokens[..., at, :], targets[..., at, :])
+            y = targets[..., at] if whole else targets[..., at, :]
+            x = tokens.narrow(-1 - real - (not whole), start, y.shape[-1 if whole else -2])
             if whole:
                 states = network.initial_state(len(self), y.shape[-1])
             logits, states = network(x, states)
-            total += masked_means(logits, y).double() * scored(y)
+            total += masked_means(logits, y, own).double() * scored(y)
         return total / scored(targets).clamp(min=1)
 
 
 def scored(targets: Tensor) -> Tensor:
     """The number of scored targets of each replica, (R, T, B) → (R,)."""
-    return (targets != UNSCORED).sum((1, 2))
+    return counted(targets).sum((1, 2))
 
 
-def masked_means(logits: Tensor, targets: Tensor) -> Tensor:
-    """Logits (R, T, B, V), targets (R, T, B) → mean cross-entropy (R,) in nats per scored target; 0 without any."""
-    losses = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=UNSCORED, reduction="none")
-    return losses.view(len(targets), -1).sum(1) / scored(targets).clamp(min=1)
+def masked_means(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
+    """Logits (R, T, B, V), targets (R, T, B) → mean loss (R,) per scored target, in nats; 0 without any."""
+    return losses(logits, targets, own).view(len(targets), -1).sum(1) / scored(targets).clamp(min=1)
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: int | Sizes) -> int:
+def memory_bytes(config: Config, R: int, vocabulary_size: Vocabulary | Sizes) -> int:
     """About the bytes that a cohort of R replicas needs: parameters, gradients, moments, and what autograd keeps.
 
     Of every step autograd keeps, for each layer and direction, the gates before and after their activation and a few
     tensors of the state's size; of the output layer the logits and their softmax.
     """
     T, B, H = config.num_steps, config.batch_size, config.num_hiddens
-    V = vocabulary_size if isinstance(vocabulary_size, int) else sum(vocabulary_size)
-    encoder_too = 2 if config.task.name == "translation" else 1
+    V = sum(vocabulary_size) if isinstance(vocabulary_size, Sizes) else ends(vocabulary_size)[1]
     directions = 2 if config.model.bidirectional else 1
-    per_token = config.layers * directions * encoder_too * TENSORS_PER_STEP * H + 4 * V
+    per_token = config.layers * directions * family(config).stacks * TENSORS_PER_STEP * H + 4 * V
     return 4 * R * (5 * FlatLayout(config, vocabulary_size).size + T * B * per_token)
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ablate.cells.gates import live_gates
+from ablate.cells.cell import live_gates, variant_of
 from ablate.config.schema import Config, resolve
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (g, σ) → g σ (1 − σ)
@@ -481,8 +481,18 @@ class LSTM(Steps):
         self.dC.mul_(self.forgets[t])
 
 
+CLASSES: dict[str, type[Steps]] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+"""The cells whose derivatives are written here, of those variants that torch.nn has, and with gates fixed."""
+
+
+def covers(config: Config) -> bool:
+    """Whether the steps of a config's cell are written here, with its knobs as they are."""
+    cell = variant_of(config).cell
+    return cell.name in CLASSES and not cell.beyond_torch_nn(config.model)
+
+
 def steps_class(config: Config) -> type[Steps]:
-    """The cell that `config.model` means."""
-    if config.model.cell == "gru":
-        return GRUResetBefore if resolve(config).reset == "before" else GRU
-    return {"rnn": RNN, "lstm": LSTM}[config.model.cell]
+    """The steps of the cell that `config.model` means."""
+    if config.model.cell == "gru" and resolve(config).reset == "before":
+        return GRUResetBefore
+    return CLASSES[config.model.cell]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.analysis.frames import factor_name, factors, named, value_text
+from ablate.analysis.tasks import accuracy_by_guessing, facts_of
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, along_x, facets, handles_of, is_number, lines_of, values_of, x_knob
 from ablate.report.plots.measures import (
@@ -22,14 +23,13 @@ from ablate.report.plots.measures import (
     further_handles,
     has_published,
     hollow,
-    measure_of,
+    measure_chosen,
     measures_of,
     small_print,
 )
 from ablate.report.plots.rows import by_name
 from ablate.report.plots.style import FAINT, HEIGHT, SMALL, finish, styled
 from ablate.report.plots.ticks import LABELS, Places
-from ablate.report.wording import guessed_accuracy, task_of
 
 ROOM = (0.52, 0.36)
 """Inches that `5 of 5 diverged` takes in two lines, and `5 of 5` in one."""
@@ -54,7 +54,7 @@ def by_value(
 ) -> Figure:
     """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's settings.
 
-    Of several memory tasks: a panel for each, with accuracy against the length of the sequences.
+    Of several questions: a panel for each, with accuracy against the length of the sequences.
 
     Else against the swept number with the most values, a line for each combination of the other swept knobs; where no
     number was swept, a row for each setting. `x` and `y` are a swept knob and a metric of one's own choice.
@@ -65,7 +65,7 @@ def by_value(
         published = published[published["setting_id"].isin(settings["setting_id"])].drop_duplicates("setting_id")
         published = None if published.empty else published
     with styled(title, settings[list(swept)].to_csv()):
-        measures = measures_of(settings) if y is None else [measure_of(y, settings)]
+        measures = measures_of(settings) if y is None else [measure_chosen(y, settings)]
         if x is None and y is None and by_task(settings, swept):
             knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
             shown = Shown("num_steps", knobs, measures_of(settings)[:1], "corpus", log=True)
@@ -81,8 +81,8 @@ def by_value(
 
 
 def by_task(settings: pd.DataFrame, swept: Sequence[str]) -> bool:
-    """Whether the settings are of several memory tasks at several lengths, which no single axis could compare."""
-    several = task_of(settings) == "memory" and {"corpus", "num_steps"} <= set(swept)
+    """Whether the settings are of several questions at several lengths, which no single axis could compare."""
+    several = facts_of(settings).many_questions and {"corpus", "num_steps"} <= set(swept)
     return several and bool(np.isfinite(measures_of(settings)[0].of(settings)).any())
 
 
@@ -176,7 +176,7 @@ def _without_guess(panels: Sequence[str]) -> str:
 
 def _guess(spot: Spot[Measure]) -> bool:
     """A line at the accuracy that needs no memory, where that is known of the panel's one task; whether there is."""
-    if spot.measure.metric != "accuracy" or (guess := guessed_accuracy(spot.settings)) is None:
+    if spot.measure.metric != "accuracy" or (guess := accuracy_by_guessing(spot.settings)) is None:
         return False
     spot.panel.axhline(guess, zorder=1, **GUESS)
     return True
@@ -198,7 +198,7 @@ def _line(
     middle = measure.of(own)
     known = np.isfinite(middle)
     dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), look)
-    if published is not None and measure.published:
+    if published is not None and measure.published in published:
         theirs = own.merge(published[["setting_id", measure.published]], on="setting_id").dropna(
             subset=[measure.published]
         )

@@ -8,15 +8,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.config.metrics import METRICS
+from ablate.analysis.tasks import facts_of
+from ablate.config.metrics import METRICS, by_difference
+from ablate.report.numbers import listed
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of
-from ablate.report.plots.measures import cross, diverged_text, further_handles, label_of
+from ablate.report.plots.measures import (
+    TRAINING,
+    cross,
+    diverged_text,
+    epoch_measures,
+    further_handles,
+    label_of,
+)
 from ablate.report.plots.style import finish, styled
 from ablate.report.plots.ticks import bounded_axis, counted_axis, measured_axis
-from ablate.report.wording import future_note, task_of
+from ablate.report.wording import future_note
 
-LABELS = {"accuracy": "accuracy", "perplexity": "training perplexity", "val_perplexity": "held-out perplexity"}
 TANGLE = 6
 """More lines than this, with their bands, are spread over several panels."""
 MOST_POINTS = 500
@@ -39,12 +47,16 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
     """
     settings = runs.drop_duplicates("setting_id").reset_index(drop=True)
     joined = curves.merge(runs[["run_id", "setting_id"]], on="run_id")
-    # the training sequences of memory tasks are as new as the held-out ones: two panels would show the same
-    wanted = [name for name in LABELS if name != "perplexity" or task_of(settings) != "memory"]
-    metrics = [name for name in wanted if name in joined and joined[name].notna().any()] or ["perplexity"]
+    # where training data are as new as the held-out ones, two panels would show the same
+    wanted = epoch_measures(settings)
+    named = {one.metric: one for one in wanted if one.metric in joined and joined[one.metric].notna().any()}
+    metrics = list(named) or ["perplexity"]
     with styled(title, settings[list(swept)].to_csv()):
         facet, rest = of_tasks(settings, swept) or facets(settings, swept, TANGLE)
-        labels = {metric: label_of(metric, settings, LABELS[metric]) for metric in metrics}
+        labels = {
+            metric: label_of(metric, settings, named[metric].label if metric in named else TRAINING.label)
+            for metric in metrics
+        }
         figure, spots, left_out = grid(settings, metrics, facet, 1.75 if facet else 2.2)
         every = lines_of(settings, rest)
         points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(settings) * len(metrics))))
@@ -53,10 +65,12 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         for spot in spots:
             summary = summaries[spot.measure]
             between = max(1, summary["bin"].nunique() // MARKERS)
-            if METRICS[spot.measure].top is None:
-                measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=True)
+            top = METRICS[spot.measure].top
+            if top is None:
+                logs = METRICS[spot.measure].in_logs
+                measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=logs)
             else:
-                bounded_axis(spot.panel, "y", float(METRICS[spot.measure].top or 1))
+                bounded_axis(spot.panel, "y", top)
             for number, line in enumerate(every):
                 own = summary[summary["setting_id"].isin(set(line.settings) & set(spot.settings["setting_id"]))]
                 _curve(spot, own, line, number / len(every), between)
@@ -67,7 +81,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         if facet is None:
             every = [replace(line, name=_with_diverged(line, runs)) for line in every]
         note = (
-            _spread(runs, each, "accuracy" in metrics),
+            _spread(runs, each, [name for name in metrics if by_difference(name)]),
             left_out_text([" ".join(labels[name].split()) for name in left_out]),
             unnamed_text(every),
             future_note(settings),
@@ -78,11 +92,11 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
 
 
 def of_tasks(settings: pd.DataFrame, swept: Sequence[str]) -> tuple[str, list[str]] | None:
-    """A panel for each of several memory tasks, and the knobs that tell lines apart; None for other settings.
+    """A panel for each of several questions, and the knobs that tell lines apart; None for other settings.
 
     The length of the sequences is none of them where each task has but one.
     """
-    if task_of(settings) != "memory" or "corpus" not in swept or settings["corpus"].nunique() < 2:
+    if not facts_of(settings).many_questions or "corpus" not in swept or settings["corpus"].nunique() < 2:
         return None
     one_length = (settings.groupby("corpus")["num_steps"].nunique() == 1).all()
     return "corpus", [knob for knob in swept if knob != "corpus" and not (knob == "num_steps" and one_length)]
@@ -94,7 +108,7 @@ def _summary(curves: pd.DataFrame, metric: str, each: int) -> pd.DataFrame:
     The mean is geometric, of a metric with a largest value arithmetic.
     """
     measured = pd.to_numeric(curves[metric], errors="coerce")
-    as_it_is = METRICS[metric].top is not None
+    as_it_is = by_difference(metric)
     scaled = measured if as_it_is else np.log(measured.clip(lower=1e-9))
     values = curves[["setting_id", "run_id", "epoch"]].assign(scaled=scaled)
     values = values[np.isfinite(values["scaled"])]
@@ -162,7 +176,7 @@ def _with_diverged(line: Line, runs: pd.DataFrame) -> str:
     return f"{line.name} ({diverged_text(diverged, len(own))})" if diverged else line.name
 
 
-def _spread(runs: pd.DataFrame, each: int, accuracy: bool) -> str:
+def _spread(runs: pd.DataFrame, each: int, arithmetic: Sequence[str]) -> str:
     """What line and band show."""
     seeds = runs.groupby("setting_id").size()
     if seeds.max() == 1:
@@ -170,6 +184,7 @@ def _spread(runs: pd.DataFrame, each: int, accuracy: bool) -> str:
     else:
         number = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
         band = "2.5–97.5 % of them" if seeds.max() >= MANY_SEEDS else "from the lowest to the highest"
-        mean = "geometric mean (of accuracy the arithmetic one)" if accuracy else "geometric mean"
+        of = listed([METRICS[name].shown_as for name in arithmetic]) if arithmetic else ""
+        mean = f"geometric mean (of {of} the arithmetic one)" if arithmetic else "geometric mean"
         note = f"Line: {mean} over {number} seeds; band: {band}."
     return note if each == 1 else f"{note} Each point stands for {each} epochs."

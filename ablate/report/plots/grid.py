@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ablate.analysis.tasks import many_questions
 from ablate.report.plots.lines import cleaned, named, values_of
 from ablate.report.plots.style import HEIGHT, panels
-from ablate.report.wording import marked, seeing, task_of
+from ablate.report.wording import marked, seeing
 
 MOST_PANELS = 12
 COLUMNS = 3
@@ -75,7 +76,7 @@ def grid(
 
 def _title(facet: str, value: Any, settings: pd.DataFrame) -> str:
     """`lr=0.5`; a model or a memory task by its name alone."""
-    by_name = facet == "corpus" and task_of(settings) == "memory"
+    by_name = facet == "corpus" and many_questions(settings)
     return str(value) if by_name else named([facet], [value])
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ablate.analysis.frames import swept_knobs, value_text
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, by_difference
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
@@ -28,8 +28,9 @@ def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", 
     """
     others = [knob for knob in swept_knobs(settings) if knob not in (x, y)]
     groups = [(named(others, _first(group, others)), group) for _, group in _grouped(settings, others)]
+    means = "Means" if by_difference(metric) else "Geometric means"
     note = (
-        f"Means over {seeds_text(settings)}."
+        f"{means} over {seeds_text(settings)}."
         if (settings["n"] + settings["diverged"]).max() > 1
         else "One seed per field."
     )
@@ -42,7 +43,7 @@ def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", 
         down.reverse()  # numbers rise from the bottom, names read from the top
     with styled(title, *(name for name, _ in groups)):
         figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
-        norm = _norm(settings[metric], bounded=METRICS[metric].top is not None)
+        norm = _norm(settings[metric], bounded=by_difference(metric))
         for panel, (name, group) in zip(axes, groups, strict=False):
             image = _fields(panel, group, across, down, (x, y, metric), norm)
             panel.set_title(name)

@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ablate.config.metrics import METRICS
+from ablate.analysis.tasks import facts_of
+from ablate.config.metrics import METRICS, by_difference
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
-from ablate.report.wording import SPEED_IS, future_note, scored, task_of
+from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
@@ -86,44 +87,55 @@ def interval_reach(
 
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
 HELD_OUT = Measure("val_perplexity", "held-out perplexity")
-ACCURACY = Measure("accuracy", "accuracy", floor=0.0, ceiling=1.0)
-BLEU = Measure("bleu", "BLEU of held-out pairs", floor=0.0, ceiling=100.0, ends=(5.0, 10.0, 20.0, 50.0))
-PUBLISHED_BLEU = Measure("published_bleu", "published BLEU, sentences shown", floor=0.0, ceiling=1.0)
 SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
 
 
-BY_TASK = {
-    "fill_in": (ACCURACY, TRAINING, HELD_OUT, SPEED),
-    "memory": (ACCURACY, HELD_OUT, SPEED),
-    "translation": (BLEU, PUBLISHED_BLEU, TRAINING, HELD_OUT, SPEED),
-}
-"""Task → what its figures show where it was measured; a memory task's training sequences are as new as the others."""
+def measure_of(metric: str) -> Measure:
+    """The axis of a metric that was made for a task."""
+    facts = METRICS.known(metric)
+    low, high = facts.bounds
+    floor = low if by_difference(metric) else 0.0
+    return Measure(metric, facts.label, floor=floor, ceiling=high, ends=facts.ends, published=f"published_{metric}")
+
+
+def figure_measures(frame: pd.DataFrame) -> list[Measure]:
+    """What the figures of a task show of it, the foremost first, measured or not; training perplexity only where
+    held-out data are not as good."""
+    drawn = [*map(measure_of, facts_of(frame).drawn_metrics), *map(measure_of, further_metrics(frame))]
+    drawn = [one for one in drawn if not hidden(one.metric, frame)]
+    return [*drawn, *[TRAINING] * (not facts_of(frame).made_anew), HELD_OUT, SPEED]
+
+
+def epoch_measures(frame: pd.DataFrame) -> list[Measure]:
+    """The same of what epochs have."""
+    by_loss = [one for one in figure_measures(frame) if one in (TRAINING, HELD_OUT)]
+    return [*map(measure_of, epoch_metrics(frame)), *by_loss]
 
 
 def measures_of(settings: pd.DataFrame) -> list[Measure]:
-    """What was made for the task, training perplexity, and what else was measured: held-out perplexity, tokens/s."""
-    wanted = BY_TASK.get(task_of(settings), (TRAINING, HELD_OUT, SPEED))
-    found = [one for one in wanted if np.isfinite(one.of(settings)).any()] or [TRAINING]
+    """Those that were measured of some of these settings."""
+    found = [one for one in figure_measures(settings) if np.isfinite(one.of(settings)).any()] or [TRAINING]
     return [one if one is SPEED else replace(one, label=label_of(one.metric, settings, one.label)) for one in found]
 
 
-def measure_of(metric: str, settings: pd.DataFrame) -> Measure:
-    """The axis of a metric, whether or not figures show it by themselves."""
-    for one in (TRAINING, HELD_OUT, ACCURACY, BLEU, PUBLISHED_BLEU, SPEED):
-        if one.metric == metric:
-            return one if one is SPEED else replace(one, label=label_of(metric, settings, one.label))
-    own = METRICS[metric]
-    label = f"{own.title} ({own.unit})" if own.unit else own.title
-    above_1 = metric.endswith("perplexity")
-    return Measure(metric, label, floor=1.0 if above_1 else 0.0, ceiling=own.top or math.inf)
+def measure_chosen(metric: str, settings: pd.DataFrame) -> Measure:
+    """The axis of a metric of a person's own choice, whether or not figures show it by themselves."""
+    if metric == SPEED.metric:
+        return SPEED
+    shown = next((one for one in figure_measures(settings) if one.metric == metric), None)
+    found = shown or (TRAINING if metric == TRAINING.metric else measure_of(metric))
+    unit = METRICS.known(metric).unit
+    label = f"{found.label} ({unit})" if unit and unit not in found.label else found.label
+    floor = 1.0 if metric.endswith("perplexity") else found.floor
+    return replace(found, label=label_of(metric, settings, label), floor=floor)
 
 
 def label_of(metric: str, frame: pd.DataFrame, label: str) -> str:
     """The label of an axis, with what the task scores, of runs or settings."""
     of = scored(frame)
     if metric == "accuracy":
-        return "accuracy\non held-out sequences" if task_of(frame) == "memory" else f"accuracy\n{of}".strip()
-    return f"{label}\n{of}" if of and "perplexity" in metric else label
+        return f"accuracy\n{facts_of(frame).words.answers or of}".strip()
+    return f"{label}\n{of}" if of and METRICS.known(metric).of_loss else label
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
@@ -219,7 +231,7 @@ def small_print(
 
 def mean_name(measures: Sequence[Measure]) -> str:
     """What the means of a figure are: geometric ones, but of metrics that may be 0."""
-    bounded = {math.isfinite(one.ceiling) for one in measures if one is not SPEED}
+    bounded = {by_difference(one.metric) for one in measures if one is not SPEED}
     return (
         "mean (of perplexities geometric)"
         if bounded == {True, False}

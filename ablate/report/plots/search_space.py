@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ablate.analysis.trials import BETTER, SPEED, VALUED, best_trial, is_number, knob_names, text
+from ablate.analysis.trials import SPEED, VALUED, best_trial, is_number, knob_names, more_is_better, text
 from ablate.report.plots.effects import percent, place_names
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
@@ -91,7 +91,7 @@ def search_parallel(
     Coloured by rank, the best ones on top; dotted past a knob that a configuration does not have. Bold: trial number
     `winner`, the best on fresh seeds, or where there is none the best in the search.
     """
-    shown = valued(trials, objective).sort_values(objective, ascending=BETTER.get(objective) == "higher")
+    shown = valued(trials, objective).sort_values(objective, ascending=more_is_better(objective))
     names = knob_names(space, shown)
     with styled(title, *names):
         figure, (axes,) = panels(1, 1, 3.0, WIDE if len(names) > 3 else WIDTH)
@@ -165,7 +165,7 @@ def _objective_positions(values: pd.Series, objective: str) -> np.ndarray:
     if values.empty:
         return np.zeros(0)
     share = _share(values.to_numpy(), values.min(), values.max(), values.min() > 0)
-    return share if BETTER.get(objective) == "higher" else 1 - share
+    return share if more_is_better(objective) else 1 - share
 
 
 def knob_ticks(facts: Mapping[str, Any]) -> list[tuple[float, str]]:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ablate.analysis.trials import BETTER, VALUED
+from ablate.analysis.trials import VALUED, more_is_better
 from ablate.config.metrics import METRICS
 from ablate.report.plots.labels import label_points
 from ablate.report.plots.lines import Look, palette
@@ -79,7 +79,7 @@ def scatter(axes: Axes, x: Any, y: Any, states: pd.Series) -> list[Line2D]:
 def capped(values: pd.Series, objective: str) -> tuple[pd.Series, str]:
     """Values with the few far too high ones lowered to the edge, and a sentence where there are such."""
     known = values[np.isfinite(values) & (values > 0)]
-    if objective in BETTER or known.empty:
+    if more_is_better(objective) or known.empty:
         return values, ""
     best, quartile = float(known.min()), float(known.quantile(0.75))
     edge = best * (quartile / best) ** FENCE
@@ -187,7 +187,7 @@ def _border(axes: Axes, front: np.ndarray, second: str) -> np.ndarray:
     if not len(front):
         return np.zeros((0, 2))
     x, y = front.T  # ascending in x
-    if BETTER.get(second) == "higher":  # then y is the same up to the next better x
+    if more_is_better(second):  # then y is the same up to the next better x
         corners = np.column_stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]])
     else:
         corners = np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]])
@@ -196,7 +196,7 @@ def _border(axes: Axes, front: np.ndarray, second: str) -> np.ndarray:
 
 
 def _where(objective: str, axis: str) -> str:
-    higher = BETTER.get(objective) == "higher"
+    higher = more_is_better(objective)
     return f"further {('right' if higher else 'left') if axis == 'x' else ('up' if higher else 'down')}"
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate.config import presets
 from ablate.config.composing import compose
 from ablate.config.errors import UserError
+from ablate.config.grid import Axis
 from ablate.config.overrides import Override, for_hydra, unquote
 from ablate.config.schema import Config
 from ablate.sweeping.hydra_jobs import check_values
@@ -46,17 +46,28 @@ class Question:
 
 
 def read(overrides: Sequence[str]) -> Question:
-    """The question that `model=rnn,gru lr=1,0.5 seeds=10` asks. Raises UserError for what asks none."""
-    overrides = for_hydra(overrides)
+    """The question that `model=rnn,gru lr=1,0.5 seeds=10` asks. Raises UserError for what asks none.
+
+    Knobs that change together, `num_hiddens:lr=32:1,64:0.5`, are one change.
+    """
+    together = [word for word in overrides if Override.read(word).is_zipped]
+    for_hydra(overrides)  # nothing is given twice, among them or besides
+    overrides = for_hydra([word for word in overrides if word not in together])
     fixed: list[str] = []
     changes: list[Change] = []
+    for word in together:
+        rows = Axis.zipped(word).rows
+        if len(rows) != 2:
+            raise UserError(
+                f"{word} has {len(rows)} values; a path goes from the first to the second: give two, or one knob alone"
+            )
+        changes.append(Change(*map(as_one_word, rows)))
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         check_values(override)
         key = override.key_or_group.lstrip("+")
         if key == "sweeps":
             raise UserError(f"{override.input_line}: a path has no preset; give each knob its two values")
-        [products] = BasicSweeper.split_arguments([override], None)
-        values = [value for [value] in products]
+        values = [value for [value] in Axis.of(override).rows]
         if len(values) == 1:
             fixed += values
         elif len(values) > 2:
@@ -72,9 +83,17 @@ def read(overrides: Sequence[str]) -> Question:
     return Question(tuple(map(typed, fixed)), tuple(Change(typed(one.before), typed(one.after)) for one in changes))
 
 
+def as_one_word(row: Sequence[str]) -> str:
+    """Overrides that change together: `num_hiddens:lr=32:1`."""
+    words = [Override.read(word) for word in row]
+    return f"{':'.join(one.sign + one.key for one in words)}={':'.join(one.value or '' for one in words)}"
+
+
 def typed(word: str) -> str:
     """An override as a person types it: without the quotes that Hydra needs, where the text is one without them."""
     override = Override.read(word)
+    if override.is_zipped:
+        return word
     text = unquote(override.value or "")
     value = override.value if "," in text else text
     return f"{override.sign.replace('++', '+')}{override.key}={value}"

@@ -7,6 +7,7 @@ stopped early.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ import pandas as pd
 from ablate.analysis.tuning import choosing
 from ablate.config.composing import fallback_data
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import write_json
 from ablate.sweeping.launch import Summary, run_sweep
 from ablate.sweeping.path.question import Question
 from ablate.sweeping.plan import Setting, make_plan
 
-CHOICES = tuple(name for name in METRICS if name.endswith("perplexity"))
-"""What a path can go down."""
+
+def choices() -> tuple[str, ...]:
+    """What a path can go down: metrics of every task that are better when lower, compared by ratios."""
+    return tuple(m.name for m in METRICS if m.better == "lower" and m.in_logs and (m.of_loss or m.of))
+
 
 Made = frozenset[int]
 """The numbers of the changes that are made in a setting."""
@@ -128,9 +133,11 @@ class Walk:
         record = results.load(results.record_path(self.folder, run_id))
         if record["status"] == "diverged":
             return math.inf
-        value = record["metrics"].get(self.metric)
+        value = metrics_of(record, partial(results.load_curve, self.folder, run_id)).get(self.metric)
         if value is None:
-            raise UserError(f"{self.metric} is not measured with val_tokens={record['config']['val_tokens']}; raise it")
+            task = TASKS.known(task_name(record["config"]))
+            where = f"{task.held_out.knob} is too low; raise it" if METRICS[self.metric].held_out else "choose another"
+            raise UserError(f"{self.metric} is not measured here: {where}")
         return float(value)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m ablate.plan …`: what a sweep would train and what it can show, before anything is spent.
+"""`ablate plan …`: what a sweep would train and what it can show, before anything is spent.
 
 estimate  time and memory, from training each kind of program for a moment
 spread    how far seeds lie apart, and so which differences their number can detect

@@ -5,9 +5,11 @@ as they will then.
 """
 
 import heapq
+import math
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,11 +19,11 @@ from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
-from ablate.sweeping.launch import protocol_within
 from ablate.sweeping.plan import Plan, updates_per_epoch
+from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.timing.lane import START_S, default_threads, found, machine_of
+from ablate.timing.lane import START_S, default_threads, found, machine_of, protocol_within
 from ablate.training.checkpoints import reached
 from ablate.training.choice import build
 from ablate.training.loop import resolve_device
@@ -31,6 +33,10 @@ PROBE_S = 0.5
 """Seconds of training from which the time of an update is read."""
 PROBE_UPDATES = 200
 """And no more updates than this."""
+LONG_S = 60.0
+"""A sweep that takes longer says so before it begins."""
+SLOWEST = 2e8
+"""Relative cost (see `progress.cost`) that the slowest engine trains in a second, on the smallest networks."""
 FORWARD_SHARE = 1 / 3
 """A forward pass, as a held-out reading is, costs about this share of an update."""
 
@@ -76,6 +82,46 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     return out
 
 
+def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
+    """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`.
+
+    Read from what chose the engines, where they were timed against each other. Other programs are trained for a moment,
+    and only in a sweep that may be long.
+    """
+
+    def by_choice(task: Task) -> float:
+        choice = task.choice
+        ms = choice.milliseconds.get(choice.engine, math.nan) if choice else math.nan
+        return task_s(task, ms / 1000 * len(task.runs), plan)
+
+    def at_most(task: Task) -> float:
+        tokens = task.settings[0].tokens_per_epoch
+        return sum(cost(run.config, tokens) for run in task.runs) / SLOWEST
+
+    seconds = [by_choice(task) for task in tasks]
+    most = [at_most(task) if math.isnan(known) else known for task, known in zip(tasks, seconds, strict=True)]
+    timings, timings_s = 0, 0.0
+    config = plan.settings[0].config
+    if config.speed:
+        timings, timings_s = timings_missing(plan, config.speed_s)
+    if wall_s(most, side_by_side) + timings_s <= LONG_S:
+        return None
+    probes: dict[Any, float] = {}
+    for at, task in enumerate(tasks):
+        if math.isnan(seconds[at]):
+            if shape(task) not in probes:
+                probes[shape(task)] = pool.submit(probe, task).result()
+            seconds[at] = task_s(task, probes[shape(task)], plan)
+    training_s = wall_s(seconds, side_by_side)
+    if training_s + timings_s <= LONG_S:
+        return None
+    at_once = f"{min(side_by_side, len(tasks))} of {len(tasks)} programs side by side"
+    said = f"training takes about {duration(training_s)}, {at_once}"
+    if timings:
+        said += f"; then the speed lane about {duration(timings_s)}, for {timings} timings"
+    return f"{said}; Ctrl-C keeps what is finished, and the same command goes on from there"
+
+
 def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
     free = {"formulation": "torch", "init": "normal", "epochs": 1, "max_tokens": None, "val_tokens": 0}
@@ -92,7 +138,8 @@ def probe(task: Task) -> float:
     generators = [Generator().manual_seed(seed) for seed in range(R)]
     parameters = [initial(config, trained.sizes, generator) for generator in generators]
     configs = [run.config for run in task.runs]
-    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device)
+    updates = config.epochs * trained.epoch_updates
+    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
     def seconds(updates: int) -> float:
         began = time.perf_counter()
@@ -123,8 +170,8 @@ def task_s(task: Task, update_s: float, plan: Plan) -> float:
 def wall_s(seconds: Sequence[float], side_by_side: int) -> float:
     """How long programs take that start in this order, each as soon as one of the places is free."""
     busy_until = [0.0] * side_by_side
-    for duration in seconds:
-        heapq.heapreplace(busy_until, busy_until[0] + duration)
+    for each in seconds:
+        heapq.heapreplace(busy_until, busy_until[0] + each)
     return max(busy_until)
 
 

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,41 +17,122 @@ from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, Setting, knobs_of, make_plan, updates_per_epoch, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, timings_missing, wall_s
-from ablate.sweeping.planning.spread import detectable, metrics_of, spread_over_seeds
+from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
 from ablate.sweeping.progress import duration
 from ablate.sweeping.schedule import free_memory, workers
 from ablate.training.loop import resolve_device
 
 
-def show(configs: Sequence[Config], asked: Asked) -> None:
-    """Print the plan of these settings. Raises UserError for input that cannot run."""
-    say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-    plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
-    side_by_side = workers(configs)
-    for note in plan.notes:
-        Console(stderr=True).print(note, highlight=False, markup=False, soft_wrap=True)
-    for warning in plan.warnings:
-        Console(stderr=True).print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if asked.preset and (asks := question(asked.preset)):
-        say(asks)
-    estimates = estimate(plan, side_by_side)
-    say(f"\n{plan.folder}", style="bold")
-    print_whole(settings_table(plan, configs, estimates))
-    if estimates:
+@dataclass
+class Planned:
+    """The plan of some settings, and what it would take."""
+
+    plan: Plan
+    configs: Sequence[Config]
+    asked: Asked
+    estimates: list[Estimate]
+    side_by_side: int
+
+    @classmethod
+    def of(cls, configs: Sequence[Config], asked: Asked) -> "Planned":
+        """Trains each kind of program for a moment. Raises UserError for input that cannot run."""
+        plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
+        side_by_side = workers(configs)
+        return cls(plan, configs, asked, estimate(plan, side_by_side), side_by_side)
+
+    @property
+    def question(self) -> str | None:
+        return question(self.asked.preset) if self.asked.preset else None
+
+    @property
+    def seeds(self) -> int:
+        """The fewest of a setting that can run."""
+        return min(len(setting.runs) for setting in self.plan.settings if not setting.error)
+
+    def show(self) -> None:
+        """Print it."""
+        say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
+        complain = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+        plan, estimates = self.plan, self.estimates
+        for note in plan.notes:
+            complain(note)
+        for warning in plan.warnings:
+            complain(f"warning: {warning}", style="yellow")
+        if self.question:
+            say(self.question)
+        say(f"\n{plan.folder}", style="bold")
+        print_whole(settings_table(plan, self.configs, estimates))
+        if estimates:
+            say("")
+            print_whole(programs_table(estimates))
         say("")
-        print_whole(programs_table(estimates))
-    say("")
-    for setting in plan.settings:
-        if setting.error:
-            say(f"cannot run: {setting.config.model.name} ({setting.setting_id}): {setting.error}", style="red")
-    for guess in estimates:
-        if guess.problem:
-            say(f"cannot run: {guess.group.config.model.name}: {guess.problem}", style="red")
-    for line in totals(plan, estimates, side_by_side):
-        say(line)
-    seeds = min(len(setting.runs) for setting in plan.settings if not setting.error)
-    for metric in metrics_of(plan):
-        say(detectable(spread_over_seeds(plan, metric), seeds, metric))
+        for setting in plan.settings:
+            if setting.error:
+                say(f"cannot run: {setting.config.model.name} ({setting.setting_id}): {setting.error}", style="red")
+        for guess in estimates:
+            if guess.problem:
+                say(f"cannot run: {guess.group.config.model.name}: {guess.problem}", style="red")
+        for line in totals(plan, estimates, self.side_by_side):
+            say(line)
+        for metric in metrics_of(plan):
+            say(detectable(spread_over_seeds(plan, metric), self.seeds, metric))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same, by names that stay (see `ablate plan --help`)."""
+        plan, swept = self.plan, ["model", *varying(self.configs)]
+        numbers = {s.setting_id: k for k, guess in enumerate(self.estimates, 1) for s in guess.group.settings}
+        names = ("runs", "done", "reused", "to_train")
+        settings = [
+            {
+                "setting_id": setting.setting_id,
+                "knobs": {name: knobs_of(setting.config)[name] for name in swept},
+                "updates": None if setting.error else updates(setting),
+                **dict(zip(names, counts(setting), strict=True)),
+                "group": numbers.get(setting.setting_id),
+                "error": str(setting.error) if setting.error else None,
+            }
+            for setting in plan.settings
+        ]
+        groups = [
+            {
+                "settings": [setting.setting_id for setting in guess.group.settings],
+                "programs": [len(task.runs) for task in guess.programs],
+                "engine": guess.engine or None,
+                "update_s": guess.update_s if guess.programs else None,
+                "memory_bytes": guess.memory_bytes if guess.programs else None,
+                "seconds": guess.seconds,
+                "error": guess.problem or None,
+            }
+            for guess in self.estimates
+        ]
+        config = plan.settings[0].config
+        timings, timings_s = timings_missing(plan, config.speed_s) if config.speed else (0, 0.0)
+        seconds, memory = training_s(self.estimates, self.side_by_side), memory_of(self.estimates, self.side_by_side)
+        return {
+            "folder": str(plan.folder),
+            "preset": self.asked.preset,
+            "question": self.question,
+            "settings": settings,
+            "groups": groups,
+            **{name: sum(setting[name] for setting in settings) for name in names},
+            "seconds": seconds,
+            "side_by_side": self.side_by_side,
+            "memory_bytes": memory,
+            "free_bytes": free_memory(resolve_device(config.device)),
+            "timings": timings,
+            "timings_s": timings_s,
+            "seeds": self.seeds,
+            "detectable": [
+                smallest(spread_over_seeds(plan, metric), self.seeds, metric) for metric in metrics_of(plan)
+            ],
+            "notes": plan.notes,
+            "warnings": plan.warnings,
+        }
+
+
+def updates(setting: Setting) -> int:
+    """How many a run of this setting has."""
+    return round(setting.config.epochs * updates_per_epoch(setting.config, setting.corpus))
 
 
 def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Estimate]) -> Table:
@@ -66,9 +149,7 @@ def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Es
         table.add_row(
             values["model"],
             *(value_text(values[name]) for name in swept[1:]),
-            "–"
-            if setting.error
-            else f"{setting.config.epochs * updates_per_epoch(setting.config, setting.corpus):.0f}",
+            "–" if setting.error else str(updates(setting)),
             *(str(count) if count else "–" for count in counts(setting)),
             str(numbers.get(setting.setting_id, "–")),
         )
@@ -107,19 +188,27 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
         f"{len(plan.settings)} settings, {runs} runs: {done} done, {reused} reused from other sweeps, {missing} to "
         f"train"
     ]
-    seconds = [own for guess in estimates for own in guess.seconds]
     config = plan.settings[0].config
-    if seconds:
-        memory = sorted((guess.memory_bytes for guess in estimates for _ in guess.programs), reverse=True)
+    if programs := sum(len(guess.seconds) for guess in estimates):
         free = free_memory(resolve_device(config.device))
         beside = f" (free: {size(free)})" if free else ""
         lines.append(
-            f"training takes about {duration(wall_s(seconds, side_by_side))}, {min(side_by_side, len(seconds))} of "
-            f"{len(seconds)} programs side by side, and {size(sum(memory[:side_by_side]))}{beside}"
+            f"training takes about {duration(training_s(estimates, side_by_side))}, {min(side_by_side, programs)} of "
+            f"{programs} programs side by side, and {size(memory_of(estimates, side_by_side))}{beside}"
         )
     if config.speed and (timing := timings_missing(plan, config.speed_s))[0]:
         lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {timing[0]} timings")
     return lines
+
+
+def training_s(estimates: Sequence[Estimate], side_by_side: int) -> float:
+    """How long all programs take, so many side by side."""
+    return wall_s([own for guess in estimates for own in guess.seconds], side_by_side)
+
+
+def memory_of(estimates: Sequence[Estimate], side_by_side: int) -> int:
+    """Bytes of the largest programs that may train side by side."""
+    return sum(sorted((g.memory_bytes for g in estimates for _ in g.programs), reverse=True)[:side_by_side])
 
 
 def size(count: int) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.config.metrics import DEFAULT_METRIC, by_difference
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.metrics import metrics_of as measured_of
+from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.files import entries, present
-from ablate.report.wording import HEADINGS, OWN
 from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
 
@@ -38,9 +39,9 @@ def metrics_of(plan: Plan) -> list[str]:
 
 
 def main_metric(config: Config) -> str:
-    """The foremost metric of a task that will be measured: BLEU needs held-out pairs."""
-    own = OWN.get(config.task.name, ())
-    return next((name for name in own if name != "bleu" or config.task.val_pairs), DEFAULT_METRIC)
+    """The foremost metric of a task that will be measured: some need held-out data."""
+    main: str = TASKS[config.task.name].main_of(config)
+    return main
 
 
 def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None:
@@ -58,7 +59,7 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
             if isinstance(record, results.RecordError):
                 continue
             try:
-                value, kind = record["metrics"].get(metric), _kind(record["config"])
+                value, kind = measured_of(record).get(metric), _kind(record["config"])
             except (KeyError, TypeError):
                 continue
             if value is None or not (by_difference(metric) or value > 0):
@@ -103,13 +104,27 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
         )
     of = f"(the median of {spread.settings} settings: {spread.source})"
     if by_difference(metric):
-        title = HEADINGS[metric]
+        title = METRICS[metric].shown_as
         if not spread.sd:
             return f"{seeds} seeds find any difference of {title}: over seeds it does not spread {of}"
         found = f"differences of {title} of {times * spread.sd:.2g} or more"
         return f"{seeds} seeds find {found}; the spread over seeds is {spread.sd:.2g} {of}"
     found = f"perplexities that differ by {percent(times * spread.sd)} or more"
     return f"{seeds} seeds find {found}; the spread over seeds is {percent(spread.sd)} {of}"
+
+
+def smallest(spread: Spread | None, seeds: int, metric: str) -> dict[str, Any]:
+    """The same in numbers: of logarithms where `log`; None where too few seeds, or no finished run, tell."""
+    sd = spread.sd if spread else None
+    enough = seeds >= least_runs(LEVEL)
+    times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2) if enough else None
+    return {
+        "metric": metric,
+        "log": not by_difference(metric),
+        "sd": sd,
+        "detectable": None if sd is None or times is None else times * sd,
+        "of": spread.source if spread else None,
+    }
 
 
 def percent(log: float) -> str:
@@ -133,8 +148,9 @@ class Kind:
 
 
 def _kind(config: dict[str, Any]) -> Kind:
-    task = config.get("task", {"name": "language_model"})["name"]
-    return Kind(task, config["data"]["name"], config["model"]["name"], config["num_hiddens"], config["layers"])
+    return Kind(
+        task_name(config), config["data"]["name"], config["model"]["name"], config["num_hiddens"], config["layers"]
+    )
 
 
 def _kind_of(config: Config) -> Kind:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.gates import live_gates
+from ablate.cells.cell import is_plain, live_gates
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort.native.build import Sizes, native, unavailable
 from ablate.engines.cohort.replicas import Cohort
@@ -35,7 +35,7 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
     reasons = [
         (torch.device(device).type != "cpu", "not on the CPU"),
         (dtype != torch.float32, "not float32"),
-        (not c.model.is_plain, "gates or outputs are not those of the plain cell"),
+        (not is_plain(c), "gates or outputs are not those of the plain cell"),
         (c.dropout > 0, "dropout"),
         (c.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
         (vocabulary_size > VOCABULARY_LIMIT, f"a vocabulary above {VOCABULARY_LIMIT}"),
@@ -64,23 +64,24 @@ class NativeCohort(Cohort):
         *,
         device: str | torch.device = "cpu",
         generators: Sequence[Generator] | None = None,
+        updates: int | None = None,
     ) -> None:
-        super().__init__(configs, vocabulary_size, parameters, device=device, generators=generators)
+        super().__init__(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
         if reason := not_covered(self.config, vocabulary_size, self.parameters.dtype, device):
             raise ValueError(f"the native kernel cannot compute this: {reason}")
         self.kernel = Kernel(self.layout, vocabulary_size)
-        self.rates = self.update.lr.flatten().tolist()
         self.clips = [math.inf] * len(self) if self.update.clip is None else self.update.clip.flatten().tolist()
         with torch.inference_mode():
             self.rows = list(zip(self.parameters.unbind(), self.grads.unbind(), strict=True))
-        self.descends = self.update.options.name == "sgd" and self.update.decay is None
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """As `Cohort.step`; a frozen replica is no longer computed."""
-        if not self.descends:
+        if not self.update.descends:
             return super().step(tokens, targets, carry=carry)
         self._start(tokens.shape[2], carry)
+        self.update.advance()
+        rates = self.update.rates
         losses, causes = self.last_losses.tolist(), self.causes.tolist()
         batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), strict=True)
         for k, ((x, y, states), (parameters, grads)) in enumerate(zip(batches, self.rows, strict=True)):
@@ -90,8 +91,7 @@ class NativeCohort(Cohort):
             if not math.isfinite(losses[k]):
                 causes[k] = LOSS
             else:  # while the gradients are still in the cache
-                causes[k] = self.kernel.clipped_descent(parameters, grads, self.rates[k], self.clips[k])
-        self.update.done += 1
+                causes[k] = self.kernel.clipped_descent(parameters, grads, rates[k], self.clips[k])
         self.last_losses = self.last_losses.new_tensor(losses)
         if any(causes):
             self._freeze(torch.tensor(causes))

@@ -1,4 +1,8 @@
-"""`hydra/sweeper=optuna`: a search with Optuna's samplers instead of the product of all values."""
+"""`hydra/sweeper=ablate_optuna`: a search with Optuna's samplers instead of the product of all values.
+
+In a command of ablate `hydra/sweeper=optuna` is another name of it (`ablate.config.overrides.SWEEPERS`). To programs of
+others that name means whatever they have installed for it.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,9 +34,10 @@ class OptunaSweeperConf:
     parallel: int | None = None  # trials in flight in this process; null: two per core
     baseline: Any = None  # {knob: value} of what the winner is compared with; {} for the defaults
     direction: Any = None  # of tasks other than ablate's: minimize, maximize, or a list
+    zipped: Any = None  # refused: a search draws each knob by itself
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="ablate")
+ConfigStore.instance().store(group="hydra/sweeper", name="ablate_optuna", node=OptunaSweeperConf, provider="ablate")
 
 
 class OptunaSweeper(Sweeper):
@@ -53,11 +58,12 @@ class OptunaSweeper(Sweeper):
         parallel: int | None,
         baseline: Any,
         direction: Any,
+        zipped: Any = None,
     ) -> None:
         self.params, self.conditions, self.objective, self.n_trials = params, conditions, objective, n_trials
         self.sampler, self.pruner, self.race, self.seed = sampler, pruner, race, seed
         self.storage, self.study, self.parallel = storage, study, parallel
-        self.baseline, self.direction = baseline, direction
+        self.baseline, self.direction, self.zipped = baseline, direction, zipped
         self.config: DictConfig | None = None
         self.launcher: Launcher | None = None
         self.hydra_context: HydraContext | None = None

@@ -39,7 +39,11 @@ class GroupsSource(ConfigSource):
         return config_path == "" or (config_path in GROUPS and os.path.isdir(Path(self.path, config_path)))
 
     def is_config(self, config_path: str) -> bool:
-        group = config_path.rpartition("/")[0]
+        from ablate.config.registry import OF_GROUP
+
+        group, _, name = config_path.rpartition("/")
+        if name.removesuffix(".yaml") in OF_GROUP.get(group, ()):  # what is registered comes before a person's files
+            return False
         return self.is_group(group) and os.path.isfile(self._file(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -15,12 +17,13 @@ class AblateSweeperConf:
     max_batch_size: int | None = None
     params: Any = field(default_factory=dict)  # knob: values, as on the command line
     blocks: Any = field(default_factory=list)  # a list of such tables
+    zipped: Any = field(default_factory=list)  # knobs that change together: num_hiddens:lr=32:1,64:0.5
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="ablate", node=AblateSweeperConf, provider="ablate")
 
 
-class AblateSweeper(BasicSweeper):
+class AblateSweeper(Sweeper):
     """The product of all swept values, launched at once; writes nothing of its own.
 
     With `blocks` it is a union of products, each of `params` and one block:
@@ -32,13 +35,20 @@ class AblateSweeper(BasicSweeper):
         max_batch_size: int | None,
         params: Any = None,
         blocks: Any = None,
+        zipped: Any = None,
     ) -> None:
-        super().__init__(max_batch_size, params)
-        self.blocks = blocks or [{}]
+        self.max_batch_size = max_batch_size
+        self.params, self.blocks, self.zipped = params or {}, blocks or [{}], zipped or []
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.task_function = task_function
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         from ablate.sweeping.hydra_jobs import sweep

@@ -1,0 +1,194 @@
+"""The graph of a cell: its equations, called once with values that note what is done with them.
+
+Products with a state, or with what is made of one, and pointwise functions. Loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablate.cells.functions import NUMBERS, SYMBOLIC, Absent
+
+POINTWISE = ("add", "sub", "mul", "div", "neg", "gt", "lt", "ge", "le", *NUMBERS)
+"""What a node may compute of its arguments, unit by unit."""
+
+
+class Untraceable(Exception):
+    """What the equations do cannot be noted. Torch computes it none the less."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of a graph: what it is made by, and of what.
+
+    op        arguments                   of
+    state     the state's name
+    input     pre-activation              X W_x + b_x
+    product   pre-activation, weights     the value times a matrix of these weights, (k·H,) → (H,)
+    vector    pre-activation, weights     a number for each unit
+    concat                                values side by side
+    …         (pointwise)                 values and numbers
+    """
+
+    op: str
+    of: tuple[Value | float, ...] = ()
+    name: str = ""
+    weights: str = ""
+    width: int = 1
+    """In units of H."""
+
+
+@dataclass(eq=False)
+class Graph:
+    """Nodes in the order in which they are computed."""
+
+    nodes: list[Node] = field(default_factory=list)
+    known: dict[Any, Value] = field(default_factory=dict)
+
+    def add(self, op: str, *of: Value | float, name: str = "", weights: str = "", width: int | None = None) -> Value:
+        """The value of a node; where it is already there, the same one."""
+        widths = {value.node.width for value in of if isinstance(value, Value)}
+        if op != "concat" and len(widths) > 1:
+            raise Untraceable(f"{op} of values of {' and '.join(f'{w}·H' for w in sorted(widths))} units")
+        node = Node(op, of, name, weights, width if width is not None else max(widths, default=1))
+        key = (op, tuple(v.index if isinstance(v, Value) else ("number", v) for v in of), name, weights)
+        if key not in self.known:
+            self.known[key] = Value(self, len(self.nodes))
+            self.nodes.append(node)
+        return self.known[key]
+
+    def reached(self, ends: list[Value]) -> Iterator[Value]:
+        """What these values are made of, and they themselves, in the order in which they are computed."""
+        wanted = {value.index for value in ends}
+        for index in range(len(self.nodes) - 1, -1, -1):
+            if index in wanted:
+                wanted |= {of.index for of in self.nodes[index].of if isinstance(of, Value)}
+        yield from (Value(self, index) for index in sorted(wanted))
+
+
+class Value:
+    """A value of a graph, in the place of a tensor."""
+
+    def __init__(self, graph: Graph, index: int) -> None:
+        self.graph, self.index = graph, index
+
+    @property
+    def node(self) -> Node:
+        return self.graph.nodes[self.index]
+
+    def apply_pointwise(self, name: str, *arguments: Any) -> Value:
+        for argument in arguments:
+            if not isinstance(argument, Value | float | int):
+                raise Untraceable(f"{name} of {argument!r}")
+        return self.graph.add(name, *arguments)
+
+    def apply_concat(self, *parts: Value) -> Value:
+        return self.graph.add("concat", *parts, width=sum(part.node.width for part in parts))
+
+    def _with(self, op: str, other: Any, swapped: bool = False) -> Any:
+        if isinstance(other, Absent):
+            return other
+        if not isinstance(other, Value | float | int):
+            return NotImplemented
+        if other == _NEUTRAL.get(op) and not (swapped and op in ("sub", "div")):
+            return self
+        return self.graph.add(op, *((other, self) if swapped else (self, other)))
+
+    def __add__(self, other: Any) -> Any:
+        return self._with("add", other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._with("add", other, swapped=True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with("sub", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with("sub", other, swapped=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with("mul", other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._with("mul", other, swapped=True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with("div", other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._with("div", other, swapped=True)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._with("gt", other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._with("lt", other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._with("ge", other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._with("le", other)
+
+    def __neg__(self) -> Value:
+        return self.graph.add("neg", self)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if exponent == 2:
+            return self * self
+        raise Untraceable(f"the power {exponent!r}")
+
+    def __matmul__(self, other: Any) -> Any:
+        return other if isinstance(other, Absent) else NotImplemented
+
+    def __bool__(self) -> bool:
+        raise Untraceable("a branch that depends on a value")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Untraceable(f"the method or attribute {name!r} of a value")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Value:
+        """A function of torch that has a name here is noted, too."""
+        name = getattr(function, "__name__", str(function))
+        graph = next(a.graph for a in args if isinstance(a, Value))
+        if name not in NUMBERS or kwargs:
+            raise Untraceable(f"torch's {name}")
+        value: Value = Value(graph, 0).apply_pointwise(name, *args)
+        return value
+
+
+SYMBOLIC.add(Value)
+
+_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
+
+
+class Matrix:
+    """A matrix of weights that values may be multiplied by."""
+
+    def __init__(self, name: str, weights: str) -> None:
+        self.name, self.weights = name, weights
+
+    def __rmatmul__(self, value: Any) -> Any:
+        if not isinstance(value, Value):
+            return NotImplemented
+        return value.graph.add("product", value, name=self.name, weights=self.weights, width=1)
+
+
+class Names:
+    """`x.reset`, or `x["reset"]`: what `made` makes of the name of a gate, or of the candidate."""
+
+    def __init__(self, made: Callable[[str], Any]) -> None:
+        self._made = made
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._made(name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._made(name)

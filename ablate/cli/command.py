@@ -1,0 +1,61 @@
+"""What a subcommand is, and the parser of those with options of their own. Loads little, so that help is quick."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+NAME = "ablate"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: `ablate NAME …`."""
+
+    name: str
+    summary: str
+    """One line for `ablate --help`."""
+    run: Callable[[list[str]], int]
+    """What it does with the words behind its name; its exit status. Raises UserError."""
+    help: Callable[[list[str]], str]
+    """What `ablate NAME … --help` prints."""
+    options: tuple[str, ...] = ("--help",)
+    """For completion."""
+    takes: tuple[str, ...] = ()
+    """What its other words may be, for completion: `knobs`, `sweeps` (folders of results), or the words themselves."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One clear line and status 2 for what cannot be understood."""
+
+    def __init__(self, name: str, description: str | None, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"{NAME} {name}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{NAME}: {message}; see {self.prog} --help\n")
+
+
+def options_of(parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    """The options of a parser, by their long names."""
+    return tuple(action.option_strings[-1] for action in parser._actions if action.option_strings)
+
+
+def level(text: str) -> float:
+    """The confidence level of intervals and verdicts."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.5 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no level from 0.5 up to, not including, 1, such as 0.95")
+    return value
+
+
+def flag(words: Sequence[str], name: str) -> tuple[bool, list[str]]:
+    """Whether an option without a value is among the words, and the others."""
+    return name in words, [word for word in words if word != name]

@@ -1,0 +1,120 @@
+"""`ablate`: its subcommands, its help, and which of them the words of a command ask for.
+
+Without one of their names it is `run`: `ablate model=gru,lstm num_hiddens=32,256` trains.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache, partial
+from importlib import import_module
+from typing import NoReturn
+
+from ablate.cli.command import NAME, Command
+from ablate.cli.entry import answer, run_program, say
+
+MODULES = ("run", "plan", "search", "path", "report", "claims", "export", "bench", "status", "completion")
+"""The modules of ablate.cli that hold a COMMAND, in the order of the help."""
+
+OVERVIEW = """\
+usage: ablate [COMMAND] [knob=value | knob=value,value,… | group=option | FOLDER | --option] …
+
+Which part of a recurrent network, which hyperparameter matters, and by how much: trains every combination of the given
+values, several seeds each, and reports. Type the same command again: only what is missing is trained.
+
+{commands}
+
+  ablate model=gru,lstm num_hiddens=16,32 epochs=100     a sweep (no command: run): every pair, 6 seeds each; minutes
+  ablate sweeps=smoke                                    a preset: does everything work here?
+  ablate plan sweeps=table12_rnn_num_hiddens             what a preset would take, and what it could tell
+
+ablate run --help explains every knob, model, data set and preset; ablate COMMAND --help that command.
+ablate --version shows the version. `python -m ablate` is the same command."""
+
+HELP = ("--help", "-h")
+
+
+@cache
+def commands() -> dict[str, Command]:
+    """All subcommands by their names."""
+    found = [import_module(f"ablate.cli.{module}").COMMAND for module in MODULES]
+    return {command.name: command for command in found}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `ablate` with these arguments and return its exit status (see `ablate.cli.entry`).
+
+    May be called from any thread, from a notebook, from a program with a Hydra of its own: nothing is changed in the
+    process for good.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return answer(partial(dispatch, arguments))
+
+
+def program() -> NoReturn:
+    """`ablate`, and `python -m ablate`, as a program of its own."""
+    run_program(main)
+
+
+def former_program(name: str) -> NoReturn:
+    """`python -m ablate.NAME`, as it was before there were subcommands."""
+
+    def command() -> int:
+        say(f"note: python -m ablate.{name} is python -m ablate {name} now")
+        return main([name, *sys.argv[1:]])
+
+    run_program(command)
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run the subcommand that is asked for. Raises UserError."""
+    words = list(arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if set(words) <= {*HELP, "-m", "--multirun"}:
+        print(overview())
+        return 0
+    if "--version" in words and words[0] not in commands():
+        from ablate.records.environment import DISTRIBUTION, installed
+
+        print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
+        return 0
+    name, rest = (words[0], words[1:]) if words[0] in commands() else ("run", words)
+    if name != words[0]:
+        check_word(words[0])
+    return call(commands()[name], rest)
+
+
+def call(command: Command, words: Sequence[str]) -> int:
+    """Run a subcommand with the words behind its name, or print its help."""
+    own = words[: words.index("--")] if "--" in words else words
+    if set(HELP) & set(own):
+        print(command.help([word for word in own if word not in HELP]).rstrip())
+        return 0
+    return command.run(list(words))
+
+
+def run_command(command: Command, arguments: Sequence[str] | None) -> int:
+    """A subcommand by itself, with these arguments; its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return answer(partial(call, command, arguments))
+
+
+def check_word(word: str) -> None:
+    """Raise UserError for a first word that is neither a subcommand nor anything else that is typed."""
+    from ablate.config.errors import UserError, listing, nearest
+    from ablate.config.overrides import is_knob
+
+    if "=" in word or word[:1] in ("-", "~", "+") or is_knob(word):
+        return
+    if os.path.isdir(word):
+        raise UserError(f"{word} is a folder; for a sweep's report type {NAME} report {word}")
+    names = list(commands())
+    raise UserError(f"there is no command {word!r}; choose {listing(names)}{nearest(word, names)}")
+
+
+def overview() -> str:
+    """What bare `ablate`, and `ablate --help`, print: a line for each subcommand."""
+    width = max(map(len, commands()))
+    lines = [f"  {command.name:<{width}}  {command.summary}" for command in commands().values()]
+    return OVERVIEW.format(commands="\n".join(lines))

@@ -1,0 +1,180 @@
+"""From the words of a command to the configs that they mean: Hydra's grammar, one clear line for each mistake."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+from omegaconf import DictConfig
+
+from ablate.cli.entry import say
+from ablate.config import plugins, presets
+from ablate.config.composing import BASE, hydra_as_before, register_schema
+from ablate.config.errors import UserError, listing
+from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
+from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.sweeping.naming import Asked
+
+if TYPE_CHECKING:
+    from ablate.searching.space import Problem
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The variable with which Hydra hands errors on instead of printing them."""
+
+SHOWS_ONLY = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
+"""Flags of Hydra that show something and train nothing."""
+SWEEPS = ("-m", "--multirun", "-r", "--run")
+"""Flags that change nothing here: several values sweep, one does not."""
+CONFIG_DIR = ("--config-dir", "-cd")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+WITH_VALUE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(("--package", "-p", "--config-name", "-cn", *CONFIG_DIR), ()),
+}
+"""Flags with a value, and the values that there are."""
+FLAGS = (*SHOWS_ONLY, *SWEEPS, *WITH_VALUE, "--resolve")
+
+Act = Callable[[Sequence[Config], Asked], None]
+"""What is done with the configs of a sweep."""
+
+
+def one_preset_each(arguments: Sequence[str]) -> list[list[str]]:
+    """`sweeps=A,B` as two commands, each with its own folder and report. All are composed before one is run."""
+    words = [Override.read(argument) for argument in arguments]
+    given = [word for word in words if word.key == "sweeps" and word.value]
+    names = [name.strip() for word in given for name in split(word.value or "")]
+    if len(names) < 2:
+        return [list(arguments)]
+    if any(word.key == "name" for word in words):
+        raise UserError(f"sweeps={','.join(names)} makes {len(names)} sweeps, each in its own folder; leave out name=")
+    commands = [
+        [f"sweeps={name}" if word in given else argument for word, argument in zip(words, arguments, strict=True)]
+        for name in names
+    ]
+    for command in commands:
+        with_configs(command, lambda configs, asked: None, lambda problem: None)
+    return commands
+
+
+def say_notes(arguments: Sequence[str]) -> None:
+    """A line on standard error for each word that may mean something else, or had another name."""
+    ask = (former_name, decimal_comma, comma_in_path)
+    for note in dict.fromkeys(line for word in arguments for find in ask if (line := find(word))):
+        say(f"note: {note}")
+
+
+def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem], None] | None" = None) -> None:
+    """Compose the configs that the arguments mean and hand them over: to `act`, and nothing where Hydra only shows.
+
+    With hydra/sweeper=optuna `search` gets the problem; without `search` that is refused.
+    """
+
+    def task(_: DictConfig) -> NoReturn:
+        raise AssertionError("the launcher hands each job its outcome")
+
+    def sweep_task(configs: Sequence[Config], asked: Asked) -> list[None]:
+        act(configs, asked)
+        return [None] * len(configs)
+
+    def no_search(_: "Problem") -> NoReturn:
+        raise UserError("a search cannot be listed beforehand; name a sweep, or run it: ablate search sweeps=search_…")
+
+    task.run_sweep = sweep_task  # type: ignore[attr-defined]
+    task.run_search = search or no_search  # type: ignore[attr-defined]
+    options, words = _apart(arguments)
+    config_dir = folder_of_configs(arguments)
+    plugins.load(presets.plugins_of(words, config_dir))
+    overrides = for_hydra(words, sweeper_options())
+    overrides += _preset(overrides, config_dir)
+    searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))
+    program_arguments, variable = sys.argv, os.environ.get(FULL_ERROR)
+    try:
+        sys.argv = [sys.argv[0], *options, *overrides]
+        os.environ[FULL_ERROR] = "1"  # errors come to us instead of being printed
+        with hydra_as_before():
+            register_schema()
+            hydra.main(**BASE, config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+    finally:
+        presets.SEARCHED.reset(searched)
+        sys.argv = program_arguments
+        if variable is None:
+            os.environ.pop(FULL_ERROR, None)
+        else:
+            os.environ[FULL_ERROR] = variable
+
+
+@cache
+def sweeper_options() -> tuple[str, ...]:
+    """What `hydra.sweeper.…` may set, of either sweeper."""
+    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeperConf
+    from hydra_plugins.ablate_hydra.sweeper import AblateSweeperConf
+
+    names = [f.name for kind in (AblateSweeperConf, OptunaSweeperConf) for f in fields(kind)]
+    return tuple(dict.fromkeys(name for name in names if name != "_target_"))
+
+
+def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
+    given = {word.key: word.value for word in map(Override.read, overrides)}
+    name = given.get("sweeps")
+    if name in (None, "", "null", "???"):
+        return []
+    path = presets.find(str(name), config_dir)
+    presets.check(path, sweeper_options())
+    sweeper = presets.sweeper_of(path)
+    sweeper = SWEEPERS.get(str(sweeper), sweeper)
+    return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options for Hydra, each with its value, and overrides: Hydra wants the one before the other, people mix them.
+
+    Raises UserError for an option that there is not, or one without its value.
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    shows = any(argument.partition("=")[0] in SHOWS_ONLY for argument in arguments)
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            overrides.append(argument)
+        elif name not in FLAGS:
+            raise UserError(f"there is no option {argument}; see ablate run --help")
+        elif name in WITH_VALUE:
+            value = value if equals else rest.pop(0) if rest else ""
+            legal = WITH_VALUE[name]
+            if not value or (legal and value not in legal):
+                raise UserError(f"{name} needs a value" + (f": {listing(legal)}" if legal else ""))
+            if name not in CONFIG_DIR:  # it stands in the search path, as groups
+                options += [name, value]
+        elif name in ("--info", "-i"):
+            if not equals:
+                value = rest.pop(0) if rest and rest[0] in INFO else "all"
+            if value not in INFO:
+                raise UserError(f"{name} is {value!r}; choose {listing(INFO)}")
+            options.append(f"--info={value}")
+        elif name not in SWEEPS:
+            options.append(argument)
+    if "--resolve" in options and not {"--cfg", "-c"} & set(options):
+        raise UserError("--resolve goes with --cfg job")
+    # One setting is a sweep of one job: one path for both.
+    return ([] if shows else ["-m"]) + options, overrides
+
+
+def folder_of_configs(arguments: Sequence[str]) -> Path | None:
+    """The folder that --config-dir gives. Raises UserError where there is none."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in CONFIG_DIR:
+            value = value if equals else next(iter(arguments[place + 1 :]), "")
+            folder = Path(value).expanduser().absolute()
+            if not value or not os.path.isdir(folder):
+                raise UserError(f"{name} is {value!r}, which is no folder")
+            return folder
+    return None

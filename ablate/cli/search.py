@@ -1,0 +1,77 @@
+"""`ablate search …`: which configuration is best, over raced seeds, with Optuna's samplers."""
+
+import re
+from collections.abc import Sequence
+
+from ablate.cli.command import Command
+from ablate.cli.commands import run_command
+from ablate.cli.run import OPTIONS, run_each
+
+HELP = """\
+usage: ablate search [sweeps=NAME] [knob=choice(A,B) | knob=interval(LOW,HIGH) | knob=value] … [option=value] …
+
+Searches the best configuration: what hydra/sweeper=optuna does with ablate run. Every configuration gets a few seeds;
+those that may yet be the best get more; the best are trained on fresh seeds, which choose the winner and report it.
+The same command goes on where it stopped; several at the same time, on one folder, share the work.
+
+options (hydra.sweeper.NAME is another way to write each)
+{options}
+
+  ablate search sweeps=search_gru
+  ablate search 'num_hiddens=choice(32,64)' 'lr=tag(log, interval(0.1, 4))' n_trials=40
+
+ablate run --help lists the knobs."""
+
+
+def options() -> dict[str, tuple[str, str]]:
+    """The options of a search: default and what it is, from the plugin's source, which Hydra need not be loaded for."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec("hydra_plugins.ablate_hydra.optuna_sweeper")
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    body = text[text.index("class OptunaSweeperConf") : text.index("ConfigStore.instance()")]
+    found = re.findall(r"^    ([a-z]\w*): .*? = (.*?)  # (.*)$", body, re.MULTILINE)
+    return {name: (default, comment) for name, default, comment in found if name != "zipped"}
+
+
+def help_of(words: list[str]) -> str:
+    lines = []
+    for name, (default, comment) in options().items():
+        known = "" if default.startswith("field(") else "=" + default.strip('"').replace("None", "null")
+        lines.append(f"  {name + known:<25} {comment}")
+    return HELP.format(options="\n".join(lines))
+
+
+def search(arguments: list[str]) -> int:
+    from ablate.config.overrides import Override, is_knob
+    from ablate.config.presets import SWEEPER
+    from ablate.config.shell import command_line
+
+    own = options()
+    words = []
+    for word in arguments:
+        override = Override.read(word)
+        is_option = override.key.partition(".")[0] in own and not is_knob(override.key) and override.value is not None
+        words.append(f"hydra.sweeper.{override}" if is_option and not override.sign else word)
+    keys = [Override.read(word).key for word in words]
+    if SWEEPER not in keys:
+        words.append(f"{SWEEPER}=optuna")
+    return run_each(words, command_line)
+
+
+COMMAND = Command(
+    "search",
+    "the best configuration, found by Optuna over raced seeds",
+    search,
+    help_of,
+    options=OPTIONS,
+    takes=("knobs", "options of a search"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate search` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

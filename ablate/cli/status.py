@@ -1,0 +1,127 @@
+"""`ablate status [results/NAME …]`: what each sweep's folder holds, what failed, and whether it is in use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.commands import run_command
+
+JSON = """\
+--json prints one JSON object on standard output: {"sweeps": […]}, and of each
+  folder, commands     where it is, and the commands that it was made by
+  settings, runs       numbers of those that have finished; diverged: how many of the runs have diverged
+  begun                runs with a checkpoint, from which the same command goes on
+  failed, damaged      the settings that failed, each with its error; the files that are no record
+  in_use               whether an ablate is working on it now"""
+
+
+def parser() -> Parser:
+    found = Parser("status", __doc__, epilog=JSON)
+    found.add_argument(
+        "sweep", nargs="*", type=Path, help="a folder below results/ (default: all of those below results/)"
+    )
+    found.add_argument("--json", action="store_true", help="print it as JSON")
+    return found
+
+
+def status(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+
+    from ablate.cli.as_json import print_json
+    from ablate.config.errors import UserError
+    from ablate.records.files import entries, present
+    from ablate.records.results import runs_dir
+
+    def is_sweep(folder: Path) -> bool:
+        return present(runs_dir(folder)) == "folder" or (folder / "sweep.json").exists()
+
+    results = Path("results")
+    folders = options.sweep or sorted(filter(is_sweep, entries(results)))
+    for folder in folders:
+        if not is_sweep(folder):
+            raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
+    found = list(map(of_sweep, folders))
+    if options.json:
+        print_json({"sweeps": found})
+        return 0
+    if not found:
+        print(f"no sweep in {results}/")
+    for one in found:
+        print(line_of(one))
+        for failure in one["failed"]:
+            print(f"  failed: {failure['setting']}: {failure['error']}")
+    return 0
+
+
+def of_sweep(folder: Path) -> dict[str, Any]:
+    """What a folder holds."""
+    import json
+
+    from ablate.records import results
+    from ablate.records.files import entries
+
+    found = list(results.records(folder))
+    records = [record for record in found if not isinstance(record, results.RecordError)]
+    damaged = [record for record in found if isinstance(record, results.RecordError)]
+    failed = []
+    for path in sorted(entries(folder / "failures")):
+        if path.suffix == ".json":
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            failed.append({"setting": stored.get("setting_id") or path.stem, "error": stored.get("error")})
+    try:
+        commands = results.load_manifest(folder)["commands"]
+    except results.RecordError:
+        commands = []
+    return {
+        "folder": str(folder),
+        "commands": commands,
+        "settings": len({record["setting_id"] for record in records}),
+        "runs": len(records),
+        "diverged": sum(record["status"] == "diverged" for record in records),
+        "begun": sum(1 for path in entries(folder / "checkpoints") if not path.name.startswith(".")),
+        "failed": failed,
+        "damaged": list(map(str, damaged)),
+        "in_use": in_use(folder),
+    }
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another program holds a sweep's folder."""
+    from ablate.config.errors import StorageError
+    from ablate.records.locks import InUse, held
+
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with held(folder / ".lock", "", say=lambda line: None):
+            return False
+    except InUse:
+        return True
+    except StorageError:
+        return False
+
+
+def line_of(found: dict[str, Any]) -> str:
+    parts = [f"{found['settings']} settings, {found['runs']} runs"]
+    parts += [f"{found['diverged']} diverged"] * bool(found["diverged"])
+    parts += [f"{found['begun']} begun"] * bool(found["begun"])
+    parts += [f"{len(found['failed'])} failed"] * bool(found["failed"])
+    parts += [f"{len(found['damaged'])} damaged"] * bool(found["damaged"])
+    parts += ["in use"] * found["in_use"]
+    return f"{found['folder']}: {', '.join(parts)}"
+
+
+COMMAND = Command(
+    "status",
+    "what the folders of sweeps hold, what failed, which are in use",
+    status,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate status` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

@@ -1,0 +1,105 @@
+"""The names of knobs in frames of records, in claims and in tables: `task.masked` is the column `masked`.
+
+A knob that only things of a user's own have keeps the name that is typed, `model.alpha`: another one of that name may
+be there, and a frame tells by itself which of its columns are knobs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, cast
+
+from ablate.config.registry import ALWAYS, OF_GROUP, Knob, own_knobs, revision
+from ablate.config.schema import PARTS
+
+ORDER = (
+    *("task", "model", "model.*", "bidirectional", "connection", "transition", "num_hiddens", "layers", "dropout"),
+    *("formulation", "init", "forget_bias", "reset", "bias_vectors", "num_steps", "batch_size", "sampling"),
+    *("optimizer", "lr", "schedule", "clip", "epochs", "max_tokens", "val_tokens", "corpus", "unit", "cleaning"),
+    *("gates", "readout", "write_back", "optimizer.*", "schedule.*", "task.*", "data.*", "corpus_sha256"),
+)
+"""The columns that may tell two settings apart; `task.*` stands for the knobs that tasks have of their own."""
+
+OF_DATA = {"data": "corpus", "data.name": "corpus", "data.tokens": "unit", "data.cleaning": "cleaning"}
+"""Knobs of the data whose columns have names of their own."""
+
+
+def column(key: str) -> str:
+    """The column of a knob, given by the name that is typed."""
+    group, dot, name = key.partition(".")
+    if key in OF_DATA or not dot:
+        return OF_DATA.get(key, key)
+    if group in PARTS and name in (found := own_knobs(group)):
+        _, owners = found[name]
+        return name if any(owner not in OF_GROUP[group].origin for owner in owners) else key
+    return name
+
+
+def own_columns(group: str) -> dict[str, str]:
+    """Knob that things of a group have of their own → its column."""
+    return _tables(revision())[group]
+
+
+@lru_cache(1)
+def _tables(_: tuple[int, ...]) -> dict[str, dict[str, str]]:
+    return {group: {name: column(f"{group}.{name}") for name in own_knobs(group)} for group in OF_GROUP}
+
+
+def columns() -> tuple[str, ...]:
+    """The columns that may tell two settings apart, also those of what users brought, in their order."""
+    return _columns(revision())
+
+
+@lru_cache(1)
+def _columns(_: tuple[int, ...]) -> tuple[str, ...]:
+    out: dict[str, None] = {}
+    for name in ORDER:
+        group, dot, __ = name.partition(".")
+        out |= dict.fromkeys(own_columns(group).values() if dot else [name])
+    return tuple(out)
+
+
+def columns_in(frame: Iterable[Any]) -> list[str]:
+    """Those columns of a frame, or of a row, that are knobs; also such as nothing that is loaded has."""
+    present = dict.fromkeys(map(str, frame))
+    known = [name for name in columns() if name in present]
+    dotted = (name for name in present if "." in name and name.partition(".")[0] in PARTS)
+    return list(dict.fromkeys([*known, *dotted]))
+
+
+def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Column → value, for each knob that a thing of a group may have of its own, from a stored part.
+
+    Where it is no part of the setting: the value that means so, or None. Where nothing of the stored name is loaded
+    here, everything in the part that is no common knob is taken to be its own.
+    """
+    part = PARTS[group].of(stored)
+    names, declared = own_columns(group), own_knobs(group)
+    out = {names[name]: _off(first) for name, (first, _) in declared.items()}
+    if getattr(part, part.chosen_by) not in OF_GROUP[group]:
+        return out | {f"{group}.{name}": _plain(value) for name, value in part.own.items()}
+    for knob in part.own_knobs:
+        value = part.own[knob.name]
+        if knob.absent is ALWAYS or value != knob.absent:
+            out[names[knob.name]] = _plain(value)
+    return out
+
+
+def _off(knob: Knob) -> Any:
+    return None if knob.absent is ALWAYS else knob.absent
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def added_later(group: str) -> dict[str, Any]:
+    """The knobs of a part that records may be older than, by their columns, with the value that these mean."""
+    return _added_later(group, revision())
+
+
+@lru_cache(len(OF_GROUP))
+def _added_later(group: str, _: tuple[int, ...]) -> dict[str, Any]:
+    common = {f.name: f.metadata["absent"] for f in fields(cast(Any, PARTS[group])) if "absent" in f.metadata}
+    own = {column(f"{group}.{name}"): first.absent for name, (first, _) in own_knobs(group).items()}
+    return {name: value for name, value in (own | common).items() if value is not ALWAYS}

@@ -1,0 +1,166 @@
+"""Files of a user's own, `plugins=[mine.py]`, and installed packages of the entry-point group `ablate.plugins`.
+
+What they add stands beside what the package ships: a cell is a choice of `model`, its knobs are `model.NAME=`. The hash
+of a file's source is part of the identity of the runs that use what it adds, and of these alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from ablate.config.errors import UserError, os_reason
+from ablate.config.registry import ORIGIN, Registry, added_by, snapshot
+
+ENTRY_POINTS = "ablate.plugins"
+
+LOADED: dict[Path, str] = {}
+"""File → hash of its source when it was loaded."""
+
+
+def load(paths: Iterable[str]) -> None:
+    """Load the files, each once; one that has changed since replaces what it added before.
+
+    Raises UserError, one line with file and line, for a file that cannot be read, that fails, or that takes a name.
+    """
+    for given in paths:
+        path = Path(given).expanduser().absolute()
+        source = _read(path, given)
+        digest = hashlib.sha256(source).hexdigest()
+        if LOADED.get(path) == digest:
+            continue
+        forget(path)
+        with _all_or_nothing():
+            _execute(path, given, source, digest)
+        LOADED[path] = digest
+
+
+def forget(path: Path) -> None:
+    """Take away what a file has added."""
+    for registry, name in list(added_by(LOADED.pop(path, ""))):
+        registry.remove(name)
+
+
+def source_hash(kind: str, name: str) -> str | None:
+    """The hash of the user's source that added a thing, `source_hash("cell", "mine")`: of its file, or of its own code
+    where there is none (a notebook). None for what ablate ships."""
+    return next((one.origin.get(name) for one in Registry.every if one.kind == kind), None)
+
+
+def hashes(paths: Iterable[str]) -> dict[str, str]:
+    """Each of these files, as it was given, with the hash of its source when it was loaded."""
+    loaded = {given: LOADED.get(Path(given).expanduser().absolute()) for given in paths}
+    return {given: digest for given, digest in loaded.items() if digest is not None}
+
+
+def load_again(stored: Mapping[str, str]) -> list[str]:
+    """Load the files that a stored sweep was trained with, where they are; a line for each that is not, or has changed.
+
+    What the records hold can be read and reported without them.
+    """
+    lines = []
+    for given, digest in stored.items():
+        try:
+            load([given])
+        except UserError as error:
+            lines.append(f"{error}; the report shows what the records hold")
+            continue
+        now = LOADED[Path(given).expanduser().absolute()]
+        if now != digest:
+            lines.append(f"{given} has changed since these runs were trained; they are shown as they were recorded")
+    return lines
+
+
+def load_installed() -> None:
+    """Load what installed packages bring by the entry-point group `ablate.plugins`.
+
+    Raises UserError for one that fails.
+    """
+    for entry in entry_points(group=ENTRY_POINTS):
+        with _all_or_nothing(), _as_origin(_hash_of_package(entry.module)):
+            try:
+                entry.load()
+            except Exception as error:
+                by = f" of {entry.dist.name}" if entry.dist is not None else ""
+                raise UserError(
+                    f"the plugin {entry.name}{by} fails: {_said(error)}; mend it, or uninstall that package"
+                ) from error
+
+
+def _hash_of_package(module: str) -> str:
+    """Of the module's source, and of all beside and below it where it is a package."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return hashlib.sha256(module.encode()).hexdigest()
+    folder = Path(spec.origin).parent
+    files = sorted(folder.rglob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _read(path: Path, given: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"plugins names {given}: {os_reason(OSError(error.errno, error.strerror))}") from error
+
+
+def _execute(path: Path, given: str, source: bytes, digest: str) -> None:
+    """Run a file as a module of a name of its own, `ablate_plugin_…`. Raises UserError with file and line."""
+    module = ModuleType(f"ablate_plugin_{digest[:12]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
+    try:
+        with _as_origin(digest):
+            exec(compile(source, str(path), "exec"), module.__dict__)
+    except KeyboardInterrupt:
+        del sys.modules[module.__name__]
+        raise
+    except BaseException as error:  # SystemExit, too: the file is not to end the program
+        del sys.modules[module.__name__]
+        line = _line(error, str(path))
+        raise UserError(f"{given}{f', line {line}' if line else ''}: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """A person's mistake in its own words, any other error with its name; one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _line(error: BaseException, file: str) -> int | None:
+    """The innermost line of a file that an error passed through."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else None
+
+
+@contextmanager
+def _as_origin(digest: str) -> Iterator[None]:
+    token = ORIGIN.set(digest)
+    try:
+        yield
+    finally:
+        ORIGIN.reset(token)
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """What is added within stays where nothing fails."""
+    restore = snapshot()
+    try:
+        yield
+    except BaseException:
+        restore()
+        raise

@@ -1,0 +1,129 @@
+"""What a data set says of itself: which tasks it serves, where it comes from, how it is loaded. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.registry import DATASETS, Knob
+
+TEXT = "text"
+PAIRS = "pairs"
+RULE = "rule"
+
+WORDS_AS_THEY_ARE = {"tokens": "word", "cleaning": "keep"}
+"""The options of what is no text to be cleaned."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set by its name, as `data=NAME` chooses it.
+
+    `loader`, or `module:function`, makes a `Corpus` from a DataConfig and the number of tokens that are needed (None:
+    all).
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    """The tasks that can be trained on it."""
+    summary: str = ""
+    kind: str = RULE
+    """text, pairs of sentences, or made by a rule."""
+    loader: str | Callable[[Any, int | None], Any] = "ablate.data.corpora:made_by_rule"
+    own_file: bool = False
+    """Whether it is a file of the user's, given by data.path."""
+    stands_for_another: bool = False
+    """Whether which data it stands for is found out when it is loaded."""
+    fixed: Mapping[str, str] = field(default_factory=lambda: WORDS_AS_THEY_ARE)
+    """The options of `data` of which it knows one value alone."""
+    knobs: tuple[Knob, ...] = ()
+    version: int = 1
+    """Raised when a rule changes: runs of other sequences are other runs."""
+    asks: str = ""
+    """What is asked, where each data set of a task is a question of its own."""
+    guess: float | str | None = None
+    """The accuracy of the best guess without memory, or the knob by which 1 is divided for it; None: not known."""
+    size: str = ""
+    source: str = ""
+    licence: str = ""
+
+    @property
+    def by_rule(self) -> bool:
+        return self.kind == RULE
+
+    @property
+    def needs_note(self) -> bool:
+        """Whether a command that names it does not say what is trained on."""
+        return self.own_file or self.stands_for_another
+
+    def serving(self, task: str) -> DataSet:
+        """The same for one more task."""
+        return replace(self, tasks=tuple(dict.fromkeys((*self.tasks, task))))
+
+    def accuracy_by_guessing(self, knobs: Mapping[str, Any]) -> float | None:
+        """The accuracy of the best guess without memory at these values of knobs; None where it isn't known."""
+        if not isinstance(self.guess, str):
+            return self.guess
+        return 1 / float(knobs[self.guess]) if knobs.get(self.guess) is not None else None
+
+
+def serve(name: str, task: str) -> None:
+    """A data set that there is serves one more task. Raises ConfigError for one that there isn't."""
+    if name not in DATASETS:
+        names = DATASETS.names
+        raise ConfigError(f"task {task} has the data {name!r}; choose {listing(names)}{nearest(name, names)}")
+    DATASETS.found[name] = DATASETS[name].serving(task)
+
+
+DATASETS.unknown = lambda name: DataSet(name, (), kind=TEXT)
+
+OF_TEXTS = ("language_model", "fill_in")
+
+
+def _text(name: str, summary: str, **facts: Any) -> DataSet:
+    facts = {"kind": TEXT, "loader": "ablate.data.corpora:load_text", "fixed": {}} | facts
+    return DataSet(name, OF_TEXTS, summary, **facts)
+
+
+def _pairs(name: str, summary: str, **facts: Any) -> DataSet:
+    return DataSet(name, ("translation",), summary, PAIRS, "ablate.data.pairs:load_pairs", **facts)
+
+
+def _rule(name: str, asks: str, guess: str | None = "symbols") -> DataSet:
+    return DataSet(name, ("memory",), asks, asks=asks, guess=guess, source="made by rule")
+
+
+for _set in (
+    _text("auto", "The Time Machine where it can be had, else python_docs", stands_for_another=True),
+    _text(
+        "time_machine",
+        "H. G. Wells, The Time Machine: the text of the course",
+        size="170,580 characters after cleaning",
+        source="Project Gutenberg, by way of d2l.ai",
+        licence="public domain in the USA",
+    ),
+    _text(
+        "python_docs",
+        "the language reference that comes with Python",
+        source="pydoc_data.topics of the Python that runs",
+        licence="PSF-2.0",
+    ),
+    _text("text_file", "a text of one's own", own_file=True),
+    _rule("copy", "repeat the symbols of a sequence once it has ended"),
+    _rule("adding", "the sum of the two marked numbers of a sequence"),
+    _rule("first-token", "the first symbol of a sequence, at its end"),
+    _rule("skip", "the few symbols of a sequence in order, without the blanks between them"),
+    _rule("reset", "a running count that starts again at each break", None),
+    _pairs(
+        "fra_eng",
+        "English and French sentences",
+        size="167,130 pairs",
+        source="Tatoeba, by way of manythings.org and d2l.ai",
+        licence="CC BY 2.0 FR",
+    ),
+    _pairs("number_pairs", "numbers in digits and in English words, made by rule", source="made by rule"),
+    _pairs("pair_file", "pairs of one's own, a tab between the two sentences", own_file=True),
+):
+    DATASETS.found[_set.name] = _set

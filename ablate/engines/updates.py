@@ -1,0 +1,89 @@
+"""What moves the parameters of a few replicas: the rule of their optimizer, at the rates of their schedules.
+
+Axes: R replicas, P numbers per replica. Learning rate, clip and weight decay are (R, 1): each replica has its own.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablate.config.registry import OPTIMIZERS, SCHEDULES
+from ablate.config.schema import Config, ScheduleConfig
+from ablate.engines.divergence import finite_rows
+from ablate.optimizers.optimizer import Optimizer
+
+
+class Update:
+    """The optimizer of `configs`, which differ in per-replica knobs only, with its moments as buffers (R, P).
+
+    `updates` is their number in a whole run, by which schedules are measured; a constant rate needs none. The rate of
+    the update to come is `lr`, a tensor of the parameters' device that stays in its place, and as numbers `rates`.
+    Raises ValueError for a schedule without `updates`.
+    """
+
+    def __init__(self, configs: Sequence[Config], parameters: Tensor, updates: int | None = None) -> None:
+        def each(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=parameters.dtype, device=parameters.device).unsqueeze(1)
+
+        if updates is None and any(config.schedule != ScheduleConfig() for config in configs):
+            raise ValueError(f"schedule={configs[0].schedule.name} needs the number of updates in a run")
+        self.optimizer: Optimizer = OPTIMIZERS[configs[0].optimizer.name]
+        self.parameters = parameters
+        self.updates = updates or 0
+        self.done = 0
+        self.schedules, self.of_replica = _distinct([config.schedule for config in configs])
+        self.factors = [1.0] * len(self.schedules)
+        self.base_rates = [config.lr for config in configs]
+        self.rates = list(self.base_rates)
+        self.lr = each(self.rates)
+        clips = [math.inf if config.clip is None else config.clip for config in configs]
+        self.clip = each(clips) if min(clips) < math.inf else None
+        self.one = torch.ones_like(self.lr)
+        chosen = [self.optimizer.options(config.optimizer) for config in configs]
+        self.options = dict(chosen[0])
+        for knob in self.optimizer.knobs:
+            if knob.per_replica:
+                values = [float(options[knob.name]) for options in chosen]
+                self.options[knob.name] = each(values) if any(values) else 0.0
+        self.descends = all(self.optimizer.descends(options) for options in chosen)
+        """Whether an update is parameters −= lr · gradients and no more."""
+        self.moments = {name: torch.zeros_like(parameters) for name in self.optimizer.buffers(self.options)}
+
+    def advance(self) -> None:
+        """Count an update, and set the rates at which it is made."""
+        factors = [schedule.factor(self.done, self.updates, **options) for schedule, options in self.schedules]
+        self.done += 1
+        if factors != self.factors:
+            self.factors = factors
+            self.rates = [lr * factors[k] for lr, k in zip(self.base_rates, self.of_replica, strict=True)]
+            self.lr.copy_(self.lr.new_tensor(self.rates).unsqueeze(1))
+
+    def __call__(self, grads: Tensor, norms: Tensor | None = None) -> None:
+        """Move the parameters by the gradients (R, P), clipped, in place, where their norms (R, 1) are given."""
+        self.advance()
+        clip, one = self.clip, self.one
+        if clip is not None and norms is not None:
+            scale = torch.where(norms > clip, clip / norms, one)
+            if self.descends:
+                self.parameters.addcmul_(grads, self.lr * scale, value=-1)  # both factors in one pass
+                return
+            grads.mul_(scale)
+        self.optimizer(self.parameters, grads, self.moments, self.lr, self.done, **self.options)
+
+    def finite(self) -> Tensor:
+        """Whether each replica's parameters and moments are: (R,)."""
+        return torch.stack([finite_rows(rows) for rows in (self.parameters, *self.moments.values())]).all(0)
+
+
+def _distinct(chosen: Sequence[ScheduleConfig]) -> tuple[list[tuple[Any, dict[str, Any]]], list[int]]:
+    """The different schedules with their options, and which of them each replica has."""
+    different: list[ScheduleConfig] = []
+    for one in chosen:
+        if one not in different:
+            different.append(one)
+    found = [SCHEDULES[one.name] for one in different]
+    schedules = [(schedule, schedule.options(one)) for schedule, one in zip(found, different, strict=True)]
+    return schedules, [different.index(one) for one in chosen]

@@ -1,0 +1,169 @@
+"""A layer over all its steps: one by one by the equations of its cell, or with products taken together.
+
+Axes: R replicas (optional, first), T steps, B sequences, H hidden units, K pre-activations.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablate.cells.cell import variant_of
+from ablate.cells.functions import ABSENT
+from ablate.cells.structure import parameter
+from ablate.config.schema import Config, resolve
+from ablate.networks.fused import Fused, fused
+
+State = tuple[Tensor, ...]
+"""(…, B, H) each; the first is what the next layer reads."""
+
+
+class Layer:
+    """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …"""
+
+    def __init__(self, config: Config, parameters: Mapping[str, Tensor]) -> None:
+        self.config = resolve(config)
+        self.p = parameters
+        self.variant = variant_of(self.config)
+        self.structure = self.variant.structure
+        self.states = len(self.structure.carried)
+        """How many parts its state has."""
+
+    def run(self, X: Tensor, state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
+        """Inputs (…, T, B, inputs) and a state → outputs (…, T, B, H) and the state after the last step.
+
+        `project` takes the input's share of all steps as one product, and the products with a state as one per step.
+        `reverse` goes from the last step to the first; outputs stay in the order of the inputs.
+        """
+        step, steps = self.projected(X, state[0].dim()) if project else (self.by_equations(), list(X.unbind(-3)))
+        outputs = []
+        for X_t in reversed(steps) if reverse else steps:
+            output, state = step(X_t, *state)
+            outputs.append(output)
+        if reverse:
+            outputs.reverse()
+        return torch.stack(outputs, -3), state
+
+    def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
+        return self.by_equations()(X, *state)
+
+    @property
+    def fused(self) -> Fused | None:
+        """The step as made from the cell's graph, if it has one."""
+        if self.structure.graph is None:
+            return None
+        model = self.config.model
+        return fused(self.structure, model.readout, model.write_back, self.config.bias_vectors or 1)
+
+    def projected(self, X: Tensor, dimensions: int) -> tuple[Callable[..., tuple[Tensor, State]], list[Tensor]]:
+        """A step from shares of the input, and these: (…, B, K·H) for each step.
+
+        Inputs are (…, T, B, inputs), or tokens (…, T, B) that stand for their one-hot vectors.
+        """
+        made, p, H = self.fused, self.p, self.config.num_hiddens
+        names = made.names if made else [n for n in self.structure.preactivations if n in self.structure.reads_input]
+        biases = [self.bias(name) for name in names]
+        W_x, b = torch.cat([p[f"{name}.W_x"] for name in names], -1), torch.cat(biases, -1)
+        shares = linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
+        if made:
+            step = made.bind(p, H, torch.baddbmm if dimensions == 3 else torch.addmm)
+        else:
+            evaluated = self._evaluated()
+
+            def step(share: Tensor, *state: Tensor) -> tuple[Tensor, State]:
+                return evaluated(dict(zip(names, torch.split(share, H, -1), strict=True)), state)
+
+        return step, list(shares.unbind(-3))
+
+    def by_equations(self) -> Callable[..., tuple[Tensor, State]]:
+        """A step from the input itself, X (…, B, inputs) and the states, by the very equations of the cell."""
+        evaluated, p = self._evaluated(), self.p
+        weights = {name: (p[f"{name}.W_x"], self.bias(name)) for name in self.structure.reads_input}
+
+        def step(X: Tensor, *state: Tensor) -> tuple[Tensor, State]:
+            return evaluated({name: X @ W + b for name, (W, b) in weights.items()}, state)
+
+        return step
+
+    def bias(self, name: str) -> Tensor:
+        """That of the input's share; with the second one, where the product is simply added to it."""
+        made = self.fused
+        if made and name in made.folded and self.config.bias_vectors == 2:
+            return self.p[f"{name}.b_x"] + self.p[f"{name}.b_h"]
+        return self.p[f"{name}.b_x"]
+
+    def _evaluated(self) -> Callable[[Mapping[str, Tensor], State], tuple[Tensor, State]]:
+        """The equations as a function of the shares of the input and the carried states."""
+        structure, variant, model = self.structure, self.variant, self.config.model
+        absent = dict.fromkeys(variant.fixed, ABSENT)
+        weights = {kind: Bound(absent | self._weights(kind)) for kind in variant.cell.weights}
+        count, carried = len(variant.cell.states), structure.carried
+        all_carried = carried == tuple(range(count))
+
+        def evaluate(shares: Mapping[str, Tensor], state: State) -> tuple[Tensor, State]:
+            states: Any = state
+            if not all_carried:
+                states = [ABSENT] * count
+                for place, part in zip(carried, state, strict=True):
+                    states[place] = part
+            new, candidate = variant(Bound({**absent, **shares}), states, weights)
+            output = candidate if model.readout == "candidate" else new[0]
+            return output, tuple(new[place] for place in carried) if model.write_back else state
+
+        return evaluate
+
+    def _weights(self, kind: str) -> dict[str, Any]:
+        """Pre-activation → its weights of a kind, a product with them with its bias where it has one of its own."""
+        out: dict[str, Any] = {}
+        folded = self.fused.folded if self.fused else ()
+        for name in self.structure.preactivations:
+            if (name, kind) in self.structure.matrices or (name, kind) in self.structure.vectors:
+                out[name] = self.p[parameter(name, kind)]
+                if kind == "W" and self.config.bias_vectors == 2 and name not in folded:
+                    out[name] = WithBias(out[name], self.p[f"{name}.b_h"])
+        return out
+
+
+def layer_of(config: Config, parameters: Mapping[str, Tensor], prefix: str) -> Layer:
+    """The layer whose parameters begin with `prefix`, among those of a whole network."""
+    return Layer(config, {n.removeprefix(prefix): value for n, value in parameters.items() if n.startswith(prefix)})
+
+
+class Bound:
+    """Values by name, as the equations ask for them: `W.reset`, or `W["reset"]`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__ = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+
+class WithBias:
+    """In the place of a matrix: a product with it has a bias added."""
+
+    def __init__(self, W: Tensor, b: Tensor) -> None:
+        self.W, self.b = W, b
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Tensor:
+        value, own = args
+        made: Tensor = function(value, own.W) + own.b
+        return made
+
+
+def linear(X: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    """X W + b with X (…, T, B, in), W (in, out) or (R, in, out), b (out,) or (R, 1, out) → (…, T, B, out)."""
+    return (X.flatten(-3, -2) @ W + b).view(*X.shape[:-1], W.shape[-1])
+
+
+def looked_up(tokens: Tensor, W: Tensor) -> Tensor:
+    """The rows of W (V, n) or (R, V, n) that tokens (…, T, B) name: the product with one-hot vectors, without it."""
+    if W.dim() == 3:
+        R, V, _ = W.shape
+        tokens = tokens + torch.arange(0, R * V, V, device=W.device).view(R, 1, 1)
+    rows: Tensor = F.embedding(tokens, W.flatten(0, -2))
+    return rows

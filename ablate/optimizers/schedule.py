@@ -1,0 +1,74 @@
+"""A schedule: what the learning rate of each update is multiplied by.
+
+    @ablate.schedule(source="Vaswani et al. 2017")
+    def inverse_root(step, total, *, warmup=0.1):
+        rise = max(1, warmup * total)
+        return min((step + 1) / rise, (rise / (step + 1)) ** 0.5)
+
+`step` counts the updates already done, from 0; `total` is the number of updates of the whole run. Keyword parameters
+are the schedule's own knobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.config.errors import ConfigError
+from ablate.config.registry import SCHEDULES, Knob
+from ablate.optimizers.signature import knobs_of, positional, summary_of, where
+
+Factor = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A function of the update, and what is to be known of it."""
+
+    name: str
+    function: Factor
+    knobs: tuple[Knob, ...] = ()
+    summary: str = ""
+    source: str = ""
+
+    def options(self, chosen: Any) -> dict[str, Any]:
+        """The values of its knobs in a config's `schedule`."""
+        return {knob.name: getattr(chosen, knob.name, knob.default) for knob in self.knobs}
+
+    def factor(self, step: int, total: int, **options: Any) -> float:
+        """What the learning rate is multiplied by when `step` of `total` updates are done.
+
+        Raises ConfigError where that is no finite number from 0 up, or the schedule of a user fails.
+        """
+        try:
+            found = self.function(step, total, **options)
+        except Exception as error:
+            if self.name not in SCHEDULES.origin:
+                raise
+            raise ConfigError(
+                f"schedule={self.name} fails at step {step} of {total}: {where(self.function)}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(found, int | float) or not 0 <= found < math.inf:
+            raise ConfigError(
+                f"schedule={self.name} gives {found!r} at step {step} of {total}; a factor is finite and not below 0"
+            )
+        return float(found)
+
+
+def schedule(*, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) -> Callable[[Factor], Factor]:
+    """Register the function (step, total, *, knobs) → factor that follows as `schedule=NAME`.
+
+    `knobs` declare bounds, choices and help of its keyword parameters. Raises ConfigError for what cannot be one.
+    """
+
+    def register(function: Factor) -> Factor:
+        if len(positional(function)) != 2:
+            raise ConfigError(f"{where(function)} takes {positional(function)}; a schedule takes (step, total)")
+        own = knobs_of(function, knobs)
+        SCHEDULES.add(Schedule(name or function.__name__, function, own, summary_of(function), source))
+        return function
+
+    return register

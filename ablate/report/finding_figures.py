@@ -1,0 +1,103 @@
+"""The figures of what the analysis finds: shares, effects, importance, a path, the front against speed."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ablate.config.metrics import by_difference
+from ablate.report.material import Material
+from ablate.report.sheets import knob_columns
+from ablate.report.wording import all_seeing, capital, future_note, marked_source, measure_name, short_scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
+"""Name of a figure → its caption and what draws it."""
+
+MOST_POINTS = 100
+"""Settings in the figure of perplexity against speed; of more, the front and an even choice of the others."""
+MOST_KNOBS = 3
+"""Swept knobs up to which a heatmap shows them all: two as its axes, one as its panels."""
+
+
+def front_figure(m: Material) -> Wanted:
+    """Perplexity against speed."""
+    from ablate.report import plots
+
+    out: Wanted = {}
+    if m.pareto is not None and len(m.pareto) > 1:
+        points, some = _few_points(m.pareto)
+        caption = f"Perplexity against tokens/s; the front joins the settings that no other beats in both.{some}"
+        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
+    return out
+
+
+def matters_figures(m: Material) -> Wanted:
+    """What each knob does and accounts for."""
+    from ablate.report import plots
+
+    out: Wanted = {}
+    if m.effects is not None and len(m.effects) and len(m.factors) > 1:
+        measure = measure_name(m.main, m.settings)
+        caption = f"{capital(measure)} at each value of a knob, over all other settings."
+        seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
+        effects = m.effects.assign(sees_future=seen)
+        label = measure.replace(" of ", "\nof ")
+        geometric = not by_difference(m.main)
+        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
+    if m.variance is not None and len(m.variance):
+        split = m.variance.assign(
+            source=[marked_source(m.factored_settings, source) for source in m.variance["source"]]
+        )
+        out["variance"] = (
+            f"Where the variance of {short_scale(m.main)} comes from.",
+            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.settings)),
+        )
+    if m.importance is not None and len(m.importance):
+        caption = "How much of the differences between settings each knob accounts for."
+        table = m.importance.assign(knob=[marked_source(m.factored_settings, knob) for knob in m.importance["knob"]])
+        told = short_scale(m.main), future_note(m.settings)
+        out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
+    return out | _heatmap(m)
+
+
+def _heatmap(m: Material) -> Wanted:
+    from ablate.report import plots
+
+    if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
+        return {}
+    out: Wanted = {}
+    alone = [factor[0] for factor in m.factors if len(factor) == 1]
+    numeric = [column.heading for column in knob_columns(alone, m.settings) if column.number]
+    numeric = [name for name in numeric if m.settings[name].notna().all()]
+    if len(numeric) > 1 and len(m.factors) <= MOST_KNOBS:
+        x, y = sorted(numeric, key=lambda name: -m.settings[name].nunique())[:2]
+        caption = f"{capital(measure_name(m.main, m.settings))} over {x} and {y}."
+        out["heatmap"] = caption, partial(plots.heatmap, m.settings, x, y, m.main, m.heading)
+    return out
+
+
+def path_figure(m: Material) -> Wanted:
+    """From the baseline to the target."""
+    from ablate.report import plots
+
+    out: Wanted = {}
+    if m.path is not None:
+        caption = "From the baseline to the target, one change at a time."
+        out["ablation_path"] = caption, partial(plots.ablation_path, m.path, m.heading, m.level)
+    return out
+
+
+def _few_points(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The settings that are drawn against speed, and a sentence on those that are not."""
+    if len(points) <= MOST_POINTS:
+        return points, ""
+    behind = np.flatnonzero(~points["on_front"])
+    room = max(0, MOST_POINTS - (len(points) - len(behind)))
+    chosen = behind[np.linspace(0, len(behind) - 1, room).round().astype(int)] if room else behind[:0]
+    kept = points[points["on_front"] | points.index.isin(points.index[chosen])]
+    return kept, f" {len(kept)} of {len(points):,} settings: the whole front, and some of those behind it."

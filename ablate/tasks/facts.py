@@ -1,0 +1,224 @@
+"""What a task says of itself, without its code: what it measures, what it is called, what it adds to a report.
+
+Loads no torch: help, validation, analysis and reports read these facts alone. The code of a task, which makes
+minibatches and measures, is a class (`ablate.tasks.task.Task`) that the facts name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ablate.config.errors import ConfigError, listing
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, Metric, followed, loss_metrics
+from ablate.config.registry import DATASETS, TASKS, Knob, resolved
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ablate.tasks.task import Task as Implementation
+
+Rule = Callable[[Mapping[str, Any], bool], str | None]
+"""A stored config, and whether it is from before rules were recorded → how its held-out data are read."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a report speaks of a task. `{unit}` is character, word or token."""
+
+    scored: str = ""
+    """Of what the perplexity is, after that word: `of the answers`; empty for that of a text."""
+    answers: str = ""
+    """Of what an own metric is, on an axis; `scored` if empty."""
+    data: str = "text"
+    """What is trained on and held out."""
+    plural: bool = False
+    """Whether there are several of these: `pairs`."""
+    epoch: str = "the last epoch of training"
+    held_out: str = "of what is not trained on"
+    read: str = "tokens"
+    """What of it is counted where settings read different amounts."""
+    read_more: str = "some saw more text, or saw it more often"
+    samples: str = "Answers"
+    """The heading of what the networks made of examples."""
+    sample: str = "an example, and what it answered."
+    continues: bool = False
+    """Whether what a network wrote goes on from what it was given."""
+    unpublished: str = "There are no published numbers for this task: nothing to lay ours beside."
+
+    def were(self) -> str:
+        return "were" if self.plural else "was"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The knob that says how much is held out, and the least of it that can be measured; no knob: always enough."""
+
+    knob: str = ""
+    least: int = 1
+    decided_by: tuple[str, ...] = ()
+    """The columns of frames that decide what is held out: settings that differ in one are measured on other data."""
+
+    def amount(self, config: Any) -> int | None:
+        """What the knob is in a config; None without a knob."""
+        if not self.knob:
+            return None
+        value = config
+        for name in self.knob.split("."):
+            value = getattr(value, name)
+        return int(value)
+
+    def some(self, config: Any) -> bool:
+        """Whether anything is held out that can be measured."""
+        amount = self.amount(config)
+        return amount is None or amount >= self.least
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task by its name; `implementation` is the class that trains it, or `module:Class`."""
+
+    name: str
+    summary: str
+    implementation: str | type[Implementation]
+    knobs: tuple[Knob, ...] = ()
+    metrics: tuple[str, ...] = ()
+    """What is measured of it, beside the course of its loss, whenever held-out data are."""
+    final_metrics: tuple[str, ...] = ()
+    """What is measured of the trained network alone."""
+    main: str = DEFAULT_METRIC
+    """What settings are compared by."""
+    drawn: tuple[str, ...] | None = None
+    """Those of its own metrics that figures show; None: all."""
+    reads_text: bool = False
+    """Whether it reads a text, of which max_tokens and val_tokens are taken, in the order of `sampling`."""
+    has_prefixes: bool = True
+    """Whether a person may give texts to try the trained network on."""
+    held_out: HeldOut = HeldOut()
+    evaluation: Rule | None = None
+    """How held-out data are read, where another way would give other numbers."""
+    made_anew: bool = False
+    """Whether every epoch's data are new: nothing can be memorised, and the training shows what held-out data would."""
+    many_questions: bool = False
+    """Whether its data sets are different questions, of which no answer is better than another."""
+    amount: str = "tokens_per_epoch"
+    """The column that says how much an epoch reads."""
+    real_inputs: bool = False
+    """Whether inputs are real numbers (T, B, features) in the place of tokens (T, B)."""
+    network: str = "sequence"
+    """The family of networks (`ablate.networks.families`) that computes it."""
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Logits (N, outputs) and targets (N,) → the loss (N,) of each target; None: the cross-entropy in nats."""
+    disjoint: bool = False
+    """Whether no held-out example is among those that are trained on, which `check_task` then checks."""
+    brings: Mapping[str, Any] = field(default_factory=dict)
+    """Other knobs that choosing it sets, by the names that are typed: `{"optimizer": "adam", "epochs": 100}`."""
+    explained: Mapping[str, str] = field(default_factory=dict)
+    """Metric → a sentence on what it is here, where its own would not say it."""
+    words: Words = Words()
+    sections: tuple[Any, ...] = ()
+    """What it adds to a report: `ablate.report.sections.Section`, or `module:NAME` of one."""
+
+    @property
+    def code(self) -> type[Implementation]:
+        """The class, imported now."""
+        kind: type[Implementation] = resolved(self.implementation)
+        return kind
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The names of the data sets that it can be trained on."""
+        return tuple(one.name for one in DATASETS if self.name in one.tasks)
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The metrics that were made for it, the foremost first; none of a language model, which has its perplexity."""
+        first = () if METRICS.known(self.main).of_loss else (self.main,)
+        return tuple(dict.fromkeys((*first, *self.final_metrics, *self.metrics)))
+
+    @property
+    def drawn_metrics(self) -> tuple[str, ...]:
+        return self.own_metrics if self.drawn is None else self.drawn
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """All that a run of it has, in the order of `METRICS`."""
+        return (*loss_metrics(), *self.metrics, *self.final_metrics, *(metric.name for metric in followed()))
+
+    @property
+    def measured_finally(self) -> tuple[str, ...]:
+        """Those of them that no epoch has."""
+        return (*self.final_metrics, *(metric.name for metric in followed()))
+
+    def main_of(self, config: Any) -> str:
+        """What settings like this one are compared by: the foremost of its metrics that will be measured."""
+        measured = (name for name in self.own_metrics if not METRICS[name].held_out or self.held_out.some(config))
+        return next(measured, DEFAULT_METRIC)
+
+    def evaluation_rule(self, config: Mapping[str, Any], of_old: bool = False) -> str | None:
+        return self.evaluation(config, of_old) if self.evaluation else None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of its knobs."""
+        return tuple(knob.name for knob in self.knobs)
+
+
+def unknown(name: str) -> Task:
+    """What stands for a task whose file isn't loaded: its stored runs can be read and reported, not trained."""
+    return Task(name, "a task that is not loaded", "ablate.tasks.task:Task")
+
+
+TASKS.unknown = unknown
+
+
+def task(
+    *,
+    name: str = "",
+    summary: str = "",
+    data: Sequence[Any] = (),
+    metrics: Sequence[str | Metric] = (),
+    final_metrics: Sequence[str | Metric] = (),
+    main: str = DEFAULT_METRIC,
+    **facts: Any,
+) -> Callable[[type[Implementation]], type[Implementation]]:
+    """A task, whose code is the class below: `@ablate.task(metrics=["accuracy"], main="accuracy")`.
+
+    `name` is that of the class in lower case with underscores, if nothing else, and `summary` the first line of its
+    docstring. `data` holds names of data sets or new ones (`ablate.DataSet`); without any there is one of the task's
+    own name, made by rule. `metrics` holds names or new ones (`ablate.Metric`). `facts` are the other fields of
+    `ablate.tasks.facts.Task`. Raises ConfigError.
+    """
+
+    def register(kind: type[Implementation]) -> type[Implementation]:
+        from ablate.data.sets import DataSet, serve
+
+        own = name or snake(kind.__name__)
+        said = summary or (kind.__doc__ or "").strip().split("\n")[0]
+        strange = sorted(set(facts) - set(Task.__dataclass_fields__))
+        if strange:
+            known = sorted(Task.__dataclass_fields__)
+            raise ConfigError(f"the task {own} has no {listing(strange)}; choose {listing(known)}")
+        for metric in (*metrics, *final_metrics):
+            if isinstance(metric, Metric):
+                METRICS.add(metric)
+        by_name = [[m.name if isinstance(m, Metric) else m for m in some] for some in (metrics, final_metrics)]
+        for metric_name in (*by_name[0], *by_name[1], main):
+            METRICS[metric_name]  # says what there is, where it is not there
+        made = Task(own, said, kind, metrics=tuple(by_name[0]), final_metrics=tuple(by_name[1]), main=main, **facts)
+        TASKS.add(made)
+        for one in data or [DataSet(own, (own,), summary=said)]:
+            if isinstance(one, str):
+                serve(one, own)
+            else:
+                DATASETS.add(one if own in one.tasks else one.serving(own))
+        kind.facts = made
+        return kind
+
+    return register
+
+
+def snake(name: str) -> str:
+    """`WhichFrequency` → `which_frequency`."""
+    return "".join(f"_{c.lower()}" if c.isupper() and at else c.lower() for at, c in enumerate(name))

@@ -1,0 +1,198 @@
+"""The tasks that come with ablate, and the metrics that were made for them. Loads no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.config.metrics import METRICS, Metric
+from ablate.config.registry import FIRST_TASK, TASKS, Knob
+from ablate.tasks.facts import HeldOut, Task, Words
+
+HELD_OUT_WINDOW = 35
+"""Tokens of a sequence of held-out text, where a network starts anew with each; in training it is `num_steps`."""
+
+HELD_OUT_MASKED = 0.15
+"""The share of the held-out tokens that is masked for task=fill_in, whatever `task.masked` it is trained on."""
+
+
+AFTER_THE_TRAINING_TEXT = ("corpus_sha256", "unit", "max_tokens", "val_tokens")
+"""What decides which text is held out: it begins where the training text ends."""
+
+
+def text_rule(config: Mapping[str, Any], of_old: bool = False) -> str | None:
+    """How the held-out text is read; None where there is none.
+
+    A network that only reads forwards carries its state along the whole text, which no knob of the training changes.
+    """
+    if (config.get("val_tokens") or 0) < 2:
+        return None
+    if not config.get("model", {}).get("bidirectional", False):
+        return "streams, state carried over"
+    return _windows(config, of_old)
+
+
+def masked_rule(config: Mapping[str, Any], of_old: bool = False) -> str | None:
+    """The same of a text with masked tokens; of old runs as many of them as were masked in training."""
+    if (config.get("val_tokens") or 0) < 2:
+        return None
+    masked = config.get("task", {}).get("masked", HELD_OUT_MASKED) if of_old else HELD_OUT_MASKED
+    return f"{_windows(config, of_old)}, {masked:g} of them masked"
+
+
+def _windows(config: Mapping[str, Any], of_old: bool) -> str:
+    window = config.get("num_steps", HELD_OUT_WINDOW) if of_old else HELD_OUT_WINDOW
+    return f"windows of {min(window, config['val_tokens'])} tokens"
+
+
+for _metric in (
+    Metric(
+        "bleu",
+        "held-out BLEU",
+        "higher",
+        top=100.0,
+        heading="BLEU",
+        axis="BLEU of held-out pairs",
+        ends=(5.0, 10.0, 20.0, 50.0),
+        held_out=True,
+        explained="BLEU: of the held-out pairs as a corpus, from 0 to 100.",
+        unmeasured="no translation was held out (task.val_pairs=0)",
+    ),
+    Metric(
+        "course_bleu",
+        "course BLEU",
+        "higher",
+        top=1.0,
+        axis="course BLEU, sentences shown",
+        of_course=True,
+        explained="Course BLEU: the mean of BLEU(2) over the sample sentences as the course defines it, from 0 to 1; "
+        "not comparable with the BLEU of a corpus.",
+    ),
+    Metric(
+        "course_loss",
+        "course loss",
+        "lower",
+        ranked=False,
+        of_course=True,
+        explained="Course loss: the cross-entropy per target word divided by num_steps, as the course reports it; the "
+        "logarithm of our perplexity is the cross-entropy per word itself.",
+    ),
+):
+    METRICS.add(_metric)
+
+TASKS.add(
+    Task(
+        FIRST_TASK,
+        "the next token of a text, from the ones before it",
+        "ablate.tasks.text:LanguageModelling",
+        reads_text=True,
+        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT),
+        evaluation=text_rule,
+        words=Words(
+            samples="Generated text",
+            sample="what was given, and what it wrote after that.",
+            continues=True,
+            unpublished="No setting of this sweep has a setting for which there is a published number.",
+        ),
+    )
+)
+TASKS.add(
+    Task(
+        "fill_in",
+        "masked tokens of a text, from what stands around them",
+        "ablate.tasks.text:FillIn",
+        knobs=(Knob("masked", float, 0.15, "the share of the tokens that is masked in training", above=0, below=1),),
+        metrics=("accuracy",),
+        main="accuracy",
+        reads_text=True,
+        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT),
+        evaluation=masked_rule,
+        explained={
+            "accuracy": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first; that "
+            f"text is read in windows of {HELD_OUT_WINDOW}, {100 * HELD_OUT_MASKED:g} % masked, whatever was trained "
+            "on."
+        },
+        words=Words(
+            scored="of the masked {unit}s",
+            held_out="in the text right after the training's",
+            samples="Filled-in text",
+            sample="every fourth token was masked; in brackets stands what it put there.",
+        ),
+    )
+)
+TASKS.add(
+    Task(
+        "memory",
+        "sequences with a known answer, made by rule, of length num_steps",
+        "ablate.tasks.memory:Memory",
+        knobs=(
+            Knob("symbols", int, 4, "different symbols that may have to be remembered", minimum=2),
+            Knob("sequences", int, 320, "training sequences per epoch", minimum=1),
+        ),
+        metrics=("accuracy",),
+        main="accuracy",
+        has_prefixes=False,
+        made_anew=True,
+        many_questions=True,
+        amount="sequences",
+        explained={
+            "accuracy": "Accuracy: the share of right answers on 512 held-out sequences, the same for all runs.",
+        },
+        words=Words(
+            scored="of the answers",
+            answers="on held-out sequences",
+            data="sequences",
+            plural=True,
+            epoch="the last epoch, whose sequences were new",
+            held_out="on the same held-out sequences for all",
+            read="sequences",
+            read_more="some saw more of them",
+            sample="a sequence, and what it answered.",
+        ),
+        sections=("ablate.report.lengths:BY_LENGTH",),
+    )
+)
+TASKS.add(
+    Task(
+        "translation",
+        "sentences of one language to another: an encoder–decoder with teacher forcing",
+        "ablate.tasks.translation:Translation",
+        knobs=(
+            Knob("pairs", int | None, 601, "sentence pairs to train on; null: all but val_pairs", minimum=1),
+            Knob("val_pairs", int, 0, "pairs after them, with other source sentences, held out", minimum=0),
+            Knob("embed", int, 32, "width of the word embeddings", minimum=1),
+            Knob(
+                "context",
+                str,
+                "constant",
+                "what each step of the decoder also reads: the encoder's last state, or as published in prediction the "
+                "decoder's own",
+                choices=("constant", "as-published"),
+            ),
+            Knob(
+                "attention",
+                bool,
+                False,
+                "whether each step reads the encoder's states instead, weighted by their dot product with its own",
+            ),
+        ),
+        metrics=("accuracy",),
+        final_metrics=("bleu", "course_bleu", "course_loss"),
+        main="bleu",
+        drawn=("bleu", "course_bleu"),
+        held_out=HeldOut("task.val_pairs", decided_by=("corpus_sha256", "pairs", "val_pairs", "num_steps")),
+        network="encoder-decoder",
+        explained={
+            "accuracy": "Accuracy: the share of target words that are ranked first when the ones before them are "
+            "given; of held-out pairs or, where none are held out, of those trained on.",
+        },
+        words=Words(
+            scored="of target words",
+            data="pairs",
+            plural=True,
+            samples="Translations",
+            sample="a sentence, greedily translated.",
+            unpublished="No setting of this sweep has the settings of the published translation: nothing to lay it "
+            "beside.",
+        ),
+        sections=("ablate.report.course_translation:COURSE",),
+    )
+)

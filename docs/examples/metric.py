@@ -1,0 +1,23 @@
+"""Two metrics of one's own, of any task: they follow from what every run has recorded, also from runs that are older.
+
+python -m ablate.claims results/mine     judges   metric: bits_per_token
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ablate
+
+
+@ablate.metric("bits per token", better="lower", shown=True)
+def bits_per_token(record: Mapping[str, Any]) -> float:
+    """Bits per token: the base-2 logarithm of the tail perplexity."""
+    return math.log2(record["metrics"]["tail_perplexity"])
+
+
+@ablate.metric("epochs to half", better="lower", logs=False)
+def epochs_to_half(record: Mapping[str, Any], curve: Mapping[str, Sequence[float]]) -> float | None:
+    """Epochs until the perplexity was half of the first epoch's; none where it never was."""
+    first = curve["perplexity"][0]
+    return next((e for e, value in zip(curve["epoch"], curve["perplexity"], strict=True) if value <= first / 2), None)

@@ -1,0 +1,242 @@
+"""What follows from a cell's equations: its parameters, states, gates and knobs; mistakes in one line. CPU, 4 s."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from ablate.cells.cell import Cell, cell
+from ablate.cells.functions import concat, exp, log, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, where
+from ablate.config.errors import ConfigError
+from ablate.config.registry import CELLS
+from ablate.config.schema import Config
+from ablate.networks.network import Network
+from ablate.networks.parameters import initial
+
+V, T, B, H = 6, 5, 3, 4
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = dict(CELLS.found) if CELLS.names else {}
+    yield
+    CELLS.found.clear()
+    CELLS.found.update(before)
+
+
+def two_ways(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits by the very equations, and by the fused step."""
+    parameters = initial(config, V, torch.Generator().manual_seed(0), torch.float64)
+    tokens = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
+    nets = [Network(config, V, parameters, project=project) for project in (False, True)]
+    one, other = (net(tokens, net.initial_state(B))[0] for net in nets)
+    return one, other
+
+
+def config_of(compose: Callable[..., Config], made: Cell, **knobs: Any) -> Config:
+    config = compose("formulation=torch")
+    return replace(config, model=replace(config.model, name=made.name, cell=made.name), num_hiddens=H, **knobs)
+
+
+FACTS = {
+    "rnn": ((), ("candidate",), 1, True, None),
+    "gru": (("reset", "update"), ("reset", "update", "candidate"), 1, True, None),
+    "lstm": (("input", "forget", "output"), ("input", "forget", "candidate", "output"), 2, True, "forget"),
+    "mgu": (("forget",), ("forget", "candidate"), 1, True, None),
+    "mingru": (("update",), ("update", "candidate"), 1, False, None),
+    "minlstm": (("input", "forget"), ("input", "forget", "candidate"), 1, False, "forget"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_of_the_shipped_cells(name: str) -> None:
+    found = CELLS[name]
+    plain = found.plain.structure
+    facts = (found.gates, found.preactivations, len(plain.carried), found.recurrent, found.forget_gate)
+    assert facts == FACTS[name]
+    assert not plain.untraceable
+    assert found.source
+    assert found.summary
+
+
+def test_the_shipped_cells_are_those_of_the_table() -> None:
+    assert tuple(FACTS) == CELLS.names
+
+
+def test_names_shapes_and_knobs_follow_from_the_equations() -> None:
+    @cell(activation="relu")
+    def mine(
+        x: Any, h: Any, c: Any, *, W: Any, W_c: Any, P: Any, gate: Any, candidate: Any,
+        leak: float = 0.5, kind: Literal["a", "b"] = "a", extra: bool = False,
+    ) -> Any:  # fmt: skip
+        """Mine."""
+        A = gate.keep(x.keep + h @ W.keep + concat(h, c) @ W_c.keep)
+        A = A * gate.extra(x.extra) if extra else A
+        new = candidate(x.candidate + P.candidate * c)
+        return leak * h + (1 - leak) * new, A * c + new
+
+    assert CELLS["mine"] is mine
+    assert (mine.gates, mine.states, mine.summary) == (("keep", "extra"), ("h", "c"), "Mine")
+    knobs = [(knob.name, knob.default, knob.choices) for knob in mine.knobs]
+    activations = ("activation", "relu", ("tanh", "relu", "identity"))
+    assert knobs == [activations, ("leak", 0.5, ()), ("kind", "a", ("a", "b")), ("extra", False, ())]
+    assert mine.plain.structure.shapes(mine.weights, 7, H, 2) == {
+        "keep.W_x": (7, H),
+        "keep.W_h": (H, H),
+        "keep.b_x": (H,),
+        "keep.b_h": (H,),
+        "keep.W_c": (2 * H, H),
+        "candidate.W_x": (7, H),
+        "candidate.b_x": (H,),
+        "candidate.P": (H,),
+    }
+
+
+def test_states_that_nothing_reads_or_that_are_numbers_are_not_carried() -> None:
+    @cell
+    def mine(x: Any, h: Any, unread: Any, number: Any, none: Any, *, gate: Any) -> Any:
+        A = gate.a(x.a)
+        return A * h, A, 1.0, None
+
+    assert mine.plain.structure.state_names == ("h",)
+
+
+def every_function(x: Any, h: Any, c: Any, *, W: Any, gate: Any, candidate: Any) -> Any:
+    A = gate["a"](x["a"] + h @ W["a"], relu)
+    b = exp(-softplus(x.b)) + log(1 + A) - sqrt(1 + A**2) / 2
+    b = b + maximum(A, 0.5) * minimum(b, c) + where(c > 0, c, 0.1 * c) + torch.tanh(c)
+    return tanh(b + candidate(x.candidate)) * sigmoid(h @ W.b - x.b), 0.9 * c + 0.1 * tanh(b)
+
+
+@pytest.mark.parametrize("bias_vectors", [1, 2])
+def test_the_fused_step_computes_what_the_equations_say(compose: Callable[..., Config], bias_vectors: int) -> None:
+    """Every function there is, of tensors and of numbers; products that are subtracted."""
+    made = cell(every_function)
+    assert not made.plain.structure.untraceable
+    one, other = two_ways(config_of(compose, made, bias_vectors=bias_vectors, layers=2))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+def test_what_cannot_be_traced_is_computed_by_the_equations_and_says_where(compose: Callable[..., Config]) -> None:
+    @cell
+    def mine(x: Any, h: Any, *, W: Any, gate: Any) -> Any:
+        A = gate.a(x.a + h @ W.a)
+        return torch.nn.functional.normalize(A + h, dim=-1)
+
+    structure = mine.plain.structure
+    assert "normalize" in structure.untraceable
+    assert __file__ in structure.untraceable
+    assert (mine.gates, mine.preactivations, mine.recurrent) == (("a",), ("a",), True)
+    for bias_vectors in (1, 2):
+        one, other = two_ways(config_of(compose, mine, bias_vectors=bias_vectors, layers=2))
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+def test_a_fixed_gate_has_no_parameters_and_costs_nothing() -> None:
+    gru = CELLS["gru"]
+    structure = gru._variant({"reset": 1.0, "update": 0.25}, {"activation": "tanh"}, "before").structure
+    assert structure.preactivations == ("candidate",)
+    assert structure.graph is not None
+    used = [value.node.op for value in structure.graph.reached(list(structure.new_states))]
+    assert "sigmoid" not in used
+    assert used.count("product") == 1
+
+
+def no_input(x, h, *, W, gate):
+    return gate.a(h @ W.a)
+
+
+def no_state(x):
+    return x.a
+
+
+def unknown_keyword(x, h, *, V):
+    return x.a
+
+
+def state_with_default(x, h, leak=0.5):
+    return x.a
+
+
+def two_for_one(x, h, *, gate):
+    return gate.a(x.a), gate.a(x.a)
+
+
+def a_number(x, h, *, gate):
+    gate.a(x.a)
+    return 1.0
+
+
+def undefined(x, h):
+    return x.a + something  # noqa: F821
+
+
+def twice_as_wide(x, h, *, gate):
+    return concat(gate.a(x.a), h)
+
+
+def narrower(x, h, *, gate):
+    return gate.a(x.a).mean(-1, keepdim=True)
+
+
+MISTAKES = [
+    (no_input, "nothing of the input"),
+    (no_state, "takes x"),
+    (unknown_keyword, "asks for V"),
+    (state_with_default, "leak has a default"),
+    (two_for_one, "return 2 values"),
+    (a_number, "output is 1.0"),
+    (undefined, "something"),
+    (twice_as_wide, "shape .*2·H"),
+    (narrower, "shape"),
+]
+
+
+@pytest.mark.parametrize(("equations", "said"), MISTAKES, ids=[equations.__name__ for equations, _ in MISTAKES])
+def test_a_mistake_is_one_line_with_its_place(equations: Callable[..., Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        cell(equations)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert f"cell {equations.__name__}" in line
+    assert f"{__file__}:" in line
+    assert equations.__name__ not in CELLS
+
+
+def test_a_share_of_a_fixed_gate_cannot_be_used_elsewhere(compose: Callable[..., Config]) -> None:
+    @cell
+    def mine(x: Any, h: Any, *, gate: Any) -> Any:
+        return gate.a(x.a) * h + tanh(x.a)
+
+    config = config_of(compose, mine)
+    config.model.gates = {"a": 0.5}
+    with pytest.raises(ConfigError, match="with a fixed"):
+        initial(config, V, torch.Generator())
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    with pytest.raises(ConfigError, match="gru"):
+        cell(name="gru")(every_function)
+
+
+def test_a_gate_that_a_knob_takes_away_cannot_be_fixed(compose: Callable[..., Config]) -> None:
+    @cell
+    def mine(x: Any, h: Any, *, gate: Any, extra: bool = False) -> Any:
+        return gate.a(x.a) * h + (gate.b(x.b) if extra else x.c)
+
+    mine.check(replace(compose().model, cell="mine", gates={"a": 1}))
+    with pytest.raises(ConfigError, match="without its b gate"):
+        mine.check(replace(compose().model, cell="mine", gates={"b": 1}))
+
+
+def test_what_only_a_candidate_can_do_needs_one(compose: Callable[..., Config]) -> None:
+    @cell
+    def mine(x: Any, h: Any, *, gate: Any) -> Any:
+        return gate.a(x.a) * h + x.b
+
+    model = replace(compose().model, cell="mine", readout="candidate")
+    with pytest.raises(ConfigError, match="no candidate"):
+        mine.check(model)

@@ -1,0 +1,349 @@
+"""A task, metrics and a figure from outside of the package: the very files of docs/examples. CPU, 5 s.
+
+Compared: the engines with each other, frames and reports with what was measured, and `check_task` with tasks of which
+one thing is wrong.
+"""
+
+import importlib.util
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import ablate
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.compare import comparisons
+from ablate.analysis.frames import runs_frame
+from ablate.config.errors import ConfigError, UserError
+from ablate.config.metrics import METRICS
+from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
+from ablate.config.schema import Config, OptimizerConfig
+from ablate.data.corpora import load
+from ablate.records import results
+from ablate.searching.settings import objectives
+from ablate.tasks import task_of
+from ablate.testing import check_task
+from ablate.testing.tasks import small_config
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    with scoped():
+        yield
+
+
+def pitch(noise: float = 0.2) -> Config:
+    facts = TASKS["pitch"]
+    config = small_config(facts, "pitch", num_steps=16, batch_size=32, noise=noise)
+    return replace(
+        config, num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam"}, given=True)
+    )
+
+
+def trained(config: Config, engine: str, seeds: int = 2) -> list[results.Record]:
+    corpus = load(config.data)
+    many = [replace(config, seed=seed) for seed in range(seeds)]
+    if engine == "cohort":
+        return train_together(many, corpus, Choice(engine, {}))
+    return [record for one in many for record in train_together([one], corpus, Choice(engine, {}))]
+
+
+def test_the_example_keeps_what_is_relied_on() -> None:
+    module = example("task")
+    check_task(module.Pitch)
+    assert TASKS["pitch"].data == ("pitch",)
+    assert DATASETS["pitch"].by_rule
+    assert TASKS["pitch"].own_metrics == ("accuracy", "certainty")
+
+
+@pytest.mark.parametrize("name", ["fill_in", "memory", "translation", "language_model"])
+def test_so_do_the_tasks_that_are_shipped(name: str) -> None:
+    """By the same check; on data that need no download."""
+    data = {"memory": "copy", "translation": "number_pairs"}.get(name, "python_docs")
+    check_task(name, data)
+
+
+def test_every_engine_trains_it() -> None:
+    example("task")
+    one = pitch()
+    by_engine = {engine: trained(one, engine) for engine in ("cohort", "torch_nn", "eager")}
+    reference = [record.metrics for record in by_engine["eager"]]
+    assert {record.status for records in by_engine.values() for record in records} == {"ok"}
+    for records in by_engine.values():
+        for record, expected in zip(records, reference, strict=True):
+            assert record.metrics == pytest.approx(expected, rel=1e-3)
+    assert reference[0]["accuracy"] != reference[1]["accuracy"]  # seeds
+    assert min(metrics["accuracy"] or 0 for metrics in reference) > 0.8  # 0.5 is a guess
+    assert all(0.5 < (metrics["certainty"] or 0) < 1 for metrics in reference)
+    assert by_engine["cohort"][0].corpus["vocabulary"] == [1, 2]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two widths by three seeds of the example task, as records on disk; with the metrics and the figure."""
+    for name in ("task", "metric", "figure"):
+        example(name)
+    for hidden in (4, 16):
+        for record in trained(replace(pitch(), num_hiddens=hidden, epochs=3), "cohort", seeds=3):
+            results.save(tmp_path, record)
+    return tmp_path
+
+
+def test_own_metrics_are_columns_with_their_direction(sweep: Path) -> None:
+    runs, problems = runs_frame(sweep)
+    assert not problems
+    assert runs["bits_per_token"].tolist() == pytest.approx([math.log2(p) for p in runs["tail_perplexity"]])
+    settings = aggregate(runs)
+    assert settings["certainty_high"].max() <= 1
+    logs = [math.log(value) for value in runs.loc[runs["num_hiddens"] == 4, "bits_per_token"]]
+    small = settings.loc[settings["num_hiddens"] == 4].iloc[0]
+    assert small["bits_per_token"] == pytest.approx(math.exp(sum(logs) / 3))
+    assert "ratio" in comparisons(runs, "bits_per_token")
+    assert "difference" in comparisons(runs, "certainty")
+    assert "difference" in comparisons(runs, "epochs_to_half")
+    assert {o.name: o.better for o in objectives(["certainty", "bits_per_token"])} == {
+        "certainty": "higher",
+        "bits_per_token": "lower",
+    }
+
+
+@pytest.mark.full
+def test_the_report_speaks_of_it(sweep: Path) -> None:
+    from ablate.report import write_report
+
+    page = write_report(sweep)
+    assert (sweep / "figures" / "time_and_perplexity.svg").is_file()
+    text = (sweep / "report.html").read_text()
+    for word in ("accuracy", "certainty", "bits per token", "Training time against perplexity", "signals"):
+        assert word in text
+    settings = next(
+        block for part in page.sections for block in part.blocks if getattr(block, "name", "") == "settings"
+    )
+    headings = [column.heading for column in settings.columns]  # type: ignore[union-attr]
+    assert headings[2:7] == ["n", "accuracy", "certainty", "bits per token", "perplexity"] or "accuracy" in headings
+    assert not [one for one in page.sections if one.name == "warnings" and "Traceback" in str(one.blocks)]
+
+
+def test_a_task_that_is_not_loaded_can_still_be_read(sweep: Path) -> None:
+    for registry, names in ((TASKS, ["pitch"]), (DATASETS, ["pitch"]), (METRICS, ["certainty", "bits_per_token"])):
+        for name in names:
+            del registry.found[name]
+    runs, problems = runs_frame(sweep)
+    assert len(runs) == 6
+    assert not problems
+    assert "accuracy" in runs
+
+
+class Wrong(ablate.Task):
+    """A task of which each subclass gets one thing wrong."""
+
+    sizes = ablate.Features(1, 2)
+    held_out = None
+
+    def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield torch.randn(6, 4, 1, generator=order), torch.zeros(6, 4, dtype=torch.long)
+
+    def updates_per_epoch(self) -> int:
+        return 1
+
+
+class OfTheWrongShape(Wrong):
+    def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield torch.randn(6, 4, 2, generator=order), torch.zeros(6, 4, dtype=torch.long)
+
+
+class OfNoSeed(Wrong):
+    def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield torch.zeros(6, 4, 1), torch.zeros(6, 4, dtype=torch.long)
+
+
+class OfAnotherTarget(Wrong):
+    def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield torch.randn(6, 4, 1, generator=order), torch.full((6, 4), 2)
+
+
+class OfAnotherRange(Wrong):
+    def scores(self, parameters: Any) -> dict[str, float]:
+        return {"accuracy": 1.5}
+
+
+class OfNoName(Wrong):
+    def scores(self, parameters: Any) -> dict[str, float]:
+        return {"precision": 0.5}
+
+
+class OfTrainedExamples(Wrong):
+    X = torch.randn(6, 4, 1, generator=torch.Generator().manual_seed(0))
+    held_out = X, torch.zeros(6, 4, dtype=torch.long)  # type: ignore[assignment]
+
+    def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield self.X[:, torch.randperm(4, generator=order)], torch.zeros(6, 4, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (OfTheWrongShape, r"\(6, 4, 2\)"),
+        (OfNoSeed, "order"),
+        (OfAnotherTarget, "2 outputs"),
+        (OfAnotherRange, "1.5"),
+        (OfNoName, "precision"),
+        (OfTrainedExamples, "4 held-out"),
+    ],
+)
+def test_what_is_wrong_is_said(kind: type[Wrong], said: str) -> None:
+    ablate.task(metrics=["accuracy"], real_inputs=True, disjoint=True)(kind)
+    with pytest.raises(AssertionError, match=said):
+        check_task(kind)
+
+
+def test_a_loss_of_ones_own_trains_in_every_engine() -> None:
+    """Regression: the squared difference of real numbers, where a target may be NaN and is then not scored."""
+
+    @ablate.task(real_inputs=True, loss=lambda logits, targets: (logits[:, 0] - targets).square())
+    class Doubled(Wrong):
+        sizes = ablate.Features(1, 1)
+        scores_some = True
+
+        def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+            for _ in range(20):
+                X = torch.randn(self.config.num_steps, self.config.batch_size, 1, generator=order)
+                Y = 2 * X[..., 0]
+                Y[0] = math.nan
+                yield X, Y
+
+    check_task(Doubled)
+    config = replace(small_config(Doubled.facts, "doubled", batch_size=8), epochs=3, lr=0.1)
+    found = {engine: trained(config, engine)[0] for engine in ("cohort", "torch_nn", "eager")}
+    losses = {engine: [math.log(value or 0) for value in one.curve["perplexity"]] for engine, one in found.items()}
+    assert losses["cohort"] == pytest.approx(losses["eager"], rel=1e-3)
+    assert losses["torch_nn"] == pytest.approx(losses["eager"], rel=1e-3)
+    assert losses["eager"][-1] < 0.5 * losses["eager"][0] < 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"main": "acuracy"}, "accuracy"),
+        ({"data": ["time_machin"]}, "time_machine"),
+        ({"reals": True}, "real_inputs"),
+        ({"name": "memory"}, "memory"),
+    ],
+)
+def test_a_mistake_in_the_facts_is_a_line(facts: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        ablate.task(**facts)(type("Mine", (Wrong,), {}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_metric_that_fails_names_itself_and_its_line(sweep: Path) -> None:
+    @ablate.metric("broken", better="lower")
+    def broken(record: Any) -> float:
+        return float(record["nothing"])
+
+    with pytest.raises(ConfigError, match=r"broken .*test_own_task.py:\d+"):
+        runs_frame(sweep)
+
+
+def test_a_figure_asks_for_what_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"setings.*settings"):
+
+        @ablate.figure("Anything.")
+        def mine(setings: Any) -> None: ...
+
+    assert "mine" not in FIGURES
+
+
+def test_a_bound_task_measures_on_the_same_held_out_data() -> None:
+    example("task")
+    one, other = (task_of(pitch(), load(pitch().data)) for _ in range(2))
+    assert one.held_out is not None
+    assert other.held_out is not None
+    assert torch.equal(one.held_out[0], other.held_out[0])
+    assert one.val_tokens == 512
+
+
+def test_a_claim_speaks_of_an_own_metric(sweep: Path) -> None:
+    """Which width is judged by it: by ratios, or by differences where it may be 0."""
+    from ablate.claims import Frames
+    from ablate.claims.reading import make_claim
+    from ablate.claims.verdicts import judge
+
+    runs, _ = runs_frame(sweep)
+    frames = Frames(runs, None, sweep=sweep)
+    said = {"id": "c", "statement": "Wider is better.", "order": {"along": "num_hiddens", "ascending": [16, 4]}}
+    bits = judge(frames, make_claim(said | {"metric": "bits_per_token"}))
+    assert "ratio of bits per token" in bits.evidence
+    falling = {"order": {"along": "num_hiddens", "ascending": [4, 16]}}
+    certain = judge(frames, make_claim(said | falling | {"metric": "certainty"}))
+    assert "difference" in certain.evidence
+    with pytest.raises(UserError, match="bits_per_token"):
+        make_claim(said | {"metric": "bits_per_tokn"})
+
+
+def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
+    """With a table, a sentence in short and a place on the page."""
+    from ablate.report.answer import answer
+    from ablate.report.blocks import Attempts, Column, Sheet
+    from ablate.report.findings import sheets
+    from ablate.report.material import gather
+    from ablate.report.page import build
+    from ablate.report.sections import Section
+
+    sheet = Sheet("noise", "Noise", [Column("noise", True)], [["0.2"]], runs_frame(sweep)[0][["setting_id"]])
+    section = Section(
+        "noise",
+        "How much noise there was",
+        applies=lambda m: len(m.settings) == 2,
+        tables=lambda m: {"noise": lambda: sheet},
+        sentences=lambda m: ["The signals were noisy."],
+    )
+    TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(section,))
+    attempt = Attempts(lambda line: pytest.fail(line))
+    m = gather(sweep, attempt)
+    made = {name: make() for name, make in sheets(m).items()}
+    assert made["noise"].rows == [["0.2"]]
+    assert "The signals were noisy." in answer(m)
+    parts = {part.name: part for part in build(m, made, {}, attempt).sections}
+    assert parts["noise"].title == "How much noise there was"
+    assert list(parts).index("noise") == list(parts).index("results") + 1
+    TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(replace(section, applies=lambda m: False),))
+    assert "noise" not in sheets(m)
+
+
+def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
+    @ablate.figure("Nothing.")
+    def broken(settings: Any) -> int:
+        return len(settings)
+
+    from ablate.report.blocks import Attempts
+    from ablate.report.figures import draw
+    from ablate.report.material import gather
+
+    attempt = Attempts(lambda line: None)
+    m = gather(sweep, attempt)
+    drawn = draw(m, attempt, sweep)
+    assert "time_and_perplexity" in drawn
+    assert "broken" not in drawn
+    assert any("broken" in line and "int" in line for line in attempt.failed)
