@@ -14,10 +14,12 @@ import torch
 import ablate
 from ablate.config import registry
 from ablate.config.code_hash import code_hash
+from ablate.config.composing import compose
 from ablate.config.errors import ConfigError
 from ablate.config.plugins import LOADED, forget, source_hash
 from ablate.config.registry import CELLS, OPTIMIZERS, SCHEDULES, TASKS
 from ablate.config.schema import CONFIG_ROOT
+from ablate.training.behaviour import behaviour
 
 EXAMPLE = CONFIG_ROOT / "docs" / "examples" / "cell.py"
 
@@ -120,6 +122,14 @@ def test_the_code_of_a_notebook_is_part_of_the_identity(train: Train) -> None:
     assert first.to_dict() == same.to_dict()
     assert other["gru"] == first["gru"]
     assert other["mine"] != first["mine"]
+
+
+def test_what_is_recorded_of_the_code_is_that_of_the_last_definition() -> None:
+    def network(factor: str) -> list[float]:
+        in_a_notebook(CELL.format(before="", factor=factor))
+        return behaviour(compose(["model=mine"]))["network"]
+
+    assert network("1.0") == network("1.0") != network("0.5")
 
 
 def hash_of(code: str, **around: Any) -> str | None:
