@@ -19,30 +19,80 @@ The package, from what everything rests on to what a person types; each room imp
     testing             what a user's own cell, task or optimizer has to satisfy
     sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
     searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
-    testing             what a person brings, checked: check_cell
+    export              records to other programs: CSV, Parquet, Excel, TensorBoard, MLflow, Weights & Biases
+    api                 the Python interface: `ablate.sweep(…)` and what it returns
     plugins             the classes that Hydra discovers
     cli                 the command line, its help and its one-line errors
+
+From Python, `import ablate` and:
+
+    sweep       train what is missing of a sweep: ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
+    load        the runs of one or several sweeps: ablate.load("results/a", "results/b")
+    Sweep       what both return: .frame() .settings() .curves() .compare() .claim() .plot() .report() .export()
+    module      the trained network of a run as a torch.nn.Module (of runs with keep="weights")
+    generate    what the trained network of a run writes, or how it translates
+    UserError   the error, of one clear line, for whatever the caller can put right
+
+Things of your own, which then stand beside ours (docs/examples; a file of them is given by `plugins=[mine.py]`):
+
+    cell        @ablate.cell: a recurrent cell, by the equations of one step
+    task        @ablate.task: what a network is trained to do, a class that derives from Task
+    Task        the base of a task's code: its minibatches, its sizes, how well it is done
+    DataSet     what a task is trained on
+    HeldOut     what of a task's data is held out
+    Words       how tables, axes and sentences call what a task does
+    Features    the sizes of a network that reads real numbers in the place of tokens
+    metric      @ablate.metric: a number that follows from what a run recorded
+    Metric      all that tables, figures, claims and searches need to know of a number that a task measures
+    optimizer   @ablate.optimizer: an update rule
+    schedule    @ablate.schedule: what the learning rate is multiplied by in the course of training
+    figure      @ablate.figure: a figure of every report
+    Knob        a knob of a thing's own: type, default, bounds, choices
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ablate.api.sweeps import Sweep as Sweep
+    from ablate.api.sweeps import load as load
+    from ablate.api.sweeps import sweep as sweep
+    from ablate.api.trained import generate as generate
+    from ablate.api.trained import module as module
     from ablate.cells.cell import cell as cell
+    from ablate.config.errors import UserError as UserError
+    from ablate.config.metrics import Metric as Metric
+    from ablate.config.metrics import metric as metric
+    from ablate.config.registry import Knob as Knob
+    from ablate.data.sets import DataSet as DataSet
+    from ablate.networks.parameters import Features as Features
+    from ablate.optimizers.optimizer import optimizer as optimizer
+    from ablate.optimizers.schedule import schedule as schedule
+    from ablate.report.sections import figure as figure
+    from ablate.tasks.facts import HeldOut as HeldOut
+    from ablate.tasks.facts import Words as Words
+    from ablate.tasks.facts import task as task
+    from ablate.tasks.task import Task as Task
 
 _MODULES = {
-    "cell": "ablate.cells.cell",
     "DataSet": "ablate.data.sets",
     "Features": "ablate.networks.parameters",
     "HeldOut": "ablate.tasks.facts",
     "Knob": "ablate.config.registry",
     "Metric": "ablate.config.metrics",
+    "Sweep": "ablate.api.sweeps",
     "Task": "ablate.tasks.task",
+    "UserError": "ablate.config.errors",
     "Words": "ablate.tasks.facts",
+    "cell": "ablate.cells.cell",
     "figure": "ablate.report.sections",
+    "generate": "ablate.api.trained",
+    "load": "ablate.api.sweeps",
     "metric": "ablate.config.metrics",
+    "module": "ablate.api.trained",
     "optimizer": "ablate.optimizers.optimizer",
     "schedule": "ablate.optimizers.schedule",
+    "sweep": "ablate.api.sweeps",
     "task": "ablate.tasks.facts",
 }
 """Name → the module that defines it, imported when the name is first used: `import ablate` loads nothing else.

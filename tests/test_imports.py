@@ -10,7 +10,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "cells",
+    "__init__": "api cells config data networks optimizers report tasks",
     "__main__": "",
     "config": "",
     "stats": "",
@@ -22,15 +22,17 @@ MAY_IMPORT = {
     "networks": "cells config",
     "claims": "analysis config records stats",
     "engines": "cells config networks optimizers records",
+    "export": "analysis config records",
     "tasks": "config data networks",
     "report": "analysis claims config records stats",
     "testing": "cells config data engines networks optimizers tasks",
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
+    "api": "analysis claims config data export networks records report sweeping tasks",
     "searching": "analysis config engines records stats sweeping tasks timing training",
     "plugins": "config searching sweeping",
-    "cli": "analysis claims config plugins records report searching sweeping timing",
+    "cli": "analysis claims config export plugins records report searching sweeping timing",
     "bench": "cli",
     "path": "cli",
     "plan": "cli",

@@ -20,6 +20,7 @@ MODULES = (
     "path",
     "report",
     "claims",
+    "export",
     "bench",
     "status",
     "compact",

@@ -49,7 +49,8 @@ def forget(path: Path) -> None:
 
 
 def source_hash(kind: str, name: str) -> str | None:
-    """The hash of the user's file that added a thing, `source_hash("cell", "mine")`; None for what ablate ships."""
+    """The hash of the user's source that added a thing, `source_hash("cell", "mine")`: of its file, or of its own code
+    where there is none (a notebook). None for what ablate ships."""
     return next((one.origin.get(name) for one in Registry.every if one.kind == kind), None)
 
 

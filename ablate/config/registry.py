@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from ablate.config.code_hash import code_hash
 from ablate.config.errors import ConfigError, listing, nearest
 
 ALWAYS = object()
@@ -75,7 +76,10 @@ class Registry(Generic[T]):
     kind: str
     found: dict[str, T] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
-    """Name → hash of the source of the user's file that added it; what the package ships has none."""
+    """Name → hash of the user's source that added it, of its file or else of its own code; what the package ships has
+    none."""
+    typed: set[str] = field(default_factory=set)
+    """The names of those of the user's that no file has added: in a notebook they are defined again and again."""
     unknown: Callable[[str], T] | None = None
     """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
 
@@ -88,9 +92,15 @@ class Registry(Generic[T]):
         self.every.append(self)
 
     def add(self, thing: T) -> T:
-        """Raises ConfigError where something else has the name already, or a name cannot be typed."""
+        """Raises ConfigError where something else has the name already, or a name cannot be typed.
+
+        What a notebook or a script defines takes the place of what it defined by that name before.
+        """
         load_shipped()
-        if thing.name in self.found:
+        source = ORIGIN.get()
+        typed = None if source is not None else code_hash(thing)
+        again = thing.name in self.typed and typed is not None
+        if thing.name in self.found and not again and self.found[thing.name] != thing:
             raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
         if not re.fullmatch(r"[A-Za-z_][\w.-]*", thing.name):
             raise ConfigError(
@@ -101,14 +111,16 @@ class Registry(Generic[T]):
             if name in self.reserved or names.count(name) > 1 or not name.isidentifier():
                 raise ConfigError(f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name")
         self.found[thing.name] = thing
-        source = ORIGIN.get()
-        if source is not None:
+        if typed is not None:
+            self.typed.add(thing.name)
+        if (source := source or typed) is not None:
             self.origin[thing.name] = source
         return thing
 
     def remove(self, name: str) -> None:
         del self.found[name]
         self.origin.pop(name, None)
+        self.typed.discard(name)
 
     def __getitem__(self, name: str) -> T:
         """Raises ConfigError, with the choices, for a name that nothing has."""
@@ -252,11 +264,11 @@ def resolved(reference: Any) -> Any:
 def snapshot() -> Callable[[], None]:
     """What takes away whatever is added from now on."""
     load_shipped()
-    before = [(registry, dict(registry.found), dict(registry.origin)) for registry in Registry.every]
+    before = [(one, dict(one.found), dict(one.origin), set(one.typed)) for one in Registry.every]
 
     def restore() -> None:
-        for registry, found, origin in before:
-            registry.found, registry.origin = found, origin
+        for registry, found, origin, typed in before:
+            registry.found, registry.origin, registry.typed = found, origin, typed
 
     return restore
 

@@ -278,6 +278,7 @@ class Config:
     title: str | None = knob(default=None, identity=False, prose=True)
     results_dir: str = knob(identity=False)
     fresh: bool = knob(identity=False)
+    keep: str | None = knob(default=None, choices=("weights",), identity=False)
     report: bool = knob(default=True, identity=False)
     speed: bool = knob(identity=False)
     speed_s: float = knob(above=0, identity=False)

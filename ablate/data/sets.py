@@ -60,7 +60,7 @@ class DataSet:
 
     def serving(self, task: str) -> DataSet:
         """The same for one more task."""
-        return replace(self, tasks=(*self.tasks, task))
+        return replace(self, tasks=tuple(dict.fromkeys((*self.tasks, task))))
 
     def accuracy_by_guessing(self, knobs: Mapping[str, Any]) -> float | None:
         """The accuracy of the best guess without memory at these values of knobs; None where it isn't known."""

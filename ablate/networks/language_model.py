@@ -66,6 +66,15 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
 
+def uninitialised(kind: type[nn.RNNBase], inputs: int, H: int, **options: Any) -> nn.RNNBase:
+    """One layer of torch.nn whose parameters are still to be set: it draws nothing from torch's own random numbers,
+    which belong to the program that we are part of."""
+    bare = type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+    layer: nn.RNNBase = bare(inputs, H, **options)
+    layer.__class__ = kind
+    return layer
+
+
 def dropout_mask(
     shape: torch.Size | tuple[int, ...], share: float, generator: Generator | None, dtype: torch.dtype
 ) -> Tensor:
@@ -182,8 +191,7 @@ def library_layer(config: Config, inputs: int, **options: Any) -> nn.RNNBase:
     name = variant_of(config).cell.torch_nn
     if name == "RNN":
         options["nonlinearity"] = config.model.activation
-    layer: nn.RNNBase = getattr(nn, name)(inputs, config.num_hiddens, **options)
-    return layer
+    return uninitialised(getattr(nn, name), inputs, config.num_hiddens, **options)
 
 
 LIBRARY_NAMES = {"W_x": "weight_ih_l0", "W_h": "weight_hh_l0", "b_x": "bias_ih_l0", "b_h": "bias_hh_l0"}

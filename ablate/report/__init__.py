@@ -18,9 +18,14 @@ PAGE = "report.html"
 
 
 def write_report(
-    sweep: Path, level: float = 0.95, title: str | None = None, show: "Callable[[Material], None] | None" = None
+    sweep: Path,
+    level: float = 0.95,
+    title: str | None = None,
+    show: "Callable[[Material], None] | None" = None,
+    quiet: bool = False,
 ) -> "Page":
     """Write everything into the sweep's folder, `show` it (print its table and its verdicts), and return its page.
+    `quiet` says only what is wrong.
 
     runs.csv and settings.csv, tables/ (CSV, Markdown, LaTeX), figures/ (PNG, SVG, PDF), figure.png, report.html. All
     are put in place at the end, so that a report that is stopped leaves the one before it whole; of an earlier report
@@ -38,8 +43,10 @@ def write_report(
         page = _write(material, attempt, fingerprint(sweep, level, title))
     except OSError as error:
         raise StorageError.of(error) from error
-    (show or _show)(material)
-    _say(f"report: {sweep / PAGE}")
+    if show is not None or not quiet:
+        (show or _show)(material)
+    if not quiet:
+        _say(f"report: {sweep / PAGE}")
     return page
 
 
@@ -48,6 +55,7 @@ def refresh_report(
     level: float = 0.95,
     title: str | None = None,
     show: "Callable[[Material], None] | None" = None,
+    quiet: bool = False,
 ) -> None:
     """`write_report`, unless nothing has changed since: then the table and the verdicts are printed all the same."""
     from ablate.report.blocks import Attempts
@@ -56,7 +64,9 @@ def refresh_report(
     from ablate.report.products import made_from
 
     if made_from(sweep) != fingerprint(sweep, level, title):
-        write_report(sweep, level, title, show)
+        write_report(sweep, level, title, show, quiet)
+        return
+    if quiet:
         return
     (show or _show)(gather(sweep, Attempts(_complain), level, title))
     _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
@@ -68,6 +78,7 @@ def write_reports(
     title: str | None = None,
     level: float = 0.95,
     show: "Callable[[Material], None] | None" = None,
+    quiet: bool = False,
 ) -> int:
     """Each sweep's own report and, of several, one page about all of them; the exit status.
 
@@ -90,9 +101,9 @@ def write_reports(
             if holds_timings(sweep) and not holds_runs(sweep):
                 write_speed(sweep, speed_frame(sweep))
             elif several is None:
-                refresh_report(sweep, level, title, show)
+                refresh_report(sweep, level, title, show, quiet)
             else:
-                pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show))
+                pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show, quiet))
                 done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
@@ -109,7 +120,8 @@ def write_reports(
         if kept:
             _complain(f"ablate: {several / PAGE} is not as ablate wrote it; give another folder with --out FOLDER")
             return 2
-        _say(f"report on all: {several / PAGE}")
+        if not quiet:
+            _say(f"report on all: {several / PAGE}")
     return status
 
 

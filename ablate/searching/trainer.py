@@ -26,7 +26,7 @@ from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, training_threads
-from ablate.records import results
+from ablate.records import results, weights
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
@@ -321,6 +321,7 @@ class Trainer:
                 stop=partial(self._given_up, [run.run_id for run in runs]),
                 resumes=self.stop.is_set,
                 watch=partial(self._watch, {id(run.config): self.owner[run.run_id] for run in runs}),
+                keep=partial(weights.keep, self.folder) if config.keep else None,
             )
             for record in records:
                 results.save(self.folder, record)

@@ -14,7 +14,7 @@ from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.engines.cohort import training_threads
-from ablate.records import results
+from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.files import remove
 from ablate.records.locks import InUse, held
@@ -57,6 +57,7 @@ class Summary:
     storage: str | None = None  # why records could not be kept any more: the sweep ended there
     lost: int = 0  # runs that were trained, and whose records are gone
     report: bool = True  # whether one is wanted
+    notes: list[str] = field(default_factory=list)  # what was said before the training began
 
     def __add__(self, later: "Summary") -> "Summary":
         """Both batches of a sweep that Hydra was told to launch in portions."""
@@ -70,6 +71,7 @@ class Summary:
             self.storage or later.storage,
             self.lost + later.lost,
             self.report and later.report,
+            self.notes + later.notes,
         )
 
     @property
@@ -83,10 +85,11 @@ def run_sweep(
     command: str,
     preset: str | None = None,
     given: Sequence[str] = (),
+    quiet: bool = False,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress.
     """
     folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data(), given=given)
@@ -97,7 +100,8 @@ def run_sweep(
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
-        with Progress(plan, summary.reused + summary.already) as progress:
+        summary.notes += [*plan.notes, *plan.warnings]
+        with Progress(plan, summary.reused + summary.already, quiet) as progress:
             for note in plan.notes:
                 progress.say(escape(note))
             for warning in plan.warnings:
@@ -110,7 +114,7 @@ def run_sweep(
                 summary.storage = str(error)
         count_lost(plan, summary)
     if configs[0].speed and not summary.interrupted and not summary.storage:
-        time_settings(plan, configs[0].speed_s, summary)
+        time_settings(plan, configs[0].speed_s, summary, quiet)
     return summary
 
 
@@ -134,10 +138,10 @@ def folder_of(configs: Sequence[Config], default_name: str) -> Path:
     return Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
 
 
-def time_settings(plan: Plan, limit_s: float, summary: Summary) -> None:
+def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
-    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    say = partial(Console(stderr=True, quiet=quiet).print, highlight=False, soft_wrap=True)
     try:
         if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
             summary.failures.append(("speed lane", "no setting could be timed"))
@@ -156,6 +160,8 @@ def take_over(plan: Plan, summary: Summary) -> None:
         for run in setting.runs:
             if run.reused_from:
                 try:
+                    if run.config.keep:
+                        weights.copy(run.reused_from, plan.folder, run.run_id)
                     results.reuse(
                         plan.folder,
                         run.reused_from,
@@ -254,6 +260,7 @@ class _Sweep:
             on_epoch=lambda epoch, perplexity: self.progress.epoch(task, name, epoch, perplexity),
             checkpoints=checkpoints,
             stop=self.stop.is_set,
+            keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
         )
         for record in records:
             results.save(self.plan.folder, record)

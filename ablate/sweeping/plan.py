@@ -44,7 +44,7 @@ from ablate.data.corpora import (
     tokens_asked_for,
 )
 from ablate.data.pairs import Pairs, described_pairs
-from ablate.records import results
+from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
 from ablate.records.files import make_folder, to_json, write_json
 from ablate.records.locks import InUse, held
@@ -76,6 +76,7 @@ class Setting:
     tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
     changed: list[str] = field(default_factory=list)  # of the code, since runs of this setting were recorded
+    unkept: int = 0  # finished runs that lack what `keep` asks for
 
     @property
     def former_ids(self) -> tuple[str, ...]:
@@ -227,6 +228,12 @@ def make_plan(
     warnings += neighbours.warning()
     with suppress(results.RecordError):
         warnings += [f"{folder}: {one}" for one in exclusions(folder)]
+    if unkept := sum(setting.unkept for setting in plan.settings):
+        runs, are = ("run has", "it is") if unkept == 1 else ("runs have", "they are")
+        warnings.append(
+            f"{unkept} finished {runs} no weights, for which keep=weights asks: {are} trained again (the old records "
+            "are replaced)"
+        )
     for change in dict.fromkeys(change for setting in plan.settings for change in setting.changed):
         again = sum(len(setting.missing) for setting in plan.settings if change in setting.changed)
         runs = "run is" if again == 1 else "runs are"
@@ -308,12 +315,21 @@ def find_finished(setting: Setting, folder: Path, neighbours: results.Neighbours
 
     for run in setting.runs:
         if not run.config.fresh and results.finished(folder, run.run_id, run.config.prefixes, noted, run.former):
-            continue
+            if has_kept(folder, run):
+                continue
+            setting.unkept += 1
         results.refuse_newer(folder, run.run_id)
         if not run.config.fresh:
             run.reused_from = neighbours.find(run.run_id, run.config.prefixes, current, run.former)
+            if run.reused_from and not has_kept(run.reused_from, run):
+                run.reused_from = None
         if run.reused_from is None:
             setting.missing.append(run)
+
+
+def has_kept(folder: Path, run: Run) -> bool:
+    """Whether a sweep holds what `keep` asks for, of a finished run of it."""
+    return run.config.keep is None or weights.kept(folder, run.run_id)
 
 
 def stored_auto(folder: Path) -> str | None:

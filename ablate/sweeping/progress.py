@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -28,11 +29,16 @@ def cost(config: Config, tokens_per_epoch: int) -> float:
 
 
 class Progress:
-    """Runs done, what is training now, time left by the speed so far, failures. Called from several threads."""
+    """Runs done, what is training now, time left by the speed so far, failures. Called from several threads.
 
-    def __init__(self, plan: Plan, done_before: int) -> None:
-        self.console = Console(stderr=True)
-        self.live = self.console.is_terminal
+    A live line on a terminal, and in a notebook that has ipywidgets, without which rich would warn at every update;
+    anywhere else a line per finished setting. `quiet`: nothing.
+    """
+
+    def __init__(self, plan: Plan, done_before: int, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        in_notebook = self.console.is_jupyter and find_spec("ipywidgets") is not None
+        self.live = not quiet and (self.console.is_terminal or in_notebook)
         self.total = sum(len(setting.runs) for setting in plan.settings)
         self.finished_runs = done_before
         self.failures = 0

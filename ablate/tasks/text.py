@@ -188,18 +188,35 @@ def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | N
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
 
 
-@torch.inference_mode()
 def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:
-    """The prefix and its greedy continuation: batch of one, zero state, warmed up on the prefix.
+    """The prefix and its greedy continuation, see `continued`."""
+    return continued(model, corpus, prefix, predicted)
 
-    A bidirectional network cannot go on from a state: it reads the whole text so far again for each token.
+
+@torch.inference_mode()
+def continued(
+    model: LanguageModel,
+    corpus: Corpus,
+    prefix: str,
+    predicted: int,
+    temperature: float = 0.0,
+    generator: Generator | None = None,
+) -> str:
+    """The prefix and its continuation by `predicted` tokens: batch of one, zero state, warmed up on the prefix.
+
+    Each is the likeliest or, at a temperature above 0, drawn with probabilities softmax(logits / temperature). A
+    bidirectional network cannot go on from a state: it reads the whole text so far again for each token.
     """
     model.eval()
     ids = corpus.encode(prefix) or [0]
     carries = not model.config.model.bidirectional
     logits, states = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
     for _ in range(predicted):
-        ids.append(int(logits[-1].argmax()))
+        if temperature > 0:
+            shares = torch.softmax(logits[-1].double() / temperature, -1)
+            ids.append(int(torch.multinomial(shares, 1, generator=generator)))
+        else:
+            ids.append(int(logits[-1].argmax()))
         if carries:
             logits, states = model(torch.tensor([[ids[-1]]]), states)
         else:

@@ -32,7 +32,7 @@ from torch import Generator, Tensor
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
 from ablate.config.presets import summaries
-from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs
+from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
 from ablate.config.schema import (
     CONFIG_ROOT,
     Config,
@@ -101,7 +101,7 @@ def disagreement(engine: str, config: Config) -> str:
     """What an engine computes otherwise than the readable network and torch.optim, in words; empty for nothing."""
     for part in ("network", "update"):
         key = keys(config)[part]
-        for series, tolerance in _by_engine(engine, key):
+        for series, tolerance in _by_engine(engine, key, revision()):
             if not alike(series, probe(key), tolerance):
                 return NAMES[part](config)
     return ""
@@ -179,9 +179,14 @@ def _usual(name: str) -> Any:
     return own[name][0].off if name in own else next(f for f in fields(ModelConfig) if f.name == name).default
 
 
-@cache
 def probe(key: str) -> Series:
     """The numbers of the probe of this name, by the readable network or by what else is the reference."""
+    return _probe(key, revision())
+
+
+@cache
+def _probe(key: str, _: tuple[int, ...]) -> Series:
+    """The same, computed once for the things that there are: in a notebook a cell may be defined again."""
     part, values = _parsed(key)
     made = {
         "network": lambda: _network("eager", values),
@@ -194,7 +199,7 @@ def probe(key: str) -> Series:
 
 
 @cache
-def _by_engine(engine: str, key: str) -> list[tuple[Series, float]]:
+def _by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, float]]:
     """The numbers of a probe by each form of an engine, with the tolerance that its precision needs."""
     part, values = _parsed(key)
     run = {"network": _network, "update": _update}[part]

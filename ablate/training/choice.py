@@ -117,7 +117,8 @@ def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.de
     together = min(replicas, chunk_size(config, device) or replicas)
     c = resolve(config)
     shape = (str(c.model), str(c.task), c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
-    key = (*shape, c.optimizer.name, vocabulary_size, str(device), together, candidates)
+    sources = (c.model.source, c.optimizer.source, c.task.source)  # in a notebook a cell may be defined again
+    key = (*shape, *sources, c.optimizer.name, vocabulary_size, str(device), together, candidates)
     if key not in _choices:
         _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
     return _choices[key]

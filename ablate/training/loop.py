@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -37,6 +38,8 @@ LONG_EPOCH_S = GRACE_S / 2
 
 OnEpoch = Callable[[int, float], None]
 Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
+Keep = Callable[[str, Mapping[str, np.ndarray]], None]
+"""Called with a run's id and its trained parameters by name, before there is a record of it."""
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
@@ -56,14 +59,16 @@ def train_together(
     stop: Callable[[], bool] = lambda: False,
     resumes: Callable[[], bool] = lambda: True,
     watch: Watch | None = None,
+    keep: Keep | None = None,
 ) -> list[Record]:
     """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
 
     Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
     epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
     the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every epoch but the last and
-    tells which runs to go on with; the others leave no record. Raises CombinationError where the corpus is too short,
-    Stopped soon after `stop()` became true: with a checkpoint, if the program is one that `resumes()` later.
+    tells which runs to go on with; the others leave no record. `keep` gets each run's trained parameters.
+    Raises CombinationError where the corpus is too short, Stopped soon after `stop()` became true: with a checkpoint,
+    if the program is one that `resumes()` later.
     """
     config = configs[0]
     device = resolve_device(config.device)
@@ -160,6 +165,8 @@ def train_together(
             replica.trajectory.score(task.final_scores(parameters_now, replica.trajectory.perplexity[-1]))
         record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
         record.sees_future = task.sees_future(parameters_now)
+        if keep:
+            keep(record.run_id, {name: value.cpu().contiguous().numpy() for name, value in parameters_now.items()})
         records.append(record)
     return records
 

@@ -27,6 +27,7 @@ LISTED = (
     "path",
     "report",
     "claims",
+    "export",
     "bench",
     "status",
     "compact",

@@ -232,6 +232,7 @@ MEANS = {
     "results_dir": ["results_dir=/elsewhere"],
     "fresh": ["fresh=true"],
     "report": ["report=false"],
+    "keep": ["keep=weights"],
     "speed": ["speed=true"],
     "speed_s": ["speed_s=3"],
     "prefixes": ["prefixes=[once upon]"],

@@ -45,7 +45,7 @@ def _afresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    probe.cache_clear()
+    behaviour._probe.cache_clear()
     behaviour._by_engine.cache_clear()
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from ablate.analysis.frames import factor_name, factors, named, value_text
 from ablate.analysis.tasks import accuracy_by_guessing, facts_of
 from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
-from ablate.report.plots.lines import Line, along_x, facets, handles_of, lines_of, values_of, x_knob
+from ablate.report.plots.lines import Line, along_x, facets, handles_of, is_number, lines_of, values_of, x_knob
 from ablate.report.plots.measures import (
     SPEED,
     Measure,
@@ -23,6 +23,7 @@ from ablate.report.plots.measures import (
     further_handles,
     has_published,
     hollow,
+    measure_chosen,
     measures_of,
     small_print,
 )
@@ -48,30 +49,34 @@ def by_value(
     published: pd.DataFrame | None = None,
     title: str = "",
     level: float = 0.95,
+    x: str | None = None,
+    y: str | None = None,
 ) -> Figure:
     """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's settings.
 
     Of several questions: a panel for each, with accuracy against the length of the sequences.
 
     Else against the swept number with the most values, a line for each combination of the other swept knobs; where no
-    number was swept, a row for each setting. `runs` and `settings`: from runs_frame and aggregate (with_speed);
-    `published`: setting_id, published_perplexity, published_tokens_per_s, source.
+    number was swept, a row for each setting. `x` and `y` are a swept knob and a metric of one's own choice.
+    `runs` and `settings`: from runs_frame and aggregate (with_speed); `published`: setting_id, published_perplexity,
+    published_tokens_per_s, source.
     """
     if published is not None:
         published = published[published["setting_id"].isin(settings["setting_id"])].drop_duplicates("setting_id")
         published = None if published.empty else published
     with styled(title, settings[list(swept)].to_csv()):
-        if by_task(settings, swept):
+        measures = measures_of(settings) if y is None else [measure_chosen(y, settings)]
+        if x is None and y is None and by_task(settings, swept):
             knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
             shown = Shown("num_steps", knobs, measures_of(settings)[:1], "corpus", log=True)
             return _against(shown, runs, settings, published, title, level)
         of = factors(settings)
-        x = x_knob(swept, settings, of)
-        if x is None:
-            return by_name(runs, settings, swept, published, title, level)
+        x = x_knob(swept, settings, of) if x is None else x
+        if x is None or not all(is_number(value) for value in values_of(settings, x)):
+            return by_name(runs, settings, swept, published, title, level, measures)
         along = along_x(x, settings, of)
         facet, rest = facets(settings, [knob for knob in swept if knob != x and knob not in along])
-        shown = Shown(x, rest, measures_of(settings), facet, along=along)
+        shown = Shown(x, rest, measures, facet, along=along)
         return _against(shown, runs, settings, published, title, level)
 
 

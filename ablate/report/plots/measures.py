@@ -118,6 +118,18 @@ def measures_of(settings: pd.DataFrame) -> list[Measure]:
     return [one if one is SPEED else replace(one, label=label_of(one.metric, settings, one.label)) for one in found]
 
 
+def measure_chosen(metric: str, settings: pd.DataFrame) -> Measure:
+    """The axis of a metric of a person's own choice, whether or not figures show it by themselves."""
+    if metric == SPEED.metric:
+        return SPEED
+    shown = next((one for one in figure_measures(settings) if one.metric == metric), None)
+    found = shown or (TRAINING if metric == TRAINING.metric else measure_of(metric))
+    unit = METRICS.known(metric).unit
+    label = f"{found.label} ({unit})" if unit and unit not in found.label else found.label
+    floor = 1.0 if metric.endswith("perplexity") else found.floor
+    return replace(found, label=label_of(metric, settings, label), floor=floor)
+
+
 def label_of(metric: str, frame: pd.DataFrame, label: str) -> str:
     """The label of an axis, with what the task scores, of runs or settings."""
     of = scored(frame)
@@ -185,18 +197,24 @@ def seeds_text(settings: pd.DataFrame) -> str:
     return f"{number} seed{'' if n.max() == 1 else 's'}"
 
 
+OVER_EPOCHS = ("tail_perplexity", "best_perplexity", "best_val_perplexity", "wall_s")
+"""Metrics of more than the last epoch."""
+
+
 def small_print(
     settings: pd.DataFrame, measures: Sequence[Measure], published: pd.DataFrame | None, level: float = 0.95
 ) -> str:
     """Which interval and which n a figure shows, where its speed and its published values come from."""
+    at_the_end = not all(measure.metric in OVER_EPOCHS for measure in measures)
     if not settings["n"].any():
         parts = [f"All {settings['diverged'].sum()} runs diverged."]
     elif (settings["n"] + settings["diverged"]).max() > 1:
         interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(settings)}"
         none = "; none from one seed" if (settings["n"] == 1).any() else ""
-        parts = [f"Last epoch: {interval}{none}; small dots are single runs."]
+        text = f"{'Last epoch: ' if at_the_end else ''}{interval}{none}; small dots are single runs."
+        parts = [f"{text[0].upper()}{text[1:]}"]
     else:
-        parts = ["Last epoch; one seed per setting, so no interval."]
+        parts = [f"{'Last epoch; one' if at_the_end else 'One'} seed per setting, so no interval."]
     if settings["diverged"].any() and settings["n"].any():
         parts.append("Diverged runs enter no mean.")
     if SPEED in measures:

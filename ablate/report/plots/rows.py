@@ -14,6 +14,7 @@ from ablate.report.plots.grid import left_out_text
 from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks, named, values_of
 from ablate.report.plots.measures import (
     SPEED,
+    Measure,
     cross,
     diverged_text,
     dots,
@@ -43,18 +44,23 @@ def by_name(
     published: pd.DataFrame | None,
     title: str,
     level: float,
+    every: Sequence[Measure] | None = None,
 ) -> Figure:
-    """Means with intervals and single runs, a row per setting; call it within `styled`."""
+    """Means with intervals and single runs, a row per setting; call it within `styled`.
+
+    `every`: what is measured, by default what is of the task.
+    """
     note = ""
+    every = measures_of(settings) if every is None else every
     if len(settings) > MOST_ROWS:
-        first = measures_of(settings)[0]
+        first = every[0]
         better = "highest" if METRICS[first.metric].better == "higher" else "lowest"
         what = " ".join(first.label.split())
         note = f" The {MOST_ROWS} of {len(settings)} settings with the {better} {what}."
         best = (first.of(settings) * (-1 if better == "highest" else 1)).argsort()[:MOST_ROWS]
         settings = settings.iloc[sorted(best)]
     names, lines, row_of = _rows(settings, swept)
-    measures, left_out = measures_of(settings)[:MOST_MEASURES], measures_of(settings)[MOST_MEASURES:]
+    measures, left_out = every[:MOST_MEASURES], every[MOST_MEASURES:]
     if left_out:
         note += f" {left_out_text([' '.join(measure.label.split()) for measure in left_out])}"
     beside = max(len(lines), 1)

@@ -4,6 +4,7 @@ Figures are drawn at the size at which they are printed, so that 8 points here a
 pyplot, so that none has to be closed.
 """
 
+import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,16 @@ RC: dict[str, Any] = {
 }
 
 
+class Panels(Figure):
+    """A figure that a notebook can show whether or not pyplot, which tells notebooks how, has been imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        canvas: Any = FigureCanvasAgg(self)
+        canvas.print_png(file, metadata={"Software": None})
+        return file.getvalue()
+
+
 @contextmanager
 def styled(*texts: str) -> Iterator[None]:
     """matplotlib as all figures need it; `texts` decide whether a Chinese font joins in.
@@ -96,7 +107,7 @@ def panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure of rows × columns panels, each `height` inches high with its labels, and its panels row by row."""
     width = width or {1: 4.4, 2: WIDTH}.get(columns, WIDE)
-    figure = Figure(figsize=(width, height * rows), dpi=PNG_DPI, layout="constrained")
+    figure = Panels(figsize=(width, height * rows), dpi=PNG_DPI, layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 

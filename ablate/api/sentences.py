@@ -1,0 +1,108 @@
+"""A claim in one line: `gru < lstm`, `32 > 64 > 128`, `lr=0.5 ~ lr=1`.
+
+    A < B       the metric of A is lower than that of B, all else equal; also A < B < C, and >
+    A ~ B       they are the same within a margin
+
+A and B are values of one knob that the sweep varies. Where a value belongs to several knobs, or for clarity, each is
+named with its knob: `num_hiddens=32 < num_hiddens=64`, or `by="num_hiddens"` says it for all.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ablate.analysis.frames import value_text
+from ablate.claims.grammar import ClaimError
+from ablate.claims.reading import Claim, make_claim
+from ablate.claims.settings import plain
+from ablate.config.errors import listing, nearest
+
+HOW = 'write A < B, A > B or A ~ B with values of a knob, such as claim("gru < lstm")'
+
+
+def claim_of(
+    sentence: str,
+    settings: pd.DataFrame,
+    swept: Sequence[str],
+    metric: str,
+    by: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    margin: float | None = None,
+    most: bool = False,
+) -> Claim:
+    """The claim that a sentence makes of these settings, which vary `swept`. Raises ClaimError, in one line."""
+    parts = re.split(r"([<>~≈])", sentence)
+    terms, signs = [part.strip() for part in parts[::2]], set(parts[1::2])
+    if len(terms) < 2 or not all(terms) or len(signs) != 1:
+        raise ClaimError(f"cannot read the claim {sentence!r}; {HOW}")
+    [sign] = signs
+    knob, values = _resolved(terms, settings, swept, by)
+    if len(set(map(value_text, values))) < len(values):
+        raise ClaimError(f"the claim {sentence!r} names a value of {knob} twice")
+    entry: dict[str, Any] = {"id": sentence, "statement": sentence, "metric": metric, "where": dict(where or {})}
+    share = {"in": "most"} if most else {}
+    if sign in "<>":
+        if margin is not None:
+            raise ClaimError(f"margin={margin:g} is for A ~ B; of {sentence!r} there is none")
+        entry["order"] = {"along": knob, "ascending": values if sign == "<" else values[::-1]} | share
+    elif len(terms) > 2:
+        raise ClaimError(f"cannot read the claim {sentence!r}; ~ stands between two values")
+    else:
+        within = {} if margin is None else {"margin": margin}
+        entry["equivalent"] = {"of": {knob: values[0]}, "to": {knob: values[1]}} | within | share
+    return make_claim(entry)
+
+
+def _resolved(
+    terms: Sequence[str], settings: pd.DataFrame, swept: Sequence[str], by: str | None
+) -> tuple[str, list[Any]]:
+    """The one knob of which all terms are values, and these values as the frame has them."""
+    pairs = [term.rpartition("=")[::2] for term in terms]
+    named = {knob.strip() for knob, _ in pairs if knob} | ({by} if by else set())
+    texts = [text.strip() for _, text in pairs]
+    if len(named) > 1:
+        raise ClaimError(f"a claim compares values of one knob, not of {listing(sorted(named))}")
+    for knob in named:
+        if knob not in swept:
+            raise ClaimError(f"{knob} is not varied here; choose {listing(swept) if swept else 'another sweep'}")
+    known = {knob: _values(settings, knob) for knob in swept if not named or knob in named}
+    fitting = {
+        knob: [found for text in texts for found in [_match(text, values)] if found is not _NONE]
+        for knob, values in known.items()
+    }
+    fitting = {knob: values for knob, values in fitting.items() if len(values) == len(texts)}
+    if len(fitting) > 1:
+        example = next(iter(fitting))
+        raise ClaimError(
+            f"{' and '.join(texts)} are values of {listing(fitting)}; name the knob: by={example!r}, or "
+            f"{example}={texts[0]}"
+        )
+    if not fitting:
+        every = {value_text(value): None for values in known.values() for value in values}
+        strange = [text for text in texts if all(_match(text, values) is _NONE for values in known.values())]
+        if not strange:
+            raise ClaimError(f"{' and '.join(texts)} are not values of one knob")
+        there = "; ".join(f"{knob}: {', '.join(map(value_text, values))}" for knob, values in known.items())
+        raise ClaimError(f"no setting has {strange[0]!r}; there is {there or 'nothing'}{nearest(strange[0], every)}")
+    return next(iter(fitting.items()))
+
+
+_NONE = object()
+
+
+def _values(settings: pd.DataFrame, knob: str) -> list[Any]:
+    return list({value_text(value): value for value in map(plain, settings[knob])}.values())
+
+
+def _match(text: str, values: Sequence[Any]) -> Any:
+    """The value that a text says, in whatever way a number is written."""
+    for value in values:
+        if value_text(value) == text:
+            return value
+    try:
+        number = float(text)
+    except ValueError:
+        return _NONE
+    return next((v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v == number), _NONE)

@@ -1,0 +1,318 @@
+"""Sweeps from Python: train what is missing, and look at what is there."""
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.compare import comparisons
+from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
+from ablate.analysis.throughput import speed_frame, with_speed
+from ablate.api.loading import load_reports, load_training
+from ablate.api.sentences import claim_of
+from ablate.api.summary import html_table
+from ablate.api.words import words_of
+from ablate.claims import Frames, Verdict
+from ablate.claims.verdicts import judge
+from ablate.config.errors import UserError, listing, nearest
+from ablate.config.metrics import METRICS
+from ablate.config.plugins import load as load_plugins
+from ablate.config.plugins import load_again
+from ablate.config.shell import command_line
+from ablate.records.files import present
+from ablate.records.results import plugins_of
+from ablate.report import wording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ablate.sweeping.launch import Summary
+
+StrPath = str | os.PathLike[str]
+
+
+def sweep(
+    *,
+    sweeps: str | None = None,
+    name: str | None = None,
+    results_dir: StrPath = "results",
+    plugins: StrPath | Sequence[StrPath] = (),
+    report: bool = False,
+    progress: bool = True,
+    **knobs: Any,
+) -> "Sweep":
+    """Train what is missing of a sweep, and return it.
+
+        sweep = ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
+
+    The knobs are those of the command line (`ablate --help`), a list of values is swept, and every combination is
+    trained with `seeds` seeds. It is the same sweep as that of the command: the same folder, `results_dir/name`, the
+    same runs; what is finished there, or in another sweep beside it, is not trained again.
+
+    sweeps       a preset, such as "table15_rnn_lr"; a knob given here replaces that of the preset
+    name         the folder; by default made from the preset and the knobs
+    plugins      files with cells, tasks and the like of one's own
+    report       also draw the page, tables and figures (`Sweep.report`)
+    progress     say on standard error what is going on: a bar in a terminal or a notebook with ipywidgets, else a line
+                 per setting; what is to be known of the sweep beforehand is in `Sweep.notes` in any case
+    **knobs      a knob of a group by its dotted name, `**{"model.gates.reset": 1}`, or in a mapping,
+                 `model={"name": "gru", "gates": {"reset": 1}}`; knobs that change together by their names with colons,
+                 `**{"num_hiddens:lr": [(32, 1), (64, 0.5)]}` (or `["32:1", "64:0.5"]`)
+
+    Raises UserError, in one line, for what the command would refuse, and KeyboardInterrupt after an interruption: what
+    is finished is kept, and the same call resumes. A setting that cannot be trained is warned about, and named in
+    `Sweep.failures`; the others are trained.
+    """
+    load_training()
+    from ablate.sweeping.expansion import expand
+    from ablate.sweeping.launch import compacted, run_sweep
+
+    for key in knobs:
+        if key.partition("/")[0].partition(".")[0] == "hydra":
+            again = command_line("search", "sweeps=search_gru")
+            raise UserError(f"{key} is of the command line; a search is run there: {again}")
+    given = {"sweeps": sweeps, **knobs, "name": name}
+    given = {key: value for key, value in given.items() if value is not None or key in knobs}
+    if plugins:
+        files = [plugins] if isinstance(plugins, str | os.PathLike) else plugins
+        given["plugins"] = [os.fspath(path) for path in files]
+        load_plugins(given["plugins"])  # what they bring has knobs of its own, of which words are made
+    if os.fspath(results_dir) != "results":
+        given["results_dir"] = os.fspath(results_dir)
+    words = words_of(given)
+    configs, asked = expand(words)
+    command = command_line(*words)
+    summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
+    _check(summary)
+    compacted(summary.folder)
+    found = Sweep([summary.folder], notes=summary.notes)
+    if report:
+        found.report(show=progress)
+    return found
+
+
+def _check(summary: "Summary") -> None:
+    """Raise what ended a sweep, and warn of settings that failed."""
+    if summary.interrupted:
+        raise KeyboardInterrupt("stopped; every finished run is kept, the same call resumes")
+    if summary.storage:
+        raise UserError(f"{summary.storage}; the stored runs are kept, the same call resumes")
+    if summary.lost:
+        raise UserError(
+            f"{summary.lost} runs are not in {summary.folder} any more; it was moved, or emptied, meanwhile: move it "
+            "back, or call the same again"
+        )
+    if summary.failures:
+        first = ": ".join(summary.failures[0])
+        others = f", and {len(summary.failures) - 1} more" if len(summary.failures) > 1 else ""
+        if not summary.trained + summary.already + summary.reused:
+            raise UserError(f"no setting could be trained: {first}{others}")
+        warnings.warn(f"failed: {first}{others}; Sweep.failures says why", UserWarning, stacklevel=3)
+
+
+def load(*folders: StrPath, level: float = 0.95) -> "Sweep":
+    """The finished runs of one or several sweeps, `ablate.load("results/a", "results/b")`; trains nothing.
+
+    Raises UserError for a folder that holds no finished run.
+    """
+    if not folders:
+        raise UserError('give the folder of a sweep, such as ablate.load("results/smoke")')
+    return Sweep([Path(folder).expanduser() for folder in folders], level=level)
+
+
+class Sweep:
+    """The runs of one sweep, or of several together, as they were on disk when they were first asked for.
+
+    `folders`: where they are; `notes`: what was said before the training; `level`: of all intervals and verdicts.
+    """
+
+    def __init__(self, folders: Iterable[Path], level: float = 0.95, notes: Sequence[str] = ()) -> None:
+        if not 0.5 <= level < 1:
+            raise UserError(f"level is {level}; give one from 0.5 up to, not including, 1, such as 0.95")
+        self.folders = list(dict.fromkeys(folders))
+        self.level = level
+        self.notes = list(notes)
+        for folder in self.folders:
+            if present(folder) != "folder":
+                raise UserError(f"{folder} holds no sweep; give a folder that ablate has written")
+
+    # --- frames ---------------------------------------------------------------------------------------------------
+
+    def frame(self) -> pd.DataFrame:
+        """One row per run: `sweep` (its folder), run_id, setting_id, seed, status, knobs, metrics, provenance.
+
+        A run that several of the sweeps hold is there once for each.
+        """
+        return self._frame.copy()
+
+    def settings(self) -> pd.DataFrame:
+        """One row per setting, the runs that differ by seed only: for each metric m its mean m, its interval m_low …
+        m_high, m_sd, …; n seeds, and how many diverged (`ablate.analysis.aggregate`)."""
+        return self._settings.copy()
+
+    def curves(self) -> pd.DataFrame:
+        """One row per run and epoch: `sweep`, run_id, epoch, perplexity, and what else was measured."""
+        parts = [
+            curves_frame(folder, own).assign(sweep=str(folder))
+            for folder in self.folders
+            for own in [self._frame[self._frame["sweep"] == str(folder)]]
+        ]
+        return _sweep_first(pd.concat(parts, ignore_index=True))
+
+    @property
+    def swept(self) -> list[str]:
+        """The knobs that tell the settings apart."""
+        return swept_knobs(self._runs)
+
+    @property
+    def metric(self) -> str:
+        """The metric that the settings are compared by where none is named."""
+        return wording.main_metric(self._settings)
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Settings that could not be trained, each with the reason."""
+        from ablate.report.material import failures
+
+        return [failure for folder in self.folders for failure in failures(folder)]
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def compare(self, metric: str | None = None, by: str | None = None) -> pd.DataFrame:
+        """One row per pair of settings that differ in one knob, or in the knob `by` alone: the ratio (of a metric that
+        may be 0, the difference), its interval, p and p corrected over the table (`ablate.analysis.compare`).
+
+        Raises UserError for a metric that no run has, or a knob that is not varied.
+        """
+        table = comparisons(self._runs, self._measured(metric), self.level)
+        if by is None:
+            return table
+        names = {knob: factor_name(factor) for factor in factors(self._runs) for knob in factor}
+        if by not in names:
+            raise UserError(f"{by} is not varied here; {_choose(by, names)}")
+        return table[table["knob"].isin({by, names[by]})].reset_index(drop=True)
+
+    def claim(
+        self,
+        sentence: str,
+        metric: str | None = None,
+        *,
+        by: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        margin: float | None = None,
+        most: bool = False,
+    ) -> Verdict:
+        """What the runs say of `gru < lstm`: confirmed, refuted, undecided or not testable, with evidence and interval.
+
+        `<` and `>` compare the metric, lower or higher, `~` says that two are equal within `margin`; see
+        `ablate.api.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at every
+        value of the other knobs; with `most`, in more than half of them. Raises UserError for what cannot be read.
+        """
+        claim = claim_of(sentence, self._runs, self.swept, self._measured(metric), by, where, margin, most)
+        return judge(self._frames, claim, self.level, any_protocol=True)
+
+    # --- pictures -------------------------------------------------------------------------------------------------
+
+    def plot(self, x: str | None = None, y: str | None = None, title: str = "") -> "Figure":
+        """The metric `y` against the knob `x`, a line for each combination of the others, with intervals over seeds.
+
+        By default the swept number with the most values, and the metrics of the task, a panel each. The figure is of no
+        window and no pyplot: show it as the last line of a notebook's cell, or `figure.savefig("figure.pdf")`.
+        """
+        load_reports()
+        from ablate.report.plots import by_value
+
+        if x is not None and x not in self.swept:
+            raise UserError(f"x is {x!r}, which is not varied here; {_choose(x, self.swept)}")
+        measured = None if y is None else self._measured(y)
+        return by_value(self._runs, self._settings, self.swept, title=title, level=self.level, x=x, y=measured)
+
+    def report(self, show: bool = False) -> Path:
+        """Write page, tables and figures into the sweep's folder, and return the page's path; of several sweeps also
+        one page about all, in `report/` beside the first. `show` prints the table of settings."""
+        load_reports()
+        from ablate.report import PAGE, write_report, write_reports
+
+        if len(self.folders) == 1:
+            write_report(self.folders[0], self.level, quiet=not show)
+            return self.folders[0] / PAGE
+        write_reports(self.folders, None, level=self.level, quiet=not show)
+        return self.folders[0].parent / "report" / PAGE
+
+    def export(self, to: str, out: StrPath | None = None) -> Path:
+        """Write the runs for another program, and return where: `to` is csv, parquet, xlsx, tensorboard, mlflow or
+        wandb (`ablate.export`). Nothing is sent anywhere."""
+        from ablate.export import export
+
+        return export(self.folders, to, None if out is None else Path(out), self.level)
+
+    def _repr_html_(self) -> str:
+        metrics = [name for name in dict.fromkeys((self.metric, "val_perplexity")) if self._has(name)]
+        title = ", ".join(map(str, self.folders))
+        return html_table(title, self._settings, self.swept or ["model"], metrics, self.level)
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(str, self.folders))
+        return f"<ablate.Sweep {where}: {len(self._settings)} settings, {len(self._runs)} runs>"
+
+    def __len__(self) -> int:
+        """The number of runs."""
+        return len(self._runs)
+
+    # --- what is read once ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        parts = []
+        for folder in self.folders:
+            self.notes += load_again(plugins_of(folder))
+            runs, problems = runs_frame(folder)
+            if runs.empty:
+                raise UserError(f"{folder} holds no finished run yet")
+            self.notes += [f"skipped: {problem}" for problem in problems]
+            parts.append(runs.assign(sweep=str(folder)))
+        return _sweep_first(pd.concat(parts, ignore_index=True))
+
+    @cached_property
+    def _runs(self) -> pd.DataFrame:
+        """Every run once: that two sweeps share it makes no second seed of it."""
+        return self._frame.drop_duplicates(["setting_id", "seed"], ignore_index=True).drop(columns="sweep")
+
+    @cached_property
+    def _settings(self) -> pd.DataFrame:
+        speeds = [speed_frame(folder) for folder in self.folders]
+        speeds = [speed for speed in speeds if not speed.empty]
+        speed = pd.concat(speeds, ignore_index=True) if speeds else pd.DataFrame()
+        return with_speed(aggregate(self._runs, self.level), speed)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        if len(self.folders) == 1:
+            return Frames(self._runs, sweep=self.folders[0])
+        curves = self.curves().drop(columns="sweep").drop_duplicates(["run_id", "epoch"], ignore_index=True)
+        return Frames(self._runs, curves)
+
+    def _measured(self, metric: str | None) -> str:
+        """A metric that some run has. Raises UserError for any other."""
+        if metric is None:
+            return self.metric
+        if not self._has(metric):
+            raise UserError(f"no run has {metric!r}; {_choose(metric, filter(self._has, METRICS.names))}")
+        return metric
+
+    def _has(self, metric: str) -> bool:
+        return metric in METRICS and metric in self._runs and bool(self._runs[metric].notna().any())
+
+
+def _choose(value: str, names: Iterable[str]) -> str:
+    names = list(names)
+    return f"choose {listing(names)}{nearest(value, names)}" if names else "nothing is"
+
+
+def _sweep_first(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["sweep", *(name for name in frame if name != "sweep")]]

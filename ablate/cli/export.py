@@ -1,0 +1,57 @@
+"""`ablate export results/NAME … --to FORMAT`: finished sweeps for other programs, through their own libraries."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.cli.command import Command, Parser, level, options_of
+from ablate.cli.commands import run_command
+from ablate.cli.entry import say
+from ablate.export import FORMATS
+
+WHAT = """\
+csv, parquet          three tables: runs (a row each), settings (mean and interval over seeds), curves (by epoch)
+xlsx                  the same as sheets of one workbook
+tensorboard, mlflow, wandb
+                      a run of theirs for each of ours: knobs, curves, metrics; written to a folder, nothing is sent
+
+All but csv need a library of their own; where it is missing, the command that installs it is shown.
+
+  ablate export results/smoke --to csv
+  ablate export results/a results/b --to xlsx --out both.xlsx"""
+
+
+def parser() -> Parser:
+    found = Parser("export", __doc__, epilog=WHAT)
+    found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    found.add_argument("--to", required=True, choices=FORMATS, help="the format, see below")
+    found.add_argument("--out", type=Path, help="folder, or file of a workbook (default: export-FORMAT in the first)")
+    found.add_argument("--level", type=level, default=0.95, help="of the settings' intervals (default: 0.95)")
+    return found
+
+
+def export(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    from ablate.config import plugins
+    from ablate.export import export as write
+    from ablate.records.results import plugins_of
+
+    for sweep in options.sweep:
+        for line in plugins.load_again(plugins_of(sweep)):
+            say(line)
+    say(f"exported: {write(options.sweep, options.to, options.out, options.level)}")
+    return 0
+
+
+COMMAND = Command(
+    "export",
+    "finished sweeps for other programs: CSV, Parquet, Excel, MLflow …",
+    export,
+    lambda words: parser().format_help(),
+    options=options_of(parser()),
+    takes=("sweeps",),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ablate export` with these arguments; its exit status."""
+    return run_command(COMMAND, arguments)

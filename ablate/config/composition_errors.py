@@ -1,0 +1,76 @@
+"""In one line, what Hydra or OmegaConf says of a configuration that cannot be composed."""
+
+import re
+
+from ablate.config.errors import UserError, listing, nearest
+from ablate.config.overrides import Override, can_be_swept, knobs, quote
+from ablate.config.presets import summaries
+from ablate.config.shell import shell_line
+
+
+def composition_line(error: Exception) -> str:
+    """What Hydra or OmegaConf could not compose: the value, the choices, the remedy."""
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    if cause is not None:
+        return str(cause)
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, value = str(error.missing_cfg_file).rpartition("/")
+        return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error)
+    return _first_lines(error)
+
+
+def _first_lines(error: Exception) -> str:
+    """A message in one line: with what stands behind a colon at the end of its first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else type(error).__name__
+    return " ".join(lines[:2]) if said.endswith(":") else said
+
+
+def _how_to_write(word: str) -> str:
+    """The same value as one text, for the shell and for Hydra, where the knob takes a text; else what it takes."""
+    override = Override.read(word)
+    knob = knobs().get(override.key)
+    if knob is not None and knob.is_text and override.value:
+        return f"write {shell_line(f'{override.key}={quote(override.value)}')}"
+    return "write knob=value or knob=value,value; a list in brackets, [a,b], a text in quotes"
+
+
+def _composition(error: Exception) -> str:
+    """What Hydra could not compose: a group without a choice, or a value of the wrong type."""
+    message = _first_lines(error)
+    unchosen = re.match(r"You must specify '([^']+)'", message)
+    if unchosen:
+        return f"{unchosen[1]} has no value; choose {listing(summaries(unchosen[1]))}"
+    several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", message)
+    if several:
+        return f"{several[1]} has several values, {several[2]}, and one configuration is shown; give one"
+    return _wrong_type(error) or message
+
+
+def _wrong_type(error: Exception) -> str:
+    """`lr is 'abc'; it must be a number`, from OmegaConf's message; with the file where a file says so."""
+    file = re.match(r"In '([^']+)': \w+ raised while composing config:\nValue '(.*)' of type.*", str(error))
+    key = re.search(r"full_key: (\S+)", str(error))
+    if file and key:
+        where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
+        if value.startswith("[") and key[1] in knobs() and can_be_swept(key[1]):
+            return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
+    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)):
+        where, value, cause = override[1], override[2], str(error.__cause__ or "")
+    else:
+        return ""
+    kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
+    kind = re.search(kinds, cause)
+    if not kind:
+        return ""
+    words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
+    must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
+    return f"{where} is {value!r}; it must be {must}"

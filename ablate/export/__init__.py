@@ -1,0 +1,33 @@
+"""Sweeps for other programs, each through that program's own library.
+
+tabular     runs, settings and curves as CSV, Parquet or an Excel workbook
+trackers    a run of theirs for each of ours: TensorBoard, MLflow, Weights & Biases, all written to local folders
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.config.errors import UserError, listing, nearest
+
+FORMATS = ("csv", "parquet", "xlsx", "tensorboard", "mlflow", "wandb")
+
+
+def export(sweeps: Sequence[Path], to: str, out: Path | None = None, level: float = 0.95) -> Path:
+    """Write the finished runs of sweeps in the format `to`, one of FORMATS, and return where.
+
+    `out` is a folder, or with xlsx a file; by default `export-<to>` (`export.xlsx`) in the first sweep's folder.
+    Nothing is sent anywhere. Raises UserError for another format, a missing library (with the command that installs
+    it), and a folder without a finished run.
+    """
+    from ablate.export.exported import Exported
+    from ablate.export.tabular import TABLES
+    from ablate.export.trackers import TRACKERS
+
+    if to not in FORMATS:
+        raise UserError(f"to is {to!r}; choose {listing(FORMATS)}{nearest(to, FORMATS)}")
+    if not sweeps:
+        raise UserError("give the folder of a sweep, such as results/smoke")
+    frames = Exported.read(sweeps, level)
+    place = out or sweeps[0] / ("export.xlsx" if to == "xlsx" else f"export-{to}")
+    (TABLES | TRACKERS)[to](frames, place)
+    return place

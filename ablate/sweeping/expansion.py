@@ -1,0 +1,97 @@
+"""From words, `knob=value`, to the configs of a sweep, inside any program: what the command line does, without Hydra's
+application, which takes over the arguments, the logging and the environment of its process."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ablate.config import plugins, presets
+from ablate.config.composing import BASE, hydra_as_before, register_schema, to_config
+from ablate.config.composition_errors import composition_line
+from ablate.config.errors import ConfigError, UserError
+from ablate.config.overrides import SWEEPERS, Override, for_hydra
+from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.sweeping.hydra_jobs import asked_for, jobs
+from ablate.sweeping.naming import Asked
+
+RESOLVERS = ("now", "hydra", "python_version")
+"""What Hydra registers with OmegaConf wherever it composes."""
+
+_one_at_a_time = threading.Lock()  # what is global of Hydra is so for all threads
+
+
+def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
+    """The configs that `ablate WORDS` would train, and what is asked for beside them.
+
+    Raises UserError, in one line, for what the command line refuses, and for a search, which is no list of configs.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    with _one_at_a_time, _resolvers_as_before(), hydra_as_before():
+        plugins.load(presets.plugins_of(words))
+        overrides = for_hydra(words, sweeper_options())
+        preset = next((word.value for word in map(Override.read, overrides) if word.key == "sweeps"), None)
+        if preset not in (None, "", "null", "???"):
+            _check_preset(str(preset))
+        searched = presets.SEARCHED.set(tuple(presets.roots()[1:]))
+        try:
+            register_schema()
+            with initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
+                return _expanded(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(composition_line(error)) from error
+        finally:
+            presets.SEARCHED.reset(searched)
+
+
+def _expanded(overrides: Sequence[str]) -> tuple[list[Config], Asked]:
+    loader = GlobalHydra.instance().config_loader()
+    whole = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+    sweeper = instantiate(whole.hydra.sweeper)
+    sweeper.hydra_context = SimpleNamespace(config_loader=loader)
+    sweeper.task_function = SimpleNamespace(run_sweep=None)  # a program of ours
+    each = jobs(sweeper, [str(word) for word in whole.hydra.overrides.task])
+    configs = [to_config(_job(loader.load_sweep_config(whole, list(job)), number)) for number, job in enumerate(each)]
+    return configs, asked_for(whole, configs, each)
+
+
+def _job(config: DictConfig, number: int) -> DictConfig:
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+    return config
+
+
+def sweeper_options() -> tuple[str, ...]:
+    """What `hydra.sweeper.…` may set, of our sweepers."""
+    store = ConfigStore.instance()
+    nodes = [store.load(f"hydra/sweeper/{name}") for name in store.list("hydra/sweeper")]
+    names = [str(name) for node in nodes if node.provider == "ablate" for name in node.node]
+    return tuple(dict.fromkeys(name for name in names if name != "_target_"))
+
+
+def _check_preset(name: str) -> None:
+    path: Path = presets.find(name)
+    presets.check(path, sweeper_options())
+    if SWEEPERS.get(str(presets.sweeper_of(path))) == SWEEPERS["optuna"]:
+        raise UserError(f"sweeps={name} is a search, whose settings are not known beforehand; run it as a command")
+
+
+@contextmanager
+def _resolvers_as_before() -> Iterator[None]:
+    known = {name for name in RESOLVERS if OmegaConf.has_resolver(name)}
+    try:
+        yield
+    finally:
+        for name in RESOLVERS:
+            if name not in known:
+                OmegaConf.clear_resolver(name)

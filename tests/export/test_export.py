@@ -1,0 +1,195 @@
+"""What is exported, read back by the library that it is for; a library that is missing is one line with its command.
+
+MLflow and Weights & Biases write to local folders only; the network is closed. CPU, 30 s with all libraries.
+"""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import ablate
+from ablate.analysis.frames import curves_frame, runs_frame
+from ablate.config.errors import UserError
+from ablate.export import FORMATS, export
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, text_path: Path) -> Path:
+    """A sweep of two models, two seeds each."""
+    return ablate.sweep(
+        model=["gru", "rnn"],
+        seeds=2,
+        data={"name": "text_file", "path": text_path, "cleaning": "letters"},
+        num_hiddens=2,
+        num_steps=5,
+        batch_size=4,
+        max_tokens=400,
+        val_tokens=100,
+        epochs=3,
+        results_dir=tmp_path_factory.mktemp("export") / "results",
+        name="two",
+        progress=False,
+    ).folders[0]
+
+
+READ: dict[str, Callable[[Path, str], pd.DataFrame]] = {
+    "csv": lambda place, name: pd.read_csv(place / f"{name}.csv"),
+    "parquet": lambda place, name: pd.read_parquet(place / f"{name}.parquet"),
+    "xlsx": lambda place, name: pd.read_excel(place, sheet_name=name),
+}
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet", "xlsx"])
+def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
+    if to == "xlsx":
+        pytest.importorskip("openpyxl")
+    place = export([folder], to, tmp_path / ("out.xlsx" if to == "xlsx" else "out"))
+    runs, _ = runs_frame(folder)
+    stored = READ[to](place, "runs")
+    assert stored["run_id"].tolist() == runs["run_id"].tolist()
+    assert stored["val_perplexity"].tolist() == pytest.approx(runs["val_perplexity"].tolist())
+    assert set(stored["sweep"]) == {"two"}
+    assert len(READ[to](place, "settings")) == 2
+    curves = READ[to](place, "curves")
+    assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
+
+
+def by_command(folder: Path, to: str, out: Path) -> Path:
+    """In a process of its own: these libraries change the one that they run in, and warn of each other."""
+    command = [sys.executable, "-m", "ablate", "export", str(folder), "--to", to, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.full
+def test_tensorboard(folder: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    place = export([folder], "tensorboard", tmp_path / "out")
+    logs = sorted(path for path in (place / "two").iterdir())
+    assert len(logs) == 4
+    events = accumulator.EventAccumulator(str(logs[0]))
+    events.Reload()
+    assert [event.step for event in events.Scalars("perplexity")] == [1, 2, 3]
+    assert "final/val_perplexity" in events.Tags()["scalars"]
+
+
+@pytest.mark.full
+def test_mlflow(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow.tracking")
+    place = by_command(folder, "mlflow", tmp_path / "out")
+    runs, _ = runs_frame(folder)
+    with sqlite3.connect(place / "mlflow.db") as database:
+        names = [name for (name,) in database.execute("select name from runs")]
+        final = [value for (value,) in database.execute("select value from metrics where key = 'final_val_perplexity'")]
+        steps = [step for (step,) in database.execute("select distinct step from metrics where key = 'perplexity'")]
+        models = {value for (value,) in database.execute("select value from params where key = 'model'")}
+    database.close()
+    assert sorted(names) == ["gru seed=0", "gru seed=1", "rnn seed=0", "rnn seed=1"]
+    assert sorted(final) == pytest.approx(sorted(runs["val_perplexity"]))
+    assert sorted(steps) == [1, 2, 3]
+    assert models == {"gru", "rnn"}
+
+
+class FakeWandb:
+    """The part of wandb's documented interface that is used: what it was told."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, Any]] = []
+
+    Settings = dict
+
+    def init(self, **options: Any) -> "FakeWandb.Run":
+        self.runs.append(options | {"logged": []})
+        return FakeWandb.Run(self.runs[-1])
+
+    class Run:
+        def __init__(self, told: dict[str, Any]) -> None:
+            self.told = told
+            self.summary = told["summary"] = dict[str, Any]()
+
+        def log(self, values: dict[str, float], step: int) -> None:
+            self.told["logged"].append((step, values))
+
+        def finish(self) -> None:
+            self.told["finished"] = True
+
+
+def test_what_wandb_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)  # type: ignore[arg-type]
+    export([folder], "wandb", tmp_path / "out")
+    runs, _ = runs_frame(folder)
+    assert [run["id"] for run in fake.runs] == runs["run_id"].tolist()
+    first = fake.runs[0]
+    assert first["mode"] == "offline"
+    assert first["config"]["num_hiddens"] == 2
+    assert [step for step, _ in first["logged"]] == [1, 2, 3]
+    assert first["summary"]["val_perplexity"] == pytest.approx(runs["val_perplexity"][0])
+    assert all(run["finished"] for run in fake.runs)
+
+
+@pytest.mark.full
+def test_wandb_writes_offline_runs(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    place = by_command(folder, "wandb", tmp_path / "out")
+    assert len(list((place / "wandb").glob("offline-run-*"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("to", "module", "install"),
+    [
+        ("parquet", "pyarrow", "pyarrow"),
+        ("xlsx", "openpyxl", "[xlsx]"),
+        ("tensorboard", "tensorboard", "[tensorboard]"),
+        ("mlflow", "mlflow", "[mlflow]"),
+        ("wandb", "wandb", "[wandb]"),
+    ],
+)
+def test_a_missing_library_is_one_line_with_its_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, module: str, install: str
+) -> None:
+    import importlib
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == module:
+            raise ImportError(name)
+        return importlib.import_module(name, *rest)
+
+    monkeypatch.setattr("ablate.export.exported.import_module", missing)
+    with pytest.raises(UserError) as error:
+        export([folder], to, tmp_path / "out.xlsx")
+    said = str(error.value)
+    assert "pip install" in said
+    assert install in said
+    assert "\n" not in said
+
+
+def test_mistakes_are_one_line(folder: Path, tmp_path: Path, main: Callable[..., Any]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("theirs")
+    cases = [
+        ([folder], "cvs", None, "csv"),
+        ([tmp_path / "empty"], "csv", None, "empty"),
+        ([], "csv", None, "folder"),
+        ([folder], "xlsx", tmp_path / "out.csv", "xlsx"),
+        ([folder], "tensorboard", tmp_path / "full", "--out"),
+    ]
+    for sweeps, to, out, part in cases:
+        with pytest.raises(UserError) as error:
+            export(sweeps, to, out)
+        assert part in str(error.value)
+    assert (tmp_path / "full" / "file").read_text() == "theirs"
+    done = main("export", str(folder), "--to", "cvs")
+    assert done.status == 2
+    assert all(name in done.err for name in FORMATS)
+    done = main("export", str(folder), "--to", "csv", "--out", str(tmp_path / "csv"))
+    assert (done.status, done.out) == (0, "")
+    assert (tmp_path / "csv" / "runs.csv").is_file()
