@@ -25,7 +25,7 @@ PATH = "ablate.cli.path"
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders whose report was asked for: it has tests of its own."""
     folders: list[Path] = []
-    monkeypatch.setattr("ablate.report.write_report", folders.append)
+    monkeypatch.setattr("ablate.report.write_report", lambda sweep, *_: folders.append(sweep))
     return folders
 
 

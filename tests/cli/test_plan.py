@@ -26,7 +26,7 @@ PLAN = "ablate.cli.plan"
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "PROBE_S", 0.02)
-    monkeypatch.setattr("ablate.report.write_report", lambda _: None)
+    monkeypatch.setattr("ablate.report.write_report", lambda *_: None)
 
 
 @pytest.mark.full
