@@ -43,7 +43,7 @@ def _read(sweep: Path, run_ids: list[str]) -> Iterator[pd.DataFrame]:
             curve = pd.DataFrame(load_curve(sweep, run_ids[0]), dtype=float)
         except RecordError:
             return
-        if {"epoch", "perplexity"} <= set(curve) and len(curve):
+        if "epoch" in curve and len(curve):
             scores = [name for name in METRICS.names if name in curve and name not in COLUMNS]
             yield curve.assign(run_id=run_ids[0]).reindex(columns=[*COLUMNS, *scores])
 
@@ -56,7 +56,9 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
         return None
     header = texts[0][: texts[0].find(b"\n") + 1]
     names = header.decode(errors="replace").rstrip("\n").split(",")
-    if tuple(names[:3]) != COLUMNS[1:] or not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
+    if tuple(names[:3]) != COLUMNS[1:] and (names[0] != "epoch" or "perplexity" in names):
+        return None
+    if not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
         return None
     lines = [text.count(b"\n") - 1 for text in texts]
     if any(text.count(b",") != (n + 1) * (len(names) - 1) for text, n in zip(texts, lines, strict=True)):
@@ -79,6 +81,9 @@ def _parse(sweep: Path, run_ids: list[str]) -> pd.DataFrame | None:
     if len(frame) != sum(lines) or not isinstance(frame.index, pd.RangeIndex):
         return None
     frame = frame[[name for name in names if name in COLUMNS or name in METRICS]]
+    for name in COLUMNS[2:]:  # which only networks have
+        if name not in frame:
+            frame[name] = np.nan
     frame.insert(0, "run_id", np.repeat(np.array(run_ids, dtype=object), lines))
     return frame
 

@@ -17,6 +17,7 @@ from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
 from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
+    words = translated(words)
     config_dir = folder_of_configs(arguments)
     plugins.load(presets.plugins_of(words, config_dir))
     overrides = for_hydra(words, sweeper_options())

@@ -176,6 +176,10 @@ FIRST_TASK = "language_model"
 """The task of records that name none: what was trained before there were others."""
 
 
+NO_DATA = "none"
+"""The unit of a stored run of which only its task is known: one without a network, or data, of ours."""
+
+
 def task_name(config: Mapping[str, Any]) -> str:
     """The name of a stored config's task."""
     return str(config.get("task", {}).get("name", FIRST_TASK))

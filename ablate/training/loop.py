@@ -26,6 +26,7 @@ from ablate.records.results import Record
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
+from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel
 from ablate.training.trajectory import Replica, Stopped, Trajectory, measures_held_out, stream, train_epoch
@@ -66,6 +67,8 @@ def train_together(
     Stopped soon after `stop()` became true: with a checkpoint, if the program is one that `resumes()` later.
     """
     config = configs[0]
+    if not config.task.thing.has_network:
+        return [called(own, corpus, on_epoch=on_epoch, stop=stop) for own in configs]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)
