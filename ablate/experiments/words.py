@@ -14,6 +14,8 @@ from ablate.config.overrides import Override, plugin_files, quote, unquote
 from ablate.experiments.declaring import Experiment
 
 KEY = "experiment"
+SWEEPER, OBJECTIVE = "hydra/sweeper", "hydra.sweeper.objective"
+"""Where a search is asked for, and what is searched for: here the experiment's main metric, if nothing else."""
 OF_SWEEP = ("seeds", "seed", "name", "title", "results_dir", "fresh", "plugins", "sweeps", "report")
 """Knobs of ours that mean something for any function."""
 BELOW = ("hydra.sweeper.params.", "hydra.sweeper.conditions.", "hydra.sweeper.baseline.")
@@ -38,11 +40,20 @@ def translated(words: Sequence[str]) -> list[str]:
     files = [*(file for file in plugin_files(read) if file != reference), reference]
     own = [knob.name for knob in facts.knobs]
     out = [_of(word, own, facts.name) for word in read if word.key not in (KEY, "plugins")]
+    keys = {word.key for word in out}
+    if SWEEPER in keys and OBJECTIVE not in keys:
+        out.append(Override("", OBJECTIVE, facts.main))
     return [f"plugins=[{','.join(map(quote, files))}]", f"task={facts.name}", *map(str, out)]
 
 
+def named_in(words: Sequence[str]) -> str | None:
+    """What `experiment=` names among these words."""
+    given = [word.value for word in map(Override.read, words) if word.key == KEY]
+    return unquote(given[0].strip()) if given and given[0] else None
+
+
 def chosen(reference: str) -> Experiment:
-    """The experiment that `train.py:train` names, loaded now; a name alone is one that a file of `plugins` brings."""
+    """The experiment that `train.py:train` names, loaded now."""
     file, function = plugins.apart(reference)
     if function is None:
         raise UserError(f"{KEY} is {reference!r}; write {KEY}=FILE.py:FUNCTION")

@@ -1,8 +1,12 @@
 """A run of a task without a network of ours: a function of a person's own, called once."""
 
+import ctypes
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +17,46 @@ from ablate.data.corpora import Corpus
 from ablate.records.environment import environment
 from ablate.records.results import Record
 from ablate.tasks import task_of
-from ablate.training.trajectory import Stopped
+from ablate.training.trajectory import Stopped, Watched
+
+LOOK_S = 0.2
+"""How often to look whether a function should end."""
+
+
+@contextmanager
+def ended_by(stop: Callable[[], bool]) -> Iterator[None]:
+    """Raise Stopped in what this thread executes, soon after `stop()` became true: a function need not report.
+
+    Python hears of it between two of its own instructions, not within a call of a library.
+    """
+    thread, over, turn = threading.get_ident(), threading.Event(), threading.Lock()
+
+    def look() -> None:
+        while not over.wait(LOOK_S):
+            with turn:
+                if not over.is_set() and stop():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Stopped))
+                    return
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        with turn:
+            over.set()
+        looking.join()
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A function that has just reported an epoch."""
+
+    config: Config
+    measured: Mapping[str, float]
+
+    def reading(self, epoch: int) -> dict[str, float] | None:
+        return {name: value for name, value in self.measured.items() if math.isfinite(value)} or None
 
 
 def called(
@@ -22,22 +65,26 @@ def called(
     *,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, Sequence[Watched]], Sequence[bool]] | None = None,
 ) -> Record:
     """The record of one run. `on_epoch(epoch, main metric)` after each epoch that the function reports.
 
-    Raises what the function raises, and Stopped at the report after `stop()` became true.
+    Raises what the function raises, and Stopped from its report after `stop()` became true, or where `watch` tells not
+    to go on.
     """
     task: Any = task_of(config, corpus)
     facts = config.task.thing
     started, clock = datetime.now(UTC), time.perf_counter()
 
     def reported(epoch: int, measured: Mapping[str, float]) -> None:
-        if stop():
+        going_on = [True] if watch is None else watch(epoch, [Reported(config, measured)])
+        if stop() or not all(going_on):
             raise Stopped
         if on_epoch and facts.main in measured:
             on_epoch(epoch, measured[facts.main])
 
-    final, curve = task.call(reported)
+    with ended_by(stop):
+        final, curve = task.call(reported)
     epochs = int(curve["epoch"][-1] or 0) if curve["epoch"] else 0
     sound = math.isfinite(final[facts.main])
     return Record(

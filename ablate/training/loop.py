@@ -29,7 +29,7 @@ from ablate.training.behaviour import behaviour
 from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel
-from ablate.training.trajectory import Replica, Stopped, Trajectory, measures_held_out, stream, train_epoch
+from ablate.training.trajectory import Replica, Stopped, Trajectory, Watched, measures_held_out, stream, train_epoch
 
 GRACE_S = 2.0
 """Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
@@ -37,7 +37,7 @@ LONG_EPOCH_S = GRACE_S / 2
 """From this length on an epoch's beginning is held in memory, for a stop that cannot wait for its end."""
 
 OnEpoch = Callable[[int, float], None]
-Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
+Watch = Callable[[int, Sequence[Watched]], Sequence[bool]]
 
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
@@ -68,7 +68,7 @@ def train_together(
     """
     config = configs[0]
     if not config.task.thing.has_network:
-        return [called(own, corpus, on_epoch=on_epoch, stop=stop) for own in configs]
+        return [called(own, corpus, on_epoch=on_epoch, stop=stop, watch=watch) for own in configs]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)

@@ -3,8 +3,10 @@
 Compared: the settings, metrics and directions with what the functions compute when they are called by themselves.
 """
 
+import itertools
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,17 @@ from ablate.claims import Frames, evaluate
 from ablate.claims.reading import read_claims
 from ablate.cli import main
 from ablate.config import plugins
+from ablate.config.composing import compose
 from ablate.config.errors import ConfigError
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS, scoped
+from ablate.data.corpora import load
 from ablate.experiments.declaring import numbers_of, source_of
 from ablate.experiments.words import translated
 from ablate.records import results
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
+from ablate.training.trajectory import Stopped
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 HILL = f"experiment={EXAMPLES / 'experiment.py'}:hill"
@@ -273,3 +280,53 @@ def test_words_are_translated() -> None:
         "hydra.sweeper.params.task.lr=0.1,0.2",
     ]
     assert translated(["model=gru"]) == ["model=gru"]
+
+
+def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written(
+        "def train(x=0.0, *, seed, report):\n    for epoch in range(1, 5):\n        report(epoch, loss=(x - 1) ** 2)\n"
+    )
+    status, said = ablated(script, "x=choice(0.0,1.0,2.0)", "n_trials=4", "seeds=2", "pruner=median", command="search")
+    assert status == 0, said
+    summary = json.loads((tmp_path / "sweep" / "search.json").read_text())
+    assert "task.x=1.0" in json.dumps(summary)
+    assert "best: task.x=1.0" in said
+    plugins.forget(tmp_path / "train.py")
+    assert "train" not in TASKS
+    again = ["--config-dir", str(tmp_path / "sweep"), "--config-name", "best", "seeds=1"]
+    status, said = ablated(*again)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_stop_is_heard(reports: bool) -> None:
+    """At the next report, or soon after where a function never reports."""
+    asked = threading.Event()
+
+    @ablate.experiment
+    def endless(reports: bool = True, *, seed: int, report: Callable[..., None]) -> dict[str, float]:
+        for epoch in itertools.count(1):
+            if reports:
+                report(epoch, loss=1.0)
+            elif epoch == 3:
+                asked.set()
+        return {"loss": 1.0}
+
+    config = compose(["task=endless", f"task.reports={str(reports).lower()}"])
+    heard: list[int] = []
+    with pytest.raises(Stopped):
+        train_together(
+            [config],
+            load(config.data),
+            Choice("function", {}),
+            on_epoch=lambda epoch, loss: heard.append(epoch),
+            stop=lambda: asked.is_set() or len(heard) == 3,
+        )
+    assert len(heard) == (3 if reports else 0)
+
+
+def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", HILL, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "\n  momentum=0.0" in said
+    assert "num_hiddens" not in said
