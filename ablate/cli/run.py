@@ -151,7 +151,7 @@ def _console() -> Callable[..., None]:
     """Prints a line on standard error, in a style where the terminal has any."""
     from rich.console import Console
 
-    return partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    return partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
 
 
 COMMAND = Command(

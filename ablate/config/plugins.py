@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,8 +61,8 @@ def named(file: str, function: str) -> Any:
     digest = LOADED[_path(file)]
     module = sys.modules[_module(digest)]
     found = getattr(module, function, None)
-    if not callable(found):
-        names = [name for name, one in vars(module).items() if callable(one) and one.__module__ == module.__name__]
+    if not isfunction(found):
+        names = [name for name, one in vars(module).items() if isfunction(one) and one.__module__ == module.__name__]
         raise UserError(f"{file} has no function {function!r}{nearest(function, names)}")
     known = next((one for one in TASKS if getattr(one, "function", None) is found), None)
     if known is not None:
@@ -155,7 +156,7 @@ def _execute(path: Path, given: str, source: bytes, digest: str) -> None:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
     try:
-        with _as_origin(digest):
+        with _as_origin(digest), _beside(path):
             exec(compile(source, str(path), "exec"), module.__dict__)
     except KeyboardInterrupt:
         del sys.modules[module.__name__]
@@ -182,6 +183,20 @@ def _line(error: BaseException, file: str) -> int | None:
         return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return lines[-1] if lines else None
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """What lies beside a file can be imported by it while it is loaded, as when it is run as a script."""
+    folder = str(path.parent)
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.reverse()
+            sys.path.remove(folder)  # the one that was added last
+            sys.path.reverse()
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Knob:
     below: float | None = None
     decides: bool = True
     """Whether another value makes another run."""
+    any_length: bool = False
+    """Whether a list may have another number of values than the default has."""
     per_replica: bool = False
     """Whether runs that differ in it alone can still train as one program."""
     absent: Any = ALWAYS

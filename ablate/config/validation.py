@@ -140,7 +140,8 @@ def _knobs(config: Config | Part, prefix: str = "") -> Iterator[tuple[str, Any, 
             yield prefix + f.name, value, f.metadata
     if isinstance(config, Part):
         for knob in config.own_knobs:
-            value, length = config.own[knob.name], len(knob.default) if isinstance(knob.default, list) else 0
+            fixed = isinstance(knob.default, list) and not knob.any_length
+            value, length = config.own[knob.name], len(knob.default) if fixed else 0
             if isinstance(value, list) and length and len(value) != length:
                 raise ConfigError(f"{prefix}{knob.name} is {value}; give {length} values")
             for one in value if isinstance(value, list) else [value]:

@@ -173,10 +173,10 @@ def knobs_of_signature(
             raise ConfigError(f"{own}: its parameter {name} cannot be a knob, {why}; give it another form or name")
         if needed:
             required.append(name)
-            knobs.append(Knob(name, kind | None, None, choices=tuple(choices.get(name, literal))))
+            knobs.append(Knob(name, kind | None, None, choices=tuple(choices.get(name, literal)), any_length=True))
         else:
             default = float(parameter.default) if kind is float else parameter.default
-            knobs.append(Knob(name, kind, default, choices=tuple(choices.get(name, literal))))
+            knobs.append(Knob(name, kind, default, choices=tuple(choices.get(name, literal)), any_length=True))
     strange = sorted(set(choices) - {knob.name for knob in knobs})
     if strange:
         raise ConfigError(f"{own} has no knob {listing(strange)}; choose {listing([knob.name for knob in knobs])}")

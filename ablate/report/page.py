@@ -89,7 +89,7 @@ def _sections(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure],
     yield Part("texts", words.samples, [Samples(told, note)] if told else [])
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
-        protocol.append(Bullets(said))
+        protocol += [Bullets(said)] if said else []
     if (sheet := attempt("the table of the protocol", lambda: protocol_sheet(m))) is not None:
         protocol.append(sheet)
     origin = attempt("the provenance", lambda: provenance(m))

@@ -142,7 +142,8 @@ def _values(values: list[Any]) -> str:
 def deviations(m: Material) -> list[str]:
     """What is not as published, in sentences; where nothing was published, why."""
     if m.published.empty:
-        return [_why_unpublished(m)]
+        why = _why_unpublished(m)
+        return [why] if why else []
     said = [
         f"{counted(len(m.published), 'setting')} of {len(m.settings)} laid beside published values ({_sources(m)})."
     ]

@@ -31,7 +31,7 @@ class Progress:
     """Runs done, what is training now, time left by the speed so far, failures. Called from several threads."""
 
     def __init__(self, plan: Plan, done_before: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, emoji=False)
         self.live = self.console.is_terminal
         self.total = sum(len(setting.runs) for setting in plan.settings)
         self.finished_runs = done_before

@@ -330,3 +330,37 @@ def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert "\n  momentum=0.0" in said
     assert "num_hiddens" not in said
+
+
+def test_a_list_may_have_any_length_and_files_beside_are_found(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    (tmp_path / "beside_the_script.py").write_text("SCALE = 2.0\n", encoding="utf-8")
+    script = written(
+        "from beside_the_script import SCALE\n\n"
+        "def train(widths: list[int] = [8, 8], opener=open):\n    return {'loss': SCALE * sum(widths)}\n"
+    )
+    path = list(sys.path)
+    status, said = ablated(script, "widths=[1,2,3]", "seeds=1")
+    assert status == 0, said
+    assert sys.path == path
+    [record] = records(tmp_path / "sweep")
+    assert record["metrics"]["loss"] == 12
+    assert "opener" not in record["config"]["task"]
+
+
+def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    status, said = ablated(HILL, "lr:momentum=0.1:0.9,0.2:0.5", "seeds=1")
+    assert status == 0, said
+    found = {(one["config"]["task"]["lr"], one["config"]["task"]["momentum"]) for one in records(tmp_path / "sweep")}
+    assert found == {(0.1, 0.9), (0.2, 0.5)}
+
+
+def test_what_was_stored_is_shown_without_the_file(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablated(written("def train(lr=0.1):\n    return {'cost': lr}\n"), "lr=0.1,0.2", "seeds=2")
+    plugins.forget(tmp_path / "train.py")
+    (tmp_path / "train.py").unlink()
+    assert main(["report", str(tmp_path / "sweep")]) == 0
+    assert "train.py:train: there is no such file" in capsys.readouterr().err

@@ -52,7 +52,7 @@ class Planned:
     def show(self) -> None:
         """Print it."""
         say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-        complain = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+        complain = partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
         plan, estimates = self.plan, self.estimates
         for note in plan.notes:
             complain(note)
