@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 import linecache
+import marshal
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,8 @@ def declare(
     TASKS.add(made)
     DATASETS.add(DataSet(own, (own,), summary=summary, loader="ablate.experiments.calling:nothing"))
     if ORIGIN.get() is None:  # in a notebook, of which there is no file
-        TASKS.origin[own] = hashlib.sha256(source.encode()).hexdigest()
+        content = source.encode() or marshal.dumps(function.__code__)  # of what was typed into an interpreter
+        TASKS.origin[own] = hashlib.sha256(content).hexdigest()
     return made
 
 

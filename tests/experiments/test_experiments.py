@@ -364,3 +364,12 @@ def test_what_was_stored_is_shown_without_the_file(
     (tmp_path / "train.py").unlink()
     assert main(["report", str(tmp_path / "sweep")]) == 0
     assert "train.py:train: there is no such file" in capsys.readouterr().err
+
+
+def test_made_anew_in_a_notebook_it_is_another_experiment() -> None:
+    origins = []
+    for scale in (1, 2, 2):
+        text = f"@experiment(metrics=['loss'])\ndef cell(lr=0.1):\n    return {{'loss': lr * {scale}}}\n"
+        exec(compile(text, "<cell>", "exec"), {"experiment": ablate.experiment})
+        origins.append(TASKS.origin["cell"])
+    assert origins[0] != origins[1] == origins[2]
