@@ -13,6 +13,7 @@ The package, from what everything rests on to what a person types; each room imp
     claims              statements in words, and which of them the runs confirm or refute
     engines             what computes a network and its gradients: cohorts of replicas, native, in torch, by autograd
     tasks               what a network is trained to do, what of it counts, and how well it is done
+    experiments         any training function as a task of its own kind, its knobs read from the signature
     report              tables, figures and the page of a sweep
     training            the loop, random streams, checkpoints, and which engine computes a setting
     timing              tokens per second: the lane that has the machine to itself; benchmarks of engines
@@ -85,6 +86,7 @@ _MODULES = {
     "UserError": "ablate.config.errors",
     "Words": "ablate.tasks.facts",
     "cell": "ablate.cells.cell",
+    "experiment": "ablate.experiments.declaring",
     "figure": "ablate.report.sections",
     "generate": "ablate.api.trained",
     "load": "ablate.api.sweeps",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
-from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions
+from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.config.registry import TASKS
 from ablate.stats import least_runs, outlying
@@ -182,7 +182,7 @@ def _training_only(settings: pd.DataFrame) -> Found:
     finished = settings[settings["n"] > 0]
     without = finished[finished["val_perplexity"].isna()]
     alike: dict[tuple[str, str, bool], list[str]] = {}  # what is held out, by which knob → tasks
-    for task in each_task(without):
+    for task in each_task(without) if of_networks(without) else ():
         alike.setdefault((task.words.data, task.held_out.knob, task.words.plural), []).append(task.name)
     for (what, knob, plural), tasks in alike.items():
         own = without[without["task"].isin(tasks)]

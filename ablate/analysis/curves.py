@@ -66,7 +66,7 @@ def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
             curve = pd.DataFrame(read_curve(curve_path(sweep, stem)), dtype=float)
         except RecordError:
             return
-        if {"epoch", "perplexity"} <= set(curve) and len(curve):
+        if "epoch" in curve and len(curve):
             scores = [name for name in METRICS.names if name in curve and name not in COLUMNS]
             yield curve.assign(run_id=run_id).reindex(columns=[*COLUMNS, *scores])
 
@@ -79,7 +79,9 @@ def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
         return None
     header = texts[0][: texts[0].find(b"\n") + 1]
     names = header.decode(errors="replace").rstrip("\n").split(",")
-    if tuple(names[:3]) != COLUMNS[1:] or not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
+    if tuple(names[:3]) != COLUMNS[1:] and (names[0] != "epoch" or "perplexity" in names):
+        return None
+    if not all(text.startswith(header) and text.endswith(b"\n") for text in texts):
         return None
     lines = [text.count(b"\n") - 1 for text in texts]
     if any(text.count(b",") != (n + 1) * (len(names) - 1) for text, n in zip(texts, lines, strict=True)):
@@ -103,6 +105,9 @@ def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
         return None
     frame = frame[[name for name in names if name in COLUMNS or name in METRICS]]
     run_ids = np.array([run_id for run_id, _ in places], dtype=object)
+    for name in COLUMNS[2:]:  # which only networks have
+        if name not in frame:
+            frame[name] = np.nan
     frame.insert(0, "run_id", np.repeat(run_ids, lines))
     return frame
 

@@ -13,12 +13,15 @@ from ablate.analysis.curves import read_curves
 from ablate.analysis.tasks import many_questions
 from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.metrics import METRICS, metrics_of
-from ablate.config.registry import FIRST_TASK
+from ablate.config.metrics import METRICS, loss_metrics, metrics_of
+from ablate.config.registry import FIRST_TASK, NO_DATA
 from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
+
+COUNTS = ("parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens")
+"""What is counted of every network."""
 
 KNOBS = columns()
 """What may tell two settings apart, as columns of the frames: without what a person brings."""
@@ -70,6 +73,8 @@ def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> di
     """The columns of one run; `curve` reads its curve for metrics that follow from that."""
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
     divergence = record["divergence"] or {}
+    if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
+        metrics = dict.fromkeys(loss_metrics()) | metrics
     return {
         "run_id": record["run_id"],
         "setting_id": record["setting_id"],
@@ -80,6 +85,7 @@ def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> di
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
+        **{name: math.nan for name in COUNTS if name not in record["counts"]},
         **{name: count for name, count in record["counts"].items() if name not in columns()},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
@@ -123,7 +129,12 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         "unit": corpus.get("unit", data["tokens"]),
         "cleaning": data["cleaning"],
     }
-    return {name: known[name] for name in columns_in(known)}
+    names = columns_in(known)
+    if corpus.get("unit") == NO_DATA:
+        known = dict.fromkeys(("corpus", "model", "task"), task["name"]) | own_values("task", task)
+        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]}
+        return {name: known.get(name) for name in names}
+    return {name: known[name] for name in names}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

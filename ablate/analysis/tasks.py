@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.config.registry import DATASETS, FIRST_TASK, TASKS
+from ablate.config.registry import DATASETS, FIRST_TASK, NO_DATA, TASKS
 
 
 def task_names(frame: pd.DataFrame) -> list[str]:
@@ -26,6 +26,11 @@ def each_task(frame: pd.DataFrame) -> list[Any]:
 def says(frame: pd.DataFrame, fact: str) -> "pd.Series[Any]":
     """What the task of each row says: the value of that fact."""
     return frame["task"].map({name: getattr(TASKS.known(name), fact) for name in task_names(frame)})
+
+
+def of_networks(frame: pd.DataFrame) -> bool:
+    """Whether any row is of a network of ours, which has a perplexity, parameters and data."""
+    return "unit" not in frame or not bool(frame["unit"].eq(NO_DATA).all())
 
 
 def made_anew(frame: pd.DataFrame) -> "pd.Series[bool]":

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +18,7 @@ from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
 from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked
 
 if TYPE_CHECKING:
@@ -86,8 +88,9 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
+    words = translated(words)
     config_dir = folder_of_configs(arguments)
-    plugins.load(presets.plugins_of(words, config_dir))
+    plugins.load([*presets.plugins_of(words, config_dir), *presets.plugins_of_config(config_file(options, config_dir))])
     overrides = for_hydra(words, sweeper_options())
     overrides += _preset(overrides, config_dir)
     searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))
@@ -165,6 +168,12 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         raise UserError("--resolve goes with --cfg job")
     # One setting is a sweep of one job: one path for both.
     return ([] if shows else ["-m"]) + options, overrides
+
+
+def config_file(options: Sequence[str], config_dir: Path | None) -> Path:
+    """The configuration that --config-name chooses, where it is a file of one's own."""
+    names = [value for option, value in pairwise(options) if option in ("--config-name", "-cn")]
+    return (config_dir or Path()) / f"{names[-1] if names else ''}.yaml"
 
 
 def folder_of_configs(arguments: Sequence[str]) -> Path | None:

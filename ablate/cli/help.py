@@ -9,10 +9,12 @@ from typing import Any
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import UserError, listing
+from ablate.config.metrics import METRICS
 from ablate.config.overrides import GROUPS
 from ablate.config.presets import summaries, yaml_line
 from ablate.config.registry import OF_GROUP, Knob, knobs_of
 from ablate.config.schema import CONFIG_ROOT
+from ablate.experiments.declaring import Experiment
 
 USAGE = "usage: ablate [run] [knob=value | knob=value,value,… | knob:knob=value:value,… | group=option] …"
 
@@ -24,7 +26,8 @@ EXAMPLES = """\
   ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate plan says of it
   ablate num_hiddens:lr=32:1,256:0.5                   two knobs that change together: 32 with 1, 256 with 0.5
   ablate model=gru,gru-no-reset,gru-no-update seeds=20
-  ablate data=text_file data.path=book.txt data.tokens=word"""
+  ablate data=text_file data.path=book.txt data.tokens=word
+  ablate experiment=train.py:train lr=0.1,0.01 seeds=5 any function of your own; with --help its knobs"""
 
 
 def help_text(config_dir: Path | None = None) -> str:
@@ -52,6 +55,28 @@ def help_text(config_dir: Path | None = None) -> str:
     parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
     parts += ["", "ablate --help lists the other commands: plan, report, search …"]
     return "\n".join(parts)
+
+
+def help_on(experiment: Experiment, reference: str) -> str:
+    """What `experiment=FILE:FUNCTION --help` prints: what the function does, its knobs, what it measures."""
+    shown = [
+        (f"{knob.name}={'VALUE' if knob.name in experiment.required else typed(knob.default)}", told(knob))
+        for knob in experiment.knobs
+    ]
+    width = max((len(name) for name, _ in shown), default=0)
+    better = [f"{name} ({METRICS[name].better} is better)" for name in experiment.own_metrics]
+    return "\n".join(
+        [
+            f"usage: ablate [run] experiment={reference} [knob=value | knob=value,value,…] … [seeds=N] [name=NAME]",
+            "",
+            f"{experiment.name}: {experiment.summary}",
+            "",
+            *(["knobs", *(f"  {name:<{width}}  {said}".rstrip() for name, said in shown), ""] if shown else []),
+            f"It measures {', '.join(better)}; settings are compared by {experiment.main}.",
+            "",
+            "Of the knobs of every sweep it takes seeds, seed, name, title, results_dir, fresh; see ablate run --help.",
+        ]
+    )
 
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, str]:

@@ -46,11 +46,14 @@ def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
 
 def help_of(words: list[str]) -> str:
     from ablate.cli.composition import folder_of_configs
-    from ablate.cli.help import help_text
+    from ablate.cli.help import help_on, help_text
     from ablate.config import plugins, presets
     from ablate.config.overrides import Override, plugin_files
+    from ablate.experiments.words import chosen, named_in
 
     config_dir = folder_of_configs(words)
+    if (reference := named_in(words)) is not None:
+        return help_on(chosen(reference), reference)
     plugins.load([*presets.plugins_of(words, config_dir), *plugin_files(list(map(Override.read, words)))])
     return help_text(config_dir)
 
@@ -155,7 +158,7 @@ def _console() -> Callable[..., None]:
     """Prints a line on standard error, in a style where the terminal has any."""
     from rich.console import Console
 
-    return partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    return partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
 
 
 COMMAND = Command(

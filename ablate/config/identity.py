@@ -28,6 +28,8 @@ def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
 
     `corpus_sha256` is the hash of the cleaned text: the corpus counts by its content, not by its name.
     """
+    if not config.task.thing.has_network:
+        return {"task": _deciding(config.task), "seed": config.seed, "protocol": PROTOCOL}
     resolved = resolve(config)
     identity = _deciding(resolved)
     if not config.model.thing.recurrent:

@@ -7,17 +7,20 @@ of a file's source is part of the identity of the runs that use what it adds, an
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from ablate.config.errors import UserError, os_reason
-from ablate.config.registry import ORIGIN, Registry, added_by, snapshot
+from ablate.config.errors import UserError, nearest, os_reason
+from ablate.config.registry import ORIGIN, TASKS, Registry, added_by, resolved, snapshot
 
 ENTRY_POINTS = "ablate.plugins"
 
@@ -31,15 +34,52 @@ def load(paths: Iterable[str]) -> None:
     Raises UserError, one line with file and line, for a file that cannot be read, that fails, or that takes a name.
     """
     for given in paths:
-        path = Path(given).expanduser().absolute()
+        file, function = apart(given)
+        path = _path(file)
         source = _read(path, given)
         digest = hashlib.sha256(source).hexdigest()
-        if LOADED.get(path) == digest:
-            continue
-        forget(path)
-        with _all_or_nothing():
-            _execute(path, given, source, digest)
-        LOADED[path] = digest
+        if LOADED.get(path) != digest:
+            forget(path)
+            with _all_or_nothing():
+                _execute(path, file, source, digest)
+            LOADED[path] = digest
+        if function is not None:
+            named(file, function)
+
+
+def apart(given: str) -> tuple[str, str | None]:
+    """The file and the function of `train.py:train`; no function of a file alone."""
+    found = re.fullmatch(r"(.+\.py):(\w+)", given)
+    return (found[1], found[2]) if found else (given, None)
+
+
+def named(file: str, function: str) -> Any:
+    """The task that a function of a loaded file is; made now where the file does not say so itself.
+
+    Raises UserError where the file has no such function, or one that cannot be an experiment.
+    """
+    digest = LOADED[_path(file)]
+    module = sys.modules[_module(digest)]
+    found = getattr(module, function, None)
+    if not isfunction(found):
+        names = [name for name, one in vars(module).items() if isfunction(one) and one.__module__ == module.__name__]
+        raise UserError(f"{file} has no function {function!r}{nearest(function, names)}")
+    known = next((one for one in TASKS if getattr(one, "function", None) is found), None)
+    if known is not None:
+        return known
+    with _all_or_nothing(), _as_origin(digest):
+        try:
+            return resolved("ablate.experiments.declaring:declare")(found)
+        except UserError as error:
+            raise UserError(f"{file}, line {found.__code__.co_firstlineno}: {error}") from error
+
+
+def _path(file: str) -> Path:
+    return Path(file).expanduser().absolute()
+
+
+def _module(digest: str) -> str:
+    return f"ablate_plugin_{digest[:12]}"
 
 
 def forget(path: Path) -> None:
@@ -56,7 +96,7 @@ def source_hash(kind: str, name: str) -> str | None:
 
 def hashes(paths: Iterable[str]) -> dict[str, str]:
     """Each of these files, as it was given, with the hash of its source when it was loaded."""
-    loaded = {given: LOADED.get(Path(given).expanduser().absolute()) for given in paths}
+    loaded = {given: LOADED.get(_path(apart(given)[0])) for given in paths}
     return {given: digest for given, digest in loaded.items() if digest is not None}
 
 
@@ -72,7 +112,7 @@ def load_again(stored: Mapping[str, str]) -> list[str]:
         except UserError as error:
             lines.append(f"{error}; the report shows what the records hold")
             continue
-        now = LOADED[Path(given).expanduser().absolute()]
+        now = LOADED[_path(apart(given)[0])]
         if now != digest:
             lines.append(f"{given} has changed since these runs were trained; they are shown as they were recorded")
     return lines
@@ -113,11 +153,11 @@ def _read(path: Path, given: str) -> bytes:
 
 def _execute(path: Path, given: str, source: bytes, digest: str) -> None:
     """Run a file as a module of a name of its own, `ablate_plugin_…`. Raises UserError with file and line."""
-    module = ModuleType(f"ablate_plugin_{digest[:12]}")
+    module = ModuleType(_module(digest))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
     try:
-        with _as_origin(digest):
+        with _as_origin(digest), _beside(path):
             exec(compile(source, str(path), "exec"), module.__dict__)
     except KeyboardInterrupt:
         del sys.modules[module.__name__]
@@ -144,6 +184,20 @@ def _line(error: BaseException, file: str) -> int | None:
         return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return lines[-1] if lines else None
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """What lies beside a file can be imported by it while it is loaded, as when it is run as a script."""
+    folder = str(path.parent)
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.reverse()
+            sys.path.remove(folder)  # the one that was added last
+            sys.path.reverse()
 
 
 @contextmanager

@@ -135,6 +135,18 @@ def plugins_of(words: Iterable[str], config_dir: Path | None = None) -> list[str
         top = _top(find(name, config_dir)) if name else None
     except UserError:  # which is said when the preset is looked at
         return []
+    return _plugins_in(top)
+
+
+def plugins_of_config(path: Path) -> list[str]:
+    """The same of a whole configuration, as a search leaves one: best.yaml. None where it cannot be read."""
+    try:
+        return _plugins_in(_top(path)) if path.is_file() else []
+    except UserError:  # which is said when it is composed
+        return []
+
+
+def _plugins_in(top: Any) -> list[str]:
     found = [value for key, value in _entries(top) if key.value == "plugins" and _is(value, "SequenceNode")]
     return [str(item.value) for value in found for item in value.value]
 

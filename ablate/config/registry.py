@@ -38,6 +38,8 @@ class Knob:
     below: float | None = None
     decides: bool = True
     """Whether another value makes another run."""
+    any_length: bool = False
+    """Whether a list may have another number of values than the default has."""
     per_replica: bool = False
     """Whether runs that differ in it alone can still train as one program."""
     absent: Any = ALWAYS
@@ -186,6 +188,10 @@ OF_GROUP: dict[str, Registry[Any]] = {
 
 FIRST_TASK = "language_model"
 """The task of records that name none: what was trained before there were others."""
+
+
+NO_DATA = "none"
+"""The unit of a stored run of which only its task is known: one without a network, or data, of ours."""
 
 
 def task_name(config: Mapping[str, Any]) -> str:

@@ -9,6 +9,9 @@ from ablate.config.errors import CombinationError, ConfigError, listing, nearest
 from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, own_knobs
 from ablate.config.schema import PARTS, Config, Part, resolve
 
+FUNCTION = "function"
+"""What computes a task that has no network of ours: a function of a person's own, called once a run."""
+
 NAME_LIMIT = 200
 """Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
 
@@ -18,6 +21,8 @@ def engines_for(config: Config) -> tuple[str, ...]:
 
     Raises CombinationError where the engine asked for cannot.
     """
+    if not config.task.thing.has_network:
+        return (FUNCTION,)
     why_not = api_cannot(config)
     if config.engine == "auto":
         return ("cohort",) if why_not else ("cohort", "torch_nn")
@@ -113,6 +118,8 @@ def check_combination(config: Config) -> None:
             "model.bidirectional reads each sequence from its end, too, so no state can be carried from minibatch to "
             "minibatch (sampling=sequential); choose sampling=random or sampling=sequential-reset"
         )
+    if config.speed and not config.task.thing.has_network:
+        raise CombinationError(f"speed=true times networks, and task={config.task.name} has none; leave it out")
     engines_for(config)
 
 
@@ -133,7 +140,8 @@ def _knobs(config: Config | Part, prefix: str = "") -> Iterator[tuple[str, Any, 
             yield prefix + f.name, value, f.metadata
     if isinstance(config, Part):
         for knob in config.own_knobs:
-            value, length = config.own[knob.name], len(knob.default) if isinstance(knob.default, list) else 0
+            fixed = isinstance(knob.default, list) and not knob.any_length
+            value, length = config.own[knob.name], len(knob.default) if fixed else 0
             if isinstance(value, list) and length and len(value) != length:
                 raise ConfigError(f"{prefix}{knob.name} is {value}; give {length} values")
             for one in value if isinstance(value, list) else [value]:

@@ -192,7 +192,7 @@ def _show(material: "Material") -> None:
 def _complain(line: str) -> None:
     from rich.console import Console
 
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 _say = _complain  # what is not the table itself goes to standard error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.tasks import of_networks
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.report.material import Material
 from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
@@ -142,7 +143,10 @@ def _only(m: Material) -> Iterator[str]:
     own = [f"{heading(name)} {mean_text(setting, name)}" for name in own_metrics(m.settings)]
     if own:
         said = ", ".join(own)
-        yield f"After {setting['epochs']} epochs: {said}."
+        after = f"After {setting['epochs']} epochs: {said}." if of_networks(m.settings) else f"{capital(said)}."
+        yield after
+    if not of_networks(m.settings):
+        return
     held_out = "" if pd.isna(setting["val_perplexity"]) else f", {mean_text(setting, 'val_perplexity')} held out"
     yield f"{perplexity_of(m.settings)} after {setting['epochs']} epochs: {mean_text(setting, 'perplexity')}{held_out}."
     yield from [future_note(m.settings)] * bool(future_note(m.settings))

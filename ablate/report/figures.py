@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.tasks import of_networks
 from ablate.claims import verdicts_frame
 from ablate.config.metrics import METRICS
 from ablate.records.files import write_atomically
@@ -100,14 +101,16 @@ def _of_settings(m: Material) -> Wanted:
         runs, some = few_settings(m)
         curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
         of_epochs = [heading(name) for name in epoch_metrics(m.settings) if name in curves]
-        what = capital(listed([*of_epochs, "perplexity"]))
+        what = capital(listed([*of_epochs, *["perplexity"] * of_networks(m.settings)]))
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
     return out
 
 
 def _measured(m: Material) -> str:
     """`Accuracy, perplexity and tokens/s`"""
-    text = listed([*map(heading, drawn_metrics(m.settings)), "perplexity", *["tokens/s"] * m.timed])
+    text = listed(
+        [*map(heading, drawn_metrics(m.settings)), *["perplexity"] * of_networks(m.settings), *["tokens/s"] * m.timed]
+    )
     return capital(text)
 
 

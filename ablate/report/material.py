@@ -35,6 +35,7 @@ from ablate.claims.protocol import preset_path
 from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
+from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import entries
 from ablate.records.results import RecordError
@@ -238,8 +239,10 @@ def failures(folder: Path) -> list[tuple[str, str]]:
             failure = results.read_json(path)
             if failure["setting_id"] != path.stem:  # a copy
                 continue
-            model = failure["config"]["model"]["name"]
-            found.append((f"{model} ({failure['setting_id']})", str(failure["error"]).splitlines()[0]))
+            config = failure["config"]
+            task = TASKS.known(task_name(config))
+            subject = config["model"]["name"] if task.has_network else task.name
+            found.append((f"{subject} ({failure['setting_id']})", str(failure["error"]).splitlines()[0]))
         except (RecordError, KeyError, TypeError, IndexError):
             found.append((path.stem, "its record is damaged"))
     return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.tasks import facts_of
+from ablate.analysis.tasks import facts_of, of_networks
 from ablate.claims import Verdict
 from ablate.config.metrics import METRICS
 from ablate.config.registry import DATASETS, FIRST_TASK, TASKS
@@ -89,7 +89,7 @@ def _sections(m: Material, sheets: dict[str, Sheet], figures: dict[str, Figure],
     yield Part("texts", words.samples, [Samples(told, note)] if told else [])
     protocol: list[Block] = []
     if (said := attempt("the protocol", lambda: deviations(m))) is not None:
-        protocol.append(Bullets(said))
+        protocol += [Bullets(said)] if said else []
     if (sheet := attempt("the table of the protocol", lambda: protocol_sheet(m))) is not None:
         protocol.append(sheet)
     origin = attempt("the provenance", lambda: provenance(m))
@@ -196,7 +196,8 @@ def commands(m: Material) -> list[tuple[str, str]]:
     folder = _short(m.folder)
     lines = [str(line) for line in m.manifest.get("commands", [])]
     said = [("The runs; only what is missing is trained", "\n".join(lines))] if lines else []
-    said += [("Tokens per second, on this machine", command_line("bench", folder))]
+    if of_networks(m.runs):
+        said += [("Tokens per second, on this machine", command_line("bench", folder))]
     if m.verdicts:
         said.append(("The verdicts", command_line("claims", folder)))
     level = [] if m.level == 0.95 else ["--level", f"{m.level:g}"]

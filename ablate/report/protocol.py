@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from ablate.analysis.published import publication_of
-from ablate.analysis.tasks import facts_of, says
+from ablate.analysis.tasks import facts_of, of_networks, says
 from ablate.config import dependence
 from ablate.config.columns import columns, own_columns
 from ablate.config.registry import FIRST_TASK, knobs_of
@@ -68,7 +68,8 @@ def protocol_sheet(m: Material) -> Sheet:
     usual = defaults(task or FIRST_TASK)
     facts = facts_of(m.settings)
     own = [own_columns("task").get(knob.name, knob.name) for knob in knobs_of(facts)]
-    shown = [*["task"] * (task != FIRST_TASK), *SHOWN, *(name for name in own if name in m.settings)]
+    common = SHOWN if of_networks(m.settings) else ("seeds",)
+    shown = [*["task"] * (task != FIRST_TASK), *common, *(name for name in own if name in m.settings)]
     rows = []
     for knob in (*shown, *(name for name in m.swept if name not in (*shown, "corpus_sha256"))):
         ours, known = _ours(m, knob), _theirs(theirs, knob)
@@ -141,7 +142,8 @@ def _values(values: list[Any]) -> str:
 def deviations(m: Material) -> list[str]:
     """What is not as published, in sentences; where nothing was published, why."""
     if m.published.empty:
-        return [_why_unpublished(m)]
+        why = _why_unpublished(m)
+        return [why] if why else []
     said = [
         f"{counted(len(m.published), 'setting')} of {len(m.settings)} laid beside published values ({_sources(m)})."
     ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.config.registry import NO_DATA
 from ablate.report.material import Material
 from ablate.report.numbers import counted
 
@@ -14,7 +15,8 @@ def provenance(m: Material) -> list[tuple[str, str]]:
     reused = runs["reused_from"].notna().sum()
     said = f"{len(runs):,} in {counted(len(m.settings), 'setting')}"
     facts = [("Runs", said + (f", {reused:,} of them reused from other sweeps" if reused else ""))]
-    for (name, unit, sha), group in runs.groupby(["corpus", "unit", "corpus_sha256"], sort=False):
+    texts = runs[runs["unit"] != NO_DATA]
+    for (name, unit, sha), group in texts.groupby(["corpus", "unit", "corpus_sha256"], sort=False):
         tokens = ", ".join(f"{n:,}" for n in sorted(group["train_tokens"].unique()))
         facts.append(("Corpus", f"{name} ({unit}), {tokens} training tokens, SHA-256 {sha}"))
     for term, columns in MACHINES.items():
@@ -24,7 +26,8 @@ def provenance(m: Material) -> list[tuple[str, str]]:
         days = [f"{moment:%Y-%m-%d %H:%M}" for moment in (started.min(), started.max())]
         facts.append(("Trained", f"{' to '.join(dict.fromkeys(days))} UTC"))
     seconds = runs["wall_s"].sum()
-    facts.append(("Training", f"{_duration(seconds)} in all; runs trained together share their time"))
+    together = "; runs trained together share their time" if len(texts) else ""
+    facts.append(("Training", f"{_duration(seconds)} in all{together}"))
     return [(term, text) for term, text in facts if text]
 
 

@@ -6,12 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.tasks import facts_of
+from ablate.analysis.tasks import facts_of, of_networks
 from ablate.config.metrics import by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
-from ablate.report.tables import interval_note, mean_text, setting_columns, setting_texts, shown_knobs, thousands
+from ablate.report.tables import (
+    MEANS_OF_VALUES,
+    interval_note,
+    mean_text,
+    setting_columns,
+    setting_texts,
+    shown_knobs,
+    thousands,
+)
 from ablate.report.wording import (
     SPEED_IS,
     capital,
@@ -140,10 +148,12 @@ class SettingsSheet:
         own = own_metrics(settings)
         itself = listed([heading(name) for name in own if by_difference(name)])
         itself = f"; of {itself} the arithmetic mean (t interval)" if itself else ""
+        means = f"{perplexity_note(settings)} {capital(interval_note(self.m.level))}{itself}"
+        if not of_networks(settings):
+            means = capital(MEANS_OF_VALUES.format(100 * self.m.level))
         notes = [
             *explanations(settings),
-            f"{perplexity_note(settings)} {capital(interval_note(self.m.level))}{itself}; over n seeds, a diverged run "
-            "enters no mean.",
+            f"{means}; over n seeds, a diverged run enters no mean.",
             *[future_note(settings)] * bool(future_note(settings)),
         ]
         if self.timed:
@@ -189,7 +199,8 @@ def spread_sheet(m: Material) -> Sheet:
     metrics = {name: text for name, text in metrics.items() if m.settings[name].notna().any()}
     columns = [*knob_columns(shown, m.settings), Column("of" if own else "text")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]
-    columns += [Column("parameters", True), Column("updates", True)]
+    networks = of_networks(m.settings)
+    columns += [Column("parameters", True), Column("updates", True)] * networks
     rows, full = [], []
     for _, setting in m.settings.iterrows():
         for metric, text in metrics.items():
@@ -204,16 +215,15 @@ def spread_sheet(m: Material) -> Sheet:
                     number(values["median"]),
                     number(values["iqm"]),
                     interval_text(values["boot_low"], values["boot_high"]),
-                    f"{setting['parameters']:,}",
-                    f"{setting['updates']:,}",
+                    *[f"{setting[name]:,}" for name in ("parameters", "updates") if networks],
                 ]
             )
             known = {name: setting[name] for name in ("setting_id", *shown)}
             facts = {name: setting[name] for name in ("n", "diverged", "parameters", "updates")}
             full.append(known | {"metric": metric, "mean": setting[metric]} | values | facts)
-    what = "training, held-out: perplexity" if own else "Perplexity"
+    what = "" if not networks else "training, held-out: perplexity. " if own else "Perplexity. "
     notes = [
-        f"{what}. Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
+        f"{what}Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
         f"half of the runs; bootstrap: {percent(m.level)} interval of the mean."
     ]
     notes += [future_note(m.settings)] * bool(future_note(m.settings))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
+from ablate.analysis.tasks import of_networks
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
 from ablate.report.numbers import listed
@@ -33,6 +34,9 @@ PLAIN: dict[str, Any] = {
     "header_style": "bold",
 }
 """The look of all tables: narrow enough for a terminal of 80 columns."""
+
+MEANS_OF_VALUES = "arithmetic mean and its {:g} % interval (t)"
+"""What stands in a table of metrics that have no logarithms."""
 
 MEASURED = {
     "tail_perplexity": "tail",
@@ -147,6 +151,8 @@ def setting_name(setting: pd.Series, swept: Sequence[str]) -> str:
 
 def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | None = None) -> str:
     """What the numbers are and where they come from."""
+    if not of_networks(runs):
+        return f"{MEANS_OF_VALUES.format(100 * level)}, over n seeds"
     corpora = ", ".join(
         f"{name} ({unit}s made by rule)" if DATASETS.known(name).by_rule else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)

@@ -6,7 +6,7 @@ Functions take the frames of `analysis`: one row per run or per setting.
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.tasks import each_task, facts_of, task_names
+from ablate.analysis.tasks import each_task, facts_of, of_networks, task_names
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import FIRST_TASK
 
@@ -116,6 +116,8 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
     """
     first = own_metrics(frame) or [DEFAULT_METRIC] * _measured(frame, DEFAULT_METRIC)
     first = [*first, *(name for name in further_metrics(frame) if _measured(frame, name))]
+    if not of_networks(frame):
+        return first or [DEFAULT_METRIC]
     return [*first, "perplexity", *["val_perplexity"] * _measured(frame, "val_perplexity")]
 
 

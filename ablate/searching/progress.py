@@ -98,7 +98,7 @@ class SearchProgress:
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.total = total
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, emoji=False)
         self.live = Live(console=self.console, transient=True, auto_refresh=False) if self.console.is_terminal else None
         self.began = time.monotonic()
         self.ended_before: int | None = None

@@ -136,7 +136,7 @@ def decides(knob: str) -> bool:
 
 def conclude_search(found: Found) -> int:
     """What the person should know at the end; returns the exit status."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -38,7 +38,7 @@ from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, choose
 from ablate.training.loop import resolve_device, train_together
-from ablate.training.trajectory import Replica, Stopped, measures_held_out
+from ablate.training.trajectory import Stopped, Watched
 
 REST_S = 0.05
 """How often to look whether a program has ended that should stand still."""
@@ -254,7 +254,7 @@ class Trainer:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
         config, device = group.config, resolve_device(group.config.device)
         task = task_of(config, group.corpus)
-        if not task.same_count_every_epoch:
+        if not config.task.thing.has_network or not task.same_count_every_epoch:
             return 1
         size = chunk_size(config, device) or len(group.runs)
         size = min(size, math.ceil(len(group.runs) / idle))
@@ -334,12 +334,11 @@ class Trainer:
             self._rest()
         return self.stop.is_set() or all(self.owner[run_id] in self.abandoned for run_id in run_ids)
 
-    def _watch(self, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Replica]) -> list[bool]:
+    def _watch(self, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Watched]) -> list[bool]:
         """In a worker, after an epoch: what each run has measured; which of them to go on with."""
         own = [tickets[id(replica.config)] for replica in replicas]
         for ticket, replica in zip(own, replicas, strict=True):
-            if measures_held_out(replica.config, epoch) and not replica.trajectory.divergence:
-                metrics = {name: value for name, value in replica.trajectory.metrics.items() if value is not None}
+            if (metrics := replica.reading(epoch)) is not None:
                 self.readings.put(Reading(ticket, replica.config.seed, epoch, metrics))
                 self.news.set()
         return [ticket not in self.abandoned for ticket in own]

@@ -141,7 +141,7 @@ def folder_of(configs: Sequence[Config], default_name: str) -> Path:
 def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
-    say = partial(Console(stderr=True, quiet=quiet).print, highlight=False, soft_wrap=True)
+    say = partial(Console(stderr=True, quiet=quiet, emoji=False).print, highlight=False, soft_wrap=True)
     try:
         if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
             summary.failures.append(("speed lane", "no setting could be timed"))

@@ -103,7 +103,8 @@ class Plan:
 def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
-    return " ".join([config.model.name, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
+    subject = config.model.name if config.task.thing.has_network else config.task.name
+    return " ".join([subject, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
 
 
 def _short(value: Any) -> str:
@@ -111,14 +112,20 @@ def _short(value: Any) -> str:
 
 
 def knobs_of(config: Config) -> dict[str, Any]:
-    """Every knob by the name that is typed, but for the lists that make up a group's choice."""
+    """Every knob by the name that is typed, where it means something, but for the lists of a group's choice."""
+    deciding = {f.name for f in fields(config) if f.metadata.get("identity", True)} | {"data", "updates", "match"}
+    beside = set() if config.task.thing.has_network else deciding - {"task", "seed"}
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
+        if f.name in beside:
+            continue
         if not isinstance(value, Part):
             out[f.name] = value
             continue
         out[f.name] = value.name
+        if beside:
+            out["model"] = value.name  # what is trained, as the frames of records have it
         out |= {f"{f.name}.{name}": one for name, one in value.values().items() if name != "name"}
     return out
 

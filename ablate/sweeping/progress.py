@@ -36,7 +36,7 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, done_before: int, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = Console(stderr=True, quiet=quiet, emoji=False)
         in_notebook = self.console.is_jupyter and find_spec("ipywidgets") is not None
         self.live = not quiet and (self.console.is_terminal or in_notebook)
         self.total = sum(len(setting.runs) for setting in plan.settings)

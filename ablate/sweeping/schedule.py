@@ -10,7 +10,7 @@ import torch
 
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
-from ablate.config.validation import engines_for
+from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
 from ablate.engines.cohort import chunk_size, memory_bytes
 from ablate.networks.parameters import Sizes, Vocabulary
@@ -65,6 +65,9 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     one run fits beside the other programs.
     """
     config, corpus = group.config, group.corpus
+    owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
+    if not config.task.thing.has_network:
+        return [Task([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
     device, task = resolve_device(config.device), task_of(config, corpus)
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
@@ -77,7 +80,6 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     count = math.ceil(len(group.runs) / size)
     if alone:
         count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
-    owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
     tasks = []
     for number in range(count):
         runs = group.runs[len(group.runs) * number // count : len(group.runs) * (number + 1) // count]
@@ -114,7 +116,13 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def workers(configs: Sequence[Config]) -> int:
-    """Programs side by side: `threads`, or one per core; one on a GPU, which a single cohort fills."""
+    """Programs side by side: `threads`, or one per core; one on a GPU, which a single cohort fills.
+
+    And one of functions of a person's own: what they share, as generators of random numbers, they share within a
+    process.
+    """
+    if not all(config.task.thing.has_network for config in configs):
+        return 1
     if resolve_device(configs[0].device).type == "cuda":
         return 1
     return configs[0].threads or cores()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ablate.tasks.task import Task as Implementation
 
+NO_NETWORK = "none"
+"""The network of a task that is no network's: a function of a person's own (`ablate.experiments`)."""
+
 Rule = Callable[[Mapping[str, Any], bool], str | None]
 """A stored config, and whether it is from before rules were recorded → how its held-out data are read."""
 
@@ -127,6 +130,11 @@ class Task:
         return kind
 
     @property
+    def has_network(self) -> bool:
+        """Whether there are a model, minibatches and an optimizer of ours: else what is known of them is nothing."""
+        return self.network != NO_NETWORK
+
+    @property
     def data(self) -> tuple[str, ...]:
         """The names of the data sets that it can be trained on."""
         return tuple(one.name for one in DATASETS if self.name in one.tasks)
@@ -144,7 +152,8 @@ class Task:
     @property
     def measured(self) -> tuple[str, ...]:
         """All that a run of it has, in the order of `METRICS`."""
-        return (*loss_metrics(), *self.metrics, *self.final_metrics, *(metric.name for metric in followed()))
+        of_loss = loss_metrics() if self.has_network else ()
+        return (*of_loss, *self.metrics, *self.final_metrics, *(metric.name for metric in followed()))
 
     @property
     def measured_finally(self) -> tuple[str, ...]:

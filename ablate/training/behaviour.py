@@ -99,8 +99,9 @@ def changes(recorded: Mapping[str, Sequence[float]], config: Config) -> list[str
 
 def disagreement(engine: str, config: Config) -> str:
     """What an engine computes otherwise than the readable network and torch.optim, in words; empty for nothing."""
-    for part in ("network", "update"):
-        key = keys(config)[part]
+    parts = keys(config)
+    for part in ("network", "update") if parts else ():
+        key = parts[part]
         for series, tolerance in _by_engine(engine, key, revision()):
             if not alike(series, probe(key), tolerance):
                 return NAMES[part](config)
@@ -128,6 +129,8 @@ NAMES: dict[str, Callable[[Config], str]] = {
 def keys(config: Config) -> dict[str, str]:
     """Part → the name of the probe that stands for this config, which says all that the probe depends on."""
     c = resolve(config)
+    if not c.task.thing.has_network:
+        return {}
     model = {name: value for name, value in c.model.values().items() if value != _usual(name)}
     model.pop("name", None)
     if "transition" in model:

@@ -27,9 +27,10 @@ from ablate.records.results import Record
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
+from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel
-from ablate.training.trajectory import Replica, Stopped, Trajectory, measures_held_out, stream, train_epoch
+from ablate.training.trajectory import Replica, Stopped, Trajectory, Watched, measures_held_out, stream, train_epoch
 
 GRACE_S = 2.0
 """Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
@@ -37,7 +38,7 @@ LONG_EPOCH_S = GRACE_S / 2
 """From this length on an epoch's beginning is held in memory, for a stop that cannot wait for its end."""
 
 OnEpoch = Callable[[int, float], None]
-Watch = Callable[[int, Sequence[Replica]], Sequence[bool]]
+Watch = Callable[[int, Sequence[Watched]], Sequence[bool]]
 Keep = Callable[[str, Mapping[str, np.ndarray]], None]
 """Called with a run's id and its trained parameters by name, before there is a record of it."""
 
@@ -71,6 +72,8 @@ def train_together(
     if the program is one that `resumes()` later.
     """
     config = configs[0]
+    if not config.task.thing.has_network:
+        return [called(own, corpus, on_epoch=on_epoch, stop=stop, watch=watch) for own in configs]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)

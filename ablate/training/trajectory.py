@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -115,6 +115,21 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.order = stream(self.config.seed, "data")
+
+    def reading(self, epoch: int) -> dict[str, float] | None:
+        """What was measured after this epoch, the one just added; None where nothing was, or the run diverged."""
+        if self.trajectory.divergence or not measures_held_out(self.config, epoch):
+            return None
+        return {name: value for name, value in self.trajectory.metrics.items() if value is not None}
+
+
+class Watched(Protocol):
+    """A run in training, as whoever watches it sees it: a replica, or a function that reports."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def reading(self, epoch: int) -> dict[str, float] | None: ...
 
 
 def train_epoch(

@@ -188,7 +188,7 @@ def test_a_mistake_is_one_line(
     done = main(*own, *arguments.split(), module=PATH)
     assert (done.status, done.out) == (2, "")
     assert says in done.err
-    assert len(done.err.splitlines()) == 1, done.err
+    assert len([line for line in done.err.splitlines() if not line.startswith("note:")]) == 1, done.err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -204,7 +204,7 @@ def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: 
 def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) -> None:
     done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
     assert done.status == 2
-    assert "best_val_perplexity is not measured with val_tokens=0" in done.err
+    assert "best_val_perplexity is not measured here: val_tokens" in done.err
 
 
 def test_help(main: CLI) -> None:

@@ -71,6 +71,9 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
             except MemoryError as error:
                 out.append(Estimate(group, problem=str(error)))
                 continue
+            if not group.config.task.thing.has_network:
+                out.append(Estimate(group, programs))
+                continue
             largest = max(programs, key=lambda task: len(task.runs))
             at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
             key = shape(largest), at_once
@@ -88,6 +91,9 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
     Read from what chose the engines, where they were timed against each other. Other programs are trained for a moment,
     and only in a sweep that may be long.
     """
+
+    if any(not setting.config.task.thing.has_network for setting in plan.settings):
+        return None  # how long a function takes is known once it has been called
 
     def by_choice(task: Task) -> float:
         choice = task.choice

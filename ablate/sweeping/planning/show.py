@@ -52,7 +52,7 @@ class Planned:
     def show(self) -> None:
         """Print it."""
         say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-        complain = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+        complain = partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
         plan, estimates = self.plan, self.estimates
         for note in plan.notes:
             complain(note)
@@ -85,7 +85,7 @@ class Planned:
         settings = [
             {
                 "setting_id": setting.setting_id,
-                "knobs": {name: knobs_of(setting.config)[name] for name in swept},
+                "knobs": {name: knobs_of(setting.config).get(name) for name in swept},
                 "updates": None if setting.error else updates(setting),
                 **dict(zip(names, counts(setting), strict=True)),
                 "group": numbers.get(setting.setting_id),
@@ -147,9 +147,8 @@ def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Es
     for setting in plan.settings:
         values = knobs_of(setting.config)
         table.add_row(
-            values["model"],
-            *(value_text(values[name]) for name in swept[1:]),
-            "–" if setting.error else str(updates(setting)),
+            *(value_text(values.get(name)) for name in swept),
+            str(updates(setting) or "–") if not setting.error else "–",
             *(str(count) if count else "–" for count in counts(setting)),
             str(numbers.get(setting.setting_id, "–")),
         )

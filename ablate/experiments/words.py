@@ -1,0 +1,82 @@
+"""`experiment=train.py:train lr=0.1,0.01 seeds=5`: the words of a command about a function of a person's own.
+
+The file is loaded as one of `plugins`, the function chosen as the task, and a bare name is the function's own knob,
+also where a knob of ours is called the same. Any other knob of ours has no meaning without a network of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablate.config import plugins
+from ablate.config.errors import UserError, nearest
+from ablate.config.overrides import Override, plugin_files, quote, unquote
+from ablate.experiments.declaring import Experiment
+
+KEY = "experiment"
+SWEEPER, OBJECTIVE = "hydra/sweeper", "hydra.sweeper.objective"
+"""Where a search is asked for, and what is searched for: here the experiment's main metric, if nothing else."""
+OF_SWEEP = ("seeds", "seed", "name", "title", "results_dir", "fresh", "plugins", "sweeps", "report")
+"""Knobs of ours that mean something for any function."""
+BELOW = ("hydra.sweeper.params.", "hydra.sweeper.conditions.", "hydra.sweeper.baseline.")
+"""Options of a search that name a knob."""
+
+
+def translated(words: Sequence[str]) -> list[str]:
+    """The same words without `experiment=`; as they are where there is none. What it names is loaded.
+
+    Raises UserError, one line, for a file or function that is not there and for what the function has no knob for.
+    """
+    read = [Override.read(word) for word in words]
+    given = [word for word in read if word.key == KEY]
+    if not given:
+        return list(words)
+    if len(given) > 1 or given[0].sign or not given[0].value:
+        raise UserError(f"{KEY} is given {len(given)} times or without a value; write {KEY}=FILE.py:FUNCTION")
+    if typed := next((word for word in read if word.key == "task"), None):
+        raise UserError(f"{KEY}={given[0].value} is the task of this sweep; leave out {typed}")
+    reference = unquote(given[0].value.strip())
+    facts = chosen(reference)
+    files = [*(file for file in plugin_files(read) if file != reference), reference]
+    own = [knob.name for knob in facts.knobs]
+    out = [_of(word, own, facts.name) for word in read if word.key not in (KEY, "plugins")]
+    keys = {word.key for word in out}
+    if SWEEPER in keys and OBJECTIVE not in keys:
+        out.append(Override("", OBJECTIVE, facts.main))
+    return [f"plugins=[{','.join(map(quote, files))}]", f"task={facts.name}", *map(str, out)]
+
+
+def named_in(words: Sequence[str]) -> str | None:
+    """What `experiment=` names among these words."""
+    given = [word.value for word in map(Override.read, words) if word.key == KEY]
+    return unquote(given[0].strip()) if given and given[0] else None
+
+
+def chosen(reference: str) -> Experiment:
+    """The experiment that `train.py:train` names, loaded now."""
+    file, function = plugins.apart(reference)
+    if function is None:
+        raise UserError(f"{KEY} is {reference!r}; write {KEY}=FILE.py:FUNCTION")
+    plugins.load([reference])
+    facts = plugins.named(file, function)
+    assert isinstance(facts, Experiment)
+    return facts
+
+
+def _of(word: Override, own: Sequence[str], experiment: str) -> Override:
+    """A word with each knob by its full name."""
+    if word.is_zipped:
+        keys = ":".join(_full(name, own, experiment) for name in word.knobs)
+        return Override(word.sign, keys, word.value)
+    return Override(word.sign, _full(word.key, own, experiment), word.value)
+
+
+def _full(key: str, own: Sequence[str], experiment: str) -> str:
+    below = next((start for start in BELOW if key.startswith(start)), "")
+    name = key.removeprefix(below)
+    if name in own:
+        return f"{below}task.{name}"
+    if name.removeprefix("task.") in own or name in OF_SWEEP or (not below and name.startswith("hydra")):
+        return key
+    has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
+    raise UserError(f"the experiment {experiment} has no knob {name!r}{nearest(name, own)}; {has}")

@@ -1,0 +1,375 @@
+"""Training functions of a person's own: the very files of docs/examples, and what a person does wrong. CPU, 20 s.
+
+Compared: the settings, metrics and directions with what the functions compute when they are called by themselves.
+"""
+
+import itertools
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ablate
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.compare import comparisons
+from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs
+from ablate.claims import Frames, evaluate
+from ablate.claims.reading import read_claims
+from ablate.cli import main
+from ablate.config import plugins
+from ablate.config.composing import compose
+from ablate.config.errors import ConfigError
+from ablate.config.metrics import METRICS
+from ablate.config.registry import TASKS, scoped
+from ablate.data.corpora import load
+from ablate.experiments.declaring import numbers_of, source_of
+from ablate.experiments.words import translated
+from ablate.records import results
+from ablate.training.choice import Choice
+from ablate.training.loop import train_together
+from ablate.training.trajectory import Stopped
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+HILL = f"experiment={EXAMPLES / 'experiment.py'}:hill"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(plugins, "LOADED", {})
+    with scoped():
+        yield
+
+
+@pytest.fixture
+def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """A command's exit status and what it said, its sweep in `sweep` below the test's folder."""
+
+    def run(*words: str, command: str = "run") -> tuple[int, str]:
+        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep"])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], str]:
+    """A script of this text, as it is named on the command line; of another text it is another version."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "train.py"
+        path.write_text(text, encoding="utf-8")
+        return f"experiment={path}:train"
+
+    return write
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [record for record in results.records(folder) if isinstance(record, dict)]
+
+
+def test_a_sweep_is_compared_claimed_and_reported(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6")
+    assert status == 0
+    runs, problems = runs_frame(tmp_path / "sweep")
+    assert not problems
+    assert len(runs) == 12
+    assert swept_knobs(runs) == ["task.lr"]
+    best = aggregate(runs).sort_values("distance").iloc[0]
+    assert best["task.lr"] == 0.1
+    [compared] = comparisons(runs, "distance", 0.95).to_dict("records")
+    assert compared["high"] < 0  # the larger rate is the better one, and lower is better
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(
+        "- id: rate\n  statement: the larger rate comes closer\n  source: test\n  metric: distance\n"
+        "  order: {along: task.lr, ascending: [0.1, 0.01]}\n",
+        encoding="utf-8",
+    )
+    [verdict] = evaluate(Frames.read(tmp_path / "sweep"), read_claims(claims), 0.95, any_protocol=True)
+    assert verdict.verdict == "confirmed"
+    page = (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
+    assert "distance" in page
+    assert "perplexity" not in page
+
+
+def test_the_numbers_are_those_of_the_function(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    ablated(HILL, "lr=0.2", "steps=7", "seeds=2", "seed=3")
+    runs, _ = runs_frame(tmp_path / "sweep")
+    told: list[tuple[int, float]] = []
+    found = TASKS["hill"].function(
+        lr=0.2, momentum=0.0, steps=7, seed=4, report=lambda epoch, distance: told.append((epoch, distance))
+    )
+    of_seed = runs[runs["seed"] == 4].iloc[0]
+    assert of_seed["distance"] == found["distance"]
+    curves = curves_frame(tmp_path / "sweep", runs)
+    own = curves[curves["run_id"] == of_seed["run_id"]]
+    assert own["epoch"].tolist() == [epoch for epoch, _ in told]
+    np.testing.assert_allclose(own["distance"], [value for _, value in told], rtol=1e-6)
+
+
+def test_identity_is_the_experiment_its_source_and_its_knobs(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]]
+) -> None:
+    ablated(HILL, "seeds=1")
+    [record] = records(tmp_path / "sweep")
+    assert set(record["identity"]) == {"task", "seed", "protocol"}
+    assert set(record["identity"]["task"]) == {"name", "source", "lr", "momentum", "steps", "noise"}
+    assert record["code"] == {}
+
+
+def test_what_is_there_is_not_run_again(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    log = tmp_path / "log"
+    text = (
+        "def train(lr=0.1, seed=0):\n    with open({!r}, 'a') as file:\n        print(lr, seed, file=file)\n"
+        "    return {{'loss': lr}}\n"
+    )
+    first = written(text.format(str(log)))
+    ablated(first, "lr=0.1,0.2", "seeds=2")
+    (tmp_path / "sweep" / "runs" / f"{records(tmp_path / 'sweep')[0]['run_id']}.json").unlink()
+    ablated(first, "lr=0.1,0.2", "seeds=2")
+    assert len(log.read_text().splitlines()) == 5
+    ablated(first, "lr=0.1,0.2", "seeds=3")
+    assert len(log.read_text().splitlines()) == 7
+    ablated(written(text.format(str(log)) + "# edited\n"), "lr=0.1,0.2", "seeds=3")
+    assert len(log.read_text().splitlines()) == 13
+
+
+def test_a_failure_is_its_settings_alone(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written(
+        "def train(lr=0.1, seed=0):\n    if lr > 1: raise RuntimeError('too fast')\n"
+        "    if lr == 1: raise SystemExit(3)\n    return {'loss': lr}\n"
+    )
+    status, said = ablated(script, "lr=0.1,1.0,2.0", "seeds=2")
+    assert status == 1
+    assert "too fast" in said
+    assert [record["config"]["task"]["lr"] for record in records(tmp_path / "sweep")] == [0.1, 0.1]
+    failures = [json.loads(path.read_text()) for path in (tmp_path / "sweep" / "failures").iterdir()]
+    assert sorted(failure["config"]["task"]["lr"] for failure in failures) == [1, 2]
+    assert any("in train" in failure["traceback"] for failure in failures)
+
+
+def test_what_is_not_finite_has_diverged(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written(
+        "def train(lr: float = 0.1, *, seed, report):\n    report(1, loss=1.0)\n    report(2, loss=lr * float('inf'))\n"
+    )
+    status, _ = ablated(script, "seeds=2")
+    assert status == 0
+    assert {record["status"] for record in records(tmp_path / "sweep")} == {"diverged"}
+
+
+def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    ablated(HILL, "seeds=2")
+    status, said = ablated(HILL, "lr=0.1,0.3", "seeds=3", "--json", command="plan")
+    assert status == 0
+    [planned] = json.loads(said[said.index("{") :])["sweeps"]
+    assert (planned["runs"], planned["done"], planned["to_train"]) == (6, 2, 4)
+    assert [setting["knobs"] for setting in planned["settings"]] == [
+        {"model": "hill", "task.lr": 0.1},
+        {"model": "hill", "task.lr": 0.3},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([HILL, "momentun=0.5"], "did you mean momentum"),
+        ([HILL, "lr=fast"], "must be a number"),
+        ([HILL, "steps=1.5"], "must be a whole number"),
+        ([HILL, "noise=loud"], "normal or uniform"),
+        ([HILL, "model=gru"], "'model'"),
+        ([HILL, "num_hiddens=32"], "lr, momentum"),
+        ([f"experiment={EXAMPLES / 'experiment.py'}:hil"], "did you mean hill"),
+        ([f"experiment={EXAMPLES / 'nowhere.py'}:hill"], "no such file"),
+        (["experiment=hill"], "FILE.py:FUNCTION"),
+        ([HILL, "task=memory"], "leave out"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], says: str, ablated: Callable[..., tuple[int, str]]) -> None:
+    status, said = ablated(*words)
+    assert status == 2
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_knob_without_default_has_to_be_given(ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written("def train(width: int, lr=0.1, seed=0):\n    return {'loss': lr * width}\n")
+    status, said = ablated(script)
+    assert status == 2
+    assert "width=VALUE" in said
+    assert ablated(script, "width=3", "seeds=1")[0] == 0
+
+
+@pytest.mark.full
+def test_a_script_that_knows_nothing_of_ablate(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    arguments = list(sys.argv)
+    status, _ = ablated(f"experiment={EXAMPLES / 'script.py'}:main", "lr=0.001,0.1", "epochs=10", "seeds=6")
+    assert status == 0
+    assert sys.argv == arguments
+    runs, _ = runs_frame(tmp_path / "sweep")
+    assert METRICS["loss"].better == "lower"
+    assert aggregate(runs).sort_values("loss").iloc[0]["task.lr"] == 0.1
+
+
+@pytest.mark.full
+def test_a_model_of_scikit_learn(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    pytest.importorskip("sklearn")
+    status, _ = ablated(f"experiment={EXAMPLES / 'experiment.py'}:forest", "trees=1,10", "seeds=6")
+    assert status == 0
+    runs, _ = runs_frame(tmp_path / "sweep")
+    assert aggregate(runs).sort_values("accuracy").iloc[-1]["task.trees"] == 10
+    assert TASKS["forest"].main == "accuracy"
+
+
+def test_a_function_without_a_seed_is_seeded(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    script = written("import random\n\ndef train(scale=1.0):\n    return {'loss': scale * random.random()}\n")
+    ablated(script, "seeds=3")
+    first = {record["seed"]: record["metrics"]["loss"] for record in records(tmp_path / "sweep")}
+    assert len(set(first.values())) == 3
+    ablated(script, "seeds=3", "fresh=true")
+    assert {record["seed"]: record["metrics"]["loss"] for record in records(tmp_path / "sweep")} == first
+
+
+def test_metrics_are_read_from_the_source() -> None:
+    def train(report: Any) -> dict[str, float]:
+        def inner() -> dict[str, float]:
+            return {"not_mine": 1.0}
+
+        report(1, val_accuracy=inner()["not_mine"])
+        return {"loss": 0.0} if report else {"score": 1.0}
+
+    assert numbers_of(source_of(train)) == (("loss", "score"), ("val_accuracy",))
+    ablate.experiment(metrics={"gain": "higher", "cost": "lower"}, main="cost")(train)
+    assert TASKS["train"].main == "cost"
+    assert METRICS["gain"].better == "higher"
+
+
+def test_what_cannot_be_a_knob_or_a_metric() -> None:
+    with pytest.raises(ConfigError, match="what_is"):
+
+        @ablate.experiment
+        def what_is(lr: float = 0.1) -> Any:
+            return lr
+
+    with pytest.raises(ConfigError, match="data"):
+
+        @ablate.experiment
+        def typed(data: Path) -> Any:
+            return {"loss": 0.0}
+
+    with pytest.raises(ConfigError, match="seeds"):
+
+        @ablate.experiment
+        def reserved(seeds: int = 3) -> Any:
+            return {"loss": 0.0}
+
+
+def test_words_are_translated() -> None:
+    words = translated([HILL, "lr:momentum=0.1:0.9,0.2:0.5", "steps=3", "seeds=2", "hydra.sweeper.params.lr=0.1,0.2"])
+    assert words[1:] == [
+        "task=hill",
+        "task.lr:task.momentum=0.1:0.9,0.2:0.5",
+        "task.steps=3",
+        "seeds=2",
+        "hydra.sweeper.params.task.lr=0.1,0.2",
+    ]
+    assert translated(["model=gru"]) == ["model=gru"]
+
+
+def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written(
+        "def train(x=0.0, *, seed, report):\n    for epoch in range(1, 5):\n        report(epoch, loss=(x - 1) ** 2)\n"
+    )
+    status, said = ablated(script, "x=choice(0.0,1.0,2.0)", "n_trials=4", "seeds=2", "pruner=median", command="search")
+    assert status == 0, said
+    summary = json.loads((tmp_path / "sweep" / "search.json").read_text())
+    assert "task.x=1.0" in json.dumps(summary)
+    assert "best: task.x=1.0" in said
+    plugins.forget(tmp_path / "train.py")
+    assert "train" not in TASKS
+    again = ["--config-dir", str(tmp_path / "sweep"), "--config-name", "best", "seeds=1"]
+    status, said = ablated(*again)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_stop_is_heard(reports: bool) -> None:
+    """At the next report, or soon after where a function never reports."""
+    asked = threading.Event()
+
+    @ablate.experiment
+    def endless(reports: bool = True, *, seed: int, report: Callable[..., None]) -> dict[str, float]:
+        for epoch in itertools.count(1):
+            if reports:
+                report(epoch, loss=1.0)
+            elif epoch == 3:
+                asked.set()
+        return {"loss": 1.0}
+
+    config = compose(["task=endless", f"task.reports={str(reports).lower()}"])
+    heard: list[int] = []
+    with pytest.raises(Stopped):
+        train_together(
+            [config],
+            load(config.data),
+            Choice("function", {}),
+            on_epoch=lambda epoch, loss: heard.append(epoch),
+            stop=lambda: asked.is_set() or len(heard) == 3,
+        )
+    assert len(heard) == (3 if reports else 0)
+
+
+def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", HILL, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "\n  momentum=0.0" in said
+    assert "num_hiddens" not in said
+
+
+def test_a_list_may_have_any_length_and_files_beside_are_found(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    (tmp_path / "beside_the_script.py").write_text("SCALE = 2.0\n", encoding="utf-8")
+    script = written(
+        "from beside_the_script import SCALE\n\n"
+        "def train(widths: list[int] = [8, 8], opener=open):\n    return {'loss': SCALE * sum(widths)}\n"
+    )
+    path = list(sys.path)
+    status, said = ablated(script, "widths=[1,2,3]", "seeds=1")
+    assert status == 0, said
+    assert sys.path == path
+    [record] = records(tmp_path / "sweep")
+    assert record["metrics"]["loss"] == 12
+    assert "opener" not in record["config"]["task"]
+
+
+def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
+    status, said = ablated(HILL, "lr:momentum=0.1:0.9,0.2:0.5", "seeds=1")
+    assert status == 0, said
+    found = {(one["config"]["task"]["lr"], one["config"]["task"]["momentum"]) for one in records(tmp_path / "sweep")}
+    assert found == {(0.1, 0.9), (0.2, 0.5)}
+
+
+def test_what_was_stored_is_shown_without_the_file(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablated(written("def train(lr=0.1):\n    return {'cost': lr}\n"), "lr=0.1,0.2", "seeds=2")
+    plugins.forget(tmp_path / "train.py")
+    (tmp_path / "train.py").unlink()
+    assert main(["report", str(tmp_path / "sweep")]) == 0
+    assert "train.py:train: there is no such file" in capsys.readouterr().err
+
+
+def test_made_anew_in_a_notebook_it_is_another_experiment() -> None:
+    origins = []
+    for scale in (1, 2, 2):
+        text = f"@experiment(metrics=['loss'])\ndef cell(lr=0.1):\n    return {{'loss': lr * {scale}}}\n"
+        exec(compile(text, "<cell>", "exec"), {"experiment": ablate.experiment})
+        origins.append(TASKS.origin["cell"])
+    assert origins[0] != origins[1] == origins[2]
