@@ -153,7 +153,7 @@ def _others(knob: Knob, value: Any) -> Iterator[Any]:
     elif isinstance(value, bool):
         yield not value
     elif isinstance(value, int | float):
-        yield value + 1
+        yield value + 1 if value + 1 != value else 1.0  # 1e29 + 1 is 1e29
     elif isinstance(value, str):
         yield f"{value}'"
     elif isinstance(value, list):

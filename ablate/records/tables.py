@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +112,12 @@ class Curves:
         self.path, self.table = path, table
         self.names = [name for name in table.column_names if name not in KEY_COLUMNS]
         codes, of = _coded(table.column("curve"))
-        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, int)
+        changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+        edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row
         self._span: dict[str, tuple[int, int]] = {}
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
-        for start, stop in zip(starts, np.r_[starts[1:], len(codes)], strict=True):
+        for start, stop in pairwise(edges):
             self._span.setdefault(str(of[codes[start]]), (int(start), int(stop)))
             self.owner.setdefault(str(of[codes[start]]), str(table.column("run_id")[int(start)].as_py()))
 

@@ -4,7 +4,7 @@ import shlex
 import traceback
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ def make_plan(
                 f"{corpus.name} has {len(corpus.vocabulary):,} different {corpus.unit}s, and a network has weights for "
                 "each of them in its first and its last layer; data.tokens=char has few, data.cleaning=letters fewer"
             )
-    combinations = len({short_hash(to_dict(replace(c, seed=0, seeds=1))) for c in configs})
+    combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})  # also what nothing reads
     if len(settings) < combinations:
         warnings.append(
             f"{combinations} combinations make {len(settings)} different settings: a knob does not matter to some of "

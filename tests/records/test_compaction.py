@@ -119,6 +119,19 @@ def test_columns_that_other_runs_have_not_and_curves_without_epochs(tmp_path: Pa
     assert list(before[run][1]) == header.split(",")
 
 
+def test_curves_of_which_none_has_an_epoch(tmp_path: Path) -> None:
+    """As where every run diverged in its first epoch."""
+    for seed in range(2):
+        run = write_run(tmp_path, config(num_hiddens=8), seed, None, curve=[8.0, math.inf])
+        results.curve_path(tmp_path, run).write_text("epoch,perplexity\n")
+    before = content(tmp_path)
+    assert compact(tmp_path).runs == 2
+    assert content(tmp_path) == before
+    assert compact(tmp_path).runs == 0
+    unpack(tmp_path)
+    assert content(tmp_path) == before
+
+
 def test_pandas_reads_it_in_one_line(tmp_path: Path) -> None:
     made(tmp_path)
     compact(tmp_path)

@@ -15,6 +15,7 @@ import torch
 
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
+from ablate.records import results
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Plan, Setting, make_plan
 from ablate.training.checkpoints import Checkpoints, path_of, reached
@@ -125,12 +126,12 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
     assert cli(*knobs, "name=killed").status == 0
     assert cli(*knobs, "name=undisturbed", "fresh=true").status == 0
     for run_id, epoch in halfway.items():
-        record = json.loads((folder / "runs" / f"{run_id}.json").read_text())
-        assert record["timing"]["resumed_at_epoch"] == epoch
-        curves = [
-            (tmp_path / "results" / name / "curves" / f"{run_id}.csv").read_text() for name in ("killed", "undisturbed")
-        ]
-        assert curves[0] == curves[1]
+        assert results.read(folder, run_id)["timing"]["resumed_at_epoch"] == epoch
+        killed, undisturbed = (results.load_curve(folder.parent / name, run_id) for name in ("killed", "undisturbed"))
+        assert list(killed) == list(undisturbed)
+        assert len(killed["perplexity"]) == 600
+        for column, values in killed.items():
+            assert values == undisturbed[column]
     assert list((folder / "checkpoints").glob("*.pt")) == []
 
 

@@ -23,6 +23,7 @@ from ablate.records.files import write_text
 from ablate.records.results import Record
 from ablate.sweeping import launch
 from ablate.sweeping.launch import Summary
+from ablate.training import behaviour
 from ablate.training.checkpoints import path_of
 
 Configs = Callable[..., Config]
@@ -33,7 +34,11 @@ def failures(folder: Path) -> list[dict[str, Any]]:
 
 
 def finished(folder: Path) -> list[str]:
-    return sorted(json.loads(path.read_text())["config"]["model"]["name"] for path in (folder / "runs").glob("*.json"))
+    """The models of the whole records, in whichever form they are stored; a damaged one is an error."""
+    found = list(results.records(folder))
+    assert not [record for record in found if isinstance(record, results.RecordError)]
+    assert all(results.load_curve(folder, record["run_id"]) for record in found if isinstance(record, dict))
+    return sorted(record["config"]["model"]["name"] for record in found if isinstance(record, dict))
 
 
 @pytest.mark.full
@@ -173,7 +178,10 @@ def test_many_failures_are_not_all_named_at_the_end(tmp_path: Path, capsys: pyte
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
-    """`disk(number, files)`: from that many files on every write fails with this error, until `disk(0, None)`."""
+    """`disk(number, files)`: from that many files on every write fails with this error, until `disk(0, None)`.
+
+    A text that the code is probed with, once a process, lies in a temporary folder: on another disk.
+    """
     flush, left = os.fsync, [math.inf, 0]
 
     def fsync(descriptor: int) -> None:
@@ -186,6 +194,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
         left[:] = [math.inf if files is None else files, number]
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(behaviour, "write_text", Path.write_text)
     return fails
 
 

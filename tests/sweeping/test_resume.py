@@ -329,6 +329,8 @@ def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     assert outcome.status == (130 if stop is KeyboardInterrupt else 1)
     assert f"python -m ablate report {Path('results', 'stopped')}" in outcome.err
     assert "Traceback" not in outcome.err
-    assert len(records(folder)) == 1
+    [record] = results.records(folder)
+    assert isinstance(record, dict)
+    assert results.load_curve(folder, record["run_id"])
     assert not (folder / "report.html").exists()
     assert not list(folder.glob(".report-*"))
