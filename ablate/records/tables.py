@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Curves:
         self._span: dict[str, tuple[int, int]] = {}
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
-        for start, stop in zip(starts, np.r_[starts[1:], len(codes)], strict=True):
+        for start, stop in pairwise(np.r_[starts, len(codes)]):
             self._span.setdefault(str(of[codes[start]]), (int(start), int(stop)))
             self.owner.setdefault(str(of[codes[start]]), str(table.column("run_id")[int(start)].as_py()))
 
