@@ -14,7 +14,7 @@ from ablate.analysis.tasks import many_questions
 from ablate.config.columns import added_later, columns, columns_in, own_values
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, loss_metrics, metrics_of
-from ablate.config.registry import FIRST_TASK, NO_DATA
+from ablate.config.registry import FIRST_TASK, NO_DATA, task_name
 from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
@@ -117,13 +117,13 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
         **own_values("schedule", schedule),
         **own_values("task", task),
         **own_values("data", data),
-        "task": task["name"],
+        "task": task_name(config),
         "model": model["name"],
         "gates": gates_text(model["gates"]),
         "readout": model["readout"],
         "write_back": model["write_back"],
         "optimizer": config["optimizer"]["name"],
-        "schedule": schedule["name"],
+        "schedule": schedule.get("name", "constant"),
         "corpus": corpus["name"],
         "corpus_sha256": corpus["sha256"],
         "unit": corpus.get("unit", data["tokens"]),

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, cast
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
-from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, own_knobs
+from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, Knob, knobs_of, own_knobs
 from ablate.config.schema import PARTS, Config, Part, resolve
 
 FUNCTION = "function"
@@ -75,6 +75,7 @@ def validate(config: Config) -> None:
             )
     for group in PARTS:
         part = getattr(config, group)
+        _check_unread(part)
         if (check := getattr(part.thing, "check", None)) is not None:
             check(part)
     if config.model.transition is not None and config.model.connection != "dense":
@@ -140,12 +141,32 @@ def _knobs(config: Config | Part, prefix: str = "") -> Iterator[tuple[str, Any, 
             yield prefix + f.name, value, f.metadata
     if isinstance(config, Part):
         for knob in config.own_knobs:
-            fixed = isinstance(knob.default, list) and not knob.any_length
-            value, length = config.own[knob.name], len(knob.default) if fixed else 0
-            if isinstance(value, list) and length and len(value) != length:
-                raise ConfigError(f"{prefix}{knob.name} is {value}; give {length} values")
-            for one in value if isinstance(value, list) else [value]:
-                yield prefix + knob.name, one, knob.metadata
+            yield from _own(knob, config.own[knob.name], prefix)
+
+
+def _own(knob: Knob, value: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    fixed = isinstance(knob.default, list) and not knob.any_length
+    length = len(knob.default) if fixed else 0
+    if isinstance(value, list) and length and len(value) != length:
+        raise ConfigError(f"{prefix}{knob.name} is {value}; give {length} values")
+    for one in value if isinstance(value, list) else [value]:
+        yield prefix + knob.name, one, knob.metadata
+
+
+def _check_unread(part: Part) -> None:
+    """Raise ConfigError for the value of a knob that only others declare, and that none of these could have."""
+    read = {knob.name for knob in part.own_knobs}
+    for name, value in part.own.items():
+        refusals: list[ConfigError] = []
+        declared = [knob for thing in OF_GROUP[part.group] for knob in knobs_of(thing) if knob.name == name]
+        for knob in declared if name not in read else ():
+            try:
+                for where, one, metadata in _own(knob, value, f"{part.group}."):
+                    _check(where, one, metadata)
+            except ConfigError as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(declared):
+            raise refusals[0]
 
 
 def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:

@@ -343,7 +343,8 @@ def bash(script: str, tmp_path: Path, program_environment: dict[str, str]) -> li
 @pytest.mark.parametrize(
     ("line", "broken", "replies"),
     [
-        ("ablate pl", ["ablate", "pl"], ["plan"]),
+        ("ablate pl", ["ablate", "pl"], ["plan", "plugins="]),
+        ("ablate pla", ["ablate", "pla"], ["plan"]),
         ("ablate plan num_h", ["ablate", "plan", "num_h"], ["num_hiddens="]),
         # bash breaks words at = and :, and replaces the last part only
         ("ablate sweeps=smo", ["ablate", "sweeps", "=", "smo"], ["smoke"]),

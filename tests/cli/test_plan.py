@@ -101,7 +101,7 @@ def test_help_and_show(main: CLI) -> None:
 
 @pytest.mark.full
 def test_a_decimal_comma_is_noted_by_every_command(main: CLI, small_arguments: list[str]) -> None:
-    for module in (PLAN, "ablate.path.__main__", "ablate.cli"):
+    for module in (PLAN, "ablate.cli.path", "ablate.cli"):
         err = main(*small_arguments, "lr=1,5", "epochs=1", module=module).err
         said = [line for line in err.splitlines() if "note:" in line]
         assert len(said) == 1, module

@@ -124,8 +124,9 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
         ("data.cleaning=none", "data.cleaning is 'none'; choose letters or keep"),
         ("data=text_file", "give data.path=FILE"),
         ("optimizer.momentum=1", "optimizer.momentum is 1.0; it must be below 1"),
-        ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; give two numbers"),
-        ("optimizer.betas=[0.9,1.0]", "optimizer.betas is [0.9, 1.0]; give two numbers"),
+        ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; give 2 values"),
+        ("optimizer.alpha=-1", "optimizer.alpha is -1.0; it must be 0 or more"),
+        ("optimizer.betas=[0.9,1.0]", "optimizer.betas is 1.0; it must be below 1"),
         ("device=gpu", "device is 'gpu'; choose cpu, cuda, cuda:0"),
         ("name=a/b", "name is 'a/b'; it names a folder"),
         ("name=..", "name is '..'; it names a folder"),
@@ -136,6 +137,22 @@ def test_what_no_run_could_have_is_refused_in_one_line(override: str, says: str)
         compose_overrides([override])
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ("optimizer=momentum optimizer.momentum=1", "optimizer.momentum is 1.0; it must be below 1"),
+        ("optimizer=adam optimizer.betas=[0.9]", "optimizer.betas is [0.9]; give 2 values"),
+        ("optimizer=adamw optimizer.betas=[0.9,1.0]", "optimizer.betas is 1.0; it must be below 1"),
+        ("optimizer=adam optimizer.betas=[-0.1,0.9]", "optimizer.betas is -0.1; it must be 0 or more"),
+        ("optimizer=rmsprop optimizer.eps=0", "optimizer.eps is 0.0; it must be above 0"),
+    ],
+)
+def test_the_optimizer_that_reads_a_knob_has_its_bounds(overrides: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_overrides(overrides.split())
+    assert says in str(caught.value)
 
 
 def test_a_gate_of_another_cell_and_a_gate_beyond_1_are_refused() -> None:

@@ -73,8 +73,9 @@ def test_what_is_typed_replaces_a_presets_value_under_either_name(
     (tmp_path / "sweeps" / "mine.yaml").write_text(f"# @package _global_\n{preset}\nname: mine\n")
     done = main("sweeps=mine", *small_arguments, typed)
     assert done.status == 0, done.err
-    [path] = (tmp_path / "results" / "mine" / "runs").glob("*.json")
-    assert json.loads(path.read_text())["config"]["formulation"] == "torch"
+    [record] = records(tmp_path / "results" / "mine")
+    assert isinstance(record, dict)
+    assert record["config"]["formulation"] == "torch"
 
 
 def test_a_preset_with_both_names_is_refused(tmp_path: Path, main: Callable[..., Any]) -> None:

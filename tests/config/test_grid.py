@@ -119,15 +119,15 @@ def test_a_preset_of_knobs_that_change_together(
     main: Callable[..., Any], small_arguments: list[str], tmp_path: Path
 ) -> None:
     """As the preset says; a typed value replaces one of them, typed ones replace both; the report has one factor."""
-    import json
-
     from ablate.analysis.frames import factor_name, factors, runs_frame
+    from ablate.records import results
 
     def trained(name: str, *words: str) -> set[tuple[int, float]]:
         done = main("sweeps=mine", f"name={name}", *usual, *words)
         assert done.status == 0, done.err
-        found = (tmp_path / "results" / name / "runs").glob("*.json")
-        configs = [json.loads(path.read_text())["config"] for path in found]
+        found = list(results.records(tmp_path / "results" / name))
+        assert not [one for one in found if isinstance(one, results.RecordError)]
+        configs = [one["config"] for one in found if isinstance(one, dict)]
         return {(config["num_hiddens"], config["lr"]) for config in configs}
 
     (tmp_path / "sweeps").mkdir()

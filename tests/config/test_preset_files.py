@@ -32,7 +32,7 @@ def own(folder: Path, text: str, name: str = "sweeps/mine.yaml") -> None:
         ("lr: 1\nname: 2.10\n", 2, '"2.10"'),
         ("lr: 1\nlr: [1\n", 3, "','"),
         ("- lr\n", 1, "table"),
-        ("model: gru\nlr: 0,5\n", 2, "lr: 0.5"),
+        ("epochs: 3\nlr: 0,5\n", 2, "lr: 0.5"),
         ("optimizer:\n  momentum: 0,9\n", 2, "momentum: 0.9"),
         ("optimizer: {momentum: 0,9}\n", 1, "decimal point"),
         ("hydra: {sweeper: {params: {lr: 0,5}}}\n", 1, "decimal point"),
