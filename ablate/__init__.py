@@ -48,6 +48,7 @@ Things of your own, which then stand beside ours (docs/examples; a file of them 
     optimizer   @ablate.optimizer: an update rule
     schedule    @ablate.schedule: what the learning rate is multiplied by in the course of training
     figure      @ablate.figure: a figure of every report
+    experiment  @ablate.experiment: any training function, its knobs read from the signature
     Knob        a knob of a thing's own: type, default, bounds, choices
 """
 

@@ -42,7 +42,7 @@ def _packed(sweep: Path, rows: list[Row]) -> Iterator[pd.DataFrame]:
         return
     if curves is None:
         return
-    sound = [row for row in rows if {"epoch", "perplexity"} <= set(row.curve_columns) and row in curves]
+    sound = [row for row in rows if "epoch" in row.curve_columns and row in curves]
     frame = curves.frame(sound)
     if len(frame):
         measured = {name for row in sound for name in row.curve_columns}

@@ -182,7 +182,9 @@ QUOTED = re.compile(r"""["'](ablate(?:\.\w+)+)(?::\w+)?["']""")
 def _imported(path: Path) -> Iterator[Path]:
     """What a file imports of this package: by its text, as ast.parse can fail in two threads at once (CPython 3.11)."""
     text = path.read_text(encoding="utf-8")
-    named = [] if path == PACKAGE_DIR / "__init__.py" else QUOTED.findall(text)  # which names what others may ask for
+    if path == PACKAGE_DIR / "__init__.py":  # which names what others may ask for
+        return
+    named = QUOTED.findall(text)
     for module, names, plain in [*IMPORT.findall(text), *(("", "", name) for name in named)]:
         for name in (plain or module, *(f"{module}.{part}" for part in re.findall(r"\w+", names))):
             parts = name.split(".")[1:]

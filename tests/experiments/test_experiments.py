@@ -30,6 +30,7 @@ from ablate.data.corpora import load
 from ablate.experiments.declaring import numbers_of, source_of
 from ablate.experiments.words import translated
 from ablate.records import results
+from ablate.records.compaction import unpack
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
 from ablate.training.trajectory import Stopped
@@ -130,6 +131,7 @@ def test_what_is_there_is_not_run_again(tmp_path: Path, ablated: Callable[..., t
     )
     first = written(text.format(str(log)))
     ablated(first, "lr=0.1,0.2", "seeds=2")
+    unpack(tmp_path / "sweep")
     (tmp_path / "sweep" / "runs" / f"{records(tmp_path / 'sweep')[0]['run_id']}.json").unlink()
     ablated(first, "lr=0.1,0.2", "seeds=2")
     assert len(log.read_text().splitlines()) == 5
