@@ -12,7 +12,7 @@ import pandas as pd
 from ablate.analysis.frames import in_order
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import METRICS, by_difference
-from ablate.records.results import timings
+from ablate.records.timings import timings
 from ablate.stats import geometric_mean, t_interval
 
 SPEED_COLUMNS = ("setting_id", "machine", "threads", "launch", "tokens_per_s")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablate.analysis.frames import in_order, knob_values
 from ablate.analysis.samples import clean_by_process
-from ablate.records.results import timings
+from ablate.records.timings import timings
 from ablate.stats import process_interval, too_few_processes
 
 SUBJECT_COLUMNS = {

@@ -92,7 +92,7 @@ def with_dots(parameters: nn.ParameterDict) -> dict[str, Tensor]:
     return {name.replace("/", "."): value for name, value in parameters.items()}
 
 
-class ScratchModel(LanguageModel):
+class EagerModel(LanguageModel):
     """The readable network, one time step after the other."""
 
     def __init__(
@@ -196,4 +196,4 @@ def library_layer(config: Config, inputs: int, **options: Any) -> nn.RNNBase:
 
 LIBRARY_NAMES = {"W_x": "weight_ih_l0", "W_h": "weight_hh_l0", "b_x": "bias_ih_l0", "b_h": "bias_hh_l0"}
 
-ENGINES: dict[str, type[LanguageModel]] = {"eager": ScratchModel, "torch_nn": LibraryModel}
+ENGINES: dict[str, type[LanguageModel]] = {"eager": EagerModel, "torch_nn": LibraryModel}

@@ -42,7 +42,7 @@ class TranslationModel(LanguageModel):
         return mask_shapes(self.config, T, B)
 
 
-class ScratchTranslator(TranslationModel):
+class EagerTranslator(TranslationModel):
     """The readable encoder–decoder, one time step after the other."""
 
     def __init__(
@@ -132,5 +132,5 @@ class LibraryTranslator(TranslationModel):
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
 
 
-TRANSLATORS: dict[str, type[TranslationModel]] = {"eager": ScratchTranslator, "torch_nn": LibraryTranslator}
+TRANSLATORS: dict[str, type[TranslationModel]] = {"eager": EagerTranslator, "torch_nn": LibraryTranslator}
 """Which of them trains under engine=eager and engine=torch_nn."""

@@ -22,6 +22,7 @@ from typing import Any
 from ablate.config.errors import UserError
 from ablate.config.identity import PROTOCOL
 from ablate.records import results, tables
+from ablate.records import timings as stored_timings
 from ablate.records.files import entries, remove, write_text
 from ablate.records.results import SCHEMA, RecordError
 from ablate.records.tables import Curve, Row, TableError
@@ -178,7 +179,7 @@ def _compact_timings(sweep: Path) -> int:
         return 0
     before = tables.version(tables.speed_path(sweep))
     tables.timings_of(sweep)  # a damaged file is not replaced
-    timings = {results.timing_key(timing): timing for timing in results.timings(sweep)}
+    timings = {stored_timings.timing_key(timing): timing for timing in stored_timings.timings(sweep)}
     gone = []
     former = results.former_settings(sweep)
     for path, version in paths.items():
@@ -186,13 +187,13 @@ def _compact_timings(sweep: Path) -> int:
             timing = results.read_json(path)
             own = path == results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
             timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
-            if own and timings.get(results.timing_key(timing)) == timing:
+            if own and timings.get(stored_timings.timing_key(timing)) == timing:
                 gone.append((path, version))
     if gone:
         if tables.version(tables.speed_path(sweep)) != before:
             raise UserError(f"{tables.speed_path(sweep)} is being written by another program")
         tables.write_timings(sweep, list(timings.values()))
-        stored = {results.timing_key(timing): timing for timing in results.packed_timings(sweep)}
+        stored = {stored_timings.timing_key(timing): timing for timing in stored_timings.packed_timings(sweep)}
         if stored != timings:
             raise UserError(f"{tables.speed_path(sweep)} was changed by another program; the single timings are kept")
         _delete(gone)
@@ -215,7 +216,7 @@ def unpack(sweep: Path) -> int:
     try:
         packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
         rows = [] if packed is None else packed.rows
-        timings = list(results.packed_timings(sweep)) if tables.timings_of(sweep) else []
+        timings = list(stored_timings.packed_timings(sweep)) if tables.timings_of(sweep) else []
         for row in rows:
             path, curve_path = _files(sweep, row.run_id)
             if path.exists():

@@ -7,6 +7,7 @@ from typing import Any
 
 from ablate.config.errors import UserError
 from ablate.records import results, tables
+from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact, exact_json
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.files import make_folder, write_json, write_text
@@ -96,9 +97,9 @@ def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
 
 
 def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
-    there = {results.timing_key(timing): timing for timing in results.timings(into)}
-    for timing in results.timings(folder):
-        key = results.timing_key(timing)
+    there = {stored_timings.timing_key(timing): timing for timing in stored_timings.timings(into)}
+    for timing in stored_timings.timings(folder):
+        key = stored_timings.timing_key(timing)
         if key not in there:
             path = results.timing_path(into, timing["setting_id"], timing["threads"], timing["machine"])
             write_text(path, exact_json(timing))

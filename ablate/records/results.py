@@ -3,9 +3,8 @@
 results/<sweep>/runs/<run_id>.json      the record
 results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
 results/<sweep>/runs.parquet            the records of a sweep that has ended; beside it curves.parquet
-results/<sweep>/failures/<setting_id>.json a setting that could not be run, with its traceback
+results/<sweep>/failures/<setting>.json  a setting that could not be run, with its traceback
 results/<sweep>/sweep.json              the commands given, their preset, its question, and what data=auto meant
-
 
 A run is stored once: as a file of its own under its run_id, else in runs.parquet, else as a file under an id that it
 had in an older version (`ablate.config.former_ids`). Whatever it is stored under, it is read under its id of today.
@@ -345,9 +344,7 @@ def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
     for last in (False, False, True):  # it may be moved, into curves.parquet or out of it, while one looks for it
         [(_, where)] = curve_places(sweep, [run_id])
         try:
-            return (
-                _packed_curve(sweep, where) if isinstance(where, tables.Row) else read_curve(curve_path(sweep, where))
-            )
+            return packed_curve(sweep, where) if isinstance(where, tables.Row) else read_curve(curve_path(sweep, where))
         except RecordError:
             if last or (not isinstance(where, tables.Row) and os.path.lexists(curve_path(sweep, where))):
                 raise
@@ -371,7 +368,7 @@ def curve_places(sweep: Path, run_ids: Sequence[str]) -> list[tuple[str, str | t
     return out
 
 
-def _packed_curve(sweep: Path, row: tables.Row) -> dict[str, list[float | None]]:
+def packed_curve(sweep: Path, row: tables.Row) -> dict[str, list[float | None]]:
     """Raises RecordError."""
     try:
         curves = tables.curves_of(sweep)
@@ -385,7 +382,7 @@ def _packed_curve(sweep: Path, row: tables.Row) -> dict[str, list[float | None]]
 def read_curve(path: Path) -> dict[str, list[float | None]]:
     """The columns of a curve in a file of its own. Raises RecordError."""
     try:
-        lines = _read(path).splitlines()
+        lines = read_text(path).splitlines()
         header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
         return {
             name: [float(row[column]) if row[column] else None for row in rows] for column, name in enumerate(header)
@@ -415,10 +412,10 @@ def _is_good(sweep: Path, found: Stored, prefixes: Sequence[str], current: Curre
     if not current(record["code"]):
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
-    return told and _has_curve(sweep, found)
+    return told and has_curve(sweep, found)
 
 
-def _has_curve(sweep: Path, found: Stored) -> bool:
+def has_curve(sweep: Path, found: Stored) -> bool:
     if found.row is None:
         return present(curve_path(sweep, str(found.stem))) == "file"
     with suppress(TableError):
@@ -433,133 +430,6 @@ def outdated(record: Mapping[str, Any]) -> str:
         return f"of protocol {record.get('protocol')}, this is {PROTOCOL}"
     then, today = evaluation_of(record), evaluation(record["config"])
     return "" if then == today else f"its held-out text was read in {then}, today it is {today}"
-
-
-class Neighbours:
-    """The other sweeps in a results folder, and which of them hold a run.
-
-    For a few runs their files are looked for; for many, each folder is listed once. What cannot be read is not an
-    error, but is remembered for one warning.
-    """
-
-    FEW = 8
-
-    def __init__(self, sweep: Path) -> None:
-        self.folders = [folder for folder in entries(sweep.parent) if folder != sweep]
-        self.unreadable: dict[Path, str] = {}
-        self._asked = 0
-        self._index: dict[str, list[Path]] | None = None
-        self._packed: dict[Path, tables.Runs] | None = None
-
-    def find(
-        self,
-        run_id: str,
-        prefixes: Sequence[str] = (),
-        current: Current = lambda _: True,
-        former: Sequence[str] = (),
-    ) -> Path | None:
-        """A sweep, the first by name, that holds the run; `current` and `former` as with `finished`."""
-        self._asked += 1
-        if self._index is None and self._asked > self.FEW:
-            self._index = self._listed()
-        ids = (run_id, *former)
-        for folder in self._holding(ids):
-            if finished(folder, run_id, prefixes, current, former):
-                return folder
-            for path in (place(folder, one) for place in (record_path, curve_path) for one in ids):
-                if path.exists() and not present(path):
-                    self.unreadable.setdefault(folder, "permission denied")
-        return None
-
-    def warning(self) -> list[str]:
-        """One line, or none, about the sweeps that could not be read."""
-        if not self.unreadable:
-            return []
-        (first, why), more = next(iter(self.unreadable.items())), len(self.unreadable) - 1
-        others = f" and {more} more beside it" if more else ""
-        return [f"cannot read {first}{others} ({why}): finished runs there are not reused"]
-
-    def _holding(self, ids: Sequence[str]) -> Iterator[Path]:
-        """The folders, in their order, in which there is something by one of these names."""
-        if self._packed is None:
-            self._packed = dict(self._tables())
-        for folder in self.folders:
-            packed = self._packed.get(folder)
-            if (packed is not None and any(one in packed for one in ids)) or self._has_file(folder, ids):
-                yield folder
-
-    def _has_file(self, folder: Path, ids: Sequence[str]) -> bool:
-        if self._index is not None:
-            return any(folder in self._index.get(one, ()) for one in ids)
-        for one in ids:
-            try:
-                record_path(folder, one).stat()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                self._note(folder, error)
-                return False
-            return True
-        return False
-
-    def _tables(self) -> Iterator[tuple[Path, tables.Runs]]:
-        for folder in self.folders:
-            try:
-                packed = tables.runs_of(folder)
-            except TableError as error:
-                self.unreadable.setdefault(folder, str(error).removeprefix(f"{tables.runs_path(folder)}: "))
-                continue
-            if packed is not None:
-                yield folder, packed
-
-    def _listed(self) -> dict[str, list[Path]]:
-        index: dict[str, list[Path]] = {}
-        for folder in self.folders:
-            try:
-                names = os.listdir(runs_dir(folder))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                self._note(folder, error)
-                continue
-            for name in names:
-                if name.endswith(".json"):
-                    index.setdefault(name.removesuffix(".json"), []).append(folder)
-        return index
-
-    def _note(self, folder: Path, error: OSError) -> None:
-        self.unreadable.setdefault(folder, os_reason(OSError(error.errno, error.strerror)).partition(";")[0])
-
-
-def reuse(
-    sweep: Path,
-    other: Path,
-    run_id: str,
-    config: Mapping[str, Any],
-    corpus: Mapping[str, Any] | None = None,
-    former: Sequence[str] = (),
-) -> None:
-    """Copy a run from another sweep, so that this folder stands by itself; marked, under our own config.
-
-    `corpus`: what this sweep says of the text, in place of what the other one said; texts count by their content, and
-    the same one may be another file there. Raises RecordError where it cannot be read any more, StorageError where it
-    cannot be written.
-    """
-    for found in stored(other, run_id, former):
-        if _has_curve(other, found):
-            break
-    else:
-        raise RecordError(f"{other}: holds no whole record of {run_id} any more")
-    record = found.record
-    record["config"] = dict(config)
-    record["corpus"] = record["corpus"] | dict(corpus or {})
-    record["reused_from"] = record["reused_from"] or other.name
-    if found.row is None:
-        curve = _read(curve_path(other, str(found.stem)))
-    else:
-        curve = curve_csv(_packed_curve(other, found.row))
-    write_text(curve_path(sweep, run_id), curve)
-    write_json(record_path(sweep, run_id), record)
 
 
 def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
@@ -666,60 +536,9 @@ def former_settings(sweep: Path) -> dict[str, str]:
     return found
 
 
-def timing_key(timing: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What tells two timings apart: setting, machine and number of threads. Raises KeyError."""
-    return timing["setting_id"], timing["machine"], timing["threads"]
-
-
-def timings(sweep: Path) -> Iterator[dict[str, Any]]:
-    """Every timing of a sweep, as the speed lane wrote it, each setting under its id of today.
-
-    Not what is damaged, nor a copy under another name.
-    """
-    loose: list[dict[str, Any]] = []
-    for path in entries(sweep / "speed"):
-        with suppress(RecordError, KeyError):
-            timing = read_json(path)
-            if path == timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"]):
-                loose.append(timing)
-    former = former_settings(sweep) if loose else {}
-    own = {timing_key(timing) for timing in loose if timing["setting_id"] not in former}
-    seen: set[tuple[str, str, int]] = set()
-    for timing in sorted(loose, key=lambda one: one["setting_id"] in former):
-        timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
-        if timing_key(timing) not in seen:
-            seen.add(timing_key(timing))
-            yield timing
-    for timing in packed_timings(sweep):
-        if timing_key(timing) not in seen | own:
-            seen.add(timing_key(timing))
-            yield timing
-
-
-def packed_timings(sweep: Path) -> Iterator[dict[str, Any]]:
-    """The timings in speed.parquet; nothing of a damaged one."""
-    with suppress(TableError):
-        for text in tables.timings_of(sweep):
-            with suppress(RecordError, KeyError):
-                timing = from_json(text, tables.speed_path(sweep))
-                timing_key(timing)
-                yield timing
-
-
-def read_timing(sweep: Path, setting_id: str, threads: int, machine: str, former: Sequence[str] = ()) -> dict[str, Any]:
-    """The timing of a setting, in whichever form; `former`: ids that it had before. Raises RecordError."""
-    for one in (setting_id, *former):
-        with suppress(RecordError):
-            return read_json(timing_path(sweep, one, threads, machine)) | {"setting_id": setting_id}
-    for timing in packed_timings(sweep):
-        if timing_key(timing) in {(one, machine, threads) for one in (setting_id, *former)}:
-            return timing | {"setting_id": setting_id}
-    return read_json(timing_path(sweep, setting_id, threads, machine))
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RecordError for anything else."""
-    return from_json(_read(path), path)
+    return from_json(read_text(path), path)
 
 
 def from_json(text: str, path: Path) -> dict[str, Any]:
@@ -735,7 +554,7 @@ def from_json(text: str, path: Path) -> dict[str, Any]:
     return value
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Raises RecordError where the file cannot be read."""
     try:
         return path.read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, training_threads
 from ablate.records import results, weights
+from ablate.records import timings as stored_timings
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
@@ -214,7 +215,7 @@ class Trainer:
             own = timing.summary["train"]
             return Timed(own["tokens_per_s"], own["low"], own["high"])
         try:
-            spoiled = results.read_timing(self.folder, setting.setting_id, 1, machine, setting.former_ids)
+            spoiled = stored_timings.read_timing(self.folder, setting.setting_id, 1, machine, setting.former_ids)
             why = spoiled["summary"]["train"]["why"]
         except (results.RecordError, KeyError):
             why = "it could not be timed"

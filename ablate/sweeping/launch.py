@@ -18,6 +18,7 @@ from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.files import remove
 from ablate.records.locks import InUse, held
+from ablate.records.neighbours import reuse
 from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
@@ -162,7 +163,7 @@ def take_over(plan: Plan, summary: Summary) -> None:
                 try:
                     if run.config.keep:
                         weights.copy(run.reused_from, plan.folder, run.run_id)
-                    results.reuse(
+                    reuse(
                         plan.folder,
                         run.reused_from,
                         run.run_id,

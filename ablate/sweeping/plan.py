@@ -48,6 +48,7 @@ from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
 from ablate.records.files import make_folder, to_json, write_json
 from ablate.records.locks import InUse, held
+from ablate.records.neighbours import Neighbours
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.naming import decides
 from ablate.tasks import task_of
@@ -228,7 +229,7 @@ def make_plan(
     errors = [setting.error for setting in plan.settings if setting.error]
     if len(errors) == len(plan.settings):
         raise errors[0]
-    neighbours = results.Neighbours(folder)
+    neighbours = Neighbours(folder)
     for setting in plan.settings:
         if not setting.error:
             find_finished(setting, folder, neighbours)
@@ -301,7 +302,7 @@ def updates_per_epoch(config: Config, corpus: Corpus) -> float:
     return task_of(config, corpus).updates_per_epoch()
 
 
-def find_finished(setting: Setting, folder: Path, neighbours: results.Neighbours) -> None:
+def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> None:
     """Sort a setting's runs into finished, held by another sweep, and missing.
 
     Raises NewerRecord where a later version of ablate has written one that would be trained again.

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ablate.cli.help import options
 from ablate.config.schema import Config
-from ablate.networks.language_model import ScratchModel
+from ablate.networks.language_model import EagerModel
 from ablate.networks.parameters import initial
 
 V, H, T, B = 5, 4, 6, 3
@@ -206,10 +206,10 @@ CELLS = [
 IDS = [" ".join(overrides) for _, overrides in CELLS]
 
 
-def built(config: Config, seed: int = 0) -> ScratchModel:
+def built(config: Config, seed: int = 0) -> EagerModel:
     """A readable model with all weights and biases away from zero."""
     parameters = initial(config, V, Generator().manual_seed(seed), torch.float64)
-    return ScratchModel(config, V, parameters)
+    return EagerModel(config, V, parameters)
 
 
 def some_tokens(seed: int = 1) -> Tensor:
@@ -273,7 +273,7 @@ def test_gradients_equal_central_differences(
                 assert gradients[index].item() == pytest.approx((above - below) / (2 * step), abs=3e-9), name
 
 
-def outputs_at_the_end(model: ScratchModel) -> tuple[Tensor, Tensor]:
+def outputs_at_the_end(model: EagerModel) -> tuple[Tensor, Tensor]:
     """Logits of the last step after two different histories of the same last token."""
     tokens = some_tokens()
     other = (tokens + 1) % V

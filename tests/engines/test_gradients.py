@@ -10,7 +10,7 @@ from torch import Generator
 
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
-from ablate.networks.language_model import ScratchModel
+from ablate.networks.language_model import EagerModel
 from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
 
 R = 3
@@ -40,7 +40,7 @@ def compare(config: Config, V: int, carry: bool, count: int = 2) -> None:
         ours = cohort.gradients(x, y, carry=carry)
     losses = cohort.step(*minibatches[-1], carry=carry) if count == 1 and config.dropout == 0 else None
     for k in range(R):
-        model = ScratchModel(config, V, parameters[k], Generator().manual_seed(k))
+        model = EagerModel(config, V, parameters[k], Generator().manual_seed(k))
         loss = backpropagate(model, [(x[k], y[k]) for x, y in minibatches], carry)
         expected = named_gradients(model)
         assert ours[k].keys() == expected.keys()

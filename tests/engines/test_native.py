@@ -23,7 +23,7 @@ from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.native import NativeCohort, build, computed_by, not_covered, unavailable
 from ablate.engines.cohort.native.program import Kernel, memory_bytes
 from ablate.engines.cohort.weights import Layout
-from ablate.networks.language_model import ScratchModel
+from ablate.networks.language_model import EagerModel
 from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
 
 pytestmark = [
@@ -57,7 +57,7 @@ def compare(config: Config, V: int, carry: bool) -> None:
     first, second = (other._backpropagate(x, y, carry and i > 0) for i, (x, y) in enumerate(minibatches))
     assert first.isfinite().all()
     for k in range(2):
-        model = ScratchModel(config, V, {name: value.double() for name, value in parameters[k].items()})
+        model = EagerModel(config, V, {name: value.double() for name, value in parameters[k].items()})
         loss = backpropagate(model, [(x[k], y[k]) for x, y in minibatches], carry)
         torch.testing.assert_close(second[k].double(), loss, rtol=1e-5, atol=1e-6)
         expected = named_gradients(model)

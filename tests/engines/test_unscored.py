@@ -18,7 +18,7 @@ from ablate.config.schema import Config
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, output
 from ablate.engines.cohort.native import NativeCohort, unavailable
-from ablate.networks.language_model import ScratchModel
+from ablate.networks.language_model import EagerModel
 from tests.engines.sample_networks import Batch, backpropagate, batches, named_gradients, network, train, weights
 
 needs_kernel = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
@@ -71,7 +71,7 @@ def compare(engine: type[Cohort], config: Config, V: int, mask: Callable[[Tensor
     losses = stepped.step(*minibatches[1], carry=True).double()
     relative = 1e-10 if dtype == torch.float64 else 2e-5
     for k in range(R):
-        model = ScratchModel(config, V, exact[k])
+        model = EagerModel(config, V, exact[k])
         loss = backpropagate(model, [(x[k], y[k]) for x, y in minibatches], carry=True)
         torch.testing.assert_close(losses[k], loss, rtol=relative, atol=relative)
         expected = named_gradients(model)
@@ -201,7 +201,7 @@ def test_evaluation_is_the_sum_over_the_scored_by_their_number(engine: type[Coho
     else:
         losses = engine([config] * R, V, parameters).evaluate(x, y)
     for k in range(R):
-        model = ScratchModel(config, V, {name: value.double() for name, value in parameters[k].items()})
+        model = EagerModel(config, V, {name: value.double() for name, value in parameters[k].items()})
         logits = model(x[k], model.initial_state(3))[0].detach()
         each = F.cross_entropy(logits, y[k].flatten().clamp(min=0), reduction="none")[y[k].flatten() >= 0]
         tolerance = 1e-5 if dtype == torch.float32 else 1e-12

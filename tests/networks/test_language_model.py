@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ablate.config.schema import Config
-from ablate.networks.language_model import LanguageModel, LibraryModel, ScratchModel, dropout_mask
+from ablate.networks.language_model import EagerModel, LanguageModel, LibraryModel, dropout_mask
 from ablate.networks.parameters import initial, shapes
 
 V, H, T, B = 6, 5, 7, 3
@@ -51,10 +51,10 @@ def config_of(compose: Callable[..., Config]) -> ConfigOf:
     return make
 
 
-def pair(config: Config, seed: int = 0, dropout_seed: int = 9) -> tuple[ScratchModel, LibraryModel]:
+def pair(config: Config, seed: int = 0, dropout_seed: int = 9) -> tuple[EagerModel, LibraryModel]:
     """The same network in both engines, each with a dropout generator of its own in the same state."""
     parameters = initial(config, V, Generator().manual_seed(seed), torch.float64)
-    scratch = ScratchModel(config, V, parameters, Generator().manual_seed(dropout_seed))
+    scratch = EagerModel(config, V, parameters, Generator().manual_seed(dropout_seed))
     library = LibraryModel(config, V, parameters, Generator().manual_seed(dropout_seed))
     return scratch, library
 
@@ -185,7 +185,7 @@ def test_weights_move_between_the_engines(config_of: ConfigOf, model: list[str],
     config = config_of(*model, stack=stack, layers=2, bias_vectors=bias_vectors)
     parameters = initial(config, V, Generator().manual_seed(0), torch.float64)
     there = LibraryModel(config, V, parameters).named_tensors()
-    back = ScratchModel(config, V, there).named_tensors()
+    back = EagerModel(config, V, there).named_tensors()
     assert there.keys() == back.keys() == shapes(config, V).keys()
     for name, value in parameters.items():
         assert torch.equal(there[name], value)
@@ -196,7 +196,7 @@ def test_the_engines_copy_the_parameters(config_of: ConfigOf) -> None:
     config = config_of("model=gru")
     parameters = initial(config, V, Generator().manual_seed(0), torch.float64)
     kept = {name: value.clone() for name, value in parameters.items()}
-    for kind in (ScratchModel, LibraryModel):
+    for kind in (EagerModel, LibraryModel):
         with torch.no_grad():
             for parameter in kind(config, V, parameters).parameters():
                 parameter.add_(1)
@@ -219,7 +219,7 @@ def test_one_bias_vector_stays_one_after_training(config_of: ConfigOf, model: li
     assert_same(scratch.named_tensors(), library.named_tensors())
 
 
-@pytest.mark.parametrize("kind", [ScratchModel, LibraryModel])
+@pytest.mark.parametrize("kind", [EagerModel, LibraryModel])
 @every_model
 def test_two_halves_with_the_state_carried_are_one_pass(
     config_of: ConfigOf, model: list[str], kind: type[LanguageModel]
@@ -255,7 +255,7 @@ def test_dropout_mask_keeps_its_share_and_the_mean() -> None:
     assert (mask == 0).double().mean().item() == pytest.approx(0.3, abs=0.005)
 
 
-@pytest.mark.parametrize("kind", [ScratchModel, LibraryModel])
+@pytest.mark.parametrize("kind", [EagerModel, LibraryModel])
 def test_dropout_acts_between_layers_and_in_training_only(config_of: ConfigOf, kind: type[LanguageModel]) -> None:
     def logits(layers: int, dropout: float, training: bool) -> Tensor:
         config = config_of("model=gru", layers=layers, dropout=dropout)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ablate.cli.help import options
 from ablate.config.schema import Config
-from ablate.networks.language_model import ScratchModel, dropout_mask
+from ablate.networks.language_model import EagerModel, dropout_mask
 from ablate.networks.layer import Layer, State
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial, widths
@@ -264,7 +264,7 @@ def test_a_bidirectional_network_read_backwards_swaps_its_halves(config_of: Call
 def test_the_scratch_model_draws_the_masks_that_its_network_asks_for(config_of: Callable[..., Config]) -> None:
     config = config_of("model=gru", "model.connection=dense", "model.transition=3", layers=3, dropout=0.4)
     parameters, tokens = drawn(config), some_tokens(T, B)
-    model = ScratchModel(config, V, parameters, Generator().manual_seed(5))
+    model = EagerModel(config, V, parameters, Generator().manual_seed(5))
     net, source = Network(config, V, parameters), Generator().manual_seed(5)
     masks = [dropout_mask(shape, 0.4, source, torch.float64) for shape in net.mask_shapes(T, B)]
     expected, _ = net(tokens, net.initial_state(B), masks)

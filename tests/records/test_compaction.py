@@ -22,6 +22,7 @@ from ablate.analysis.throughput import speed_frame
 from ablate.cli.compact import main
 from ablate.config.errors import UserError
 from ablate.records import compaction, results, tables
+from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact, unpack
 from ablate.records.results import SCHEMA, NewerRecord, RecordError
 from tests.report.made import config, write_manifest, write_run, write_timing
@@ -50,7 +51,7 @@ def content(folder: Path) -> dict[str, Any]:
         curve = results.load_curve(folder, record["run_id"])
         assert record["run_id"] not in found
         found[record["run_id"]] = json.dumps(record), {name: bits(values) for name, values in curve.items()}
-    found["timings"] = sorted(json.dumps(timing) for timing in results.timings(folder))
+    found["timings"] = sorted(json.dumps(timing) for timing in stored_timings.timings(folder))
     return found
 
 

@@ -14,7 +14,8 @@ from ablate.config.former_ids import former_identities, identity_today
 from ablate.config.identity import former_run_ids, former_setting_ids, run_id, run_identity, setting_id, short_hash
 from ablate.config.schema import Config, resolve
 from ablate.data.corpora import Corpus
-from ablate.records import results
+from ablate.records import results, timings
+from ablate.records.neighbours import reuse
 from ablate.records.results import Record, RecordError
 from ablate.sweeping.plan import make_plan, write_failure
 from ablate.training.loop import train
@@ -102,7 +103,7 @@ def test_a_run_under_a_former_id_is_finished_reused_and_read_under_todays(
     assert len(curves_frame(folder, frame)) == 3
     assert results.load_curve(folder, trained.run_id)["epoch"] == [1.0, 2.0, 3.0]
     assert results.read(folder, trained.run_id)["identity"] == trained.identity
-    results.reuse(
+    reuse(
         tmp_path / "new",
         folder,
         trained.run_id,
@@ -145,13 +146,13 @@ def test_timings_and_failures_are_those_of_todays_setting(tmp_path: Path, small:
     path = results.timing_path(tmp_path, before.setting_id, 1, "abc")
     path.parent.mkdir()
     path.write_text(json.dumps({"setting_id": before.setting_id, "threads": 1, "machine": "abc", "config": {}}))
-    [timing] = results.timings(tmp_path)
+    [timing] = timings.timings(tmp_path)
     assert timing["setting_id"] == trained.setting_id
     config = small("model=gru", "epochs=3")
     former = former_setting_ids(config, trained.corpus["sha256"])
-    assert results.read_timing(tmp_path, trained.setting_id, 1, "abc", former)["setting_id"] == trained.setting_id
+    assert timings.read_timing(tmp_path, trained.setting_id, 1, "abc", former)["setting_id"] == trained.setting_id
     with pytest.raises(RecordError):
-        results.read_timing(tmp_path, trained.setting_id, 1, "abc")
+        timings.read_timing(tmp_path, trained.setting_id, 1, "abc")
     [setting] = make_plan([config], tmp_path / "x", fallback_data()).settings
     assert before.setting_id in setting.former_ids
     write_failure(tmp_path, replace(setting, setting_id=before.setting_id), ValueError("no"))

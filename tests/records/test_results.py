@@ -18,7 +18,9 @@ from ablate.config.identity import PROTOCOL
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus
 from ablate.records import results
+from ablate.records import timings as stored_timings
 from ablate.records.files import write_json
+from ablate.records.neighbours import Neighbours, reuse
 from ablate.records.results import Record, RecordError
 from ablate.sweeping.plan import make_plan
 from ablate.training.loop import train
@@ -167,7 +169,7 @@ def test_old_records_of_plain_language_models_stay_good(trained: Record) -> None
 
 def find(sweep: Path, run_id: str, asked_before: int = 0) -> Path | None:
     """As a plan looks: for few runs at the files, for many in a list of each folder."""
-    neighbours = results.Neighbours(sweep)
+    neighbours = Neighbours(sweep)
     for number in range(asked_before):
         assert neighbours.find(f"{number:012}") is None
     found = neighbours.find(run_id)
@@ -175,7 +177,7 @@ def find(sweep: Path, run_id: str, asked_before: int = 0) -> Path | None:
     return found
 
 
-@pytest.mark.parametrize("asked_before", [0, results.Neighbours.FEW])
+@pytest.mark.parametrize("asked_before", [0, Neighbours.FEW])
 def test_a_run_is_found_in_a_sibling_only(tmp_path: Path, trained: Record, asked_before: int) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
@@ -190,7 +192,7 @@ def test_a_run_is_found_in_a_sibling_only(tmp_path: Path, trained: Record, asked
     assert find(tmp_path / "b", trained.run_id, asked_before) is None
 
 
-@pytest.mark.parametrize("asked_before", [0, results.Neighbours.FEW])
+@pytest.mark.parametrize("asked_before", [0, Neighbours.FEW])
 @pytest.mark.parametrize("locked", ["folder", "record", "curve"])
 def test_a_neighbour_that_cannot_be_read_costs_one_line(
     tmp_path: Path, trained: Record, monkeypatch: pytest.MonkeyPatch, locked: str, asked_before: int
@@ -221,7 +223,7 @@ def test_a_neighbour_that_cannot_be_read_costs_one_line(
     monkeypatch.setattr(os, "stat", refusing("stat"))
     monkeypatch.setattr(os, "listdir", refusing("listdir"))
     monkeypatch.setattr(os, "access", lambda path, *_, **__: not Path(path).is_relative_to(shut) and not below(path))
-    neighbours = results.Neighbours(tmp_path / "mine")
+    neighbours = Neighbours(tmp_path / "mine")
     for number in range(asked_before):
         neighbours.find(f"{number:012}")
     for _ in range(3):
@@ -240,10 +242,10 @@ def test_many_runs_cost_one_look_at_each_neighbour(
     listing, asking = os.listdir, os.stat
     monkeypatch.setattr(os, "listdir", lambda path: looks.append(path) or listing(path))
     monkeypatch.setattr(os, "stat", lambda path, *a, **k: looks.append(path) or asking(path, *a, **k))
-    neighbours = results.Neighbours(tmp_path / "mine")
+    neighbours = Neighbours(tmp_path / "mine")
     for number in range(500):
         neighbours.find(f"{number:012}")
-    assert len(looks) < 20 * (results.Neighbours.FEW + 3)
+    assert len(looks) < 20 * (Neighbours.FEW + 3)
 
 
 # --- one list of what a record must hold --------------------------------------------------------------------
@@ -344,7 +346,7 @@ def test_a_copied_timing_does_not_count_again(tmp_path: Path) -> None:
     path = results.timing_path(tmp_path, timing["setting_id"], 1, "m")
     write_json(path, timing)
     shutil.copyfile(path, path.with_name("copy.json"))
-    assert list(results.timings(tmp_path)) == [timing]
+    assert list(stored_timings.timings(tmp_path)) == [timing]
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,8 +367,8 @@ def test_a_reused_run_names_where_it_was_trained(tmp_path: Path, trained: Record
     results.save(first, trained)
     before = results.load(results.record_path(first, trained.run_id))
     asked = to_dict(small("model=gru", "epochs=25", "name=second"))
-    results.reuse(second, first, trained.run_id, asked)
-    results.reuse(third, second, trained.run_id, asked | {"name": "third"})
+    reuse(second, first, trained.run_id, asked)
+    reuse(third, second, trained.run_id, asked | {"name": "third"})
     assert results.load(results.record_path(first, trained.run_id)) == before
     for folder in (second, third):
         record = results.load(results.record_path(folder, trained.run_id))
@@ -380,7 +382,7 @@ def test_a_reused_run_names_where_it_was_trained(tmp_path: Path, trained: Record
 def test_a_folder_stands_by_itself(tmp_path: Path, trained: Record, small: Callable[..., Config]) -> None:
     results.save(tmp_path / "results" / "first", trained)
     second = tmp_path / "results" / "second"
-    results.reuse(second, tmp_path / "results" / "first", trained.run_id, to_dict(small("model=gru")))
+    reuse(second, tmp_path / "results" / "first", trained.run_id, to_dict(small("model=gru")))
     shutil.copytree(second, tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "results")
     assert results.finished(tmp_path / "elsewhere", trained.run_id)

@@ -17,7 +17,7 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.networks.language_model import dropout_mask
 from ablate.networks.parameters import Sizes, count, initial
-from ablate.networks.translation_model import LibraryTranslator, ScratchTranslator
+from ablate.networks.translation_model import EagerTranslator, LibraryTranslator
 from ablate.networks.translator import BOS, EOS, PAD, Translator
 
 SIZES = Sizes(9, 8)
@@ -115,7 +115,7 @@ def test_every_way_to_compute_it_gives_the_logits_and_gradients_of_torch_nn(conf
     embedding, bias = plain.source.weight.grad, plain.output.bias.grad
     recurrent = plain.encoder.weight_hh_l0.grad[:H].T  # of the first gate
 
-    for model in (ScratchTranslator(config, SIZES, parameters), LibraryTranslator(config, SIZES, parameters)):
+    for model in (EagerTranslator(config, SIZES, parameters), LibraryTranslator(config, SIZES, parameters)):
         logits, states = model(X)
         assert states == []
         torch.testing.assert_close(logits, wanted.flatten(0, 1), **EQUAL)
@@ -220,7 +220,7 @@ def test_gradients_are_those_of_finite_differences(config_of, attention: str) ->
     assert torch.autograd.gradcheck(loss, [parameters[name].requires_grad_() for name in names], fast_mode=True)
 
 
-@pytest.mark.parametrize("model", [ScratchTranslator, LibraryTranslator])
+@pytest.mark.parametrize("model", [EagerTranslator, LibraryTranslator])
 def test_dropout_acts_between_the_layers_of_both_parts(config_of, model) -> None:
     config = config_of("model=gru", "layers=3", "dropout=0.5")
     parameters, (X, _) = weights(config), sentences()
