@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
 from ablate.config.errors import ConfigError
-from ablate.config.overrides import SWEEP_FUNCTION, is_quoted, knobs, quote
+from ablate.config.overrides import SWEEP_FUNCTION, knobs
+from ablate.config.quoting import is_quoted, quote
 
 SPECIAL = re.compile(r"[,()\[\]{}\"'$=:\\]|^\s|\s$|^$|^(?i:null)$")
 """Texts that a command line would have to quote."""

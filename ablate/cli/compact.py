@@ -20,7 +20,7 @@ def compact_command(arguments: list[str]) -> int:
     from rich.console import Console
 
     from ablate.records.compaction import compact, sweep_folders, unpack
-    from ablate.sweeping.plan import exclusive
+    from ablate.records.locks import exclusive
 
     options = parser().parse_args(arguments)
     say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,8 @@ from ablate.cli.entry import say
 from ablate.config import plugins, presets
 from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
-from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, split
+from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name
+from ablate.config.quoting import split
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked

@@ -18,8 +18,8 @@ def parser() -> Parser:
 def merge_command(arguments: list[str]) -> int:
     from rich.console import Console
 
+    from ablate.records.locks import exclusive
     from ablate.records.merging import merge
-    from ablate.sweeping.plan import exclusive
 
     options = parser().parse_args(arguments)
     say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)

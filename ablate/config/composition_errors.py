@@ -3,8 +3,9 @@
 import re
 
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import Override, can_be_swept, knobs, quote
+from ablate.config.overrides import Override, can_be_swept, knobs
 from ablate.config.presets import summaries
+from ablate.config.quoting import quote
 from ablate.config.shell import shell_line
 
 

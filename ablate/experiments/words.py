@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from ablate.config import plugins
 from ablate.config.errors import UserError, nearest
-from ablate.config.overrides import Override, plugin_files, quote, unquote
+from ablate.config.overrides import Override, plugin_files
+from ablate.config.quoting import quote, unquote
 from ablate.experiments.declaring import Experiment
 
 KEY = "experiment"

@@ -13,8 +13,8 @@ import portalocker
 from portalocker.exceptions import AlreadyLocked, LockException
 from rich.console import Console
 
-from ablate.config.errors import StorageError
-from ablate.records.files import user_folder
+from ablate.config.errors import StorageError, UserError
+from ablate.records.files import make_folder, user_folder
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -77,3 +77,20 @@ def held_on_machine(
             locked = False
             say(f"no lock on this machine ({error}); going on without one: {without}")
         yield locked
+
+
+@contextmanager
+def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Hold a sweep's folder: two programs never train the same runs. Raises UserError.
+
+    The processes of one search share it: their study tells who trains what.
+
+    The lock goes with the process, however it ends.
+    """
+    make_folder(folder)
+    without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
+    try:
+        with held(folder / ".lock", without, shared=shared):
+            yield
+    except InUse as error:
+        raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error

@@ -15,6 +15,7 @@ from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
 from ablate.config.validation import validate
+from ablate.records.locks import exclusive
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress, causes
@@ -27,7 +28,7 @@ from ablate.searching.storage import location, takes_slot
 from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
-from ablate.sweeping.plan import exclusive, knobs_of
+from ablate.sweeping.plan import knobs_of
 from ablate.training.choice import left_out
 
 

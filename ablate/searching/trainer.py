@@ -31,7 +31,8 @@ from ablate.records import timings as stored_timings
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
-from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure, write_manifest
+from ablate.sweeping.manifest import write_manifest
+from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
 from ablate.timing.lane import Protocol, machine_of, stored, time_missing

@@ -17,23 +17,13 @@ from ablate.engines.cohort import training_threads
 from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.files import remove
-from ablate.records.locks import InUse, held
+from ablate.records.locks import InUse, exclusive, held
 from ablate.records.neighbours import reuse
 from ablate.records.results import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
-from ablate.sweeping.plan import (
-    Plan,
-    Run,
-    Setting,
-    check_same_question,
-    exclusive,
-    label,
-    make_plan,
-    varying,
-    write_failure,
-    write_manifest,
-)
+from ablate.sweeping.manifest import check_same_question, write_manifest
+from ablate.sweeping.plan import Plan, Run, Setting, label, make_plan, varying, write_failure
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task

@@ -1,29 +1,23 @@
 """What a sweep has to do: its settings and runs, what is finished, what another sweep holds, what cannot be run."""
 
-import shlex
 import traceback
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.config import plugins
 from ablate.config.columns import column
-from ablate.config.composing import from_dict
 from ablate.config.dependence import gates_text, independent
-from ablate.config.errors import CombinationError, DataError, UserError, reason
+from ablate.config.errors import CombinationError, DataError, reason
 from ablate.config.identity import (
     former_run_ids,
     former_setting_ids,
     run_id,
-    run_identity,
     setting_id,
     short_hash,
     without_effect,
 )
-from ablate.config.overrides import Override, knobs
-from ablate.config.presets import question
 from ablate.config.schema import (
     Config,
     DataConfig,
@@ -46,11 +40,9 @@ from ablate.data.corpora import (
 from ablate.data.pairs import Pairs, described_pairs
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
-from ablate.records.files import make_folder, to_json, write_json
-from ablate.records.locks import InUse, held
+from ablate.records.files import to_json, write_json
 from ablate.records.neighbours import Neighbours
 from ablate.sweeping.matching import matched, unequal
-from ablate.sweeping.naming import decides
 from ablate.tasks import task_of
 from ablate.training.behaviour import changes
 
@@ -105,10 +97,10 @@ def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
     subject = config.model.name if config.task.thing.has_network else config.task.name
-    return " ".join([subject, *(f"{key}={_short(values[key])}" for key in swept if key in values)])
+    return " ".join([subject, *(f"{key}={short_value(values[key])}" for key in swept if key in values)])
 
 
-def _short(value: Any) -> str:
+def short_value(value: Any) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -349,115 +341,6 @@ def stored_auto(folder: Path) -> str | None:
     return name
 
 
-Values = dict[str, list[Any]]
-"""Knob → its values over the settings of a sweep."""
-
-
-def values_of(configs: Iterable[Config]) -> Values:
-    """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
-    found: dict[str, list[Any]] = {}
-    for config in configs:
-        read = set(_keys(run_identity(config, "")))
-        for key, value in knobs_of(config).items():
-            knob = knobs().get(key)
-            if knob is None:  # of a file of the user's that is not loaded
-                continue
-            through = "through" in knob.metadata or key.startswith("data.")
-            if decides(key) and (knob.is_group or through or key in read):
-                found.setdefault(key, []).append(value)
-    return {key: _distinct(values) for key, values in found.items()}
-
-
-def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in table.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}{key}.")
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return list({to_json(value): value for value in values}.values())
-
-
-def check_same_question(plan: Plan, command: str, preset: str | None, given: Collection[str]) -> list[str]:
-    """A line on what a folder gets beside what it holds; none for the same command, or more values of a swept knob.
-
-    A folder belongs to one question. One knob more may be varied in it; two that change together could not be told
-    apart afterwards, and another preset, task or text is another question: those raise UserError.
-    """
-    try:
-        manifest = results.load_manifest(plan.folder)
-    except results.RecordError:
-        return []
-    if command in manifest["commands"]:
-        return []
-    before = manifest.get("knobs") or _values_on_disk(plan.folder)
-    now = values_of(setting.config for setting in plan.settings)
-    typed = {
-        knob
-        for one in manifest["commands"]
-        for word in shlex.split(one)
-        if "=" in word
-        for knob in Override.read(word).knobs
-    }
-    if preset and preset != manifest["preset"]:
-        raise _another(plan.folder, f"sweeps={manifest['preset'] or 'null'}, not sweeps={preset}")
-    changed = [key for key in now if key in before and not _shared(before[key], now[key]) and key in typed | {*given}]
-    for setter in ("match", "updates"):
-        if now.get(setter, [None]) != [None] and setter in changed + list(typed):
-            changed = [key for key in changed if key != knobs()[setter].metadata["through"]]
-    said = [f"{key}={_list(before[key])}, not {key}={_list(now[key])}" for key in changed]
-    others = [key for key in changed if key.partition(".")[0] in ("task", "data")]
-    if others:
-        raise _another(plan.folder, "; ".join(line for key, line in zip(changed, said, strict=True) if key in others))
-    if len(changed) > 1:
-        raise _another(plan.folder, "; ".join(said))
-    if changed and len(before[changed[0]]) == len(now[changed[0]]) == 1:
-        return [f"{plan.folder} holds {said[0]}; it is the same question now, with {changed[0]} varied"]
-    return []
-
-
-def _another(folder: Path, difference: str) -> UserError:
-    return UserError(
-        f"{folder} belongs to another sweep: {difference}; give another name=NAME, or all values in one command"
-    )
-
-
-def _values_on_disk(folder: Path) -> Values:
-    """The same of a folder whose manifest does not say it, from a record of each setting."""
-    records = [record for record in results.records(folder) if not isinstance(record, results.RecordError)]
-    return values_of(from_dict(record["config"]) for record in {r["setting_id"]: r for r in records}.values())
-
-
-def _shared(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return bool({to_json(value) for value in one} & {to_json(value) for value in other})
-
-
-def _list(values: Sequence[Any]) -> str:
-    texts = [_short(value).lower() if isinstance(value, bool) else _short(value) for value in values]
-    return ",".join(texts[:6]) + (",…" if len(texts) > 6 else "")
-
-
-def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
-    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was."""
-    try:
-        manifest = results.load_manifest(plan.folder)
-    except results.RecordError:
-        manifest = {"commands": []}
-    before = manifest.get("knobs") or (_values_on_disk(plan.folder) if manifest["commands"] else {})
-    if command not in manifest["commands"]:
-        manifest["commands"].append(command)
-    if preset:
-        manifest |= {"preset": preset, "question": question(preset)}
-    if title := plan.settings[0].config.title:
-        manifest["title"] = title
-    now = values_of(setting.config for setting in plan.settings)
-    manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
-    if files := plugins.hashes(plan.settings[0].config.plugins):
-        manifest["plugins"] = manifest.get("plugins", {}) | files
-    write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
-
-
 def write_failure(folder: Path, setting: Setting, error: BaseException) -> None:
     """Keep the traceback of a setting that could not be run."""
     write_json(
@@ -469,20 +352,3 @@ def write_failure(folder: Path, setting: Setting, error: BaseException) -> None:
             "config": to_dict(setting.config),
         },
     )
-
-
-@contextmanager
-def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Hold a sweep's folder: two programs never train the same runs. Raises UserError.
-
-    The processes of one search share it: their study tells who trains what.
-
-    The lock goes with the process, however it ends.
-    """
-    make_folder(folder)
-    without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
-    try:
-        with held(folder / ".lock", without, shared=shared):
-            yield
-    except InUse as error:
-        raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error

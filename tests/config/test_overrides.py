@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.config.errors import UserError
-from ablate.config.overrides import comma_in_path, decimal_comma, for_hydra, is_quoted, knobs, quote, split, unquote
+from ablate.config.overrides import comma_in_path, decimal_comma, for_hydra, knobs
+from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.sweeping.naming import folder_name
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12)

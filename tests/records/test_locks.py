@@ -9,9 +9,8 @@ import pytest
 
 from ablate.config.errors import StorageError, UserError
 from ablate.records.files import user_folder
-from ablate.records.locks import InUse, held, held_on_machine
+from ablate.records.locks import InUse, exclusive, held, held_on_machine
 from ablate.searching.finale import alone
-from ablate.sweeping.plan import exclusive
 from ablate.timing.machine import quality_jobs, speed_lane
 
 NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO]

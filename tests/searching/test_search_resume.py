@@ -113,7 +113,7 @@ def test_two_processes_share_one_study(
 
 def test_a_sweep_and_a_search_do_not_share_a_folder(tmp_path: Path) -> None:
     from ablate.config.errors import UserError
-    from ablate.sweeping.plan import exclusive
+    from ablate.records.locks import exclusive
 
     with (
         exclusive(tmp_path, shared=True),

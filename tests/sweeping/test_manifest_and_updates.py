@@ -15,7 +15,8 @@ from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.records import results
-from ablate.sweeping.plan import Plan, check_same_question, make_plan, make_setting, updates_per_epoch, write_manifest
+from ablate.sweeping.manifest import check_same_question, write_manifest
+from ablate.sweeping.plan import Plan, make_plan, make_setting, updates_per_epoch
 from ablate.timing.lane import protocol_within
 
 Configs = Callable[..., Config]

@@ -20,7 +20,7 @@ from ablate.config.errors import ConfigError, StorageError, UserError
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
-from ablate.sweeping.plan import exclusive
+from ablate.records.locks import exclusive
 from ablate.training.checkpoints import reached
 
 Configs = Callable[..., Config]

@@ -9,7 +9,8 @@ from ablate.config import presets
 from ablate.config.composing import compose
 from ablate.config.errors import UserError
 from ablate.config.grid import Axis
-from ablate.config.overrides import Override, for_hydra, unquote
+from ablate.config.overrides import Override, for_hydra
+from ablate.config.quoting import unquote
 from ablate.config.schema import Config
 from ablate.sweeping.hydra_jobs import check_values
 from ablate.sweeping.naming import decides
