@@ -15,9 +15,6 @@ from ablate.cli.commands import run_command
 
 Item = TypeVar("Item")
 
-LIBRARY = ("rnn", "gru", "lstm")
-"""The models that torch.nn has, too."""
-
 
 def bench(arguments: list[str]) -> int:
     """0, or 2 where nothing could be timed."""
@@ -33,7 +30,7 @@ def bench_engines(arguments: Sequence[str]) -> None:
     options = engines_parser().parse_args(arguments)
     from ablate.timing.engines import Settings, run
 
-    run(Settings(options.models, options.hiddens, options.replicas, options.seconds, options.out))
+    run(Settings(**vars(options)))
 
 
 def bench_settings(arguments: Sequence[str]) -> bool:
@@ -46,14 +43,22 @@ def bench_settings(arguments: Sequence[str]) -> bool:
 def engines_parser() -> Parser:
     engines = Parser(
         "bench engines",
-        "Time training minibatches of torch.nn, one run after the other, against the cohort engine: "
-        "interleaved in one process, one thread, V 28, B 32, T 35, one layer, SGD with clipping.",
+        "Time training minibatches of torch.nn (of the readable network where torch.nn has not the cell), one run "
+        "after the other in one thread, against the cohort engine: interleaved in one process, one layer, SGD with clipping.",
     )
-    engines.add_argument("--models", type=several(model), default=list(LIBRARY), help="default: rnn,gru,lstm")
+    engines.add_argument(
+        "--models", type=several(str), default=["rnn", "gru", "lstm"], help="any of conf/model (default: rnn,gru,lstm)"
+    )
     engines.add_argument(
         "--hiddens", type=several(positive), default=[32, 64, 128, 256, 512, 1024], help="default: 32,64,…,1024"
     )
     engines.add_argument("--replicas", type=several(positive), default=[1, 4, 20], help="default: 1,4,20")
+    engines.add_argument("--threads", type=several(positive), default=[1], help="of the cohort (default: 1)")
+    engines.add_argument(
+        "--batch-sizes", type=several(positive), default=[32], help="sequences of a minibatch (default: 32)"
+    )
+    engines.add_argument("--steps", type=several(positive), default=[35], help="of a minibatch (default: 35)")
+    engines.add_argument("--vocabularies", type=several(positive), default=[28], help="words (default: 28)")
     engines.add_argument(
         "--seconds", type=seconds, default=5.0, help="time for each row of the table, at least 3 rounds (default: 5)"
     )
@@ -80,12 +85,6 @@ def settings_parser() -> Parser:
 def several(one: Callable[[str], Item]) -> Callable[[str], list[Item]]:
     """A parser of comma-separated values."""
     return lambda text: list(dict.fromkeys(one(part) for part in text.split(",")))
-
-
-def model(text: str) -> str:
-    if text not in LIBRARY:
-        raise argparse.ArgumentTypeError(f"{text!r} is no model of torch.nn; choose rnn, gru or lstm")
-    return text
 
 
 def positive(text: str) -> int:

@@ -1,15 +1,21 @@
 """How fast the cohort engine trains, beside torch.nn: a table, a CSV and a plot.
 
-A round trains one epoch (of the course's 10,000 tokens) with each engine: torch.nn one run, the cohort its chunks
-one after the other, as training does. The order of the engines alternates from round to round. Reported are
-medians over rounds of the time per minibatch and run, with their quartiles; the ratio is the median of the
+The baseline is torch.nn, and for a cell that torch.nn has not the readable network under autograd. It trains in one
+thread, whatever the cohort has.
+
+A round trains one epoch (of the course's 10,000 tokens) with each engine: the baseline one run, the cohort its chunks,
+one after the other in each of its threads, as training does. The order of the engines alternates from round to round.
+Reported are medians over rounds of the time per minibatch and run, with their quartiles; the ratio is the median of the
 ratios within a round, with a 95 % bootstrap interval.
 """
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +23,14 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Generator
+from torch import Generator, Tensor
 
 from ablate.config.composing import compose
 from ablate.config.schema import Config
+from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import chunks, training_threads
+from ablate.engines.program import Program
 from ablate.networks.parameters import initial
 from ablate.records.environment import environment
 from ablate.records.files import make_folder, replacing, write_csv
@@ -31,11 +39,11 @@ from ablate.training.choice import build, kernel
 
 V, B, T, MINIBATCHES = 28, 32, 35, 9
 """Vocabulary, batch size, steps and minibatches per epoch of the course's protocol."""
+LONG_MINIBATCH = 300 * B * T
+"""Hidden units and words, times tokens, above which a round trains fewer minibatches: they take long enough to time."""
 MINIMUM_ROUNDS = 3
-SMALL_EPOCH = 256
-"""Above this many hidden units a round trains fewer minibatches: a minibatch takes long enough to time."""
 
-Epoch = Callable[[], None]
+Epoch = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,10 @@ class Settings:
     replicas: list[int]
     seconds: float
     out: Path
+    threads: list[int] = field(default_factory=lambda: [1])
+    batch_sizes: list[int] = field(default_factory=lambda: [B])
+    steps: list[int] = field(default_factory=lambda: [T])
+    vocabularies: list[int] = field(default_factory=lambda: [V])
 
 
 def run(settings: Settings) -> pd.DataFrame:
@@ -55,9 +67,11 @@ def run(settings: Settings) -> pd.DataFrame:
     console = Console()
     rows = []
     with training_threads(1) as thread:
-        for config, R in rows_of(settings):
-            rows.append(thread.submit(measure, config, R, settings.seconds).result())
-            console.print(describe(rows[-1]), highlight=False)
+        for config, R, vocabulary_size, threads in rows_of(settings):
+            with training_threads(threads) as pool:
+                row = thread.submit(measure, config, R, vocabulary_size, settings.seconds, pool, threads).result()
+            rows.append(row)
+            console.print(describe(row), highlight=False)
     table = pd.DataFrame(rows)
     print_whole(printed(table))
     write_csv(settings.out / "engines.csv", table)
@@ -66,79 +80,93 @@ def run(settings: Settings) -> pd.DataFrame:
     return table
 
 
-def rows_of(settings: Settings) -> Iterator[tuple[Config, int]]:
-    """The config and the number of replicas of each row."""
-    for model in settings.models:
-        for H in settings.hiddens:
-            config = replace(compose([f"model={model}", "optimizer=sgd"]), num_hiddens=H, batch_size=B, num_steps=T)
-            for R in settings.replicas:
-                yield config, R
+def rows_of(settings: Settings) -> Iterator[tuple[Config, int, int, int]]:
+    """The config, replicas, vocabulary and threads of each row."""
+    shapes = product(settings.hiddens, settings.batch_sizes, settings.steps)
+    for model, (H, batch_size, num_steps) in product(settings.models, list(shapes)):
+        config = compose([f"model={model}", "optimizer=sgd"])
+        config = replace(config, num_hiddens=H, batch_size=batch_size, num_steps=num_steps)
+        for R, vocabulary_size, threads in product(settings.replicas, settings.vocabularies, settings.threads):
+            yield config, R, vocabulary_size, threads
 
 
-def measure(config: Config, R: int, seconds: float) -> dict[str, object]:
+def measure(
+    config: Config, R: int, vocabulary_size: int, seconds: float, pool: ThreadPoolExecutor, threads: int
+) -> dict[str, object]:
     """One row: both engines in turns for about `seconds`, after one round of warm-up."""
-    minibatches = MINIBATCHES if config.num_hiddens <= SMALL_EPOCH else 2
-    torch_nn, cohort = torch_nn_epoch(config, minibatches), cohort_epoch(config, R, minibatches)
-    torch_nn()
+    minibatches = minibatches_of(config, vocabulary_size)
+    engine = "torch_nn" if "torch_nn" in engines_for(config) else "eager"
+    baseline = baseline_epoch(engine, config, vocabulary_size, minibatches)
+    cohort = cohort_epoch(config, R, vocabulary_size, minibatches, pool)
+    baseline()
     cohort()
-    nn_times: list[float] = []
+    baseline_times: list[float] = []
     cohort_times: list[float] = []
     began = time.perf_counter()
-    while len(nn_times) < MINIMUM_ROUNDS or time.perf_counter() - began < seconds:
-        turns = [(torch_nn, nn_times, 1), (cohort, cohort_times, R)]
-        for epoch, times, runs in turns if len(nn_times) % 2 == 0 else turns[::-1]:
+    while len(baseline_times) < MINIMUM_ROUNDS or time.perf_counter() - began < seconds:
+        turns = [(baseline, baseline_times, 1), (cohort, cohort_times, R)]
+        for epoch, times, runs in turns if len(baseline_times) % 2 == 0 else turns[::-1]:
             times.append(1e6 * seconds_of(epoch) / minibatches / runs)
-    ratios = [nn / own for nn, own in zip(nn_times, cohort_times, strict=True)]
+    ratios = [theirs / own for theirs, own in zip(baseline_times, cohort_times, strict=True)]
     low, high = interval(ratios)
     facts = environment()
     return {
         "model": config.model.name,
         "num_hiddens": config.num_hiddens,
         "replicas": R,
-        **spread("torch_nn_us", nn_times),
+        "batch_size": config.batch_size,
+        "num_steps": config.num_steps,
+        "vocabulary": vocabulary_size,
+        "threads": threads,
+        "baseline": engine,
+        **spread("baseline_us", baseline_times),
         **spread("cohort_us", cohort_times),
         "ratio": statistics.median(ratios),
         "ratio_low": low,
         "ratio_high": high,
         "rounds": len(ratios),
-        "kernel": kernel("cohort", config, V, torch.device("cpu")),
-        "threads": torch.get_num_threads(),
+        "kernel": kernel("cohort", config, vocabulary_size, torch.device("cpu")),
         "torch": facts["torch"],
         "cpu": facts["cpu"],
         "git_commit": facts["git_commit"],
     }
 
 
-def torch_nn_epoch(config: Config, minibatches: int) -> Epoch:
-    """One run with torch.nn and autograd."""
+def minibatches_of(config: Config, vocabulary_size: int) -> int:
+    tokens = config.num_steps * config.batch_size
+    return MINIBATCHES if tokens * (config.num_hiddens + vocabulary_size) <= LONG_MINIBATCH else 2
+
+
+def baseline_epoch(engine: str, config: Config, vocabulary_size: int, minibatches: int) -> Epoch:
+    """One run under autograd."""
     generator = Generator().manual_seed(0)
-    program = AutogradProgram("torch_nn", config, V, initial(config, V, generator))
-    tokens = torch.randint(V, (minibatches, 2, 1, T, B), generator=generator)
-
-    def epoch() -> None:
-        for number, (x, y) in enumerate(tokens):
-            program.step(x, y, carry=number > 0)
-
-    return epoch
+    parameters = initial(config, vocabulary_size, generator)
+    program = AutogradProgram(engine, config, vocabulary_size, parameters, generator)
+    shape = (minibatches, 2, 1, config.num_steps, config.batch_size)
+    return lambda: train(program, torch.randint(vocabulary_size, shape, generator=Generator().manual_seed(1)))
 
 
-def cohort_epoch(config: Config, R: int, minibatches: int) -> Epoch:
-    """R runs in chunks."""
+def cohort_epoch(config: Config, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor) -> Epoch:
+    """R runs in chunks, over the threads of the pool."""
     generator = Generator().manual_seed(0)
-    programs = []
+    programs: list[Program] = []
+    tokens: list[Tensor] = []
     for chunk in chunks(range(R), config):
-        parameters = [initial(config, V, generator) for _ in chunk]
-        tokens = torch.randint(V, (minibatches, 2, len(chunk), T, B), generator=generator)
-        generators = [generator] * len(chunk)
-        program = build("cohort", [config] * len(chunk), V, parameters, generators, torch.device("cpu"), minibatches)
-        programs.append((program, tokens))
+        parameters = [initial(config, vocabulary_size, generator) for _ in chunk]
+        shape = (minibatches, 2, len(chunk), config.num_steps, config.batch_size)
+        tokens.append(torch.randint(vocabulary_size, shape, generator=generator))
+        generators = [Generator().manual_seed(k) for k in chunk]
+        device = torch.device("cpu")
+        programs.append(
+            build("cohort", [config] * len(chunk), vocabulary_size, parameters, generators, device, minibatches)
+        )
+    return lambda: deque(pool.map(train, programs, tokens), maxlen=0)
 
-    def epoch() -> None:
-        for program, tokens in programs:
-            for number, (x, y) in enumerate(tokens):
-                program.step(x, y, carry=number > 0)
 
-    return epoch
+def train(program: Program, tokens: Tensor) -> None:
+    """An epoch: minibatches (…, inputs and targets, R, T, B)."""
+    for number, (x, y) in enumerate(tokens):
+        program.step(x, y, carry=number > 0)
 
 
 def seconds_of(epoch: Epoch) -> float:
@@ -161,24 +189,37 @@ def interval(ratios: list[float], draws: int = 2000) -> tuple[float, float]:
     return float(low), float(high)
 
 
+SHAPE = {
+    "num_hiddens": "H",
+    "replicas": "R",
+    "batch_size": "B",
+    "num_steps": "T",
+    "vocabulary": "V",
+    "threads": "threads",
+}
+"""Columns of a row's shape, by their headings."""
+
+
 def describe(row: dict[str, object]) -> str:
-    return f"{row['model']} H {row['num_hiddens']} R {row['replicas']}: {row['ratio']:.2f}×"
+    shape = " ".join(f"{heading} {row[name]}" for name, heading in SHAPE.items())
+    return f"{row['model']} {shape}: {row['ratio']:.2f}× {row['baseline']} ({row['kernel']})"
 
 
 def printed(table: pd.DataFrame) -> Table:
-    """The table for the screen."""
-    threads = int(table["threads"].iloc[0])
-    out = Table(title=f"µs per minibatch and run (median, quartiles), {threads} thread: smaller is better", **PLAIN)
-    for name in ("model", "H", "R", "torch.nn", "cohort", "ratio", "95 % interval"):
-        out.add_column(name, justify="left" if name == "model" else "right")
+    """The table for the screen; of the shape what the rows differ in, and H and R."""
+    out = Table(title="µs per minibatch and run (median, quartiles): smaller is better", **PLAIN)
+    shape = [name for name in SHAPE if name in ("num_hiddens", "replicas") or table[name].nunique() > 1]
+    headings = ["model", *(SHAPE[name] for name in shape), "baseline", "", "cohort", "ratio", "95 % interval"]
+    for heading in headings:
+        out.add_column(heading, justify="left" if heading in ("model", "baseline") else "right")
     for row in table.to_dict("records"):
         out.add_row(
             str(row["model"]),
-            str(row["num_hiddens"]),
-            str(row["replicas"]),
+            *(str(row[name]) for name in shape),
+            str(row["baseline"]),
             *(
                 f"{row[name]:,.0f} ({row[f'{name}_q25']:,.0f}–{row[f'{name}_q75']:,.0f})"
-                for name in ("torch_nn_us", "cohort_us")
+                for name in ("baseline_us", "cohort_us")
             ),
             f"{row['ratio']:.2f}×",
             f"{row['ratio_low']:.2f}–{row['ratio_high']:.2f}",
@@ -187,24 +228,26 @@ def printed(table: pd.DataFrame) -> Table:
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:
-    """The ratio over the number of hidden units, a panel per model, a line per number of replicas."""
+    """The ratio over the number of hidden units, a panel per model, a line per number of replicas and other shape."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(table["model"]))
     figure = Figure(figsize=(4.2 * len(models), 3.8))  # of no window, and of no other program's pyplot
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)
-    replicas = sorted(set(table["replicas"]))
-    colors = dict(zip(replicas, sns.color_palette("colorblind", len(replicas)), strict=True))
-    markers = dict(zip(replicas, "osD^vPX*" * len(replicas), strict=False))
+    by = ["replicas", *(name for name in list(SHAPE)[2:] if table[name].nunique() > 1)]
+    lines = list(dict.fromkeys(table[by].itertuples(index=False, name=None)))
+    colors = dict(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True))
+    markers = dict(zip(lines, cycle("osD^vPX*"), strict=False))
     low, high = min(1, table["ratio"].min()), max(1, table["ratio"].max())
     ticks = [tick for tick in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16) if low / 1.5 < tick < 1.5 * high]
     for axis, model in zip(axes[0], models, strict=True):
         own = table[table["model"] == model]
-        for R, line in own.groupby("replicas"):
+        for shape, line in own.groupby(by, sort=False):
+            label = ", ".join(f"{SHAPE[name]} = {value}" for name, value in zip(by, shape, strict=True))
             errors = [line["ratio"] - line["ratio_low"], line["ratio_high"] - line["ratio"]]
             axis.errorbar(
-                line["num_hiddens"], line["ratio"], yerr=errors, color=colors[R], marker=markers[R], label=f"R = {R}"
+                line["num_hiddens"], line["ratio"], yerr=errors, color=colors[shape], marker=markers[shape], label=label
             )
         hiddens = sorted(set(own["num_hiddens"]))
         axis.axhline(1, color="0.4", linestyle="--", linewidth=1)
@@ -213,11 +256,11 @@ def plot(table: pd.DataFrame, path: Path) -> None:
         axis.set_xticks(hiddens, [str(H) for H in hiddens])
         axis.set_yticks(ticks, [f"{tick:g}×" for tick in ticks])
         axis.minorticks_off()
-        axis.set_title(model)
+        axis.set_title(f"{model} / {own['baseline'].iloc[0]}")
         axis.set_xlabel("hidden units")
         sns.despine(ax=axis)
-    axes[0][0].set_ylabel("training speed of cohort / torch.nn")
-    axes[0][-1].legend(title="replicas", frameon=False)
+    axes[0][0].set_ylabel("training speed of cohort / baseline")
+    axes[0][-1].legend(frameon=False)
     figure.tight_layout()
     with replacing(path) as file:
         figure.savefig(file, dpi=150, format="png")

@@ -16,15 +16,27 @@ def test_it_writes_a_row_per_model_size_and_number_of_replicas(tmp_path: Path) -
     table = pd.read_csv(tmp_path / "engines.csv")
     assert len(table) == 8
     assert (table["threads"] == 1).all()
+    assert (table["baseline"] == "torch_nn").all()
     assert (table["ratio_low"] <= table["ratio"]).all()
     assert (table["ratio"] <= table["ratio_high"]).all()
     assert (tmp_path / "engines.png").stat().st_size > 1000
 
 
+@pytest.mark.full
+def test_a_cell_that_torch_nn_has_not_is_timed_against_the_readable_network(tmp_path: Path) -> None:
+    shape = ["--hiddens", "4", "--replicas", "3", "--vocabularies", "50", "--batch-sizes", "2", "--steps", "5"]
+    threads = ["--threads", "1,2", "--seconds", "0"]
+    assert main(["engines", "--models", "mgu", *shape, *threads, "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "engines.csv")
+    assert list(table["threads"]) == [1, 2]
+    assert set(table["baseline"]) == {"eager"}
+    assert set(zip(table["vocabulary"], table["batch_size"], table["num_steps"], strict=True)) == {(50, 2, 5)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["engines", "--models", "foo"], "'foo' is no model of torch.nn; choose rnn, gru or lstm"),
+        (["engines", "--models", "foo"], "foo"),
         (["engines", "--hiddens", "0"], "'0' is not a whole number from 1 up"),
         (["engines", "--seconds", "nan"], "'nan' is not a number of seconds"),
         (["engines", "--nonsense"], "unrecognized arguments: --nonsense"),
