@@ -44,7 +44,8 @@ def engines_parser() -> Parser:
     engines = Parser(
         "bench engines",
         "Time training minibatches of torch.nn (of the readable network where torch.nn has not the cell), one run "
-        "after the other in one thread, against the cohort engine: interleaved in one process, one layer, SGD with clipping.",
+        "after the other in one thread, against the cohort engine: interleaved in one process, one layer, SGD with "
+        "clipping.",
     )
     engines.add_argument(
         "--models", type=several(str), default=["rnn", "gru", "lstm"], help="any of conf/model (default: rnn,gru,lstm)"
