@@ -15,7 +15,19 @@ from ablate.config.schema import PARTS
 ORDER = (
     *("task", "model", "model.*", "bidirectional", "connection", "transition", "num_hiddens", "layers", "dropout"),
     *("formulation", "init", "forget_bias", "reset", "bias_vectors", "num_steps", "batch_size", "sampling"),
-    *("optimizer", "lr", "schedule", "clip", "epochs", "max_tokens", "val_tokens", "corpus", "unit", "cleaning"),
+    *(
+        "optimizer",
+        "lr",
+        "schedule",
+        "clip",
+        "precision",
+        "epochs",
+        "max_tokens",
+        "val_tokens",
+        "corpus",
+        "unit",
+        "cleaning",
+    ),
     *("gates", "readout", "write_back", "optimizer.*", "schedule.*", "task.*", "data.*", "corpus_sha256"),
 )
 """The columns that may tell two settings apart; `task.*` stands for the knobs that tasks have of their own."""

@@ -23,6 +23,13 @@ def engines_for(config: Config) -> tuple[str, ...]:
     """
     if not config.task.thing.has_network:
         return (FUNCTION,)
+    if config.precision != "ieee":
+        if config.engine not in ("auto", "cohort"):
+            raise CombinationError(
+                f"precision={config.precision} is what engine=cohort computes, not engine={config.engine}; "
+                "leave one of them out"
+            )
+        return ("cohort",)
     why_not = api_cannot(config)
     if config.engine == "auto":
         return ("cohort",) if why_not else ("cohort", "torch_nn")

@@ -308,6 +308,7 @@ DECIDING = {
     "val_tokens": ["val_tokens=0"],
     "lr": ["lr=0.5"],
     "clip": ["clip=null"],
+    "precision": ["precision=bf16"],
     "epochs": ["epochs=499"],
     "seed": ["seed=1"],
 }
