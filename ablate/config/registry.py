@@ -11,10 +11,11 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ablate.config.code_hash import code_hash
+from ablate.config.code_hash import code_hash, named_hash
 from ablate.config.errors import ConfigError, listing, nearest
 
 ALWAYS = object()
@@ -78,8 +79,10 @@ class Registry(Generic[T]):
     kind: str
     found: dict[str, T] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
-    """Name → hash of the user's source that added it, of its file or else of its own code; what the package ships has
-    none."""
+    """Name → hash of the user's source that it comes from: of its file or else of its own code, and of the module that
+    it names as its code; what the package ships has none."""
+    file: dict[str, str] = field(default_factory=dict)
+    """Name → hash of the user's file that added it."""
     typed: set[str] = field(default_factory=set)
     """The names of those of the user's that no file has added: in a notebook they are defined again and again."""
     unknown: Callable[[str], T] | None = None
@@ -115,13 +118,18 @@ class Registry(Generic[T]):
         self.found[thing.name] = thing
         if typed is not None:
             self.typed.add(thing.name)
-        if (source := source or typed) is not None:
-            self.origin[thing.name] = source
+        if source is not None:
+            self.file[thing.name] = source
+            named = named_hash(thing)
+            self.origin[thing.name] = source if named is None else sha256((source + named).encode()).hexdigest()
+        elif typed is not None:
+            self.origin[thing.name] = typed
         return thing
 
     def remove(self, name: str) -> None:
         del self.found[name]
         self.origin.pop(name, None)
+        self.file.pop(name, None)
         self.typed.discard(name)
 
     def __getitem__(self, name: str) -> T:
@@ -270,11 +278,11 @@ def resolved(reference: Any) -> Any:
 def snapshot() -> Callable[[], None]:
     """What takes away whatever is added from now on."""
     load_shipped()
-    before = [(one, dict(one.found), dict(one.origin), set(one.typed)) for one in Registry.every]
+    before = [(one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed)) for one in Registry.every]
 
     def restore() -> None:
-        for registry, found, origin, typed in before:
-            registry.found, registry.origin, registry.typed = found, origin, typed
+        for registry, found, origin, file, typed in before:
+            registry.found, registry.origin, registry.file, registry.typed = found, origin, file, typed
 
     return restore
 
@@ -291,4 +299,4 @@ def scoped() -> Iterator[None]:
 
 def added_by(source: str) -> Iterable[tuple[Registry[Any], str]]:
     """What a user's file, by the hash of its source, has added."""
-    return [(registry, name) for registry in Registry.every for name, by in registry.origin.items() if by == source]
+    return [(registry, name) for registry in Registry.every for name, by in registry.file.items() if by == source]
