@@ -88,6 +88,9 @@ class Registry(Generic[T]):
     unknown: Callable[[str], T] | None = None
     """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
 
+    shipped: str = ""
+    """`module:NAME` of what the package ships of this kind, where loading that takes so long that it waits until
+    somebody asks."""
     reserved: frozenset[str] = frozenset()
     """Names that no knob of a thing's own may have: those that the configuration has in common."""
 
@@ -96,12 +99,23 @@ class Registry(Generic[T]):
     def __post_init__(self) -> None:
         self.every.append(self)
 
+    def _load(self) -> None:
+        load_shipped()
+        reference, self.shipped = self.shipped, ""
+        if reference:
+            token = ORIGIN.set(None)
+            try:
+                for thing in resolved(reference):
+                    self.add(thing)
+            finally:
+                ORIGIN.reset(token)
+
     def add(self, thing: T) -> T:
         """Raises ConfigError where something else has the name already, or a name cannot be typed.
 
         What a notebook or a script defines takes the place of what it defined by that name before.
         """
-        load_shipped()
+        self._load()
         source = ORIGIN.get()
         typed = None if source is not None else code_hash(thing)
         again = thing.name in self.typed and typed is not None
@@ -134,35 +148,35 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         """Raises ConfigError, with the choices, for a name that nothing has."""
-        load_shipped()
+        self._load()
         if name not in self.found:
             names = list(self.found)
             raise ConfigError(f"there is no {self.kind} {name!r}; choose {listing(names)}{nearest(name, names)}")
         return self.found[name]
 
     def __contains__(self, name: object) -> bool:
-        load_shipped()
+        self._load()
         return name in self.found
 
     def __iter__(self) -> Iterator[T]:
-        load_shipped()
+        self._load()
         return iter(self.found.values())
 
     def __len__(self) -> int:
-        load_shipped()
+        self._load()
         return len(self.found)
 
     def items(self) -> ItemsView[str, T]:
-        load_shipped()
+        self._load()
         return self.found.items()
 
     def get(self, name: str) -> T | None:
-        load_shipped()
+        self._load()
         return self.found.get(name)
 
     def known(self, name: str) -> T:
         """The thing of this name, or where there is none what stands for it: to read what was stored with it."""
-        load_shipped()
+        self._load()
         if name not in self.found and self.unknown is not None:
             return self.unknown(name)
         return self[name]
@@ -182,8 +196,8 @@ OPTIMIZERS: Registry[Any] = Registry("optimizer")
 """Of `ablate.optimizers.optimizer.Optimizer`."""
 SCHEDULES: Registry[Any] = Registry("schedule")
 """Of `ablate.optimizers.schedule.Schedule`."""
-FIGURES: Registry[Any] = Registry("figure")
-"""Of `ablate.report.sections.Figure`."""
+FIGURES: Registry[Any] = Registry("figure", shipped="ablate.report.figures:SHIPPED")
+"""Of `ablate.report.sections.Figure`, or `Figures`."""
 
 OF_GROUP: dict[str, Registry[Any]] = {
     "model": CELLS,
@@ -278,11 +292,14 @@ def resolved(reference: Any) -> Any:
 def snapshot() -> Callable[[], None]:
     """What takes away whatever is added from now on."""
     load_shipped()
-    before = [(one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed)) for one in Registry.every]
+    before = [
+        (one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed), one.shipped) for one in Registry.every
+    ]
 
     def restore() -> None:
-        for registry, found, origin, file, typed in before:
+        for registry, found, origin, file, typed, shipped in before:
             registry.found, registry.origin, registry.file, registry.typed = found, origin, file, typed
+            registry.shipped = shipped
 
     return restore
 
