@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.cli.command import Command, Parser, level, options_of
+from ablate.cli.command import Command, Parser, level, options_of, values_of
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say
 
@@ -88,6 +88,7 @@ COMMAND = Command(
     claims,
     help_of,
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 
