@@ -14,10 +14,10 @@ from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.api.loading import load_reports, load_training
-from ablate.api.sentences import claim_of
 from ablate.api.summary import html_table
 from ablate.api.words import words_of
 from ablate.claims import Frames, Verdict
+from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import METRICS
@@ -227,8 +227,8 @@ class Sweep:
         """What the runs say of `gru < lstm`: confirmed, refuted, undecided or not testable, with evidence and interval.
 
         `<` and `>` compare the metric, lower or higher, `~` says that two are equal within `margin`; see
-        `ablate.api.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at every
-        value of the other knobs; with `most`, in more than half of them. Raises UserError for what cannot be read.
+        `ablate.claims.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at
+        every value of the other knobs; with `most`, in more than half. Raises UserError for what cannot be read.
         """
         claim = claim_of(sentence, self._runs, self.swept, self._measured(metric), by, where, margin, most)
         return judge(self._frames, claim, self.level, any_protocol=True)
