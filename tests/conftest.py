@@ -198,7 +198,7 @@ def main(
 
     No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`.
     """
-    monkeypatch.setattr("ablate.report.figures.draw", lambda material, attempt, to: {})
+    monkeypatch.setattr("ablate.report.drawn.draw", lambda material, to: {})
     (tmp_path / "no-data").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ablate"])

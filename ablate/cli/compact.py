@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 from ablate.config.errors import UserError
 
@@ -48,6 +48,7 @@ COMMAND = Command(
     compact_command,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

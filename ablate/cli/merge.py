@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 
 
@@ -39,6 +39,7 @@ COMMAND = Command(
     merge_command,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

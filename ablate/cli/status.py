@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 
 JSON = """\
@@ -118,6 +118,7 @@ COMMAND = Command(
     status,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

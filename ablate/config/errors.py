@@ -4,8 +4,14 @@ The command line prints them without a traceback and exits with status 2.
 """
 
 import errno
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+OURS = str(Path(__file__).parents[1])
+INSTALLED = (f"{sysconfig.get_path('stdlib')}/", "<frozen", "/site-packages/", "/dist-packages/")
 
 
 class UserError(Exception):
@@ -89,6 +95,14 @@ def reason(error: BaseException) -> str:
     if lines:
         return lines[0]
     return "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}, without a message"
+
+
+def own_line(error: BaseException) -> str:
+    """`mine.py:12`: the innermost line that an error passed through of a file that is neither ours nor installed; empty
+    where there is none."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if not any(part in file for part in (f"{OURS}/", *INSTALLED))]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

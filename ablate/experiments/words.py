@@ -6,13 +6,15 @@ also where a knob of ours is called the same. Any other knob of ours has no mean
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
+from pathlib import Path
 
 from ablate.config import plugins
 from ablate.config.errors import UserError, nearest
 from ablate.config.overrides import Override, plugin_files
 from ablate.config.quoting import quote, unquote
-from ablate.experiments.declaring import Experiment
+from ablate.experiments.declaring import OF_RUN, Experiment
 
 KEY = "experiment"
 SWEEPER, OBJECTIVE = "hydra/sweeper", "hydra.sweeper.objective"
@@ -81,3 +83,16 @@ def _full(key: str, own: Sequence[str], experiment: str) -> str:
         return key
     has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
     raise UserError(f"the experiment {experiment} has no knob {name!r}{nearest(name, own)}; {has}")
+
+
+def functions(file: Path) -> dict[str, list[str]]:
+    """The functions of a file with the names of their parameters, as far as they can be knobs; nothing of it runs."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        one.name: [argument.arg for argument in (*one.args.args, *one.args.kwonlyargs) if argument.arg not in OF_RUN]
+        for one in tree.body
+        if isinstance(one, ast.FunctionDef)
+    }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ablate.config.errors import StorageError, UserError, listing
 
 if TYPE_CHECKING:
-    from ablate.report.blocks import Attempts, Page
+    from ablate.report.blocks import Attempts, Page, Sheet
     from ablate.report.material import Material
 
 PAGE = "report.html"
@@ -132,11 +132,9 @@ def holds_sweep(folder: Path) -> bool:
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
     """Every file of a report; `of`: what it is made from, remembered if all of it could be made."""
-    from ablate.report.figures import draw
-    from ablate.report.findings import sheets
+    from ablate.report.contents import sheets
+    from ablate.report.drawn import draw
     from ablate.report.html import render
-    from ablate.report.latex import latex
-    from ablate.report.markdown import markdown
     from ablate.report.page import build
     from ablate.report.products import EARLIER, products
 
@@ -146,15 +144,13 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
         files.write("settings.csv", material.settings.to_csv(index=False))
         made = {}
         for name, make in sheets(material).items():
-            sheet = attempt(f"the table {name}", make)
-            if sheet is None:
-                continue
-            made[name] = sheet
-            files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False))
-            files.write(f"tables/{name}.md", markdown(sheet))
-            files.write(f"tables/{name}.tex", latex(sheet, material.title, folder.resolve().name))
-        figures = draw(material, attempt, files.aside)
-        page = build(material, made, figures, attempt)
+            table = attempt(f"the table {name}", lambda name=name, make=make: _table(name, make(), material))  # type: ignore[misc]
+            if table is not None:
+                made[name], texts = table
+                for file, text in texts.items():
+                    files.write(file, text)
+        figures = draw(material, files.aside)
+        page = build(material, made, figures)
         files.write(PAGE, render([page], page.title, foot([folder])))
         for name in files.publish(None if attempt.failed else of):
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
@@ -163,6 +159,22 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
     for figure in figures.values():  # they are in place now
         figure.paths = [folder / "figures" / path.name for path in figure.paths]
     return page
+
+
+def _table(name: str, sheet: "Sheet", material: "Material") -> tuple["Sheet", dict[str, str]]:
+    """A table, and the text of each of its files. Raises UserError for what is no table."""
+    from ablate.report.blocks import Sheet
+    from ablate.report.latex import latex
+    from ablate.report.markdown import markdown
+
+    if not isinstance(sheet, Sheet):
+        raise UserError(f"it is {type(sheet).__name__}; make an ablate.report.blocks.Sheet")
+    texts = {
+        "csv": sheet.data.to_csv(index=False),
+        "md": markdown(sheet),
+        "tex": latex(sheet, material.title, material.folder.resolve().name),
+    }
+    return sheet, {f"tables/{name}.{ending}": text for ending, text in texts.items()}
 
 
 def foot(folders: Sequence[Path]) -> str:
@@ -177,7 +189,7 @@ def _show(material: "Material") -> None:
     """The table and the verdicts, on the terminal."""
     from rich.console import Console
 
-    from ablate.report.page import verdict_lines
+    from ablate.report.claim_cards import verdict_lines
     from ablate.report.search import finalists
     from ablate.report.tables import finalists_table, print_settings, print_whole
 

@@ -39,7 +39,7 @@ from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import entries
 from ablate.records.results import RecordError
-from ablate.report.blocks import Attempts
+from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing
 
@@ -83,6 +83,8 @@ class Material:
     own_published: pd.DataFrame | None = None  # the rows of a person's own
     search: "StoredSearch | None" = None
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
+    attempt: Attempts = field(default_factory=lambda: Attempts(unheard))
+    """What makes the parts of the report one by one, and knows which of them failed."""
 
     @property
     def factor_names(self) -> list[str]:
@@ -154,6 +156,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         skipped=skipped,
         failures=failures(folder),
         search=search,
+        attempt=attempt,
     )
     if not runs.empty:
         _aggregate(material, attempt)

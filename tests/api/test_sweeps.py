@@ -393,3 +393,22 @@ def test_a_run_taken_over_from_another_sweep_brings_its_weights(train: Train) ->
     kept = train(name="e", seed=5, keep="weights")  # d has no weights to take over
     assert kept.frame()["reused_from"][0] is None
     assert len(bare) == len(again) == 1
+
+
+def test_several_presets_are_several_sweeps_returned_together(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    for name, model in (("one", "rnn"), ("two", "gru")):
+        (tmp_path / "sweeps" / f"{name}.yaml").write_text(f"defaults: [{{override /model: {model}}}]\n")
+    both = train(sweeps=["one", "two"])
+    assert [folder.name[:4] for folder in both.folders] == ["one_", "two_"]
+    assert both.frame()["model"].tolist() == ["rnn", "gru"]
+    assert train(sweeps="one,two").folders == both.folders
+    assert train(sweeps=["two"]).folders == both.folders[1:]
+    with pytest.raises(ablate.UserError, match="leave out name"):
+        train(sweeps=["one", "two"], name="both")
+    with pytest.raises(ablate.UserError, match="did you mean two"):
+        train(sweeps=["one", "twoo"], epochs=2)
+    assert len(list((tmp_path / "results").iterdir())) == 2, "nothing is trained where one cannot be"

@@ -13,10 +13,10 @@ import pytest
 from scipy import stats
 
 from ablate.cli.report import main
-from ablate.report import figures, write_report
+from ablate.report import drawn, write_report
 from ablate.report.blocks import Attempts
+from ablate.report.cautions import warnings
 from ablate.report.material import gather
-from ablate.report.page import warnings
 from tests.report.made import config, write_manifest, write_run, write_sweep
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
@@ -67,8 +67,8 @@ class Document(HTMLParser):
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the curves: for tests that look at something else."""
-    wanted = figures.wanted
-    monkeypatch.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in figures.MAIN[1:]})
+    wanted = drawn.wanted
+    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in drawn.MAIN[1:]})
 
 
 def page(folder: Path) -> Document:
@@ -286,8 +286,8 @@ def test_what_fails_does_not_cost_the_rest(
     from ablate.report import findings, plots
 
     kept = ("by_value", "curves")
-    wanted = figures.wanted
-    monkeypatch.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
+    wanted = drawn.wanted
+    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
     monkeypatch.setattr(plots, "by_value", strange)
     monkeypatch.setattr(findings, "variance_sheet", strange)
     sweep = write_sweep(tmp_path / "strange", [config("gru", num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4)
@@ -375,10 +375,10 @@ def test_the_reason_for_a_missing_timing_stands_on_the_page(tmp_path: Path) -> N
         timing |= {"threads": 2, "protocol": {"precision": 0.01, "level": 0.95}}
         path.unlink()
         path.with_name(path.name.replace("-1.json", "-2.json")).write_text(json.dumps(timing))
-    said = warnings(gather(sweep, Attempts(pytest.fail)), [])
+    said = warnings(gather(sweep, Attempts(pytest.fail)))
     for why in reasons:
         assert sum(why in line for line in said) == 1, said
     untimed = write_sweep(
         tmp_path / "untimed", settings, seeds=1, epochs=3, timed=False, commands=["python -m ablate -m speed=true"]
     )
-    assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail)), []))
+    assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail))))

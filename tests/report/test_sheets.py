@@ -11,8 +11,7 @@ from scipy import stats
 from ablate.config.schema import PUBLISHED_DIR
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts, Column, Sheet
-from ablate.report.figures import wanted
-from ablate.report.findings import sheets
+from ablate.report.contents import sheets, wanted
 from ablate.report.latex import TEXT_HEIGHT, TEXT_WIDTH, latex
 from ablate.report.latex import escaped as latex_escaped
 from ablate.report.markdown import escaped as markdown_escaped

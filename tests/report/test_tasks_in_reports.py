@@ -21,13 +21,15 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts
-from ablate.report.figures import few_settings, wanted
-from ablate.report.findings import sheets
+from ablate.report.claim_cards import cards
+from ablate.report.contents import sheets, wanted
+from ablate.report.figures import few_settings
+from ablate.report.findings import questions
 from ablate.report.material import Material, gather
-from ablate.report.page import cards, questions, samples
 from ablate.report.plots.curves import of_tasks
 from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
+from ablate.report.samples import samples
 from ablate.report.wording import DAGGER, FUTURE_NOTE
 from tests.report.made import config, write_manifest, write_run
 

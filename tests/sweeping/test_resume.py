@@ -297,7 +297,7 @@ import time
 from pathlib import Path
 
 from ablate.cli.run import main
-from ablate.report import figures
+from ablate.report import drawn
 
 
 def slow(*_):
@@ -305,7 +305,7 @@ def slow(*_):
     time.sleep(3600)
 
 
-figures._saved = slow
+drawn._saved = slow
 raise SystemExit(main())
 """
 """`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
@@ -323,7 +323,7 @@ def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     def stopped(*_: Any) -> Any:
         raise stop
 
-    monkeypatch.setattr("ablate.report.figures.draw", stopped)
+    monkeypatch.setattr("ablate.report.drawn.draw", stopped)
     outcome = main(*small_arguments, "name=stopped")
     folder = tmp_path / "results" / "stopped"
     assert outcome.status == (130 if stop is KeyboardInterrupt else 1)

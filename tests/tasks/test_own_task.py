@@ -306,7 +306,7 @@ def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     """With a table, a sentence in short and a place on the page."""
     from ablate.report.answer import answer
     from ablate.report.blocks import Attempts, Column, Sheet
-    from ablate.report.findings import sheets
+    from ablate.report.contents import sheets
     from ablate.report.material import gather
     from ablate.report.page import build
     from ablate.report.sections import Section
@@ -325,7 +325,7 @@ def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     made = {name: make() for name, make in sheets(m).items()}
     assert made["noise"].rows == [["0.2"]]
     assert "The signals were noisy." in answer(m)
-    parts = {part.name: part for part in build(m, made, {}, attempt).sections}
+    parts = {part.name: part for part in build(m, made, {}).sections}
     assert parts["noise"].title == "How much noise there was"
     assert list(parts).index("noise") == list(parts).index("results") + 1
     TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(replace(section, applies=lambda m: False),))
@@ -338,12 +338,12 @@ def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
         return len(settings)
 
     from ablate.report.blocks import Attempts
-    from ablate.report.figures import draw
+    from ablate.report.drawn import draw
     from ablate.report.material import gather
 
     attempt = Attempts(lambda line: None)
     m = gather(sweep, attempt)
-    drawn = draw(m, attempt, sweep)
+    drawn = draw(m, sweep)
     assert "time_and_perplexity" in drawn
     assert "broken" not in drawn
     assert any("broken" in line and "int" in line for line in attempt.failed)
