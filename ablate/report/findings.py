@@ -8,12 +8,12 @@ import pandas as pd
 
 from ablate.claims import verdicts_frame
 from ablate.claims.parts import signed, telling_digits
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.finding_figures import front_figure, matters_figures, path_figure
 from ablate.report.material import Material
 from ablate.report.numbers import (
-    counted,
     interval_text,
     number,
     p_text,

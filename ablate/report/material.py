@@ -204,7 +204,8 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], training_metric(m.settings)))
+        metric = training_metric(m.settings)
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], metric))
     if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
     anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones

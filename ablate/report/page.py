@@ -8,6 +8,7 @@ import pandas as pd
 
 from ablate.analysis.tasks import facts_of, of_networks
 from ablate.claims import Verdict
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS
 from ablate.config.registry import DATASETS, FIRST_TASK, TASKS
 from ablate.config.shell import command_line
@@ -32,7 +33,6 @@ from ablate.report.blocks import (
 )
 from ablate.report.findings import ANALYSES, sections
 from ablate.report.material import Material
-from ablate.report.numbers import counted
 from ablate.report.protocol import deviations, protocol_sheet
 from ablate.report.provenance import provenance
 from ablate.report.search import search_sections

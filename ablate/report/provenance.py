@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.config.errors import counted
 from ablate.config.registry import NO_DATA
 from ablate.report.material import Material
-from ablate.report.numbers import counted
 
 
 def provenance(m: Material) -> list[tuple[str, str]]:

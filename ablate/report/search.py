@@ -21,10 +21,11 @@ from ablate.analysis.trials import (
     no_importance,
     text,
 )
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.shell import command_line
 from ablate.report.blocks import Block, Column, Commands, Figure, Part, Sheet
-from ablate.report.numbers import counted, number, p_text, share_text, whole
+from ablate.report.numbers import number, p_text, share_text, whole
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
 
@@ -91,7 +92,7 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         if fresh:
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{len(fresh['seeds'])} fresh seeds, {_chosen(s)}; the search had seen {seen:.4g}."
+                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {seen:.4g}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ablate.analysis.tasks import facts_of
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
@@ -220,7 +221,7 @@ def small_print(
     """Which interval and which n a figure shows, where its speed and its published values come from."""
     at_the_end = not any(measure.metric in OVER_EPOCHS for measure in measures)
     if not settings["n"].any():
-        parts = [f"All {settings['diverged'].sum()} runs diverged."]
+        parts = [f"All {counted(int(settings['diverged'].sum()), 'run')} diverged."]
     elif (settings["n"] + settings["diverged"]).max() > 1:
         interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(settings)}"
         none = "; none from one seed" if (settings["n"] == 1).any() else ""
