@@ -9,6 +9,7 @@ import pandas as pd
 from ablate.analysis.curves import fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.config.registry import TASKS
 from ablate.stats import least_runs, outlying
@@ -103,7 +104,7 @@ def _diverged(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     of = int(worst["n"] + worst["diverged"])
     yield (
         "diverged",
-        f"{settings['diverged'].sum()} of {len(runs)} runs diverged, in {_of(hurt, settings)}, most with "
+        f"{settings['diverged'].sum()} of {counted(len(runs), 'run')} diverged, in {_of(hurt, settings)}, most with "
         f"{named(worst)} "
         f"({worst['diverged']} of {of}): they are in no mean, and compared with other runs they count as worse.",
     )

@@ -19,7 +19,7 @@ from ablate.api.words import words_of
 from ablate.claims import Frames, Verdict
 from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
-from ablate.config.errors import UserError, listing, nearest
+from ablate.config.errors import UserError, counted, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.plugins import load as load_plugins
 from ablate.config.plugins import load_again
@@ -275,7 +275,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.folders))
-        return f"<ablate.Sweep {where}: {len(self._settings)} settings, {len(self._runs)} runs>"
+        return f"<ablate.Sweep {where}: {counted(len(self._settings), 'setting')}, {counted(len(self._runs), 'run')}>"
 
     def __len__(self) -> int:
         """The number of runs."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.stats import DifferenceTest, RatioTest, share_interval
 
@@ -296,7 +297,7 @@ class Share:
     @property
     def effect(self) -> str:
         low, high = self.interval
-        return f"{self.count} of {self.n} runs {self.what} ({low:.0%}–{high:.0%}){self.where}"
+        return f"{self.count} of {counted(self.n, 'run')} {self.what} ({low:.0%}–{high:.0%}){self.where}"
 
     @property
     def against(self) -> str:

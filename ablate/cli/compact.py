@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 
 
 def parser() -> Parser:
@@ -29,7 +29,7 @@ def compact_command(arguments: list[str]) -> int:
         try:
             with exclusive(sweep):
                 if options.undo:
-                    say(f"{sweep}: {unpack(sweep)} runs in files of their own")
+                    say(f"{sweep}: {counted(unpack(sweep), 'run')} in files of their own")
                     continue
                 done = compact(sweep)
         except UserError as error:
@@ -38,7 +38,7 @@ def compact_command(arguments: list[str]) -> int:
             continue
         for line in done.left:
             say(f"left as it is: {line}")
-        say(f"{sweep}: {done.runs} runs and {done.timings} timings moved into its Parquet files")
+        say(f"{sweep}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} moved into its Parquet files")
     return status
 
 

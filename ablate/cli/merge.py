@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
+from ablate.config.errors import counted
 
 
 def parser() -> Parser:
@@ -29,7 +30,10 @@ def merge_command(arguments: list[str]) -> int:
         say(f"left out: {line}")
     for line in done.conflicts:
         say(f"conflict: {line}", style="red")
-    say(f"{options.into}: {done.runs} runs and {done.timings} timings added, {done.equal} runs were there already")
+    say(
+        f"{options.into}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} added, "
+        f"{counted(done.equal, 'run')} there already"
+    )
     return 1 if done.conflicts else 0
 
 

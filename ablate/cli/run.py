@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED
+from ablate.config.errors import counted
 
 if TYPE_CHECKING:
     from ablate.config.schema import Config
@@ -122,7 +123,7 @@ def conclude(summary: "Summary") -> int:
     from ablate.sweeping.launch import compacted
 
     say = _console()
-    parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
+    parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already there"]
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
     say(f"{', '.join(parts)}: {summary.folder}")

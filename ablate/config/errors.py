@@ -124,3 +124,8 @@ def listing(choices: Iterable[str]) -> str:
     """`a, b or c`"""
     names = list(choices)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 run`, `2 runs`: a number and what it counts, for every message and report."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ablate.config import former_names, plugins
-from ablate.config.errors import ConfigError, UserError, listing, nearest
+from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.config.registry import CELLS, OF_GROUP, knobs_of, own_knobs, revision
 from ablate.config.schema import Config
@@ -174,7 +174,7 @@ def rows_of(override: Override) -> list[list[Override]]:
         if len(values) != len(names) or "" in values:
             given = len([value for value in values if value])
             raise ConfigError(
-                f"{override}: {part.strip()!r} has {given} value{'s' * (given != 1)} for the {len(names)} knobs "
+                f"{override}: {part.strip()!r} has {counted(given, 'value')} for the {len(names)} knobs "
                 f"{', '.join(names)}; write {pattern}"
             )
         rows.append([Override.read(f"{name}={value}") for name, value in zip(names, values, strict=True)])

@@ -1,8 +1,8 @@
 """What a reader should know before believing anything."""
 
+from ablate.config.errors import counted
 from ablate.report.blocks import bullets
 from ablate.report.material import Material
-from ablate.report.numbers import counted
 from ablate.report.sections import Section
 from ablate.report.throughput import several
 

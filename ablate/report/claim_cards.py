@@ -3,9 +3,10 @@
 from functools import partial
 
 from ablate.claims import Verdict, verdicts_frame
+from ablate.config.errors import counted
 from ablate.report.blocks import Badge, Block, Card, Cards, Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import counted, p_text, percent, text_or_dash, whole
+from ablate.report.numbers import p_text, percent, text_or_dash, whole
 from ablate.report.sections import Made, Section, Tables
 from ablate.report.wording import FUTURE_NOTE, marked
 

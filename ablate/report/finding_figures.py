@@ -11,7 +11,15 @@ from ablate.config.metrics import by_difference
 from ablate.report.material import Material
 from ablate.report.sections import Figures
 from ablate.report.sheets import knob_columns
-from ablate.report.wording import all_seeing, capital, future_note, marked_source, measure_name, short_scale
+from ablate.report.wording import (
+    all_seeing,
+    capital,
+    future_note,
+    marked_source,
+    measure_name,
+    short_scale,
+    training_metric,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -32,8 +40,10 @@ def front_figure(m: Material) -> Wanted:
     out: Wanted = {}
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
-        caption = f"Perplexity against tokens/s; the front joins the settings that no other beats in both.{some}"
-        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
+        metric = training_metric(m.settings)
+        measure = capital(measure_name(metric, m.settings))
+        caption = f"{measure} against tokens/s; the front joins the settings that no other beats in both.{some}"
+        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level, metric)
     return out
 
 

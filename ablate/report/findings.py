@@ -8,12 +8,12 @@ import pandas as pd
 
 from ablate.analysis.tasks import facts_of
 from ablate.claims.parts import signed, telling_digits
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
 from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import (
-    counted,
     interval_text,
     number,
     p_text,

@@ -41,7 +41,7 @@ from ablate.records.files import entries
 from ablate.records.results import RecordError
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
-from ablate.report.wording import main_metric, seeing
+from ablate.report.wording import main_metric, seeing, training_metric
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -207,7 +207,8 @@ def _analyse(m: Material, attempt: Attempts) -> None:
     m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)]))
+        metric = training_metric(m.settings)
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], metric))
     if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
     anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones

@@ -10,10 +10,10 @@ from ablate.analysis.published import publication_of
 from ablate.analysis.tasks import facts_of, of_networks, says
 from ablate.config import dependence
 from ablate.config.columns import columns, own_columns
+from ablate.config.errors import counted
 from ablate.config.registry import FIRST_TASK, knobs_of
 from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
-from ablate.report.numbers import counted
 from ablate.report.sections import Made, Section, contributed, notes_of
 from ablate.report.tables import value_text
 from ablate.report.wording import task_of

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.config.errors import counted
 from ablate.config.registry import NO_DATA
 from ablate.report.blocks import Facts
 from ablate.report.material import Material
-from ablate.report.numbers import counted
 from ablate.report.sections import Section
 
 

@@ -21,11 +21,12 @@ from ablate.analysis.trials import (
     no_importance,
     text,
 )
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.shell import command_line
 from ablate.report.blocks import Block, Column, Commands, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import counted, number, p_text, share_text, whole
+from ablate.report.numbers import number, p_text, share_text, whole
 from ablate.report.sections import Made, Section, Tables
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
@@ -93,7 +94,7 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         if fresh:
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{len(fresh['seeds'])} fresh seeds, {_chosen(s)}; the search had seen {seen:.4g}."
+                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {seen:.4g}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 from ablate.records.files import write_csv
 from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
 from ablate.report.wording import SPEED_IS
@@ -78,7 +78,7 @@ def _shown(timings: pd.DataFrame) -> list[str]:
 
 def describe(row: pd.Series, timings: pd.DataFrame) -> str:
     values = [f"{name}={value_text(row[name])}" for name in _shown(timings)]
-    return f"{' '.join(values)}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    return f"{' '.join(values)}, {counted(row['threads'], 'thread')}"
 
 
 def plot_speed(folder: Path, speed: pd.DataFrame) -> Path | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
@@ -71,7 +71,7 @@ class Finalist:
             return f"{self.title} failed: {self.failure}"
         for runs, seeds in ((self.choosing, "choosing"), (self.runs, "reporting")):
             if diverged(runs):
-                return f"{self.title} diverged on {diverged(runs)} of {len(runs)} {seeds} seeds"
+                return f"{self.title} diverged on {diverged(runs)} of {counted(len(runs), f'{seeds} seed')}"
         return ""
 
 
@@ -109,8 +109,8 @@ def conclude(search: Search, evaluator: Evaluator, folder: Path | None) -> Outco
     ]
     if living:
         note = (
-            f"{len(living)} trials are still running in other processes; the last one names the winner. Where they "
-            "have died, the same command does it"
+            f"{counted(len(living), 'trial')} still running in other processes; the last one names the winner. Where "
+            "they have died, the same command does it"
         )
         return Outcome(notes=[note], waits=True)
     several = len(settings.objectives) > 1
@@ -156,7 +156,7 @@ def why_none(trials: Sequence[FrozenTrial], settings: Settings, space: Space) ->
         return "no trial has ended: there is no configuration with a value"
     found = causes(ended)
     told = "; ".join(f"{count} {what}: {reason}" if reason else f"{count} {what}" for what, reason, count in found)
-    line = f"none of {len(ended)} trials has a value on all its seeds ({told})"
+    line = f"none of {counted(len(ended), 'trial')} has a value on all its seeds ({told})"
     if any(what == "diverged" for what, _, _ in found):
         searched = next((d for d in space.dimensions if d.name.rpartition(".")[2] == "lr"), None)
         lr = "a lower lr" if searched is None else f"lower values of lr than {min(numbers(searched.ends())):g}"

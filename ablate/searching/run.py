@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from ablate.config.errors import CombinationError
+from ablate.config.errors import CombinationError, counted
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
@@ -143,10 +143,10 @@ def conclude_search(found: Found) -> int:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     counts, outcome, settings = Counts.of(found.trials), found.outcome, found.settings
-    say(f"{counts.ended} of {settings.n_trials} trials: {counts}: {found.folder}")
+    say(f"{counts.ended} of {counted(settings.n_trials, 'trial')}: {counts}: {found.folder}")
     for what, reason, count in causes([trial for trial in found.trials if takes_slot(trial)]):
         if what == "failed":
-            say(f"failed: {count} of {counts.ended} trials: {reason}")
+            say(f"failed: {count} of {counted(counts.ended, 'trial')}: {reason}")
     for note in outcome.notes:
         say(note)
     if found.interrupted:
@@ -189,5 +189,5 @@ def comparison_text(found: Comparison, metric: str) -> str:
     else:
         said = f"{found.value:+.4g} in {metric}"
         reach = f"{found.low:+.4g} to {found.high:+.4g}, " if known else ""
-    gone = f", the baseline diverged on {found.reference_diverged} seeds" if found.reference_diverged else ""
+    gone = f", the baseline diverged on {counted(found.reference_diverged, 'seed')}" if found.reference_diverged else ""
     return f"{said} ({reach}n = {found.n}, {found.method}, p = {found.p:.3g}{gone})"

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
@@ -361,7 +361,7 @@ class Search:
         facts = self.facts(candidate)
         diverged = sum(any(map(math.isinf, run.values())) for run in candidate.runs.values())
         if diverged:
-            facts |= {"diverged": diverged, "reason": f"{diverged} of {len(candidate.runs)} runs diverged"}
+            facts |= {"diverged": diverged, "reason": f"{diverged} of {counted(len(candidate.runs), 'run')} diverged"}
         if timed is not None and timed.tokens_per_s:
             facts["speed"] = {"tokens_per_s": timed.tokens_per_s, "low": timed.low, "high": timed.high}
         if self.settings.trains and not candidate.trained:
@@ -369,7 +369,7 @@ class Search:
         mark(self.study, candidate.number, **facts)
         told(self.study, candidate.number, TrialState.COMPLETE, values)
         shown = ", ".join(f"{value:.4g}" for value in values)
-        self.land(candidate, f"{shown} ({len(candidate.runs)} seeds)" if candidate.runs else shown)
+        self.land(candidate, f"{shown} ({counted(len(candidate.runs), 'seed')})" if candidate.runs else shown)
 
     def fail(self, number: int, reason: str) -> None:
         """A configuration without a value."""

@@ -18,6 +18,7 @@ from ablate.config.schema import (
 )
 from ablate.records import results
 from ablate.records.files import to_json, write_json
+from ablate.records.planned import with_planned
 from ablate.sweeping.naming import decides
 from ablate.sweeping.plan import Plan, knobs_of, short_value
 
@@ -110,8 +111,11 @@ def _list(values: Sequence[Any]) -> str:
     return ",".join(texts[:6]) + (",…" if len(texts) > 6 else "")
 
 
-def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
-    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was."""
+def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole: bool = True) -> None:
+    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was.
+
+    With `whole` also the runs that these commands ask for; a search decides by what comes out which runs there are.
+    """
     try:
         manifest = results.load_manifest(plan.folder)
     except results.RecordError:
@@ -125,6 +129,9 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest["title"] = title
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
+    if whole:
+        asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
+        manifest["planned"] = with_planned(manifest.get("planned", {}), asked)
     if files := plugins.hashes(plan.settings[0].config.plugins):
         manifest["plugins"] = manifest.get("plugins", {}) | files
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.config.columns import column
 from ablate.config.dependence import gates_text, independent
-from ablate.config.errors import CombinationError, DataError, reason
+from ablate.config.errors import CombinationError, DataError, counted, reason
 from ablate.config.identity import (
     former_run_ids,
     former_setting_ids,
@@ -213,8 +213,8 @@ def make_plan(
     combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})  # also what nothing reads
     if len(settings) < combinations:
         warnings.append(
-            f"{combinations} combinations make {len(settings)} different settings: a knob does not matter to some of "
-            f"them"
+            f"{counted(combinations, 'combination')} make {counted(len(settings), 'different setting')}: a knob does "
+            "not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
     warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])

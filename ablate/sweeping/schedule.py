@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ablate.config.errors import counted
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
 from ablate.config.validation import FUNCTION, engines_for
@@ -54,7 +55,7 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
             if setting not in task.settings:
                 task.settings.append(setting)
     if unusable:
-        say(unusable[0] + (f"; so do {len(unusable) - 1} others" if len(unusable) > 1 else ""))
+        say(unusable[0] + (f"; the same of {counted(len(unusable) - 1, 'other')}" if len(unusable) > 1 else ""))
     return list(found.values())
 
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 from ablate.config.identity import former_setting_ids
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import load
@@ -139,9 +139,8 @@ def time_missing(
             }
             if not missing:
                 continue
-            many = "" if n == 1 else "s"
             minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
-            say(f"timing {len(missing)} settings with {n} thread{many}, about {minutes} min")
+            say(f"timing {counted(len(missing), 'setting')} with {counted(n, 'thread')}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 if timing.failure:
                     failed.setdefault(timing.failure, []).append(timing)

@@ -210,6 +210,7 @@ def test_a_search_from_the_command(main: CLI, small_arguments: list[str], tmp_pa
     found = json.loads((tmp_path / "results" / "found" / "search.json").read_text())
     assert found["space"]["lr"]["choices"] == [0.5, 1]
     assert "results/found: " in main("status").out
+    assert "missing" not in main("status").out  # of a search nobody knows beforehand which runs there will be
     assert main("plan", *words[1:]).status == 2
 
 
@@ -265,7 +266,27 @@ def test_report_and_status_as_json(main: CLI, trained: Path) -> None:
     [status] = json.loads(main("status", "--json").out)["sweeps"]
     assert (status["folder"], status["settings"], status["runs"]) == ("results/first", 4, 8)
     assert (status["failed"], status["in_use"], status["diverged"]) == ([], False, 0)
-    assert "results/first: 4 settings, 8 runs" in main("status").out
+    assert "results/first: 4 settings, 8 runs\n" in main("status").out
+
+
+@pytest.mark.full
+def test_status_says_what_is_missing_of_what_was_asked_for(main: CLI, trained: Path) -> None:
+    """Counted from what the commands asked for, so also where a whole setting has no record."""
+    records = sorted((trained / "runs").glob("*.json"))
+    whole = json.loads(records[0].read_text())["setting_id"]
+    gone = [path for path in records if json.loads(path.read_text())["setting_id"] == whole]
+    other = next(path for path in records if path not in gone)
+    for path in (*gone, other):
+        path.unlink()
+    [status] = json.loads(main("status", "--json").out)["sweeps"]
+    assert (status["settings"], status["runs"], status["missing"]) == (3, 5, 3)
+    assert "results/first: 3 settings, 5 runs, 3 missing\n" in main("status").out
+    manifest = json.loads((trained / "sweep.json").read_text())
+    del manifest["planned"]  # as an older version wrote it
+    (trained / "sweep.json").write_text(json.dumps(manifest))
+    [status] = json.loads(main("status", "--json").out)["sweeps"]
+    assert status["missing"] is None
+    assert "missing" not in main("status").out
 
 
 @pytest.mark.full

@@ -80,7 +80,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert sorted(row[p] for row in comparisons.rows) == [p_text(value) for value in smallest]
     assert (comparisons.data["p_holm"] >= comparisons.data["p"]).all()
     for text in (markdown(comparisons), latex(comparisons, "long")):
-        assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
+        assert f"In comparisons.csv: {comparisons.left_out} more rows" in text
     text = latex(comparisons, "long")
     assert text.count(r"\toprule") == text.count(r"\label") == 2  # what does not fit on a page goes on in another table
 

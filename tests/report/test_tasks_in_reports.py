@@ -343,7 +343,7 @@ def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: 
     from ablate.report import material
 
     seen = []
-    monkeypatch.setattr(material, "pareto", lambda settings: seen.append(settings["bidirectional"].tolist()))
+    monkeypatch.setattr(material, "pareto", lambda settings, metric: seen.append(settings["bidirectional"].tolist()))
     monkeypatch.setattr(Material, "timed", property(lambda m: True))
     material._analyse(future, Attempts(lambda line: pytest.fail(line)))
     assert seen == [[False]]
@@ -458,7 +458,7 @@ def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     assert labels == [
         "BLEU of held-out pairs",
         "course BLEU, sentences shown",
-        "training perplexity of target words",
+        "training perplexity (last epoch) of target words",
         "held-out perplexity of target words",
     ]
     assert figure.axes[0].get_ylim() == pytest.approx((-1.5, 51.5))  # from 0 to 50: BLEUs are up to 42

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ablate.config.errors import ConfigError, StorageError, UserError
+from ablate.config.errors import ConfigError, StorageError, UserError, counted
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
@@ -229,7 +229,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
 
     done = cli(*command)
     assert done.status == 0, done.err
-    assert f"{4 - len(finished)} runs trained, {len(finished)} already there" in done.err
+    assert f"{counted(4 - len(finished), 'run')} trained, {len(finished)} already there" in done.err
     unpack(folder)
     for run in finished:
         assert records(folder)[run]["timing"] == kept[run]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.config.composing import fallback_data
+from ablate.config.errors import counted
 from ablate.config.presets import question
 from ablate.config.schema import Config
 from ablate.report.tables import PLAIN, print_whole, value_text
@@ -184,8 +185,8 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
     """Lines on the whole sweep: runs, time and memory."""
     runs, done, reused, missing = (sum(parts) for parts in zip(*map(counts, plan.settings), strict=True))
     lines = [
-        f"{len(plan.settings)} settings, {runs} runs: {done} done, {reused} reused from other sweeps, {missing} to "
-        f"train"
+        f"{counted(len(plan.settings), 'setting')}, {counted(runs, 'run')}: {done} done, "
+        f"{reused} reused from other sweeps, {missing} to train"
     ]
     config = plan.settings[0].config
     if programs := sum(len(guess.seconds) for guess in estimates):
@@ -196,7 +197,7 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
             f"{programs} programs side by side, and {size(memory_of(estimates, side_by_side))}{beside}"
         )
     if config.speed and (timing := timings_missing(plan, config.speed_s))[0]:
-        lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {timing[0]} timings")
+        lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {counted(timing[0], 'timing')}")
     return lines
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.metrics import metrics_of as measured_of
 from ablate.config.registry import TASKS, task_name
@@ -102,7 +103,7 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
             f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "
             "finished run of such a setting tells yet)"
         )
-    of = f"(the median of {spread.settings} settings: {spread.source})"
+    of = f"(the median of {counted(spread.settings, 'setting')}: {spread.source})"
     if by_difference(metric):
         title = METRICS[metric].shown_as
         if not spread.sd:
