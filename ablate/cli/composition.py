@@ -18,6 +18,7 @@ from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name
 from ablate.config.quoting import split
+from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked
@@ -40,6 +41,9 @@ WITH_VALUE: dict[str, tuple[str, ...]] = {
 }
 """Flags with a value, and the values that there are."""
 FLAGS = (*SHOWS_ONLY, *SWEEPS, *WITH_VALUE, "--resolve")
+
+MAY_MEAN_ELSE = (former_name, decimal_comma, comma_in_path)
+"""What finds a word that may mean something else than it seems to, or had another name, and says so."""
 
 Act = Callable[[Sequence[Config], Asked], None]
 """What is done with the configs of a sweep."""
@@ -65,8 +69,13 @@ def one_preset_each(arguments: Sequence[str]) -> list[list[str]]:
 
 def say_notes(arguments: Sequence[str]) -> None:
     """A line on standard error for each word that may mean something else, or had another name."""
-    ask = (former_name, decimal_comma, comma_in_path)
-    for note in dict.fromkeys(line for word in arguments for find in ask if (line := find(word))):
+    said = dict.fromkeys(line for word in arguments for find in MAY_MEAN_ELSE if (line := find(word)))
+    for word in map(Override.read, arguments):
+        for name in split(word.value or "") if word.key == "sweeps" else ():
+            for path, swept in presets.swept_words(name.strip(), folder_of_configs(arguments)):
+                found = [line for find in MAY_MEAN_ELSE if (line := find(swept))]
+                said |= dict.fromkeys(f"{presets.short(path)}: {line}" for line in found)
+    for note in said:
         say(f"note: {note}")
 
 
@@ -124,6 +133,11 @@ def sweeper_options() -> tuple[str, ...]:
 def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
     given = {word.key: word.value for word in map(Override.read, overrides)}
+    for group in OF_GROUP:
+        own = presets.choices(group, config_dir)
+        for chosen in map(str.strip, split(given.get(group) or "")):
+            if chosen in own:
+                presets.check_choice(own[chosen], group)
     name = given.get("sweeps")
     if name in (None, "", "null", "???"):
         return []

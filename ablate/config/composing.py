@@ -7,8 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache, lru_cache, partial
 from threading import Lock
-from types import UnionType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import hydra
 from hydra import compose as hydra_compose
@@ -24,10 +23,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 
 from ablate.config.choices import choice
-from ablate.config.errors import ConfigError, listing
+from ablate.config.errors import ConfigError
 from ablate.config.former_names import value_of, with_todays_names
 from ablate.config.grid import Axis, product
-from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs
+from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs, members_of, type_in_words
 from ablate.config.presets import SEARCHED
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part
@@ -287,7 +286,7 @@ def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
     """A value of a knob as its type has it. Raises ConfigError where it cannot be."""
-    if kind is Any or type(value) in _members(kind):
+    if kind is Any or type(value) in members_of(kind):
         return value
     node = _holder(kind).copy()
     try:
@@ -297,20 +296,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     return cast(Any, OmegaConf.to_container(node))["value"]
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
-
-
 @cache
 def _holder(kind: Any) -> DictConfig:
     """What holds a value of this type, to which OmegaConf converts."""
     return cast(DictConfig, OmegaConf.structured(make_dataclass("Holder", [("value", kind, field(default=MISSING))])))
-
-
-def type_in_words(kind: Any) -> str:
-    """What values of a type are, for a message."""
-    optional = type(None) in get_args(kind)
-    names = [one for one in _members(kind) if one is not type(None)]
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    said = [words.get(one, "a list" if get_origin(one) is list else str(one)) for one in names]
-    return listing([*said, *["null"] * optional])

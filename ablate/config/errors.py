@@ -4,6 +4,7 @@ The command line prints them without a traceback and exits with status 2.
 """
 
 import errno
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -55,7 +56,7 @@ OS_ERRORS: dict[int | None, tuple[str, str]] = {
     errno.EROFS: ("the disk is read-only", "use another folder"),
     errno.EACCES: ("permission denied", RIGHTS),
     errno.EPERM: ("not permitted", RIGHTS),
-    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
+    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one: name=NAME, results_dir=FOLDER, or another path"),
     errno.ENOENT: ("there is no such file or folder", "check the path"),
     errno.ENOTDIR: (
         "a part of the path is a file, not a folder",
@@ -74,8 +75,10 @@ OS_ERRORS: dict[int | None, tuple[str, str]] = {
 
 def os_reason(error: OSError) -> str:
     """One line for a person: the path, what happened to it, and a remedy where one is known."""
-    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-    where = "" if name is None else f"{_shortened(str(name))}: "
+    paths = [
+        os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes | os.PathLike)
+    ]
+    where = f"{' and '.join(map(_shortened, paths))}: " if paths else ""
     if error.errno not in OS_ERRORS:
         return where + (error.strerror or " ".join(map(str, error.args[:1])) or type(error).__name__)
     what, remedy = OS_ERRORS[error.errno]

@@ -99,6 +99,9 @@ class Search:
         try:
             self.give_back()  # of an earlier search in this process that lost its study
             self.worker.release_orphans()
+            begun = 0 < self.counted() < self.settings.n_trials
+            if begun and self.space.grid() is not None and self.untried() is None:
+                self.exhaust()  # before another trial is asked for, only to find that it was tried
             while True:
                 self.fill()
                 if not self.flying and self.untimed:
@@ -124,10 +127,13 @@ class Search:
     def fill(self) -> None:
         """Ask for trials until enough are in flight, or the study has all that it wants."""
         while len(self.flying) + len(self.untimed) < self.settings.parallel and not self.exhausted:
-            counted = sum(takes_slot(t) and t.state != TrialState.WAITING for t in self.trials())
-            if counted >= self.settings.n_trials:
+            if self.counted() >= self.settings.n_trials:
                 return
             self.ask()
+
+    def counted(self) -> int:
+        """The trials of all processes that take a slot."""
+        return sum(takes_slot(t) and t.state != TrialState.WAITING for t in self.trials())
 
     def ask(self) -> None:
         """Begin one trial: train it, or take what its twin came out as."""
@@ -209,8 +215,25 @@ class Search:
     def go_elsewhere(self) -> None:
         """Queue a configuration that nobody has tried, at random; none left: the space is exhausted."""
         self.repeats = 0
-        known = {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
-        grid = self.space.grid()
+        values = self.untried()
+        if values is None:
+            self.exhaust()
+        else:
+            self.study.enqueue_trial(values)
+
+    def tried(self) -> set[str | None]:
+        """The configurations that have come out, or are on the way."""
+        return {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
+
+    def exhaust(self) -> None:
+        """Ask for no more trials."""
+        self.exhausted = True
+        different = counted(len(self.tried() - {None}), "different one")
+        self.progress.say(f"every configuration of the space has been tried: {different}")
+
+    def untried(self) -> Values | None:
+        """A configuration that nobody has tried, at random; None where none is left, or none found that can be had."""
+        known, grid = self.tried(), self.space.grid()
         if grid is None:
             draws: Sequence[Values] = [self.space.draw(self.rng) for _ in range(DRAWS)]
         else:
@@ -221,10 +244,8 @@ class Search:
             except ConfigError:
                 continue
             if new:
-                self.study.enqueue_trial(values)
-                return
-        self.exhausted = True
-        self.progress.say(f"every configuration of the space has been tried: {len(known - {None})} different ones")
+                return values
+        return None
 
     # --- evaluate ---------------------------------------------------------------------------------------
 
