@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
@@ -250,9 +249,13 @@ class Share:
         return self._few() if self.at_least else self._many()
 
     def _many(self) -> float:
+        from scipy import stats  # a second of imports, for claims about shares alone
+
         return float(stats.binom.sf(self.count - 1, self.n, self.share))
 
     def _few(self) -> float:
+        from scipy import stats
+
         return float(stats.binom.cdf(self.count, self.n, self.share))
 
     @property
@@ -266,6 +269,8 @@ class Share:
 
     def needed(self, level: float, power: float) -> int | None:
         """The runs that decide if the share is as it seems; a half of a run is added to either side (Jeffreys)."""
+        from scipy import stats
+
         alpha = (1 - level) / 2
         truth = (self.count + 0.5) / (self.n + 1)
         least = max(1, self.n if min(self.confirm, self.contrary) <= alpha else self.n + 1)

@@ -10,10 +10,10 @@ import torch
 
 from ablate.config.errors import counted
 from ablate.config.identity import cohort_key
-from ablate.config.schema import Config
+from ablate.config.schema import Config, resolve
 from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
-from ablate.engines.cohort import chunk_size, memory_bytes
+from ablate.engines.cohort import chunk_size, memory_bytes, stacked
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Plan, Run, Setting
@@ -89,11 +89,22 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     return tasks
 
 
+PLENTY = 16
+"""How many times as much as autograd is expected to keep is plenty for a cohort with any engine.
+
+Counting exactly takes a second, in which torch loads its compiler: that is done only where memory could be short.
+"""
+
+
 def runs_that_fit(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, side_by_side: int) -> int:
     """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
     free = free_memory(device)
     if free is None:
         return 1_000_000
+    most = chunk_size(config, device)
+    plenty = PLENTY * stacked.memory_bytes(resolve(config), 1, vocabulary_size)
+    if most is not None and (fit := free // (side_by_side * plenty)) >= most:
+        return int(fit)
     one = memory_bytes(config, 1, vocabulary_size)
     fit = free // (side_by_side * one)
     if fit < 1:

@@ -31,7 +31,6 @@ from ablate.records.environment import cores
 from ablate.records.files import entries, write_json
 from ablate.records.results import RecordError, holds_timings, timing_path
 from ablate.records.timings import read_timing
-from ablate.stats import process_interval, too_few_processes
 from ablate.timing.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training.loop import resolve_device
 
@@ -322,6 +321,8 @@ def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[
 
     `checked` says whether the load of the machine was seen during all samples that count.
     """
+    from ablate.stats import process_interval, too_few_processes  # loads pandas, which no training needs
+
     clean = [s for s in samples if not s["unclean"]]
     per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(protocol.launches)]
     out: dict[str, Any] = {"tokens_per_s": None, "low": None, "high": None, "n": len(clean), "of": len(samples)}

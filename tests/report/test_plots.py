@@ -27,6 +27,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
+from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import TRAINING
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
@@ -521,3 +522,9 @@ def test_knobs_that_vary_together_are_both_named(
     figure.draw_without_rendering()
     labels = [text.get_text() for text in (*panel.get_xticklabels(), *panel.get_yticklabels())]
     assert [label for label in labels if label in names] == names
+
+
+def test_the_colours_of_every_report_are_those_of_seaborn() -> None:
+    import seaborn
+
+    assert palette(n=13) == tuple(tuple(colour) for colour in seaborn.color_palette("colorblind", 13))
