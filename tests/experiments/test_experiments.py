@@ -47,7 +47,7 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> Callable[..., tuple[int, str]]:
     """A command's exit status and what it said, its sweep in `sweep` below the test's folder."""
 
     def run(*words: str, command: str = "run") -> tuple[int, str]:
@@ -284,6 +284,7 @@ def test_words_are_translated() -> None:
     assert translated(["model=gru"]) == ["model=gru"]
 
 
+@pytest.mark.full
 def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
     script = written(
         "def train(x=0.0, *, seed, report):\n    for epoch in range(1, 5):\n        report(epoch, loss=(x - 1) ** 2)\n"
@@ -334,6 +335,7 @@ def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str
     assert "num_hiddens" not in said
 
 
+@pytest.mark.full
 def test_a_list_may_have_any_length_and_files_beside_are_found(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
 ) -> None:
@@ -351,6 +353,7 @@ def test_a_list_may_have_any_length_and_files_beside_are_found(
     assert "opener" not in record["config"]["task"]
 
 
+@pytest.mark.full
 def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
     status, said = ablated(HILL, "lr:momentum=0.1:0.9,0.2:0.5", "seeds=1")
     assert status == 0, said
@@ -358,6 +361,7 @@ def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callab
     assert found == {(0.1, 0.9), (0.2, 0.5)}
 
 
+@pytest.mark.full
 def test_what_was_stored_is_shown_without_the_file(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
