@@ -48,10 +48,11 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> Callable[..., tuple[int, str]]:
-    """A command's exit status and what it said, its sweep in `sweep` below the test's folder."""
+    """A command's exit status and what it said, its sweep in `sweep` below the test's folder; a report if asked for."""
 
-    def run(*words: str, command: str = "run") -> tuple[int, str]:
-        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep"])
+    def run(*words: str, command: str = "run", report: bool = False) -> tuple[int, str]:
+        report_or_not = [] if report else ["report=false"]
+        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep", *report_or_not])
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -75,7 +76,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_sweep_is_compared_claimed_and_reported(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
-    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6")
+    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6", report=True)
     assert status == 0
     runs, problems = runs_frame(tmp_path / "sweep")
     assert not problems
