@@ -7,9 +7,11 @@ from dataclasses import fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from ablate.cli.entry import say
@@ -110,7 +112,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
         os.environ[FULL_ERROR] = "1"  # errors come to us instead of being printed
         with hydra_as_before():
             register_schema()
-            hydra.main(**BASE, config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+            _hydra(task, options, overrides)
     finally:
         presets.SEARCHED.reset(searched)
         sys.argv = program_arguments
@@ -118,6 +120,23 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
             os.environ.pop(FULL_ERROR, None)
         else:
             os.environ[FULL_ERROR] = variable
+
+
+def _hydra(task: Any, options: Sequence[str], overrides: Sequence[str]) -> None:
+    """What Hydra's own program does with them; that one composes a sweep twice, at first to see that it is one."""
+    folder = str(CONFIG_ROOT / "conf")
+    if options[:1] != ["-m"]:
+        hydra.main(**BASE, config_path=folder, config_name="config")(task)()
+        return
+    with initialize_config_dir(folder, **BASE):
+        program: Any = GlobalHydra.instance().hydra
+        program.multirun(_config_name(options) or "config", task, [*overrides, "hydra.mode=MULTIRUN"])
+
+
+def _config_name(options: Sequence[str]) -> str:
+    """The last --config-name; empty without one."""
+    names = [value for option, value in pairwise(options) if option in ("--config-name", "-cn")]
+    return names[-1] if names else ""
 
 
 @cache
@@ -187,8 +206,7 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def config_file(options: Sequence[str], config_dir: Path | None) -> Path:
     """The configuration that --config-name chooses, where it is a file of one's own."""
-    names = [value for option, value in pairwise(options) if option in ("--config-name", "-cn")]
-    return (config_dir or Path()) / f"{names[-1] if names else ''}.yaml"
+    return (config_dir or Path()) / f"{_config_name(options)}.yaml"
 
 
 def folder_of_configs(arguments: Sequence[str]) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any, cast, get_type_hints
 import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -63,17 +63,29 @@ def hydra_as_before() -> Iterator[None]:
 
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`, and of what is registered whatever has no file in conf/."""
-    store = ConfigStore.instance()
-    store.store(name="ablate_schema", node=_composed_type(revision()), provider="ablate")
-    for group, registry in OF_GROUP.items():
-        for thing in registry:
-            if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
-                package = "_global_" if group == "task" else None
-                store.store(group=group, name=thing.name, node=choice(group, thing), package=package, provider="ablate")
+    repo = ConfigStore.instance().repo
+    for group, nodes in _registered(revision()).items():
+        (repo.setdefault(group, {}) if group else repo).update(nodes)
 
 
 @lru_cache(1)
-def _composed_type(_: tuple[int, ...]) -> type:
+def _registered(_: tuple[int, ...]) -> dict[str, dict[str, ConfigNode]]:
+    """Group → file → node, as Hydra's store holds them, which hands out copies; the group of the schema is empty."""
+    found = {"": {"ablate_schema.yaml": _node("ablate_schema", _composed_type(), None)}}
+    for group, registry in OF_GROUP.items():
+        for thing in registry:
+            if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
+                node = _node(thing.name, choice(group, thing), group)
+                found.setdefault(group, {})[node.name] = node
+    return found
+
+
+def _node(name: str, content: Any, group: str | None) -> ConfigNode:
+    package = "_global_" if group == "task" else None
+    return ConfigNode(f"{name}.yaml", OmegaConf.structured(content), group, package, "ablate")
+
+
+def _composed_type() -> type:
     """The type of what Hydra composes: a Config in which each part has the knobs of all that can be chosen for it."""
     hints = get_type_hints(Config)
     out: list[Any] = []

@@ -143,6 +143,7 @@ def _loaded() -> Iterator[None]:
     GlobalHydra.instance().clear()
 
 
+@pytest.mark.full
 def test_the_main_thread(everything: Callable[[], int]) -> None:
     before = process_state()
     assert everything() == 14

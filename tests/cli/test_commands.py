@@ -155,10 +155,10 @@ def test_the_program_of_the_distribution() -> None:
 @pytest.mark.parametrize(
     ("typed", "now"),
     [
-        ("impl=scratch", "formulation=textbook"),
         ("impl=api,scratch", "formulation=torch,textbook"),
-        ("engine=api", "engine=torch_nn"),
-        ("engine=scratch", "engine=eager"),
+        pytest.param("impl=scratch", "formulation=textbook", marks=pytest.mark.full),
+        pytest.param("engine=api", "engine=torch_nn", marks=pytest.mark.full),
+        pytest.param("engine=scratch", "engine=eager", marks=pytest.mark.full),
     ],
 )
 def test_a_former_name_is_noted_once(
@@ -174,6 +174,7 @@ def test_a_former_name_is_noted_once(
 # --- several sweeps -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_stop_ends_all_sweeps_of_a_command(main: CLI, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 

@@ -234,6 +234,7 @@ def test_folders_named_like_knobs_are_no_groups(main: CLI, tmp_path: Path) -> No
     assert "layers: 3" in done.out
 
 
+@pytest.mark.full
 def test_own_files_are_in_help_and_among_the_choices(main: CLI, tmp_path: Path) -> None:
     own(tmp_path, "# Is mine the best?   python -m ablate sweeps=mine_of_2026\n", "sweeps/mine_of_2026.yaml")
     own(tmp_path / "lab", "# A cell of ours\ndefaults: [gru, _self_]\nname: ours\n", "model/ours.yaml")

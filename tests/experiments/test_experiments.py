@@ -47,11 +47,12 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """A command's exit status and what it said, its sweep in `sweep` below the test's folder."""
+def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> Callable[..., tuple[int, str]]:
+    """A command's exit status and what it said, its sweep in `sweep` below the test's folder; a report if asked for."""
 
-    def run(*words: str, command: str = "run") -> tuple[int, str]:
-        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep"])
+    def run(*words: str, command: str = "run", report: bool = False) -> tuple[int, str]:
+        report_or_not = [] if report else ["report=false"]
+        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep", *report_or_not])
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -75,7 +76,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_sweep_is_compared_claimed_and_reported(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
-    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6")
+    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6", report=True)
     assert status == 0
     runs, problems = runs_frame(tmp_path / "sweep")
     assert not problems
@@ -284,6 +285,7 @@ def test_words_are_translated() -> None:
     assert translated(["model=gru"]) == ["model=gru"]
 
 
+@pytest.mark.full
 def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
     script = written(
         "def train(x=0.0, *, seed, report):\n    for epoch in range(1, 5):\n        report(epoch, loss=(x - 1) ** 2)\n"
@@ -334,6 +336,7 @@ def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str
     assert "num_hiddens" not in said
 
 
+@pytest.mark.full
 def test_a_list_may_have_any_length_and_files_beside_are_found(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
 ) -> None:
@@ -351,6 +354,7 @@ def test_a_list_may_have_any_length_and_files_beside_are_found(
     assert "opener" not in record["config"]["task"]
 
 
+@pytest.mark.full
 def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
     status, said = ablated(HILL, "lr:momentum=0.1:0.9,0.2:0.5", "seeds=1")
     assert status == 0, said
@@ -358,6 +362,7 @@ def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callab
     assert found == {(0.1, 0.9), (0.2, 0.5)}
 
 
+@pytest.mark.full
 def test_what_was_stored_is_shown_without_the_file(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_same_configuration_is_never_computed_twice_and_takes_no_slot(tmp_pa
         assert state_of(twin) == "duplicate"
 
 
+@pytest.mark.full
 def test_a_trial_that_an_older_version_stored_is_not_computed_again(tmp_path: Path) -> None:
     """It told configurations apart by other ids."""
 

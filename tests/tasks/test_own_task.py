@@ -84,6 +84,7 @@ def test_so_do_the_tasks_that_are_shipped(name: str) -> None:
     check_task(name, data)
 
 
+@pytest.mark.full
 def test_every_engine_trains_it() -> None:
     example("task")
     one = pitch()
@@ -145,6 +146,7 @@ def test_the_report_speaks_of_it(sweep: Path) -> None:
     assert not [one for one in page.sections if one.name == "warnings" and "Traceback" in str(one.blocks)]
 
 
+@pytest.mark.full
 def test_a_task_that_is_not_loaded_can_still_be_read(sweep: Path) -> None:
     for registry, names in ((TASKS, ["pitch"]), (DATASETS, ["pitch"]), (METRICS, ["certainty", "bits_per_token"])):
         for name in names:
@@ -257,6 +259,7 @@ def test_a_mistake_in_the_facts_is_a_line(facts: dict[str, Any], said: str) -> N
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.full
 def test_a_metric_that_fails_names_itself_and_its_line(sweep: Path) -> None:
     @ablate.metric("broken", better="lower")
     def broken(record: Any) -> float:
@@ -284,6 +287,7 @@ def test_a_bound_task_measures_on_the_same_held_out_data() -> None:
     assert one.val_tokens == 512
 
 
+@pytest.mark.full
 def test_a_claim_speaks_of_an_own_metric(sweep: Path) -> None:
     """Which width is judged by it: by ratios, or by differences where it may be 0."""
     from ablate.claims import Frames
@@ -332,6 +336,7 @@ def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     assert "noise" not in sheets(m)
 
 
+@pytest.mark.full
 def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
     @ablate.figure("Nothing.")
     def broken(settings: Any) -> int:
