@@ -12,6 +12,7 @@ from rich.table import Table
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
 from ablate.analysis.tasks import of_networks
+from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
 from ablate.report.numbers import listed
@@ -103,7 +104,7 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
 
 def configuration(one: Mapping[str, Any]) -> str:
     """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
-    return " ".join(map(_short, one["overrides"])) or "the defaults"
+    return " ".join(_short(as_typed(override)) for override in one["overrides"]) or "the defaults"
 
 
 def _short(override: str) -> str:

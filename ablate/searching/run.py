@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from ablate.config.columns import as_typed
 from ablate.config.errors import CombinationError
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
@@ -62,7 +63,8 @@ def run_search(problem: Problem, command: str) -> Found:
     name = base.name or problem.name
     folder = Path(base.results_dir).expanduser() / name
     several = len(settings.objectives) > 1
-    pruner = make_pruner(settings.pruner, settings.pruner_options, base.epochs, several)
+    epochs = base.epochs if base.task.thing.has_network else None
+    pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
     make_sampler(settings.sampler, settings.sampler_options, 0, space, several)
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
@@ -152,9 +154,9 @@ def conclude_search(found: Found) -> int:
     if found.interrupted:
         say("stopped; every finished run and trial is kept, the same command goes on from here")
     for one in outcome.front:
-        say(f"on the front: {' '.join(one.overrides)}: {files.result_line(one, settings)}")
+        say(f"on the front: {' '.join(map(as_typed, one.overrides))}: {files.result_line(one, settings)}")
     if outcome.winner is not None:
-        say(f"best: {' '.join(outcome.winner.overrides)}: {files.result_line(outcome.winner, settings)}")
+        say(f"best: {' '.join(map(as_typed, outcome.winner.overrides))}: {files.result_line(outcome.winner, settings)}")
     if outcome.confirmed and found.runnable:
         say(chosen_and_reported(settings))
     if outcome.against_baseline is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
 from ablate.config.presets import question
 from ablate.config.schema import Config
@@ -85,7 +86,7 @@ class Planned:
         settings = [
             {
                 "setting_id": setting.setting_id,
-                "knobs": {name: knobs_of(setting.config).get(name) for name in swept},
+                "knobs": {as_typed(name): knobs_of(setting.config).get(name) for name in swept},
                 "updates": None if setting.error else updates(setting),
                 **dict(zip(names, counts(setting), strict=True)),
                 "group": numbers.get(setting.setting_id),
@@ -141,7 +142,7 @@ def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Es
     numbers = {setting.setting_id: k for k, guess in enumerate(estimates, 1) for setting in guess.group.settings}
     table = Table(**PLAIN)
     for name in swept:
-        table.add_column(name, justify="left" if name == "model" else "right")
+        table.add_column(as_typed(name), justify="left" if name == "model" else "right")
     for name in ("updates", "runs", "done", "reused", "to train", "group"):
         table.add_column(name, justify="right")
     for setting in plan.settings:
