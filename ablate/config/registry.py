@@ -196,7 +196,7 @@ class Registry(Generic[T]):
             self.recalls(record)
 
     def remember(self, thing: T, to_choose: bool = False) -> None:
-        """Let a thing be known as stored runs tell of it, where it isn't loaded; `to_choose`: for `in` and `[]`, too."""
+        """Let a thing that isn't loaded be known as stored runs tell of it; `to_choose`: for `in` and `[]`, too."""
         self._load()
         if thing.name not in self.found or thing.name in self.remembered:
             self.remembered[thing.name] = thing

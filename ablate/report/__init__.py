@@ -187,8 +187,7 @@ def foot(folders: Sequence[Path]) -> str:
 
 def _show(material: "Material") -> None:
     """The table and the verdicts, on the terminal."""
-    from rich.console import Console
-
+    from ablate.config.terminal import lines
     from ablate.report.claim_cards import verdict_lines
     from ablate.report.search import finalists
     from ablate.report.tables import finalists_table, print_settings, print_whole
@@ -198,13 +197,13 @@ def _show(material: "Material") -> None:
     elif finalists(material.search):
         print_whole(finalists_table(material.folder.name, finalists(material.search), material.search.objectives))
     for line in verdict_lines(material):
-        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        lines(stderr=False)(line)
 
 
 def _complain(line: str) -> None:
-    from rich.console import Console
+    from ablate.config.terminal import lines
 
-    Console(stderr=True, emoji=False).print(line, markup=False, highlight=False, soft_wrap=True)
+    lines()(line)
 
 
 _say = _complain  # what is not the table itself goes to standard error

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import matched, swept_knobs
@@ -15,6 +14,7 @@ from ablate.analysis.tasks import of_networks
 from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
+from ablate.config.terminal import console, lines
 from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
@@ -55,14 +55,14 @@ def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per setting: what was varied, n, means with their interval, diverged runs, time."""
     print_whole(settings_table(settings, runs, title))
-    Console().print(footnote(runs, level, settings), style="dim", highlight=False, soft_wrap=True)
+    lines(stderr=False)(footnote(runs, level, settings), style="dim")
 
 
 def print_whole(table: Table) -> None:
     """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
-    console = Console()
-    needed = console.measure(table, options=console.options.update(max_width=500)).maximum
-    Console(width=needed).print(table)
+    out = console()
+    needed = out.measure(table, options=out.options.update(max_width=500)).maximum
+    console(width=needed).print(table)
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
 from ablate.config.errors import UserError
+from ablate.config.terminal import lines
 from ablate.records.files import write_csv
 from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
 from ablate.report.wording import SPEED_IS
@@ -36,13 +36,13 @@ def write_speed(folder: Path, speed: pd.DataFrame) -> None:
 
 def print_speed(speed: pd.DataFrame) -> None:
     """One row per setting and thread count: geometric means ± half their 95 % interval, and why a setting has none."""
-    console = Console()
+    say = lines(stderr=False)
     for machine, timings in speed.groupby("machine"):
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]
         print_whole(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
-        console.print(NOTE, style="dim", highlight=False, soft_wrap=True)
+        say(NOTE, style="dim")
         for why, alike in timings[timings["why"].astype(bool)].groupby("why", sort=False):
-            console.print(f"{several(alike, timings)}: {why}", style="yellow", highlight=False, soft_wrap=True)
+            say(f"{several(alike, timings)}: {why}", style="yellow")
 
 
 def several(alike: pd.DataFrame, timings: pd.DataFrame) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from rich.console import Console
 
 from ablate.config.columns import as_typed
 from ablate.config.errors import CombinationError
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
+from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
 from ablate.searching import outcome as files
@@ -139,11 +139,7 @@ def decides(knob: str) -> bool:
 
 def conclude_search(found: Found) -> int:
     """What the person should know at the end; returns the exit status."""
-    console = Console(stderr=True, emoji=False)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
+    say = lines()
     counts, outcome, settings = Counts.of(found.trials), found.outcome, found.settings
     say(f"{counts.ended} of {settings.n_trials} trials: {counts}: {found.folder}")
     for what, reason, count in causes([trial for trial in found.trials if takes_slot(trial)]):

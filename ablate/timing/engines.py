@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Generator
 
 from ablate.config.composing import compose
 from ablate.config.schema import Config
+from ablate.config.terminal import lines
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import chunks, training_threads
 from ablate.networks.parameters import initial
@@ -52,17 +52,17 @@ class Settings:
 def run(settings: Settings) -> pd.DataFrame:
     """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
     make_folder(settings.out)
-    console = Console()
+    say = lines(stderr=False)
     rows = []
     with training_threads(1) as thread:
         for config, R in rows_of(settings):
             rows.append(thread.submit(measure, config, R, settings.seconds).result())
-            console.print(describe(rows[-1]), highlight=False)
+            say(describe(rows[-1]))
     table = pd.DataFrame(rows)
     print_whole(printed(table))
     write_csv(settings.out / "engines.csv", table)
     plot(table, settings.out / "engines.png")
-    console.print(f"wrote {settings.out}/engines.csv and engines.png", highlight=False)
+    say(f"wrote {settings.out}/engines.csv and engines.png")
     return table
 
 

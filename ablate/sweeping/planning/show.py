@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
 from ablate.config.presets import question
 from ablate.config.schema import Config
+from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
@@ -52,8 +51,8 @@ class Planned:
 
     def show(self) -> None:
         """Print it."""
-        say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-        complain = partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
+        say = lines(stderr=False)
+        complain = lines()
         plan, estimates = self.plan, self.estimates
         for note in plan.notes:
             complain(note)
