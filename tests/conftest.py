@@ -190,7 +190,7 @@ def cli(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`."""
-    monkeypatch.setattr("ablate.report.figures.draw", lambda material, attempt, to: {})
+    monkeypatch.setattr("ablate.report.drawn.draw", lambda material, to: {})
 
 
 @pytest.fixture

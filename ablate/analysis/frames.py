@@ -11,10 +11,10 @@ import pandas as pd
 
 from ablate.analysis.curves import read_curves
 from ablate.analysis.tasks import many_questions
-from ablate.config.columns import added_later, columns, columns_in, own_values
+from ablate.config.columns import added_later, columns, columns_in, experiment_values, own_values
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, loss_metrics, metrics_of
-from ablate.config.registry import FIRST_TASK, NO_DATA, task_name
+from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
 from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
@@ -71,6 +71,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
     """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+    TASKS.recall(record)
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
@@ -131,9 +132,10 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
     }
     names = columns_in(known)
     if corpus.get("unit") == NO_DATA:
-        known = dict.fromkeys(("corpus", "model", "task"), task["name"]) | own_values("task", task)
-        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]}
-        return {name: known.get(name) for name in names}
+        known = dict.fromkeys(("corpus", "model", "task"), task["name"])
+        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]} | experiment_values(task)
+        common = [name for name in names if not name.startswith("task.")]
+        return {name: known.get(name) for name in dict.fromkeys([*common, *known])}
     return {name: known[name] for name in names}
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
+from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
 
 if TYPE_CHECKING:
@@ -59,14 +60,21 @@ def stored_search(folder: Path) -> StoredSearch | None:
     changed = max((_changed(folder / f"{name}{end}") for name in (SQLITE, JOURNAL) for end in ("", "-wal")), default=0)
     if facts and _changed(table) >= changed:
         objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
-        return StoredSearch(trials_frame(folder), facts["space"], objectives, facts)
+        return _by_bare_names(StoredSearch(trials_frame(folder), facts["space"], objectives, facts))
     if not changed:
         return None
     trials, design = read_study(folder)
     if not design:
         return None  # begun, and stopped before it knew what to search
     frame = read_table(io.StringIO(trial_table(trials, list(design["space"]), design["objectives"])))
-    return StoredSearch(frame, design["space"], design["objectives"], facts)
+    return _by_bare_names(StoredSearch(frame, design["space"], design["objectives"], facts))
+
+
+def _by_bare_names(found: StoredSearch) -> StoredSearch:
+    """The knobs of a function as they are typed: `lr` for `task.lr`."""
+    names = {name: bare for name in found.space if (bare := as_typed(name)) not in found.trials}
+    space = {names.get(name, name): facts for name, facts in found.space.items()}
+    return replace(found, trials=found.trials.rename(columns=names), space=space)
 
 
 def _changed(path: Path) -> float:

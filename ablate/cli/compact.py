@@ -1,7 +1,6 @@
 """`ablate compact results/NAME …`: the records, curves and timings of sweeps, from a file each to three files."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from ablate.cli.command import Command, Parser, options_of, values_of
@@ -17,13 +16,12 @@ def parser() -> Parser:
 
 
 def compact_command(arguments: list[str]) -> int:
-    from rich.console import Console
-
+    from ablate.config.terminal import lines
     from ablate.records.compaction import compact, sweep_folders, unpack
     from ablate.records.locks import exclusive
 
     options = parser().parse_args(arguments)
-    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    say = lines()
     status = 0
     for sweep in sweep_folders(options.sweep):
         try:

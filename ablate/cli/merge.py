@@ -1,7 +1,6 @@
 """`ablate merge results/A results/B --into results/C`: one folder of what several machines have trained and timed."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from ablate.cli.command import Command, Parser, options_of, values_of
@@ -17,13 +16,12 @@ def parser() -> Parser:
 
 
 def merge_command(arguments: list[str]) -> int:
-    from rich.console import Console
-
+    from ablate.config.terminal import lines
     from ablate.records.locks import exclusive
     from ablate.records.merging import merge
 
     options = parser().parse_args(arguments)
-    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    say = lines()
     with exclusive(options.into):
         done = merge(options.sweep, options.into)
     for line in done.left:

@@ -1,7 +1,6 @@
 """`ablate run`, or no subcommand: train what is missing of a sweep, and report. Loads what it needs when it runs."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,9 +156,9 @@ def conclude(summary: "Summary") -> int:
 
 def _console() -> Callable[..., None]:
     """Prints a line on standard error, in a style where the terminal has any."""
-    from rich.console import Console
+    from ablate.config.terminal import lines
 
-    return partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
+    return lines()
 
 
 COMMAND = Command(

@@ -140,6 +140,16 @@ def hashes(paths: Iterable[str]) -> dict[str, str]:
     return {given: own for given, own in loaded.items() if own is not None}
 
 
+def present(given: str) -> str:
+    """The hash that a file would have if it were loaded now; empty where there is none."""
+    path = _path(apart(given)[0])
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return ""
+    return digest(text, beside(text, path.parent))
+
+
 def load_again(stored: Mapping[str, str]) -> list[str]:
     """Load the files that a stored sweep was trained with, where they are; a line for each that is not, or has changed.
 

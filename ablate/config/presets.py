@@ -201,6 +201,11 @@ def check(path: Path, options: Collection[str]) -> None:
     """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
     _check_shapes(path, _top(path))
     for node, key, swept in _knobs_of(path):
+        if key == "experiment":
+            raise UserError(
+                f"{_where(path, node)}: experiment= is of the command line; a preset names its function by "
+                "plugins: [FILE.py:FUNCTION] and defaults: [{override /task: FUNCTION}], its knobs by task.NAME"
+            )
         if not is_knob(key):
             raise UserError(f"{_where(path, node)}: {no_knob(key)}")
         if swept and not can_be_swept(key):

@@ -91,6 +91,10 @@ class Registry(Generic[T]):
     shipped: str = ""
     """`module:NAME` of what the package ships of this kind, where loading that takes so long that it waits until
     somebody asks."""
+    recalls: Callable[[Mapping[str, Any]], None] | None = None
+    """Makes known what a stored run tells of such a thing."""
+    remembered: dict[str, T] = field(default_factory=dict)
+    """What stored runs tell of things whose file is not loaded; what is loaded takes their place."""
     reserved: frozenset[str] = frozenset()
     """Names that no knob of a thing's own may have: those that the configuration has in common."""
 
@@ -118,6 +122,8 @@ class Registry(Generic[T]):
         self._load()
         source = ORIGIN.get()
         typed = None if source is not None else code_hash(thing)
+        if self.remembered.pop(thing.name, None) is not None and thing.name not in self.origin:
+            self.found.pop(thing.name, None)
         again = thing.name in self.typed and typed is not None
         if thing.name in self.found and not again and self.found[thing.name] != thing:
             raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
@@ -177,9 +183,25 @@ class Registry(Generic[T]):
     def known(self, name: str) -> T:
         """The thing of this name, or where there is none what stands for it: to read what was stored with it."""
         self._load()
+        if name not in self.found and name in self.remembered:
+            return self.remembered[name]
         if name not in self.found and self.unknown is not None:
             return self.unknown(name)
         return self[name]
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Let what a stored run tells of its thing be known where that is not loaded."""
+        self._load()
+        if self.recalls is not None:
+            self.recalls(record)
+
+    def remember(self, thing: T, to_choose: bool = False) -> None:
+        """Let a thing that isn't loaded be known as stored runs tell of it; `to_choose`: for `in` and `[]`, too."""
+        self._load()
+        if thing.name not in self.found or thing.name in self.remembered:
+            self.remembered[thing.name] = thing
+            if to_choose:
+                self.found[thing.name] = thing
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -293,13 +315,14 @@ def snapshot() -> Callable[[], None]:
     """What takes away whatever is added from now on."""
     load_shipped()
     before = [
-        (one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed), one.shipped) for one in Registry.every
+        (one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed), dict(one.remembered), one.shipped)
+        for one in Registry.every
     ]
 
     def restore() -> None:
-        for registry, found, origin, file, typed, shipped in before:
+        for registry, found, origin, file, typed, remembered, shipped in before:
             registry.found, registry.origin, registry.file, registry.typed = found, origin, file, typed
-            registry.shipped = shipped
+            registry.remembered, registry.shipped = remembered, shipped
 
     return restore
 

@@ -63,6 +63,7 @@ class Record:
     reused_from: str | None = None
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
+    measures: dict[str, Any] | None = None  # what a user's task measures (`ablate.tasks.facts.measures`)
     evaluation: str | None = None  # how held-out text was read (ablate.config.metrics.evaluation)
     protocol: int = PROTOCOL
     schema: int = SCHEMA

@@ -129,10 +129,10 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
     """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
     for line in plugins.load_again(results.plugins_of(folder)):
         attempt.say(line)
+    runs, skipped = runs_frame(folder)
     search = attempt("the search", lambda: _search(folder))
     if search is None and not results.is_sweep(folder) and not list(results.records(folder)):
         raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
-    runs, skipped = runs_frame(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:

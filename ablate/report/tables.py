@@ -6,14 +6,15 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
 from ablate.analysis.tasks import of_networks
+from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
+from ablate.config.terminal import console, lines
 from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
@@ -54,14 +55,14 @@ def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per setting: what was varied, n, means with their interval, diverged runs, time."""
     print_whole(settings_table(settings, runs, title))
-    Console().print(footnote(runs, level, settings), style="dim", highlight=False, soft_wrap=True)
+    lines(stderr=False)(footnote(runs, level, settings), style="dim")
 
 
 def print_whole(table: Table) -> None:
     """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
-    console = Console()
-    needed = console.measure(table, options=console.options.update(max_width=500)).maximum
-    Console(width=needed).print(table)
+    out = console()
+    needed = out.measure(table, options=out.options.update(max_width=500)).maximum
+    console(width=needed).print(table)
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
@@ -103,7 +104,7 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
 
 def configuration(one: Mapping[str, Any]) -> str:
     """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
-    return " ".join(map(_short, one["overrides"])) or "the defaults"
+    return " ".join(_short(as_typed(override)) for override in one["overrides"]) or "the defaults"
 
 
 def _short(override: str) -> str:

@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
+from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, counted
 from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
@@ -412,7 +413,7 @@ class Search:
         """A trial has ended."""
         self.flying.pop(candidate.number, None)
         self.asked.pop(candidate.number, None)
-        values = " ".join(candidate.overrides)
+        values = " ".join(map(as_typed, candidate.overrides))
         self.progress.show(self.trials(), self.best_so_far(), f"trial {candidate.number}: {values}: {news}")
 
     def best_so_far(self) -> str:

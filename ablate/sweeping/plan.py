@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.config.columns import column
+from ablate.config.columns import as_typed, column
 from ablate.config.dependence import gates_text, independent
 from ablate.config.errors import CombinationError, DataError, counted, reason
 from ablate.config.identity import (
@@ -97,7 +97,7 @@ def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
     subject = config.model.name if config.task.thing.has_network else config.task.name
-    return " ".join([subject, *(f"{key}={short_value(values[key])}" for key in swept if key in values)])
+    return " ".join([subject, *(f"{as_typed(key)}={short_value(values[key])}" for key in swept if key in values)])
 
 
 def short_value(value: Any) -> str:

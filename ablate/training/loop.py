@@ -25,6 +25,7 @@ from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
 from ablate.records.results import Record
 from ablate.tasks import task_of
+from ablate.tasks.facts import measures
 from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
 from ablate.training.called import called
@@ -254,6 +255,7 @@ def make_record(
         code=behaviour(config),
         environment=environment(str(task.device)),
         divergence=trajectory.divergence,
+        measures=measures(config.task),
         evaluation=evaluation(to_dict(resolve(config))),
         curve=trajectory.curve,
     )

@@ -329,6 +329,53 @@ def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
+def test_a_page_on_several_is_made_again_where_something_has_changed(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablate.report import drawn
+
+    common, words = tmp_path / "report" / "report.html", [*map(str, two), "--title", "Both"]
+    draws: list[str] = []
+    draw = drawn.draw
+    monkeypatch.setattr(drawn, "draw", lambda m, to: (draws.append(m.folder.name), draw(m, to))[1])
+    assert main(words) == 0
+    first, made = common.read_bytes(), common.stat().st_mtime_ns
+    assert main(words) == 0
+    assert (draws, common.stat().st_mtime_ns) == (["gru", "rnn"], made)
+    common.unlink()
+    assert main(words) == 0
+    assert (draws, common.read_bytes()) == (["gru", "rnn"], first), "of the figures that there are"
+    write_run(two[1], config("rnn", num_hiddens=8), 7, 2.5)
+    assert main(words) == 0
+    assert draws == ["gru", "rnn", "rnn"]
+    assert common.read_bytes() != first
+
+
+def test_a_report_is_made_again_where_a_file_of_ones_own_has_changed(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablate.report.fingerprint import fingerprint
+
+    monkeypatch.chdir(tmp_path)
+    manifest = json.loads((two[0] / "sweep.json").read_text())
+    (two[0] / "sweep.json").write_text(json.dumps(manifest | {"plugins": {"mine.py": "0"}}))
+    found = [fingerprint(two[0], 0.95, None)]
+    for name, text in (
+        ("mine.py", "import beside_mine"),
+        ("beside_mine.py", "x = 1"),
+        ("beside_mine.py", "x = 2"),
+        (f"{two[0].name}/published.csv", "model,perplexity\n"),
+        ("sweeps/claims/mine.yaml", "[]"),
+        ("sweeps/mine.published.csv", "model\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        found.append(fingerprint(two[0], 0.95, None))
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
 def test_what_is_no_sweep_is_named_and_the_others_are_reported(
     two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

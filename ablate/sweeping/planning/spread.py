@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ablate.config.metrics import metrics_of as measured_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries
 from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
@@ -56,8 +58,11 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
     kinds: dict[str, Kind] = {}
     folders: dict[str, set[str]] = defaultdict(set)
     for folder in sweeps_beside(plan.folder):
+        excluded = frozenset[str]()
+        with suppress(results.RecordError):
+            excluded = excluded_runs(folder)
         for record in results.records(folder):
-            if isinstance(record, results.RecordError):
+            if isinstance(record, results.RecordError) or record.get("run_id") in excluded:
                 continue
             try:
                 value, kind = measured_of(record).get(metric), _kind(record["config"])
