@@ -61,14 +61,19 @@ def refresh_report(
     from ablate.report.blocks import Attempts
     from ablate.report.fingerprint import fingerprint
     from ablate.report.material import gather
-    from ablate.report.products import made_from
+    from ablate.report.products import made_from, said_of
 
     if made_from(sweep) != fingerprint(sweep, level, title):
         write_report(sweep, level, title, show, quiet)
         return
     if quiet:
         return
-    (show or _show)(gather(sweep, Attempts(_complain), level, title))
+    attempt = Attempts(_complain)
+    material = gather(sweep, attempt, level, title)
+    for line in said_of(sweep):  # of the page, which is not made again
+        if line not in attempt.failed:
+            attempt.note(line)
+    (show or _show)(material)
     _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
 
 
@@ -131,7 +136,7 @@ def holds_sweep(folder: Path) -> bool:
 
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
-    """Every file of a report; `of`: what it is made from, remembered if all of it could be made."""
+    """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
     from ablate.report.figures import draw
     from ablate.report.findings import sheets
     from ablate.report.html import render
@@ -156,7 +161,7 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
         figures = draw(material, attempt, files.aside)
         page = build(material, made, figures, attempt)
         files.write(PAGE, render([page], page.title, foot([folder])))
-        for name in files.publish(None if attempt.failed else of):
+        for name in files.publish(None if attempt.unforeseen else of, attempt.failed):
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
         if files.set_aside:
             _complain(f"what lay in the place of {listing(files.set_aside)} is in {folder / EARLIER} now")

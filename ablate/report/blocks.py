@@ -155,6 +155,7 @@ class Attempts:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say, self.failed = say, list[str]()
+        self.unforeseen = False  # whether something failed that another attempt at the same could make
 
     def __call__(self, what: str, make: Callable[[], Made]) -> Made | None:
         """What `make` returns; None, and a line in `failed` and for the person at the keyboard, where it cannot."""
@@ -166,6 +167,7 @@ class Attempts:
             reason = str(error)
         except Exception as error:  # strange data must not cost the rest of the report
             reason = f"{type(error).__name__}: {error}"
+            self.unforeseen = True
         self.note(f"{what} could not be made: {' '.join(reason.split())}")
         return None
 
