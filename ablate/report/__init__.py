@@ -69,7 +69,7 @@ def refresh_report(
     if quiet:
         return
     attempt = Attempts(_complain)
-    material = gather(sweep, attempt, level, title)
+    material = gather(sweep, attempt, level, title, whole=show is not None)
     for line in said_of(sweep):  # of the page, which is not made again
         if line not in attempt.failed:
             attempt.note(line)

@@ -97,9 +97,10 @@ def _of_settings(m: Material) -> Wanted:
             measure = capital(heading(shown_metrics(m.settings)[0]))
             caption = f"{measure} against the length of the sequences, a panel for each task.{some}"
         out["by_value"] = caption, partial(plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level)
-    if len(m.curves):
-        runs, some = few_settings(m)
-        curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
+    if m.runs.empty:
+        return out
+    runs, some = few_settings(m)
+    if len(curves := m.stored_curves.of(runs["run_id"])):
         of_epochs = [heading(name) for name in epoch_metrics(m.settings) if name in curves]
         what = capital(listed([*of_epochs, *["perplexity"] * of_networks(m.settings)]))
         out["curves"] = f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading)
