@@ -205,7 +205,7 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.settings = m.settings.assign(repeats_course=m.settings["setting_id"].isin(repeats))
 
 
-def _analyse(m: Material, attempt: Attempts, whole: bool) -> None:
+def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
     frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
     m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
