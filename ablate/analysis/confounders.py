@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.curves import fitted_since_best, late_change
+from ablate.analysis.curves import StoredCurves, fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
 from ablate.config.errors import counted
@@ -48,7 +48,7 @@ class Warning_:
 
 
 def confounders(
-    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95
+    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, level: float = 0.95
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
@@ -196,7 +196,9 @@ def _training_only(settings: pd.DataFrame) -> Found:
         )
 
 
-def _not_converged(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _not_converged(
+    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, named: Name
+) -> Found:
     finished = runs[runs["status"] == "ok"]
     change = finished["run_id"].map(late_change(curves)) if len(curves) else pd.Series(np.nan, index=finished.index)
     by_setting = change.groupby(finished["setting_id"]).median()
@@ -274,7 +276,7 @@ def _outlying(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     )
 
 
-def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, named: Name) -> Found:
     """Not of data that are new in every epoch, none of which can be memorised.
 
     Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that

@@ -40,6 +40,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
+    of_settings: dict[tuple[str, str], dict[str, Any]] = {}  # what the runs of a setting share is made once
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
@@ -57,7 +58,10 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
                 remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
                 problems.append(f"{record['run_id']}: {remedy}")
                 continue
-            rows.append(row(record, partial(load_curve, sweep, record["run_id"])))
+            shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
+            if shared not in of_settings:
+                of_settings[shared] = knob_values(record["config"], record["corpus"])
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared]))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
@@ -69,10 +73,16 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     return in_order(frame), problems
 
 
-def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
-    """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+def row(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, knobs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The columns of one run; `curve` reads its curve for metrics that follow from that.
+
+    `knobs`: its `knob_values`, where they are known from another run of the setting.
+    """
     TASKS.recall(record)
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
+    own = columns()
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
         metrics = dict.fromkeys(loss_metrics()) | metrics
@@ -81,13 +91,13 @@ def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> di
         "setting_id": record["setting_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **knob_values(config, corpus),
+        **(knob_values(config, corpus) if knobs is None else knobs),
         **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
         **{name: math.nan for name in COUNTS if name not in record["counts"]},
-        **{name: count for name, count in record["counts"].items() if name not in columns()},
+        **{name: count for name, count in record["counts"].items() if name not in own},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],

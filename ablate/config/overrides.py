@@ -305,7 +305,8 @@ def comma_in_path(word: str) -> str | None:
 
 def can_be_swept(key: str) -> bool:
     """Whether several values of a knob make several settings."""
-    return key != "sweeps" and (key not in knobs() or knobs()[key].decides)
+    knob = knobs().get(key)
+    return key != "sweeps" and (knob is None or knob.decides)
 
 
 def no_knob(key: str) -> str:

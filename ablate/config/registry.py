@@ -273,7 +273,8 @@ def knobs_of(thing: Any) -> tuple[Knob, ...]:
 
 def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
     """Knob that things of a group have of their own → what declares it first, and the names of all that have it."""
-    things = list(OF_GROUP[group])
+    load_shipped()
+    things = list(OF_GROUP[group].found.values())
     known, found = _OWN_KNOBS.get(group, ([], {}))
     if known != things:
         found = _own_knobs(things)
@@ -283,9 +284,14 @@ def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
 
 
 def revision() -> tuple[int, ...]:
-    """Numbers that change whenever there are other things to choose from, in a group of the configuration."""
-    for group in OF_GROUP:
-        own_knobs(group)
+    """Numbers that change whenever there are other things to choose from, in a group of the configuration.
+
+    Asked for every knob of every setting, hence without a call for each group.
+    """
+    load_shipped()
+    for group, registry in OF_GROUP.items():
+        if group not in _OWN_KNOBS or _OWN_KNOBS[group][0] != list(registry.found.values()):
+            own_knobs(group)
     return tuple(_REVISIONS[group] for group in OF_GROUP)
 
 

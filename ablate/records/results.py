@@ -421,7 +421,9 @@ def has_curve(sweep: Path, found: Stored) -> bool:
         return present(curve_path(sweep, str(found.stem))) == "file"
     with suppress(TableError):
         curves = tables.curves_of(sweep)
-        return curves is not None and found.row in curves
+        if curves is not None and found.row in curves:
+            curves.check()
+            return True
     return False
 
 
@@ -545,7 +547,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def from_json(text: str, path: Path) -> dict[str, Any]:
     """The JSON object of a text that stands in a file. Raises RecordError for anything else."""
     try:
-        value = json.loads(text, object_hook=former_names.of_stored)
+        value = json.loads(text, object_hook=former_names.of_stored if former_names.may_hold(text) else None)
     except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
     except RecursionError as error:

@@ -77,10 +77,16 @@ def _tell(sweep: Path, level: float, title: str | None, show: "Callable[[Materia
     """The table and the verdicts of a sweep whose report stays as it is."""
     from ablate.report.blocks import Attempts
     from ablate.report.material import gather
+    from ablate.report.products import said_of
 
-    if not quiet:
-        (show or _show)(gather(sweep, Attempts(_complain), level, title))
-        _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
+    if quiet:
+        return
+    attempt = Attempts(_complain)
+    material = gather(sweep, attempt, level, title, whole=show is not None)
+    for line in said_of(sweep):  # of the page, which is not made again
+        attempt.note(line)
+    (show or _show)(material)
+    _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
 
 
 def _page_as_it_was(
@@ -178,7 +184,7 @@ def holds_sweep(folder: Path) -> bool:
 
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
-    """Every file of a report; `of`: what it is made from, remembered if all of it could be made."""
+    """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
     from ablate.report.contents import sheets
     from ablate.report.drawn import draw
     from ablate.report.html import render
@@ -199,7 +205,7 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
         figures = draw(material, files.aside)
         page = build(material, made, figures)
         files.write(PAGE, render([page], page.title, foot([folder])))
-        for name in files.publish(None if attempt.failed else of):
+        for name in files.publish(None if attempt.unforeseen else of, attempt.failed):
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
         if files.set_aside:
             _complain(f"what lay in the place of {listing(files.set_aside)} is in {folder / EARLIER} now")

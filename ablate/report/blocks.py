@@ -162,6 +162,7 @@ class Attempts:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say, self.failed = say, list[str]()
+        self.unforeseen = False  # whether something failed that another attempt at the same could make
 
     def __call__(self, what: str, make: Callable[[], Made]) -> Made | None:
         """What `make` returns; None, and a line in `failed` and for the person at the keyboard, where it cannot."""
@@ -175,6 +176,7 @@ class Attempts:
             if isinstance(error, OSError) and not own_line(error):
                 raise  # a full or read-only disk: nothing else would succeed
             reason = described(error)
+            self.unforeseen = True
         self.note(f"{what} could not be made: {' '.join(reason.split())}")
         return None
 

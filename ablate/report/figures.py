@@ -47,10 +47,12 @@ def curves_figure(m: Material) -> Wanted:
     """How the runs went."""
     from ablate.report import plots
 
-    if not len(m.curves):
+    if m.runs.empty:
         return {}
     runs, some = few_settings(m)
-    curves = m.curves[m.curves["run_id"].isin(runs["run_id"])]
+    curves = m.stored_curves.of(runs["run_id"])
+    if not len(curves):
+        return {}
     of_epochs = [heading(name) for name in epoch_metrics(m.settings) if name in curves]
     what = capital(listed([*of_epochs, *["perplexity"] * of_networks(m.settings)]))
     return {"curves": (f"{what} over the epochs.{some}", partial(plots.curves, curves, runs, m.swept, m.heading))}

@@ -11,10 +11,10 @@ from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
+from ablate.analysis.curves import StoredCurves
 from ablate.analysis.effects import main_effects, variance_split
 from ablate.analysis.frames import (
     Factor,
-    curves_frame,
     factor_name,
     factored,
     factors,
@@ -63,7 +63,7 @@ class Material:
     manifest: dict[str, Any]
     runs: pd.DataFrame
     settings: pd.DataFrame  # with speed
-    curves: pd.DataFrame
+    stored_curves: StoredCurves
     published: pd.DataFrame
     speed: pd.DataFrame  # every timing, also those without a number
     swept: list[str]  # the knobs that tell the settings apart
@@ -85,6 +85,11 @@ class Material:
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
     attempt: Attempts = field(default_factory=lambda: Attempts(unheard))
     """What makes the parts of the report one by one, and knows which of them failed."""
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row per run and epoch, of all runs: for whoever cannot do with some of them."""
+        return self.stored_curves.frame
 
     @property
     def factor_names(self) -> list[str]:
@@ -125,8 +130,13 @@ class Material:
         return "tokens_per_s" in self.settings and bool(self.settings["tokens_per_s"].notna().any())
 
 
-def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
-    """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
+def gather(
+    folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None, whole: bool = True
+) -> Material:
+    """Read a sweep's folder and analyse it; unless `whole`, only for its table and its verdicts.
+
+    Raises UserError where it holds no finished run.
+    """
     for line in plugins.load_again(results.plugins_of(folder)):
         attempt.say(line)
     runs, skipped = runs_frame(folder)
@@ -148,7 +158,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         manifest=manifest,
         runs=runs,
         settings=pd.DataFrame(),
-        curves=pd.DataFrame(),
+        stored_curves=StoredCurves(folder, [] if runs.empty else [str(run_id) for run_id in runs["run_id"]]),
         published=pd.DataFrame(),
         speed=pd.DataFrame(),
         swept=[],
@@ -160,7 +170,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
     )
     if not runs.empty:
         _aggregate(material, attempt)
-        _analyse(material, attempt)
+        _analyse(material, attempt, whole)
     if search is not None:
         for name in search.objectives:
             what = f"the importance of the knobs for {name}"
@@ -186,7 +196,6 @@ def _search(folder: Path) -> "StoredSearch | None":
 def _aggregate(m: Material, attempt: Attempts) -> None:
     m.speed = speed_frame(m.folder)
     m.settings = with_speed(aggregate(m.runs, m.level), m.speed)
-    m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
     m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
@@ -199,11 +208,13 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.settings = m.settings.assign(repeats_course=m.settings["setting_id"].isin(repeats))
 
 
-def _analyse(m: Material, attempt: Attempts) -> None:
+def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
-    frames = Frames(m.runs, m.curves, sweep=m.folder)
+    frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
     m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
-    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.curves, m.level)) or []
+    if not whole:
+        return
+    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.stored_curves, m.level)) or []
     m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:

@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ablate.records.files import move, remove, write_atomically
 
@@ -55,11 +56,11 @@ class Products:
         """Make one file; `name`: its path below the report's folder. What no file can hold becomes a question mark."""
         write_atomically(self.aside / name, text.encode("utf-8", "replace"))
 
-    def publish(self, of: str | None = None) -> list[str]:
+    def publish(self, of: str | None = None, said: Sequence[str] = ()) -> list[str]:
         """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.
 
         A file that is there and is not as a report wrote it is somebody's own: it stays. Equal files are not touched.
-        `of`: what the report was made from, to be found by `made_from`.
+        `of`: what the report was made from, to be found by `made_from`; `said`: what could not be made, and why.
         """
         made = sorted(path.relative_to(self.aside).as_posix() for path in self.aside.rglob("*") if path.is_file())
         kept = {name for name in made if not self._is_ours(name)}
@@ -77,7 +78,7 @@ class Products:
             move(self.aside / name, self.folder / name)
         for name in gone:
             self._clear(name)
-        self._remember({name: [sha] for name, sha in wrote.items()}, None if kept else of)
+        self._remember({name: [sha] for name, sha in wrote.items()}, None if kept else of, said)
         return sorted(kept)
 
     def _is(self, name: str, sha: str) -> bool:
@@ -101,8 +102,9 @@ class Products:
         known = self.written.get(name)
         return path.is_file() and known is not None and (not known or _sha256(path) in known)
 
-    def _remember(self, written: dict[str, list[str]], of: str | None = None) -> None:
-        made = {"made_from": of} if of else {}
+    def _remember(self, written: dict[str, list[str]], of: str | None = None, said: Sequence[str] = ()) -> None:
+        made: dict[str, Any] = {"made_from": of} if of else {}
+        made |= {"said": list(said)} if of and said else {}
         text = json.dumps({"files": written} | made, indent=1, sort_keys=True) + "\n"
         path = self.folder / self.manifest
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -150,6 +152,14 @@ def made_from(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return str(of) if whole else None
+
+
+def said_of(folder: Path) -> list[str]:
+    """What could not be made of the report in a folder, and why."""
+    try:
+        return [str(line) for line in json.loads((folder / MANIFEST).read_bytes()).get("said", ())]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def _free(path: Path) -> Path:

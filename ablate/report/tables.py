@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
@@ -61,8 +62,46 @@ def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level
 def print_whole(table: Table) -> None:
     """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
     out = console()
+    if table.row_count > MANY_ROWS and not out.options.ascii_only:
+        out.print(laid_out(table), highlight=False, soft_wrap=True)
+        return
     needed = out.measure(table, options=out.options.update(max_width=500)).maximum
     console(width=needed).print(table)
+
+
+MANY_ROWS = 200
+"""More rows than these are laid out here: rich, which could also wrap what is in them, takes milliseconds for each."""
+
+
+def laid_out(table: Table) -> Text:
+    """A table that looks as all of ours do (`PLAIN`), and whose cells are texts, as rich would print it.
+
+    Of any number of rows in a time that grows with them alone.
+    """
+    columns = [[Text(str(column.header), "bold"), *map(_cell, column.cells)] for column in table.columns]
+    widths = [max(cell.cell_len for cell in cells) for cells in columns]
+    lines = []
+    if table.title is not None:
+        title = _cell(table.title)
+        title.stylize(PLAIN["title_style"])
+        title.pad_right(max(0, sum(widths) + 2 * len(widths) - 1 - title.cell_len))
+        lines.append(title)
+    for number, row in enumerate(zip(*columns, strict=True)):
+        line = Text()
+        for place, (cell, width, column) in enumerate(zip(row, widths, table.columns, strict=True)):
+            gap = " " * (width - cell.cell_len)
+            line.append("" if column.justify == "left" else gap).append_text(cell)
+            line.append((gap if column.justify == "left" else "") + "  "[: 2 if place < len(widths) - 1 else 1])
+        lines.append(line)
+        if number == 0:
+            lines.append(Text("─" * line.cell_len))
+    return Text("\n").join(lines)
+
+
+def _cell(content: Any) -> Text:
+    if not isinstance(content, str):
+        return Text(str(content))
+    return Text.from_markup(content) if "[" in content else Text(content)
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:

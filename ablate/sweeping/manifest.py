@@ -28,17 +28,17 @@ Values = dict[str, list[Any]]
 
 def values_of(configs: Iterable[Config]) -> Values:
     """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
+    known = {key: knob for key, knob in knobs().items() if decides(key)}  # not of a file of the user's not loaded
+    always = {
+        key for key, knob in known.items() if knob.is_group or "through" in knob.metadata or key.startswith("data.")
+    }
     for config in configs:
-        read = set(_keys(run_identity(config, "")))
+        read = {*_keys(run_identity(config, "")), *always} & known.keys()
         for key, value in knobs_of(config).items():
-            knob = knobs().get(key)
-            if knob is None:  # of a file of the user's that is not loaded
-                continue
-            through = "through" in knob.metadata or key.startswith("data.")
-            if decides(key) and (knob.is_group or through or key in read):
-                found.setdefault(key, []).append(value)
-    return {key: _distinct(values) for key, values in found.items()}
+            if key in read:
+                found.setdefault(key, {})[to_json(value)] = value
+    return {key: list(values.values()) for key, values in found.items()}
 
 
 def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -11,9 +11,11 @@ from ablate.config.columns import as_typed, column
 from ablate.config.dependence import gates_text, independent
 from ablate.config.errors import CombinationError, DataError, counted, reason
 from ablate.config.identity import (
+    former_ids,
     former_run_ids,
     former_setting_ids,
     run_id,
+    run_identity,
     setting_id,
     short_hash,
     without_effect,
@@ -210,7 +212,9 @@ def make_plan(
                 f"{corpus.name} has {len(corpus.vocabulary):,} different {corpus.unit}s, and a network has weights for "
                 "each of them in its first and its last layer; data.tokens=char has few, data.cleaning=letters fewer"
             )
-    combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})  # also what nothing reads
+    combinations = len(configs)  # at most; where there are fewer settings: different ones, also in what nothing reads
+    if len(settings) < combinations:
+        combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})
     if len(settings) < combinations:
         warnings.append(
             f"{counted(combinations, 'combination')} make {counted(len(settings), 'different setting')}: a knob does "
@@ -251,13 +255,15 @@ def make_setting(config: Config, corpus: Corpus, first: Config | None = None) ->
     asked = in_epochs(matched(config, first or config, corpus), corpus)
     config = as_used(asked, corpus)
     setting = Setting(config, setting_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
+    identity = run_identity(config, corpus.sha256)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
-        former = former_run_ids(own, corpus.sha256)
+        identity |= {"seed": own.seed}
+        former = former_ids(identity)
         if config != asked:  # before max_tokens meant what was used
             typed = with_seed(asked, replica)
             former += (run_id(typed, corpus.sha256), *former_run_ids(typed, corpus.sha256))
-        setting.runs.append(Run(run_id(own, corpus.sha256), own, former))
+        setting.runs.append(Run(short_hash(identity), own, former))
     return setting
 
 

@@ -47,12 +47,15 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
     unusable: list[str] = []
     found: dict[tuple[str, int, str | None], Task] = {}
     for setting in plan.settings:
-        for run in setting.missing if not setting.error else ():
+        if setting.error or not setting.missing:
+            continue
+        shape = cohort_key(setting.missing[0].config, setting.corpus.sha256)  # seeds train together
+        for run in setting.missing:
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
-            key = cohort_key(run.config, setting.corpus.sha256), epoch, engine
+            key = shape, epoch, engine
             task = found.setdefault(key, Task([], [], setting.corpus, begun_with=engine))
             task.runs.append(run)
-            if setting not in task.settings:
+            if not task.settings or task.settings[-1] is not setting:
                 task.settings.append(setting)
     if unusable:
         say(unusable[0] + (f"; the same of {counted(len(unusable) - 1, 'other')}" if len(unusable) > 1 else ""))
