@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
-    "api": "analysis claims config data export networks records report sweeping tasks",
+    "api": "analysis claims config data experiments export networks records report sweeping tasks",
     "searching": "analysis config engines records stats sweeping tasks timing training",
     "plugins": "config searching sweeping",
     "cli": "analysis claims config experiments export plugins records report searching sweeping timing",

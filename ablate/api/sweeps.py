@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ from ablate.config.errors import UserError, counted, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.plugins import load as load_plugins
 from ablate.config.plugins import load_again
+from ablate.config.quoting import quote
 from ablate.config.shell import command_line
+from ablate.experiments.words import about, translated
 from ablate.records.files import present
 from ablate.records.results import plugins_of
 from ablate.report import wording
@@ -44,6 +46,7 @@ def sweep(
     plugins: StrPath | Sequence[StrPath] = (),
     report: bool = False,
     progress: bool = True,
+    experiment: "str | Callable[..., Any] | None" = None,
     **knobs: Any,
 ) -> "Sweep":
     """Train what is missing of a sweep, and return it.
@@ -59,6 +62,7 @@ def sweep(
     name         the folder; by default made from the preset and the knobs
     plugins      files with cells, tasks and the like of one's own
     report       also draw the page, tables and figures (`Sweep.report`)
+    experiment   in the place of a network a training function, or "train.py:train"; its parameters are the knobs
     progress     say on standard error what is going on: a bar in a terminal or a notebook with ipywidgets, else a line
                  per setting; what is to be known of the sweep beforehand is in `Sweep.notes` in any case
     **knobs      a knob of a group by its dotted name, `**{"model.gates.reset": 1}`, or in a mapping,
@@ -88,6 +92,10 @@ def sweep(
     planned = []
     for one in _one_preset_each(given):
         words = words_of(one)
+        if callable(experiment):
+            words = about(experiment, words)
+        elif experiment is not None:
+            words = translated([f"experiment={quote(experiment)}", *words])
         planned.append((*expand(words), command_line(*words)))  # all, before one is trained
     folders, notes = [], list[str]()
     for configs, asked, command in planned:

@@ -472,3 +472,18 @@ def test_a_preset_of_an_experiment(
     assert runs_frame(tmp_path / "sweep")[0]["lr"].tolist() == [0.1, 0.1, 0.3, 0.3]
     status, said = ablated("sweeps=mine", "experiment=train.py:train", "width=4")
     assert status == 0, said
+
+
+def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
+    def squared(x: float = 0.0, *, seed: int = 0) -> dict[str, float]:
+        return {"loss": (x - 1) ** 2 + seed / 100}
+
+    place: dict[str, Any] = {"results_dir": tmp_path / "results", "progress": False, "seeds": 4}
+    sweep = ablate.sweep(experiment=squared, x=[0.0, 0.5], **place)
+    assert (sweep.swept, sweep.metric) == (["x"], "loss")
+    assert sweep.claim("0.5 < 0").verdict == "confirmed"
+    script = written(TWO).removeprefix("experiment=")
+    sweep = ablate.sweep(experiment=script, lr=[0.1, 0.3], width=2, **place)
+    assert sweep.frame()["lr"].tolist() == [0.1] * 4 + [0.3] * 4
+    with pytest.raises(ablate.UserError, match="has no knob 'lrr'; did you mean lr"):
+        ablate.sweep(experiment=script, lrr=0.1, **place)
