@@ -73,14 +73,15 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     if not config.task.thing.has_network:
         return [Task([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
     device, task = resolve_device(config.device), task_of(config, corpus)
+    fit = runs_that_fit(config, task.sizes, device, side_by_side)  # before any is built to be timed
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
     else:
-        choice = choose(config, task.sizes, device, len(group.runs))
+        choice = choose(config, task.sizes, device, min(len(group.runs), fit))
     size = 1
     if choice.engine == "cohort" and task.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
-    size = min(size, runs_that_fit(config, task.sizes, device, side_by_side))
+    size = min(size, fit)
     count = math.ceil(len(group.runs) / size)
     if alone:
         count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
