@@ -32,7 +32,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
-    rows, problems = [], []
+    rows, problems = _Columns(), list[str]()
     try:
         left_out = exclusions(sweep)
     except RecordError as error:
@@ -64,13 +64,32 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared]))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
-    if rows:  # a text counts by its content: a file that was renamed in between is no other knob
+    frame = pd.DataFrame(rows.values or {name: [] for name in ("run_id", "setting_id", "seed", "status", *columns())})
+    if rows.values:  # a text counts by its content: a file that was renamed in between is no other knob
         by_age = frame.sort_values("started", kind="stable", na_position="first")
         frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
         for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
             frame[name] = frame["setting_id"].map(by_age.groupby("setting_id")[name].last())
     return in_order(frame), problems
+
+
+class _Columns:
+    """Rows that are kept as columns: of many, rows by themselves take several times the memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {}
+        self.length = 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in self.values:
+                self.values[name] = [math.nan] * self.length
+            self.values[name].append(value)
+        self.length += 1
+        if len(row) < len(self.values):
+            for values in self.values.values():
+                if len(values) < self.length:
+                    values.append(math.nan)
 
 
 def row(

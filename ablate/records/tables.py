@@ -72,6 +72,15 @@ def curve_name(run_id: str, curve: Curve) -> str:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
+BATCH = 1000
+"""Records that are read at once."""
+
+
+@lru_cache(maxsize=64)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
 class Runs:
     """The content of a runs.parquet."""
 
@@ -88,9 +97,37 @@ class Runs:
         table = _read(self.path, ["run_id", "record", "curve", "curve_columns"])
         columns = [table.column(name).to_pylist() for name in ("run_id", "record", "curve", "curve_columns")]
         return [
-            Row(str(run_id), str(record), str(curve), tuple(json.loads(names or "[]")))
+            Row(str(run_id), str(record), str(curve), _names(names or "[]"))
             for run_id, record, curve, names in zip(*columns, strict=True)
         ]
+
+    def each(self) -> Iterator[Row]:
+        """Its rows, of which none is kept: all records together can take more memory than what is made from them.
+
+        Raises TableError.
+        """
+        names = ["run_id", "record", "curve", "curve_columns"]
+        with _opened_file(self.path) as file:
+            missing = sorted(set(names) - set(file.schema_arrow.names))
+            if missing:
+                raise TableError(f"{self.path}: not a file of ablate, it lacks the column {missing[0]}")
+            for batch in file.iter_batches(BATCH, columns=names):
+                for run_id, record, curve, columns in zip(*(batch[name].to_pylist() for name in names), strict=True):
+                    yield Row(str(run_id), str(record), str(curve), _names(columns or "[]"))
+
+    @cached_property
+    def _curves(self) -> dict[str, tuple[str, str]]:
+        table = _read(self.path, ["run_id", "curve", "curve_columns"])
+        columns = (table.column(name).to_pylist() for name in ("run_id", "curve", "curve_columns"))
+        return {str(run_id): (str(curve), names) for run_id, curve, names in zip(*columns, strict=True)}
+
+    def curve_of(self, run_id: str) -> Row:
+        """The row of a run without its record, to find its curve by. Raises TableError."""
+        try:
+            curve, names = self._curves[run_id]
+            return Row(run_id, "", curve, _names(names or "[]"))
+        except ValueError as error:
+            raise TableError(f"{self.path}: {error}") from error
 
     @property
     def rows(self) -> list[Row]:
