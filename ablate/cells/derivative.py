@@ -17,11 +17,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+from ablate.cells.cell import variant_of
 from ablate.cells.functions import NUMBERS
 from ablate.cells.structure import Structure
 from ablate.cells.trace import Graph, Node, Value
+from ablate.config.schema import Config, resolve
 
 End = Value | float
 """A value of the graph, or the number that it always is."""
@@ -125,7 +127,7 @@ def made(graph: Graph, op: str, *of: End) -> End:
     if op == "neg" and isinstance(of[0], Value) and of[0].node.op == "neg":
         return of[0].node.of[0]
     if op == "where" and (not isinstance(of[0], Value) or _same(of[1], of[2])):
-        return of[1] if of[0] else of[2]
+        return of[1] if isinstance(of[0], Value) or of[0] else of[2]
     return graph.add(op, *of)
 
 
@@ -135,6 +137,8 @@ def _made_of_two(graph: Graph, op: str, a: End, b: End) -> End:
             return b if a == 0.0 else a
         if isinstance(b, Value) and b.node.op == "neg":
             return made(graph, "sub", a, b.node.of[0])
+        if isinstance(a, Value) and a.node.op == "neg":
+            return made(graph, "sub", b, a.node.of[0])
     elif op == "sub":
         if b == 0.0:
             return a
@@ -271,6 +275,21 @@ def local_gradients(graph: Graph, y: Value, g: End) -> list[End]:
         case "gt" | "lt" | "ge" | "le":
             return [0.0, 0.0]
     raise Underivable(f"the function {node.op}")
+
+
+def derivative_of(config: Config) -> Derived:
+    """Of the cell of a config, as its model has it. Raises Underivable."""
+    model = config.model
+    return derived(variant_of(config).structure, model.readout, model.write_back, resolve(config).bias_vectors or 1)
+
+
+def why_underivable(config: Config) -> str:
+    """Why the cell of a config has no derivative here, with the operation and its line; empty where it has one."""
+    try:
+        derivative_of(config)
+    except Underivable as error:
+        return str(error)
+    return ""
 
 
 @lru_cache(1024)
@@ -416,8 +435,23 @@ def _arranged(
     inputs: Mapping[str, int],
     gradient: Mapping[int, End],
 ) -> Group:
-    """The group with those products last whose gradient is that of a share of the input, too."""
-    order = sorted(group.products, key=lambda product: _shared(nodes, product, d_products, inputs, gradient))
+    """The group with those products last whose gradient is that of a share of the input, too: these by their function.
+
+    What goes through the same function lies side by side then.
+    """
+    functions = {of: node.op for node in nodes for of in _arguments(node) if node.op in NUMBERS}
+    sums = {of: at for at, node in enumerate(nodes) for of in _arguments(node) if node.op == "add"}
+
+    def function(product: int) -> str:
+        while product in sums and product not in functions:
+            product = sums[product]
+        return functions.get(product, "")
+
+    def place(product: int) -> tuple[bool, str]:
+        shared = _shared(nodes, product, d_products, inputs, gradient)
+        return shared, function(product) if shared else ""
+
+    order = sorted(group.products, key=place)
     return Group(group.operand, tuple(order), tuple((nodes[i].name, nodes[i].weights) for i in order), group.recurrent)
 
 
@@ -583,12 +617,12 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
             both = {leaf: made(graph, node.op, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)}
             known[index] = both, made(graph, node.op, r, s)
         elif node.op == "neg":
-            known[index] = each(lambda c: made(graph, "neg", c), of(a))
+            known[index] = each(partial(made, graph, "neg"), of(a))
         elif node.op == "mul" and (_index(a) in depends) != (_index(b) in depends):
             linear, factor = (a, b) if _index(a) in depends else (b, a)
-            known[index] = each(lambda c, factor=factor: made(graph, "mul", c, factor), of(linear))
+            known[index] = each(_times(graph, "mul", factor), of(linear))
         elif node.op == "div" and _index(b) not in depends:
-            known[index] = each(lambda c, b=b: made(graph, "div", c, b), of(a))
+            known[index] = each(_times(graph, "div", b), of(a))
         elif node.op == "where" and _index(node.of[0]) not in depends:
             condition, (p, r), (q, s) = node.of[0], of(node.of[1]), of(node.of[2])
             both = {leaf: made(graph, "where", condition, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)}
@@ -596,6 +630,11 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
         else:
             return None
     return known[end.index]
+
+
+def _times(graph: Graph, op: str, factor: End) -> Callable[[End], End]:
+    """What multiplies, or divides, by a factor."""
+    return lambda c: made(graph, op, c, factor)
 
 
 def _dependent(graph: Graph, end: Value, leaves: set[int]) -> set[int]:

@@ -19,8 +19,8 @@ from ablate.config.composing import compose
 from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size, chunks, memory_bytes, prepare_thread
-from ablate.engines.cohort.products import PACKED_FROM
 from ablate.networks.parameters import initial
+from ablate.networks.products import PACKED_FROM
 from tests.engines.sample_networks import Batch, batches, network, train, weights
 
 V, R = 7, 4
