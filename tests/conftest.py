@@ -188,17 +188,20 @@ def cli(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`."""
+    monkeypatch.setattr("ablate.report.drawn.draw", lambda material, to: {})
+
+
+@pytest.fixture
 def main(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     hydra_restore_singletons: None,
+    no_figures: None,
 ) -> Iterator[Callable[..., Outcome]]:
-    """Run `python -m ablate …`, or another module's main, in this process, in tmp_path: where no own one is needed.
-
-    No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`.
-    """
-    monkeypatch.setattr("ablate.report.figures.draw", lambda material, attempt, to: {})
+    """Run `python -m ablate …`, or another module's main, in this process, in tmp_path: where no own one is needed."""
     (tmp_path / "no-data").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ablate"])

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
-    "api": "analysis claims config data export networks records report sweeping tasks",
+    "api": "analysis claims config data experiments export networks records report sweeping tasks",
     "searching": "analysis config engines records stats sweeping tasks timing training",
     "plugins": "config searching sweeping",
     "cli": "analysis claims config experiments export plugins records report searching sweeping timing",
@@ -163,3 +163,12 @@ def test_every_module_can_be_imported_on_windows() -> None:
         for source in PACKAGE_DIR.rglob("*.py")
     }
     assert {name: what for name, what in needed.items() if what} == {}
+
+
+@pytest.mark.full
+def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_need(tmp_path: Path) -> None:
+    command = ["model=lstm", "num_hiddens=8", "max_tokens=2000", "val_tokens=100", "batch_size=4", "num_steps=5"]
+    command += ["seeds=1", "epochs=1", "report=false", "data=python_docs", f"results_dir={tmp_path}", "name=first"]
+    found = loaded(f"from ablate.cli.commands import main; assert main({command}) == 0")
+    assert "torch" in found
+    assert not found & {"torch._dynamo", "sympy", "scipy.stats", "seaborn", "matplotlib", "pandas"}

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.curves import fitted_since_best, late_change
+from ablate.analysis.curves import StoredCurves, fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.config.registry import TASKS
 from ablate.stats import least_runs, outlying
@@ -47,7 +48,7 @@ class Warning_:
 
 
 def confounders(
-    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, level: float = 0.95
+    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, level: float = 0.95
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
@@ -103,7 +104,7 @@ def _diverged(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     of = int(worst["n"] + worst["diverged"])
     yield (
         "diverged",
-        f"{settings['diverged'].sum()} of {len(runs)} runs diverged, in {_of(hurt, settings)}, most with "
+        f"{settings['diverged'].sum()} of {counted(len(runs), 'run')} diverged, in {_of(hurt, settings)}, most with "
         f"{named(worst)} "
         f"({worst['diverged']} of {of}): they are in no mean, and compared with other runs they count as worse.",
     )
@@ -195,7 +196,9 @@ def _training_only(settings: pd.DataFrame) -> Found:
         )
 
 
-def _not_converged(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _not_converged(
+    runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, named: Name
+) -> Found:
     finished = runs[runs["status"] == "ok"]
     change = finished["run_id"].map(late_change(curves)) if len(curves) else pd.Series(np.nan, index=finished.index)
     by_setting = change.groupby(finished["setting_id"]).median()
@@ -273,7 +276,7 @@ def _outlying(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     )
 
 
-def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame, named: Name) -> Found:
+def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame | StoredCurves, named: Name) -> Found:
     """Not of data that are new in every epoch, none of which can be memorised.
 
     Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that

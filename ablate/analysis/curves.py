@@ -1,8 +1,9 @@
 """The curves of all runs of a sweep, read many files at a time; and how much they still move at their end."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from csv import QUOTE_NONE
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from ablate.config.metrics import METRICS, TAIL
 from ablate.records.results import RecordError, curve_path, curve_places, read_curve
-from ablate.records.tables import Row, TableError, curves_of
+from ablate.records.tables import Curves, Row, TableError, curves_of
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
 TOGETHER = 500
@@ -38,17 +39,88 @@ def _packed(sweep: Path, rows: list[Row]) -> Iterator[pd.DataFrame]:
     """The curves of runs whose records are in one file."""
     try:
         curves = curves_of(sweep)
+        if curves is None:
+            return
+        sound = _with_epochs(curves, rows)
+        frame = curves.frame(sound)
     except TableError:
         return
-    if curves is None:
-        return
-    sound = [row for row in rows if "epoch" in row.curve_columns and row in curves]
-    frame = curves.frame(sound)
     if len(frame):
         measured = {name for row in sound for name in row.curve_columns}
         yield frame.reindex(
             columns=[*COLUMNS, *(name for name in METRICS.names if name in measured and name not in COLUMNS)]
         )
+
+
+def _with_epochs(curves: Curves, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "epoch" in row.curve_columns and row in curves]
+
+
+class StoredCurves:
+    """The curves of some runs of a sweep, read as far as is asked for: all together can be larger than the memory.
+
+    Its length is the number of runs.
+    """
+
+    PORTION = 2_000_000
+    """Rows that are read at once to go through all of them."""
+
+    def __init__(self, sweep: Path, run_ids: Sequence[str]) -> None:
+        self.sweep, self.run_ids = sweep, list(run_ids)
+
+    def __len__(self) -> int:
+        return len(self.run_ids)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """All of them."""
+        return read_curves(self.sweep, self.run_ids)
+
+    def of(self, run_ids: Iterable[str]) -> pd.DataFrame:
+        """Those of some of the runs."""
+        wanted = set(run_ids)
+        return read_curves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
+
+    def portions(self) -> Iterator[pd.DataFrame]:
+        """All of them, whole runs together, those of a file as they stand there."""
+        places = curve_places(self.sweep, self.run_ids)
+        rows = {run_id: row for run_id, row in places if isinstance(row, Row)}
+        try:
+            curves = curves_of(self.sweep) if rows else None
+        except TableError:
+            curves = None
+        lengths = dict.fromkeys(self.run_ids, self.PORTION / TOGETHER)
+        if curves is not None:
+            lengths |= {run_id: curves.length(row) for run_id, row in rows.items()}
+            places.sort(key=lambda one: curves.place(one[1]) if isinstance(one[1], Row) else -1)
+        portion, size = list[str](), 0.0
+        for run_id, _ in places:
+            if portion and size + lengths[run_id] > self.PORTION:
+                yield read_curves(self.sweep, portion)
+                portion, size = [], 0.0
+            portion.append(run_id)
+            size += lengths[run_id]
+        if portion:
+            yield read_curves(self.sweep, portion)
+
+    @cached_property
+    def _ends(self) -> tuple[pd.Series, pd.Series]:
+        found = [(late_change(portion), fitted_since_best(portion)) for portion in self.portions() if len(portion)]
+        changes, fitted = (pd.concat(parts) for parts in zip(*found, strict=True)) if found else (NOTHING, NOTHING)
+        return changes, fitted.astype(bool)
+
+    @property
+    def late_change(self) -> pd.Series:
+        """`late_change` of all of them."""
+        return self._ends[0]
+
+    @property
+    def fitted_since_best(self) -> pd.Series:
+        """`fitted_since_best` of all of them."""
+        return self._ends[1]
+
+
+NOTHING = pd.Series(dtype=float)
 
 
 def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
@@ -112,11 +184,13 @@ def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
     return frame
 
 
-def late_change(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
+def late_change(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.Series:
     """run_id → the relative change of the training perplexity from the 5 % of epochs before the last 5 % to those.
 
     Of geometric means, at least one epoch each; −0.02 says that it still fell by 2 %. Runs of one epoch have none.
     """
+    if isinstance(curves, StoredCurves):
+        return curves.late_change
     positive = curves["perplexity"] > 0
     curves = curves if positive.all() else curves[positive]
     run, names = pd.factorize(curves["run_id"])
@@ -133,12 +207,14 @@ def late_change(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
     return long_enough
 
 
-def fitted_since_best(curves: pd.DataFrame, share: float = TAIL) -> pd.Series:
+def fitted_since_best(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.Series:
     """run_id → whether the training perplexity still fell after the epoch with the lowest held-out perplexity.
 
     It is that epoch's against the geometric mean of the last 5 % of epochs. Nothing of a run that no held-out
     perplexity was measured of, or whose last epochs were its best.
     """
+    if isinstance(curves, StoredCurves):
+        return curves.fitted_since_best
     # Millions of rows: in arrays, with numbers in the place of names, where groupby takes a second.
     run, ids = pd.factorize(curves["run_id"])
     epoch, perplexity, held_out = (curves[name].to_numpy(float) for name in ("epoch", "perplexity", "val_perplexity"))

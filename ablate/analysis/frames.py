@@ -11,10 +11,10 @@ import pandas as pd
 
 from ablate.analysis.curves import read_curves
 from ablate.analysis.tasks import many_questions
-from ablate.config.columns import added_later, columns, columns_in, own_values
+from ablate.config.columns import added_later, columns, columns_in, experiment_values, own_values
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, loss_metrics, metrics_of
-from ablate.config.registry import FIRST_TASK, NO_DATA, task_name
+from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
 from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
 
@@ -32,7 +32,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
-    rows, problems = [], []
+    rows, problems = _Columns(), list[str]()
     try:
         left_out = exclusions(sweep)
     except RecordError as error:
@@ -40,6 +40,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
+    of_settings: dict[tuple[str, str], dict[str, Any]] = {}  # what the runs of a setting share is made once
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
@@ -57,11 +58,14 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
                 remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
                 problems.append(f"{record['run_id']}: {remedy}")
                 continue
-            rows.append(row(record, partial(load_curve, sweep, record["run_id"])))
+            shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
+            if shared not in of_settings:
+                of_settings[shared] = knob_values(record["config"], record["corpus"])
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared]))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "setting_id", "seed", "status", *columns()])
-    if rows:  # a text counts by its content: a file that was renamed in between is no other knob
+    frame = pd.DataFrame(rows.values or {name: [] for name in ("run_id", "setting_id", "seed", "status", *columns())})
+    if rows.values:  # a text counts by its content: a file that was renamed in between is no other knob
         by_age = frame.sort_values("started", kind="stable", na_position="first")
         frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
         for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
@@ -69,9 +73,35 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     return in_order(frame), problems
 
 
-def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, Any]:
-    """The columns of one run; `curve` reads its curve for metrics that follow from that."""
+class _Columns:
+    """Rows that are kept as columns: of many, rows by themselves take several times the memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {}
+        self.length = 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in self.values:
+                self.values[name] = [math.nan] * self.length
+            self.values[name].append(value)
+        self.length += 1
+        if len(row) < len(self.values):
+            for values in self.values.values():
+                if len(values) < self.length:
+                    values.append(math.nan)
+
+
+def row(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, knobs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The columns of one run; `curve` reads its curve for metrics that follow from that.
+
+    `knobs`: its `knob_values`, where they are known from another run of the setting.
+    """
+    TASKS.recall(record)
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
+    own = columns()
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
         metrics = dict.fromkeys(loss_metrics()) | metrics
@@ -80,13 +110,13 @@ def row(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> di
         "setting_id": record["setting_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **knob_values(config, corpus),
+        **(knob_values(config, corpus) if knobs is None else knobs),
         **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
         **{name: math.nan for name in COUNTS if name not in record["counts"]},
-        **{name: count for name, count in record["counts"].items() if name not in columns()},
+        **{name: count for name, count in record["counts"].items() if name not in own},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
@@ -131,9 +161,10 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
     }
     names = columns_in(known)
     if corpus.get("unit") == NO_DATA:
-        known = dict.fromkeys(("corpus", "model", "task"), task["name"]) | own_values("task", task)
-        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]}
-        return {name: known.get(name) for name in names}
+        known = dict.fromkeys(("corpus", "model", "task"), task["name"])
+        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]} | experiment_values(task)
+        common = [name for name in names if not name.startswith("task.")]
+        return {name: known.get(name) for name in dict.fromkeys([*common, *known])}
     return {name: known[name] for name in names}
 
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from ablate.config.metrics import DEFAULT_METRIC
 
-def pareto(settings: pd.DataFrame, quality: str = "perplexity", speed: str = "tokens_per_s") -> pd.DataFrame:
+
+def pareto(settings: pd.DataFrame, quality: str = DEFAULT_METRIC, speed: str = "tokens_per_s") -> pd.DataFrame:
     """The settings with a quality (lower is better) and a speed, fastest first, plus `on_front` and `surely`.
 
     A setting is dominated by one that is no worse in both and better in one. `on_front`: by its means, no setting

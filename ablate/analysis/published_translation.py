@@ -4,6 +4,7 @@ from functools import cache
 
 import pandas as pd
 
+from ablate.config.errors import counted
 from ablate.config.schema import PUBLISHED_DIR
 
 FILE = "translation.csv"
@@ -61,4 +62,4 @@ def _agrees(setting: pd.Series, theirs: pd.Series) -> bool:
 def seeds_differ(setting: pd.Series, repeats: int) -> str:
     """`5 seeds instead of 20`; empty where there are as many here as were published."""
     runs = setting["n"] + setting["diverged"]
-    return "" if runs == repeats else f"{runs} seed{'' if runs == 1 else 's'} instead of {repeats}"
+    return "" if runs == repeats else f"{counted(runs, 'seed')} instead of {repeats}"

@@ -4,7 +4,7 @@ import csv
 import io
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
-from ablate.config.errors import UserError
+from ablate.config.columns import as_typed
+from ablate.config.errors import RIGHTS, ROOM, UserError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -59,14 +60,21 @@ def stored_search(folder: Path) -> StoredSearch | None:
     changed = max((_changed(folder / f"{name}{end}") for name in (SQLITE, JOURNAL) for end in ("", "-wal")), default=0)
     if facts and _changed(table) >= changed:
         objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
-        return StoredSearch(trials_frame(folder), facts["space"], objectives, facts)
+        return _by_bare_names(StoredSearch(trials_frame(folder), facts["space"], objectives, facts))
     if not changed:
         return None
     trials, design = read_study(folder)
     if not design:
         return None  # begun, and stopped before it knew what to search
     frame = read_table(io.StringIO(trial_table(trials, list(design["space"]), design["objectives"])))
-    return StoredSearch(frame, design["space"], design["objectives"], facts)
+    return _by_bare_names(StoredSearch(frame, design["space"], design["objectives"], facts))
+
+
+def _by_bare_names(found: StoredSearch) -> StoredSearch:
+    """The knobs of a function as they are typed: `lr` for `task.lr`."""
+    names = {name: bare for name in found.space if (bare := as_typed(name)) not in found.trials}
+    space = {names.get(name, name): facts for name, facts in found.space.items()}
+    return replace(found, trials=found.trials.rename(columns=names), space=space)
 
 
 def _changed(path: Path) -> float:
@@ -86,6 +94,32 @@ def sqlite(path: Path, **connect: Any) -> "RDBStorage":
         return sqlite3.connect(path, **{"check_same_thread": False} | connect)
 
     return RDBStorage("sqlite://", engine_kwargs={"creator": opened, "poolclass": QueuePool})
+
+
+SQLITE_REMEDIES = {
+    sqlite3.SQLITE_FULL: ROOM,
+    sqlite3.SQLITE_IOERR: "check the disk and the room on it, or use another folder",
+    sqlite3.SQLITE_READONLY: RIGHTS,
+    sqlite3.SQLITE_PERM: RIGHTS,
+    sqlite3.SQLITE_CANTOPEN: "check that its folder is there and may be written to",
+    sqlite3.SQLITE_BUSY: "another program holds it: end that one, or try again later",
+    sqlite3.SQLITE_LOCKED: "another program holds it: end that one, or try again later",
+    sqlite3.SQLITE_CORRUPT: "move it away; the same command then begins anew, with all runs that are finished",
+    sqlite3.SQLITE_NOTADB: "move it away; the same command then begins anew, with all runs that are finished",
+}
+"""What can be done about an error of SQLite, by its primary code."""
+
+
+def sqlite_remedy(error: BaseException) -> str:
+    """`; free some space there, …` for an error that SQLite raised, or that was raised because of one; else nothing."""
+    seen: BaseException | None = error
+    while seen is not None:
+        cause = getattr(seen, "orig", None) or seen  # SQLAlchemy keeps it there
+        remedy = SQLITE_REMEDIES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+        if remedy is not None:
+            return f"; {remedy}"
+        seen = seen.__cause__
+    return ""
 
 
 def journal(path: Path) -> "JournalStorage":
@@ -115,7 +149,9 @@ def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
         study = optuna.load_study(study_name=name, storage=storage)
         return study.get_trials(deepcopy=False), dict(study.user_attrs.get("design", {}))
     except Exception as error:  # Optuna, SQLAlchemy and SQLite each have errors of their own
-        raise UserError(f"the study {path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"the study {path} cannot be read: {str(error).splitlines()[0]}{sqlite_remedy(error)}"
+        ) from error
     finally:
         optuna.logging.set_verbosity(before)
         if isinstance(storage, optuna.storages.RDBStorage):

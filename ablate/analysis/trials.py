@@ -68,7 +68,7 @@ def read_table(table: Path | IO[str]) -> pd.DataFrame:
     Moments are in UTC; in a table that is older, which has them without a zone and no `seconds`, they stay as they are,
     and a trial that ended before it began, as it may when clocks go back, has no time.
     """
-    frame = pd.read_csv(table, keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(table, keep_default_na=False, na_values=[""]).rename(columns={"cell_id": "setting_id"})
     zoned = any(frame[column].astype(str).str.contains(ZONE).any() for column in ("started", "ended"))
     for column in ("started", "ended"):
         frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=zoned)

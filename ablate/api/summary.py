@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.frames import value_text
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS
 
 MOST_ROWS = 30
@@ -23,7 +24,7 @@ def html_table(title: str, settings: pd.DataFrame, knobs: Sequence[str], metrics
     ]
     body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    left_out = f"; {len(settings) - MOST_ROWS} more settings" if len(settings) > MOST_ROWS else ""
+    left_out = f"; {counted(len(settings) - MOST_ROWS, 'more setting')}" if len(settings) > MOST_ROWS else ""
     note = f"mean over n seeds, {level:.0%} interval of the mean{left_out}"
     return (
         f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

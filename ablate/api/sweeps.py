@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,18 @@ from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.api.loading import load_reports, load_training
-from ablate.api.sentences import claim_of
 from ablate.api.summary import html_table
 from ablate.api.words import words_of
 from ablate.claims import Frames, Verdict
+from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
-from ablate.config.errors import UserError, listing, nearest
+from ablate.config.errors import UserError, counted, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.plugins import load as load_plugins
 from ablate.config.plugins import load_again
+from ablate.config.quoting import quote
 from ablate.config.shell import command_line
+from ablate.experiments.words import about, translated
 from ablate.records.files import present
 from ablate.records.results import plugins_of
 from ablate.report import wording
@@ -38,12 +40,13 @@ StrPath = str | os.PathLike[str]
 
 def sweep(
     *,
-    sweeps: str | None = None,
+    sweeps: str | Sequence[str] | None = None,
     name: str | None = None,
     results_dir: StrPath = "results",
     plugins: StrPath | Sequence[StrPath] = (),
     report: bool = False,
     progress: bool = True,
+    experiment: "str | Callable[..., Any] | None" = None,
     **knobs: Any,
 ) -> "Sweep":
     """Train what is missing of a sweep, and return it.
@@ -54,10 +57,12 @@ def sweep(
     trained with `seeds` seeds. It is the same sweep as that of the command: the same folder, `results_dir/name`, the
     same runs; what is finished there, or in another sweep beside it, is not trained again.
 
-    sweeps       a preset, such as "table15_rnn_lr"; a knob given here replaces that of the preset
+    sweeps       a preset, such as "table15_rnn_lr"; a knob given here replaces that of the preset. Of several, each is
+                 a sweep with a folder of its own, one is trained after the other, and all are returned together
     name         the folder; by default made from the preset and the knobs
     plugins      files with cells, tasks and the like of one's own
     report       also draw the page, tables and figures (`Sweep.report`)
+    experiment   in the place of a network a training function, or "train.py:train"; its parameters are the knobs
     progress     say on standard error what is going on: a bar in a terminal or a notebook with ipywidgets, else a line
                  per setting; what is to be known of the sweep beforehand is in `Sweep.notes` in any case
     **knobs      a knob of a group by its dotted name, `**{"model.gates.reset": 1}`, or in a mapping,
@@ -84,16 +89,36 @@ def sweep(
         load_plugins(given["plugins"])  # what they bring has knobs of its own, of which words are made
     if os.fspath(results_dir) != "results":
         given["results_dir"] = os.fspath(results_dir)
-    words = words_of(given)
-    configs, asked = expand(words)
-    command = command_line(*words)
-    summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
-    _check(summary)
-    compacted(summary.folder)
-    found = Sweep([summary.folder], notes=summary.notes)
+    planned = []
+    for one in _one_preset_each(given):
+        words = words_of(one)
+        if callable(experiment):
+            words = about(experiment, words)
+        elif experiment is not None:
+            words = translated([f"experiment={quote(experiment)}", *words])
+        planned.append((*expand(words), command_line(*words)))  # all, before one is trained
+    folders, notes = [], list[str]()
+    for configs, asked, command in planned:
+        summary = run_sweep(configs, asked.name, command, asked.preset, asked.given, quiet=not progress)
+        _check(summary)
+        compacted(summary.folder)
+        folders.append(summary.folder)
+        notes += summary.notes
+    found = Sweep(folders, notes=notes)
     if report:
         found.report(show=progress)
     return found
+
+
+def _one_preset_each(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is given, once for each preset. Raises UserError."""
+    sweeps = given.get("sweeps")
+    names = sweeps.split(",") if isinstance(sweeps, str) else list(sweeps or ())
+    if len(names) < 2:
+        return [dict(given) | ({"sweeps": names[0]} if names else {})]
+    if "name" in given:
+        raise UserError(f"sweeps={names} makes {len(names)} sweeps, each in its own folder; leave out name")
+    return [dict(given) | {"sweeps": str(name).strip()} for name in names]
 
 
 def _check(summary: "Summary") -> None:
@@ -210,8 +235,8 @@ class Sweep:
         """What the runs say of `gru < lstm`: confirmed, refuted, undecided or not testable, with evidence and interval.
 
         `<` and `>` compare the metric, lower or higher, `~` says that two are equal within `margin`; see
-        `ablate.api.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at every
-        value of the other knobs; with `most`, in more than half of them. Raises UserError for what cannot be read.
+        `ablate.claims.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at
+        every value of the other knobs; with `most`, in more than half. Raises UserError for what cannot be read.
         """
         claim = claim_of(sentence, self._runs, self.swept, self._measured(metric), by, where, margin, most)
         return judge(self._frames, claim, self.level, any_protocol=True)
@@ -258,7 +283,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.folders))
-        return f"<ablate.Sweep {where}: {len(self._settings)} settings, {len(self._runs)} runs>"
+        return f"<ablate.Sweep {where}: {counted(len(self._settings), 'setting')}, {counted(len(self._runs), 'run')}>"
 
     def __len__(self) -> int:
         """The number of runs."""

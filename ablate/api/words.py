@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.config.overrides import SWEEP_FUNCTION, knobs
 from ablate.config.quoting import is_quoted, quote
 
@@ -61,7 +61,9 @@ def _together(key: str, rows: list[Any] | None) -> str:
     for row in rows:
         values = _listed(row)
         if values is not None and len(values) != len(names):
-            raise ConfigError(f"{key} has the row {row!r}, {len(values)} values for {len(names)} knobs")
+            raise ConfigError(
+                f"{key} has the row {row!r}, {counted(len(values), 'value')} for {counted(len(names), 'knob')}"
+            )
         words.append(str(row) if values is None else ":".join(map(_word, names, values)))
     return ",".join(words)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.cells.functions import ABSENT
 from ablate.cells.trace import Graph, Matrix, Names, Untraceable, Value
-from ablate.config.errors import ConfigError, listing
+from ablate.config.errors import ConfigError, counted, listing
 
 if TYPE_CHECKING:
     from ablate.cells.cell import Cell, Variant
@@ -212,7 +212,7 @@ def _check_new_states(variant: Variant, new: Sequence[Any], reads_input: set[str
     where = f"cell {cell.name} ({place(cell.equations)})"
     if len(new) != len(cell.states):
         raise ConfigError(
-            f"{where}: its equations return {len(new)} values, but its states are {listing(cell.states)}; "
+            f"{where}: its equations return {counted(len(new), 'value')}, but its states are {listing(cell.states)}; "
             "return the new value of each, in this order"
         )
     for name, value in zip(cell.states, new, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
 from ablate.claims.knobs import is_number, knob_fields, knob_value
 from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
+from ablate.config.columns import as_typed
 from ablate.config.errors import UserError, listing, nearest
 
 
@@ -23,6 +24,8 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 
 
 def known_knob(knob: Any, name: str) -> str:
+    """The column of a knob: also of a function's by the name that it has within the configuration, `task.lr`."""
+    knob = as_typed(knob) if isinstance(knob, str) else knob
     if knob not in knob_fields():
         close = nearest(str(knob), knob_fields()) or "; ablate run --help lists them"
         raise ClaimError(f"{name} names no knob {knob!r}{close}")

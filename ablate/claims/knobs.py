@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 from typing import Any, get_args, get_origin
 
-from ablate.config.columns import column, columns
+from ablate.config.columns import OF_EXPERIMENTS, column, columns
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.overrides import Knob, knobs
 from ablate.config.registry import revision
@@ -15,7 +15,8 @@ TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")
 
 def knob_fields() -> dict[str, Knob | None]:
     """Column that a claim may name → its knob; None for a text without a list of choices."""
-    return _knob_fields(revision())
+    known = _knob_fields(revision())
+    return known | {name: None for name in OF_EXPERIMENTS if name not in known}
 
 
 @lru_cache(1)
@@ -30,7 +31,9 @@ def _knob_fields(_: tuple[int, ...]) -> dict[str, Knob | None]:
 def members(knob: str) -> tuple[Any, ...]:
     """The types of a knob's values."""
     found = knob_fields()[knob]
-    if found is None or get_origin(found.kind) is list:
+    if found is None:
+        return tuple(OF_EXPERIMENTS.get(knob, ())) or (str,)
+    if get_origin(found.kind) is list:
         return (str,)
     return get_args(found.kind) or (found.kind,)
 

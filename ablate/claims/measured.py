@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.curves import late_change
+from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.tuning import choosing, tuned
@@ -94,7 +94,7 @@ class Frames:
     """What is known of a sweep. What is None is read from its folder when a claim first asks for it."""
 
     runs: pd.DataFrame
-    curves: pd.DataFrame | None = None
+    curves: pd.DataFrame | StoredCurves | None = None
     speed: pd.DataFrame | None = None
     sweep: Path | None = None
     problems: list[str] = field(default_factory=list)
@@ -151,6 +151,8 @@ class Frames:
         curves = self.curves
         if curves is None:
             curves = curves_frame(self.sweep, runs[runs["status"] == "ok"]) if self.sweep else pd.DataFrame()
+        if isinstance(curves, StoredCurves):
+            curves = curves.of(runs["run_id"])
         if curves.empty:
             return runs.assign(perplexity=np.nan)
         curves = curves[curves["run_id"].isin(runs["run_id"])]

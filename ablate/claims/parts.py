@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.stats import DifferenceTest, RatioTest, share_interval
 
@@ -249,9 +249,13 @@ class Share:
         return self._few() if self.at_least else self._many()
 
     def _many(self) -> float:
+        from scipy import stats  # a second of imports, for claims about shares alone
+
         return float(stats.binom.sf(self.count - 1, self.n, self.share))
 
     def _few(self) -> float:
+        from scipy import stats
+
         return float(stats.binom.cdf(self.count, self.n, self.share))
 
     @property
@@ -265,6 +269,8 @@ class Share:
 
     def needed(self, level: float, power: float) -> int | None:
         """The runs that decide if the share is as it seems; a half of a run is added to either side (Jeffreys)."""
+        from scipy import stats
+
         alpha = (1 - level) / 2
         truth = (self.count + 0.5) / (self.n + 1)
         least = max(1, self.n if min(self.confirm, self.contrary) <= alpha else self.n + 1)
@@ -296,7 +302,7 @@ class Share:
     @property
     def effect(self) -> str:
         low, high = self.interval
-        return f"{self.count} of {self.n} runs {self.what} ({low:.0%}–{high:.0%}){self.where}"
+        return f"{self.count} of {counted(self.n, 'run')} {self.what} ({low:.0%}–{high:.0%}){self.where}"
 
     @property
     def against(self) -> str:

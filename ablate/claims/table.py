@@ -8,13 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.claims.verdicts import VERDICTS, Verdict, p_text
+from ablate.config.terminal import console as terminal
 
 STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
 
 
 def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | None = None) -> None:
     """The table, what is in it, and the evidence line by line."""
-    console = console or Console()
+    console = console or terminal()
     console.print(verdicts_table(verdicts, title))
     console.print()
     for verdict in verdicts:

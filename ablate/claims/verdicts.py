@@ -15,6 +15,7 @@ from ablate.claims.protocol import departures
 from ablate.claims.reading import Claim
 from ablate.claims.settings import Group, NotTestable, grouped, matching
 from ablate.claims.statements import Statement, every, most
+from ablate.config.errors import counted
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 POWER = 0.8
@@ -121,7 +122,7 @@ def found(
     notes += [f"{name} differs too ({', '.join(values)})" for name, values in along_with.items()]
     used = _used(whole)
     diverged = sum(int(np.isinf(data.values[setting]).sum()) for setting in used)
-    notes += [f"{diverged} runs diverged"] * (diverged > 0)
+    notes += [f"{counted(diverged, 'run')} diverged"] * (diverged > 0)
     return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
 
 
@@ -233,7 +234,7 @@ def outlook(part: Part, needed: int | None, speaks_for: bool, unit: str) -> str:
         against = "" if speaks_for else "points against the claim; "
         return f"{against}about {needed} {unit} would {'settle' if speaks_for else 'refute'} it in four of five sweeps"
     if part.n < 2:
-        return f"from {part.n} {unit} nothing can be said of the spread"
+        return "from a single value nothing can be said of the spread"
     return f"no number of {unit} up to 10,000 would settle it if this is how it is"
 
 

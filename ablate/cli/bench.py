@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 
 Item = TypeVar("Item")
@@ -121,6 +121,7 @@ COMMAND = Command(
     bench,
     help_of,
     options=options_of(settings_parser()),
+    values=values_of(settings_parser()),
     takes=("engines", "settings", "sweeps"),
 )
 

@@ -1,12 +1,21 @@
-"""`ablate claims results/NAME …`: which claims the runs of a sweep confirm, refute or leave open."""
+"""`ablate claims results/NAME … ["A < B" …]`: which claims the runs of a sweep confirm, refute or leave open.
 
+A claim can be given on the line, in quotes: "gru < lstm" says that the metric of gru is lower, all else equal; also
+"32 > 64 > 128", and "lr=0.5 ~ lr=1", the same within a margin. Its terms are values of one knob that the sweep varies.
+"""
+
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablate.cli.command import Command, Parser, level, options_of
+from ablate.cli.command import Command, Parser, level, options_of, values_of
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say
+
+if TYPE_CHECKING:
+    from ablate.claims.measured import Frames
+    from ablate.claims.reading import Claim
 
 JSON = """\
 --json prints one JSON object on standard output in the place of the tables: {"sweeps": […]}, and of each
@@ -21,7 +30,7 @@ Numbers that are none are null. A folder that cannot be judged is named on stand
 
 def parser() -> Parser:
     found = Parser("claims", __doc__, epilog=JSON)
-    found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
+    found.add_argument("sweep", nargs="+", metavar="FOLDER|CLAIM", help='folders below results/; claims, "gru < lstm"')
     found.add_argument(
         "--claims",
         type=Path,
@@ -29,6 +38,13 @@ def parser() -> Parser:
         metavar="FILE",
         help="test the claims of this file only, whichever the preset and protocol (repeatable)",
     )
+    found.add_argument("--metric", help="what claims on the line compare (default: what the task is judged by)")
+    found.add_argument("--by", metavar="KNOB", help="the knob of which they name values, where that is not clear")
+    found.add_argument(
+        "--where", metavar="KNOB=VALUE", action="append", default=[], help="only these settings (repeatable)"
+    )
+    found.add_argument("--margin", type=float, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
+    found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
     found.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
     found.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     return found
@@ -47,17 +63,25 @@ def claims(arguments: list[str]) -> int:
     from ablate.claims.choosing import claims_for
     from ablate.claims.measured import Frames
     from ablate.claims.reading import read_claims
+    from ablate.claims.sentences import is_sentence
     from ablate.claims.table import print_verdicts
     from ablate.claims.verdicts import evaluate
     from ablate.cli.as_json import print_json, verdicts_json
     from ablate.cli.help import explain
     from ablate.config import plugins
     from ablate.config.errors import UserError
+    from ablate.config.shell import command_line
     from ablate.records.results import plugins_of
 
+    sentences = [word for word in given.sweep if is_sentence(word) and not Path(word).is_dir()]
+    sweeps = [Path(word) for word in given.sweep if word not in sentences]
+    if not sweeps:
+        raise UserError(f"give the folder of a sweep, too: {command_line('claims', 'results/NAME', sentences[0])}")
+    if not sentences and (given.metric or given.by or given.where or given.margin is not None or given.most):
+        raise UserError('--metric, --by, --where, --margin and --most are of a claim on the line, such as "gru < lstm"')
     status = 0
     judged: list[dict[str, Any]] = []
-    for sweep in given.sweep:
+    for sweep in sweeps:
         try:
             for line in plugins.load_again(plugins_of(sweep)):
                 say(line)
@@ -65,6 +89,7 @@ def claims(arguments: list[str]) -> int:
             for problem in frames.problems:
                 say(f"skipped: {problem}")
             asked = [claim for file in given.claims or () for claim in read_claims(file)]
+            asked += said(sentences, frames, given) if sentences else []
             found = asked or claims_for(frames)
             verdicts = evaluate(frames, found, given.level, any_protocol=bool(asked))
             if given.json:
@@ -73,7 +98,10 @@ def claims(arguments: list[str]) -> int:
             elif verdicts:
                 print_verdicts(verdicts, title=frames.name)
             else:
-                print(f"{frames.name}: no claim belongs to this sweep; write one and give it with --claims FILE")
+                print(
+                    f"{frames.name}: no claim belongs to this sweep; "
+                    'say one, such as "gru < lstm", or give --claims FILE'
+                )
         except (UserError, OSError) as error:  # the other sweeps are still judged
             say(f"ablate: {explain(error)}")
             status = 2
@@ -82,12 +110,43 @@ def claims(arguments: list[str]) -> int:
     return status
 
 
+def said(sentences: Sequence[str], frames: "Frames", given: Namespace) -> "list[Claim]":
+    """The claims on the line, about the settings of a sweep. Raises UserError for what cannot be read of them."""
+    from ablate.analysis.aggregate import aggregate
+    from ablate.analysis.frames import swept_knobs
+    from ablate.claims.sentences import claim_of
+    from ablate.report.wording import main_metric
+
+    if frames.runs.empty:
+        return []
+    metric = given.metric or main_metric(aggregate(frames.runs, given.level))
+    where = dict(map(condition, given.where))
+    swept = swept_knobs(frames.runs)
+    return [claim_of(one, frames.runs, swept, metric, given.by, where, given.margin, given.most) for one in sentences]
+
+
+def condition(text: str) -> tuple[str, Any]:
+    """`num_hiddens=32`"""
+    import yaml
+
+    from ablate.config.errors import UserError
+
+    knob, equals, value = text.partition("=")
+    if not (knob and equals and value):
+        raise UserError(f"--where is {text!r}; write KNOB=VALUE, such as --where num_hiddens=32")
+    try:
+        return knob, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return knob, value
+
+
 COMMAND = Command(
     "claims",
     "which published or own claims the runs of a sweep confirm or refute",
     claims,
     help_of,
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

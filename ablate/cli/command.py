@@ -1,8 +1,8 @@
 """What a subcommand is, and the parser of those with options of their own. Loads little, so that help is quick."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 NAME = "ablate"
@@ -21,6 +21,8 @@ class Command:
     """What `ablate NAME … --help` prints."""
     options: tuple[str, ...] = ("--help",)
     """For completion."""
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Option that takes a value → its choices; none: a file, a number, a text."""
     takes: tuple[str, ...] = ()
     """What its other words may be, for completion: `knobs`, `sweeps` (folders of results), or the words themselves."""
 
@@ -43,6 +45,12 @@ class Parser(argparse.ArgumentParser):
 def options_of(parser: argparse.ArgumentParser) -> tuple[str, ...]:
     """The options of a parser, by their long names."""
     return tuple(action.option_strings[-1] for action in parser._actions if action.option_strings)
+
+
+def values_of(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
+    """The options of a parser that take a value, each by all its names, with their choices."""
+    taking = [action for action in parser._actions if action.option_strings and action.nargs != 0]
+    return {name: tuple(map(str, one.choices or ())) for one in taking for name in one.option_strings}
 
 
 def level(text: str) -> float:

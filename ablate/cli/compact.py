@@ -1,12 +1,11 @@
 """`ablate compact results/NAME …`: the records, curves and timings of sweeps, from a file each to three files."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 
 
 def parser() -> Parser:
@@ -17,19 +16,18 @@ def parser() -> Parser:
 
 
 def compact_command(arguments: list[str]) -> int:
-    from rich.console import Console
-
+    from ablate.config.terminal import lines
     from ablate.records.compaction import compact, sweep_folders, unpack
     from ablate.records.locks import exclusive
 
     options = parser().parse_args(arguments)
-    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    say = lines()
     status = 0
     for sweep in sweep_folders(options.sweep):
         try:
             with exclusive(sweep):
                 if options.undo:
-                    say(f"{sweep}: {unpack(sweep)} runs in files of their own")
+                    say(f"{sweep}: {counted(unpack(sweep), 'run')} in files of their own")
                     continue
                 done = compact(sweep)
         except UserError as error:
@@ -38,7 +36,7 @@ def compact_command(arguments: list[str]) -> int:
             continue
         for line in done.left:
             say(f"left as it is: {line}")
-        say(f"{sweep}: {done.runs} runs and {done.timings} timings moved into its Parquet files")
+        say(f"{sweep}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} moved into its Parquet files")
     return status
 
 
@@ -48,6 +46,7 @@ COMMAND = Command(
     compact_command,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

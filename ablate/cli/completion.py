@@ -25,7 +25,7 @@ _ablate() {
     while IFS= read -r reply; do
         COMPREPLY+=("${reply#"${current%"$part"}"}")
     done < <("${words[0]}" completion words -- "${words[@]:1}" 2> /dev/null)
-    if [[ ${#COMPREPLY[@]} -gt 0 && "${COMPREPLY[0]}" == *= ]] && type compopt > /dev/null 2>&1; then
+    if [[ ${#COMPREPLY[@]} -gt 0 && "${COMPREPLY[0]}" == *[=:/] ]] && type compopt > /dev/null 2>&1; then
         compopt -o nospace
     fi
 }
@@ -43,8 +43,8 @@ _ablate() {
         _files
         return
     fi
-    compadd -Q -S '' -- ${(M)found:#*=}
-    compadd -Q -- ${found:#*=}
+    compadd -Q -S '' -- ${(M)found:#*[=:/]}
+    compadd -Q -- ${found:#*[=:/]}
 }
 if [[ "$funcstack[1]" == _ablate ]]; then
     _ablate "$@"
@@ -82,8 +82,8 @@ folders of results.
   ablate completion zsh > "${fpath[1]}/_ablate"
   ablate completion fish > ~/.config/fish/completions/ablate.fish"""
 
-WITH_FILE = ("--config-dir", "-cd", "--out", "--claims")
-"""Options whose value is a file or a folder."""
+WITH_FILE = ("--config-dir", "-cd")
+"""Options of a sweep whose value is a file or a folder."""
 
 
 def completion(arguments: list[str]) -> int:
@@ -113,17 +113,22 @@ def _candidates(before: Sequence[str], current: str) -> Iterator[str]:
         return
     named = bool(before) and before[0] in commands()
     command = commands()[before[0] if named else "run"]
+    if before and before[-1] in command.values:
+        yield from command.values[before[-1]]
+        return
     if not before:
         yield from commands()
         if not current:
             return
     if current.startswith("-"):
+        option, equals, _ = current.partition("=")
+        yield from (f"{option}={choice}" for choice in command.values.get(option, ()) if equals)
         yield from command.options
         yield from () if before else ("--version",)
         return
     for kind in command.takes:
         if kind == "knobs":
-            yield from knob_words(current)
+            yield from experiment_words(before, current)
         elif kind == "options of a search":
             from ablate.cli.search import options
 
@@ -132,6 +137,38 @@ def _candidates(before: Sequence[str], current: str) -> Iterator[str]:
             yield from sweep_folders(current)
         elif len(before) == named:
             yield kind
+
+
+def experiment_words(before: Sequence[str], current: str) -> Iterator[str]:
+    """`experiment=train.py:` and `experiment=train.py:train`; with one among the words, its knobs and those of any
+    sweep; else the knobs of ours. Nothing of a person's own runs."""
+    from ablate.experiments.words import OF_SWEEP, functions
+
+    key = "experiment="
+    reference = next((word.removeprefix(key) for word in before if word.startswith(key)), None)
+    if reference is not None:
+        file, _, name = reference.rpartition(":")
+        yield from (f"{knob}=" for knob in (*functions(Path(file)).get(name, ()), *OF_SWEEP, "hydra/sweeper"))
+    elif not current.startswith(key):
+        yield from () if "=" in current else (key,)
+        yield from knob_words(current)
+    elif ".py:" in current:
+        file = current.removeprefix(key).rpartition(":")[0]
+        yield from (f"{key}{file}:{name}" for name in functions(Path(file)))
+    else:
+        head, slash, _ = current.removeprefix(key).rpartition("/")
+        for entry in _entries(head + slash):
+            if entry.is_dir() and not entry.name.startswith("."):
+                yield f"{key}{head}{slash}{entry.name}/"
+            elif entry.name.endswith(".py"):
+                yield f"{key}{head}{slash}{entry.name}:"
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def knob_words(current: str) -> Iterator[str]:
@@ -169,13 +206,9 @@ def sweep_folders(current: str) -> list[str]:
     """Folders of results, of the results folder or of the one that is begun to be typed."""
     head, slash, _ = current.rpartition("/")
     root = f"{head}/" if slash else "results/"
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError:
-        return []
     inside = [
         entry.name
-        for entry in entries
+        for entry in _entries(root)
         if entry.is_dir() and any(Path(entry.path, name).exists() for name in ("sweep.json", "runs", "search.json"))
     ]
     return [f"{root}{name}" for name in inside]

@@ -7,9 +7,11 @@ from dataclasses import fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from ablate.cli.entry import say
@@ -18,6 +20,7 @@ from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name
 from ablate.config.quoting import split
+from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked
@@ -40,6 +43,9 @@ WITH_VALUE: dict[str, tuple[str, ...]] = {
 }
 """Flags with a value, and the values that there are."""
 FLAGS = (*SHOWS_ONLY, *SWEEPS, *WITH_VALUE, "--resolve")
+
+MAY_MEAN_ELSE = (former_name, decimal_comma, comma_in_path)
+"""What finds a word that may mean something else than it seems to, or had another name, and says so."""
 
 Act = Callable[[Sequence[Config], Asked], None]
 """What is done with the configs of a sweep."""
@@ -65,8 +71,13 @@ def one_preset_each(arguments: Sequence[str]) -> list[list[str]]:
 
 def say_notes(arguments: Sequence[str]) -> None:
     """A line on standard error for each word that may mean something else, or had another name."""
-    ask = (former_name, decimal_comma, comma_in_path)
-    for note in dict.fromkeys(line for word in arguments for find in ask if (line := find(word))):
+    said = dict.fromkeys(line for word in arguments for find in MAY_MEAN_ELSE if (line := find(word)))
+    for word in map(Override.read, arguments):
+        for name in split(word.value or "") if word.key == "sweeps" else ():
+            for path, swept in presets.swept_words(name.strip(), folder_of_configs(arguments)):
+                found = [line for find in MAY_MEAN_ELSE if (line := find(swept))]
+                said |= dict.fromkeys(f"{presets.short(path)}: {line}" for line in found)
+    for note in said:
         say(f"note: {note}")
 
 
@@ -101,7 +112,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
         os.environ[FULL_ERROR] = "1"  # errors come to us instead of being printed
         with hydra_as_before():
             register_schema()
-            hydra.main(**BASE, config_path=str(CONFIG_ROOT / "conf"), config_name="config")(task)()
+            _hydra(task, options, overrides)
     finally:
         presets.SEARCHED.reset(searched)
         sys.argv = program_arguments
@@ -109,6 +120,23 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
             os.environ.pop(FULL_ERROR, None)
         else:
             os.environ[FULL_ERROR] = variable
+
+
+def _hydra(task: Any, options: Sequence[str], overrides: Sequence[str]) -> None:
+    """What Hydra's own program does with them; that one composes a sweep twice, at first to see that it is one."""
+    folder = str(CONFIG_ROOT / "conf")
+    if options[:1] != ["-m"]:
+        hydra.main(**BASE, config_path=folder, config_name="config")(task)()
+        return
+    with initialize_config_dir(folder, **BASE):
+        program: Any = GlobalHydra.instance().hydra
+        program.multirun(_config_name(options) or "config", task, [*overrides, "hydra.mode=MULTIRUN"])
+
+
+def _config_name(options: Sequence[str]) -> str:
+    """The last --config-name; empty without one."""
+    names = [value for option, value in pairwise(options) if option in ("--config-name", "-cn")]
+    return names[-1] if names else ""
 
 
 @cache
@@ -124,6 +152,11 @@ def sweeper_options() -> tuple[str, ...]:
 def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
     given = {word.key: word.value for word in map(Override.read, overrides)}
+    for group in OF_GROUP:
+        own = presets.choices(group, config_dir)
+        for chosen in map(str.strip, split(given.get(group) or "")):
+            if chosen in own:
+                presets.check_choice(own[chosen], group)
     name = given.get("sweeps")
     if name in (None, "", "null", "???"):
         return []
@@ -173,8 +206,7 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def config_file(options: Sequence[str], config_dir: Path | None) -> Path:
     """The configuration that --config-name chooses, where it is a file of one's own."""
-    names = [value for option, value in pairwise(options) if option in ("--config-name", "-cn")]
-    return (config_dir or Path()) / f"{names[-1] if names else ''}.yaml"
+    return (config_dir or Path()) / f"{_config_name(options)}.yaml"
 
 
 def folder_of_configs(arguments: Sequence[str]) -> Path | None:

@@ -11,7 +11,7 @@ runs that have all of them.
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 
 
@@ -49,6 +49,7 @@ COMMAND = Command(
     exclude_command,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
-from ablate.config.errors import UserError, listing
+from ablate.config.errors import UserError, listing, os_reason
 from ablate.config.metrics import METRICS
 from ablate.config.overrides import GROUPS
 from ablate.config.presets import summaries, yaml_line
@@ -136,7 +136,7 @@ def explain(error: Exception) -> str | None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             return composition_line(error)
     if isinstance(error, OSError):
-        return system_line(error)
+        return os_reason(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home and expanduser
         return f"{str(error).rstrip('.')}; set HOME, or write the whole path"
     if "yaml" in sys.modules:
@@ -145,15 +145,3 @@ def explain(error: Exception) -> str | None:
         if isinstance(error, YAMLError):
             return yaml_line(error)
     return None
-
-
-def system_line(error: OSError) -> str:
-    """What the system did not allow, and with which file: `results/x: Permission denied`."""
-    said = error.strerror or str(error) or type(error).__name__
-    names = [_shortened(str(name)) for name in (error.filename, error.filename2) if name is not None]
-    remedy = "; give a shorter name=NAME or results_dir=FOLDER" if said == "File name too long" else ""
-    return f"{' and '.join(names)}: {said}{remedy}" if names else said
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 200 else f"{name[:150]}…{name[-40:]}"

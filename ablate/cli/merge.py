@@ -1,11 +1,11 @@
 """`ablate merge results/A results/B --into results/C`: one folder of what several machines have trained and timed."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
+from ablate.config.errors import counted
 
 
 def parser() -> Parser:
@@ -16,20 +16,22 @@ def parser() -> Parser:
 
 
 def merge_command(arguments: list[str]) -> int:
-    from rich.console import Console
-
+    from ablate.config.terminal import lines
     from ablate.records.locks import exclusive
     from ablate.records.merging import merge
 
     options = parser().parse_args(arguments)
-    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    say = lines()
     with exclusive(options.into):
         done = merge(options.sweep, options.into)
     for line in done.left:
         say(f"left out: {line}")
     for line in done.conflicts:
         say(f"conflict: {line}", style="red")
-    say(f"{options.into}: {done.runs} runs and {done.timings} timings added, {done.equal} runs were there already")
+    say(
+        f"{options.into}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} added, "
+        f"{counted(done.equal, 'run')} there already"
+    )
     return 1 if done.conflicts else 0
 
 
@@ -39,6 +41,7 @@ COMMAND = Command(
     merge_command,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, level, options_of
+from ablate.cli.command import Command, Parser, level, options_of, values_of
 from ablate.cli.commands import run_command
 
 JSON = """\
@@ -47,6 +47,7 @@ COMMAND = Command(
     report,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

@@ -1,13 +1,13 @@
 """`ablate run`, or no subcommand: train what is missing of a sweep, and report. Loads what it needs when it runs."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED
+from ablate.config.errors import counted
 
 if TYPE_CHECKING:
     from ablate.config.schema import Config
@@ -122,7 +122,7 @@ def conclude(summary: "Summary") -> int:
     from ablate.sweeping.launch import compacted
 
     say = _console()
-    parts = [f"{summary.trained} runs trained", f"{summary.already} already there"]
+    parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already there"]
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
     say(f"{', '.join(parts)}: {summary.folder}")
@@ -156,9 +156,9 @@ def conclude(summary: "Summary") -> int:
 
 def _console() -> Callable[..., None]:
     """Prints a line on standard error, in a style where the terminal has any."""
-    from rich.console import Console
+    from ablate.config.terminal import lines
 
-    return partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
+    return lines()
 
 
 COMMAND = Command(

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.cli.command import Command, Parser, options_of
+from ablate.cli.command import Command, Parser, options_of, values_of
 from ablate.cli.commands import run_command
 
 JSON = """\
 --json prints one JSON object on standard output: {"sweeps": […]}, and of each
   folder, commands     where it is, and the commands that it was made by
   settings, runs       numbers of those that have finished; diverged: how many of the runs have diverged
+  missing              runs that the commands ask for and that have not finished; null where that is not known
   begun                runs with a checkpoint, from which the same command goes on
   failed, damaged      the settings that failed, each with its error; the files that are no record
   in_use               whether an ablate is working on it now"""
@@ -60,6 +61,7 @@ def of_sweep(folder: Path) -> dict[str, Any]:
 
     from ablate.records import results
     from ablate.records.files import entries
+    from ablate.records.planned import missing
 
     found = list(results.records(folder))
     records = [record for record in found if not isinstance(record, results.RecordError)]
@@ -79,6 +81,7 @@ def of_sweep(folder: Path) -> dict[str, Any]:
         "settings": len({record["setting_id"] for record in records}),
         "runs": len(records),
         "diverged": sum(record["status"] == "diverged" for record in records),
+        "missing": missing(folder, records),
         "begun": sum(1 for path in entries(folder / "checkpoints") if not path.name.startswith(".")),
         "failed": failed,
         "damaged": list(map(str, damaged)),
@@ -103,7 +106,10 @@ def in_use(folder: Path) -> bool:
 
 
 def line_of(found: dict[str, Any]) -> str:
-    parts = [f"{found['settings']} settings, {found['runs']} runs"]
+    from ablate.config.errors import counted
+
+    parts = [f"{counted(found['settings'], 'setting')}, {counted(found['runs'], 'run')}"]
+    parts += [f"{found['missing']} missing"] * bool(found["missing"])
     parts += [f"{found['diverged']} diverged"] * bool(found["diverged"])
     parts += [f"{found['begun']} begun"] * bool(found["begun"])
     parts += [f"{len(found['failed'])} failed"] * bool(found["failed"])
@@ -118,6 +124,7 @@ COMMAND = Command(
     status,
     lambda words: parser().format_help(),
     options=options_of(parser()),
+    values=values_of(parser()),
     takes=("sweeps",),
 )
 

@@ -2,7 +2,8 @@
 
 A file that `plugins` names is hashed whole (`ablate.config.plugins`). In a notebook there is none, so that what counts
 is the source of the thing's functions and classes, of those of the same module or package that they use by name, and
-the plain values (numbers, texts, tuples of these) that they take from there.
+the plain values (numbers, texts, tuples of these) that they take from there. Of code that a thing names,
+`"module:Class"`, what counts is the module (`ablate.config.sources.module_hash`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-OURS = __name__.partition(".")[0]
+from ablate.config.sources import OURS, REFERENCE, module_hash
+
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -26,7 +28,18 @@ def code_hash(thing: Any) -> str | None:
     for value in _values(thing):
         if isinstance(value, FunctionType | type) and _package(value) not in (OURS, "builtins"):
             _collect(value, _package(value), found, kept)
-    return hashlib.sha256("\0".join(found.values()).encode()).hexdigest() if found else None
+    named = named_hash(thing)
+    parts = [*found.values(), *([] if named is None else [named])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest() if parts else None
+
+
+def named_hash(thing: Any) -> str | None:
+    """SHA-256 of the modules, not of this package, whose code a registered thing names as `module:Class`; None where
+    there are none."""
+    said = [getattr(thing, field.name) for field in fields(thing)] if is_dataclass(thing) else []
+    names = [found[1] for one in said if isinstance(one, str) and (found := REFERENCE.fullmatch(one))]
+    hashes = [own for name in names if name.partition(".")[0] != OURS and (own := module_hash(name))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
 
 
 def _values(thing: Any) -> Iterator[Any]:

@@ -1,7 +1,9 @@
 """The names of knobs in frames of records, in claims and in tables: `task.masked` is the column `masked`.
 
 A knob that only things of a user's own have keeps the name that is typed, `model.alpha`: another one of that name may
-be there, and a frame tells by itself which of its columns are knobs.
+be there, and a frame tells by itself which of its columns are knobs. That of a function (`ablate.experiments`) is typed
+by its bare name, and so it is called: `lr`, `width`; `task.loss` where it has the name of what is measured, or of
+another column.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +11,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, cast
 
-from ablate.config.registry import ALWAYS, OF_GROUP, Knob, own_knobs, revision
+from ablate.config.registry import ALWAYS, OF_GROUP, Knob, Registry, own_knobs, revision
 from ablate.config.schema import PARTS
 
 ORDER = (
@@ -36,6 +38,51 @@ OF_DATA = {"data": "corpus", "data.name": "corpus", "data.tokens": "unit", "data
 """Knobs of the data whose columns have names of their own."""
 
 
+TAKEN = frozenset(
+    (
+        *("run_id", "setting_id", "seed", "status", "task", "model", "corpus", "corpus_sha256", "unit", "cleaning"),
+        *("started", "diverged_epoch", "parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens"),
+        *("epochs_done", "engine", "threads", "device", "cpu", "gpu", "cores", "platform", "python", "ablate", "torch"),
+        *("git_commit", "git_dirty", "reused_from", "sees_future", "match", "equal_updates", "n", "diverged", "sweep"),
+        *("updates", "why", "source", "whose", "differs", "repeats_course", "tokens_per_s", "optimizer", "schedule"),
+    )
+)
+"""Columns of frames that are no knob of a function, whatever it has."""
+
+OF_EXPERIMENTS: dict[str, set[type]] = {}
+"""Column of a function's knob → the types of the values that stored runs have there."""
+
+
+def metric_names() -> Iterable[str]:
+    """What is measured; the registry of metrics is declared above this module."""
+    return next((one.found for one in Registry.every if one.kind == "metric"), {})
+
+
+def experiment_column(name: str) -> str:
+    """The column of a function's knob."""
+    return f"task.{name}" if name in TAKEN or name in metric_names() else name
+
+
+def experiment_values(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Column → value, for the knobs of a function, from a stored `task`."""
+    out = {experiment_column(name): _plain(value) for name, value in stored.items() if name != "name"}
+    for name, value in out.items():
+        OF_EXPERIMENTS.setdefault(name, set()).update([] if value is None else [type(value)])
+    return out
+
+
+def as_typed(word: str) -> str:
+    """`lr=0.1`, or `lr`, for `task.lr=0.1` where that is a function's knob, which a person types by its bare name."""
+    name = word.removeprefix("task.").partition("=")[0]
+    _, owners = own_knobs("task").get(name, (None, ()))
+    functions = all(_is_function("task", owner) for owner in owners) if owners else name in OF_EXPERIMENTS
+    return word.removeprefix("task.") if functions else word
+
+
+def _is_function(group: str, name: str) -> bool:
+    return group == "task" and not getattr(OF_GROUP[group].get(name), "has_network", True)
+
+
 def column(key: str) -> str:
     """The column of a knob, given by the name that is typed."""
     group, dot, name = key.partition(".")
@@ -43,6 +90,8 @@ def column(key: str) -> str:
         return OF_DATA.get(key, key)
     if group in PARTS and name in (found := own_knobs(group)):
         _, owners = found[name]
+        if all(_is_function(group, owner) for owner in owners):
+            return experiment_column(name)
         return name if any(owner not in OF_GROUP[group].origin for owner in owners) else key
     return name
 
@@ -74,7 +123,7 @@ def _columns(_: tuple[int, ...]) -> tuple[str, ...]:
 def columns_in(frame: Iterable[Any]) -> list[str]:
     """Those columns of a frame, or of a row, that are knobs; also such as nothing that is loaded has."""
     present = dict.fromkeys(map(str, frame))
-    known = [name for name in columns() if name in present]
+    known = [name for name in (*columns(), *OF_EXPERIMENTS) if name in present]
     dotted = (name for name in present if "." in name and name.partition(".")[0] in PARTS)
     return list(dict.fromkeys([*known, *dotted]))
 
@@ -87,7 +136,11 @@ def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     """
     part = PARTS[group].of(stored)
     names, declared = own_columns(group), own_knobs(group)
-    out = {names[name]: _off(first) for name, (first, _) in declared.items()}
+    out = {
+        names[name]: _off(first)
+        for name, (first, owners) in declared.items()
+        if not all(_is_function(group, owner) for owner in owners)
+    }
     if getattr(part, part.chosen_by) not in OF_GROUP[group]:
         return out | {f"{group}.{name}": _plain(value) for name, value in part.own.items()}
     for knob in part.own_knobs:

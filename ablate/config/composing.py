@@ -1,36 +1,43 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache, lru_cache, partial
-from types import UnionType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from threading import Lock
+from typing import Any, cast, get_type_hints
 
 import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override as Parsed
 from hydra.core.plugins import Plugins
 from hydra.version import VersionBase
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 
 from ablate.config.choices import choice
-from ablate.config.errors import ConfigError, listing
+from ablate.config.errors import ConfigError
 from ablate.config.former_names import value_of, with_todays_names
 from ablate.config.grid import Axis, product
-from ablate.config.overrides import ZIPPED, for_hydra, knobs
+from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs, members_of, type_in_words
+from ablate.config.presets import SEARCHED
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part
 from ablate.config.validation import validate
 
 BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 """Hydra 1.3 has to be told not to behave as 1.1; from 1.4 on, of which it warns, it always does as 1.3."""
+
+KEY = re.compile(r"\w+(\.\w+)*")
+LINK = re.compile(r"\$\{(\w+)(?:\.\w+)*\}")
+"""A value that is that of another knob, `${optimizer.lr}`."""
 
 
 @contextmanager
@@ -56,17 +63,29 @@ def hydra_as_before() -> Iterator[None]:
 
 def register_schema() -> None:
     """Tell Hydra the types behind `conf/config.yaml`, and of what is registered whatever has no file in conf/."""
-    store = ConfigStore.instance()
-    store.store(name="ablate_schema", node=_composed_type(revision()), provider="ablate")
-    for group, registry in OF_GROUP.items():
-        for thing in registry:
-            if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
-                package = "_global_" if group == "task" else None
-                store.store(group=group, name=thing.name, node=choice(group, thing), package=package, provider="ablate")
+    repo = ConfigStore.instance().repo
+    for group, nodes in _registered(revision()).items():
+        (repo.setdefault(group, {}) if group else repo).update(nodes)
 
 
 @lru_cache(1)
-def _composed_type(_: tuple[int, ...]) -> type:
+def _registered(_: tuple[int, ...]) -> dict[str, dict[str, ConfigNode]]:
+    """Group → file → node, as Hydra's store holds them, which hands out copies; the group of the schema is empty."""
+    found = {"": {"ablate_schema.yaml": _node("ablate_schema", _composed_type(), None)}}
+    for group, registry in OF_GROUP.items():
+        for thing in registry:
+            if not (CONFIG_ROOT / "conf" / group / f"{thing.name}.yaml").is_file():
+                node = _node(thing.name, choice(group, thing), group)
+                found.setdefault(group, {})[node.name] = node
+    return found
+
+
+def _node(name: str, content: Any, group: str | None) -> ConfigNode:
+    package = "_global_" if group == "task" else None
+    return ConfigNode(f"{name}.yaml", OmegaConf.structured(content), group, package, "ablate")
+
+
+def _composed_type() -> type:
     """The type of what Hydra composes: a Config in which each part has the knobs of all that can be chosen for it."""
     hints = get_type_hints(Config)
     out: list[Any] = []
@@ -97,11 +116,125 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError for a value that no run could have, and Hydra's own errors for what it cannot compose.
     """
     words = for_hydra(overrides, once=False)
-    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
-        register_schema()
-        config = to_config(hydra_compose("config", words))
+    config = to_config(_composed(words)) if SEARCHED.get() else _composer(revision()).config(words)
     validate(config)
     return config
+
+
+def _composed(words: Sequence[str]) -> DictConfig:
+    with hydra_as_before(), initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
+        register_schema()
+        return hydra_compose("config", list(words))
+
+
+@lru_cache(1)
+def _composer(_: tuple[int, ...]) -> "Composer":
+    """Of what ablate ships and what is registered, which stay as they are; a person's files may change meanwhile."""
+    return Composer(_composed)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the choices of groups compose, before any other knob is given."""
+
+    composed: DictConfig
+    values: Mapping[str, Any]
+    linked: frozenset[str]
+    """The knobs and parts that refer to others, or are referred to: `lr`, which is `${optimizer.lr}`."""
+    _with: dict[frozenset[str], DictConfig] = field(default_factory=dict)
+
+    def some(self, names: frozenset[str]) -> DictConfig:
+        """A copy with these knobs and parts alone, and what is linked: to copy all takes longer than all the rest."""
+        if names not in self._with:
+            kept = self._with[names] = self.composed.copy()
+            with flag_override(kept, ["struct", "readonly"], [False, False]):
+                for name in self.values.keys() - names - self.linked:
+                    del kept[name]
+        return self._with[names].copy()
+
+
+class Composer:
+    """Configs of which many have the same choices of groups: these are composed once, and values set in a copy.
+
+    Hydra takes a tenth of a second to compose a config; setting a value takes OmegaConf, which checks and converts it
+    here as there, a millisecond or two. Whatever is not the plain value of a knob, and whatever goes wrong, is left to
+    Hydra. `load` is how it composes overrides; what that reads must not change in a composer's life.
+    """
+
+    def __init__(self, load: Callable[[Sequence[str]], DictConfig]) -> None:
+        self.load = load
+        self._bases: dict[tuple[str, ...], Base | None] = {}
+        self._one_at_a_time = Lock()  # OmegaConf changes for a moment what it copies
+
+    def config(self, words: Sequence[str]) -> Config:
+        """The typed config of these overrides. Raises what Hydra raises, and ConfigError for a value that is ???."""
+        with self._one_at_a_time:
+            values = self._values(words)
+        return to_config(self.load(words)) if values is None else _of_container(values)
+
+    def _values(self, words: Sequence[str]) -> dict[str, Any] | None:
+        """The values of the knobs; None where Hydra has to compose the whole."""
+        try:
+            plain = {word: override for word in words if (override := _plain(word)) is not None}
+            base = self._base(tuple(word for word in words if word not in plain))
+            if base is None:
+                return None
+            touched = {str(override.key_or_group).partition(".")[0] for override in plain.values()}
+            if not touched <= base.values.keys():
+                return None
+            some = base.some(frozenset(touched))
+            for word in words:
+                if override := plain.get(word):
+                    OmegaConf.update(some, override.key_or_group, override.value(), force_add=override.is_force_add())
+            changed = cast(dict[str, Any], OmegaConf.to_container(some, resolve=True))
+        except Exception:  # which is Hydra's to raise
+            return None
+        if MISSING in _texts(changed):
+            return None
+        return {name: changed[name] if name in changed else deepcopy(value) for name, value in base.values.items()}
+
+    def _base(self, choices: tuple[str, ...]) -> Base | None:
+        """What these overrides compose; None where they are more than choices of groups, or it cannot stand alone."""
+        if choices not in self._bases:
+            known = all(Override.read(word).key in GROUPS or word.startswith("hydra") for word in choices)
+            self._bases[choices] = _base_of(self.load(choices)) if known else None
+        return self._bases[choices]
+
+
+def _base_of(composed: DictConfig) -> Base | None:
+    composed = without_hydra(composed)
+    links = {
+        (name, text)
+        for name, value in cast(dict[str, Any], OmegaConf.to_container(composed)).items()
+        for text in _texts(value)
+        if "${" in text
+    }
+    targets = [LINK.fullmatch(text) for _, text in links]
+    if OmegaConf.missing_keys(composed) or not all(targets):
+        return None
+    linked = {name for name, _ in links} | {target[1] for target in targets if target}
+    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+    return Base(composed, values, frozenset(linked))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in plain containers."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+
+
+@lru_cache(4096)
+def _plain(word: str) -> Parsed | None:
+    """What Hydra reads in a word that gives one value to a knob; None for all other words."""
+    written = Override.read(word)
+    chooses = written.key in GROUPS or written.key.startswith("hydra")
+    if chooses or written.sign not in ("", "++") or not KEY.fullmatch(written.key) or "${" in word:
+        return None
+    [parsed] = OverridesParser.create().parse_overrides([word])
+    return None if parsed.is_sweep_override() else parsed
 
 
 def compose_all(overrides: Sequence[str]) -> list[Config]:
@@ -116,13 +249,22 @@ def compose_all(overrides: Sequence[str]) -> list[Config]:
 
 def to_config(composed: DictConfig) -> Config:
     """A typed Config from what Hydra composed. Raises ConfigError for a value that is ???."""
+    composed = without_hydra(composed)
+    for knob in sorted(OmegaConf.missing_keys(composed)):
+        raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
+    return _of_container(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """What is Hydra's own left out."""
     if "hydra" in composed:
         composed = composed.copy()
         with flag_override(composed, ["struct", "readonly"], [False, False]):
             del composed["hydra"]
-    for knob in sorted(OmegaConf.missing_keys(composed)):
-        raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
-    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+    return composed
+
+
+def _of_container(values: Mapping[str, Any]) -> Config:
     return _config({name: value_of(name, value) for name, value in values.items()}, given=True)
 
 
@@ -156,9 +298,9 @@ def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
     """A value of a knob as its type has it. Raises ConfigError where it cannot be."""
-    if kind is Any or type(value) in _members(kind):
+    if kind is Any or type(value) in members_of(kind):
         return value
-    node = OmegaConf.structured(_holder(kind))
+    node = _holder(kind).copy()
     try:
         node.value = value
     except ValidationError as error:
@@ -166,20 +308,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     return cast(Any, OmegaConf.to_container(node))["value"]
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
-
-
 @cache
-def _holder(kind: Any) -> type:
-    """A type with a value of this type, to which OmegaConf converts."""
-    return make_dataclass("Holder", [("value", kind, field(default=MISSING))])
-
-
-def type_in_words(kind: Any) -> str:
-    """What values of a type are, for a message."""
-    optional = type(None) in get_args(kind)
-    names = [one for one in _members(kind) if one is not type(None)]
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    said = [words.get(one, "a list" if get_origin(one) is list else str(one)) for one in names]
-    return listing([*said, *["null"] * optional])
+def _holder(kind: Any) -> DictConfig:
+    """What holds a value of this type, to which OmegaConf converts."""
+    return cast(DictConfig, OmegaConf.structured(make_dataclass("Holder", [("value", kind, field(default=MISSING))])))

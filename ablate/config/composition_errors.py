@@ -1,12 +1,21 @@
 """In one line, what Hydra or OmegaConf says of a configuration that cannot be composed."""
 
 import re
+from typing import get_origin
 
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import Override, can_be_swept, knobs
-from ablate.config.presets import summaries
+from ablate.config.overrides import Override, can_be_swept, knobs, type_in_words
+from ablate.config.presets import summaries, unreadable
 from ablate.config.quoting import quote
 from ablate.config.shell import shell_line
+
+FORMS = {
+    "choice": "choice(VALUE,VALUE,…), or VALUE,VALUE where one of them is null",
+    "range": "range(FIRST,END) or range(FIRST,END,STEP), of numbers, without END",
+    "interval": "interval(LOW,HIGH), of numbers, or tag(log,interval(LOW,HIGH)); for searches",
+    "tag": "tag(log,interval(LOW,HIGH)); for searches",
+}
+"""How functions of Hydra's grammar are written."""
 
 
 def composition_line(error: Exception) -> str:
@@ -20,12 +29,14 @@ def composition_line(error: Exception) -> str:
         return str(cause)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, value = str(error.missing_cfg_file).rpartition("/")
-        return f"{group} is {value!r}; choose {listing(error.options)}{nearest(value, error.options)}"
+        near = f"{nearest(value, error.options)}{unreadable(group)}"
+        return f"{group} is {value!r}; choose {listing(error.options)}{near}"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
     if isinstance(error, ConfigCompositionException):
         return _composition(error)
-    return _first_lines(error)
+    key, said = getattr(error, "full_key", None), _first_lines(error)
+    return f"{key}: {said}" if key and key not in said else said
 
 
 def _first_lines(error: Exception) -> str:
@@ -41,6 +52,9 @@ def _how_to_write(word: str) -> str:
     knob = knobs().get(override.key)
     if knob is not None and knob.is_text and override.value:
         return f"write {shell_line(f'{override.key}={quote(override.value)}')}"
+    function = re.match(r"(\w+)\s*\(", (override.value or "").strip())
+    if function and function[1] in FORMS:
+        return f"write {override.key}={FORMS[function[1]]}"
     return "write knob=value or knob=value,value; a list in brackets, [a,b], a text in quotes"
 
 
@@ -58,20 +72,27 @@ def _composition(error: Exception) -> str:
 
 def _wrong_type(error: Exception) -> str:
     """`lr is 'abc'; it must be a number`, from OmegaConf's message; with the file where a file says so."""
-    file = re.match(r"In '([^']+)': \w+ raised while composing config:\nValue '(.*)' of type.*", str(error))
+    file = re.match(r"In '([^']+)': \w+ raised while composing config:\n(?:Value '(.*)' of type.*|(.*))", str(error))
     key = re.search(r"full_key: (\S+)", str(error))
+    below = re.search(r"Could not override '([^']+)'\.\s+To append to your config use \+[^=]+=(.*)", str(error))
     if file and key:
-        where, value, cause = f"{file[1]}.yaml: {key[1]}", file[2], file[0]
-        if value.startswith("[") and key[1] in knobs() and can_be_swept(key[1]):
-            return f'{where} is {value}; several values are swept below hydra.sweeper.params: {key[1]}: "{value[1:-1]}"'
-    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)):
-        where, value, cause = override[1], override[2], str(error.__cause__ or "")
+        name, where, value, cause = key[1], f"{file[1]}.yaml: {key[1]}", file[2] or file[3] or "", file[0]
+        if value.startswith("[") and name in knobs() and can_be_swept(name):
+            return f'{where} is {value}; several values are swept below hydra.sweeper.params: {name}: "{value[1:-1]}"'
+    elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)) or below:
+        name = where = override[1]
+        value, cause = override[2], str(error.__cause__ or "")
     else:
         return ""
     kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
-    kind = re.search(kinds, cause)
-    if not kind:
+    if kind := re.search(kinds, cause):
+        words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
+        must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
+        return f"{where} is {value!r}; it must be {must}"
+    knob = knobs().get(name)
+    if knob is None:
         return ""
-    words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
-    must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
-    return f"{where} is {value!r}; it must be {must}"
+    if get_origin(knob.kind) is dict and not file:
+        return f"{where} is {value!r}; give each of them by itself: {where}.NAME=VALUE"
+    must = f"must be {type_in_words(knob.kind)}"
+    return f"{where} {must} ({value})" if file else f"{where} is {value!r}; it {must}"

@@ -4,8 +4,15 @@ The command line prints them without a traceback and exits with status 2.
 """
 
 import errno
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+OURS = str(Path(__file__).parents[1])
+INSTALLED = (f"{sysconfig.get_path('stdlib')}/", "<frozen", "/site-packages/", "/dist-packages/")
 
 
 class UserError(Exception):
@@ -49,7 +56,7 @@ OS_ERRORS: dict[int | None, tuple[str, str]] = {
     errno.EROFS: ("the disk is read-only", "use another folder"),
     errno.EACCES: ("permission denied", RIGHTS),
     errno.EPERM: ("not permitted", RIGHTS),
-    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
+    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one: name=NAME, results_dir=FOLDER, or another path"),
     errno.ENOENT: ("there is no such file or folder", "check the path"),
     errno.ENOTDIR: (
         "a part of the path is a file, not a folder",
@@ -68,8 +75,10 @@ OS_ERRORS: dict[int | None, tuple[str, str]] = {
 
 def os_reason(error: OSError) -> str:
     """One line for a person: the path, what happened to it, and a remedy where one is known."""
-    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-    where = "" if name is None else f"{_shortened(str(name))}: "
+    paths = [
+        os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes | os.PathLike)
+    ]
+    where = f"{' and '.join(map(_shortened, paths))}: " if paths else ""
     if error.errno not in OS_ERRORS:
         return where + (error.strerror or " ".join(map(str, error.args[:1])) or type(error).__name__)
     what, remedy = OS_ERRORS[error.errno]
@@ -91,6 +100,14 @@ def reason(error: BaseException) -> str:
     return "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}, without a message"
 
 
+def own_line(error: BaseException) -> str:
+    """`mine.py:12`: the innermost line that an error passed through of a file that is neither ours nor installed; empty
+    where there is none."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if not any(part in file for part in (f"{OURS}/", *INSTALLED))]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """`; did you mean X?` for the closest choices, or nothing.
 
@@ -110,3 +127,8 @@ def listing(choices: Iterable[str]) -> str:
     """`a, b or c`"""
     names = list(choices)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 run`, `2 runs`: a number and what it counts, for every message and report."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

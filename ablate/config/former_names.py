@@ -3,6 +3,7 @@
 Two axes had been given the same two words. `formulation` says which function is computed, `engine` what computes it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,18 @@ def value_of(knob: str, value: Any) -> Any:
 def with_todays_names(knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Knobs and their values in the words of today, at the level of a config where `formulation` and `engine` stand."""
     return {knob_of(name): value_of(knob_of(name), value) for name, value in knobs.items()}
+
+
+_FORMER = re.compile(
+    "|".join(
+        [r"\\u00", *(f'"{name}"' for name in [*KEYS, *KNOBS, *(old for values in VALUES.values() for old in values)])]
+    )
+)
+
+
+def may_hold(text: str) -> bool:
+    """Whether a stored text could hold a former name: one that does not is read without the hook, twice as fast."""
+    return _FORMER.search(text) is not None
 
 
 def of_stored(values: dict[str, Any]) -> dict[str, Any]:

@@ -82,14 +82,19 @@ def setting_id(config: Config, corpus_sha256: str) -> str:
 
 def former_run_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
     """The ids under which older versions could have stored this run."""
-    return tuple(map(short_hash, former_identities(run_identity(config, corpus_sha256))))
+    return former_ids(run_identity(config, corpus_sha256))
+
+
+def former_ids(identity: dict[str, Any]) -> tuple[str, ...]:
+    """The ids that what has this identity could have had in older versions."""
+    return tuple(map(short_hash, former_identities(identity)))
 
 
 def former_setting_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
     """The ids that this setting could have had in older versions."""
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
-    return tuple(map(short_hash, former_identities(identity)))
+    return former_ids(identity)
 
 
 def cohort_key(config: Config, corpus_sha256: str) -> str:

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ablate.config import former_names, plugins
-from ablate.config.errors import ConfigError, UserError, listing, nearest
+from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.config.registry import CELLS, OF_GROUP, knobs_of, own_knobs, revision
 from ablate.config.schema import Config
@@ -70,7 +70,7 @@ class Knob:
     @property
     def is_text(self) -> bool:
         """Whether any text is a value: no list of choices."""
-        return str in _members(self.kind) and "choices" not in self.metadata and not self.is_group
+        return str in members_of(self.kind) and "choices" not in self.metadata and not self.is_group
 
     @property
     def is_texts(self) -> bool:
@@ -82,8 +82,19 @@ class Knob:
         return get_origin(self.kind) in (None, UnionType) and not is_dataclass(self.kind)
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def members_of(kind: Any) -> tuple[Any, ...]:
+    """The types that a value may have, of `int | None` two."""
     return get_args(kind) if get_origin(kind) is UnionType else (kind,)
+
+
+def type_in_words(kind: Any) -> str:
+    """What values of a type are, for a message."""
+    optional = type(None) in get_args(kind)
+    names = [one for one in members_of(kind) if one is not type(None)]
+    collections = {list: "a list", dict: "a table, {name: value}"}
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    said = [words.get(one, collections.get(get_origin(one), str(one))) for one in names]
+    return listing([*said, *["null"] * optional])
 
 
 def knobs() -> dict[str, Knob]:
@@ -174,7 +185,7 @@ def rows_of(override: Override) -> list[list[Override]]:
         if len(values) != len(names) or "" in values:
             given = len([value for value in values if value])
             raise ConfigError(
-                f"{override}: {part.strip()!r} has {given} value{'s' * (given != 1)} for the {len(names)} knobs "
+                f"{override}: {part.strip()!r} has {counted(given, 'value')} for the {len(names)} knobs "
                 f"{', '.join(names)}; write {pattern}"
             )
         rows.append([Override.read(f"{name}={value}") for name, value in zip(names, values, strict=True)])
@@ -275,7 +286,7 @@ def with_decimal_point(key: str, text: str) -> str | None:
     """`1.5` of `1,5`, where a knob is a number that may have a fraction; None for all else."""
     knob = knobs().get(key)
     found = re.fullmatch(r"([-+]?\d+),(\d+)", text.strip())
-    return f"{found[1]}.{found[2]}" if knob and found and float in _members(knob.kind) else None
+    return f"{found[1]}.{found[2]}" if knob and found and float in members_of(knob.kind) else None
 
 
 def comma_in_path(word: str) -> str | None:
@@ -294,7 +305,8 @@ def comma_in_path(word: str) -> str | None:
 
 def can_be_swept(key: str) -> bool:
     """Whether several values of a knob make several settings."""
-    return key != "sweeps" and (key not in knobs() or knobs()[key].decides)
+    knob = knobs().get(key)
+    return key != "sweeps" and (knob is None or knob.decides)
 
 
 def no_knob(key: str) -> str:

@@ -1,19 +1,19 @@
 """Files of a user's own, `plugins=[mine.py]`, and installed packages of the entry-point group `ablate.plugins`.
 
 What they add stands beside what the package ships: a cell is a choice of `model`, its knobs are `model.NAME=`. The hash
-of a file's source is part of the identity of the runs that use what it adds, and of these alone.
+of a file's source, with that of all it imports from beside it (`ablate.config.sources`), is part of the identity of the
+runs that use what it adds, and of these alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +21,15 @@ from typing import Any
 
 from ablate.config.errors import UserError, nearest, os_reason
 from ablate.config.registry import ORIGIN, TASKS, Registry, added_by, resolved, snapshot
+from ablate.config.sources import Source, beside, digest, module_hash
 
 ENTRY_POINTS = "ablate.plugins"
 
 LOADED: dict[Path, str] = {}
-"""File → hash of its source when it was loaded."""
+"""File → hash of its source, and of what it imports from beside it, when it was loaded."""
+
+MODULES: dict[Path, bytes] = {}
+"""File of a module beside one that was loaded → its source when it was imported."""
 
 
 def load(paths: Iterable[str]) -> None:
@@ -37,12 +41,14 @@ def load(paths: Iterable[str]) -> None:
         file, function = apart(given)
         path = _path(file)
         source = _read(path, given)
-        digest = hashlib.sha256(source).hexdigest()
-        if LOADED.get(path) != digest:
+        others = beside(source, path.parent)
+        now = digest(source, others)
+        if LOADED.get(path) != now:
             forget(path)
+            _import_again(others, path.parent)
             with _all_or_nothing():
-                _execute(path, file, source, digest)
-            LOADED[path] = digest
+                _execute(path, file, source, now, others)
+            LOADED[path] = now
         if function is not None:
             named(file, function)
 
@@ -58,8 +64,8 @@ def named(file: str, function: str) -> Any:
 
     Raises UserError where the file has no such function, or one that cannot be an experiment.
     """
-    digest = LOADED[_path(file)]
-    module = sys.modules[_module(digest)]
+    own = LOADED[_path(file)]
+    module = sys.modules[_module(own)]
     found = getattr(module, function, None)
     if not isfunction(found):
         names = [name for name, one in vars(module).items() if isfunction(one) and one.__module__ == module.__name__]
@@ -67,7 +73,7 @@ def named(file: str, function: str) -> Any:
     known = next((one for one in TASKS if getattr(one, "function", None) is found), None)
     if known is not None:
         return known
-    with _all_or_nothing(), _as_origin(digest):
+    with _all_or_nothing(), _as_origin(own):
         try:
             return resolved("ablate.experiments.declaring:declare")(found)
         except UserError as error:
@@ -78,8 +84,42 @@ def _path(file: str) -> Path:
     return Path(file).expanduser().absolute()
 
 
-def _module(digest: str) -> str:
-    return f"ablate_plugin_{digest[:12]}"
+def _module(own: str) -> str:
+    return f"ablate_plugin_{own[:12]}"
+
+
+def _import_again(others: Mapping[str, Source], folder: Path) -> None:
+    """Forget modules beside a file that were imported from elsewhere, or have changed since: what is imported is what
+    was hashed. They can be imported later, too, when a function of the file does so."""
+    imported = {name: module for name in others if (module := sys.modules.get(name)) is not None}
+    if any(
+        _file_of(module) != others[name].path or MODULES.get(others[name].path) != others[name].text
+        for name, module in imported.items()
+    ):
+        for name in imported:
+            del sys.modules[name]
+    MODULES.update({one.path: one.text for one in others.values()})
+    FINDER.folders.update({name.partition(".")[0]: str(folder) for name in others})
+    if others and FINDER not in sys.meta_path:
+        sys.meta_path.append(FINDER)
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file).absolute()
+
+
+class _Finder:
+    """Finds what lies beside the files that were loaded, by the names that these import, if nothing else has them."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, str] = {}
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [self.folders[name]]) if path is None and name in self.folders else None
+
+
+FINDER = _Finder()
 
 
 def forget(path: Path) -> None:
@@ -90,14 +130,24 @@ def forget(path: Path) -> None:
 
 def source_hash(kind: str, name: str) -> str | None:
     """The hash of the user's source that added a thing, `source_hash("cell", "mine")`: of its file, or of its own code
-    where there is none (a notebook). None for what ablate ships."""
+    where there is none (a notebook), and of the module that it names as its code. None for what ablate ships."""
     return next((one.origin.get(name) for one in Registry.every if one.kind == kind), None)
 
 
 def hashes(paths: Iterable[str]) -> dict[str, str]:
     """Each of these files, as it was given, with the hash of its source when it was loaded."""
     loaded = {given: LOADED.get(_path(apart(given)[0])) for given in paths}
-    return {given: digest for given, digest in loaded.items() if digest is not None}
+    return {given: own for given, own in loaded.items() if own is not None}
+
+
+def present(given: str) -> str:
+    """The hash that a file would have if it were loaded now; empty where there is none."""
+    path = _path(apart(given)[0])
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return ""
+    return digest(text, beside(text, path.parent))
 
 
 def load_again(stored: Mapping[str, str]) -> list[str]:
@@ -106,14 +156,14 @@ def load_again(stored: Mapping[str, str]) -> list[str]:
     What the records hold can be read and reported without them.
     """
     lines = []
-    for given, digest in stored.items():
+    for given, own in stored.items():
         try:
             load([given])
         except UserError as error:
             lines.append(f"{error}; the report shows what the records hold")
             continue
         now = LOADED[_path(apart(given)[0])]
-        if now != digest:
+        if now != own:
             lines.append(f"{given} has changed since these runs were trained; they are shown as they were recorded")
     return lines
 
@@ -124,7 +174,7 @@ def load_installed() -> None:
     Raises UserError for one that fails.
     """
     for entry in entry_points(group=ENTRY_POINTS):
-        with _all_or_nothing(), _as_origin(_hash_of_package(entry.module)):
+        with _all_or_nothing(), _as_origin(module_hash(entry.module) or digest(entry.module.encode(), {})):
             try:
                 entry.load()
             except Exception as error:
@@ -134,16 +184,6 @@ def load_installed() -> None:
                 ) from error
 
 
-def _hash_of_package(module: str) -> str:
-    """Of the module's source, and of all beside and below it where it is a package."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return hashlib.sha256(module.encode()).hexdigest()
-    folder = Path(spec.origin).parent
-    files = sorted(folder.rglob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
 def _read(path: Path, given: str) -> bytes:
     try:
         return path.read_bytes()
@@ -151,21 +191,22 @@ def _read(path: Path, given: str) -> bytes:
         raise UserError(f"plugins names {given}: {os_reason(OSError(error.errno, error.strerror))}") from error
 
 
-def _execute(path: Path, given: str, source: bytes, digest: str) -> None:
-    """Run a file as a module of a name of its own, `ablate_plugin_…`. Raises UserError with file and line."""
-    module = ModuleType(_module(digest))
+def _execute(path: Path, given: str, source: bytes, own: str, others: Mapping[str, Source]) -> None:
+    """Run a file as a module of a name of its own, `ablate_plugin_…`. Raises UserError with file and line: of the file,
+    or of a module beside it where it is that which fails."""
+    module = ModuleType(_module(own))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
     try:
-        with _as_origin(digest), _beside(path):
+        with _as_origin(own), _beside(path):
             exec(compile(source, str(path), "exec"), module.__dict__)
     except KeyboardInterrupt:
         del sys.modules[module.__name__]
         raise
     except BaseException as error:  # SystemExit, too: the file is not to end the program
         del sys.modules[module.__name__]
-        line = _line(error, str(path))
-        raise UserError(f"{given}{f', line {line}' if line else ''}: {_said(error)}") from error
+        files = {str(path): given} | {str(one.path): one.path.name for one in others.values()}
+        raise UserError(f"{_place(error, files) or given}: {_said(error)}") from error
 
 
 def _said(error: BaseException) -> str:
@@ -178,12 +219,12 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _line(error: BaseException, file: str) -> int | None:
-    """The innermost line of a file that an error passed through."""
-    if isinstance(error, SyntaxError) and error.filename == file:
-        return error.lineno
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return lines[-1] if lines else None
+def _place(error: BaseException, files: Mapping[str, str]) -> str:
+    """`mine.py, line 3`: the innermost line of some files, path → name, that an error passed through."""
+    if isinstance(error, SyntaxError) and error.filename is not None and error.filename in files:
+        return f"{files[error.filename]}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f"{files[frames[-1].filename]}, line {frames[-1].lineno}" if frames else ""
 
 
 @contextmanager
@@ -201,8 +242,8 @@ def _beside(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _as_origin(digest: str) -> Iterator[None]:
-    token = ORIGIN.set(digest)
+def _as_origin(own: str) -> Iterator[None]:
+    token = ORIGIN.set(own)
     try:
         yield
     finally:

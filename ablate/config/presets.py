@@ -8,19 +8,22 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from ablate.config import former_names
-from ablate.config.errors import UserError, listing, nearest
+from ablate.config.errors import UserError, listing, nearest, os_reason
 from ablate.config.overrides import (
     GROUPS,
     SWEEPERS,
+    Knob,
     Override,
     can_be_swept,
     checked_rows,
     is_knob,
     knobs,
+    members_of,
     no_knob,
+    type_in_words,
     with_decimal_point,
 )
 from ablate.config.registry import OF_GROUP
@@ -56,7 +59,8 @@ def summaries(group: str, config_dir: Path | None = None) -> dict[str, str]:
     """The choices of a group, each with a line on what it is: ours in alphabetical order, then a person's own."""
     ours, theirs = dict[str, str](), dict[str, str]()
     for name, path in choices(group, config_dir).items():
-        (ours if path.is_relative_to(CONFIG_ROOT) else theirs)[name] = opening_comment(path)
+        said = opening_comment(path) if os.access(path, os.R_OK) else "(this file cannot be read)"
+        (ours if path.is_relative_to(CONFIG_ROOT) else theirs)[name] = said
     registry = OF_GROUP.get(group)
     for thing in registry or ():
         if thing.name not in ours and registry is not None:
@@ -86,7 +90,26 @@ def find(preset: str, config_dir: Path | None = None) -> Path:
         if os.path.isfile(path):
             return path
     names = choices("sweeps", config_dir)
-    raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}")
+    hidden = unreadable("sweeps", config_dir)
+    raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}{hidden}")
+
+
+def unreadable(group: str, config_dir: Path | None = None) -> str:
+    """`; sweeps/mine.yaml cannot be read: permission denied …` for what may hold further choices; else nothing."""
+    found = dict[str, None]()
+    for root in roots(config_dir):
+        folder = root / group
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            found[f"{short(folder)} cannot be read: {os_reason(OSError(error.errno, error.strerror))}"] = None
+            continue
+        for name in sorted(names):
+            if name.endswith(".yaml") and not os.access(folder / name, os.R_OK):
+                found[f"{short(folder / name)} cannot be read"] = None
+    return "".join(f"; {line}" for line in found)
 
 
 def question(preset: str) -> str | None:
@@ -151,6 +174,23 @@ def _plugins_in(top: Any) -> list[str]:
     return [str(item.value) for value in found for item in value.value]
 
 
+def swept_words(preset: str, config_dir: Path | None = None) -> list[tuple[Path, str]]:
+    """What a preset sweeps, each as it would be typed, with the file; none for one that cannot be read."""
+    try:
+        path = find(preset, config_dir)
+        return [
+            (path, f"{name.value}={value.value}")
+            for key, hydra in _entries(_top(path))
+            for part, sweeper in (_entries(hydra) if key.value == "hydra" else ())
+            for option, content in (_entries(sweeper) if part.value == "sweeper" else ())
+            for table in (content.value if _is(content, "SequenceNode") else [content])
+            for name, value in (_entries(table) if option.value in ("params", "blocks") else ())
+            if _is(value, "ScalarNode")
+        ]
+    except UserError:  # which is said when the preset is looked at
+        return []
+
+
 def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
     """The knobs that overrides set, and those that their preset sets."""
     typed = [name for word in words for name in Override.read(word).knobs]
@@ -161,6 +201,11 @@ def check(path: Path, options: Collection[str]) -> None:
     """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
     _check_shapes(path, _top(path))
     for node, key, swept in _knobs_of(path):
+        if key == "experiment":
+            raise UserError(
+                f"{_where(path, node)}: experiment= is of the command line; a preset names its function by "
+                "plugins: [FILE.py:FUNCTION] and defaults: [{override /task: FUNCTION}], its knobs by task.NAME"
+            )
         if not is_knob(key):
             raise UserError(f"{_where(path, node)}: {no_knob(key)}")
         if swept and not can_be_swept(key):
@@ -187,6 +232,11 @@ def check(path: Path, options: Collection[str]) -> None:
 def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
     """Raise UserError for a node of the wrong kind, where Hydra or a sweeper would fail with an error of its own."""
     for key, value in _entries(top):
+        if "." in str(key.value):
+            group, _, rest = str(key.value).partition(".")
+            raise UserError(
+                f"{_where(path, key)}: {key.value} is written as a table in a file: {group}: {{{rest}: VALUE}}"
+            )
         if key.value == "defaults":
             _check_kind(path, key.value, value, "SequenceNode")
         elif key.value in GROUPS and not _is(value, "MappingNode"):
@@ -208,7 +258,7 @@ def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
                     elif option.value in ("params", "conditions"):
                         _check_kind(path, whole, content, "MappingNode", optional=True)
         else:
-            _check_null(path, key, value)
+            _check_values(path, key, value)
 
 
 def _check_kind(path: Path, what: str, node: "yaml.Node", kind: str, optional: bool = False) -> None:
@@ -217,13 +267,49 @@ def _check_kind(path: Path, what: str, node: "yaml.Node", kind: str, optional: b
         raise UserError(f"{_where(path, node)}: {what} is {_shown(node)}; it must be {must}")
 
 
-def _check_null(path: Path, key: "yaml.Node", value: "yaml.Node") -> None:
-    """Raise UserError for a knob without a value that needs one."""
-    for node, name, content in _below(path, key, value):
-        knob = knobs().get(name)
-        if knob is not None and not knob.optional and _is_null(content):
-            must = f"a list; an empty one is {name}: []" if knob.is_texts else "given (null is not possible)"
-            raise UserError(f"{_where(path, node)}: {name} is null; it must be {must}")
+def check_choice(path: Path, group: str) -> None:
+    """Raise UserError, with file and line, for what a person's own `./model/mine.yaml` may not say."""
+    if path.is_relative_to(CONFIG_ROOT) or "# @package" in path.read_text(encoding="utf-8", errors="replace"):
+        return
+    for key, value in _entries(_top(path)):
+        if key.value != "defaults":
+            for node, name, _ in _below(path, key, value, f"{group}."):
+                if not is_knob(name):
+                    raise UserError(f"{_where(path, node)}: {no_knob(name)}")
+            _check_values(path, key, value, f"{group}.")
+
+
+def _check_values(path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> None:
+    """Raise UserError for a knob without a value that needs one, and for what is of another kind than its values."""
+    for node, name, content in _below(path, key, value, prefix):
+        knob, where = knobs().get(name), _where(path, node)
+        if name.startswith("model.gates.") and (_is_null(content) or not _is(content, "ScalarNode")):
+            raise UserError(f"{where}: {name} is {_shown(content)}; it must be a number")
+        if knob is None or (knob.is_group and not _is_null(content)):
+            continue
+        if _is_null(content):
+            if not knob.optional:
+                must = f"a list; an empty one is {name}: []" if knob.is_texts else "given (null is not possible)"
+                raise UserError(f"{where}: {name} is null; it must be {must}")
+        elif type(content).__name__ not in _node_kinds(knob):
+            is_flat = _is(content, "SequenceNode") and all(_is(one, "ScalarNode") for one in content.value)
+            if is_flat and knob.is_scalar and can_be_swept(name):
+                values = ", ".join(one.value for one in content.value)
+                raise UserError(
+                    f"{where}: {name} is a list; one value it is, and several are swept below hydra.sweeper.params: "
+                    f'{name}: "{values}"'
+                )
+            raise UserError(f"{where}: {name} is {_shown(content)}; it must be {type_in_words(knob.kind)}")
+        elif knob.is_texts and (wrong := next((one for one in content.value if not _is(one, "ScalarNode")), None)):
+            raise UserError(f"{_where(path, wrong)}: {name} holds {_shown(wrong)}; it must be a list of texts")
+
+
+def _node_kinds(knob: Knob) -> set[str]:
+    """As which of YAML's kinds a file may write a knob's value."""
+    kinds = {list: "SequenceNode", dict: "MappingNode"}
+    if knob.kind is Any:  # things that share its name have other types for it
+        return {*kinds.values(), "ScalarNode"}
+    return {kinds.get(get_origin(one) or one, "ScalarNode") for one in members_of(knob.kind)}
 
 
 def _is_null(node: "yaml.Node") -> bool:
@@ -239,14 +325,19 @@ def _shown(node: "yaml.Node") -> str:
 
 
 def _check_defaults(path: Path, node: "yaml.Node") -> None:
-    """Raise UserError for an entry of a defaults list that is none, and for a group that there is not."""
+    """Raise UserError for an entry of a defaults list that is none, and for a group that there is not.
+
+    All groups are chosen already, where Hydra begins; a preset can only replace a choice.
+    """
+    known = (*(group for group in GROUPS if group != "sweeps"), SWEEPER)
     for item in node.value if _is(node, "SequenceNode") else ():
         if not _is(item, "MappingNode") and item.value != "_self_":
             raise UserError(f"{_where(path, item)}: {_shown(item)} chooses nothing; write override /GROUP: NAME")
         for name, chosen in _entries(item):
             group = name.value.removeprefix("override ").lstrip("/").partition("@")[0]
-            if group not in (*GROUPS, SWEEPER):
-                known = (*GROUPS, SWEEPER)
+            if group == "sweeps":
+                raise UserError(f"{_where(path, name)}: a preset chooses no other; write here what that one sets")
+            if group not in known:
                 raise UserError(
                     f"{_where(path, name)}: there is no group {group!r}; choose {listing(known)}{nearest(group, known)}"
                 )
@@ -254,6 +345,11 @@ def _check_defaults(path: Path, node: "yaml.Node") -> None:
                 more = "; several are swept below hydra.sweeper.params" if _is(chosen, "SequenceNode") else ""
                 raise UserError(
                     f"{_where(path, chosen)}: {group} is {_shown(chosen)}; one has to be chosen by its name{more}"
+                )
+            if not name.value.startswith("override /"):
+                raise UserError(
+                    f"{_where(path, name)}: {name.value}: {chosen.value} chooses a second {group}; write "
+                    f"override /{group}: {chosen.value}"
                 )
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ablate.config.code_hash import code_hash
+from ablate.config.code_hash import code_hash, named_hash
 from ablate.config.errors import ConfigError, listing, nearest
 
 ALWAYS = object()
@@ -78,13 +79,22 @@ class Registry(Generic[T]):
     kind: str
     found: dict[str, T] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
-    """Name → hash of the user's source that added it, of its file or else of its own code; what the package ships has
-    none."""
+    """Name → hash of the user's source that it comes from: of its file or else of its own code, and of the module that
+    it names as its code; what the package ships has none."""
+    file: dict[str, str] = field(default_factory=dict)
+    """Name → hash of the user's file that added it."""
     typed: set[str] = field(default_factory=set)
     """The names of those of the user's that no file has added: in a notebook they are defined again and again."""
     unknown: Callable[[str], T] | None = None
     """What stands for a name that stored runs have and nothing here: that of a file of the user's that isn't loaded."""
 
+    shipped: str = ""
+    """`module:NAME` of what the package ships of this kind, where loading that takes so long that it waits until
+    somebody asks."""
+    recalls: Callable[[Mapping[str, Any]], None] | None = None
+    """Makes known what a stored run tells of such a thing."""
+    remembered: dict[str, T] = field(default_factory=dict)
+    """What stored runs tell of things whose file is not loaded; what is loaded takes their place."""
     reserved: frozenset[str] = frozenset()
     """Names that no knob of a thing's own may have: those that the configuration has in common."""
 
@@ -93,14 +103,27 @@ class Registry(Generic[T]):
     def __post_init__(self) -> None:
         self.every.append(self)
 
+    def _load(self) -> None:
+        load_shipped()
+        reference, self.shipped = self.shipped, ""
+        if reference:
+            token = ORIGIN.set(None)
+            try:
+                for thing in resolved(reference):
+                    self.add(thing)
+            finally:
+                ORIGIN.reset(token)
+
     def add(self, thing: T) -> T:
         """Raises ConfigError where something else has the name already, or a name cannot be typed.
 
         What a notebook or a script defines takes the place of what it defined by that name before.
         """
-        load_shipped()
+        self._load()
         source = ORIGIN.get()
         typed = None if source is not None else code_hash(thing)
+        if self.remembered.pop(thing.name, None) is not None and thing.name not in self.origin:
+            self.found.pop(thing.name, None)
         again = thing.name in self.typed and typed is not None
         if thing.name in self.found and not again and self.found[thing.name] != thing:
             raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
@@ -115,49 +138,70 @@ class Registry(Generic[T]):
         self.found[thing.name] = thing
         if typed is not None:
             self.typed.add(thing.name)
-        if (source := source or typed) is not None:
-            self.origin[thing.name] = source
+        if source is not None:
+            self.file[thing.name] = source
+            named = named_hash(thing)
+            self.origin[thing.name] = source if named is None else sha256((source + named).encode()).hexdigest()
+        elif typed is not None:
+            self.origin[thing.name] = typed
         return thing
 
     def remove(self, name: str) -> None:
         del self.found[name]
         self.origin.pop(name, None)
+        self.file.pop(name, None)
         self.typed.discard(name)
 
     def __getitem__(self, name: str) -> T:
         """Raises ConfigError, with the choices, for a name that nothing has."""
-        load_shipped()
+        self._load()
         if name not in self.found:
             names = list(self.found)
             raise ConfigError(f"there is no {self.kind} {name!r}; choose {listing(names)}{nearest(name, names)}")
         return self.found[name]
 
     def __contains__(self, name: object) -> bool:
-        load_shipped()
+        self._load()
         return name in self.found
 
     def __iter__(self) -> Iterator[T]:
-        load_shipped()
+        self._load()
         return iter(self.found.values())
 
     def __len__(self) -> int:
-        load_shipped()
+        self._load()
         return len(self.found)
 
     def items(self) -> ItemsView[str, T]:
-        load_shipped()
+        self._load()
         return self.found.items()
 
     def get(self, name: str) -> T | None:
-        load_shipped()
+        self._load()
         return self.found.get(name)
 
     def known(self, name: str) -> T:
         """The thing of this name, or where there is none what stands for it: to read what was stored with it."""
-        load_shipped()
+        self._load()
+        if name not in self.found and name in self.remembered:
+            return self.remembered[name]
         if name not in self.found and self.unknown is not None:
             return self.unknown(name)
         return self[name]
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Let what a stored run tells of its thing be known where that is not loaded."""
+        self._load()
+        if self.recalls is not None:
+            self.recalls(record)
+
+    def remember(self, thing: T, to_choose: bool = False) -> None:
+        """Let a thing that isn't loaded be known as stored runs tell of it; `to_choose`: for `in` and `[]`, too."""
+        self._load()
+        if thing.name not in self.found or thing.name in self.remembered:
+            self.remembered[thing.name] = thing
+            if to_choose:
+                self.found[thing.name] = thing
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,8 +218,8 @@ OPTIMIZERS: Registry[Any] = Registry("optimizer")
 """Of `ablate.optimizers.optimizer.Optimizer`."""
 SCHEDULES: Registry[Any] = Registry("schedule")
 """Of `ablate.optimizers.schedule.Schedule`."""
-FIGURES: Registry[Any] = Registry("figure")
-"""Of `ablate.report.sections.Figure`."""
+FIGURES: Registry[Any] = Registry("figure", shipped="ablate.report.figures:SHIPPED")
+"""Of `ablate.report.sections.Figure`, or `Figures`."""
 
 OF_GROUP: dict[str, Registry[Any]] = {
     "model": CELLS,
@@ -229,7 +273,8 @@ def knobs_of(thing: Any) -> tuple[Knob, ...]:
 
 def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
     """Knob that things of a group have of their own → what declares it first, and the names of all that have it."""
-    things = list(OF_GROUP[group])
+    load_shipped()
+    things = list(OF_GROUP[group].found.values())
     known, found = _OWN_KNOBS.get(group, ([], {}))
     if known != things:
         found = _own_knobs(things)
@@ -239,9 +284,14 @@ def own_knobs(group: str) -> dict[str, tuple[Knob, tuple[str, ...]]]:
 
 
 def revision() -> tuple[int, ...]:
-    """Numbers that change whenever there are other things to choose from, in a group of the configuration."""
-    for group in OF_GROUP:
-        own_knobs(group)
+    """Numbers that change whenever there are other things to choose from, in a group of the configuration.
+
+    Asked for every knob of every setting, hence without a call for each group.
+    """
+    load_shipped()
+    for group, registry in OF_GROUP.items():
+        if group not in _OWN_KNOBS or _OWN_KNOBS[group][0] != list(registry.found.values()):
+            own_knobs(group)
     return tuple(_REVISIONS[group] for group in OF_GROUP)
 
 
@@ -270,11 +320,15 @@ def resolved(reference: Any) -> Any:
 def snapshot() -> Callable[[], None]:
     """What takes away whatever is added from now on."""
     load_shipped()
-    before = [(one, dict(one.found), dict(one.origin), set(one.typed)) for one in Registry.every]
+    before = [
+        (one, dict(one.found), dict(one.origin), dict(one.file), set(one.typed), dict(one.remembered), one.shipped)
+        for one in Registry.every
+    ]
 
     def restore() -> None:
-        for registry, found, origin, typed in before:
-            registry.found, registry.origin, registry.typed = found, origin, typed
+        for registry, found, origin, file, typed, remembered, shipped in before:
+            registry.found, registry.origin, registry.file, registry.typed = found, origin, file, typed
+            registry.remembered, registry.shipped = remembered, shipped
 
     return restore
 
@@ -291,4 +345,4 @@ def scoped() -> Iterator[None]:
 
 def added_by(source: str) -> Iterable[tuple[Registry[Any], str]]:
     """What a user's file, by the hash of its source, has added."""
-    return [(registry, name) for registry in Registry.every for name, by in registry.origin.items() if by == source]
+    return [(registry, name) for registry in Registry.every for name, by in registry.file.items() if by == source]

@@ -71,7 +71,7 @@ def validate(config: Config) -> None:
         if gate not in gates:
             has = f"its gates are {listing(gates)}" if gates else "it has none"
             raise ConfigError(f"model.gates names {gate!r}, but a {config.model.cell} has no such gate; {has}")
-        if not 0 <= constant <= 1:
+        if isinstance(constant, bool) or not isinstance(constant, int | float) or not 0 <= constant <= 1:
             raise ConfigError(f"model.gates.{gate} is {constant}; a gate lies between 0 and 1")
     own = {knob.name for knob in config.model.own_knobs}
     for name, given in config.model.own.items():

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import numpy as np
 
-from ablate.config.errors import CombinationError, DataError
+from ablate.config.errors import CombinationError, DataError, counted
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
@@ -237,7 +237,8 @@ def described(corpus: Corpus, configs: Sequence[Config]) -> str:
         more = " …" * (len(corpus.left_out) > NAMED_CHARACTERS)
         count = sum(corpus.left_out.values())
         parts.append(
-            f"data.cleaning={cleaning} left out {count:,} characters ({some}{more}), data.cleaning=keep keeps them"
+            f"data.cleaning={cleaning} left out {counted(count, 'character')} ({some}{more}), "
+            "data.cleaning=keep keeps them"
         )
     return "; ".join(parts)
 

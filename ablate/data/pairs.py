@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ablate.config.errors import DataError
+from ablate.config.errors import DataError, counted
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
@@ -94,7 +94,7 @@ def described_pairs(pairs: Pairs, configs: Sequence[Config]) -> str:
     asked = [config.task.pairs for config in configs]
     most = len(pairs.pairs) - held_out if None in asked else max(count for count in asked if count is not None)
     return (
-        f"text: {pairs.name}, {len(pairs.pairs):,} pairs of sentences; at most {most:,} are trained on and "
+        f"text: {pairs.name}, {counted(len(pairs.pairs), 'pair')} of sentences; at most {most:,} are trained on and "
         f"{held_out:,} held out (task.pairs, task.val_pairs)"
     )
 

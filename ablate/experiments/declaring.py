@@ -114,7 +114,7 @@ def declare(
         raise ConfigError(f"the main metric of {own} is {main!r}; choose {listing(measured)}")
     _replace(own)
     for metric in measured.values():
-        if metric.name not in METRICS:
+        if metric.name not in METRICS or metric.name in METRICS.remembered:
             METRICS.add(metric)
     summary = inspect.cleandoc(function.__doc__ or "").split("\n")[0] or "a training function"
     made = Experiment(
@@ -265,7 +265,7 @@ def _metrics(own: str, declared: Mapping[str, str] | Sequence[str | Metric]) -> 
         better = direction or ("higher" if HIGHER & set(one.lower().split("_")) else "lower")
         if better not in ("lower", "higher", "neither"):
             raise ConfigError(f"{own}: {one} is better {better!r}; choose lower, higher or neither")
-        known = METRICS.get(one)
+        known = None if one in METRICS.remembered else METRICS.get(one)
         if known is not None and direction and known.better != better:
             raise ConfigError(f"{own}: there is a metric {one}, of which {known.better} is better; take another name")
         out[one] = known or Metric(one, one.replace("_", " "), better, logs=False)

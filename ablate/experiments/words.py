@@ -6,13 +6,17 @@ also where a knob of ours is called the same. Any other knob of ours has no mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from ablate.config import plugins
 from ablate.config.errors import UserError, nearest
 from ablate.config.overrides import Override, plugin_files
 from ablate.config.quoting import quote, unquote
-from ablate.experiments.declaring import Experiment
+from ablate.config.registry import TASKS
+from ablate.experiments.declaring import OF_RUN, Experiment, declare
 
 KEY = "experiment"
 SWEEPER, OBJECTIVE = "hydra/sweeper", "hydra.sweeper.objective"
@@ -45,6 +49,17 @@ def translated(words: Sequence[str]) -> list[str]:
     if SWEEPER in keys and OBJECTIVE not in keys:
         out.append(Override("", OBJECTIVE, facts.main))
     return [f"plugins=[{','.join(map(quote, files))}]", f"task={facts.name}", *map(str, out)]
+
+
+def about(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
+    """The words of a sweep over a function that Python has at hand, an experiment by itself if it is none yet.
+
+    Raises UserError as `translated`.
+    """
+    known = next((one for one in TASKS if getattr(one, "function", None) is function), None)
+    facts = declare(function) if known is None else known
+    own = [knob.name for knob in facts.knobs]
+    return [f"task={facts.name}", *(str(_of(Override.read(word), own, facts.name)) for word in words)]
 
 
 def named_in(words: Sequence[str]) -> str | None:
@@ -81,3 +96,16 @@ def _full(key: str, own: Sequence[str], experiment: str) -> str:
         return key
     has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
     raise UserError(f"the experiment {experiment} has no knob {name!r}{nearest(name, own)}; {has}")
+
+
+def functions(file: Path) -> dict[str, list[str]]:
+    """The functions of a file with the names of their parameters, as far as they can be knobs; nothing of it runs."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        one.name: [argument.arg for argument in (*one.args.args, *one.args.kwonlyargs) if argument.arg not in OF_RUN]
+        for one in tree.body
+        if isinstance(one, ast.FunctionDef)
+    }

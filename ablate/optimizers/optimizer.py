@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.config.registry import OPTIMIZERS, Knob
 from ablate.optimizers.signature import knobs_of, positional, summary_of, where
 
@@ -121,7 +121,9 @@ def optimizer(
             raise ConfigError(f"{where(rule)} has lr={lr!r}; a learning rate is a number above 0")
         first = positional(rule)
         if len(first) < 2:
-            raise ConfigError(f"{where(rule)} takes {len(first)} tensors; a rule takes (parameters, gradients, …)")
+            raise ConfigError(
+                f"{where(rule)} takes {counted(len(first), 'tensor')}; a rule takes (parameters, gradients, …)"
+            )
         own = knobs_of(rule, knobs, GIVEN)
         parameters = rule.__code__.co_varnames[: rule.__code__.co_argcount + rule.__code__.co_kwonlyargcount]
         if "lr" not in parameters[len(first) :]:

@@ -71,6 +71,8 @@ def compact(sweep: Path) -> Compacted:
 def _compact_runs(sweep: Path, left: list[str]) -> int:
     before = [tables.version(path) for path in (tables.runs_path(sweep), tables.curves_path(sweep))]
     packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
+    if curves is not None:
+        curves.check()  # a damaged file is not replaced
     new = _single_runs(sweep, left)
     rows = {} if packed is None else {row.run_id: row for row in packed.rows}
     owners = {} if curves is None else curves.owner

@@ -49,6 +49,11 @@ def exclusions(sweep: Path) -> list[Exclusion]:
         raise RecordError(f"{path}: not a list of exclusions ({type(error).__name__}: {error})") from error
 
 
+def excluded_runs(sweep: Path) -> frozenset[str]:
+    """The ids of the runs that are excluded from a sweep. Raises RecordError as `exclusions` does."""
+    return frozenset(run for one in exclusions(sweep) for run in one.runs)
+
+
 def exclude(sweep: Path, given: Sequence[str], because: str) -> Exclusion:
     """Exclude the runs that are `given`: run ids, or KNOB=VALUE, all of which a run must have.
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import portalocker
 from portalocker.exceptions import AlreadyLocked, LockException
-from rich.console import Console
 
 from ablate.config.errors import StorageError, UserError
+from ablate.config.terminal import lines
 from ablate.records.files import make_folder, user_folder
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -24,7 +24,7 @@ class InUse(Exception):
 
 
 def warn(line: str) -> None:
-    Console(stderr=True).print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+    lines()(f"warning: {line}")
 
 
 @contextmanager

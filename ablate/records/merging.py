@@ -11,6 +11,7 @@ from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact, exact_json
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.files import make_folder, write_json, write_text
+from ablate.records.planned import seeds_of, with_planned
 from ablate.records.results import RecordError
 
 
@@ -128,6 +129,10 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         for name, values in one.get("knobs", {}).items():
             known = knobs.get(name, [])
             knobs[name] = [*known, *(value for value in values if value not in known)]
+        planned = with_planned(
+            found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
+        )
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
+        found |= {"planned": planned} if planned else {}
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from ablate.config.errors import os_reason
 from ablate.records import tables
+from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries, present, write_json, write_text
 from ablate.records.results import (
     Current,
@@ -25,7 +26,7 @@ from ablate.records.tables import TableError
 
 
 class Neighbours:
-    """The other sweeps in a results folder, and which of them hold a run.
+    """The other sweeps in a results folder, and which of them hold a run that is not excluded there.
 
     For a few runs their files are looked for; for many, each folder is listed once. What cannot be read is not an
     error, but is remembered for one warning.
@@ -37,6 +38,7 @@ class Neighbours:
         self.folders = [folder for folder in entries(sweep.parent) if folder != sweep]
         self.unreadable: dict[Path, str] = {}
         self._asked = 0
+        self._excluded: dict[Path, frozenset[str] | None] = {}
         self._index: dict[str, list[Path]] | None = None
         self._packed: dict[Path, tables.Runs] | None = None
 
@@ -53,12 +55,25 @@ class Neighbours:
             self._index = self._listed()
         ids = (run_id, *former)
         for folder in self._holding(ids):
+            if self._is_excluded(folder, ids):
+                continue
             if finished(folder, run_id, prefixes, current, former):
                 return folder
             for path in (place(folder, one) for place in (record_path, curve_path) for one in ids):
                 if path.exists() and not present(path):
                     self.unreadable.setdefault(folder, "permission denied")
         return None
+
+    def _is_excluded(self, folder: Path, ids: Sequence[str]) -> bool:
+        """Whether somebody has excluded it there; also where a damaged file does not tell what is excluded."""
+        if folder not in self._excluded:
+            try:
+                self._excluded[folder] = excluded_runs(folder)
+            except (RecordError, OSError) as error:
+                self._excluded[folder] = None
+                self.unreadable.setdefault(folder, str(error).removeprefix(f"{folder}/"))
+        excluded = self._excluded[folder]
+        return excluded is None or not excluded.isdisjoint(ids)
 
     def warning(self) -> list[str]:
         """One line, or none, about the sweeps that could not be read."""

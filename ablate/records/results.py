@@ -63,6 +63,7 @@ class Record:
     reused_from: str | None = None
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
+    measures: dict[str, Any] | None = None  # what a user's task measures (`ablate.tasks.facts.measures`)
     evaluation: str | None = None  # how held-out text was read (ablate.config.metrics.evaluation)
     protocol: int = PROTOCOL
     schema: int = SCHEMA
@@ -362,7 +363,7 @@ def curve_places(sweep: Path, run_ids: Sequence[str]) -> list[tuple[str, str | t
         if run_id in loose:
             out.append((run_id, run_id))
         elif packed is not None and run_id in packed:
-            out.append((run_id, packed.row(run_id)))
+            out.append((run_id, packed.curve_of(run_id)))
         else:
             out.append((run_id, _stems(sweep).get(run_id, run_id) if loose else run_id))
     return out
@@ -420,7 +421,9 @@ def has_curve(sweep: Path, found: Stored) -> bool:
         return present(curve_path(sweep, str(found.stem))) == "file"
     with suppress(TableError):
         curves = tables.curves_of(sweep)
-        return curves is not None and found.row in curves
+        if curves is not None and found.row in curves:
+            curves.check()
+            return True
     return False
 
 
@@ -469,23 +472,13 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
             yield found
         else:
             later.append(found)
-    try:
-        packed = tables.runs_of(sweep)
-        rows = [] if packed is None else packed.rows
-    except TableError as error:
-        yield RecordError(str(error))
-        packed, rows = None, []
     copies: list[str] = []
-    for row in rows:
-        assert packed is not None
-        try:
-            found = _unpacked(packed, row)
-        except RecordError as error:
-            yield error
-            continue
-        if found.record["run_id"] not in seen:
-            seen.add(found.record["run_id"])
-            yield found
+    for one in _all_packed(sweep):
+        if isinstance(one, RecordError):
+            yield one
+        elif one.record["run_id"] not in seen:
+            seen.add(one.record["run_id"])
+            yield one
     for found in later:
         run_id, stem = found.record["run_id"], str(found.stem)
         if run_id in seen:
@@ -501,6 +494,22 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
             f"{runs_dir(sweep)}: {which} {what} that the folder holds under its id of today, too: once each"
         )
     _STEMS[sweep] = listed, renamed
+
+
+def _all_packed(sweep: Path) -> Iterator[Stored | RecordError]:
+    """What a runs.parquet holds, row by row."""
+    try:
+        packed = tables.runs_of(sweep)
+        for row in packed.each() if packed is not None else ():
+            assert packed is not None
+            try:
+                yield _unpacked(packed, row)
+            except RecordError as error:
+                yield error
+    except TableError as error:
+        yield RecordError(str(error))
+    except ValueError as error:
+        yield RecordError(f"{tables.runs_path(sweep)}: {error}")
 
 
 _STEMS: dict[Path, tuple[tuple[int, int] | None, dict[str, str]]] = {}
@@ -544,7 +553,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def from_json(text: str, path: Path) -> dict[str, Any]:
     """The JSON object of a text that stands in a file. Raises RecordError for anything else."""
     try:
-        value = json.loads(text, object_hook=former_names.of_stored)
+        value = json.loads(text, object_hook=former_names.of_stored if former_names.may_hold(text) else None)
     except ValueError as error:
         raise RecordError(f"{path}: {error}") from error
     except RecursionError as error:

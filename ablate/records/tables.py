@@ -11,7 +11,8 @@ its content: `curve` in runs.parquet names it, so that record and curve belong t
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -26,6 +27,7 @@ from ablate.records.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Curve = dict[str, list[float | None]]
 """Column → value by epoch; None where it was not measured."""
@@ -70,6 +72,15 @@ def curve_name(run_id: str, curve: Curve) -> str:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
+BATCH = 1000
+"""Records that are read at once."""
+
+
+@lru_cache(maxsize=64)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
 class Runs:
     """The content of a runs.parquet."""
 
@@ -86,9 +97,37 @@ class Runs:
         table = _read(self.path, ["run_id", "record", "curve", "curve_columns"])
         columns = [table.column(name).to_pylist() for name in ("run_id", "record", "curve", "curve_columns")]
         return [
-            Row(str(run_id), str(record), str(curve), tuple(json.loads(names or "[]")))
+            Row(str(run_id), str(record), str(curve), _names(names or "[]"))
             for run_id, record, curve, names in zip(*columns, strict=True)
         ]
+
+    def each(self) -> Iterator[Row]:
+        """Its rows, of which none is kept: all records together can take more memory than what is made from them.
+
+        Raises TableError.
+        """
+        names = ["run_id", "record", "curve", "curve_columns"]
+        with _opened_file(self.path) as file:
+            missing = sorted(set(names) - set(file.schema_arrow.names))
+            if missing:
+                raise TableError(f"{self.path}: not a file of ablate, it lacks the column {missing[0]}")
+            for batch in file.iter_batches(BATCH, columns=names):
+                for run_id, record, curve, columns in zip(*(batch[name].to_pylist() for name in names), strict=True):
+                    yield Row(str(run_id), str(record), str(curve), _names(columns or "[]"))
+
+    @cached_property
+    def _curves(self) -> dict[str, tuple[str, str]]:
+        table = _read(self.path, ["run_id", "curve", "curve_columns"])
+        columns = (table.column(name).to_pylist() for name in ("run_id", "curve", "curve_columns"))
+        return {str(run_id): (str(curve), names) for run_id, curve, names in zip(*columns, strict=True)}
+
+    def curve_of(self, run_id: str) -> Row:
+        """The row of a run without its record, to find its curve by. Raises TableError."""
+        try:
+            curve, names = self._curves[run_id]
+            return Row(run_id, "", curve, _names(names or "[]"))
+        except ValueError as error:
+            raise TableError(f"{self.path}: {error}") from error
 
     @property
     def rows(self) -> list[Row]:
@@ -103,35 +142,91 @@ class Runs:
 
 
 class Curves:
-    """The content of a curves.parquet."""
+    """The content of a curves.parquet, of which a group of rows at a time is in memory: it can be larger than that."""
 
     def __init__(self, path: Path) -> None:
-        table = _read(path, None)
-        if not set(KEY_COLUMNS) <= set(table.column_names):
-            raise TableError(f"{path}: not a file of ablate, it lacks {' and '.join(KEY_COLUMNS)}")
-        self.path, self.table = path, table
-        self.names = [name for name in table.column_names if name not in KEY_COLUMNS]
-        codes, of = _coded(table.column("curve"))
-        changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-        edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row
+        self.path, self._version = path, version(path)
         self._span: dict[str, tuple[int, int]] = {}
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
-        for start, stop in pairwise(edges):
-            self._span.setdefault(str(of[codes[start]]), (int(start), int(stop)))
-            self.owner.setdefault(str(of[codes[start]]), str(table.column("run_id")[int(start)].as_py()))
+        self._last: tuple[int, pa.Table] | None = None
+        with _opened_file(path) as file:
+            self._metadata = file.metadata
+            columns = file.schema_arrow.names
+            if not set(KEY_COLUMNS) <= set(columns):
+                raise TableError(f"{path}: not a file of ablate, it lacks {' and '.join(KEY_COLUMNS)}")
+            self.names = [name for name in columns if name not in KEY_COLUMNS]
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            self._first = np.cumsum([0, *sizes])
+            """Row at which each group of rows begins, and the number of all rows."""
+            last = ""
+            for group, first in enumerate(self._first[:-1].tolist()):
+                last = self._find(file.read_row_group(group, columns=list(KEY_COLUMNS)), first, last)
+
+    def _find(self, keys: "pa.Table", first: int, last: str) -> str:
+        """Note where the curves of a group of rows are, of which the first may go on with the last one before."""
+        codes, of = _coded(keys.column("curve"))
+        changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+        edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row
+        for start, stop in pairwise(edges.tolist()):
+            name = str(of[codes[start]])
+            if name == last and self._span[name][1] == first + start:
+                self._span[name] = self._span[name][0], first + stop
+            self._span.setdefault(name, (first + start, first + stop))
+            self.owner.setdefault(name, str(keys.column("run_id")[start].as_py()))
+            last = name
+        return last
 
     def __contains__(self, row: Row) -> bool:
         return row.curve in self._span or row.curve == curve_name(row.run_id, {name: [] for name in row.curve_columns})
 
+    def length(self, row: Row) -> int:
+        """The rows of a run's curve that are here."""
+        start, stop = self._span.get(row.curve, (0, 0))
+        return stop - start
+
+    def place(self, row: Row) -> int:
+        """Where a run's curve begins: curves that are read in this order are each read once."""
+        return self._span.get(row.curve, (0, 0))[0]
+
+    def check(self) -> None:
+        """Read all of it. Raises TableError where it is damaged anywhere."""
+        if not self._sound:
+            for group in range(len(self._first) - 1):
+                self._group(group)
+            self._sound = True
+
+    _sound = False
+
+    def _group(self, number: int) -> "pa.Table":
+        if self._last is None or self._last[0] != number:
+            if version(self.path) != self._version:
+                raise TableError(f"{self.path}: was replaced while it was read")
+            with _opened_file(self.path, self._metadata) as file:
+                self._last = number, file.read_row_group(number)
+        return self._last[1]
+
+    def _parts(self, start: int, stop: int) -> Iterator["pa.Table"]:
+        """These rows, from each group that has some of them."""
+        group = int(np.searchsorted(self._first, start, side="right")) - 1
+        while start < stop:
+            first, end = int(self._first[group]), min(stop, int(self._first[group + 1]))
+            yield self._group(group).slice(start - first, end - start)
+            start, group = end, group + 1
+
+    def _columns(self, start: int, stop: int, names: Sequence[str]) -> Curve:
+        found: Curve = {name: [] for name in names}
+        for part in self._parts(start, stop):
+            for name in names:
+                found[name] += part.column(name).to_pylist()
+        return found
+
     def curve(self, row: Row) -> Curve:
         """The curve of a run, as it was stored. Raises TableError where it is not here, or was edited."""
-        start, stop = self._span.get(row.curve, (0, 0))
         unknown = set(row.curve_columns) - set(self.names)
         if unknown:
             raise TableError(f"{self.path}: has no column {sorted(unknown)[0]}")
-        part = self.table.slice(start, stop - start)
-        curve: Curve = {name: part.column(name).to_pylist() for name in row.curve_columns}
+        curve = self._columns(*self._span.get(row.curve, (0, 0)), row.curve_columns)
         if curve_name(row.run_id, curve) != row.curve:
             what = "was edited" if row.curve in self._span else "is missing"
             raise TableError(f"{self.path}: the curve of {row.run_id} {what}")
@@ -139,24 +234,27 @@ class Curves:
 
     def all(self) -> dict[str, tuple[str, Curve]]:
         """Name → run and curve, in every column of the file."""
-        found = {}
-        for name, (start, stop) in self._span.items():
-            part = self.table.slice(start, stop - start)
-            curve = {column: part.column(column).to_pylist() for column in self.names}
-            found[name] = self.owner[name], curve
-        return found
+        return {name: (self.owner[name], self._columns(*span, self.names)) for name, span in self._span.items()}
 
     def frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
-        """run_id, epoch and what was measured, of these runs in their order; nothing of one whose curve is not here."""
+        """run_id, epoch and what was measured, of these runs in their order; nothing of one whose curve is not here.
+
+        Raises TableError.
+        """
         import pandas as pd
 
         spans = [(row.run_id, *self._span[row.curve]) for row in rows if row.curve in self._span]
-        place = np.concatenate([np.arange(start, stop) for _, start, stop in spans]) if spans else np.zeros(0, int)
-        names = [str(run_id) for run_id, _, _ in spans]
-        frame = pd.DataFrame({"run_id": np.repeat(np.array(names, dtype=object), [b - a for _, a, b in spans])})
-        for name in self.names:
-            frame[name] = self.table.column(name).to_numpy().astype(float)[place]
-        return frame
+        lengths = [stop - start for _, start, stop in spans]
+        begins = np.cumsum([0, *lengths]).tolist()
+        values = {name: np.empty(begins[-1]) for name in self.names}
+        for place in sorted(range(len(spans)), key=lambda place: spans[place][1]):  # as they stand in the file
+            at = begins[place]
+            for part in self._parts(*spans[place][1:]):
+                for name, column in values.items():
+                    column[at : at + len(part)] = part.column(name).to_numpy().astype(float)
+                at += len(part)
+        names = np.array([run_id for run_id, _, _ in spans], dtype=object)
+        return pd.DataFrame({"run_id": np.repeat(names, lengths), **values})
 
 
 def runs_of(sweep: Path) -> Runs | None:
@@ -202,18 +300,27 @@ def _opened(kind: Any, path: Path, _: tuple[int, int, int]) -> Any:
     return kind(path)
 
 
-def _read(path: Path, columns: list[str] | None) -> "pa.Table":
+def _read(path: Path, columns: list[str]) -> "pa.Table":
     """Raises TableError for what is no such file, or a damaged one: each page has a checksum."""
+    with _opened_file(path) as file:
+        missing = sorted(set(columns) - set(file.schema_arrow.names))
+        if missing:
+            raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
+        return file.read(columns=columns)
+
+
+@contextmanager
+def _opened_file(path: Path, metadata: Any = None) -> Iterator["pq.ParquetFile"]:
+    """Raises TableError for what is no Parquet file, and for a damaged one where that is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        content = io.BytesIO(path.read_bytes())
-        with pq.ParquetFile(content, page_checksum_verification=True) as file:
-            missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
-            if missing:
-                raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
-            return file.read(columns=columns)
+        with (
+            open(path, "rb") as content,
+            pq.ParquetFile(content, metadata=metadata, page_checksum_verification=True) as file,
+        ):
+            yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None
         raise TableError(why or f"{path}: damaged, or not a Parquet file ({str(error).splitlines()[0]})") from error

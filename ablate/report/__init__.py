@@ -5,13 +5,14 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.config.errors import StorageError, UserError, listing
 
 if TYPE_CHECKING:
-    from ablate.report.blocks import Attempts, Page
+    from ablate.report.blocks import Attempts, Page, Sheet
     from ablate.report.material import Material
 
 PAGE = "report.html"
@@ -58,18 +59,56 @@ def refresh_report(
     quiet: bool = False,
 ) -> None:
     """`write_report`, unless nothing has changed since: then the table and the verdicts are printed all the same."""
-    from ablate.report.blocks import Attempts
+    if is_current(sweep, level, title):
+        _tell(sweep, level, title, show, quiet)
+    else:
+        write_report(sweep, level, title, show, quiet)
+
+
+def is_current(sweep: Path, level: float, title: str | None) -> bool:
+    """Whether the report of a sweep is there, made from what there is."""
     from ablate.report.fingerprint import fingerprint
-    from ablate.report.material import gather
     from ablate.report.products import made_from
 
-    if made_from(sweep) != fingerprint(sweep, level, title):
-        write_report(sweep, level, title, show, quiet)
-        return
+    return made_from(sweep) == fingerprint(sweep, level, title)
+
+
+def _tell(sweep: Path, level: float, title: str | None, show: "Callable[[Material], None] | None", quiet: bool) -> None:
+    """The table and the verdicts of a sweep whose report stays as it is."""
+    from ablate.report.blocks import Attempts
+    from ablate.report.material import gather
+    from ablate.report.products import said_of
+
     if quiet:
         return
-    (show or _show)(gather(sweep, Attempts(_complain), level, title))
+    attempt = Attempts(_complain)
+    material = gather(sweep, attempt, level, title, whole=show is not None)
+    for line in said_of(sweep):  # of the page, which is not made again
+        attempt.note(line)
+    (show or _show)(material)
     _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
+
+
+def _page_as_it_was(
+    sweep: Path, level: float, title: str | None, show: "Callable[[Material], None] | None", quiet: bool
+) -> "Page":
+    """The page of a sweep whose report is current, of the figures that are drawn already."""
+    from ablate.report.blocks import Attempts, Figure
+    from ablate.report.contents import sheets, wanted
+    from ablate.report.material import gather
+    from ablate.report.page import build
+
+    material = gather(sweep, Attempts(_complain), level, title)
+    tables = {name: made for name, make in sheets(material).items() if (made := material.attempt(name, make))}
+    figures = {}
+    for name, (caption, _) in wanted(material).items():
+        paths = [sweep / "figures" / f"{name}{end}" for end in (".png", ".svg", ".pdf")]
+        if all(path.is_file() for path in paths):
+            figures[name] = Figure(name, caption, paths)
+    if not quiet:
+        (show or _show)(material)
+        _say(f"report: {sweep / PAGE} (as it was: nothing has changed since)")
+    return build(material, tables, figures)
 
 
 def write_reports(
@@ -80,30 +119,42 @@ def write_reports(
     show: "Callable[[Material], None] | None" = None,
     quiet: bool = False,
 ) -> int:
-    """Each sweep's own report and, of several, one page about all of them; the exit status.
+    """Each sweep's own report and, of several, one page about all of them; the exit status. What is there already, made
+    from what there is, is not made again.
 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
     reported is named and left out.
     """
     from ablate.analysis.throughput import speed_frame
     from ablate.records.results import holds_runs, holds_timings
+    from ablate.report.fingerprint import fingerprint
     from ablate.report.html import render
-    from ablate.report.products import products
+    from ablate.report.products import made_from, products
     from ablate.report.throughput import write_speed
 
     several = out or sweeps[0].parent / "report" if out or len(sweeps) > 1 else None
     if several is not None and holds_sweep(several):
         _complain(f"ablate: {several} is a sweep with a report of its own; give another folder with --out FOLDER")
         return 2
+    own_title = title if len(sweeps) == 1 else None
     status, pages, done = 0, [], []
+    of_each = [fingerprint(sweep, level, own_title) for sweep in sweeps if several is not None and sweep.is_dir()]
+    of_all = sha256("|".join([repr(title), *of_each]).encode()).hexdigest()
+    as_made = [made_from(sweep) == of for sweep, of in zip(sweeps, of_each, strict=False)]
+    current = several is not None and len(of_each) == len(sweeps) and all(as_made) and made_from(several) == of_all
     for sweep in sweeps:
         try:
             if holds_timings(sweep) and not holds_runs(sweep):
                 write_speed(sweep, speed_frame(sweep))
             elif several is None:
                 refresh_report(sweep, level, title, show, quiet)
+            elif not is_current(sweep, level, own_title):
+                pages.append(write_report(sweep, level, own_title, show, quiet))
+                done.append(sweep)
+            elif current:
+                _tell(sweep, level, own_title, show, quiet)
             else:
-                pages.append(write_report(sweep, level, title if len(sweeps) == 1 else None, show, quiet))
+                pages.append(_page_as_it_was(sweep, level, own_title, show, quiet))
                 done.append(sweep)
         except UserError as error:
             _complain(f"ablate: {error}")
@@ -113,7 +164,7 @@ def write_reports(
             several.mkdir(parents=True, exist_ok=True)
             with products(several) as files:
                 files.write(PAGE, render(pages, title or f"{len(pages)} sweeps", foot(done)))
-                kept = files.publish()
+                kept = files.publish(None if status else of_all)
         except OSError as error:
             _complain(f"ablate: cannot write {several / PAGE}: {error.strerror}; give another folder with --out FOLDER")
             return 2
@@ -122,6 +173,8 @@ def write_reports(
             return 2
         if not quiet:
             _say(f"report on all: {several / PAGE}")
+    elif current and not quiet:
+        _say(f"report on all: {several}/{PAGE} (as it was: nothing has changed since)")
     return status
 
 
@@ -131,12 +184,10 @@ def holds_sweep(folder: Path) -> bool:
 
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
-    """Every file of a report; `of`: what it is made from, remembered if all of it could be made."""
-    from ablate.report.figures import draw
-    from ablate.report.findings import sheets
+    """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
+    from ablate.report.contents import sheets
+    from ablate.report.drawn import draw
     from ablate.report.html import render
-    from ablate.report.latex import latex
-    from ablate.report.markdown import markdown
     from ablate.report.page import build
     from ablate.report.products import EARLIER, products
 
@@ -146,23 +197,37 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
         files.write("settings.csv", material.settings.to_csv(index=False))
         made = {}
         for name, make in sheets(material).items():
-            sheet = attempt(f"the table {name}", make)
-            if sheet is None:
-                continue
-            made[name] = sheet
-            files.write(f"tables/{name}.csv", sheet.data.to_csv(index=False))
-            files.write(f"tables/{name}.md", markdown(sheet))
-            files.write(f"tables/{name}.tex", latex(sheet, material.title, folder.resolve().name))
-        figures = draw(material, attempt, files.aside)
-        page = build(material, made, figures, attempt)
+            table = attempt(f"the table {name}", lambda name=name, make=make: _table(name, make(), material))  # type: ignore[misc]
+            if table is not None:
+                made[name], texts = table
+                for file, text in texts.items():
+                    files.write(file, text)
+        figures = draw(material, files.aside)
+        page = build(material, made, figures)
         files.write(PAGE, render([page], page.title, foot([folder])))
-        for name in files.publish(None if attempt.failed else of):
+        for name in files.publish(None if attempt.unforeseen else of, attempt.failed):
             _complain(f"{folder / name} is not as a report wrote it, so it is kept; delete it to have it written anew")
         if files.set_aside:
             _complain(f"what lay in the place of {listing(files.set_aside)} is in {folder / EARLIER} now")
     for figure in figures.values():  # they are in place now
         figure.paths = [folder / "figures" / path.name for path in figure.paths]
     return page
+
+
+def _table(name: str, sheet: "Sheet", material: "Material") -> tuple["Sheet", dict[str, str]]:
+    """A table, and the text of each of its files. Raises UserError for what is no table."""
+    from ablate.report.blocks import Sheet
+    from ablate.report.latex import latex
+    from ablate.report.markdown import markdown
+
+    if not isinstance(sheet, Sheet):
+        raise UserError(f"it is {type(sheet).__name__}; make an ablate.report.blocks.Sheet")
+    texts = {
+        "csv": sheet.data.to_csv(index=False),
+        "md": markdown(sheet),
+        "tex": latex(sheet, material.title, material.folder.resolve().name),
+    }
+    return sheet, {f"tables/{name}.{ending}": text for ending, text in texts.items()}
 
 
 def foot(folders: Sequence[Path]) -> str:
@@ -175,9 +240,8 @@ def foot(folders: Sequence[Path]) -> str:
 
 def _show(material: "Material") -> None:
     """The table and the verdicts, on the terminal."""
-    from rich.console import Console
-
-    from ablate.report.page import verdict_lines
+    from ablate.config.terminal import lines
+    from ablate.report.claim_cards import verdict_lines
     from ablate.report.search import finalists
     from ablate.report.tables import finalists_table, print_settings, print_whole
 
@@ -186,13 +250,13 @@ def _show(material: "Material") -> None:
     elif finalists(material.search):
         print_whole(finalists_table(material.folder.name, finalists(material.search), material.search.objectives))
     for line in verdict_lines(material):
-        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        lines(stderr=False)(line)
 
 
 def _complain(line: str) -> None:
-    from rich.console import Console
+    from ablate.config.terminal import lines
 
-    Console(stderr=True, emoji=False).print(line, markup=False, highlight=False, soft_wrap=True)
+    lines()(line)
 
 
 _say = _complain  # what is not the table itself goes to standard error

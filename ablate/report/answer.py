@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.tasks import of_networks
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
+from ablate.report.blocks import bullets
 from ablate.report.material import Material
-from ablate.report.numbers import counted, interval_text, listed, number, percent, ratio_text
+from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
 from ablate.report.search import search_answer
-from ablate.report.sections import contributed
+from ablate.report.sections import Section, contributed, sentences_of
 from ablate.report.tables import mean_text, setting_name, thousands
 from ablate.report.wording import (
     DAGGER,
@@ -85,7 +87,7 @@ def _best(m: Material) -> Iterator[str]:
     instead = [section for section in contributed(m) if section.instead_of_best]
     if instead:
         for section in instead:
-            yield from section.sentences(m)
+            yield from sentences_of(section, m)
         return
     of = f" {scored(m.settings)}" if scored(m.settings) else ""
     causal = m.settings[~seeing(m.settings)]
@@ -143,12 +145,17 @@ def _only(m: Material) -> Iterator[str]:
     own = [f"{heading(name)} {mean_text(setting, name)}" for name in own_metrics(m.settings)]
     if own:
         said = ", ".join(own)
-        after = f"After {setting['epochs']} epochs: {said}." if of_networks(m.settings) else f"{capital(said)}."
+        after = (
+            f"After {counted(setting['epochs'], 'epoch')}: {said}." if of_networks(m.settings) else f"{capital(said)}."
+        )
         yield after
     if not of_networks(m.settings):
         return
     held_out = "" if pd.isna(setting["val_perplexity"]) else f", {mean_text(setting, 'val_perplexity')} held out"
-    yield f"{perplexity_of(m.settings)} after {setting['epochs']} epochs: {mean_text(setting, 'perplexity')}{held_out}."
+    yield (
+        f"{perplexity_of(m.settings)} after {counted(setting['epochs'], 'epoch')}: {mean_text(setting, 'perplexity')}"
+        f"{held_out}."
+    )
     yield from [future_note(m.settings)] * bool(future_note(m.settings))
 
 
@@ -181,7 +188,7 @@ def _matters(m: Material) -> Iterator[str]:
 def _published(m: Material) -> Iterator[str]:
     for section in contributed(m):
         if not section.instead_of_best:
-            yield from section.sentences(m)
+            yield from sentences_of(section, m)
     settings = m.settings.merge(m.published, on="setting_id")
     settings = settings[settings["perplexity"].notna() & settings["published_perplexity"].notna()]
     if settings.empty:
@@ -224,3 +231,6 @@ def best_setting(settings: pd.DataFrame, metric: str) -> pd.Series | None:
         return None
     lower = metric in METRICS and METRICS[metric].better == "lower"
     return settings.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]
+
+
+ANSWER = Section("answer", "In short", lambda m: True, blocks=lambda m, made: bullets(answer(m)))

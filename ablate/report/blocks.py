@@ -1,13 +1,13 @@
 """What a page is made of: parts of blocks, in words and numbers, free of any markup."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import pandas as pd
 
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, own_line
 
 Made = TypeVar("Made")
 
@@ -125,6 +125,13 @@ class Samples:
 
 
 Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples
+"""What can stand on a page."""
+
+
+def bullets(lines: Iterable[str] | None) -> list[Block]:
+    """The lines as a list; nothing where there are none."""
+    said = list(lines or ())
+    return [Bullets(said)] if said else []
 
 
 @dataclass
@@ -155,21 +162,36 @@ class Attempts:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say, self.failed = say, list[str]()
+        self.unforeseen = False  # whether something failed that another attempt at the same could make
 
     def __call__(self, what: str, make: Callable[[], Made]) -> Made | None:
         """What `make` returns; None, and a line in `failed` and for the person at the keyboard, where it cannot."""
         try:
             return make()
-        except OSError:
-            raise  # a full or read-only disk: nothing else would succeed
         except UserError as error:
+            if isinstance(error, OSError):
+                raise
             reason = str(error)
         except Exception as error:  # strange data must not cost the rest of the report
-            reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError) and not own_line(error):
+                raise  # a full or read-only disk: nothing else would succeed
+            reason = described(error)
+            self.unforeseen = True
         self.note(f"{what} could not be made: {' '.join(reason.split())}")
         return None
 
     def note(self, line: str) -> None:
-        """One more thing that is not as it should be."""
-        self.failed.append(line)
-        self.say(line)
+        """One more thing that is not as it should be; told once, however often it was tried."""
+        if line not in self.failed:
+            self.failed.append(line)
+            self.say(line)
+
+
+def described(error: BaseException) -> str:
+    """An error in a line: of a file of a person's own with the place, `mine.py:12: KeyError: 'lr'`."""
+    place = own_line(error)
+    return f"{place}: {type(error).__name__}: {error}" if place else f"{type(error).__name__}: {error}"
+
+
+def unheard(line: str) -> None:
+    """What nobody asked to be told."""

@@ -9,8 +9,17 @@ import pandas as pd
 
 from ablate.config.metrics import by_difference
 from ablate.report.material import Material
+from ablate.report.sections import Figures
 from ablate.report.sheets import knob_columns
-from ablate.report.wording import all_seeing, capital, future_note, marked_source, measure_name, short_scale
+from ablate.report.wording import (
+    all_seeing,
+    capital,
+    future_note,
+    marked_source,
+    measure_name,
+    short_scale,
+    training_metric,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -31,41 +40,54 @@ def front_figure(m: Material) -> Wanted:
     out: Wanted = {}
     if m.pareto is not None and len(m.pareto) > 1:
         points, some = _few_points(m.pareto)
-        caption = f"Perplexity against tokens/s; the front joins the settings that no other beats in both.{some}"
-        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level)
+        metric = training_metric(m.settings)
+        measure = capital(measure_name(metric, m.settings))
+        caption = f"{measure} against tokens/s; the front joins the settings that no other beats in both.{some}"
+        out["pareto"] = caption, partial(plots.pareto, points, m.heading, m.level, metric)
     return out
 
 
-def matters_figures(m: Material) -> Wanted:
-    """What each knob does and accounts for."""
+def effects_figure(m: Material) -> Wanted:
+    """What each knob does."""
     from ablate.report import plots
 
-    out: Wanted = {}
-    if m.effects is not None and len(m.effects) and len(m.factors) > 1:
-        measure = measure_name(m.main, m.settings)
-        caption = f"{capital(measure)} at each value of a knob, over all other settings."
-        seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
-        effects = m.effects.assign(sees_future=seen)
-        label = measure.replace(" of ", "\nof ")
-        geometric = not by_difference(m.main)
-        out["effects"] = caption, partial(plots.effects, effects, m.heading, m.level, label, geometric)
-    if m.variance is not None and len(m.variance):
-        split = m.variance.assign(
-            source=[marked_source(m.factored_settings, source) for source in m.variance["source"]]
-        )
-        out["variance"] = (
-            f"Where the variance of {short_scale(m.main)} comes from.",
-            partial(plots.variance, split, m.heading, short_scale(m.main), future_note(m.settings)),
-        )
-    if m.importance is not None and len(m.importance):
-        caption = "How much of the differences between settings each knob accounts for."
-        table = m.importance.assign(knob=[marked_source(m.factored_settings, knob) for knob in m.importance["knob"]])
-        told = short_scale(m.main), future_note(m.settings)
-        out["importance"] = caption, partial(plots.importance, table, m.heading, *told)
-    return out | _heatmap(m)
+    if m.effects is None or not len(m.effects) or len(m.factors) < 2:
+        return {}
+    measure = measure_name(m.main, m.settings)
+    caption = f"{capital(measure)} at each value of a knob, over all other settings."
+    seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
+    effects = m.effects.assign(sees_future=seen)
+    label = measure.replace(" of ", "\nof ")
+    geometric = not by_difference(m.main)
+    return {"effects": (caption, partial(plots.effects, effects, m.heading, m.level, label, geometric))}
 
 
-def _heatmap(m: Material) -> Wanted:
+def variance_figure(m: Material) -> Wanted:
+    """What each knob accounts for, seeds and chance among them."""
+    from ablate.report import plots
+
+    if m.variance is None or not len(m.variance):
+        return {}
+    split = m.variance.assign(source=[marked_source(m.factored_settings, source) for source in m.variance["source"]])
+    caption = f"Where the variance of {short_scale(m.main)} comes from."
+    told = short_scale(m.main), future_note(m.settings)
+    return {"variance": (caption, partial(plots.variance, split, m.heading, *told))}
+
+
+def importance_figure(m: Material) -> Wanted:
+    """What each knob accounts for of the differences between settings."""
+    from ablate.report import plots
+
+    if m.importance is None or not len(m.importance):
+        return {}
+    caption = "How much of the differences between settings each knob accounts for."
+    table = m.importance.assign(knob=[marked_source(m.factored_settings, knob) for knob in m.importance["knob"]])
+    told = short_scale(m.main), future_note(m.settings)
+    return {"importance": (caption, partial(plots.importance, table, m.heading, *told))}
+
+
+def heatmap_figure(m: Material) -> Wanted:
+    """The settings over two knobs that are numbers."""
     from ablate.report import plots
 
     if m.search is not None:  # of a space that was not gone through, only the lines and the front make sense
@@ -101,3 +123,13 @@ def _few_points(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     chosen = behind[np.linspace(0, len(behind) - 1, room).round().astype(int)] if room else behind[:0]
     kept = points[points["on_front"] | points.index.isin(points.index[chosen])]
     return kept, f" {len(kept)} of {len(points):,} settings: the whole front, and some of those behind it."
+
+
+FINDINGS = (
+    Figures("pareto", "trade-off", front_figure),
+    Figures("effects", "what-matters", effects_figure),
+    Figures("variance", "what-matters", variance_figure),
+    Figures("importance", "what-matters", importance_figure),
+    Figures("heatmap", "what-matters", heatmap_figure),
+    Figures("ablation_path", "path", path_figure),
+)

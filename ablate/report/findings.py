@@ -1,19 +1,19 @@
-"""The tables of what the analysis finds: verdicts, comparisons, effects, shares, tuning, path."""
+"""What the runs show: the results, and the tables of what the analysis finds: comparisons, effects, shares, path."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pandas as pd
 
-from ablate.claims import verdicts_frame
+from ablate.analysis.tasks import facts_of
 from ablate.claims.parts import signed, telling_digits
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
-from ablate.report.blocks import Column, Sheet
-from ablate.report.finding_figures import front_figure, matters_figures, path_figure
+from ablate.config.registry import DATASETS
+from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import (
-    counted,
     interval_text,
     number,
     p_text,
@@ -23,8 +23,7 @@ from ablate.report.numbers import (
     text_or_dash,
     whole,
 )
-from ablate.report.search import search_sheets
-from ablate.report.sections import Section, Tables, contributed
+from ablate.report.sections import OTHERS, Made, Section, Tables
 from ablate.report.sheets import MOST_ROWS, SettingsSheet, cut, knob_columns, spread_sheet
 from ablate.report.tables import bounded, plus_minus, setting_texts, value_text
 from ablate.report.wording import (
@@ -39,34 +38,6 @@ from ablate.report.wording import (
     scale_name,
     seeing,
 )
-
-
-def verdicts_sheet(m: Material) -> Sheet:
-    frame = verdicts_frame(m.verdicts)
-    columns = [Column("claim", long=True), Column("source"), Column("verdict"), Column("effect", long=True)]
-    columns += [Column(name, True) for name in ("n", "p", "p (ranks)", "seeds needed")]
-    rows = [
-        [
-            marked(row["statement"], row["sees_future"]),
-            text_or_dash(row["source"]),
-            row["verdict"],
-            text_or_dash(row["effect"]),
-            whole(row["n"] or None),
-            "fact" if row["fact"] else p_text(row["p"]),
-            p_text(row["p_rank"]),
-            whole(row["needed"]),
-        ]
-        for _, row in frame.iterrows()
-    ]
-    notes = [
-        f"Effect: of the comparison that decides, with its {percent(m.level)} interval: ratios are those of geometric "
-        "means (Welch's t on logarithms), shares have exact intervals (Clopper–Pearson). p: corrected over the parts "
-        f"of each claim, not over the {counted(len(frame), 'claim')}. p (ranks): the exact rank test of that comparison"
-        " alone, a check. Seeds needed: about how many would decide an undecided one, for it or against it as its "
-        "estimate points, in four of five repetitions."
-    ]
-    notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
-    return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 
 
 def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) -> Sheet:
@@ -276,6 +247,41 @@ def _path(m: Material) -> Tables:
     return {"path": partial(path_sheet, m, m.path)} if m.path is not None and len(m.path) else {}
 
 
+def _results(m: Material, made: Made) -> list[Block]:
+    """Where several data sets are different questions, these; then the settings as a figure and as a table."""
+    main = main_figure(m, made)
+    others = [name for name in made.names if name not in (main, "by_value", "settings")]
+    return [*bullets(questions(m)), *made.of(main), *made.within, *made.of(*others), *made.of("settings")]
+
+
+def main_figure(m: Material, made: Made) -> str:
+    """What the results are shown by: of few settings the curves."""
+    return "" if m.search is not None else "by_value" if "by_value" in made.figures else "curves"
+
+
+def _curves(m: Material, made: Made) -> list[Block]:
+    main = main_figure(m, made)
+    return [*made.within, *made.of(*(name for name in made.names if name != main))]
+
+
+def questions(m: Material) -> list[str]:
+    """What is asked in each data set of a sweep, where these are different questions."""
+    if m.runs.empty or not facts_of(m.settings).many_questions:
+        return []
+    names = [str(name) for name in m.settings["corpus"].unique() if name in DATASETS and DATASETS[str(name)].asks]
+    return [f"{name}: {DATASETS[name].asks}." for name in names]
+
+
+RESULTS = Section(
+    "results",
+    "Results",
+    lambda m: True,
+    tables=lambda m: {} if m.runs.empty else {"settings": SettingsSheet(m).sheet},
+    blocks=_results,
+)
+FURTHER = Section(OTHERS, "Further figures", lambda m: True)
+CURVES = Section("curves", "Learning curves", lambda m: True, blocks=_curves)
+
 ANALYSES = (
     Section("comparisons", "Comparisons", lambda m: bool(m.comparisons), tables=_comparisons),
     Section(
@@ -284,35 +290,14 @@ ANALYSES = (
         lambda m: m.search is None and not m.runs.empty,
         tables=lambda m: {"spread": partial(spread_sheet, m)},
     ),
-    Section("trade-off", "Perplexity against speed", lambda m: not m.runs.empty, figures=front_figure),
+    Section("trade-off", "Perplexity against speed", lambda m: not m.runs.empty),
     Section(
         "what-matters",
         "What matters",
         lambda m: not m.runs.empty,
         tables=_matters,
-        figures=matters_figures,
         order=("effects", "variance", "importance", "heatmap", "tuned"),
     ),
-    Section("path", "Ablation path", lambda m: m.path is not None, tables=_path, figures=path_figure),
+    Section("path", "Ablation path", lambda m: m.path is not None, tables=_path),
 )
 """What the analysis adds to a report, in the order of the page."""
-
-
-def sections(m: Material) -> list[Section]:
-    """All that have something to say of this sweep: those of its tasks, then those of the analysis."""
-    own = [] if m.runs.empty else contributed(m)
-    return [*own, *(section for section in ANALYSES if section.applies(m))]
-
-
-def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
-    """Name → what makes the table, for all tables that make sense for this sweep."""
-    makers: dict[str, Callable[[], Sheet]] = {}
-    if m.search is not None:
-        makers |= search_sheets(m.search, m.searched)
-    if not m.runs.empty:
-        makers["settings"] = SettingsSheet(m).sheet
-    if m.verdicts:
-        makers["verdicts"] = partial(verdicts_sheet, m)
-    for section in sections(m):
-        makers |= section.tables(m)
-    return makers

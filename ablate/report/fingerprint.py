@@ -7,14 +7,17 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ablate.config import plugins
 from ablate.config.schema import CONFIG_ROOT, PACKAGE_DIR, PUBLISHED_DIR
 from ablate.records.files import entries
+from ablate.records.results import plugins_of
 
 PARTS = ("analysis", "claims", "config", "records", "report", "stats", "tasks")
 """The parts of the package that decide what stands in a report."""
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "scikit-learn", "optuna", "jinja2")
 INPUTS = (
     *("runs.parquet", "curves.parquet", "speed.parquet", "sweep.json", "path.json", "excluded.json"),
+    "published.csv",
     *("search.json", "trials.csv", "study.db", "study.db-wal", "study.journal", "best.yaml"),
 )
 """Files of a sweep that a report reads, beside its folders of files of single runs."""
@@ -30,8 +33,11 @@ def fingerprint(sweep: Path, level: float, title: str | None) -> str:
 
 
 def _stored(sweep: Path) -> Iterator[str]:
-    """Small numbers of files by their content, files of single runs by their times."""
+    """Small numbers of files by their content, files of single runs by their times; and what of a person's own has a
+    part in it: the files of the sweep's plugins, presets with their claims and published values."""
     yield from _contents(sweep / name for name in INPUTS)
+    yield from (f"{given} {plugins.present(given)}" for given in plugins_of(sweep))
+    yield from _contents(sorted((Path.cwd() / "sweeps").rglob("*.[yc][as][mv]*")))
     for folder in FOLDERS:
         for path in entries(sweep / folder):
             facts = path.stat()

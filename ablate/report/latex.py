@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
+from ablate.config.errors import counted
 from ablate.report.blocks import Sheet
 
 ESCAPES = {
@@ -116,7 +117,7 @@ def _caption(sheet: Sheet, title: str, same: str) -> str:
     """What the table is, what all of its rows share, and its notes."""
     notes = [*[same] * bool(same), *sheet.notes]
     if sheet.left_out:
-        notes.append(f"{sheet.left_out:,} more rows are in {sheet.name}.csv.")
+        notes.append(f"In {sheet.name}.csv: {counted(sheet.left_out, 'more row')}.")
     return " ".join(escaped(text) for text in (f"{sheet.title}, {title}.", *notes))
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 
+from ablate.config.errors import counted
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
 from ablate.report.numbers import listed, percent
@@ -40,7 +41,7 @@ def lengths_sheet(m: Material) -> Sheet:
         )
         known = ("num_steps", "n", "diverged", "accuracy", "accuracy_low", "accuracy_high")
         full.append(own[["setting_id", *knobs, *known]].assign(solved=own["setting_id"].map(solved)))
-    columns = [*knob_columns(knobs, m.settings), *(Column(f"{length} steps", True) for length in lengths)]
+    columns = [*knob_columns(knobs, m.settings), *(Column(counted(length, "step"), True) for length in lengths)]
     notes = [
         f"Mean accuracy and its {percent(m.level)} interval over the seeds, and how many of the runs solve the task: "
         f"accuracy of {SOLVED:g} or more. A run that diverged solves nothing."

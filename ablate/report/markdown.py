@@ -2,6 +2,7 @@
 
 import re
 
+from ablate.config.errors import counted
 from ablate.report.blocks import Sheet
 
 
@@ -15,7 +16,7 @@ def markdown(sheet: Sheet) -> str:
         lines.append(_row([f"*{cell}*" if cell else "" for cell in cells] if number in sheet.foreign else cells))
     notes = [escaped(note) for note in sheet.notes]
     if sheet.left_out:
-        notes.append(f"{sheet.left_out:,} more rows are in {sheet.name}.csv.")
+        notes.append(f"In {sheet.name}.csv: {counted(sheet.left_out, 'more row')}.")
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
 

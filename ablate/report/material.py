@@ -11,10 +11,10 @@ from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
+from ablate.analysis.curves import StoredCurves
 from ablate.analysis.effects import main_effects, variance_split
 from ablate.analysis.frames import (
     Factor,
-    curves_frame,
     factor_name,
     factored,
     factors,
@@ -39,9 +39,9 @@ from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import entries
 from ablate.records.results import RecordError
-from ablate.report.blocks import Attempts
+from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
-from ablate.report.wording import main_metric, seeing
+from ablate.report.wording import main_metric, seeing, training_metric
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -63,7 +63,7 @@ class Material:
     manifest: dict[str, Any]
     runs: pd.DataFrame
     settings: pd.DataFrame  # with speed
-    curves: pd.DataFrame
+    stored_curves: StoredCurves
     published: pd.DataFrame
     speed: pd.DataFrame  # every timing, also those without a number
     swept: list[str]  # the knobs that tell the settings apart
@@ -83,6 +83,13 @@ class Material:
     own_published: pd.DataFrame | None = None  # the rows of a person's own
     search: "StoredSearch | None" = None
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
+    attempt: Attempts = field(default_factory=lambda: Attempts(unheard))
+    """What makes the parts of the report one by one, and knows which of them failed."""
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row per run and epoch, of all runs: for whoever cannot do with some of them."""
+        return self.stored_curves.frame
 
     @property
     def factor_names(self) -> list[str]:
@@ -123,14 +130,19 @@ class Material:
         return "tokens_per_s" in self.settings and bool(self.settings["tokens_per_s"].notna().any())
 
 
-def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None) -> Material:
-    """Read a sweep's folder and analyse it. Raises UserError where it holds no finished run."""
+def gather(
+    folder: Path, attempt: Attempts, level: float = 0.95, title: str | None = None, whole: bool = True
+) -> Material:
+    """Read a sweep's folder and analyse it; unless `whole`, only for its table and its verdicts.
+
+    Raises UserError where it holds no finished run.
+    """
     for line in plugins.load_again(results.plugins_of(folder)):
         attempt.say(line)
+    runs, skipped = runs_frame(folder)
     search = attempt("the search", lambda: _search(folder))
     if search is None and not results.is_sweep(folder) and not list(results.records(folder)):
         raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
-    runs, skipped = runs_frame(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:
@@ -146,7 +158,7 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         manifest=manifest,
         runs=runs,
         settings=pd.DataFrame(),
-        curves=pd.DataFrame(),
+        stored_curves=StoredCurves(folder, [] if runs.empty else [str(run_id) for run_id in runs["run_id"]]),
         published=pd.DataFrame(),
         speed=pd.DataFrame(),
         swept=[],
@@ -154,10 +166,11 @@ def gather(folder: Path, attempt: Attempts, level: float = 0.95, title: str | No
         skipped=skipped,
         failures=failures(folder),
         search=search,
+        attempt=attempt,
     )
     if not runs.empty:
         _aggregate(material, attempt)
-        _analyse(material, attempt)
+        _analyse(material, attempt, whole)
     if search is not None:
         for name in search.objectives:
             what = f"the importance of the knobs for {name}"
@@ -183,7 +196,6 @@ def _search(folder: Path) -> "StoredSearch | None":
 def _aggregate(m: Material, attempt: Attempts) -> None:
     m.speed = speed_frame(m.folder)
     m.settings = with_speed(aggregate(m.runs, m.level), m.speed)
-    m.curves = curves_frame(m.folder, m.runs)
     m.swept = swept_knobs(m.runs)
     chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
     m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
@@ -196,15 +208,18 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.settings = m.settings.assign(repeats_course=m.settings["setting_id"].isin(repeats))
 
 
-def _analyse(m: Material, attempt: Attempts) -> None:
+def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
-    frames = Frames(m.runs, m.curves, sweep=m.folder)
+    frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
     m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
-    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.curves, m.level)) or []
+    if not whole:
+        return
+    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.stored_curves, m.level)) or []
     m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
     m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
     if m.timed:
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)]))
+        metric = training_metric(m.settings)
+        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], metric))
     if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
     anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones

@@ -56,8 +56,3 @@ def text_or_dash(value: Any) -> str:
 def listed(names: Sequence[str]) -> str:
     """`a, b and c`"""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-def counted(n: int, what: str) -> str:
-    """`1 claim`, `2 claims`"""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -6,14 +6,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ablate.records.files import move, remove, write_atomically
 
 MANIFEST = ".report.json"
 """Beside the report: the names of the files that it wrote, each with the SHA-256 of what it wrote there."""
+SPEED_MANIFEST = ".speed.json"
+"""The same of what `ablate bench` shows, also in the folder of a sweep that has a report."""
 EARLIER = "earlier-report"
 """Where files go, in a folder that is older than these lists, of which nobody can tell who wrote them."""
 ASIDE = ".report-"
@@ -39,22 +42,25 @@ ENDINGS = {"tables": (".csv", ".md", ".tex"), "figures": (".png", ".svg", ".pdf"
 
 
 class Products:
-    """The files of one report in its folder. Make them below `aside`, then `publish`."""
+    """The files of one report in its folder. Make them below `aside`, then `publish`.
 
-    def __init__(self, folder: Path, aside: Path) -> None:
-        self.folder, self.aside = folder, aside
-        self.written = _known(folder)
+    `manifest` is the list that tells which files are its own: another report in the same folder has another one.
+    """
+
+    def __init__(self, folder: Path, aside: Path, manifest: str = MANIFEST) -> None:
+        self.folder, self.aside, self.manifest = folder, aside, manifest
+        self.written = _known(folder, manifest)
         self.set_aside: list[str] = []  # files of unknown origin, moved into EARLIER
 
     def write(self, name: str, text: str) -> None:
         """Make one file; `name`: its path below the report's folder. What no file can hold becomes a question mark."""
         write_atomically(self.aside / name, text.encode("utf-8", "replace"))
 
-    def publish(self, of: str | None = None) -> list[str]:
+    def publish(self, of: str | None = None, said: Sequence[str] = ()) -> list[str]:
         """Put every file in place, delete what an earlier report left; the names of those that somebody else wrote.
 
         A file that is there and is not as a report wrote it is somebody's own: it stays. Equal files are not touched.
-        `of`: what the report was made from, to be found by `made_from`.
+        `of`: what the report was made from, to be found by `made_from`; `said`: what could not be made, and why.
         """
         made = sorted(path.relative_to(self.aside).as_posix() for path in self.aside.rglob("*") if path.is_file())
         kept = {name for name in made if not self._is_ours(name)}
@@ -72,7 +78,7 @@ class Products:
             move(self.aside / name, self.folder / name)
         for name in gone:
             self._clear(name)
-        self._remember({name: [sha] for name, sha in wrote.items()}, None if kept else of)
+        self._remember({name: [sha] for name, sha in wrote.items()}, None if kept else of, said)
         return sorted(kept)
 
     def _is(self, name: str, sha: str) -> bool:
@@ -96,34 +102,37 @@ class Products:
         known = self.written.get(name)
         return path.is_file() and known is not None and (not known or _sha256(path) in known)
 
-    def _remember(self, written: dict[str, list[str]], of: str | None = None) -> None:
-        made = {"made_from": of} if of else {}
+    def _remember(self, written: dict[str, list[str]], of: str | None = None, said: Sequence[str] = ()) -> None:
+        made: dict[str, Any] = {"made_from": of} if of else {}
+        made |= {"said": list(said)} if of and said else {}
         text = json.dumps({"files": written} | made, indent=1, sort_keys=True) + "\n"
-        path = self.folder / MANIFEST
+        path = self.folder / self.manifest
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_atomically(path, text.encode())
 
 
 @contextmanager
-def products(folder: Path) -> Iterator[Products]:
+def products(folder: Path, manifest: str = MANIFEST) -> Iterator[Products]:
     """The files of a report that is about to be made. Raises OSError where the folder cannot be written to."""
     for left in folder.glob(f"{ASIDE}*"):
         if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder) as aside:
-        yield Products(folder, Path(aside))
+        yield Products(folder, Path(aside), manifest)
 
 
-def _known(folder: Path) -> dict[str, list[str]]:
+def _known(folder: Path, manifest: str = MANIFEST) -> dict[str, list[str]]:
     """Name of a file that reports wrote → the SHA-256 of what they wrote; empty where that is not known.
 
     A folder with a report that is older than these lists has all files that such a report could have written.
     """
     try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        files = json.loads((folder / manifest).read_bytes())["files"]
         return {str(name): [str(sha) for sha in shas] for name, shas in files.items() if _inside(str(name))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
+    if manifest == SPEED_MANIFEST:
+        return {name: [] for name in ("speed.csv", "speed.png")}
     if not (folder / "report.html").is_file():
         return {name: [] for name in BEFORE_MANIFESTS[""] if name != "report.html"}
     return {
@@ -143,6 +152,14 @@ def made_from(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return str(of) if whole else None
+
+
+def said_of(folder: Path) -> list[str]:
+    """What could not be made of the report in a folder, and why."""
+    try:
+        return [str(line) for line in json.loads((folder / MANIFEST).read_bytes()).get("said", ())]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def _free(path: Path) -> Path:

@@ -10,11 +10,11 @@ from ablate.analysis.published import publication_of
 from ablate.analysis.tasks import facts_of, of_networks, says
 from ablate.config import dependence
 from ablate.config.columns import columns, own_columns
+from ablate.config.errors import counted
 from ablate.config.registry import FIRST_TASK, knobs_of
-from ablate.report.blocks import Column, Sheet
+from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
-from ablate.report.numbers import counted
-from ablate.report.sections import contributed
+from ablate.report.sections import Made, Section, contributed, notes_of
 from ablate.report.tables import value_text
 from ablate.report.wording import task_of
 
@@ -158,7 +158,7 @@ def deviations(m: Material) -> list[str]:
     if course is not None and course.note and m.published["of_course"].any():
         said.append(course.note)
     for section in contributed(m):
-        said += section.notes(m)
+        said += notes_of(section, m)
     if m.timed and m.published["published_tokens_per_s"].notna().any():
         gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
         said.append(
@@ -180,3 +180,12 @@ def _why_unpublished(m: Material) -> str:
     if course is None:
         return str(facts_of(m.settings).words.unpublished)
     return course.lacking(m.settings)
+
+
+def _blocks(m: Material, made: Made) -> list[Block]:
+    said = bullets(m.attempt("the protocol", lambda: deviations(m)))
+    sheet = m.attempt("the table of the protocol", lambda: protocol_sheet(m))
+    return [*said, *([] if sheet is None else [sheet])]
+
+
+PROTOCOL = Section("protocol", "Protocol", lambda m: not m.runs.empty, blocks=_blocks)

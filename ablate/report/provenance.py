@@ -4,9 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.config.errors import counted
 from ablate.config.registry import NO_DATA
+from ablate.report.blocks import Facts
 from ablate.report.material import Material
-from ablate.report.numbers import counted
+from ablate.report.sections import Section
 
 
 def provenance(m: Material) -> list[tuple[str, str]]:
@@ -81,3 +83,11 @@ def _duration(seconds: float) -> str:
         if seconds < 7200
         else f"{seconds / 3600:.1f} h"
     )
+
+
+PROVENANCE = Section(
+    "provenance",
+    "Provenance",
+    lambda m: not m.runs.empty,
+    blocks=lambda m, made: [Facts(facts)] if (facts := provenance(m)) else [],
+)

@@ -21,10 +21,13 @@ from ablate.analysis.trials import (
     no_importance,
     text,
 )
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.shell import command_line
-from ablate.report.blocks import Block, Column, Commands, Figure, Part, Sheet
-from ablate.report.numbers import counted, number, p_text, share_text, whole
+from ablate.report.blocks import Block, Column, Commands, Sheet
+from ablate.report.material import Material
+from ablate.report.numbers import number, p_text, share_text, whole
+from ablate.report.sections import Made, Section, Tables
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
 
@@ -91,7 +94,7 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         if fresh:
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{len(fresh['seeds'])} fresh seeds, {_chosen(s)}; the search had seen {seen:.4g}."
+                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {seen:.4g}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."
@@ -347,23 +350,58 @@ def typed(folder: Path) -> Path:
         return folder.resolve()
 
 
-def search_sections(
-    s: "StoredSearch", folder: Path, sheets: Mapping[str, Sheet], figures: Mapping[str, Figure]
-) -> Iterator[Part]:
-    """The winner and how it was found; what decides; which configurations there were; every trial."""
+def is_search(m: Material) -> bool:
+    return m.search is not None
 
-    def of_each(*names: str) -> list[Block]:
-        wanted = [suffixed(name, objective, s) for objective in s.objectives for name in names]
-        return [made[name] for name in wanted for made in (figures, sheets) if name in made]
 
-    def of_all(*names: str) -> list[Block]:
-        return [made[name] for name in names for made in (figures, sheets) if name in made]
+def _tables(m: Material, begins: str) -> Tables:
+    """Those of a search whose names begin so."""
+    made = {} if m.search is None else search_sheets(m.search, m.searched)
+    return {name: make for name, make in made.items() if name.startswith(begins)}
 
+
+def _of_each(m: Material, made: Made, *names: str) -> list[Block]:
+    """For each objective these figures and tables."""
+    assert m.search is not None
+    return made.of(*(suffixed(name, objective, m.search) for objective in m.search.objectives for name in names))
+
+
+def _winner(m: Material, made: Made) -> list[Block]:
+    """The winner, how to train it, and how it was found."""
     best: list[Block] = []
-    if (folder / "best.yaml").is_file():
-        again = command_line("--config-dir", typed(folder), "--config-name", "best")
+    if (m.folder / "best.yaml").is_file():
+        again = command_line("--config-dir", typed(m.folder), "--config-name", "best")
         best = [Commands([("Train the best configuration again", again)])]
-    yield Part("search", "Search", [*of_all("finalists"), *best, *of_all("search_front"), *of_each("search_history")])
-    yield Part("deciding", "Which knobs decide", of_each("search_importance"))
-    yield Part("configurations", "Configurations", of_each("search_parallel", "search_slices"))
-    yield Part("trials", "Trials", of_all("trials", "search_timeline"))
+    return [
+        *made.of("finalists"),
+        *best,
+        *made.of("search_front"),
+        *_of_each(m, made, "search_history"),
+        *made.within,
+        *_others(made, "finalists", "search_front", "search_history"),
+    ]
+
+
+def _configurations(m: Material, made: Made) -> list[Block]:
+    ours = _of_each(m, made, "search_parallel", "search_slices")
+    return [*ours, *made.within, *_others(made, "search_parallel", "search_slices")]
+
+
+def _others(made: Made, *begins: str) -> list[Block]:
+    """What a person has added."""
+    return made.of(*(name for name in made.names if not name.startswith(begins)))
+
+
+SEARCHED = (
+    Section("search", "Search", is_search, tables=partial(_tables, begins="finalists"), blocks=_winner),
+    Section("deciding", "Which knobs decide", is_search, tables=partial(_tables, begins="search_importance")),
+    Section("configurations", "Configurations", is_search, blocks=_configurations),
+    Section(
+        "trials",
+        "Trials",
+        is_search,
+        tables=partial(_tables, begins="trials"),
+        order=("trials", "search_timeline"),
+    ),
+)
+"""The winner and how it was found; what decides; which configurations there were; every trial."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.analysis.trials import VALUED, history, more_is_better, timeline
+from ablate.report.material import Material
 from ablate.report.search import suffixed, title_of
+from ablate.report.sections import Figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -21,57 +23,88 @@ MOST_CURVES = 6
 Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
 
 
-def of_search(s: "StoredSearch", importance: Mapping[str, pd.DataFrame], heading: str) -> Wanted:
-    """Name → caption and what draws it: history, importance, lines and slices of each objective; front, timeline."""
+def front_figure(m: Material) -> Wanted:
+    """The configurations that no other beats in both objectives."""
     from ablate.report import plots
 
-    out: Wanted = {}
-    if len(s.objectives) == 2 and s.facts.get("front"):
-        numbers = [one["number"] for one in s.facts["front"]]
-        first, second = s.objectives
-        caption = (
-            f"{title_of(first).capitalize()} against {title_of(second)}; the front joins what no other beats in both."
-        )
-        out["search_front"] = caption, partial(plots.search_front, s.trials, numbers, (first, second), heading)
-    for name in s.objectives:
-        out |= _of_objective(s, name, importance.get(name), heading)
-    if s.trials["started"].notna().any():
-        caption = (
-            "When each trial ran, and how it ended. A process has as many rows as trials that it had under way at once."
-        )
-        out["search_timeline"] = caption, partial(plots.search_timeline, timeline(s.trials), heading)
-    return out
+    s = m.search
+    if s is None or len(s.objectives) != 2 or not s.facts.get("front"):
+        return {}
+    numbers = [one["number"] for one in s.facts["front"]]
+    first, second = s.objectives
+    caption = f"{title_of(first).capitalize()} against {title_of(second)}; the front joins what no other beats in both."
+    return {"search_front": (caption, partial(plots.search_front, s.trials, numbers, (first, second), m.heading))}
 
 
-def _of_objective(s: "StoredSearch", name: str, importance: pd.DataFrame | None, heading: str) -> Wanted:
+def timeline_figure(m: Material) -> Wanted:
+    """When each trial ran."""
     from ablate.report import plots
 
-    title, out = title_of(name), Wanted()
+    if m.search is None or not m.search.trials["started"].notna().any():
+        return {}
+    caption = (
+        "When each trial ran, and how it ended. A process has as many rows as trials that it had under way at once."
+    )
+    return {"search_timeline": (caption, partial(plots.search_timeline, timeline(m.search.trials), m.heading))}
 
-    def add(kind: str, caption: str, make: "Callable[[], Drawing]") -> None:
-        out[suffixed(f"search_{kind}", name, s)] = caption, make
+
+One = tuple[str, "Callable[[], Drawing]"]
+"""A caption and what draws the figure."""
+
+
+def _of_each(kind: str, make: "Callable[[StoredSearch, str, Material], One | None]", m: Material) -> Wanted:
+    """A figure for each objective of a search."""
+    if m.search is None:
+        return {}
+    found = {suffixed(f"search_{kind}", name, m.search): make(m.search, name, m) for name in m.search.objectives}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _history(s: "StoredSearch", name: str, m: Material) -> One | None:
+    from ablate.report import plots
 
     came = history(s.trials, name, "higher" if more_is_better(name) else "lower")
-    if len(came):
-        diverged = [int(number) for number in s.trials.loc[s.trials["state"] == "diverged", "number"]]
-        add(
-            "history",
-            f"The {title} of each trial as it came, and the best so far.",
-            partial(plots.search_history, came, name, heading, diverged, _winner(s, name), _baseline(s, name)),
-        )
-    if importance is not None and len(importance):
-        used = " and ".join(importance["evaluator"].unique())
-        halves = importance["region"].nunique() > 1
-        over = "over the whole space and where its better half lies" if halves else "over the whole space"
-        caption = f"How much each knob decides the {title}, by {used}, {over}."
-        add("importance", caption, partial(plots.search_importance, importance, heading))
-    if s.trials["state"].isin(VALUED).any():
-        winner = (s.facts.get("winner") or {}).get("number") if _winner(s, name) else None
-        caption = f"Each configuration as a line through its knobs to its {title}."
-        add("parallel", caption, partial(plots.search_parallel, s.trials, s.space, name, heading, winner))
-        caption = f"The {title} over each knob alone."
-        add("slices", caption, partial(plots.search_slices, s.trials, s.space, name, heading, winner))
-    return out
+    if not len(came):
+        return None
+    diverged = [int(number) for number in s.trials.loc[s.trials["state"] == "diverged", "number"]]
+    known = _winner(s, name), _baseline(s, name)
+    make = partial(plots.search_history, came, name, m.heading, diverged, *known)
+    return f"The {title_of(name)} of each trial as it came, and the best so far.", make
+
+
+def _importance(s: "StoredSearch", name: str, m: Material) -> One | None:
+    from ablate.report import plots
+
+    importance = m.searched.get(name)
+    if importance is None or not len(importance):
+        return None
+    used = " and ".join(importance["evaluator"].unique())
+    halves = importance["region"].nunique() > 1
+    over = "over the whole space and where its better half lies" if halves else "over the whole space"
+    caption = f"How much each knob decides the {title_of(name)}, by {used}, {over}."
+    return caption, partial(plots.search_importance, importance, m.heading)
+
+
+def _parallel(s: "StoredSearch", name: str, m: Material) -> One | None:
+    from ablate.report import plots
+
+    if not s.trials["state"].isin(VALUED).any():
+        return None
+    make = partial(plots.search_parallel, s.trials, s.space, name, m.heading, _winning(s, name))
+    return f"Each configuration as a line through its knobs to its {title_of(name)}.", make
+
+
+def _slices(s: "StoredSearch", name: str, m: Material) -> One | None:
+    from ablate.report import plots
+
+    if not s.trials["state"].isin(VALUED).any():
+        return None
+    make = partial(plots.search_slices, s.trials, s.space, name, m.heading, _winning(s, name))
+    return f"The {title_of(name)} over each knob alone.", make
+
+
+def _winning(s: "StoredSearch", name: str) -> int | None:
+    return (s.facts.get("winner") or {}).get("number") if _winner(s, name) else None
 
 
 def _fresh(one: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
@@ -106,3 +139,13 @@ def best_settings(s: "StoredSearch", settings: pd.DataFrame) -> list[str]:
         return list(few_settings)
     own = s.trials.loc[s.trials["number"].isin(few), "setting_id"].head(MOST_CURVES)
     return [*own, *settings.loc[~settings["setting_id"].isin(s.trials["setting_id"]), "setting_id"]]
+
+
+OF_SEARCH = (
+    Figures("search_front", "search", front_figure),
+    Figures("search_history", "search", partial(_of_each, "history", _history)),
+    Figures("search_importance", "deciding", partial(_of_each, "importance", _importance)),
+    Figures("search_parallel", "configurations", partial(_of_each, "parallel", _parallel)),
+    Figures("search_slices", "configurations", partial(_of_each, "slices", _slices)),
+    Figures("search_timeline", "trials", timeline_figure),
+)

@@ -1,13 +1,14 @@
-"""What is added to a report from outside of it: sections of tasks, figures of one's own. Loads neither torch nor
-matplotlib.
+"""What a report consists of: sections, each with its tables, figures and sentences. Loads neither torch nor matplotlib.
 
-A report has parts of its own (`ablate.report.page`). A task adds a `Section`, which says of which sweeps it speaks, and
-what it then has: tables, figures, sentences for the answer in short. A person adds a figure by `ablate.figure`.
+A `Section` says of which sweeps it speaks, and what it then has. Those of every report are in
+`ablate.report.contents`; a task adds its own. A figure is one of the registry `FIGURES`, and names the section that it
+stands in: ours are in `ablate.report.figures`, a person adds one by `ablate.figure`. What fails in a section or a
+figure costs the report no more than that: it is told in a line, with the place in a file of a person's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ablate.analysis.tasks import each_task
 from ablate.config.errors import ConfigError, UserError, listing
 from ablate.config.registry import FIGURES, resolved
-from ablate.report.blocks import Sheet
+from ablate.report import blocks
+from ablate.report.blocks import Block, Sheet
 from ablate.report.material import Material
 
 if TYPE_CHECKING:
@@ -28,20 +30,45 @@ Drawings = Mapping[str, "tuple[str, Callable[[], Drawing]]"]
 """Name of a figure → its caption and what draws it."""
 
 
+OTHERS = "figures"
+"""The section of the figures that name none, or one that is not on the page."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What could be made for a page: all tables and figures by their names."""
+
+    tables: Mapping[str, Sheet]
+    figures: Mapping[str, blocks.Figure]
+    names: tuple[str, ...] = ()
+    """Those of one section, in the order of the page."""
+    within: Sequence[Block] = ()
+    """The content of the sections that stand within it."""
+
+    def of(self, *names: str) -> list[Block]:
+        """Of each name the figure, then the table, where there are such."""
+        return [made[name] for name in names for made in (self.figures, self.tables) if name in made]
+
+
+def figures_then_tables(m: Material, made: Made) -> list[Block]:
+    return [*made.within, *made.of(*made.names)]
+
+
 @dataclass(frozen=True)
 class Section:
-    """What a task adds to the report of a sweep that `applies` holds for.
+    """A part of the report of a sweep that `applies` holds for: what it adds to tables, figures, sentences, page.
 
-    It has a part of the page of its own, below the results, or stands `within` another part, its figures and tables
-    before what is there already. Its sentences join the answer in short; `instead_of_best` puts them in the place of
-    those on the best settings.
+    It has a part of the page of its own, that of a task below the results, or stands `within` another part, its
+    figures and tables before what is there already. Its sentences join the answer in short; `instead_of_best` puts them
+    in the place of those on the best settings.
     """
 
     name: str
-    title: str
+    title: str | Callable[[Material], str]
     applies: Callable[[Material], bool]
     tables: Callable[[Material], Tables] = lambda m: {}
     figures: Callable[[Material], Drawings] = lambda m: {}
+    """Those of this sweep beside the ones that name the section in the registry `FIGURES`."""
     sentences: Callable[[Material], Iterable[str]] = lambda m: ()
     notes: Callable[[Material], Iterable[str]] = lambda m: ()
     """Sentences of the protocol, on what is not as somebody else had it."""
@@ -49,13 +76,61 @@ class Section:
     """Tables and figures in the order of the page; what is not named follows, figures first."""
     within: str = ""
     instead_of_best: bool = False
+    blocks: Callable[[Material, Made], Iterable[Block]] = figures_then_tables
+    """What stands on the page, of what could be made and beside it."""
+    tells_failures: bool = False
+    """Whether it is about what could not be made, and so comes last in the making."""
+
+
+def speaks(section: Section, m: Material) -> bool:
+    return bool(m.attempt(f"the section {section.name}", lambda: section.applies(m)))
 
 
 def contributed(m: Material) -> list[Section]:
     """The sections of the tasks of this sweep that have something to say."""
+    if m.runs.empty:
+        return []
     named = dict.fromkeys(section for task in each_task(m.settings) for section in task.sections)
-    sections: list[Section] = [resolved(one) for one in named]
-    return [section for section in sections if section.applies(m)]
+    found = [m.attempt(f"the section {one}", partial(_section, one)) for one in named]
+    return [section for section in found if section is not None and speaks(section, m)]
+
+
+def _section(given: Any) -> Section:
+    found = resolved(given)
+    if not isinstance(found, Section):
+        raise UserError(f"{given} is {type(found).__name__}; a task's sections are of ablate.report.sections.Section")
+    return found
+
+
+def sentences_of(section: Section, m: Material) -> list[str]:
+    return m.attempt(f"the sentences of the section {section.name}", lambda: _lines(section.sentences(m))) or []
+
+
+def notes_of(section: Section, m: Material) -> list[str]:
+    return m.attempt(f"the notes of the section {section.name}", lambda: _lines(section.notes(m))) or []
+
+
+def _lines(said: Iterable[str]) -> list[str]:
+    return [said] if isinstance(said, str) else [str(line) for line in said]
+
+
+def tables_of(section: Section, m: Material) -> Tables:
+    return m.attempt(f"the tables of the section {section.name}", lambda: dict(section.tables(m))) or {}
+
+
+def figures_of(section: Section, m: Material, named: Iterable[str] = ()) -> Drawings:
+    """The figures of a section; `named`: the names of all sections of the page."""
+    found: dict[str, Any] = {}
+    for one in FIGURES:
+        home = one.section if one.section == OTHERS or one.section in named else OTHERS
+        if home == section.name or one.section == section.name:
+            found |= m.attempt(f"the figure {one.name}", lambda one=one: _drawings(one.drawings(m))) or {}  # type: ignore[misc]
+    own = m.attempt(f"the figures of the section {section.name}", lambda: _drawings(section.figures(m)))
+    return found | (own or {})
+
+
+def _drawings(given: Drawings) -> dict[str, tuple[str, Callable[[], Drawing]]]:
+    return {name: (str(caption), make) for name, (caption, make) in dict(given).items()}
 
 
 FRAMES = ("settings", "runs", "curves", "published", "swept")
@@ -64,14 +139,18 @@ FRAMES = ("settings", "runs", "curves", "published", "swept")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a person's own, by its name: `draw` gets those of `FRAMES` that its parameters name."""
+    """A figure that `draw` makes of those of `FRAMES` that its parameters name."""
 
     name: str
     caption: str
     draw: Callable[..., Drawing]
     applies: Callable[[Material], bool] = lambda m: not m.runs.empty
+    section: str = OTHERS
 
-    def drawn_from(self, m: Material) -> Callable[[], Drawing]:
+    def drawings(self, m: Material) -> Drawings:
+        return {self.name: (self.caption, self._drawn_from(m))} if self.applies(m) else {}
+
+    def _drawn_from(self, m: Material) -> Callable[[], Drawing]:
         """What draws it. The frames are copies, so that no figure can change another."""
         wanted = {name: getattr(m, name) for name in signature(self.draw).parameters}
         return partial(self._draw, {name: one.copy() for name, one in wanted.items()})
@@ -84,14 +163,28 @@ class Figure:
         return made
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What makes one figure or several, or none, of all that is known of a sweep, with captions that follow from it."""
+
+    name: str
+    section: str
+    drawings: Callable[[Material], Drawings]
+
+
 def figure(
-    caption: str = "", *, name: str = "", applies: Callable[[Material], bool] | None = None
+    caption: str = "",
+    *,
+    name: str = "",
+    applies: Callable[[Material], bool] | None = None,
+    section: str = OTHERS,
 ) -> Callable[[Callable[..., Drawing]], Callable[..., Drawing]]:
     """A figure of every report, under the function's name: on the page, and as PNG, SVG and PDF in figures/.
 
     The function's parameters are any of settings, runs, curves, published (frames: `ablate.analysis`) and swept (the
     knobs that tell the settings apart); it returns a matplotlib figure. The caption is the first line of its docstring
-    if not given. Raises ConfigError for another parameter.
+    if not given; `section` is the part of the page that it stands in, such as results, curves or comparisons. Raises
+    ConfigError for another parameter, and for a name that another figure has.
     """
 
     def register(function: Callable[..., Drawing]) -> Callable[..., Drawing]:
@@ -100,12 +193,8 @@ def figure(
         if strange:
             raise ConfigError(f"the figure {own} asks for {listing(strange)}; choose {listing(FRAMES)}")
         said = caption or (function.__doc__ or own).strip().split("\n")[0]
-        FIGURES.add(Figure(own, said, function, **({"applies": applies} if applies else {})))
+        limits: dict[str, Any] = {} if applies is None else {"applies": applies}
+        FIGURES.add(Figure(own, said, function, section=section, **limits))
         return function
 
     return register
-
-
-def own_figures(m: Material) -> Drawings:
-    """The figures of a person's own that can be drawn of this sweep."""
-    return {one.name: (one.caption, one.drawn_from(m)) for one in FIGURES if one.applies(m)}

@@ -195,7 +195,8 @@ SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
 def spread_sheet(m: Material) -> Sheet:
     """How the runs of each setting spread: moments, robust means and both intervals."""
     shown, own = shown_knobs(m.swept), own_metrics(m.settings)
-    metrics = {name: heading(name) for name in own} | {"perplexity": "training", "val_perplexity": "held-out"}
+    texts = {"perplexity": "training" if own else "last epoch"} | {"tail_perplexity": "tail"}
+    metrics = {name: texts.get(name, heading(name)) for name in shown_metrics(m.settings)}
     metrics = {name: text for name, text in metrics.items() if m.settings[name].notna().any()}
     columns = [*knob_columns(shown, m.settings), Column("of" if own else "text")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]

@@ -6,14 +6,16 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
 from ablate.analysis.tasks import of_networks
+from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
+from ablate.config.terminal import console, lines
 from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
@@ -54,14 +56,52 @@ def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:
     """One row per setting: what was varied, n, means with their interval, diverged runs, time."""
     print_whole(settings_table(settings, runs, title))
-    Console().print(footnote(runs, level, settings), style="dim", highlight=False, soft_wrap=True)
+    lines(stderr=False)(footnote(runs, level, settings), style="dim")
 
 
 def print_whole(table: Table) -> None:
     """Print a table as wide as it is: in a terminal too narrow its lines wrap, but no digit is cut off."""
-    console = Console()
-    needed = console.measure(table, options=console.options.update(max_width=500)).maximum
-    Console(width=needed).print(table)
+    out = console()
+    if table.row_count > MANY_ROWS and not out.options.ascii_only:
+        out.print(laid_out(table), highlight=False, soft_wrap=True)
+        return
+    needed = out.measure(table, options=out.options.update(max_width=500)).maximum
+    console(width=needed).print(table)
+
+
+MANY_ROWS = 200
+"""More rows than these are laid out here: rich, which could also wrap what is in them, takes milliseconds for each."""
+
+
+def laid_out(table: Table) -> Text:
+    """A table that looks as all of ours do (`PLAIN`), and whose cells are texts, as rich would print it.
+
+    Of any number of rows in a time that grows with them alone.
+    """
+    columns = [[Text(str(column.header), "bold"), *map(_cell, column.cells)] for column in table.columns]
+    widths = [max(cell.cell_len for cell in cells) for cells in columns]
+    lines = []
+    if table.title is not None:
+        title = _cell(table.title)
+        title.stylize(PLAIN["title_style"])
+        title.pad_right(max(0, sum(widths) + 2 * len(widths) - 1 - title.cell_len))
+        lines.append(title)
+    for number, row in enumerate(zip(*columns, strict=True)):
+        line = Text()
+        for place, (cell, width, column) in enumerate(zip(row, widths, table.columns, strict=True)):
+            gap = " " * (width - cell.cell_len)
+            line.append("" if column.justify == "left" else gap).append_text(cell)
+            line.append((gap if column.justify == "left" else "") + "  "[: 2 if place < len(widths) - 1 else 1])
+        lines.append(line)
+        if number == 0:
+            lines.append(Text("─" * line.cell_len))
+    return Text("\n").join(lines)
+
+
+def _cell(content: Any) -> Text:
+    if not isinstance(content, str):
+        return Text(str(content))
+    return Text.from_markup(content) if "[" in content else Text(content)
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
@@ -103,7 +143,7 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
 
 def configuration(one: Mapping[str, Any]) -> str:
     """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
-    return " ".join(map(_short, one["overrides"])) or "the defaults"
+    return " ".join(_short(as_typed(override)) for override in one["overrides"]) or "the defaults"
 
 
 def _short(override: str) -> str:

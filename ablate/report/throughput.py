@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.frames import swept_knobs
-from ablate.config.errors import UserError
-from ablate.records.files import write_csv
+from ablate.config.errors import UserError, counted, listing
+from ablate.config.terminal import lines
+from ablate.report.products import EARLIER, SPEED_MANIFEST, products
 from ablate.report.tables import PLAIN, print_whole, shown_knobs, thousands, value_text
 from ablate.report.wording import SPEED_IS
 
@@ -26,23 +26,29 @@ NOTE = f"{SPEED_IS} ± half its 95 % interval (t, on logs)"
 
 
 def write_speed(folder: Path, speed: pd.DataFrame) -> None:
-    """speed.csv, speed.png where num_hiddens was varied, and the table on the terminal."""
+    """speed.csv, speed.png where num_hiddens was varied, and the table on the terminal. A file of somebody else's in
+    the place of one of these stays, and is named."""
     if speed.empty:
         raise UserError(f"{folder} holds no timing")
-    write_csv(folder / "speed.csv", speed)
+    with products(folder, SPEED_MANIFEST) as files:
+        files.write("speed.csv", speed.to_csv(index=False, lineterminator="\n"))
+        plot_speed(files.aside, speed)
+        for name in files.publish():
+            lines()(f"{folder / name} is not as ablate wrote it, so it is kept; delete it to have it written anew")
+        if files.set_aside:
+            lines()(f"what lay in the place of {listing(files.set_aside)} is in {folder / EARLIER} now")
     print_speed(speed)
-    plot_speed(folder, speed)
 
 
 def print_speed(speed: pd.DataFrame) -> None:
     """One row per setting and thread count: geometric means ± half their 95 % interval, and why a setting has none."""
-    console = Console()
+    say = lines(stderr=False)
     for machine, timings in speed.groupby("machine"):
         cpu, gpu = timings["cpu"].iloc[0], timings["gpu"].iloc[0]
         print_whole(speed_table(timings, f"training tokens per second on {gpu or cpu} ({machine})"))
-        console.print(NOTE, style="dim", highlight=False, soft_wrap=True)
+        say(NOTE, style="dim")
         for why, alike in timings[timings["why"].astype(bool)].groupby("why", sort=False):
-            console.print(f"{several(alike, timings)}: {why}", style="yellow", highlight=False, soft_wrap=True)
+            say(f"{several(alike, timings)}: {why}", style="yellow")
 
 
 def several(alike: pd.DataFrame, timings: pd.DataFrame) -> str:
@@ -78,7 +84,7 @@ def _shown(timings: pd.DataFrame) -> list[str]:
 
 def describe(row: pd.Series, timings: pd.DataFrame) -> str:
     values = [f"{name}={value_text(row[name])}" for name in _shown(timings)]
-    return f"{' '.join(values)}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    return f"{' '.join(values)}, {counted(row['threads'], 'thread')}"
 
 
 def plot_speed(folder: Path, speed: pd.DataFrame) -> Path | None:

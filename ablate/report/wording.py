@@ -56,6 +56,12 @@ def main_metric(settings: pd.DataFrame) -> str:
     return next((name for name in own_metrics(settings) if finished[name].notna().all()), DEFAULT_METRIC)
 
 
+def training_metric(settings: pd.DataFrame) -> str:
+    """Of the metrics of what a network was trained on, the one to show alone: the tail where settings are compared by
+    it, else the perplexity of the last epoch."""
+    return DEFAULT_METRIC if main_metric(settings) == DEFAULT_METRIC else "perplexity"
+
+
 def measure_name(metric: str, frame: pd.DataFrame) -> str:
     """A metric within a sentence: `accuracy`, `training perplexity of the answers`."""
     training = {"perplexity": "training perplexity", "tail_perplexity": "tail perplexity"}

@@ -7,7 +7,7 @@ nothing has been chosen, reports it, and the baseline with it.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
@@ -71,7 +71,7 @@ class Finalist:
             return f"{self.title} failed: {self.failure}"
         for runs, seeds in ((self.choosing, "choosing"), (self.runs, "reporting")):
             if diverged(runs):
-                return f"{self.title} diverged on {diverged(runs)} of {len(runs)} {seeds} seeds"
+                return f"{self.title} diverged on {diverged(runs)} of {counted(len(runs), f'{seeds} seed')}"
         return ""
 
 
@@ -109,15 +109,18 @@ def conclude(search: Search, evaluator: Evaluator, folder: Path | None) -> Outco
     ]
     if living:
         note = (
-            f"{len(living)} trials are still running in other processes; the last one names the winner. Where they "
-            "have died, the same command does it"
+            f"{counted(len(living), 'trial')} still running in other processes; the last one names the winner. Where "
+            "they have died, the same command does it"
         )
         return Outcome(notes=[note], waits=True)
     several = len(settings.objectives) > 1
     trials = study.get_trials(deepcopy=False)
     chosen = front(trials, settings) if several else best_few(trials, settings)
     if not chosen:
-        return Outcome(notes=[why_none(trials, settings, space)], concluded=True)
+        return Outcome(
+            notes=[why_none(trials, settings, space, study.user_attrs.get("design", {}).get("fixed", {}))],
+            concluded=True,
+        )
     equal = all_equal(trials, settings)
     if equal:
         return Outcome(notes=[equal], concluded=True)
@@ -149,21 +152,35 @@ def finalist(trial: FrozenTrial, space: Space) -> Finalist:
 # --- where there is nothing to choose -------------------------------------------------------------------
 
 
-def why_none(trials: Sequence[FrozenTrial], settings: Settings, space: Space) -> str:
-    """One line for a search without any configuration that could win: what became of its trials, and what to do."""
+def why_none(
+    trials: Sequence[FrozenTrial], settings: Settings, space: Space, fixed: Mapping[str, Any] | None = None
+) -> str:
+    """One line for a search without any configuration that could win: what became of its trials, and what to do.
+
+    `fixed`: the knobs that are not searched.
+    """
     ended = [trial for trial in trials if takes_slot(trial) and trial.state.is_finished()]
     if not ended:
         return "no trial has ended: there is no configuration with a value"
     found = causes(ended)
     told = "; ".join(f"{count} {what}: {reason}" if reason else f"{count} {what}" for what, reason, count in found)
-    line = f"none of {len(ended)} trials has a value on all its seeds ({told})"
+    line = f"none of {counted(len(ended), 'trial')} has a value on all its seeds ({told})"
     if any(what == "diverged" for what, _, _ in found):
-        searched = next((d for d in space.dimensions if d.name.rpartition(".")[2] == "lr"), None)
-        lr = "a lower lr" if searched is None else f"lower values of lr than {min(numbers(searched.ends())):g}"
-        line += f"; search {lr}, or a lower clip"
+        line += f"; search {against_divergence(space, fixed or {})}"
     elif any(what == "pruned" for what, _, _ in found):
         line += "; prune less, or raise hydra.sweeper.n_trials"
     return line
+
+
+def against_divergence(space: Space, fixed: Mapping[str, Any]) -> str:
+    """What to search where everything diverged: lower values of lr and clip than those that there were."""
+    searched = next((d for d in space.dimensions if d.name.rpartition(".")[2] == "lr"), None)
+    lr = "a lower lr" if searched is None else f"lower values of lr than {min(numbers(searched.ends())):g}"
+    clips = next((d.ends() for d in space.dimensions if d.name == "clip"), [fixed["clip"]] if "clip" in fixed else [])
+    limits = [float(value) for value in clips if isinstance(value, int | float)]
+    if limits:
+        return f"{lr}, or lower values of clip than {min(limits):g}"
+    return f"{lr}, or limit the gradients, which nothing does now: clip=1" if clips else lr
 
 
 def numbers(values: Sequence[Any]) -> list[float]:

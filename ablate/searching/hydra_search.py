@@ -10,7 +10,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
 from ablate.config import presets
-from ablate.config.composing import to_config
+from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
 from ablate.config.overrides import GROUPS
 from ablate.config.schema import Config
@@ -62,9 +62,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
     for override in overrides:
         check_searchable(override)
 
-    def composed(job: Sequence[str]) -> Config:
-        return to_config(context.config_loader.load_sweep_config(config, list(job)))
-
+    composed = Composer(lambda job: context.config_loader.load_sweep_config(config, list(job))).config
     base = composed([str(override.input_line) for override in overrides if not override.is_sweep_override()])
     space, fixed = build(overrides, plain(sweeper.conditions), partial(fixed_value, base))
 

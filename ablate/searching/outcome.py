@@ -15,6 +15,7 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
+from ablate.config.errors import counted
 from ablate.config.metrics import METRICS
 from ablate.config.registry import OF_GROUP
 from ablate.config.schema import Config, Part
@@ -67,7 +68,7 @@ def result_line(one: Finalist, settings: Settings) -> str:
             low, high = one.interval(objective)
             title, n = METRICS[objective.name].title, len(one.runs)
             reach = f" ({low:.4g} to {high:.4g})" if math.isfinite(high) else ""  # one seed has no interval
-            parts.append(f"{title} {one.estimate(objective):.4g}{reach} over {n} fresh seed{'s' * (n > 1)}")
+            parts.append(f"{title} {one.estimate(objective):.4g}{reach} over {counted(n, 'fresh seed')}")
         else:
             parts.append(f"{objective.name} {told:.4g} in the search")
     return ", ".join(parts)

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from ablate.analysis.study import state_of
+from ablate.config.terminal import console as terminal
 from ablate.searching.storage import takes_slot
 
 
@@ -98,7 +99,7 @@ class SearchProgress:
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.total = total
-        self.console = console or Console(stderr=True, emoji=False)
+        self.console = console or terminal(stderr=True)
         self.live = Live(console=self.console, transient=True, auto_refresh=False) if self.console.is_terminal else None
         self.began = time.monotonic()
         self.ended_before: int | None = None

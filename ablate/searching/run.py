@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from rich.console import Console
 
-from ablate.config.errors import CombinationError
+from ablate.config.columns import as_typed
+from ablate.config.errors import CombinationError, counted
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.schema import Config, resolve
+from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
 from ablate.searching import outcome as files
@@ -62,7 +63,8 @@ def run_search(problem: Problem, command: str) -> Found:
     name = base.name or problem.name
     folder = Path(base.results_dir).expanduser() / name
     several = len(settings.objectives) > 1
-    pruner = make_pruner(settings.pruner, settings.pruner_options, base.epochs, several)
+    epochs = base.epochs if base.task.thing.has_network else None
+    pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
     make_sampler(settings.sampler, settings.sampler_options, 0, space, several)
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
@@ -137,24 +139,20 @@ def decides(knob: str) -> bool:
 
 def conclude_search(found: Found) -> int:
     """What the person should know at the end; returns the exit status."""
-    console = Console(stderr=True, emoji=False)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
+    say = lines()
     counts, outcome, settings = Counts.of(found.trials), found.outcome, found.settings
-    say(f"{counts.ended} of {settings.n_trials} trials: {counts}: {found.folder}")
+    say(f"{counts.ended} of {counted(settings.n_trials, 'trial')}: {counts}: {found.folder}")
     for what, reason, count in causes([trial for trial in found.trials if takes_slot(trial)]):
         if what == "failed":
-            say(f"failed: {count} of {counts.ended} trials: {reason}")
+            say(f"failed: {count} of {counted(counts.ended, 'trial')}: {reason}")
     for note in outcome.notes:
         say(note)
     if found.interrupted:
         say("stopped; every finished run and trial is kept, the same command goes on from here")
     for one in outcome.front:
-        say(f"on the front: {' '.join(one.overrides)}: {files.result_line(one, settings)}")
+        say(f"on the front: {' '.join(map(as_typed, one.overrides))}: {files.result_line(one, settings)}")
     if outcome.winner is not None:
-        say(f"best: {' '.join(outcome.winner.overrides)}: {files.result_line(outcome.winner, settings)}")
+        say(f"best: {' '.join(map(as_typed, outcome.winner.overrides))}: {files.result_line(outcome.winner, settings)}")
     if outcome.confirmed and found.runnable:
         say(chosen_and_reported(settings))
     if outcome.against_baseline is not None:
@@ -189,5 +187,5 @@ def comparison_text(found: Comparison, metric: str) -> str:
     else:
         said = f"{found.value:+.4g} in {metric}"
         reach = f"{found.low:+.4g} to {found.high:+.4g}, " if known else ""
-    gone = f", the baseline diverged on {found.reference_diverged} seeds" if found.reference_diverged else ""
+    gone = f", the baseline diverged on {counted(found.reference_diverged, 'seed')}" if found.reference_diverged else ""
     return f"{said} ({reach}n = {found.n}, {found.method}, p = {found.p:.3g}{gone})"

@@ -158,18 +158,53 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space,
     return sampler
 
 
-def make_pruner(name: str, options: Mapping[str, Any], epochs: int, several: bool) -> pruners.BasePruner:
-    """A pruner by its name; the resources of hyperband and halving are epochs, as is the median's warm-up."""
+def _is_early(study: Study, trial: FrozenTrial) -> bool:
+    """Whether a trial is in the first quarter of the epochs that finished ones had, or none has finished yet."""
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    lasts = [one.last_step for one in finished if one.last_step is not None]
+    return not lasts or trial.last_step is None or trial.last_step < max(lasts) // 4
+
+
+class WarmMedian(pruners.MedianPruner):
+    """The median, where nobody knows beforehand how many epochs there are."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        return not _is_early(study, trial) and super().prune(study, trial)
+
+
+class WarmPercentile(pruners.PercentilePruner):
+    """The same for a percentile."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        return not _is_early(study, trial) and super().prune(study, trial)
+
+
+WARM: dict[type[pruners.BasePruner], type[pruners.BasePruner]] = {
+    pruners.MedianPruner: WarmMedian,
+    pruners.PercentilePruner: WarmPercentile,
+}
+
+
+def make_pruner(name: str, options: Mapping[str, Any], epochs: int | None, several: bool) -> pruners.BasePruner:
+    """A pruner by its name; the resources of hyperband and halving are epochs, as is the median's warm-up.
+
+    `epochs`: how many a run has; None where only the run itself knows, so that the first ones to finish tell.
+    """
     kind = _choose(name, PRUNERS, "pruner")
     if several and name in ("hyperband", "wilcoxon"):
         raise ConfigError(f"pruner={name} has one objective only; choose none, median, percentile or halving")
     given: dict[str, Any] = dict(options)
     if name == "hyperband":
-        given = {"min_resource": max(1, epochs // 20), "max_resource": epochs} | given
+        known: dict[str, Any] = {"min_resource": 1, "max_resource": "auto"}
+        known = known if epochs is None else {"min_resource": max(1, epochs // 20), "max_resource": epochs}
+        given = known | given
     if name == "halving":
-        given = {"min_resource": max(1, epochs // 20)} | given
+        given = {"min_resource": "auto" if epochs is None else max(1, epochs // 20)} | given
     if name in ("median", "percentile"):  # the first epochs say little: a quick learner need not be the best in the end
-        given = {"n_warmup_steps": epochs // 4} | given
+        if epochs is not None:
+            given = {"n_warmup_steps": epochs // 4} | given
+        elif "n_warmup_steps" not in given:
+            kind = WARM[kind]
     if name == "percentile":
         given = {"percentile": 50.0} | given
     pruner: pruners.BasePruner = _make(kind, name, given, "pruner")

@@ -17,7 +17,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
-from ablate.config.errors import ConfigError
+from ablate.config.columns import as_typed
+from ablate.config.errors import ConfigError, counted
 from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.searching.progress import SearchProgress
@@ -99,6 +100,9 @@ class Search:
         try:
             self.give_back()  # of an earlier search in this process that lost its study
             self.worker.release_orphans()
+            begun = 0 < self.counted() < self.settings.n_trials
+            if begun and self.space.grid() is not None and self.untried() is None:
+                self.exhaust()  # before another trial is asked for, only to find that it was tried
             while True:
                 self.fill()
                 if not self.flying and self.untimed:
@@ -124,10 +128,13 @@ class Search:
     def fill(self) -> None:
         """Ask for trials until enough are in flight, or the study has all that it wants."""
         while len(self.flying) + len(self.untimed) < self.settings.parallel and not self.exhausted:
-            counted = sum(takes_slot(t) and t.state != TrialState.WAITING for t in self.trials())
-            if counted >= self.settings.n_trials:
+            if self.counted() >= self.settings.n_trials:
                 return
             self.ask()
+
+    def counted(self) -> int:
+        """The trials of all processes that take a slot."""
+        return sum(takes_slot(t) and t.state != TrialState.WAITING for t in self.trials())
 
     def ask(self) -> None:
         """Begin one trial: train it, or take what its twin came out as."""
@@ -209,8 +216,25 @@ class Search:
     def go_elsewhere(self) -> None:
         """Queue a configuration that nobody has tried, at random; none left: the space is exhausted."""
         self.repeats = 0
-        known = {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
-        grid = self.space.grid()
+        values = self.untried()
+        if values is None:
+            self.exhaust()
+        else:
+            self.study.enqueue_trial(values)
+
+    def tried(self) -> set[str | None]:
+        """The configurations that have come out, or are on the way."""
+        return {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
+
+    def exhaust(self) -> None:
+        """Ask for no more trials."""
+        self.exhausted = True
+        different = counted(len(self.tried() - {None}), "different one")
+        self.progress.say(f"every configuration of the space has been tried: {different}")
+
+    def untried(self) -> Values | None:
+        """A configuration that nobody has tried, at random; None where none is left, or none found that can be had."""
+        known, grid = self.tried(), self.space.grid()
         if grid is None:
             draws: Sequence[Values] = [self.space.draw(self.rng) for _ in range(DRAWS)]
         else:
@@ -221,10 +245,8 @@ class Search:
             except ConfigError:
                 continue
             if new:
-                self.study.enqueue_trial(values)
-                return
-        self.exhausted = True
-        self.progress.say(f"every configuration of the space has been tried: {len(known - {None})} different ones")
+                return values
+        return None
 
     # --- evaluate ---------------------------------------------------------------------------------------
 
@@ -361,7 +383,7 @@ class Search:
         facts = self.facts(candidate)
         diverged = sum(any(map(math.isinf, run.values())) for run in candidate.runs.values())
         if diverged:
-            facts |= {"diverged": diverged, "reason": f"{diverged} of {len(candidate.runs)} runs diverged"}
+            facts |= {"diverged": diverged, "reason": f"{diverged} of {counted(len(candidate.runs), 'run')} diverged"}
         if timed is not None and timed.tokens_per_s:
             facts["speed"] = {"tokens_per_s": timed.tokens_per_s, "low": timed.low, "high": timed.high}
         if self.settings.trains and not candidate.trained:
@@ -369,7 +391,7 @@ class Search:
         mark(self.study, candidate.number, **facts)
         told(self.study, candidate.number, TrialState.COMPLETE, values)
         shown = ", ".join(f"{value:.4g}" for value in values)
-        self.land(candidate, f"{shown} ({len(candidate.runs)} seeds)" if candidate.runs else shown)
+        self.land(candidate, f"{shown} ({counted(len(candidate.runs), 'seed')})" if candidate.runs else shown)
 
     def fail(self, number: int, reason: str) -> None:
         """A configuration without a value."""
@@ -391,7 +413,7 @@ class Search:
         """A trial has ended."""
         self.flying.pop(candidate.number, None)
         self.asked.pop(candidate.number, None)
-        values = " ".join(candidate.overrides)
+        values = " ".join(map(as_typed, candidate.overrides))
         self.progress.show(self.trials(), self.best_so_far(), f"trial {candidate.number}: {values}: {news}")
 
     def best_so_far(self) -> str:

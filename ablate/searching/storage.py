@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from ablate.analysis.study import journal, sqlite
+from ablate.analysis.study import journal, sqlite, sqlite_remedy
 from ablate.analysis.trials import JOURNAL, SQLITE
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, os_reason
 
 PATIENCE_S = 60
 """How long to wait for a SQLite file that another process is writing."""
@@ -90,7 +90,7 @@ def opened(where: Location) -> Iterator[BaseStorage]:
         try:
             where.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write to {where.path.parent}: {error.strerror}") from error
+            raise UserError(f"cannot write to {os_reason(error)}") from error
     if where.kind == "journal":
         yield journal(where.path)
         return
@@ -163,12 +163,12 @@ def _a_race(error: Exception) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The cause in one line, without SQLAlchemy's class names and links."""
+    """The cause in one line, without SQLAlchemy's class names and links, and what can be done about it."""
     cause = error.__cause__ or error
     text = " ".join(str(cause).split("[SQL:")[0].split("(Background on")[0].split())
     if text.startswith("(") and ") " in text:
         text = text.split(") ", 1)[1]
-    return text[:300].rstrip(" .")
+    return text[:300].rstrip(" .") + sqlite_remedy(error)
 
 
 def load_study(

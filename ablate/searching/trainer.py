@@ -139,7 +139,7 @@ class Trainer:
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))
         if not self.manifest_written:
-            write_manifest(plan, self.command, self.preset)
+            write_manifest(plan, self.command, self.preset, whole=False)
             self.manifest_written = True
         take_over(plan, Summary(self.folder))
         [setting] = plan.settings

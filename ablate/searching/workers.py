@@ -17,6 +17,7 @@ from typing import Any, Self
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.config.errors import counted
 from ablate.searching.storage import mark, told
 
 BEAT_S = 30.0
@@ -95,14 +96,14 @@ def release(study: Study, trial: FrozenTrial, reason: str, excluded: str = "orph
     """Fail a running trial and queue its parameters again, unless that was done too often; False if told already."""
     tries = int(trial.user_attrs.get("tries", 0)) + 1
     again = tries <= RETRIES or excluded == "stopped"
-    attributes: dict[str, Any] = {"reason": reason if again else f"{reason}, {tries} times"}
+    attributes: dict[str, Any] = {"reason": reason if again else f"{reason}, {counted(tries, 'time')}"}
     if again:
         attributes["excluded"] = excluded
     if not mark(study, trial.number, **attributes) or not told(study, trial.number, TrialState.FAIL):
         return False
     if again and trial.params:
-        counted = {} if excluded == "stopped" else {"tries": tries}
-        study.enqueue_trial(trial.params, user_attrs={"again": trial.number, **counted})
+        tried = {} if excluded == "stopped" else {"tries": tries}
+        study.enqueue_trial(trial.params, user_attrs={"again": trial.number, **tried})
     return True
 
 

@@ -12,10 +12,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 
 from ablate.config import plugins, presets
-from ablate.config.composing import BASE, hydra_as_before, register_schema, to_config
+from ablate.config.composing import BASE, Composer, hydra_as_before, register_schema
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.overrides import SWEEPERS, Override, for_hydra
@@ -61,14 +61,9 @@ def _expanded(overrides: Sequence[str]) -> tuple[list[Config], Asked]:
     sweeper.hydra_context = SimpleNamespace(config_loader=loader)
     sweeper.task_function = SimpleNamespace(run_sweep=None)  # a program of ours
     each = jobs(sweeper, [str(word) for word in whole.hydra.overrides.task])
-    configs = [to_config(_job(loader.load_sweep_config(whole, list(job)), number)) for number, job in enumerate(each)]
+    composer = Composer(lambda job: loader.load_sweep_config(whole, list(job)))
+    configs = [composer.config(job) for job in each]
     return configs, asked_for(whole, configs, each)
-
-
-def _job(config: DictConfig, number: int) -> DictConfig:
-    with open_dict(config):
-        config.hydra.job.id, config.hydra.job.num = str(number), number
-    return config
 
 
 def sweeper_options() -> tuple[str, ...]:

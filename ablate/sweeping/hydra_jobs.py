@@ -1,6 +1,7 @@
 """What the Hydra plugins do: expand a sweep, compose its jobs, and hand them over together."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +9,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.core.override_parser.types import Override as Parsed
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, open_dict
 
 from ablate.config import presets
-from ablate.config.composing import to_config
+from ablate.config.composing import Composer
 from ablate.config.errors import ConfigError
 from ablate.config.grid import Axis, portions, product
 from ablate.config.identity import without_effect
@@ -110,28 +111,31 @@ def check_values(override: Parsed) -> None:
 def launch(
     context: HydraContext, task: TaskFunction, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
 ) -> list[JobReturn]:
-    """One JobReturn per job. A task with `run_sweep` trains them all first; each job then returns its outcome.
+    """One JobReturn per job. A task with `run_sweep` trains them all together; each job then has its outcome.
 
     `run_sweep(configs, asked)` gives one outcome per config.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    composed = [_job(context, config, overrides, first + index) for index, overrides in enumerate(job_overrides)]
-    run_sweep = getattr(task, "run_sweep", None)
-    tasks = [task] * len(composed)
-    if run_sweep is not None:
-        configs = [to_config(job) for job in composed]
-        outcomes = run_sweep(configs, asked_for(config, configs, job_overrides))
-        tasks = [_returning(outcome) for outcome in outcomes]
+    load = partial(context.config_loader.load_sweep_config, config)
+    if hasattr(task, "run_sweep"):
+        composer = Composer(lambda overrides: load(list(overrides)))
+        configs = [composer.config(overrides) for overrides in job_overrides]
+        outcomes = task.run_sweep(configs, asked_for(config, configs, job_overrides))
+        return [
+            JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=outcome)
+            for overrides, outcome in zip(job_overrides, outcomes, strict=True)
+        ]
+    composed = [_numbered(load(list(overrides)), first + index) for index, overrides in enumerate(job_overrides)]
     state = Singleton.get_state()
     returns = []
-    for job, own_task in zip(composed, tasks, strict=True):
+    for job in composed:
         Singleton.set_state(state)
         Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         returns.append(
             run_job(
                 hydra_context=context,
-                task_function=own_task,
+                task_function=task,
                 config=job,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
@@ -151,16 +155,11 @@ def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequ
     return Asked(folder_name(typed, preset, unread), preset, given)
 
 
-def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
-    job: DictConfig = context.config_loader.load_sweep_config(config, list(overrides))
+def _numbered(job: DictConfig, number: int) -> DictConfig:
     with open_dict(job):
         job.hydra.job.id = f"job_id_for_{number}"
         job.hydra.job.num = number
     return job
-
-
-def _returning(outcome: Any) -> TaskFunction:
-    return lambda _: outcome
 
 
 def one_name(configs: Sequence[Config]) -> str | None:

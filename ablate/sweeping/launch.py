@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
+from ablate.config.terminal import lines
 from ablate.engines.cohort import training_threads
 from ablate.records import results, weights
 from ablate.records.compaction import compact
@@ -114,7 +114,7 @@ def compacted(folder: Path) -> None:
 
     While another process is at work in the folder, as in a search of several, it is left for the last one to do.
     """
-    say = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    say = lines()
     try:
         with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
             compact(folder)
@@ -132,7 +132,7 @@ def folder_of(configs: Sequence[Config], default_name: str) -> Path:
 def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
-    say = partial(Console(stderr=True, quiet=quiet, emoji=False).print, highlight=False, soft_wrap=True)
+    say = lines(quiet=quiet, markup=True)
     try:
         if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
             summary.failures.append(("speed lane", "no setting could be timed"))

@@ -18,6 +18,7 @@ from ablate.config.schema import (
 )
 from ablate.records import results
 from ablate.records.files import to_json, write_json
+from ablate.records.planned import with_planned
 from ablate.sweeping.naming import decides
 from ablate.sweeping.plan import Plan, knobs_of, short_value
 
@@ -27,17 +28,17 @@ Values = dict[str, list[Any]]
 
 def values_of(configs: Iterable[Config]) -> Values:
     """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
+    known = {key: knob for key, knob in knobs().items() if decides(key)}  # not of a file of the user's not loaded
+    always = {
+        key for key, knob in known.items() if knob.is_group or "through" in knob.metadata or key.startswith("data.")
+    }
     for config in configs:
-        read = set(_keys(run_identity(config, "")))
+        read = {*_keys(run_identity(config, "")), *always} & known.keys()
         for key, value in knobs_of(config).items():
-            knob = knobs().get(key)
-            if knob is None:  # of a file of the user's that is not loaded
-                continue
-            through = "through" in knob.metadata or key.startswith("data.")
-            if decides(key) and (knob.is_group or through or key in read):
-                found.setdefault(key, []).append(value)
-    return {key: _distinct(values) for key, values in found.items()}
+            if key in read:
+                found.setdefault(key, {})[to_json(value)] = value
+    return {key: list(values.values()) for key, values in found.items()}
 
 
 def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -110,8 +111,11 @@ def _list(values: Sequence[Any]) -> str:
     return ",".join(texts[:6]) + (",…" if len(texts) > 6 else "")
 
 
-def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
-    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was."""
+def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole: bool = True) -> None:
+    """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was.
+
+    With `whole` also the runs that these commands ask for; a search decides by what comes out which runs there are.
+    """
     try:
         manifest = results.load_manifest(plan.folder)
     except results.RecordError:
@@ -125,6 +129,9 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None) -> None:
         manifest["title"] = title
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
+    if whole:
+        asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
+        manifest["planned"] = with_planned(manifest.get("planned", {}), asked)
     if files := plugins.hashes(plan.settings[0].config.plugins):
         manifest["plugins"] = manifest.get("plugins", {}) | files
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})

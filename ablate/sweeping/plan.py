@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.config.columns import column
+from ablate.config.columns import as_typed, column
 from ablate.config.dependence import gates_text, independent
-from ablate.config.errors import CombinationError, DataError, reason
+from ablate.config.errors import CombinationError, DataError, counted, reason
 from ablate.config.identity import (
+    former_ids,
     former_run_ids,
     former_setting_ids,
     run_id,
+    run_identity,
     setting_id,
     short_hash,
     without_effect,
@@ -97,7 +99,7 @@ def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
     subject = config.model.name if config.task.thing.has_network else config.task.name
-    return " ".join([subject, *(f"{key}={short_value(values[key])}" for key in swept if key in values)])
+    return " ".join([subject, *(f"{as_typed(key)}={short_value(values[key])}" for key in swept if key in values)])
 
 
 def short_value(value: Any) -> str:
@@ -210,11 +212,13 @@ def make_plan(
                 f"{corpus.name} has {len(corpus.vocabulary):,} different {corpus.unit}s, and a network has weights for "
                 "each of them in its first and its last layer; data.tokens=char has few, data.cleaning=letters fewer"
             )
-    combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})  # also what nothing reads
+    combinations = len(configs)  # at most; where there are fewer settings: different ones, also in what nothing reads
+    if len(settings) < combinations:
+        combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})
     if len(settings) < combinations:
         warnings.append(
-            f"{combinations} combinations make {len(settings)} different settings: a knob does not matter to some of "
-            f"them"
+            f"{counted(combinations, 'combination')} make {counted(len(settings), 'different setting')}: a knob does "
+            "not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
     warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])
@@ -251,13 +255,15 @@ def make_setting(config: Config, corpus: Corpus, first: Config | None = None) ->
     asked = in_epochs(matched(config, first or config, corpus), corpus)
     config = as_used(asked, corpus)
     setting = Setting(config, setting_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
+    identity = run_identity(config, corpus.sha256)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
-        former = former_run_ids(own, corpus.sha256)
+        identity |= {"seed": own.seed}
+        former = former_ids(identity)
         if config != asked:  # before max_tokens meant what was used
             typed = with_seed(asked, replica)
             former += (run_id(typed, corpus.sha256), *former_run_ids(typed, corpus.sha256))
-        setting.runs.append(Run(run_id(own, corpus.sha256), own, former))
+        setting.runs.append(Run(short_hash(identity), own, former))
     return setting
 
 

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -15,6 +14,7 @@ from rich.table import Column
 
 from ablate.cells.cell import live_gates
 from ablate.config.schema import Config
+from ablate.config.terminal import console
 from ablate.networks.parameters import directions
 from ablate.records.results import Record
 from ablate.sweeping.plan import Plan
@@ -36,7 +36,7 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, done_before: int, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, emoji=False)
+        self.console = console(stderr=True, quiet=quiet)
         in_notebook = self.console.is_jupyter and find_spec("ipywidgets") is not None
         self.live = not quiet and (self.console.is_terminal or in_notebook)
         self.total = sum(len(setting.runs) for setting in plan.settings)

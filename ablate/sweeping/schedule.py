@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
+from ablate.config.errors import counted
 from ablate.config.identity import cohort_key
-from ablate.config.schema import Config
+from ablate.config.schema import Config, resolve
 from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
-from ablate.engines.cohort import chunk_size, memory_bytes
+from ablate.engines.cohort import chunk_size, memory_bytes, stacked
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Plan, Run, Setting
@@ -46,15 +47,18 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
     unusable: list[str] = []
     found: dict[tuple[str, int, str | None], Task] = {}
     for setting in plan.settings:
-        for run in setting.missing if not setting.error else ():
+        if setting.error or not setting.missing:
+            continue
+        shape = cohort_key(setting.missing[0].config, setting.corpus.sha256)  # seeds train together
+        for run in setting.missing:
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
-            key = cohort_key(run.config, setting.corpus.sha256), epoch, engine
+            key = shape, epoch, engine
             task = found.setdefault(key, Task([], [], setting.corpus, begun_with=engine))
             task.runs.append(run)
-            if setting not in task.settings:
+            if not task.settings or task.settings[-1] is not setting:
                 task.settings.append(setting)
     if unusable:
-        say(unusable[0] + (f"; so do {len(unusable) - 1} others" if len(unusable) > 1 else ""))
+        say(unusable[0] + (f"; the same of {counted(len(unusable) - 1, 'other')}" if len(unusable) > 1 else ""))
     return list(found.values())
 
 
@@ -69,14 +73,15 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     if not config.task.thing.has_network:
         return [Task([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
     device, task = resolve_device(config.device), task_of(config, corpus)
+    fit = runs_that_fit(config, task.sizes, device, side_by_side)  # before any is built to be timed
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
     else:
-        choice = choose(config, task.sizes, device, len(group.runs))
+        choice = choose(config, task.sizes, device, min(len(group.runs), fit))
     size = 1
     if choice.engine == "cohort" and task.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
-    size = min(size, runs_that_fit(config, task.sizes, device, side_by_side))
+    size = min(size, fit)
     count = math.ceil(len(group.runs) / size)
     if alone:
         count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
@@ -88,11 +93,22 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     return tasks
 
 
+PLENTY = 16
+"""How many times as much as autograd is expected to keep is plenty for a cohort with any engine.
+
+Counting exactly takes a second, in which torch loads its compiler: that is done only where memory could be short.
+"""
+
+
 def runs_that_fit(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, side_by_side: int) -> int:
     """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
     free = free_memory(device)
     if free is None:
         return 1_000_000
+    most = chunk_size(config, device)
+    plenty = PLENTY * stacked.memory_bytes(resolve(config), 1, vocabulary_size)
+    if most is not None and (fit := free // (side_by_side * plenty)) >= most:
+        return int(fit)
     one = memory_bytes(config, 1, vocabulary_size)
     fit = free // (side_by_side * one)
     if fit < 1:

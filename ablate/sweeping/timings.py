@@ -2,10 +2,8 @@
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from ablate.analysis.throughput import speed_frame
@@ -14,6 +12,7 @@ from ablate.config.composing import compose_all, fallback_data, from_dict
 from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
 from ablate.config.schema import Config
+from ablate.config.terminal import lines
 from ablate.records.results import RecordError, is_sweep, plugins_of, records
 from ablate.report import write_report
 from ablate.report.throughput import write_speed
@@ -48,7 +47,7 @@ def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Con
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
     plan = make_plan(configs, folder, fallback_data(), given=given(overrides))
-    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    say = lines(markup=True)
     for warning in plan.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     for setting in plan.settings:
@@ -63,7 +62,7 @@ def time_and_show(folder: Path, settings: dict[str, Config], options: argparse.N
     False, and nothing is shown, where nothing that lacked a timing could be measured.
     """
     protocol = Protocol(precision=options.precision, limit_s=options.limit)
-    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    say = lines(markup=True)
     try:
         if not time_missing(folder, settings, options.threads or default_threads(), protocol, say, options.again):
             return False

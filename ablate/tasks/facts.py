@@ -7,12 +7,12 @@ minibatches and measures, is a class (`ablate.tasks.task.Task`) that the facts n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import ConfigError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, Metric, followed, loss_metrics
-from ablate.config.registry import DATASETS, TASKS, Knob, resolved
+from ablate.config.registry import DATASETS, NO_DATA, TASKS, Knob, resolved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,6 +180,55 @@ def unknown(name: str) -> Task:
 
 
 TASKS.unknown = unknown
+
+
+TOLD = ("title", "better", "unit", "top", "logs")
+"""What a record tells of a metric."""
+
+
+def measures(part: Any) -> dict[str, Any] | None:
+    """What a record keeps of a user's task, to be read without its file: which metrics, which of them is the main one,
+    and which direction is better; None of a task of ours. `part`: a config's `task`."""
+    facts = part.thing
+    if part.source is None:
+        return None
+    names = (*facts.metrics, *facts.final_metrics)
+    return {
+        "main": facts.main,
+        "metrics": list(facts.metrics),
+        "final_metrics": list(facts.final_metrics),
+        "network": facts.network,
+        "of": {name: {fact: getattr(METRICS[name], fact) for fact in TOLD} for name in names},
+    }
+
+
+def recall(record: Mapping[str, Any]) -> None:
+    """Let the task of a stored run, and its metrics, be known where its file is not loaded.
+
+    Of a run that is older than `measures` the metrics are those that it has, of which nothing is said to be better.
+    """
+    stored = record["config"].get("task") or {}
+    name, told = str(stored.get("name", "")), record.get("measures")
+    if not name or name in TASKS:
+        return
+    no_network = record["corpus"].get("unit") == NO_DATA
+    if told is None:
+        if not no_network or not record["metrics"]:
+            return
+        names = list(record["metrics"])
+        told = {"main": names[0], "final_metrics": names, "network": NO_NETWORK}
+    of = told.get("of", {})
+    for metric in (*told.get("metrics", ()), *told["final_metrics"]):
+        known = {"title": metric.replace("_", " "), "better": "neither"} | of.get(metric, {})
+        METRICS.remember(Metric(metric, **{"logs": False if no_network else None, **known}), to_choose=True)
+    knobs = tuple(Knob(own, type(value), value) for own, value in stored.items() if own != "name")
+    metrics, final = tuple(told.get("metrics", ())), tuple(told["final_metrics"])
+    words = Words(data="data", read="epochs", unpublished="") if no_network else Words()
+    made = Task(name, "a task that is not loaded", "ablate.tasks.task:Task", knobs, metrics, final, told["main"])
+    TASKS.remember(replace(made, network=told["network"], words=words, has_prefixes=not no_network))
+
+
+TASKS.recalls = recall
 
 
 def task(

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.errors import CombinationError
+from ablate.config.errors import CombinationError, counted
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
@@ -172,7 +172,7 @@ def split(config: Config, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]
     _enough(config, max(count, 0), total)
     if count + held > total:
         raise CombinationError(
-            f"{pairs.name} has {total:,} pairs, but task.pairs={count} and task.val_pairs={held} ask for "
+            f"{pairs.name} has {counted(total, 'pair')}, but task.pairs={count} and task.val_pairs={held} ask for "
             f"{count + held:,}; lower one of them, or give task.pairs=null for all that are not held out"
         )
     if config.task.pairs is not None:
@@ -193,7 +193,8 @@ def _enough(config: Config, count: int, total: int, shared: int = 0) -> None:
         remedies.append(f"lower task.val_pairs={config.task.val_pairs}")
     without = f" ({shared:,} have a source that is held out)" if shared else ""
     raise CombinationError(
-        f"{count:,} of {total:,} pairs are left to train on{without}, fewer than one minibatch; {' or '.join(remedies)}"
+        f"{count:,} of {counted(total, 'pair')} left to train on{without}, fewer than one minibatch; "
+        f"{' or '.join(remedies)}"
     )
 
 

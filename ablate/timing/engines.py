@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Generator, Tensor
 
 from ablate.config.composing import compose
 from ablate.config.schema import Config
+from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import chunks, training_threads
@@ -64,19 +64,19 @@ class Settings:
 def run(settings: Settings) -> pd.DataFrame:
     """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
     make_folder(settings.out)
-    console = Console()
+    say = lines(stderr=False)
     rows = []
     with training_threads(1) as thread:
         for config, R, vocabulary_size, threads in rows_of(settings):
             with training_threads(threads) as pool:
                 row = thread.submit(measure, config, R, vocabulary_size, settings.seconds, pool, threads).result()
             rows.append(row)
-            console.print(describe(row), highlight=False)
+            say(describe(row))
     table = pd.DataFrame(rows)
     print_whole(printed(table))
     write_csv(settings.out / "engines.csv", table)
     plot(table, settings.out / "engines.png")
-    console.print(f"wrote {settings.out}/engines.csv and engines.png", highlight=False)
+    say(f"wrote {settings.out}/engines.csv and engines.png")
     return table
 
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 from ablate.config.identity import former_setting_ids
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import load
@@ -31,7 +31,6 @@ from ablate.records.environment import cores
 from ablate.records.files import entries, write_json
 from ablate.records.results import RecordError, holds_timings, timing_path
 from ablate.records.timings import read_timing
-from ablate.stats import process_interval, too_few_processes
 from ablate.timing.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training.loop import resolve_device
 
@@ -139,9 +138,8 @@ def time_missing(
             }
             if not missing:
                 continue
-            many = "" if n == 1 else "s"
             minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
-            say(f"timing {len(missing)} settings with {n} thread{many}, about {minutes} min")
+            say(f"timing {counted(len(missing), 'setting')} with {counted(n, 'thread')}, about {minutes} min")
             for timing in measure(missing, [n], protocol, say):
                 if timing.failure:
                     failed.setdefault(timing.failure, []).append(timing)
@@ -323,6 +321,8 @@ def summarise(samples: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[
 
     `checked` says whether the load of the machine was seen during all samples that count.
     """
+    from ablate.stats import process_interval, too_few_processes  # loads pandas, which no training needs
+
     clean = [s for s in samples if not s["unclean"]]
     per_launch = [np.array([s["tokens_per_s"] for s in clean if s["launch"] == k]) for k in range(protocol.launches)]
     out: dict[str, Any] = {"tokens_per_s": None, "low": None, "high": None, "n": len(clean), "of": len(samples)}

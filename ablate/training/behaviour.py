@@ -46,7 +46,7 @@ from ablate.config.schema import (
 from ablate.data.corpora import load
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
-from ablate.engines.cohort.capacity import has_manual_backward
+from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
@@ -214,7 +214,7 @@ def _by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, 
 
 def _has_native(part: str, values: Mapping[str, Any]) -> bool:
     config = _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
-    return has_manual_backward(config) and not not_covered(config, V, torch.float32)
+    return is_derived(config) and not not_covered(config, V, torch.float32)
 
 
 def _parsed(key: str) -> tuple[str, dict[str, Any]]:
@@ -304,7 +304,7 @@ def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
     if engine == "native":
         single = {name: value.float() for name, value in parameters.items()}
         return NativeCohort([config], V, [single], generators=[dropout], updates=MINIBATCHES)
-    kind = Cohort if has_manual_backward(config) else StackedCohort
+    kind = Cohort if is_derived(config) else StackedCohort
     return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
 
 

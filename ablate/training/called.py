@@ -17,6 +17,7 @@ from ablate.data.corpora import Corpus
 from ablate.records.environment import environment
 from ablate.records.results import Record
 from ablate.tasks import task_of
+from ablate.tasks.facts import measures
 from ablate.training.trajectory import Stopped, Watched
 
 LOOK_S = 0.2
@@ -106,6 +107,7 @@ def called(
             "device": "cpu",
         },
         environment=environment("cpu"),
+        measures=measures(config.task),
         divergence=None if sound else {"epoch": epochs, "last_finite_loss": None, "cause": facts.main},
         curve=curve,
     )

@@ -166,7 +166,7 @@ def sources(start: Path = PACKAGE_DIR / "training" / "loop.py") -> set[Path]:
             continue
         found.add(path)
         waiting += _imported(path)
-    return found | {source for path in found for source in path.parent.glob("*.cpp")}
+    return found | {source for path in found for source in path.parent.glob("*.h")}
 
 
 IMPORT = re.compile(

@@ -16,7 +16,7 @@ from ablate.config.schema import Config, resolve
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size
-from ablate.engines.cohort.capacity import has_manual_backward
+from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
@@ -39,7 +39,7 @@ def build(
     updates: int,
 ) -> Program:
     """The program that trains these replicas: several only with engine=cohort. `updates`: of a whole run."""
-    if engine == "cohort" and not has_manual_backward(configs[0]):
+    if engine == "cohort" and not is_derived(configs[0]):
         return StackedCohort(
             configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
         )
@@ -56,7 +56,7 @@ def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, dev
     """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
     if engine != "cohort":
         return "torch"
-    if not has_manual_backward(config):
+    if not is_derived(config):
         return "torch, autograd on stacked parameters"
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)

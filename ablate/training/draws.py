@@ -7,7 +7,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -40,6 +39,11 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return wrapped
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing of this is compiled; to guard against that, torch would load its compiler: a second, 800 modules."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -58,12 +62,19 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return torch.from_numpy((bits + 0.5) * SCALE).clamp_(max=1 - 2.0**-53).view(tuple(shape))
 
 
+def _standard_normal(uniform: Tensor) -> Tensor:
+    """Normal numbers from uniform ones, by the inverse of the distribution function."""
+    from scipy.special import ndtri  # here: few configs draw normal numbers, and a first run waits for its imports
+
+    return torch.from_numpy(ndtri(uniform.numpy()))
+
+
 def _uniform(draws: FixedDraws, out: Tensor, low: float = 0, high: float = 1, *, generator: Any = None) -> Tensor:
     return out.copy_(low + (high - low) * draws.uniform(out.shape, generator))
 
 
 def _normal(draws: FixedDraws, out: Tensor, mean: float = 0, sd: float = 1, *, generator: Any = None) -> Tensor:
-    return out.copy_(mean + sd * torch.from_numpy(ndtri(draws.uniform(out.shape, generator).numpy())))
+    return out.copy_(mean + sd * _standard_normal(draws.uniform(out.shape, generator)))
 
 
 def _rand(draws: FixedDraws, shape: Sequence[int], *, generator: Any = None, dtype: Any = None, **_: Any) -> Tensor:
@@ -71,7 +82,7 @@ def _rand(draws: FixedDraws, shape: Sequence[int], *, generator: Any = None, dty
 
 
 def _randn(draws: FixedDraws, shape: Sequence[int], *, generator: Any = None, dtype: Any = None, **_: Any) -> Tensor:
-    normal = torch.from_numpy(ndtri(draws.uniform(shape, generator).numpy()))
+    normal = _standard_normal(draws.uniform(shape, generator))
     return normal.to(dtype or torch.get_default_dtype())
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted
 from ablate.config.identity import run_id, run_identity, setting_id
 from ablate.config.metrics import evaluation
 from ablate.config.schema import Config, resolve, to_dict
@@ -25,6 +25,7 @@ from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
 from ablate.records.results import Record
 from ablate.tasks import task_of
+from ablate.tasks.facts import measures
 from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
 from ablate.training.called import called
@@ -254,6 +255,7 @@ def make_record(
         code=behaviour(config),
         environment=environment(str(task.device)),
         divergence=trajectory.divergence,
+        measures=measures(config.task),
         evaluation=evaluation(to_dict(resolve(config))),
         curve=trajectory.curve,
     )
@@ -268,5 +270,7 @@ def resolve_device(name: str) -> torch.device:
             raise ConfigError(f"device is {name!r}, but torch finds no CUDA GPU here; choose device=cpu or device=auto")
         index = name.removeprefix("cuda").removeprefix(":") or "0"
         if not index.isdigit() or int(index) >= torch.cuda.device_count():
-            raise ConfigError(f"device is {name!r}; this machine has {torch.cuda.device_count()} GPU(s), from cuda:0")
+            raise ConfigError(
+                f"device is {name!r}; this machine has {counted(torch.cuda.device_count(), 'GPU')}, from cuda:0"
+            )
     return torch.device(name)

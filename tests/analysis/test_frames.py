@@ -1,17 +1,21 @@
 """Records as a frame: one row per run, damaged and foreign files named and skipped, rows in their order. CPU, 2 s."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from ablate.analysis import frames
 from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.data.corpora import Corpus
 from ablate.records import results
 from ablate.training.loop import train
+from tests.report.made import config, write_run
 
 
 def frame(*rows: dict[str, object]) -> pd.DataFrame:
@@ -220,3 +224,14 @@ def test_every_committed_record_can_be_read() -> None:
         frame, problems = runs_frame(sweep)
         assert problems == [], sweep.name
         assert len(frame) == len(pd.read_parquet(sweep / "runs.parquet")), sweep.name
+
+
+def test_what_the_runs_of_a_setting_share_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width, seed in itertools.product((8, 16), range(5)):
+        write_run(tmp_path, config(num_hiddens=width), seed, 2.0)
+    made: list[Any] = []
+    values = frames.knob_values
+    monkeypatch.setattr(frames, "knob_values", lambda *of: made.append(of) or values(*of))
+    runs, _ = frames.runs_frame(tmp_path)
+    assert len(made) == 2
+    assert sorted(runs["num_hiddens"]) == [8] * 5 + [16] * 5

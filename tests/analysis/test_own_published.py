@@ -13,7 +13,7 @@ from ablate.analysis.own_published import match_own, own_file, read_own
 from ablate.analysis.published import match
 from ablate.config.errors import DataError
 from ablate.report.blocks import Attempts
-from ablate.report.findings import sheets
+from ablate.report.contents import sheets
 from ablate.report.material import gather
 from ablate.report.protocol import deviations
 from tests.report.made import config, write_manifest, write_run

@@ -18,9 +18,9 @@ def settings(*rows: tuple[str, float, float, float, float]) -> pd.DataFrame:
         [
             {
                 "setting_id": name,
-                "perplexity": ppl,
-                "perplexity_low": ppl - ppl_half,
-                "perplexity_high": ppl + ppl_half,
+                "tail_perplexity": ppl,
+                "tail_perplexity_low": ppl - ppl_half,
+                "tail_perplexity_high": ppl + ppl_half,
                 "tokens_per_s": speed,
                 "tokens_per_s_low": speed - speed_half,
                 "tokens_per_s_high": speed + speed_half,
@@ -72,10 +72,10 @@ def test_without_intervals_nothing_is_sure() -> None:
 
 
 def test_never_timed() -> None:
-    for frame in (pd.DataFrame({"perplexity": [1.0]}), settings(("a", 1, 0, NAN, 0))):
+    for frame in (pd.DataFrame({"tail_perplexity": [1.0]}), settings(("a", 1, 0, NAN, 0))):
         table = pareto(frame)
         assert table.empty
-        assert {"on_front", "surely", "perplexity", "tokens_per_s"} <= set(table.columns)
+        assert {"on_front", "surely", "tail_perplexity", "tokens_per_s"} <= set(table.columns)
 
 
 def test_sure_means_for_every_place_within_the_intervals() -> None:
@@ -101,6 +101,6 @@ def front(points: list[tuple[float, float]] | tuple[tuple[float, float], ...]) -
 @pytest.mark.parametrize("metric", ["val_perplexity"])
 def test_another_quality(metric: str) -> None:
     frame = settings(("a", 1, 0, 10, 0), ("b", 2, 0, 20, 0), ("c", 3, 0, 5, 0)).rename(
-        columns=lambda name: name.replace("perplexity", metric)
+        columns=lambda name: name.replace("tail_perplexity", metric)
     )
     assert list(pareto(frame, quality=metric)["on_front"]) == [True, True, False]

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from ablate.analysis import curves
-from ablate.analysis.curves import COLUMNS, fitted_since_best, late_change, read_curves
-from ablate.records import results
+from ablate.analysis.curves import COLUMNS, StoredCurves, fitted_since_best, late_change, read_curves
+from ablate.records import results, tables
+from ablate.records.compaction import compact
+from tests.report.made import config, write_run
 
 HEADER = "epoch,perplexity,val_perplexity"
 WHOLE = f"{HEADER}\n1,22.86816,\n2,17.61247,17.75644\n3,1.234567e+12,\n"
@@ -150,3 +153,52 @@ def test_whether_training_fell_after_the_best_held_out_epoch() -> None:
         for run, (training, held_out) in made.items()
     ]
     assert fitted_since_best(pd.concat(parts, ignore_index=True)).to_dict() == {"fell": True, "rose": False}
+
+
+@pytest.mark.parametrize("rows_of_a_group", [1, 7, 1000])
+@pytest.mark.parametrize("portion", [1, 50, 10_000])
+def test_curves_that_are_read_a_part_at_a_time_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_of_a_group: int, portion: int
+) -> None:
+    """In one file, where a curve can lie in several groups of rows, beside files of single runs."""
+    rng = np.random.default_rng(0)
+    lengths = [1, 3, 40, 7, 20, 2]
+    for seed, epochs in enumerate(lengths):
+        write_run(tmp_path, config(num_hiddens=8), seed, 2.0, curve=list(1 + rng.random(epochs)))
+    run_ids = [record["run_id"] for record in results.records(tmp_path) if isinstance(record, dict)]
+    loose = {run_id: results.load_curve(tmp_path, run_id) for run_id in run_ids}
+    compact(tmp_path)
+    path = tables.curves_path(tmp_path)
+    pq.write_table(pq.read_table(path), path, row_group_size=rows_of_a_group, write_page_checksum=True)
+    run_ids.append(write_run(tmp_path, config(num_hiddens=16), 0, 2.0, curve=[3.0, 2.0, 1.0]))
+    assert {run_id: results.load_curve(tmp_path, run_id) for run_id in run_ids[:-1]} == loose
+    run_ids.reverse()
+    whole = read_curves(tmp_path, run_ids)
+    assert list(dict.fromkeys(whole["run_id"])) == run_ids
+    assert len(whole) == sum(lengths) + 3
+    monkeypatch.setattr(StoredCurves, "PORTION", portion)
+    stored = StoredCurves(tmp_path, run_ids)
+    pd.testing.assert_series_equal(late_change(stored).sort_index(), late_change(whole).sort_index(), check_names=False)
+    fitted = fitted_since_best(whole)
+    assert fitted_since_best(stored).to_dict() == fitted.to_dict()
+    pd.testing.assert_frame_equal(
+        stored.of(run_ids[2:4]), whole[whole["run_id"].isin(run_ids[2:4])].reset_index(drop=True)
+    )
+
+
+def test_of_a_large_file_no_more_than_a_group_of_rows_is_read_for_one_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(6):
+        write_run(tmp_path, config(num_hiddens=8), seed, 2.0, curve=[3.0, 2.0])
+    compact(tmp_path)
+    path = tables.curves_path(tmp_path)
+    pq.write_table(pq.read_table(path), path, row_group_size=2, write_page_checksum=True)
+    found, read = tables.curves_of(tmp_path), list[int]()
+    assert found is not None
+    group = found._group
+    monkeypatch.setattr(found, "_group", lambda number: read.append(number) or group(number))
+    packed = tables.runs_of(tmp_path)
+    assert packed is not None
+    found.curve(packed.rows[3])
+    assert len(read) == 1

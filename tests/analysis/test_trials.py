@@ -273,6 +273,7 @@ def test_values_that_tell_nothing_have_no_importance(values: list[float], why: s
         assert best["val_perplexity"] == min(finite)
 
 
+@pytest.mark.full
 def test_a_knob_with_one_value_left_has_no_importance() -> None:
     frame = tried([9 - 0.1 * k + 0.01 * (k % 3) for k in range(16)], b=[0.5] * 16)
     table = t.search_importance(frame, {"a": HALF, "b": HALF}, "val_perplexity")

@@ -91,7 +91,7 @@ def changes(before: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 @pytest.fixture
 def everything(tmp_path: Path, text_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """A session with ablate: every function of the interface once; the number of runs."""
-    monkeypatch.setattr("ablate.report.figures.draw", lambda material, attempt, to: {})  # which takes seconds
+    monkeypatch.setattr("ablate.report.drawn.draw", lambda material, to: {})  # which takes seconds
 
     def session() -> int:
         options: dict[str, Any] = {"seeds": 2, "epochs": 2, "num_steps": 5, "batch_size": 4, "max_tokens": 400}
@@ -143,6 +143,7 @@ def _loaded() -> Iterator[None]:
     GlobalHydra.instance().clear()
 
 
+@pytest.mark.full
 def test_the_main_thread(everything: Callable[[], int]) -> None:
     before = process_state()
     assert everything() == 14

@@ -57,7 +57,10 @@ def in_a_notebook(code: str, **around: Any) -> dict[str, Any]:
 in_a_notebook.cells = 0  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("given", [[EXAMPLE], EXAMPLE, [str(EXAMPLE)]])
+@pytest.mark.parametrize(
+    "given",
+    [[EXAMPLE], *(pytest.param(other, marks=pytest.mark.full) for other in (EXAMPLE, [str(EXAMPLE)]))],
+)
 def test_a_file_of_ones_own(train: Train, given: Any) -> None:
     sweep = train(plugins=given, model=["light_gru", "gru"], keep="weights", name="own")
     assert sorted(sweep.frame()["model"]) == ["gru", "light_gru"]

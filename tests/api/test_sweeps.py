@@ -105,6 +105,7 @@ def test_the_command_line_finds_what_python_trained(
     assert len(again) == 2
 
 
+@pytest.mark.full
 def test_the_recorded_command_is_the_one_that_is_typed(
     main: Callable[..., Any], tmp_path: Path, text_path: Path
 ) -> None:
@@ -118,7 +119,7 @@ def test_the_recorded_command_is_the_one_that_is_typed(
     assert results.load_manifest(sweep.folders[0])["commands"] == [f"python -m ablate {' '.join(words)}"]
 
 
-@pytest.mark.parametrize("rows", [["2:1", "3:0.5"], [(2, 1), (3, 0.5)]])
+@pytest.mark.parametrize("rows", [[(2, 1), (3, 0.5)], pytest.param(["2:1", "3:0.5"], marks=pytest.mark.full)])
 def test_knobs_that_change_together(train: Train, rows: list[Any]) -> None:
     frame = train(model="rnn", **{"batch_size:lr": rows}).frame()
     assert sorted(zip(frame["batch_size"], frame["lr"], strict=True)) == [(2, 1.0), (3, 0.5)]
@@ -323,6 +324,7 @@ def test_a_figure_shows_what_was_asked_for(sweep: "ablate.Sweep", x: str | None,
         assert "best perplexity" in labels
 
 
+@pytest.mark.full
 def test_several_sweeps_in_one(train: Train, tmp_path: Path) -> None:
     gru, rnn = train(model="gru", seeds=3, name="a"), train(model="rnn", seeds=3, name="b")
     shared = train(model=["gru", "rnn"], seeds=3, name="c")  # holds the same runs once more
@@ -368,6 +370,7 @@ def test_from_a_thread(train: Train) -> None:
 # --- weights that are asked for afterwards --------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_runs_without_weights_are_trained_again_where_weights_are_asked_for(train: Train) -> None:
     before = train(name="a", seeds=2).frame()
     sweep = train(name="a", seeds=2, keep="weights")
@@ -381,6 +384,7 @@ def test_runs_without_weights_are_trained_again_where_weights_are_asked_for(trai
     assert results.read(sweep.folders[0], after["run_id"][0]) == written
 
 
+@pytest.mark.full
 def test_a_run_taken_over_from_another_sweep_brings_its_weights(train: Train) -> None:
     first = train(name="a", keep="weights")
     second = train(name="b", keep="weights")
@@ -393,3 +397,22 @@ def test_a_run_taken_over_from_another_sweep_brings_its_weights(train: Train) ->
     kept = train(name="e", seed=5, keep="weights")  # d has no weights to take over
     assert kept.frame()["reused_from"][0] is None
     assert len(bare) == len(again) == 1
+
+
+def test_several_presets_are_several_sweeps_returned_together(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    for name, model in (("one", "rnn"), ("two", "gru")):
+        (tmp_path / "sweeps" / f"{name}.yaml").write_text(f"defaults: [{{override /model: {model}}}]\n")
+    both = train(sweeps=["one", "two"])
+    assert [folder.name[:4] for folder in both.folders] == ["one_", "two_"]
+    assert both.frame()["model"].tolist() == ["rnn", "gru"]
+    assert train(sweeps="one,two").folders == both.folders
+    assert train(sweeps=["two"]).folders == both.folders[1:]
+    with pytest.raises(ablate.UserError, match="leave out name"):
+        train(sweeps=["one", "two"], name="both")
+    with pytest.raises(ablate.UserError, match="did you mean two"):
+        train(sweeps=["one", "twoo"], epochs=2)
+    assert len(list((tmp_path / "results").iterdir())) == 2, "nothing is trained where one cannot be"

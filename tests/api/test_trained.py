@@ -41,13 +41,18 @@ def record_of(sweep: "ablate.Sweep") -> dict[str, Any]:
     [
         ({"model": "gru"}, "GRU"),
         ({"model": "lstm", "layers": 2}, "LSTM"),
-        ({"model": "rnn", "model.bidirectional": True, "sampling": "random"}, "RNN"),
         ({"model": "gru", "formulation": "textbook"}, None),  # reset before the product: not torch's
-        ({"model": "gru-no-reset"}, None),
-        ({"model": "mingru"}, None),
-        ({"model": "lstm", "engine": "torch_nn"}, "LSTM"),
-        ({"task": "fill_in", "model": "gru"}, "GRU"),
-        ({"task": "memory", "data": "copy", "model": "lstm", "task.sequences": 8}, "LSTM"),
+        *(
+            pytest.param(knobs, layer, marks=pytest.mark.full)
+            for knobs, layer in (
+                ({"model": "rnn", "model.bidirectional": True, "sampling": "random"}, "RNN"),
+                ({"model": "gru-no-reset"}, None),
+                ({"model": "mingru"}, None),
+                ({"model": "lstm", "engine": "torch_nn"}, "LSTM"),
+                ({"task": "fill_in", "model": "gru"}, "GRU"),
+                ({"task": "memory", "data": "copy", "model": "lstm", "task.sequences": 8}, "LSTM"),
+            )
+        ),
     ],
 )
 def test_the_network_comes_back(train: Train, knobs: dict[str, Any], layer: str | None) -> None:
@@ -78,7 +83,14 @@ def test_weights_are_stored_by_their_names(train: Train) -> None:
     assert all((named[name].numpy() == stored[name]).all() for name in stored)
 
 
-@pytest.mark.parametrize("knobs", [{"model": "gru"}, {"model": "gru-no-reset"}, {"task": "fill_in", "model": "rnn"}])
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"model": "gru"},
+        pytest.param({"model": "gru-no-reset"}, marks=pytest.mark.full),
+        pytest.param({"task": "fill_in", "model": "rnn"}, marks=pytest.mark.full),
+    ],
+)
 def test_greedy_texts_are_those_of_the_record(train: Train, knobs: dict[str, Any]) -> None:
     sweep = train(prefixes=["the cell", "a state"], **knobs)
     record = record_of(sweep)
@@ -112,6 +124,7 @@ def test_a_run_by_its_id(train: Train) -> None:
     assert ablate.generate({"run_id": run_id, "sweep": str(sweep.folders[0])}, "the ") in texts
 
 
+@pytest.mark.full
 def test_what_cannot_be_given_back_is_one_line(train: Train, tmp_path: Path, text_path: Path) -> None:
     bare, kept = train(model="gru", keep=None, name="bare"), train(model="rnn", name="kept")
     memory = train(task="memory", data="copy", name="memory", **{"task.sequences": 8})

@@ -91,7 +91,15 @@ VARIED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("what", VARIED)
+@pytest.mark.parametrize(
+    "what",
+    [
+        what
+        if what in ("layers and dropout", "both directions", "dense")
+        else pytest.param(what, marks=pytest.mark.full)
+        for what in VARIED
+    ],
+)
 def test_a_cohort_trains_what_each_run_trains_alone(own: Configs, what: str) -> None:
     """In float64, three minibatches and a held-out text, dropout drawn alike."""
     overrides, knobs = VARIED[what]
@@ -111,6 +119,7 @@ def test_a_cohort_trains_what_each_run_trains_alone(own: Configs, what: str) -> 
     torch.testing.assert_close(together.evaluate(X[0], Y[0]), held_out, rtol=1e-10, atol=0)
 
 
+@pytest.mark.full
 def test_a_sweep_over_seeds_trains_it_together_and_resumes(own: Configs, sweep: Callable[..., Any]) -> None:
     configs = [own("seeds=3", "engine=auto"), own("seeds=3", "engine=auto", gates={"update": 1.0})]
     summary = sweep(configs)
@@ -126,10 +135,12 @@ def test_it_learns_and_writes(own: Configs, corpus: Corpus) -> None:
     assert first.sees_future is False
 
 
+@pytest.mark.full
 def test_a_bidirectional_one_is_found_to_be_non_causal(own: Configs, corpus: Corpus) -> None:
     assert train(own("epochs=1", "sampling=random", bidirectional=True), corpus).sees_future is True
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("attention", ["false", "true"])
 def test_it_translates(compose: Configs, attention: str) -> None:
     options = ("data=number_pairs", "num_hiddens=6", "epochs=1", "task.pairs=40", "layers=2", "batch_size=16")

@@ -1,5 +1,6 @@
 """`python -m ablate.claims` on real records: verdicts, mistakes, exit status. CPU, 5 s."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.claims.sentences import is_sentence
 from ablate.cli.claims import main
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
@@ -111,3 +113,64 @@ def test_the_command(stored: Path, claims: Path, cli: Callable[..., object]) -> 
     done = cli(str(stored), "--claims", str(claims), module="ablate.claims")
     assert done.status == 0  # type: ignore[attr-defined]
     assert "confirmed" in done.out  # type: ignore[attr-defined]
+
+
+@pytest.mark.full
+def test_a_claim_on_the_line(stored: Path, claims: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def judged(*words: str) -> dict[str, str]:
+        assert main([str(stored), *words, "--json"]) == 0
+        [sweep] = json.loads(capsys.readouterr().out)["sweeps"]
+        return {one["statement"]: one["verdict"] for one in sweep["claims"]}
+
+    assert judged("gru < rnn") == {"gru < rnn": "confirmed"}
+    assert judged("rnn<gru") == {"rnn<gru": "refuted"}
+    assert judged("gru > rnn", "model=gru < model=rnn") == {
+        "gru > rnn": "refuted",
+        "model=gru < model=rnn": "confirmed",
+    }
+    assert judged("gru ~ rnn", "--margin", "9") == {"gru ~ rnn": "confirmed"}
+    assert judged("gru < rnn", "--metric", "perplexity", "--where", "num_hiddens=4") != {}
+    assert len(judged("gru < rnn", "--claims", str(claims))) == 6
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["gru < lstmm"], "no setting has 'lstmm'; there is model"),
+        (["gru < rnn ~ gru"], "cannot read the claim"),
+        (["gru < rnn", "--by", "lr"], "lr is not varied here; choose model"),
+        (["gru < rnn", "--metric", "val_perplexty"], "did you mean val_perplexity"),
+        (["gru < rnn", "--where", "num_hiddens"], "--where num_hiddens=32"),
+        (["gru < rnn", "--margin", "0.1"], "is for A ~ B"),
+        (["--by", "model"], "of a claim on the line"),
+    ],
+)
+def test_a_claim_on_the_line_that_cannot_be_read_is_one_line(
+    stored: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    assert main([str(stored), *words]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_claim_without_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gru < rnn"]) == 2
+    assert "python -m ablate claims results/NAME 'gru < rnn'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "is_one"),
+    [
+        ("gru < lstm", True),
+        ("32>64>128", True),
+        ("lr=0.5 ~ lr=1", True),
+        ("~/results/a", False),
+        ("results/a", False),
+        ("results/a~", False),
+        ("< lstm", False),
+    ],
+)
+def test_what_is_a_claim_and_what_a_folder(word: str, is_one: bool) -> None:
+    assert is_sentence(word) == is_one

@@ -155,10 +155,10 @@ def test_the_program_of_the_distribution() -> None:
 @pytest.mark.parametrize(
     ("typed", "now"),
     [
-        ("impl=scratch", "formulation=textbook"),
         ("impl=api,scratch", "formulation=torch,textbook"),
-        ("engine=api", "engine=torch_nn"),
-        ("engine=scratch", "engine=eager"),
+        pytest.param("impl=scratch", "formulation=textbook", marks=pytest.mark.full),
+        pytest.param("engine=api", "engine=torch_nn", marks=pytest.mark.full),
+        pytest.param("engine=scratch", "engine=eager", marks=pytest.mark.full),
     ],
 )
 def test_a_former_name_is_noted_once(
@@ -174,6 +174,7 @@ def test_a_former_name_is_noted_once(
 # --- several sweeps -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_stop_ends_all_sweeps_of_a_command(main: CLI, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
@@ -210,6 +211,7 @@ def test_a_search_from_the_command(main: CLI, small_arguments: list[str], tmp_pa
     found = json.loads((tmp_path / "results" / "found" / "search.json").read_text())
     assert found["space"]["lr"]["choices"] == [0.5, 1]
     assert "results/found: " in main("status").out
+    assert "missing" not in main("status").out  # of a search nobody knows beforehand which runs there will be
     assert main("plan", *words[1:]).status == 2
 
 
@@ -265,7 +267,27 @@ def test_report_and_status_as_json(main: CLI, trained: Path) -> None:
     [status] = json.loads(main("status", "--json").out)["sweeps"]
     assert (status["folder"], status["settings"], status["runs"]) == ("results/first", 4, 8)
     assert (status["failed"], status["in_use"], status["diverged"]) == ([], False, 0)
-    assert "results/first: 4 settings, 8 runs" in main("status").out
+    assert "results/first: 4 settings, 8 runs\n" in main("status").out
+
+
+@pytest.mark.full
+def test_status_says_what_is_missing_of_what_was_asked_for(main: CLI, trained: Path) -> None:
+    """Counted from what the commands asked for, so also where a whole setting has no record."""
+    records = sorted((trained / "runs").glob("*.json"))
+    whole = json.loads(records[0].read_text())["setting_id"]
+    gone = [path for path in records if json.loads(path.read_text())["setting_id"] == whole]
+    other = next(path for path in records if path not in gone)
+    for path in (*gone, other):
+        path.unlink()
+    [status] = json.loads(main("status", "--json").out)["sweeps"]
+    assert (status["settings"], status["runs"], status["missing"]) == (3, 5, 3)
+    assert "results/first: 3 settings, 5 runs, 3 missing\n" in main("status").out
+    manifest = json.loads((trained / "sweep.json").read_text())
+    del manifest["planned"]  # as an older version wrote it
+    (trained / "sweep.json").write_text(json.dumps(manifest))
+    [status] = json.loads(main("status", "--json").out)["sweeps"]
+    assert status["missing"] is None
+    assert "missing" not in main("status").out
 
 
 @pytest.mark.full
@@ -320,22 +342,50 @@ def test_it_completes_folders_of_results_and_presets_of_ones_own(
     assert "sweeps=mine" in complete(["plan", "sweeps=mi"])
 
 
+TRAIN = """\
+raise SystemExit("it was run")
+def train(lr: float = 0.1, width: int = 4, *, seed: int, report): ...
+def other(*, seed): ...
+"""
+
+
+def test_it_completes_the_values_of_options() -> None:
+    assert complete(["export", "results/a", "--to", "pa"]) == ["parquet"]
+    assert complete(["export", "--to=x"]) == ["--to=xlsx"]
+    assert complete(["report", "results/a", "--title", ""]) == []
+
+
+def test_it_completes_experiments_and_their_knobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code").mkdir()
+    for name in ("train.py", "code/train.py"):
+        (tmp_path / name).write_text(TRAIN)
+    assert complete(["expe"]) == ["experiment="]
+    assert complete(["experiment="]) == ["experiment=code/", "experiment=train.py:"]
+    assert complete(["plan", "experiment=code/t"]) == ["experiment=code/train.py:"]
+    assert complete(["experiment=code/train.py:"]) == [f"experiment=code/train.py:{one}" for one in ("train", "other")]
+    assert complete(["experiment=train.py:train", "w"]) == ["width="]
+    assert complete(["experiment=train.py:train", "seeds"]) == ["seeds="]
+    assert complete(["experiment=train.py:other", "w"]) == complete(["experiment=no.py:"]) == []
+
+
 def bash(script: str, tmp_path: Path, program_environment: dict[str, str]) -> list[str]:
     """What bash has in COMPREPLY after the script, with an `ablate` on its path."""
+    return in_shell(
+        ["bash", "-c", f"source <(ablate completion bash)\n{script}"], tmp_path, program_environment
+    ).split()
+
+
+def in_shell(command: list[str], tmp_path: Path, program_environment: dict[str, str]) -> str:
+    """What a program prints, with an `ablate` on its path."""
     program = tmp_path / "bin" / "ablate"
     program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ablate "$@"\n')
     program.chmod(0o755)
     environment = program_environment | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", f"source <(ablate completion bash)\n{script}"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return done.stdout
 
 
 @pytest.mark.full
@@ -351,11 +401,16 @@ def bash(script: str, tmp_path: Path, program_environment: dict[str, str]) -> li
         ("ablate engine=", ["ablate", "engine", "="], ["auto", "cohort", "torch_nn", "eager"]),
         ("ablate num_hiddens:lay", ["ablate", "num_hiddens", ":", "lay"], ["layers="]),
         ("ablate completion ", ["ablate", "completion", ""], ["bash", "zsh", "fish"]),
+        ("ablate export a --to ts", ["ablate", "export", "a", "--to", "ts"], []),
+        ("ablate export a --to pa", ["ablate", "export", "a", "--to", "pa"], ["parquet"]),
+        ("ablate experiment=tr", ["ablate", "experiment", "=", "tr"], ["train.py:"]),
+        ("ablate experiment=train.py:o", ["ablate", "experiment", "=", "train.py", ":", "o"], ["other"]),
     ],
 )
 def test_in_bash(
     line: str, broken: list[str], replies: list[str], tmp_path: Path, program_environment: dict[str, str]
 ) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
     words = " ".join(f"'{word}'" for word in broken)
     script = f"""
 COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({words}) COMP_CWORD={len(broken) - 1}
@@ -372,3 +427,51 @@ def test_the_scripts_are_whole(main: CLI, shell: str) -> None:
     if shutil.which(shell):
         checked = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+IN_ALL = [
+    ("ablate pla", ["plan"]),
+    ("ablate num_hiddens:lay", ["num_hiddens:layers="]),
+    ("ablate export a --to par", ["parquet"]),
+    ("ablate experiment=tr", ["experiment=train.py:"]),
+    ("ablate experiment=train.py:train wi", ["width="]),
+    ("ablate report --out tra", ["train.py"]),
+]
+"""What is typed, and what its last word may become."""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_in_fish(tmp_path: Path, program_environment: dict[str, str]) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
+    lines = " ".join(f"'{line}'" for line, _ in IN_ALL)
+    script = f"source (ablate completion fish | psub)\nfor l in {lines}; echo =; complete -C $l; end"
+    said = in_shell(["fish", "--no-config", "-c", script], tmp_path, program_environment)
+    found = [[line.split("\t")[0] for line in part.split("\n")] for part in said.split("=\n", 1)[1].split("\n=\n")]
+    assert [[word for word in words if word] for words in found] == [replies for _, replies in IN_ALL]
+
+
+ZSH_SESSION = """
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'autoload -U compinit; compinit -u -D; source <(ablate completion zsh); bindkey "^I" complete-word'
+zpty -w z 'show() { print -r -- "<$BUFFER>"; BUFFER=; zle accept-line }; zle -N show; bindkey "^T" show; print REA""DY'
+while zpty -r z out; do [[ $out == *READY* ]] && break; done
+for line in "$@"; do
+    zpty -w -n z "$line"$'\t'$'\x14'
+    while zpty -r z out; do [[ $out == *"<ablate"* ]] && break; done
+    print -r -- "${${out#*<}%%>*}"
+done
+zpty -d z
+"""
+"""Types each line and Tab into a shell with a terminal, and prints what then stands there."""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_in_zsh(tmp_path: Path, program_environment: dict[str, str]) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
+    lines = [line for line, _ in IN_ALL]
+    said = in_shell(["timeout", "60", "zsh", "-f", "-c", ZSH_SESSION, "zsh", *lines], tmp_path, program_environment)
+    expected = [f"{line.rpartition(' ')[0]} {reply}" for line, [reply] in IN_ALL]
+    assert [line.rstrip() for line in said.splitlines()] == expected

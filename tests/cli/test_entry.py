@@ -81,9 +81,12 @@ def fails(error: BaseException) -> Callable[[], int]:
     ("error", "says"),
     [
         (UserError("lr is -1"), "lr is -1"),
-        (PermissionError(errno.EACCES, "Permission denied", "results/x"), "results/x: Permission denied"),
+        (PermissionError(errno.EACCES, "Permission denied", "results/x"), "results/x: permission denied; change who"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), "name=NAME"),
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free some space"),
+        (OSError(errno.EROFS, "Read-only", "a", None, "b"), "a and b: the disk is read-only; use another folder"),
+        (OSError(errno.EDQUOT, "Quota", b"results/\xff"), "quota is used up; free some space"),
+        (OSError(errno.ENXIO, "No such device"), "No such device"),
         (RuntimeError("Could not determine home directory."), "HOME"),
     ],
 )

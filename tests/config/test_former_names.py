@@ -31,6 +31,7 @@ def test_a_former_knob_or_value_composes_to_the_same(former: str, now: str) -> N
     assert getattr(compose([former]), knob) == value
 
 
+@pytest.mark.full
 def test_a_preset_in_the_former_words(tmp_path: Path, main: Callable[..., Any], small_arguments: list[str]) -> None:
     (tmp_path / "sweeps").mkdir()
     text = "# Mine\n# @package _global_\nimpl: scratch\nengine: api\nname: mine\nmodel.reset: after\n"

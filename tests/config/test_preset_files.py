@@ -1,5 +1,7 @@
 """Files of one's own: what is wrong in one is said with its file and its line; what is right works. CPU, 3 s."""
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,25 @@ def own(folder: Path, text: str, name: str = "sweeps/mine.yaml") -> None:
         ("lr: 1\nseeds: null\n", 2, "seeds is null"),
         ("prefixes: null\n", 1, "prefixes: []"),
         ("model: {activation: }\n", 1, "model.activation is null"),
+        ("lr: 1\ndefaults:\n  - /model: gru\n  - _self_\n", 3, "write override /model: gru"),
+        ("defaults: [model: gru]\n", 1, "write override /model: gru"),
+        ("defaults:\n  - override optimizer: adam\n", 2, "write override /optimizer: adam"),
+        ("defaults:\n  - /sweeps: smoke\n", 2, "no other"),
+        ("defaults:\n  - override /sweeps: smoke\n", 2, "no other"),
+        ("lr: 1\nmodel: {gates: [1]}\n", 2, "model.gates is a list; it must be a table"),
+        ("model: {gates: 3}\n", 1, "model.gates is '3'; it must be a table"),
+        ("model:\n  gates:\n    reset: [1]\n", 3, "model.gates.reset is a list; it must be a number"),
+        ("model:\n  gates:\n    reset: {a: 1}\n", 3, "model.gates.reset is a table"),
+        ("lr: 1\nmodel.gates: {reset: 1}\n", 2, "model: {gates: VALUE}"),
+        ("optimizer.momentum: 0.5\n", 1, "optimizer: {momentum: VALUE}"),
+        ("model: {activation: [relu, tanh]}\n", 1, 'model.activation: "relu, tanh"'),
+        ("prefixes: 3\n", 1, "a list"),
+        ("prefixes: {a: b}\n", 1, "a list"),
+        ("lr: 1\nprefixes:\n  - a\n  - [b]\n", 4, "a list of texts"),
+        ("plugins: mine.py\n", 1, "a list"),
+        ("optimizer: {betas: 0.9}\n", 1, "optimizer.betas is '0.9'; it must be a list"),
+        ("num_hiddens: {a: 1}\n", 1, "num_hiddens is a table; it must be a whole number"),
+        ("clip: {a: 1}\n", 1, "a number or null"),
     ],
 )
 def test_a_mistake_in_a_preset_has_its_line(main: CLI, tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -79,6 +100,92 @@ def test_a_value_of_the_wrong_type_has_its_file_and_its_knob(main: CLI, tmp_path
     [said] = done.err.splitlines()
     assert "sweeps/mine.yaml" in said
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("defaults: [gru, _self_]\nname: mine\ngates: [1]\n", 3, "model.gates is a list; it must be a table"),
+        ("defaults: [gru, _self_]\ngates: {reset: [1]}\n", 2, "model.gates.reset is a list; it must be a number"),
+        ("name: mine\nactivation: [relu]\n", 2, "model.activation is a list"),
+        ("name: mine\nactivatoin: relu\n", 2, "did you mean model.activation?"),
+        ("bidirectional: {a: 1}\n", 1, "true or false"),
+    ],
+)
+def test_a_mistake_in_a_model_of_ones_own_has_its_line(
+    main: CLI, tmp_path: Path, text: str, line: int, says: str
+) -> None:
+    own(tmp_path, text, "model/mine.yaml")
+    for word in ("model=mine", "model=rnn,mine"):
+        done = main(word)
+        assert done.status == 2
+        [said] = done.err.splitlines()
+        assert f"model/mine.yaml, line {line}:" in said
+        assert says in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["model=gru", "model.gates=[1]"], "model.gates.NAME=VALUE"),
+        (["model=gru", "model.gates={reset:0.5}"], "model.gates.NAME=VALUE"),
+        (["model=gru", "model.gates.reset=[1]"], "model.gates.reset is '[1]'; it must be a number"),
+        (["optimizer=adam", "optimizer.betas=0.9"], "optimizer.betas is '0.9'; it must be a list"),
+        (["clip={a:1}"], "clip is '{a:1}'; it must be a number"),
+        (["clip=choice(null,1)"], "VALUE,VALUE where one of them is null"),
+        (["lr=interval(1)"], "lr=interval(LOW,HIGH)"),
+        (["lr=range(a,b)"], "lr=range(FIRST,END)"),
+        (["num_hiddens=${nothing}"], "num_hiddens: Interpolation key 'nothing' not found"),
+    ],
+)
+def test_a_value_that_hydra_cannot_take_is_one_line_of_ours(main: CLI, words: list[str], says: str) -> None:
+    done = main(*words)
+    assert done.status == 2
+    [said] = done.err.splitlines()
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ('hydra: {sweeper: {params: {lr: "1,5"}}}\n', ["lr=1.5"]),
+        (
+            'hydra:\n  sweeper:\n    blocks: [{lr: "0,25", clip: "1,5"}, {lr: "1,2"}]\n',
+            ["lr=0.25", "clip=1.5", "lr=1.2"],
+        ),
+        ('hydra: {sweeper: {params: {num_hiddens: "8,16", lr: "1,0.5", layers: 2}}}\n', []),
+    ],
+)
+def test_a_decimal_comma_in_a_preset_is_noted(text: str, notes: list[str], tmp_path: Path, main: CLI) -> None:
+    own(tmp_path, text)
+    done = main("plan", "sweeps=mine", "num_hidens=3")  # which ends it before anything is planned
+    said = [line for line in done.err.splitlines() if line.startswith("note: sweeps/mine.yaml: ")]
+    assert len(said) == len(notes)
+    assert all(note in line for note, line in zip(notes, said, strict=True))
+
+
+@pytest.mark.parametrize("refused", ["folder", "file"])
+def test_what_cannot_be_read_is_said_beside_the_choices(
+    refused: str, main: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own(tmp_path, "# Mine\n", "sweeps/mine.yaml")
+    own(tmp_path, "name: x\n", "model/ours.yaml")
+    listdir, access = os.listdir, os.access
+
+    def lists(path: Any) -> list[str]:
+        if refused == "folder" and Path(path).parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", lists)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).parent.parent != tmp_path and access(path, mode))
+    for word, own_file in (("sweeps=min", "sweeps/mine.yaml"), ("model=our", "model/ours.yaml")):
+        done = main(word)
+        assert done.status == 2
+        what = own_file.partition("/")[0] if refused == "folder" else own_file
+        assert f"; {what} cannot be read" in done.err
+    if refused == "file":
+        assert re.search(r"mine .*cannot be read", main("run", "--help").out)
 
 
 def test_a_model_that_is_no_yaml_has_its_line(main: CLI, tmp_path: Path) -> None:
@@ -127,6 +234,7 @@ def test_folders_named_like_knobs_are_no_groups(main: CLI, tmp_path: Path) -> No
     assert "layers: 3" in done.out
 
 
+@pytest.mark.full
 def test_own_files_are_in_help_and_among_the_choices(main: CLI, tmp_path: Path) -> None:
     own(tmp_path, "# Is mine the best?   python -m ablate sweeps=mine_of_2026\n", "sweeps/mine_of_2026.yaml")
     own(tmp_path / "lab", "# A cell of ours\ndefaults: [gru, _self_]\nname: ours\n", "model/ours.yaml")

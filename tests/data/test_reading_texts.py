@@ -110,6 +110,7 @@ def test_the_remedy_converts_the_file_when_it_is_typed(
     assert Path(name).read_bytes() == text.encode(codec)
 
 
+@pytest.mark.skipif(not shutil.which("tr"), reason="needs tr")
 def test_a_nul_character_is_shown_and_can_be_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a b.bin").write_bytes(b"\xef\xbb\xbfMZ text\0more of it")

@@ -19,8 +19,8 @@ from ablate.config.composing import compose
 from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size, chunks, memory_bytes, prepare_thread
-from ablate.engines.cohort.products import PACKED_FROM
 from ablate.networks.parameters import initial
+from ablate.networks.products import PACKED_FROM
 from tests.engines.sample_networks import Batch, batches, network, train, weights
 
 V, R = 7, 4
@@ -156,8 +156,14 @@ def test_a_replica_freezes_at_the_loss_it_diverged_with() -> None:
     assert losses[:, 1].isfinite().all()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("cell", "optimizer"),
+    [
+        pytest.param(cell, optimizer, marks=[pytest.mark.full] if optimizer != "sgd" and cell != "lstm" else [])
+        for cell in CELLS
+        for optimizer in OPTIMIZERS
+    ],
+)
 def test_a_checkpoint_goes_on_bit_for_bit(cell: str, optimizer: str) -> None:
     config = network(f"model={cell}", f"optimizer={optimizer}", layers=2, dropout=0.3, batch_size=32)
     configs = replicas(config)

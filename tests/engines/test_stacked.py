@@ -10,7 +10,7 @@ from ablate.config.composing import compose
 from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort.capacity import chunk_size, has_manual_backward, memory_bytes
+from ablate.engines.cohort.capacity import chunk_size, is_derived, memory_bytes
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.networks.parameters import Sizes, initial
 from ablate.training.choice import any_minibatch
@@ -113,8 +113,9 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_only_networks_without_derivatives_by_hand_need_autograd(name: str) -> None:
-    assert has_manual_backward(configs(name)[0]) == (name == "plain gru")
+def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
+    apart = ("bidirectional", "residual", "dense", "translation")
+    assert is_derived(configs(name)[0]) == (name not in apart)
 
 
 @pytest.mark.full
@@ -127,7 +128,7 @@ def test_wide_networks_train_in_smaller_company() -> None:
     assert sizes[-1] == 1
 
 
-@pytest.mark.parametrize("name", ["lstm-peepholes", "bidirectional", "translation"])
+@pytest.mark.parametrize("name", ["residual", "bidirectional", "translation"])
 def test_the_memory_estimate_is_about_what_autograd_keeps(name: str, kept_bytes: Callable[..., int]) -> None:
     config = compose([*NETWORKS[name], "num_hiddens=32", "num_steps=20", "batch_size=32", "val_tokens=0"])
     sizes = SIZES[name == "translation"]

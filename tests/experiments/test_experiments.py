@@ -47,11 +47,12 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """A command's exit status and what it said, its sweep in `sweep` below the test's folder."""
+def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> Callable[..., tuple[int, str]]:
+    """A command's exit status and what it said, its sweep in `sweep` below the test's folder; a report if asked for."""
 
-    def run(*words: str, command: str = "run") -> tuple[int, str]:
-        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep"])
+    def run(*words: str, command: str = "run", report: bool = False) -> tuple[int, str]:
+        report_or_not = [] if report else ["report=false"]
+        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep", *report_or_not])
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -75,14 +76,14 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_sweep_is_compared_claimed_and_reported(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
-    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6")
+    status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6", report=True)
     assert status == 0
     runs, problems = runs_frame(tmp_path / "sweep")
     assert not problems
     assert len(runs) == 12
-    assert swept_knobs(runs) == ["task.lr"]
+    assert swept_knobs(runs) == ["lr"]
     best = aggregate(runs).sort_values("distance").iloc[0]
-    assert best["task.lr"] == 0.1
+    assert best["lr"] == 0.1
     [compared] = comparisons(runs, "distance", 0.95).to_dict("records")
     assert compared["high"] < 0  # the larger rate is the better one, and lower is better
     claims = tmp_path / "claims.yaml"
@@ -171,8 +172,8 @@ def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytes
     [planned] = json.loads(said[said.index("{") :])["sweeps"]
     assert (planned["runs"], planned["done"], planned["to_train"]) == (6, 2, 4)
     assert [setting["knobs"] for setting in planned["settings"]] == [
-        {"model": "hill", "task.lr": 0.1},
-        {"model": "hill", "task.lr": 0.3},
+        {"model": "hill", "lr": 0.1},
+        {"model": "hill", "lr": 0.3},
     ]
 
 
@@ -214,7 +215,7 @@ def test_a_script_that_knows_nothing_of_ablate(tmp_path: Path, ablated: Callable
     assert sys.argv == arguments
     runs, _ = runs_frame(tmp_path / "sweep")
     assert METRICS["loss"].better == "lower"
-    assert aggregate(runs).sort_values("loss").iloc[0]["task.lr"] == 0.1
+    assert aggregate(runs).sort_values("loss").iloc[0]["lr"] == 0.1
 
 
 @pytest.mark.full
@@ -223,7 +224,7 @@ def test_a_model_of_scikit_learn(tmp_path: Path, ablated: Callable[..., tuple[in
     status, _ = ablated(f"experiment={EXAMPLES / 'experiment.py'}:forest", "trees=1,10", "seeds=6")
     assert status == 0
     runs, _ = runs_frame(tmp_path / "sweep")
-    assert aggregate(runs).sort_values("accuracy").iloc[-1]["task.trees"] == 10
+    assert aggregate(runs).sort_values("accuracy").iloc[-1]["trees"] == 10
     assert TASKS["forest"].main == "accuracy"
 
 
@@ -284,6 +285,7 @@ def test_words_are_translated() -> None:
     assert translated(["model=gru"]) == ["model=gru"]
 
 
+@pytest.mark.full
 def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
     script = written(
         "def train(x=0.0, *, seed, report):\n    for epoch in range(1, 5):\n        report(epoch, loss=(x - 1) ** 2)\n"
@@ -292,7 +294,7 @@ def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tupl
     assert status == 0, said
     summary = json.loads((tmp_path / "sweep" / "search.json").read_text())
     assert "task.x=1.0" in json.dumps(summary)
-    assert "best: task.x=1.0" in said
+    assert "best: x=1.0" in said
     plugins.forget(tmp_path / "train.py")
     assert "train" not in TASKS
     again = ["--config-dir", str(tmp_path / "sweep"), "--config-name", "best", "seeds=1"]
@@ -334,6 +336,7 @@ def test_help_on_an_experiment_lists_its_knobs(capsys: pytest.CaptureFixture[str
     assert "num_hiddens" not in said
 
 
+@pytest.mark.full
 def test_a_list_may_have_any_length_and_files_beside_are_found(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
 ) -> None:
@@ -351,6 +354,7 @@ def test_a_list_may_have_any_length_and_files_beside_are_found(
     assert "opener" not in record["config"]["task"]
 
 
+@pytest.mark.full
 def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
     status, said = ablated(HILL, "lr:momentum=0.1:0.9,0.2:0.5", "seeds=1")
     assert status == 0, said
@@ -358,6 +362,7 @@ def test_knobs_that_change_together_are_one_axis(tmp_path: Path, ablated: Callab
     assert found == {(0.1, 0.9), (0.2, 0.5)}
 
 
+@pytest.mark.full
 def test_what_was_stored_is_shown_without_the_file(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,3 +380,110 @@ def test_made_anew_in_a_notebook_it_is_another_experiment() -> None:
         exec(compile(text, "<cell>", "exec"), {"experiment": ablate.experiment})
         origins.append(TASKS.origin["cell"])
     assert origins[0] != origins[1] == origins[2]
+
+
+TWO = """
+def train(lr=0.1, width=4, engine="a", loss=0.0, *, seed, report):
+    report(1, loss=lr + seed / 100)
+    return {"loss": lr + seed / 100, "gain": lr * width}
+"""
+
+
+def test_a_stored_sweep_is_read_without_its_file(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its knobs by their bare names, its metrics with their directions, its main metric."""
+    script = written("import ablate\n@ablate.experiment(metrics={'gain': 'higher', 'loss': 'lower'})" + TWO)
+    assert ablated(script, "lr=0.1,0.3", "width=2,4", "seeds=4")[0] == 0
+    with_file = runs_frame(tmp_path / "sweep")[0]
+    plugins.forget(tmp_path / "train.py")
+    for name in ("gain", "loss"):
+        METRICS.found.pop(name, None)
+    assert "train" not in TASKS
+    (tmp_path / "train.py").unlink()
+    runs = runs_frame(tmp_path / "sweep")[0]
+    assert swept_knobs(runs) == swept_knobs(with_file) == ["lr", "width"]
+    assert set(runs) == set(with_file)
+    assert {"task.engine", "task.loss"} <= set(runs), "names that are taken"
+    assert (METRICS["gain"].better, METRICS["loss"].better) == ("higher", "lower")
+    assert TASKS.known("train").main == "gain"
+    assert "train" not in TASKS, "it can be read, and not trained"
+    sweep = ablate.load(tmp_path / "sweep")
+    assert sweep.metric == "gain"
+    assert sweep.claim("lr=0.3 > lr=0.1").verdict == "confirmed"
+    assert main(["claims", str(tmp_path / "sweep"), "0.3 > 0.1", "--where", "width=2", "--json"]) == 0
+    [judged] = json.loads(capsys.readouterr().out)["sweeps"]
+    assert [(one["metric"], one["verdict"]) for one in judged["claims"]] == [("gain", "confirmed")]
+
+
+def test_a_run_older_than_that_is_read_without_its_file(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    ablated(written(TWO), "lr=0.1,0.3", "seeds=2")
+    [*stored] = records(tmp_path / "sweep")
+    plugins.forget(tmp_path / "train.py")
+    METRICS.found.pop("gain", None)
+    TASKS.recall({name: value for name, value in stored[0].items() if name != "measures"})
+    assert METRICS["gain"].better == "neither"
+    assert "gain" in TASKS.known("train").final_metrics
+
+
+def test_what_is_loaded_takes_the_place_of_what_was_remembered(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    ablated(written("import ablate\n@ablate.experiment(metrics={'gain': 'higher', 'loss': 'lower'})" + TWO), "seeds=1")
+    plugins.forget(tmp_path / "train.py")
+    METRICS.found.pop("gain", None)
+    runs_frame(tmp_path / "sweep")
+    assert METRICS["gain"].better == "higher"
+    written("import ablate\n@ablate.experiment(metrics={'gain': 'lower', 'loss': 'lower'})" + TWO)
+    plugins.load([str(tmp_path / "train.py")])
+    assert METRICS["gain"].better == "lower"
+    assert "train" in TASKS
+
+
+def test_a_loaded_experiment_changes_no_column_of_a_network() -> None:
+    from ablate.config.columns import own_values
+    from ablate.config.schema import to_dict
+
+    config = to_dict(compose(["model=gru", "lr=0.5"]))
+    before = own_values("task", config["task"])
+    plugins.load([str(EXAMPLES / "experiment.py")])
+    assert own_values("task", config["task"]) == before
+
+
+def test_a_preset_of_an_experiment(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(TWO)
+    (tmp_path / "sweeps").mkdir()
+    preset = tmp_path / "sweeps" / "mine.yaml"
+    preset.write_text("# Mine\nexperiment: train.py:train\n")
+    status, said = ablated("sweeps=mine")
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "plugins: [FILE.py:FUNCTION]" in said
+    preset.write_text(
+        "# Mine\nplugins: ['train.py:train']\nseeds: 2\ndefaults: [{override /task: train}]\n"
+        "hydra: {sweeper: {params: {task.lr: '0.1,0.3'}}}\n"
+    )
+    status, said = ablated("sweeps=mine")
+    assert status == 0, said
+    assert runs_frame(tmp_path / "sweep")[0]["lr"].tolist() == [0.1, 0.1, 0.3, 0.3]
+    status, said = ablated("sweeps=mine", "experiment=train.py:train", "width=4")
+    assert status == 0, said
+
+
+def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
+    def squared(x: float = 0.0, *, seed: int = 0) -> dict[str, float]:
+        return {"loss": (x - 1) ** 2 + seed / 100}
+
+    place: dict[str, Any] = {"results_dir": tmp_path / "results", "progress": False, "seeds": 4}
+    sweep = ablate.sweep(experiment=squared, x=[0.0, 0.5], **place)
+    assert (sweep.swept, sweep.metric) == (["x"], "loss")
+    assert sweep.claim("0.5 < 0").verdict == "confirmed"
+    script = written(TWO).removeprefix("experiment=")
+    sweep = ablate.sweep(experiment=script, lr=[0.1, 0.3], width=2, **place)
+    assert sweep.frame()["lr"].tolist() == [0.1] * 4 + [0.3] * 4
+    with pytest.raises(ablate.UserError, match="has no knob 'lrr'; did you mean lr"):
+        ablate.sweep(experiment=script, lrr=0.1, **place)

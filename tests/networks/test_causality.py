@@ -56,7 +56,7 @@ def test_every_model_is_causal(config_of: Callable[..., Config], model: str, sta
     assert is_causal(network(config, project=True), V, T)
 
 
-@every_start
+@pytest.mark.parametrize("init", ["torch", pytest.param("normal", marks=pytest.mark.full)])
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("model", MODELS)
 def test_no_bidirectional_model_that_remembers_is(

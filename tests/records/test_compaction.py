@@ -190,7 +190,7 @@ def begun_before(folder: Path) -> None:
     write_timing(folder, config(num_hiddens=8), 99.0)
 
 
-@pytest.mark.parametrize("start", [made, begun_before])
+@pytest.mark.parametrize("start", [begun_before, pytest.param(made, marks=pytest.mark.full)])
 def test_cut_off_at_any_step_all_is_there_and_it_goes_on(tmp_path: Path, start: Callable[[Path], object]) -> None:
     start(tmp_path / "plain")
     before = content(tmp_path / "plain")
@@ -267,6 +267,7 @@ def train_again(folder: Path) -> None:
             path.rename(folder / name / path.name)
 
 
+@pytest.mark.full
 def test_readers_see_every_run_at_every_moment(tmp_path: Path) -> None:
     made(tmp_path)
     expected = set(content(tmp_path))

@@ -86,3 +86,25 @@ def test_a_damaged_list_excludes_nobody_and_is_named(sweep: Path) -> None:
     [line] = runs_frame(sweep)[1]
     assert "excluded.json" in line
     assert main([str(sweep), "lr=4", "--because", "x"]) == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_excluded_in_a_sweep_is_not_reused_by_another(tmp_path: Path, packed: bool) -> None:
+    from ablate.records.neighbours import Neighbours
+
+    sweep = tmp_path / "first"
+    for seed in range(2):
+        write_run(sweep, config(num_hiddens=8), seed, 2.0)
+    write_manifest(sweep)
+    one, other = (str(run) for run in runs_frame(sweep)[0]["run_id"])
+    if packed:
+        compact(sweep)
+    assert main([str(sweep), one, "--because", "a cosmic ray"]) == 0
+    beside = Neighbours(tmp_path / "second")
+    assert (beside.find(one), beside.find(other), beside.warning()) == (None, sweep, [])
+    assert beside.find("000000000000", former=[one]) is None, "nor under an id of before"
+    (sweep / "excluded.json").write_text("[")
+    beside = Neighbours(tmp_path / "second")
+    assert beside.find(other) is None, "what is excluded is not known"
+    [line] = beside.warning()
+    assert "excluded.json" in line or "first" in line

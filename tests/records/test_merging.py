@@ -16,7 +16,8 @@ from tests.report.made import config, write_manifest, write_run, write_timing
 def machine(folder: Path, seeds: range, shift: float = 0.0, command: str = "a") -> Path:
     for seed in seeds:
         write_run(folder, config(num_hiddens=8), seed, 2.0 + seed + shift, curve=[9.0, 2.0 + seed + shift])
-    write_manifest(folder, commands=[command], knobs={"seeds": [len(seeds)]})
+    planned = {"a": f"{seeds[0]}-{seeds[-1]}"}
+    write_manifest(folder, commands=[command], knobs={"seeds": [len(seeds)]}, planned=planned)
     return folder
 
 
@@ -36,6 +37,7 @@ def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tup
     assert len(speed_frame(tmp_path / "c")) == 1
     manifest = results.load_manifest(tmp_path / "c")
     assert (manifest["commands"], manifest["knobs"]) == (["a", "b"], {"seeds": [4]})
+    assert manifest["planned"] == {"a": "0-5"}
     assert [sorted(path.name for path in folder.rglob("*")) for folder in folders] == before
     assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
     assert len(runs_frame(tmp_path / "c")[0]) == 5

@@ -86,23 +86,22 @@ def identity(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
-def write_run(
-    sweep: Path,
+def record_of(
     settings: Mapping[str, Any],
     seed: int,
     perplexity: float | None,
     held_out: float | None = None,
-    curve: Sequence[float] = (),
+    epochs_done: int = 1,
     sha256: str = TIME_MACHINE,
     corpus: str = "time_machine",
     text: Mapping[str, str] | None = None,
-) -> str:
-    """One record and its curve; a run without a perplexity has diverged. Returns its run_id."""
+) -> dict[str, Any]:
+    """A record; that of a run without a perplexity, which has diverged."""
     setting = identity({**settings, "sha256": sha256})
     run = hashlib.sha256(f"{setting}-{seed}".encode()).hexdigest()[:12]
     found = {"perplexity": perplexity, "tail_perplexity": perplexity, "best_perplexity": perplexity}
     hidden = settings["num_hiddens"] * settings["layers"]
-    record = {
+    return {
         "run_id": run,
         "setting_id": setting,
         "seed": seed,
@@ -117,7 +116,7 @@ def write_run(
             "tokens_per_epoch": 8960,
             "train_tokens": settings["max_tokens"],
             "val_tokens": 10000,
-            "epochs_done": max(1, len(curve)),
+            "epochs_done": epochs_done,
         },
         "text": {"time traveller": "time traveller held in his hand"} if text is None else dict(text),
         "engine": "cohort",
@@ -137,6 +136,22 @@ def write_run(
         "reused_from": None,
         "protocol": 1,
     }
+
+
+def write_run(
+    sweep: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    perplexity: float | None,
+    held_out: float | None = None,
+    curve: Sequence[float] = (),
+    sha256: str = TIME_MACHINE,
+    corpus: str = "time_machine",
+    text: Mapping[str, str] | None = None,
+) -> str:
+    """One record and its curve; a run without a perplexity has diverged. Returns its run_id."""
+    record = record_of(settings, seed, perplexity, held_out, max(1, len(curve)), sha256, corpus, text)
+    run = str(record["run_id"])
     for folder in ("runs", "curves"):
         (sweep / folder).mkdir(parents=True, exist_ok=True)
     (sweep / "runs" / f"{run}.json").write_text(json.dumps(record), encoding="utf-8")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ablate.report.blocks import Attempts, Sheet
-from ablate.report.findings import sheets
+from ablate.report.contents import sheets
 from ablate.report.latex import latex
 from ablate.report.markdown import markdown
 from ablate.report.material import gather

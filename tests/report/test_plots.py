@@ -27,6 +27,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
+from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import TRAINING
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
@@ -43,6 +44,10 @@ def drawn(name: str, title: str = "Does a wider network still gain?") -> Figure:
     return plots.by_value(
         runs, settings, swept_knobs(runs), published_of(settings) if name in PUBLISHED else None, title
     )
+
+
+TAIL = "tail perplexity"
+LAST_EPOCH = "training perplexity\n(last epoch)"
 
 
 def panel(figure: Figure, label: str) -> Axes:
@@ -137,13 +142,13 @@ def test_curves_are_legible_for_every_shape_of_sweep(name: str) -> None:
 def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
     figure = drawn("models_by_sizes")
     assert [axes.get_ylabel() for axes in figure.axes] == [
-        "training perplexity",
+        "training perplexity\n(last epoch)",
         "held-out perplexity",
         "training tokens per second",
     ]
     assert legend(figure) == ["rnn", "lstm", "gru", "published"]
     settings = settings_of(SHAPES["models_by_sizes"], timed=True)
-    training = panel(figure, "training perplexity")
+    training = panel(figure, LAST_EPOCH)
     for model, marker in (("rnn", "o"), ("lstm", "s"), ("gru", "D")):
         (line,) = points(training, marker)
         expected = settings.loc[settings["model"] == model].sort_values("num_hiddens")["perplexity"]
@@ -152,6 +157,18 @@ def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
     assert tick_labels(training, "x") == [str(size) for size in SIZES]
     assert {"2", "3", "5"} <= set(tick_labels(training, "y"))
     assert {"10k", "100k"} <= set(tick_labels(panel(figure, "training tokens per second"), "y"))
+
+
+def test_what_is_drawn_of_training_is_what_is_compared_unless_others_published_a_last_epoch() -> None:
+    """The tail; beside published values, which are those of a last epoch, the last epoch, as the axis says."""
+    runs = SHAPES["models_by_sizes"]
+    settings, swept = settings_of(runs), swept_knobs(runs)
+    of_speed_alone = published_of(settings).assign(published_perplexity=np.nan)
+    for published, label in ((None, TAIL), (of_speed_alone, TAIL), (published_of(settings), LAST_EPOCH)):
+        assert plots.by_value(runs, settings, swept, published).axes[0].get_ylabel() == label
+    by_name = plots.by_value(runs, settings, ["model", "batch_size"])
+    assert by_name.axes[0].get_xlabel() == TAIL
+    assert any("Tail: geometric mean of the last 5 % of epochs" in text.replace("\n", " ") for text in said(by_name))
 
 
 def test_small_print_names_interval_n_and_sources() -> None:
@@ -165,31 +182,31 @@ def test_small_print_names_interval_n_and_sources() -> None:
 def test_intervals_are_those_of_the_settings() -> None:
     runs = SHAPES["one_knob"]
     settings = settings_of(runs)
-    (bars,) = panel(drawn("one_knob"), "training perplexity").collections[1:]
+    (bars,) = panel(drawn("one_knob"), TAIL).collections[1:]
     low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
-    np.testing.assert_allclose(low, settings.sort_values("num_hiddens")["perplexity_low"])
-    np.testing.assert_allclose(high, settings.sort_values("num_hiddens")["perplexity_high"])
+    np.testing.assert_allclose(low, settings.sort_values("num_hiddens")["tail_perplexity_low"])
+    np.testing.assert_allclose(high, settings.sort_values("num_hiddens")["tail_perplexity_high"])
 
 
 def test_no_interval_reaches_below_a_perplexity_of_1() -> None:
-    runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(perplexity=[1.0, 3.0, 1.0, 4.0])
+    runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(tail_perplexity=[1.0, 3.0, 1.0, 4.0])
     settings = settings_of(runs)
-    assert settings["perplexity_low"].max() < 1
+    assert settings["tail_perplexity_low"].max() < 1
     figure = plots.by_value(runs, settings, ["num_hiddens"])
-    (bars,) = panel(figure, "training perplexity").collections[1:]
+    (bars,) = panel(figure, TAIL).collections[1:]
     assert min(segment[:, 1].min() for segment in bars.get_segments()) == 1
 
 
 def test_single_runs_are_dots() -> None:
-    (dots,) = panel(drawn("one_knob"), "training perplexity").collections[:1]
-    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx(sorted(SHAPES["one_knob"]["perplexity"]))
+    (dots,) = panel(drawn("one_knob"), TAIL).collections[:1]
+    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx(sorted(SHAPES["one_knob"]["tail_perplexity"]))
 
 
 def test_published_values_are_hollow_in_the_colour_of_their_model() -> None:
     figure = drawn("models_by_sizes")
     settings = settings_of(SHAPES["models_by_sizes"], timed=True)
     for label, column, factor in (
-        ("training perplexity", "perplexity", 1.1),
+        (LAST_EPOCH, "perplexity", 1.1),
         ("training tokens per second", "tokens_per_s", 0.6),
     ):
         ours, theirs = (points(panel(figure, label), "s", hollow) for hollow in (False, True))
@@ -258,7 +275,7 @@ def test_no_marker_is_cut_off_at_the_end_of_the_axis() -> None:
 
 def test_a_diverged_setting_has_a_cross_and_its_number_of_runs() -> None:
     """lr 0.5 finished, at 1 one of five diverged, at 2 and 4 all."""
-    training = panel(drawn("all_diverged"), "training perplexity")
+    training = panel(drawn("all_diverged"), TAIL)
     assert [line.get_xdata()[0] for line in crosses(training)] == pytest.approx([1, 2, 4])
     assert all(line.get_ydata()[0] > 1 for line in crosses(training))  # above the panel
     (line,) = points(training, "o")
@@ -299,14 +316,14 @@ def test_more_lines_than_can_be_named_are_not_named() -> None:
 def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
     figure = drawn("many_rows")
     rows = tick_labels(figure.axes[0], "y")
-    best = settings_of(SHAPES["many_rows"]).nsmallest(40, "perplexity")["corpus"]
+    best = settings_of(SHAPES["many_rows"]).nsmallest(40, "tail_perplexity")["corpus"]
     assert sorted(rows) == sorted(f"corpus={name}" for name in best)
 
 
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
-    assert panel(drawn("layers"), "training perplexity").get_xscale() == "linear"
-    assert panel(drawn("layers"), "training perplexity").get_yscale() == "log"
-    assert panel(drawn("lr"), "training perplexity").get_xscale() == "log"
+    assert panel(drawn("layers"), LAST_EPOCH).get_xscale() == "linear"
+    assert panel(drawn("layers"), LAST_EPOCH).get_yscale() == "log"
+    assert panel(drawn("lr"), TAIL).get_xscale() == "log"
 
 
 def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
@@ -482,7 +499,7 @@ def test_a_setting_with_one_seed_is_a_point_and_flattens_nothing(tmp_path: Path)
     [
         (
             [{"model": "rnn", "lr": 2.0}, {"model": "gru", "lr": 0.5}],
-            "training perplexity",
+            "tail perplexity",
             ["rnn, lr=2", "gru, lr=0.5"],
         ),
         (
@@ -505,3 +522,9 @@ def test_knobs_that_vary_together_are_both_named(
     figure.draw_without_rendering()
     labels = [text.get_text() for text in (*panel.get_xticklabels(), *panel.get_yticklabels())]
     assert [label for label in labels if label in names] == names
+
+
+def test_the_colours_of_every_report_are_those_of_seaborn() -> None:
+    import seaborn
+
+    assert palette(n=13) == tuple(tuple(colour) for colour in seaborn.color_palette("colorblind", 13))

@@ -86,17 +86,25 @@ def test_pareto_front_and_points(tmp_path: Path) -> None:
     points = pareto_points(settings)
     figure = plots.pareto(points)
     (axes,) = figure.axes
-    expected = set(zip(points["tokens_per_s"].round(3), points["perplexity"].round(6), strict=True))
+    expected = set(zip(points["tokens_per_s"].round(3), points["tail_perplexity"].round(6), strict=True))
     assert {(round(x, 3), round(y, 6)) for x, y in markers(axes)} == expected
     border = next(line for line in axes.lines if len(line.get_xdata()) > 2)
     front = points[points["on_front"]]
-    assert set(np.round(front["perplexity"], 6)) <= set(np.round(border.get_ydata(), 6))
+    assert set(np.round(front["tail_perplexity"], 6)) <= set(np.round(border.get_ydata(), 6))
     assert (np.diff(border.get_xdata()) >= 0).all()
     assert (np.diff(border.get_ydata()) >= 0).all()
     solid = [line for line in axes.lines if line.get_marker() in tuple("osD^v<>") and line.get_alpha() == 1]
-    assert {round(float(line.get_ydata()[0]), 6) for line in solid} == set(np.round(front["perplexity"], 6))
+    assert {round(float(line.get_ydata()[0]), 6) for line in solid} == set(np.round(front["tail_perplexity"], 6))
+    assert axes.get_ylabel() == "tail perplexity"
     assert legend(figure)[-1] == "front"
     assert_drawn(figure, tmp_path)
+
+
+def test_a_front_by_the_last_epoch_says_so_on_the_axis() -> None:
+    settings = settings_of(SHAPES["one_knob"], timed=True)
+    (axes,) = plots.pareto(pareto_points(settings, "perplexity"), metric="perplexity").axes
+    assert "last epoch" in axes.get_ylabel()
+    assert {round(y, 6) for _, y in markers(axes)} == set(settings["perplexity"].round(6))
 
 
 def test_pareto_labels_say_the_further_knob() -> None:

@@ -7,11 +7,13 @@ import pytest
 
 from ablate import report
 from ablate.cli.report import main
+from ablate.config.errors import UserError
 from ablate.records import files
 from ablate.records.compaction import compact
-from ablate.report import PAGE, fingerprint
+from ablate.report import PAGE, fingerprint, refresh_report
+from ablate.report.blocks import Attempts
 from ablate.report.products import EARLIER, MANIFEST, products
-from tests.report.made import config, write_run, write_sweep
+from tests.report.made import config, write_manifest, write_run, write_sweep
 
 
 def publish(folder: Path, **files: str) -> list[str]:
@@ -182,3 +184,34 @@ def test_a_report_is_drawn_only_when_something_has_changed(
     assert again()
     assert not again()
     fingerprint._code.cache_clear()
+
+
+@pytest.mark.full
+def test_what_the_records_cannot_give_is_said_again_and_nothing_drawn_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one seed no learning rate can be tuned: a fact about the records, no reason to try again."""
+    for model, lr in (("rnn", 0.5), ("rnn", 1.0), ("gru", 0.5), ("gru", 1.0)):
+        write_run(tmp_path, config(model, lr=lr), 0, 2.0 + lr)
+    write_manifest(tmp_path)
+    refresh_report(tmp_path)
+    line = "the tuned learning rates could not be made"
+    assert line in capsys.readouterr().err
+    monkeypatch.setattr("ablate.report.write_report", lambda *_: pytest.fail("drawn again"))
+    refresh_report(tmp_path)
+    said = capsys.readouterr().err
+    assert said.count(line) == 1
+    assert "nothing has changed" in said
+
+
+def test_what_fails_unforeseen_is_tried_again() -> None:
+    attempt = Attempts(lambda _: None)
+    attempt("one", lambda: raising(UserError("too few seeds")))
+    assert not attempt.unforeseen
+    attempt("another", lambda: raising(ValueError("odd")))
+    assert attempt.unforeseen
+    assert len(attempt.failed) == 2
+
+
+def raising(error: Exception) -> None:
+    raise error

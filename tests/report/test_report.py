@@ -13,10 +13,10 @@ import pytest
 from scipy import stats
 
 from ablate.cli.report import main
-from ablate.report import figures, write_report
+from ablate.report import drawn, write_report
 from ablate.report.blocks import Attempts
+from ablate.report.cautions import warnings
 from ablate.report.material import gather
-from ablate.report.page import warnings
 from tests.report.made import config, write_manifest, write_run, write_sweep
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
@@ -67,8 +67,8 @@ class Document(HTMLParser):
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the curves: for tests that look at something else."""
-    wanted = figures.wanted
-    monkeypatch.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in figures.MAIN[1:]})
+    wanted = drawn.wanted
+    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in drawn.MAIN[1:]})
 
 
 def page(folder: Path) -> Document:
@@ -286,8 +286,8 @@ def test_what_fails_does_not_cost_the_rest(
     from ablate.report import findings, plots
 
     kept = ("by_value", "curves")
-    wanted = figures.wanted
-    monkeypatch.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
+    wanted = drawn.wanted
+    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
     monkeypatch.setattr(plots, "by_value", strange)
     monkeypatch.setattr(findings, "variance_sheet", strange)
     sweep = write_sweep(tmp_path / "strange", [config("gru", num_hiddens=h) for h in (8, 16)], seeds=2, epochs=4)
@@ -295,7 +295,7 @@ def test_what_fails_does_not_cost_the_rest(
     shown = capsys.readouterr()
     document = page(sweep)
     for what in ("the figure by_value", "the table variance"):
-        line = f"{what} could not be made: ValueError: a strange number"
+        line = f"{what} could not be made: {Path(__file__).name}:{strange.__code__.co_firstlineno + 1}: ValueError"
         assert line in shown.err
         assert line in document.below["warnings"]
     assert not (sweep / "figures" / "by_value.png").exists()
@@ -325,6 +325,53 @@ def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
         assert (sweep / "report.html").is_file()
         assert sweep.name in document.below["overview"]
     assert [tag for tag, _ in document.tags if tag == "h1"] == ["h1"]
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
+def test_a_page_on_several_is_made_again_where_something_has_changed(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablate.report import drawn
+
+    common, words = tmp_path / "report" / "report.html", [*map(str, two), "--title", "Both"]
+    draws: list[str] = []
+    draw = drawn.draw
+    monkeypatch.setattr(drawn, "draw", lambda m, to: (draws.append(m.folder.name), draw(m, to))[1])
+    assert main(words) == 0
+    first, made = common.read_bytes(), common.stat().st_mtime_ns
+    assert main(words) == 0
+    assert (draws, common.stat().st_mtime_ns) == (["gru", "rnn"], made)
+    common.unlink()
+    assert main(words) == 0
+    assert (draws, common.read_bytes()) == (["gru", "rnn"], first), "of the figures that there are"
+    write_run(two[1], config("rnn", num_hiddens=8), 7, 2.5)
+    assert main(words) == 0
+    assert draws == ["gru", "rnn", "rnn"]
+    assert common.read_bytes() != first
+
+
+def test_a_report_is_made_again_where_a_file_of_ones_own_has_changed(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablate.report.fingerprint import fingerprint
+
+    monkeypatch.chdir(tmp_path)
+    manifest = json.loads((two[0] / "sweep.json").read_text())
+    (two[0] / "sweep.json").write_text(json.dumps(manifest | {"plugins": {"mine.py": "0"}}))
+    found = [fingerprint(two[0], 0.95, None)]
+    for name, text in (
+        ("mine.py", "import beside_mine"),
+        ("beside_mine.py", "x = 1"),
+        ("beside_mine.py", "x = 2"),
+        (f"{two[0].name}/published.csv", "model,perplexity\n"),
+        ("sweeps/claims/mine.yaml", "[]"),
+        ("sweeps/mine.published.csv", "model\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        found.append(fingerprint(two[0], 0.95, None))
+    assert len(set(found)) == len(found)
 
 
 @pytest.mark.full
@@ -375,10 +422,10 @@ def test_the_reason_for_a_missing_timing_stands_on_the_page(tmp_path: Path) -> N
         timing |= {"threads": 2, "protocol": {"precision": 0.01, "level": 0.95}}
         path.unlink()
         path.with_name(path.name.replace("-1.json", "-2.json")).write_text(json.dumps(timing))
-    said = warnings(gather(sweep, Attempts(pytest.fail)), [])
+    said = warnings(gather(sweep, Attempts(pytest.fail)))
     for why in reasons:
         assert sum(why in line for line in said) == 1, said
     untimed = write_sweep(
         tmp_path / "untimed", settings, seeds=1, epochs=3, timed=False, commands=["python -m ablate -m speed=true"]
     )
-    assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail)), []))
+    assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail))))

@@ -20,7 +20,8 @@ from test_plots import assert_legible, said, tick_labels
 from test_report import Document, page
 
 from ablate.analysis import trials as t
-from ablate.report import figures, plots, write_report
+from ablate.report import drawn as files_of_figures
+from ablate.report import plots, write_report
 from ablate.report.plots.search_trials import capped, lanes
 from ablate.report.plots.style import save
 from tests.report.made import config, write_run
@@ -45,7 +46,7 @@ def frame() -> pd.DataFrame:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look at something else."""
-    monkeypatch.setattr(figures, "wanted", lambda m: {})
+    monkeypatch.setattr(files_of_figures, "wanted", lambda m: {})
 
 
 def with_speed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -213,9 +214,9 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (folder / "best.yaml").write_text("# the best\n")
     with pytest.MonkeyPatch.context() as patched:
         if len(request.param) == 1:
-            wanted = figures.wanted
+            wanted = files_of_figures.wanted
             kept = ("search_history", "search_timeline", "curves")
-            patched.setattr(figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
+            patched.setattr(files_of_figures, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
         write_report(folder)
     return folder, request.param
 
@@ -293,7 +294,7 @@ def test_a_search_under_way_is_read_from_its_study_without_torch(tmp_path: Path)
     write_study(folder, made_up(20))
     written_runs(folder, made_up(20))
     code = (
-        "import sys; from ablate.report import figures; figures.wanted = lambda m: {}\n"
+        "import sys; from ablate.report import drawn; drawn.wanted = lambda m: {}\n"
         "from ablate.cli.report import main; status = main(sys.argv[1:])\n"
         "assert not status and 'torch' not in sys.modules and 'optuna' in sys.modules"
     )

@@ -11,8 +11,7 @@ from scipy import stats
 from ablate.config.schema import PUBLISHED_DIR
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts, Column, Sheet
-from ablate.report.figures import wanted
-from ablate.report.findings import sheets
+from ablate.report.contents import sheets, wanted
 from ablate.report.latex import TEXT_HEIGHT, TEXT_WIDTH, latex
 from ablate.report.latex import escaped as latex_escaped
 from ablate.report.markdown import escaped as markdown_escaped
@@ -81,7 +80,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert sorted(row[p] for row in comparisons.rows) == [p_text(value) for value in smallest]
     assert (comparisons.data["p_holm"] >= comparisons.data["p"]).all()
     for text in (markdown(comparisons), latex(comparisons, "long")):
-        assert f"{comparisons.left_out} more rows are in comparisons.csv" in text
+        assert f"In comparisons.csv: {comparisons.left_out} more rows" in text
     text = latex(comparisons, "long")
     assert text.count(r"\toprule") == text.count(r"\label") == 2  # what does not fit on a page goes on in another table
 

@@ -1,10 +1,13 @@
 """Numbers as people read them. CPU, under 1 s."""
 
+import io
 import math
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
-from ablate.report.tables import plus_minus, value_text
+from ablate.report.tables import PLAIN, laid_out, plus_minus, value_text
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,17 @@ def test_an_interval_that_reaches_farther_to_one_side_shows_its_ends(
 )
 def test_values_as_typed(value: object, text: str) -> None:
     assert value_text(value) == text
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_a_table_of_many_rows_is_laid_out_as_rich_does(rows: int) -> None:
+    table = Table(title="a sweep", **PLAIN)
+    for name, justify in (("model", "left"), ("num_hiddens", "right"), ("diverged", "right"), ("corpus", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for row in range(rows):
+        table.add_row("gru", str(10**row), "[red]3[/]" if row % 2 else "0", "模型" if row % 3 else "\\[b]")
+    consoles = [Console(file=io.StringIO(), width=200) for _ in range(2)]
+    consoles[0].print(table)
+    consoles[1].print(laid_out(table), highlight=False, soft_wrap=True)
+    by_rich, ours = (console.file.getvalue() for console in consoles)  # type: ignore[attr-defined]
+    assert ours == by_rich

@@ -21,13 +21,15 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
 from ablate.report.blocks import Attempts
-from ablate.report.figures import few_settings, wanted
-from ablate.report.findings import sheets
+from ablate.report.claim_cards import cards
+from ablate.report.contents import sheets, wanted
+from ablate.report.figures import few_settings
+from ablate.report.findings import questions
 from ablate.report.material import Material, gather
-from ablate.report.page import cards, questions, samples
 from ablate.report.plots.curves import of_tasks
 from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
+from ablate.report.samples import samples
 from ablate.report.wording import DAGGER, FUTURE_NOTE
 from tests.report.made import config, write_manifest, write_run
 
@@ -56,9 +58,10 @@ def of_task(name: str, model: str = "gru", **knobs: Any) -> dict[str, Any]:
     return config(model, **knobs) | {"task": {"name": name, **TASK}}
 
 
-@pytest.fixture
-def memory(tmp_path: Path) -> Material:
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Copy and adding at 5 and 20 steps: the gru solves copy at both, the rnn at 5; of adding, nobody anything."""
+    folder = tmp_path_factory.mktemp("memory")
     for data in ("copy", "adding"):
         for model in ("rnn", "gru"):
             for steps in (5, 20):
@@ -67,8 +70,8 @@ def memory(tmp_path: Path) -> Material:
                 solved = data == "copy" and (model == "gru" or steps == 5)
                 for seed in range(SEEDS):
                     accuracy = 0.2 + 0.01 * seed if not solved else 0.97 if model == "rnn" and seed == 0 else 1.0
-                    add(tmp_path, setting, seed, 1.1 if solved else 8.0, f"{data:0<64}", accuracy=accuracy)
-    return gathered(tmp_path)
+                    add(folder, setting, seed, 1.1 if solved else 8.0, f"{data:0<64}", accuracy=accuracy)
+    return gathered(folder)
 
 
 def test_memory_tasks_are_shown_by_length(memory: Material) -> None:
@@ -246,6 +249,7 @@ def test_curves_of_memory_tasks_are_those_of_the_longest_sequences(memory: Mater
     assert of_tasks(apart, memory.swept) == ("corpus", [name for name in memory.swept if name != "corpus"])
 
 
+@pytest.mark.full
 def test_a_task_whose_best_guess_is_not_known_is_named(memory: Material) -> None:
     """Three panels in a row of two or three: each that has none below it has the label of the x axis."""
     settings, runs = (
@@ -341,7 +345,7 @@ def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: 
     from ablate.report import material
 
     seen = []
-    monkeypatch.setattr(material, "pareto", lambda settings: seen.append(settings["bidirectional"].tolist()))
+    monkeypatch.setattr(material, "pareto", lambda settings, metric: seen.append(settings["bidirectional"].tolist()))
     monkeypatch.setattr(Material, "timed", property(lambda m: True))
     material._analyse(future, Attempts(lambda line: pytest.fail(line)))
     assert seen == [[False]]
@@ -388,6 +392,7 @@ def test_the_published_translation_stands_beside_ours(translation: Material) -> 
     assert re.search(r"\b0\.02, ours 0\.0190 \(0\.0167–0\.0216\);", loss)
 
 
+@pytest.mark.full
 def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
     """Two contexts of the very same networks, and a wider one whose interval reaches theirs."""
     scores = {("as-published", 8): 0.0, ("constant", 8): 0.0, ("constant", 16): 0.04, ("constant", 32): 0.9}
@@ -403,7 +408,14 @@ def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
     assert re.search(r"overlaps .*gru, num_hiddens=16, context=constant \(1\.39 \(1\.19–1\.61\)\)\.$", overlapping)
 
 
-@pytest.mark.parametrize("other", [{"epochs": 200}, {"clip": 1.0}, {"task": {"context": "constant"}}], ids=str)
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"task": {"context": "constant"}},
+        *(pytest.param(other, marks=pytest.mark.full) for other in ({"epochs": 200}, {"clip": 1.0})),
+    ],
+    ids=str,
+)
 def test_a_translation_of_another_protocol_has_no_published_value(translation: Material, other: dict[str, Any]) -> None:
     [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
     setting = {name: value for name, value in record["config"].items() if name != "seed"}
@@ -445,6 +457,7 @@ def test_one_change_at_a_time_is_shown_in_rows(tmp_path: Path) -> None:
     assert not any(panel.get_xlabel().startswith("num_hiddens") for panel in figure.axes)
 
 
+@pytest.mark.full
 def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     for hidden in (16, 32, 64):
         setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
@@ -456,7 +469,7 @@ def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
     assert labels == [
         "BLEU of held-out pairs",
         "course BLEU, sentences shown",
-        "training perplexity of target words",
+        "training perplexity (last epoch) of target words",
         "held-out perplexity of target words",
     ]
     assert figure.axes[0].get_ylim() == pytest.approx((-1.5, 51.5))  # from 0 to 50: BLEUs are up to 42
@@ -481,6 +494,7 @@ def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest
     assert page.settings == len(m.settings)
 
 
+@pytest.mark.full
 def test_what_the_course_measures_is_shown_only_beside_what_it_published(
     translation: Material, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

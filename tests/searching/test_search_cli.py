@@ -189,6 +189,8 @@ def test_where_every_trial_diverges_there_is_a_report_and_a_reason(
     [line] = [line for line in done.err.splitlines() if line.startswith("none of 2 trials")]
     assert "2 diverged" in line
     assert "lower values of lr than 1e+29" in line
+    assert "clip=1" in line
+    assert "lower values of clip" not in line  # there is no limit
     assert "no effect" not in done.err  # of lr, which 1e29 + 1 does not change
     folder = tmp_path / "results" / "gone"
     assert "one of 2 trials" in (folder / "report.html").read_text()

@@ -20,8 +20,9 @@ from synthetic import Noisy, knobs, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of, stored_search
 from ablate.config.errors import ConfigError, UserError
+from ablate.searching import storage
 from ablate.searching.evaluation import Overrides
-from ablate.searching.finale import alone, conclude
+from ablate.searching.finale import against_divergence, alone, conclude
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import (
     PRUNERS,
@@ -33,7 +34,8 @@ from ablate.searching.samplers import (
     sampler_seed,
 )
 from ablate.searching.settings import Objective, Race, named, objectives, race_of
-from ablate.searching.storage import location, takes_slot
+from ablate.searching.space import Space
+from ablate.searching.storage import Connection, first_line, location, takes_slot
 
 
 def bowl(knobs: dict[str, str]) -> float:
@@ -99,6 +101,7 @@ def test_the_same_configuration_is_never_computed_twice_and_takes_no_slot(tmp_pa
         assert state_of(twin) == "duplicate"
 
 
+@pytest.mark.full
 def test_a_trial_that_an_older_version_stored_is_not_computed_again(tmp_path: Path) -> None:
     """It told configurations apart by other ids."""
 
@@ -122,6 +125,29 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path, capsys: pytes
         assert {trial.params["x"] for trial in trials} == set(range(10))
         assert max(Counter(evaluator.evaluated).values()) == 1
         assert re.search(r"every configuration .*: 10\b", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["grid", "random"])
+@pytest.mark.parametrize(
+    ("space", "size"), [(LINE, 10), (space_of("x=choice(1,2,3)", "y=choice(0.5,a)"), 6), (space_of("x=range(0,2)"), 2)]
+)
+def test_an_exhausted_space_gets_no_more_trials_when_the_command_is_typed_again(
+    name: str, space: Space, size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = settings(n_trials=50, sampler=name)
+    first = run(space, wanted, Noisy(line), tmp_path)
+    capsys.readouterr()
+    for _ in range(2):
+        again = Noisy(line)
+        assert len(run(space, wanted, again, tmp_path)) == len(first)
+        assert again.evaluated == []
+        assert re.search(rf"every configuration .*: {size}\b", capsys.readouterr().err)
+
+
+def test_a_grid_that_is_not_used_up_is_gone_on_with(tmp_path: Path) -> None:
+    run(LINE, settings(n_trials=6, sampler="grid"), Noisy(line), tmp_path)
+    trials = run(LINE, settings(n_trials=50, sampler="grid"), Noisy(line), tmp_path)
+    assert {trial.params["x"] for trial in counted(trials)} == set(range(10))
 
 
 def test_what_another_sweep_has_is_told_and_the_slot_spent_elsewhere(tmp_path: Path) -> None:
@@ -174,6 +200,20 @@ def test_no_sampler_is_upset_by_failures_and_divergence(name: str, tmp_path: Pat
     trials = run(space, wanted, evaluator, tmp_path)
     assert len(counted(trials)) == count
     assert all(trial.state.is_finished() for trial in trials)
+
+
+@pytest.mark.parametrize(
+    ("space", "fixed", "advice"),
+    [
+        (("lr=choice(1,2)",), {"clip": None}, "lower values of lr than 1, or .*clip=1$"),
+        (("lr=choice(1,2)",), {"clip": 1.0}, "lower values of lr than 1, or lower values of clip than 1$"),
+        (("num_hiddens=choice(1,2)", "clip=null,0.5"), {}, "a lower lr, or lower values of clip than 0.5$"),
+        (("lr=interval(0.1,2)", "clip=interval(0.25,2)"), {}, "of lr than 0.1, or lower values of clip than 0.25$"),
+        (("num_hiddens=choice(1,2)",), {}, "a lower lr$"),  # of an experiment, which may have no clip
+    ],
+)
+def test_what_to_search_where_everything_diverged(space: tuple[str, ...], fixed: dict[str, Any], advice: str) -> None:
+    assert re.search(advice, against_divergence(space_of(*space), fixed))
 
 
 def test_a_broken_configuration_fails_alone_with_its_reason(tmp_path: Path) -> None:
@@ -526,6 +566,51 @@ def test_storages(storage: str, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "study.db") as database:
             assert database.execute("select count(*) from trials").fetchone()[0] == len(trials)
         database.close()
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own limit of a file's size, which it tells as it tells a full disk."""
+
+    class Full(Connection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            pages = self.execute("pragma page_count").fetchone()[0]
+            self.execute(f"pragma max_page_count={pages}")
+
+    run(LINE, settings(n_trials=2), Noisy(line), tmp_path)
+    monkeypatch.setattr(storage, "Connection", Full)
+    with pytest.raises(UserError, match=r"study\.db.*disk is full; free some space"):
+        run(LINE, settings(n_trials=10), Noisy(line), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [(b"not a database at all", "move it away"), (b"SQLite format 3\0" + b"x" * 4096, "move it away")],
+)
+def test_a_study_that_is_none_is_said_with_what_to_do(content: bytes, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(content)
+    for use in (lambda: run(LINE, settings(n_trials=2), Noisy(line), tmp_path), lambda: stored_search(tmp_path)):
+        with pytest.raises(UserError, match=rf"study\.db.*; {remedy}"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("raises", "remedy"),
+    [
+        ("insert into t values (zeroblob(100000))", "free some space"),
+        ("create table u (x)", "free some space"),
+        ("attach 'nowhere/at/all.db' as other", "its folder is there"),
+    ],
+)
+def test_what_sqlite_says_has_a_remedy(raises: str, remedy: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("create table t (x)")
+        database.execute("pragma max_page_count=1")
+        with pytest.raises(sqlite3.OperationalError) as found:
+            database.execute(raises)
+    database.close()
+    assert remedy in first_line(found.value).partition("; ")[2]
+    assert first_line(ValueError("no such thing.")) == "no such thing"
 
 
 def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:

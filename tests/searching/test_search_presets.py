@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
@@ -70,3 +71,34 @@ def test_the_options_of_a_preset_can_be_typed_over(problem_of: Callable[..., Pro
     problem = problem_of("sweeps=search_gru", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random", "lr=0.5")
     assert (problem.settings.n_trials, problem.settings.sampler) == (7, "random")
     assert "lr" not in problem.space.to_json()
+
+
+@pytest.mark.parametrize("name", ["median", "percentile"])
+def test_a_warm_up_where_only_the_runs_know_how_many_epochs_they_have(name: str) -> None:
+    """A quarter of what the first ones had; before one has finished nothing is pruned."""
+    pruner = make_pruner(name, {"n_startup_trials": 0}, None, several=False)
+    study = optuna.create_study(pruner=pruner)
+    first = study.ask()
+    for step in range(1, 41):
+        first.report(1.0, step)
+        assert not first.should_prune()
+    study.tell(first, 1.0)
+    worse = study.ask()
+    pruned = []
+    for step in range(1, 41):
+        worse.report(2.0, step)
+        pruned.append(worse.should_prune())
+    assert pruned.index(True) + 1 == 10
+
+
+@pytest.mark.parametrize("name", ["hyperband", "halving", "median", "percentile", "none", "wilcoxon"])
+def test_every_pruner_without_a_number_of_epochs(name: str) -> None:
+    pruner = make_pruner(name, {}, None, several=False)
+    study = optuna.create_study(pruner=pruner)
+    for value in range(1, 9):
+        trial = study.ask()
+        for step in range(1, 5):
+            trial.report(float(value), step)
+            trial.should_prune()
+        study.tell(trial, float(value))
+    assert len(study.trials) == 8

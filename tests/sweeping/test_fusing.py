@@ -4,9 +4,11 @@ Compares runs of fused sweeps with the same runs trained one by one, and a kille
 CPU, 15 s.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +70,31 @@ def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
     small: Configs, plan: Callable[[list[Config]], Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [group] = schedule.groups(plan([small(COHORT, "seeds=3")]))
+    timed: list[int] = []
+    monkeypatch.setattr(schedule, "choose", lambda *of: timed.append(of[-1]) or Choice("cohort", {}))
     monkeypatch.setattr(schedule, "free_memory", lambda _: 1000)
     with pytest.raises(MemoryError, match="lower num_hiddens"):
         schedule.programs(group, 1, alone=False)
+    assert not timed  # engines are timed on networks that fit
     one = schedule.memory_bytes(group.config, 1, len(group.corpus.vocabulary))
     monkeypatch.setattr(schedule, "free_memory", lambda _: 2 * one)
     assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 2]
+    assert timed == [2]
+
+
+@pytest.mark.parametrize("free", [2**34, 2**44])
+def test_memory_that_is_plenty_is_not_counted_and_never_too_much(
+    compose: Configs, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "free_memory", lambda _: free)
+    for model, H, T, V in itertools.product(("rnn", "lstm"), (1, 64, 512), (1, 35), (2, 5000)):
+        config = replace(compose(f"model={model}"), num_hiddens=H, num_steps=T, batch_size=8)
+        fit = schedule.runs_that_fit(config, V, torch.device("cpu"), 2)
+        assert 1 <= fit <= free // (2 * schedule.memory_bytes(config, 1, V))
+    counted: list[Config] = []
+    monkeypatch.setattr(schedule, "memory_bytes", lambda config, *_: counted.append(config) or 1)
+    schedule.runs_that_fit(compose("model=gru", "num_hiddens=8"), 28, torch.device("cpu"), 2)
+    assert not counted
 
 
 @pytest.mark.full
@@ -202,7 +223,7 @@ def test_a_prefix_that_was_not_asked_for_before_is_trained_for(small: Configs, s
 def test_knobs_that_do_not_matter_are_said(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small("optimizer.momentum=0"), small("optimizer.momentum=0.9")])
     [warning] = made.warnings
-    assert re.search(r"^2 combinations .*\b1 different settings\b", warning)
+    assert re.search(r"^2 combinations .*\b1 different setting\b", warning)
 
 
 @pytest.mark.full

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ablate.cli.run import MOST_NAMED, conclude
-from ablate.config.errors import OS_ERRORS, CombinationError
+from ablate.config.errors import OS_ERRORS, CombinationError, counted
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
@@ -156,7 +156,7 @@ def test_some_settings_impossible_on_the_command_line(
     assert done.status == 1
     assert "Traceback" not in done.err
     assert "Error" not in done.err
-    summary = done.err[done.err.index("1 runs trained") :]
+    summary = done.err[done.err.index("1 run trained") :]
     assert "failed: gru" in summary
     assert "failures" in summary
     assert "gru" in done.out
@@ -229,7 +229,7 @@ def test_a_disk_that_fails_in_the_middle_is_no_fault_of_a_setting(
     assert not list(folder.rglob("*.tmp"))
     resumed = main(*command)
     assert resumed.status == 0
-    assert f"{8 - kept} runs trained" in resumed.err
+    assert f"{counted(8 - kept, 'run')} trained" in resumed.err
     assert len(finished(folder)) == 8
 
 
@@ -251,7 +251,7 @@ def test_a_disk_that_is_full_for_the_report(
     disk(errno.ENOSPC, 4)
     outcome = main(*small_arguments, "engine=torch_nn", "name=full")
     assert outcome.status == 1
-    assert "1 runs trained" in outcome.err
+    assert "1 run trained" in outcome.err
     assert "python -m ablate report results/full" in outcome.err
 
 

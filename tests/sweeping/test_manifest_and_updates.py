@@ -38,6 +38,7 @@ def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> 
     write_manifest(made, "python -m ablate sweeps=gates", "gates")
     kept = results.load_manifest(made.folder)
     assert kept.pop("knobs")["model"] == ["rnn"]
+    assert kept.pop("planned") == {setting.setting_id: "0" for setting in made.settings}
     assert kept == {
         "commands": ["python -m ablate sweeps=gates"],
         "preset": "gates",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ablate.config.errors import ConfigError, StorageError, UserError
+from ablate.config.errors import ConfigError, StorageError, UserError, counted
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
@@ -229,7 +229,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
 
     done = cli(*command)
     assert done.status == 0, done.err
-    assert f"{4 - len(finished)} runs trained, {len(finished)} already there" in done.err
+    assert f"{counted(4 - len(finished), 'run')} trained, {len(finished)} already there" in done.err
     unpack(folder)
     for run in finished:
         assert records(folder)[run]["timing"] == kept[run]
@@ -297,7 +297,7 @@ import time
 from pathlib import Path
 
 from ablate.cli.run import main
-from ablate.report import figures
+from ablate.report import drawn
 
 
 def slow(*_):
@@ -305,7 +305,7 @@ def slow(*_):
     time.sleep(3600)
 
 
-figures._saved = slow
+drawn._saved = slow
 raise SystemExit(main())
 """
 """`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
@@ -323,7 +323,7 @@ def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     def stopped(*_: Any) -> Any:
         raise stop
 
-    monkeypatch.setattr("ablate.report.figures.draw", stopped)
+    monkeypatch.setattr("ablate.report.drawn.draw", stopped)
     outcome = main(*small_arguments, "name=stopped")
     folder = tmp_path / "results" / "stopped"
     assert outcome.status == (130 if stop is KeyboardInterrupt else 1)

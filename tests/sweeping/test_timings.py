@@ -124,6 +124,10 @@ def test_the_table_says_why_a_setting_has_no_number(
     assert re.search(r"num_hiddens=128, 1 thread: .*\b0 of 9\b", shown)
     assert len(pd.read_csv(tmp_path / "speed.csv")) == 3
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "speed.csv").write_text("mine")
+    write_speed(tmp_path, speed_frame(tmp_path))
+    assert (tmp_path / "speed.csv").read_text() == "mine", "what somebody has changed stays, and is named"
+    assert "speed.csv is not as ablate wrote it" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ def test_so_do_the_tasks_that_are_shipped(name: str) -> None:
     check_task(name, data)
 
 
+@pytest.mark.full
 def test_every_engine_trains_it() -> None:
     example("task")
     one = pitch()
@@ -145,6 +146,7 @@ def test_the_report_speaks_of_it(sweep: Path) -> None:
     assert not [one for one in page.sections if one.name == "warnings" and "Traceback" in str(one.blocks)]
 
 
+@pytest.mark.full
 def test_a_task_that_is_not_loaded_can_still_be_read(sweep: Path) -> None:
     for registry, names in ((TASKS, ["pitch"]), (DATASETS, ["pitch"]), (METRICS, ["certainty", "bits_per_token"])):
         for name in names:
@@ -257,6 +259,7 @@ def test_a_mistake_in_the_facts_is_a_line(facts: dict[str, Any], said: str) -> N
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.full
 def test_a_metric_that_fails_names_itself_and_its_line(sweep: Path) -> None:
     @ablate.metric("broken", better="lower")
     def broken(record: Any) -> float:
@@ -284,6 +287,7 @@ def test_a_bound_task_measures_on_the_same_held_out_data() -> None:
     assert one.val_tokens == 512
 
 
+@pytest.mark.full
 def test_a_claim_speaks_of_an_own_metric(sweep: Path) -> None:
     """Which width is judged by it: by ratios, or by differences where it may be 0."""
     from ablate.claims import Frames
@@ -306,7 +310,7 @@ def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     """With a table, a sentence in short and a place on the page."""
     from ablate.report.answer import answer
     from ablate.report.blocks import Attempts, Column, Sheet
-    from ablate.report.findings import sheets
+    from ablate.report.contents import sheets
     from ablate.report.material import gather
     from ablate.report.page import build
     from ablate.report.sections import Section
@@ -325,25 +329,26 @@ def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     made = {name: make() for name, make in sheets(m).items()}
     assert made["noise"].rows == [["0.2"]]
     assert "The signals were noisy." in answer(m)
-    parts = {part.name: part for part in build(m, made, {}, attempt).sections}
+    parts = {part.name: part for part in build(m, made, {}).sections}
     assert parts["noise"].title == "How much noise there was"
     assert list(parts).index("noise") == list(parts).index("results") + 1
     TASKS.found["pitch"] = replace(TASKS["pitch"], sections=(replace(section, applies=lambda m: False),))
     assert "noise" not in sheets(m)
 
 
+@pytest.mark.full
 def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
     @ablate.figure("Nothing.")
     def broken(settings: Any) -> int:
         return len(settings)
 
     from ablate.report.blocks import Attempts
-    from ablate.report.figures import draw
+    from ablate.report.drawn import draw
     from ablate.report.material import gather
 
     attempt = Attempts(lambda line: None)
     m = gather(sweep, attempt)
-    drawn = draw(m, attempt, sweep)
+    drawn = draw(m, sweep)
     assert "time_and_perplexity" in drawn
     assert "broken" not in drawn
     assert any("broken" in line and "int" in line for line in attempt.failed)

@@ -179,6 +179,7 @@ def test_a_short_held_out_text_is_one_window(docs: Corpus, val_tokens: int) -> N
         assert f"windows of {T} tokens" in said
 
 
+@pytest.mark.full
 def test_a_network_trained_on_single_tokens_may_still_see_the_future(docs: Corpus) -> None:
     record = train(compose([*ONE_NETWORK, *BIDIRECTIONAL, "num_steps=1", "epochs=1"]), docs)
     assert record.sees_future is True
@@ -350,6 +351,7 @@ def test_knobs_that_do_not_fit_are_refused_in_one_line(overrides: list[str], say
 # --- match=params -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("model", ["rnn", "gru", "mgu", "lstm-coupled"])
 def test_models_get_as_many_parameters_as_the_first(
     docs: Corpus, model: str, parameters: Callable[[Config], int]

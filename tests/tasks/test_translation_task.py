@@ -174,7 +174,7 @@ def test_of_several_references_the_first_counts(tiny: Callable[..., Config]) -> 
             ["task.pairs=31"],
             r"31 of 10,000 .* to train on, fewer than one minibatch; .*batch_size=32 or raise task.pairs=31",
         ),
-        (["task.pairs=null", "task.val_pairs=10000"], r"0 of 10,000 pairs are left .* lower .*task.val_pairs=10000.*"),
+        (["task.pairs=null", "task.val_pairs=10000"], r"0 of 10,000 pairs left .* lower .*task.val_pairs=10000.*"),
         (
             ["task.pairs=9999", "task.val_pairs=9"],
             r"number_pairs has 10,000 pairs, but .* ask for 10,008; lower one of .*",

@@ -209,7 +209,7 @@ def test_a_setting_is_timed_in_fresh_processes_and_kept(setting: dict[str, Confi
     assert timing.facts["parameters"] == setting_parameters(*setting.values())
     assert len(timing.facts["last_epoch_readings"]) == LAUNCHES
     assert timing.facts["gemm_limit_gflops"] > 0
-    assert "timing 1 settings with 1 thread" in said[0]
+    assert "timing 1 setting with 1 thread" in said[0]
 
 
 def setting_parameters(config: Config) -> int:

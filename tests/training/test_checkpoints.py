@@ -218,7 +218,7 @@ def test_a_checkpoint_of_other_means_is_not_resumed(
 
 def test_the_build_is_made_of_what_computes() -> None:
     names = {str(path.relative_to(PACKAGE_DIR)) for path in sources()}
-    assert {"training/loop.py", "training/choice.py", "engines/cohort/native/kernel.cpp", "tasks/text.py"} <= names
+    assert {"training/loop.py", "training/choice.py", "engines/cohort/native/kernel.h", "tasks/text.py"} <= names
     assert {
         "cells/gru.py",
         "cells/trace.py",

@@ -1,14 +1,13 @@
-"""Truncated backpropagation through time for a few replicas: one loop forward, one back, any cell.
+"""Truncated backpropagation through time for a few replicas: a plain stack of layers of any cell that has a derivative.
 
 Axes: R replicas, T steps, B sequences, N = T·B tokens, H hidden, K blocks of H columns, V vocabulary. Per layer,
-with the recurrent weights W, pre-activations A and gradients D at them:
+with the recurrent weights W, pre-activations A and gradients D at them (`ablate.networks.recurrence`):
 
     forward   for t = 1 … T:   A_t += H_{t−1} W;   cell: A_t → H_t
     back      for t = T … 1:   cell: dH_t → D_t;   dH_{t−1} += (cell's direct path) + D_t Wᵀ
     after     dW = Σ_t H_{t−1}ᵀ D_t, one product over all steps; likewise for the input's weights
 
-A program allocates its buffers once and makes the views of each step once: a step of a small network costs as
-much as calling torch does.
+A program allocates its buffers once.
 """
 
 from collections.abc import Sequence
@@ -16,99 +15,76 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ablate.config.schema import Config
+from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
-from ablate.engines.cohort.products import Product
-from ablate.engines.cohort.steps import Shape, replicas_first, steps_class
 from ablate.engines.cohort.weights import LayerWeights, Layout
+from ablate.networks.recurrence import Shape, Steps, replicas_first, runs
 
 
 class Layer:
-    """A cell, its weights and its gradients, over the steps of a minibatch."""
+    """The steps of a cell, its weights and its gradients, over a minibatch."""
 
-    def __init__(self, config: Config, shape: Shape, weights: LayerWeights, grads: LayerWeights | None) -> None:
+    def __init__(self, d: Derived, shape: Shape, weights: LayerWeights, grads: LayerWeights | None) -> None:
         self.shape = shape
         self.weights = weights
         self.grads = grads
-        self.cell = cell = steps_class(config)(config, shape, training=grads is not None)
-        self.columns = len(cell.blocks) * shape.H
+        self.steps = Steps(d, shape, training=grads is not None)
+        self.columns = self.steps.columns
         self.bias = shape.zeros(shape.R, 1, self.columns)
-        states = cell.old(cell.state).unbind(1)
-        self.products = list(zip(cell.A, states, strict=True))
+        self.seconds = _second_biases(d, shape.H) if weights.b_h is not None else []
         if grads is not None:
-            self.D = cell.D.flatten(1, 2)
-            back = zip(cell.d_state[:-1], cell.D[:, 1:, :, cell.from_state].unbind(1), strict=True)
-            self.back_products = list(back)
+            self.D = self.steps.D.flatten(1, 2)[..., : self.columns]
 
     def prepare(self) -> None:
-        """This minibatch's bias (R, 1, K·H) and recurrent weights, these doubled where the cell's `A` is."""
-        cell, w = self.cell, self.weights
+        """This minibatch's bias (R, 1, K·H), and its weights for the steps."""
+        w = self.weights
         self.bias.zero_()
-        self.bias[..., cell.from_input] = w.b_x
-        if w.b_h is not None:
-            self.bias[..., cell.bias_columns] += w.b_h
-        W_h = w.W_h
-        if cell.doubled.start < cell.doubled.stop <= W_h.shape[-1]:
-            W_h = W_h.clone()
-            W_h[..., cell.doubled] *= 2
-        W_T = w.W_h.transpose(1, 2)
-        self.onward = Product(W_h[..., cell.from_state], self.shape)
-        self.backward_product = None if self.grads is None else Product(W_T[:, cell.from_state], self.shape)
-        cell.bind(W_h, W_T)
+        of_input = self.bias[..., self.steps.from_input]
+        of_input.copy_(w.b_x)
+        for at, columns in self.seconds:
+            assert w.b_h is not None
+            of_input[..., columns] += w.b_h[..., at]
+        self.steps.bind(w.matrices, w.vectors)
+        self.steps.prefill(self.bias)
 
     def pre_activations(self, rows: Tensor) -> Tensor:
-        """Rows (R, n, K·H) that hold X W_x in the columns `from_input` → pre-activations without the recurrent product.
-
-        In place; doubled where the cell's `A` is.
-        """
-        cell = self.cell
-        if cell.from_input.start > 0:
-            rows[..., : cell.from_input.start].zero_()
-        rows.add_(self.bias)
-        if cell.doubled.stop > cell.doubled.start:
-            rows[..., cell.doubled] *= 2
-        return rows
-
-    def split(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Columns (…, K·H) → the parts that belong in `A` and in `A_rest`, with those."""
-        end = self.cell.from_state.stop
-        parts = [(self.cell.A, rows[..., :end]), (self.cell.A_rest, rows[..., end:])]
-        return [(into, part) for into, part in parts if part.shape[-1] > 0]
+        """Rows (R, n, K·H) that hold X W_x in the columns `from_input` → what the products are added to, in place."""
+        start = self.steps.from_input.start
+        if start > 0:
+            rows[..., :start].zero_()
+        return rows.add_(self.bias)
 
     def forward(self, states: Sequence[Tensor]) -> None:
-        """From the input's share in `A` and the states (R, B, H), which are moved on in place."""
-        cell, product = self.cell, self.onward
-        cell.load(states)
-        for t, (A, H_old) in enumerate(self.products):
-            product.add_to(A, H_old)
-            cell.step(t)
-        cell.store(states)
+        """From the input's share in the steps' parts and the states (R, B, H), which are moved on in place."""
+        self.steps.load(states)
+        self.steps.forward()
+        self.steps.store(states)
 
     def backward(self) -> None:
-        """From the gradient at the output, in `cell.d_output`, to the gradient at the pre-activations, in `D`."""
-        cell, product = self.cell, self.backward_product
-        assert product is not None
-        if cell.d_candidate is not None:
-            cell.d_state.zero_()
-        cell.jacobian()
-        for t in reversed(range(self.shape.T)):
-            cell.backward(t)
-            if t > 0 and cell.recurs:
-                cell.carry(t)
-                product.add_to(*self.back_products[t - 1])
-
-    def state_gradients(self) -> None:
-        """The gradient of W_h."""
+        """From the gradient at the output to that at the pre-activations, `D`, and those of matrices and vectors."""
         assert self.grads is not None
-        for old, D, where in self.cell.state_products():
-            torch.bmm(old.flatten(1, 2).transpose(1, 2), D.flatten(1, 2), out=self.grads.W_h[..., where])
+        self.steps.backward()
+        self.steps.matrix_gradients(self.grads.matrices)
+        for into, gradient in zip(self.grads.vectors, self.steps.vector_gradients(), strict=True):
+            into.copy_(gradient)
 
     def bias_gradients(self, total: Tensor) -> None:
         """From the sum of `D` over all tokens, (R, 1, K·H)."""
         assert self.grads is not None
-        self.grads.b_x.copy_(total[..., self.cell.from_input])
-        if self.grads.b_h is not None:
-            self.grads.b_h.copy_(total[..., self.cell.bias_columns])
+        of_input = total[..., self.steps.from_input]
+        self.grads.b_x.copy_(of_input)
+        for at, columns in self.seconds:
+            assert self.grads.b_h is not None
+            self.grads.b_h[..., at] = of_input[..., columns]
+
+
+def _second_biases(d: Derived, H: int) -> list[tuple[slice, slice]]:
+    """Columns of b_h that are simply added to b_x, and to which of its columns."""
+    found = [number for number, name in enumerate(d.inputs) if name in d.folded]
+    return [
+        (slice(place * H, (place + length) * H), slice(first * H, (first + length) * H))
+        for place, first, length in runs(found)
+    ]
 
 
 class Embedding:
@@ -130,21 +106,21 @@ class Embedding:
         """Tokens (R, T, B) → the input's share, in the layer's `A`. IndexError for one outside the vocabulary."""
         lowest_of(tokens, range(self.V))
         layer, W_x = self.layer, self.layer.weights.W_x
-        of_input = self.rows[..., layer.cell.from_input]
+        of_input = self.rows[..., layer.steps.from_input]
         if self.tabled:
             of_input.copy_(W_x)
             order = replicas_first(tokens + self.first_row).flatten()
-            for A, table in layer.split(layer.pre_activations(self.rows)):
+            for A, table in layer.steps.split(layer.pre_activations(self.rows)):
                 torch.index_select(table.flatten(0, 1), 0, order, out=A.flatten(0, 2))
             return
         for replica, own in enumerate(tokens.flatten(1)):
             of_input[replica] = W_x[replica, own]
-        for A, part in layer.split(layer.pre_activations(self.rows).view(*tokens.shape, -1)):
+        for A, part in layer.steps.split(layer.pre_activations(self.rows).view(*tokens.shape, -1)):
             replicas_first(A).copy_(part)
 
     def gradients(self, tokens: Tensor) -> None:
         """W_x and the biases, from the layer's `D`."""
-        layer, inputs = self.layer, self.layer.cell.from_input
+        layer, inputs = self.layer, self.layer.steps.from_input
         assert layer.grads is not None
         if self.tabled:
             order = (tokens + self.first_row).flatten()
@@ -167,22 +143,22 @@ class Projection:
 
     def forward(self, mask: Tensor | None) -> None:
         """The output of the layer below (⊙ mask (R, T, B, H)) → the input's share, in the layer's `A`."""
-        layer, Y = self.layer, self.below.cell.output
+        layer, Y = self.layer, self.below.steps.output
         self.X, self.mask = (Y if mask is None else Y * mask).flatten(1, 2), mask
-        torch.bmm(self.X, layer.weights.W_x, out=self.rows[..., layer.cell.from_input])
+        torch.bmm(self.X, layer.weights.W_x, out=self.rows[..., layer.steps.from_input])
         rows = layer.pre_activations(self.rows).view(*Y.shape[:3], -1)
-        for A, part in layer.split(rows):
+        for A, part in layer.steps.split(rows):
             replicas_first(A).copy_(part)
 
     def gradients(self) -> None:
         """W_x, the biases, and the gradient at the output of the layer below, from the layer's `D`."""
         layer = self.layer
         assert layer.grads is not None
-        D = layer.D[..., layer.cell.from_input]
+        D = layer.D[..., layer.steps.from_input]
         torch.bmm(self.X.transpose(1, 2), D, out=layer.grads.W_x)
         layer.bias_gradients(layer.D.sum(1, keepdim=True))
-        d_X = torch.bmm(D, layer.weights.W_x.transpose(1, 2)).view(self.below.cell.d_output.shape)
-        self.below.cell.d_output.copy_(d_X if self.mask is None else d_X.mul_(self.mask))
+        d_X = torch.bmm(D, layer.weights.W_x.transpose(1, 2)).view(self.below.steps.d_output.shape)
+        self.below.steps.d_output.copy_(d_X if self.mask is None else d_X.mul_(self.mask))
 
 
 class Program:
@@ -199,7 +175,7 @@ class Program:
         shape = Shape(parameters.shape[0], T, B, config.num_hiddens, parameters.dtype, parameters.device)
         grad_layers = [None] * config.layers if grads is None else layout.layer_views(grads)
         self.layers = [
-            Layer(config, shape, weights, grad)
+            Layer(layout.derived, shape, weights, grad)
             for weights, grad in zip(layout.layer_views(parameters), grad_layers, strict=True)
         ]
         self.embedding = Embedding(self.layers[0], vocabulary_size)
@@ -229,15 +205,14 @@ class Program:
             else:
                 self.projections[number - 1].forward(masks[number - 1] if masks else None)
             layer.forward(state)
-        return self.output.losses(self.layers[-1].cell.output.flatten(1, 2), targets)
+        return self.output.losses(self.layers[-1].steps.output.flatten(1, 2), targets)
 
     def backward(self) -> None:
         """Fill `grads` with the gradients of the losses just computed."""
-        self.output.backward(self.layers[-1].cell.d_output)
+        self.output.backward(self.layers[-1].steps.d_output)
         for number in reversed(range(len(self.layers))):
             layer = self.layers[number]
             layer.backward()
-            layer.state_gradients()
             if number == 0:
                 self.embedding.gradients(self.tokens)
             else:

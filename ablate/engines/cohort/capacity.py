@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import torch
 
+from ablate.cells.derivative import derivative_of, why_underivable
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
-from ablate.engines.cohort.steps import covers, steps_class
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.updates import Update
 from ablate.networks.families import reads_tokens
@@ -29,9 +29,9 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def has_manual_backward(config: Config) -> bool:
-    """Whether `ablate.engines.cohort.steps` has the derivatives of this network; else autograd finds them."""
-    plain = config.model.stacks_plainly and covers(config)
+def is_derived(config: Config) -> bool:
+    """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative."""
+    plain = config.model.stacks_plainly and not why_underivable(config)
     return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
 
 
@@ -43,12 +43,13 @@ def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None
     """
     if torch.device(device).type != "cpu":
         return None
-    if not has_manual_backward(config):
+    if not is_derived(config):
         return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
     if config.num_hiddens > 64:
         return 1
-    columns = config.num_hiddens * len(steps_class(resolve(config)).arrange(config)[2])
-    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
+    d = derivative_of(config)
+    gradients = {getattr(end, "index", None) for end in (*d.d_inputs.values(), *d.d_products.values())}
+    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // (config.num_hiddens * max(1, len(gradients)))))
 
 
 def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
@@ -66,7 +67,7 @@ def memory_bytes(
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
-    if not has_manual_backward(config):
+    if not is_derived(config):
         return stacked.memory_bytes(resolve(config), R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
     layout = Layout(resolve(config), vocabulary_size)

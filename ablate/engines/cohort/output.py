@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ablate.config.metrics import UNSCORED
-from ablate.engines.cohort.steps import Shape
 from ablate.engines.cohort.weights import Layout
+from ablate.networks.recurrence import Shape
 
 
 class Output:

@@ -16,7 +16,6 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.schema import Config, Part, resolve
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.graphs import Replay
-from ablate.engines.cohort.steps import steps_class
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
 from ablate.engines.updates import Update
@@ -92,7 +91,7 @@ class Cohort:
         self._states: list[list[Tensor]] = []
 
     def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
-        assert isinstance(vocabulary_size, int), "the derivatives by hand are those of one vocabulary"
+        assert isinstance(vocabulary_size, int), "a plain stack reads and writes one vocabulary"
         return Layout(self.config, vocabulary_size)
 
     def __len__(self) -> int:
@@ -183,7 +182,7 @@ class Cohort:
         return self._programs[key]
 
     def _zero_states(self, B: int) -> list[list[Tensor]]:
-        parts, H = steps_class(self.config).parts, self.config.num_hiddens
+        parts, H = len(self.layout.derived.states), self.config.num_hiddens
         return [[self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)]
 
     def _masks(self, T: int, B: int) -> list[Tensor]:

@@ -65,7 +65,7 @@ def by_value(
         published = published[published["setting_id"].isin(settings["setting_id"])].drop_duplicates("setting_id")
         published = None if published.empty else published
     with styled(title, settings[list(swept)].to_csv()):
-        measures = measures_of(settings) if y is None else [measure_chosen(y, settings)]
+        measures = measures_of(settings, published) if y is None else [measure_chosen(y, settings)]
         if x is None and y is None and by_task(settings, swept):
             knobs = [knob for knob in swept if knob not in ("corpus", "num_steps")]
             shown = Shown("num_steps", knobs, measures_of(settings)[:1], "corpus", log=True)

@@ -67,9 +67,18 @@ class Line:
         return Line2D([], [], color=look.colour, markerfacecoloralt="white", label=self.name, **shown)
 
 
+COLORBLIND = (
+    *("#0173B2", "#DE8F05", "#029E73", "#D55E00", "#CC78BC"),
+    *("#CA9161", "#FBAFE4", "#949494", "#ECE133", "#56B4E9"),
+)
+"""Seaborn's palette of this name. Here, since every report needs it, and seaborn takes most of a second to load."""
+
+
 @cache
 def palette(name: str = "colorblind", n: int = 10) -> tuple[Colour, ...]:
     """Colours of a palette of seaborn."""
+    if name == "colorblind":
+        return tuple(to_rgb(COLORBLIND[place % len(COLORBLIND)]) for place in range(n))
     import seaborn
 
     return tuple(to_rgb(colour) for colour in seaborn.color_palette(name, n))

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ablate.analysis.tasks import facts_of
-from ablate.config.metrics import METRICS, by_difference
+from ablate.config.errors import counted
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
-from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored
+from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored, training_metric
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
@@ -86,6 +87,10 @@ def interval_reach(
 
 
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
+LAST_EPOCH = replace(TRAINING, label="training perplexity\n(last epoch)")
+"""Training perplexity where an axis does not run over the epochs."""
+TAIL = Measure(DEFAULT_METRIC, "tail perplexity")
+BY_TRAINING = {one.metric: one for one in (LAST_EPOCH, TAIL)}
 HELD_OUT = Measure("val_perplexity", "held-out perplexity")
 SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
 
@@ -98,23 +103,32 @@ def measure_of(metric: str) -> Measure:
     return Measure(metric, facts.label, floor=floor, ceiling=high, ends=facts.ends, published=f"published_{metric}")
 
 
-def figure_measures(frame: pd.DataFrame) -> list[Measure]:
+def figure_measures(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> list[Measure]:
     """What the figures of a task show of it, the foremost first, measured or not; training perplexity only where
     held-out data are not as good."""
-    drawn = [*map(measure_of, facts_of(frame).drawn_metrics), *map(measure_of, further_metrics(frame))]
-    drawn = [one for one in drawn if not hidden(one.metric, frame)]
-    return [*drawn, *[TRAINING] * (not facts_of(frame).made_anew), HELD_OUT, SPEED]
+    drawn = [*map(measure_of, facts_of(settings).drawn_metrics), *map(measure_of, further_metrics(settings))]
+    drawn = [one for one in drawn if not hidden(one.metric, settings)]
+    by_training = [] if facts_of(settings).made_anew else [training_measure(settings, published)]
+    return [*drawn, *by_training, HELD_OUT, SPEED]
+
+
+def training_measure(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> Measure:
+    """The perplexity on the training data: the tail where settings are compared by it, else that of the last epoch.
+
+    Published values are those of a last epoch, and so is what stands beside them.
+    """
+    return LAST_EPOCH if has_published(published, LAST_EPOCH) else BY_TRAINING[training_metric(settings)]
 
 
 def epoch_measures(frame: pd.DataFrame) -> list[Measure]:
     """The same of what epochs have."""
-    by_loss = [one for one in figure_measures(frame) if one in (TRAINING, HELD_OUT)]
-    return [*map(measure_of, epoch_metrics(frame)), *by_loss]
+    return [*map(measure_of, epoch_metrics(frame)), *[TRAINING] * (not facts_of(frame).made_anew), HELD_OUT]
 
 
-def measures_of(settings: pd.DataFrame) -> list[Measure]:
+def measures_of(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> list[Measure]:
     """Those that were measured of some of these settings."""
-    found = [one for one in figure_measures(settings) if np.isfinite(one.of(settings)).any()] or [TRAINING]
+    every = figure_measures(settings, published)
+    found = [one for one in every if np.isfinite(one.of(settings)).any()] or [training_measure(settings, published)]
     return [one if one is SPEED else replace(one, label=label_of(one.metric, settings, one.label)) for one in found]
 
 
@@ -123,7 +137,7 @@ def measure_chosen(metric: str, settings: pd.DataFrame) -> Measure:
     if metric == SPEED.metric:
         return SPEED
     shown = next((one for one in figure_measures(settings) if one.metric == metric), None)
-    found = shown or (TRAINING if metric == TRAINING.metric else measure_of(metric))
+    found = shown or BY_TRAINING.get(metric) or measure_of(metric)
     unit = METRICS.known(metric).unit
     label = f"{found.label} ({unit})" if unit and unit not in found.label else found.label
     floor = 1.0 if metric.endswith("perplexity") else found.floor
@@ -205,9 +219,9 @@ def small_print(
     settings: pd.DataFrame, measures: Sequence[Measure], published: pd.DataFrame | None, level: float = 0.95
 ) -> str:
     """Which interval and which n a figure shows, where its speed and its published values come from."""
-    at_the_end = not all(measure.metric in OVER_EPOCHS for measure in measures)
+    at_the_end = not any(measure.metric in OVER_EPOCHS for measure in measures)
     if not settings["n"].any():
-        parts = [f"All {settings['diverged'].sum()} runs diverged."]
+        parts = [f"All {counted(int(settings['diverged'].sum()), 'run')} diverged."]
     elif (settings["n"] + settings["diverged"]).max() > 1:
         interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(settings)}"
         none = "; none from one seed" if (settings["n"] == 1).any() else ""
@@ -215,6 +229,9 @@ def small_print(
         parts = [f"{text[0].upper()}{text[1:]}"]
     else:
         parts = [f"{'Last epoch; one' if at_the_end else 'One'} seed per setting, so no interval."]
+    if settings["n"].any() and any(one.metric == TAIL.metric for one in measures):
+        held_out = "; held-out: the last one" if any(one.metric == HELD_OUT.metric for one in measures) else ""
+        parts.append(f"Tail: geometric mean of the last 5 % of epochs{held_out}.")
     if settings["diverged"].any() and settings["n"].any():
         parts.append("Diverged runs enter no mean.")
     if SPEED in measures:

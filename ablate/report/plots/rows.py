@@ -51,7 +51,7 @@ def by_name(
     `every`: what is measured, by default what is of the task.
     """
     note = ""
-    every = measures_of(settings) if every is None else every
+    every = measures_of(settings, published) if every is None else every
     if len(settings) > MOST_ROWS:
         first = every[0]
         better = "highest" if METRICS[first.metric].better == "higher" else "lowest"

@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ablate.analysis.trials import SPEED, VALUED, best_trial, is_number, knob_names, more_is_better, text
+from ablate.config.errors import counted
 from ablate.report.plots.effects import percent, place_names
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
@@ -69,7 +70,10 @@ def search_importance(importance: pd.DataFrame, title: str = "") -> Figure:
         counts = importance.groupby("region")["n"].max()
         handles = [
             Patch(
-                facecolor=palette()[place], hatch=hatch, edgecolor="white", label=f"{region} ({counts[region]} trials)"
+                facecolor=palette()[place],
+                hatch=hatch,
+                edgecolor="white",
+                label=f"{region} ({counted(counts[region], 'trial')})",
             )
             for place, (region, hatch) in enumerate(regions)
         ]
@@ -122,7 +126,9 @@ def search_parallel(
         _axis_labels(axes, len(names), _objective_ticks(ends, objective), "left", 4)
         axes.set_xlim(-0.35, len(columns) - 0.65)
         axes.set_ylim(-0.06, 1.06)
-        note = f"{len(shown)} configurations. Dotted: past a knob that a configuration does not have.{beyond}"
+        note = (
+            f"{counted(len(shown), 'configuration')}. Dotted: past a knob that a configuration does not have.{beyond}"
+        )
         handles = _rank_handles(colours, len(shown))
         if bold is not None:
             said = "the winner on fresh seeds" if bold == winner else "the best one with all its seeds"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.analysis.frames import swept_knobs
+from ablate.config.errors import counted
 from ablate.records.files import replacing
 from ablate.report.plots.lines import Line, lines_of
 from ablate.report.plots.measures import SPEED
@@ -83,4 +84,4 @@ def _draw(speed: Axes, share: Axes, own: pd.DataFrame, line: Line, dash: object)
 
 
 def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
+    return counted(count, "thread")

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate.config import presets
 from ablate.config.composing import compose
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, counted
 from ablate.config.grid import Axis
 from ablate.config.overrides import Override, for_hydra
 from ablate.config.quoting import unquote
@@ -60,7 +60,8 @@ def read(overrides: Sequence[str]) -> Question:
         rows = Axis.zipped(word).rows
         if len(rows) != 2:
             raise UserError(
-                f"{word} has {len(rows)} values; a path goes from the first to the second: give two, or one knob alone"
+                f"{word} has {counted(len(rows), 'value')}; a path goes from the first to the second: give two, or one "
+                "knob alone"
             )
         changes.append(Change(*map(as_one_word, rows)))
     for override in OverridesParser.create().parse_overrides(list(overrides)):

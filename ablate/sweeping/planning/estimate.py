@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Generator
 
+from ablate.config.errors import counted
 from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.networks.parameters import initial
@@ -121,10 +122,10 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
     training_s = wall_s(seconds, side_by_side)
     if training_s + timings_s <= LONG_S:
         return None
-    at_once = f"{min(side_by_side, len(tasks))} of {len(tasks)} programs side by side"
+    at_once = f"{min(side_by_side, len(tasks))} of {counted(len(tasks), 'program')} side by side"
     said = f"training takes about {duration(training_s)}, {at_once}"
     if timings:
-        said += f"; then the speed lane about {duration(timings_s)}, for {timings} timings"
+        said += f"; then the speed lane about {duration(timings_s)}, for {counted(timings, 'timing')}"
     return f"{said}; Ctrl-C keeps what is finished, and the same command goes on from there"
 
 

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
+from ablate.config.errors import counted
 from ablate.config.presets import question
 from ablate.config.schema import Config
+from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
@@ -51,8 +52,8 @@ class Planned:
 
     def show(self) -> None:
         """Print it."""
-        say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
-        complain = partial(Console(stderr=True, emoji=False).print, highlight=False, markup=False, soft_wrap=True)
+        say = lines(stderr=False)
+        complain = lines()
         plan, estimates = self.plan, self.estimates
         for note in plan.notes:
             complain(note)
@@ -85,7 +86,7 @@ class Planned:
         settings = [
             {
                 "setting_id": setting.setting_id,
-                "knobs": {name: knobs_of(setting.config).get(name) for name in swept},
+                "knobs": {as_typed(name): knobs_of(setting.config).get(name) for name in swept},
                 "updates": None if setting.error else updates(setting),
                 **dict(zip(names, counts(setting), strict=True)),
                 "group": numbers.get(setting.setting_id),
@@ -141,7 +142,7 @@ def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Es
     numbers = {setting.setting_id: k for k, guess in enumerate(estimates, 1) for setting in guess.group.settings}
     table = Table(**PLAIN)
     for name in swept:
-        table.add_column(name, justify="left" if name == "model" else "right")
+        table.add_column(as_typed(name), justify="left" if name == "model" else "right")
     for name in ("updates", "runs", "done", "reused", "to train", "group"):
         table.add_column(name, justify="right")
     for setting in plan.settings:
@@ -184,8 +185,8 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
     """Lines on the whole sweep: runs, time and memory."""
     runs, done, reused, missing = (sum(parts) for parts in zip(*map(counts, plan.settings), strict=True))
     lines = [
-        f"{len(plan.settings)} settings, {runs} runs: {done} done, {reused} reused from other sweeps, {missing} to "
-        f"train"
+        f"{counted(len(plan.settings), 'setting')}, {counted(runs, 'run')}: {done} done, "
+        f"{reused} reused from other sweeps, {missing} to train"
     ]
     config = plan.settings[0].config
     if programs := sum(len(guess.seconds) for guess in estimates):
@@ -196,7 +197,7 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
             f"{programs} programs side by side, and {size(memory_of(estimates, side_by_side))}{beside}"
         )
     if config.speed and (timing := timings_missing(plan, config.speed_s))[0]:
-        lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {timing[0]} timings")
+        lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {counted(timing[0], 'timing')}")
     return lines
 
 

@@ -3,15 +3,18 @@
 import math
 import statistics
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.metrics import metrics_of as measured_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries
 from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
@@ -55,8 +58,11 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
     kinds: dict[str, Kind] = {}
     folders: dict[str, set[str]] = defaultdict(set)
     for folder in sweeps_beside(plan.folder):
+        excluded = frozenset[str]()
+        with suppress(results.RecordError):
+            excluded = excluded_runs(folder)
         for record in results.records(folder):
-            if isinstance(record, results.RecordError):
+            if isinstance(record, results.RecordError) or record.get("run_id") in excluded:
                 continue
             try:
                 value, kind = measured_of(record).get(metric), _kind(record["config"])
@@ -102,7 +108,7 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
             f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "
             "finished run of such a setting tells yet)"
         )
-    of = f"(the median of {spread.settings} settings: {spread.source})"
+    of = f"(the median of {counted(spread.settings, 'setting')}: {spread.source})"
     if by_difference(metric):
         title = METRICS[metric].shown_as
         if not spread.sd:

@@ -1,8 +1,10 @@
-"""A native kernel for the cohort engine, compiled on first use; torch remains the engine wherever it cannot serve.
+"""A native kernel for each cell, made from its equations and compiled on first use; torch serves wherever it cannot.
 
-kernel.cpp  one minibatch of one replica, forward and back
+generate    the cell in C++, from its derivative
+kernel.h    products and networks of such a cell; calls.h: what Python calls
 build       compiler, cache, loading
 program     NativeCohort: a Cohort whose minibatches the kernel computes; what it covers
+recurrence  one layer over all its steps, for networks of any other form
 """
 
 from ablate.engines.cohort.native.build import unavailable

@@ -1,4 +1,4 @@
-"""The kernel as a shared library: compiled once per source, compiler and CPU, and kept in the user's cache.
+"""The kernel of a cell as a shared library: compiled once per source, compiler and CPU, and kept in the user's cache.
 
 `ABLATE_NATIVE=0` switches it off; `CXX` names the compiler. No compiler, or one that fails, is no error: the
 reason is kept for the record and torch does the work.
@@ -13,20 +13,23 @@ import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from ablate.cells.derivative import Derived, Underivable
+from ablate.engines.cohort.native.generate import source
 from ablate.records.files import cache_folder
 
-SOURCE = Path(__file__).with_name("kernel.cpp")
+HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernel.h", "calls.h"))
 COMPILERS = ("g++", "c++", "clang++")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fvisibility=hidden", "-shared", "-fPIC")
 TIMEOUT_S = 120
 
 
 class Sizes(ctypes.Structure):
     """`struct Sizes` of the kernel."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("T", "B", "H", "V", "layers", "cell", "training")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("T", "B", "H", "V", "layers", "training", "dropout")]
 
 
 @dataclass(frozen=True)
@@ -38,41 +41,58 @@ class Native:
 
 
 _lock = threading.Lock()
-_native: Native | None = None
+_made: dict[str, Native] = {}
+"""By the source of the cell."""
 
 
-def native() -> Native:
-    """The library, compiled or taken from the cache the first time."""
-    global _native
-    if os.environ.get("ABLATE_NATIVE") == "0":
-        return Native(None, "ABLATE_NATIVE=0")
+def native(d: Derived) -> Native:
+    """The library of a cell, compiled or taken from the cache the first time."""
+    if reason := unavailable():
+        return Native(None, reason)
+    try:
+        text = source(d)
+    except Underivable as error:
+        return Native(None, str(error))
     with _lock:
-        if _native is None:
+        if text not in _made:
             try:
-                _native = Native(_declared(ctypes.CDLL(str(built()))), "")
+                _made[text] = Native(_declared(ctypes.CDLL(str(built(text)))), "")
             except (OSError, RuntimeError) as error:
-                _native = Native(None, str(error))
-        return _native
+                _made[text] = Native(None, str(error))
+        return _made[text]
 
 
 def unavailable() -> str:
-    """Why this machine has no native kernel; empty where it has one."""
-    return native().reason
+    """Why this machine has no native kernels; empty where it can make them."""
+    if os.environ.get("ABLATE_NATIVE") == "0":
+        return "ABLATE_NATIVE=0"
+    try:
+        _compiler()
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
-def built() -> Path:
+def built(text: str) -> Path:
     """The path of the compiled library. Raises RuntimeError or OSError, with the reason, where it cannot be made."""
     compiler = _compiler()
-    version = _output([compiler, "--version"])
-    identity = "\n".join([SOURCE.read_text(), compiler, version, " ".join(FLAGS), _cpu()])
+    headers = [header.read_text() for header in HEADERS]
+    identity = "\n".join([text, *headers, compiler, _version(compiler), " ".join(FLAGS), _cpu()])
     path = cache_dir() / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as aside:
-            made = Path(aside) / "kernel.so"
-            _output([compiler, *FLAGS, str(SOURCE), "-o", str(made)])
+            made = Path(aside) / "cell.so"
+            compiled(text, made)
             os.replace(made, path)
     return path
+
+
+def compiled(text: str, to: Path, *flags: str) -> None:
+    """Compile the source of a cell, with more flags if there are any. Raises as `built`."""
+    cell = to.with_suffix(".cpp")
+    cell.write_text(text)
+    _output([_compiler(), *FLAGS, *flags, f"-I{HEADERS[0].parent}", str(cell), "-o", str(to)])
 
 
 def cache_dir() -> Path:
@@ -86,6 +106,11 @@ def _compiler() -> str:
     raise RuntimeError(f"no C++ compiler ({', '.join(COMPILERS)}, or the one that CXX names)")
 
 
+@cache
+def _version(compiler: str) -> str:
+    return _output([compiler, "--version"])
+
+
 def _output(command: list[str]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S).stdout
@@ -96,6 +121,7 @@ def _output(command: list[str]) -> str:
         raise RuntimeError(f"{command[0]} took more than {TIMEOUT_S} s") from error
 
 
+@cache
 def _cpu() -> str:
     """What -march=native depends on."""
     facts = Path("/proc/cpuinfo")
@@ -110,8 +136,10 @@ def _first_of(lines: list[str], keys: tuple[str, ...]) -> list[str]:
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """With the types of its functions. Addresses are passed as numbers."""
     sizes, address, i64 = ctypes.POINTER(Sizes), ctypes.c_void_p, ctypes.c_int64
-    library.workspace_bytes.argtypes, library.workspace_bytes.restype = [sizes], i64
-    library.minibatch.argtypes, library.minibatch.restype = [sizes, *[address] * 7], ctypes.c_double
+    library.workspace_bytes.argtypes, library.workspace_bytes.restype = [sizes, ctypes.c_int], i64
+    library.minibatch.argtypes, library.minibatch.restype = [sizes, *[address] * 8], ctypes.c_double
+    library.layer_forward.argtypes, library.layer_forward.restype = [sizes, *[address] * 7], None
+    library.layer_backward.argtypes, library.layer_backward.restype = [sizes, *[address] * 7], None
     library.clipped_descent.argtypes = [address, address, i64, ctypes.c_float, ctypes.c_float]
     library.clipped_descent.restype = ctypes.c_int
     library.functions.argtypes, library.functions.restype = [*[address] * 4, i64], None

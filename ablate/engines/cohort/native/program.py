@@ -14,19 +14,16 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.cell import is_plain, live_gates
+from ablate.cells.derivative import Underivable, derivative_of
+from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
-from ablate.engines.cohort.native.build import Sizes, native, unavailable
+from ablate.engines.cohort.native.build import Sizes, native
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import FINITE, LOSS
 
-CELLS = {"rnn-tanh": 0, "rnn-relu": 1, "gru-before": 2, "gru-after": 3, "lstm": 4}
-"""The kernel's `enum Cell`."""
 LAYER_LIMIT = 16
-"""`layer[…]` of the kernel."""
-VOCABULARY_LIMIT = 4096
-"""Beyond, the table of the input's share would cost more than the network."""
+"""`LAYERS_LIMIT` of the kernel."""
 
 
 def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
@@ -35,12 +32,14 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
     reasons = [
         (torch.device(device).type != "cpu", "not on the CPU"),
         (dtype != torch.float32, "not float32"),
-        (not is_plain(c), "gates or outputs are not those of the plain cell"),
-        (c.dropout > 0, "dropout"),
         (c.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
-        (vocabulary_size > VOCABULARY_LIMIT, f"a vocabulary above {VOCABULARY_LIMIT}"),
     ]
-    return next((reason for applies, reason in reasons if applies), "") or unavailable()
+    if reason := next((reason for applies, reason in reasons if applies), ""):
+        return reason
+    try:
+        return native(derivative_of(c)).reason
+    except Underivable as error:
+        return str(error)
 
 
 def computed_by(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
@@ -83,11 +82,12 @@ class NativeCohort(Cohort):
         self.update.advance()
         rates = self.update.rates
         losses, causes = self.last_losses.tolist(), self.causes.tolist()
-        batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), strict=True)
-        for k, ((x, y, states), (parameters, grads)) in enumerate(zip(batches, self.rows, strict=True)):
+        masks = self._masks_of_each(*tokens.shape[1:])
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), self.rows, masks, strict=True)
+        for k, (x, y, states, (parameters, grads), own_masks) in enumerate(batches):
             if causes[k] != FINITE:
                 continue
-            losses[k] = self.kernel.minibatch(x, y, states, parameters, grads)
+            losses[k] = self.kernel.minibatch(x, y, states, parameters, grads, own_masks)
             if not math.isfinite(losses[k]):
                 causes[k] = LOSS
             else:  # while the gradients are still in the cache
@@ -99,14 +99,28 @@ class NativeCohort(Cohort):
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         self._start(tokens.shape[2], carry)
-        return self._losses(tokens, targets, self._states, training=True)
+        masks = self._masks_of_each(*tokens.shape[1:])
+        return self._losses(tokens, targets, self._states, training=True, masks=masks)
 
-    def _losses(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]], training: bool) -> Tensor:
+    def _masks_of_each(self, T: int, B: int) -> list[Sequence[Tensor]]:
+        """Each replica's dropout masks (T, B, H)."""
+        masks = self._masks(T, B)
+        return list(zip(*(mask.unbind() for mask in masks), strict=True)) if masks else [()] * len(self)
+
+    def _losses(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        states: list[list[Tensor]],
+        training: bool,
+        masks: Sequence[Sequence[Tensor]] | None = None,
+    ) -> Tensor:
         """Losses (R,) of (R, T, B); states are moved on in place, and with `training` the gradients filled."""
-        batches = zip(tokens.contiguous(), targets.contiguous(), _each(states), strict=True)
+        own_masks = masks or [()] * len(self)
+        batches = zip(tokens.contiguous(), targets.contiguous(), _each(states), self.rows, own_masks, strict=True)
         values = [
-            self.kernel.minibatch(*batch, parameters, own if training else None)
-            for batch, (parameters, own) in zip(batches, self.rows, strict=True)
+            self.kernel.minibatch(x, y, state, parameters, own if training else None, mask)
+            for x, y, state, (parameters, own), mask in batches
         ]
         return self.last_losses.new_tensor(values)
 
@@ -118,28 +132,33 @@ class Kernel:
     """The library's functions for networks of one layout, with a workspace of its own: one for each thread."""
 
     def __init__(self, layout: Layout, vocabulary_size: int) -> None:
-        library = native().library
+        library = native(layout.derived).library
         assert library is not None
         config = layout.config
         self.library = library
         self.V = vocabulary_size
         self.layers, self.H = config.layers, config.num_hiddens
-        self.cell = CELLS[kind(config)]
         self.places = places(layout)
-        self.sizes: dict[tuple[int, int, bool], Sizes] = {}
+        self.sizes: dict[tuple[int, int, bool, bool], Sizes] = {}
         self.workspace = torch.empty(0, dtype=torch.uint8)
 
     def minibatch(
-        self, tokens: Tensor, targets: Tensor, states: Sequence[Tensor], parameters: Tensor, grads: Tensor | None
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        states: Sequence[Tensor],
+        parameters: Tensor,
+        grads: Tensor | None,
+        masks: Sequence[Tensor] = (),
     ) -> float:
         """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per scored token.
 
-        `states` (B, H), of each layer and part, are moved on in place; `grads` (P,) is filled. Raises IndexError
-        for a token outside the vocabulary, or a target that is neither in it nor `UNSCORED`.
+        `states` (B, H), of each layer and part, are moved on in place; `grads` (P,) is filled. `masks` (T, B, H)
+        multiply what the layers but the last put out. Raises IndexError for a token outside the vocabulary, or a
+        target that is neither in it nor `UNSCORED`.
         """
         T, B = tokens.shape
-        sizes = self._sizes(T, B, grads is not None)
-        pointers = (ctypes.c_void_p * len(states))(*(state.data_ptr() for state in states))
+        sizes = self._sizes(T, B, grads is not None, len(masks) > 0)
         loss: float = self.library.minibatch(
             sizes,
             self.places,
@@ -147,7 +166,8 @@ class Kernel:
             None if grads is None else grads.data_ptr(),
             tokens.data_ptr(),
             targets.data_ptr(),
-            pointers,
+            addresses(states),
+            addresses(masks),
             self.workspace.data_ptr(),
         )
         if loss == -1.0:
@@ -159,30 +179,40 @@ class Kernel:
         cause: int = self.library.clipped_descent(parameters.data_ptr(), grads.data_ptr(), len(grads), lr, clip)
         return cause
 
-    def _sizes(self, T: int, B: int, training: bool) -> Sizes:
-        key = (T, B, training)
+    def _sizes(self, T: int, B: int, training: bool, dropout: bool) -> Sizes:
+        key = (T, B, training, dropout)
         if key not in self.sizes:
-            self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, self.cell, training)
-            needed = self.library.workspace_bytes(sizes)
+            self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, training, dropout)
+            needed = self.library.workspace_bytes(sizes, False)
             if needed > len(self.workspace):
                 self.workspace = torch.empty(needed, dtype=torch.uint8)
         return self.sizes[key]
 
 
-def kind(config: Config) -> str:
-    """The key of `CELLS`."""
-    cell = config.model.cell
-    return {"rnn": f"rnn-{config.model.activation}", "gru": f"gru-{resolve(config).reset}", "lstm": "lstm"}[cell]
+def addresses(tensors: Sequence[Tensor]) -> Any:
+    """Those of contiguous tensors, as an array."""
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
 def places(layout: Layout) -> Any:
-    """Where each tensor of a row begins, and how far its rows are apart: `Places` of the kernel."""
-    numbers: list[int] = []
+    """Where each tensor of a row begins, and how far its rows are apart: `Network::weights` of the kernel."""
+    d, numbers = layout.derived, list[int]()
+
+    def place(name: str) -> tuple[int, int]:
+        if name not in layout.named:
+            return -1, 0
+        of, where = layout.named[name]
+        return of.start + where.start, of.width
+
     for layer in range(layout.config.layers):
-        for gate in live_gates(layout.config):
-            for name in ("W_x", "W_h", "b_x", "b_h"):
-                place, where = layout.named.get(f"{layer}.{gate}.{name}", (None, slice(0, 0)))
-                numbers += [-1, 0] if place is None else [place.start + where.start, place.width]
+        for name in d.inputs:
+            start = f"{layer}.{name}"
+            numbers += place(f"{start}.W_x")
+            numbers += [place(f"{start}.b_x")[0], place(f"{start}.b_h")[0] if name in d.folded else -1]
+        for group in d.groups:
+            for key in group.weights:
+                numbers += place(f"{layer}.{parameter(*key)}")
+        numbers += [place(f"{layer}.{parameter(*key)}")[0] for key in d.vectors]
     numbers += [layout.output["output.W"].start, layout.output["output.b"].start]
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
@@ -190,8 +220,8 @@ def places(layout: Layout) -> Any:
 def memory_bytes(config: Config, R: int, vocabulary_size: int) -> int:
     """Bytes that a native cohort of R replicas keeps: parameters, gradients and one workspace."""
     kernel = Kernel(Layout(resolve(config), vocabulary_size), vocabulary_size)
-    sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, kernel.cell, True)
-    workspace: int = kernel.library.workspace_bytes(sizes)
+    sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, True, config.dropout > 0)
+    workspace: int = kernel.library.workspace_bytes(sizes, False)
     return 2 * 4 * R * Layout(resolve(config), vocabulary_size).size + workspace
 
 

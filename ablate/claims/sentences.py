@@ -19,7 +19,12 @@ from ablate.claims.reading import Claim, make_claim
 from ablate.claims.settings import plain
 from ablate.config.errors import listing, nearest
 
-HOW = 'write A < B, A > B or A ~ B with values of a knob, such as claim("gru < lstm")'
+HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
+
+
+def is_sentence(word: str) -> bool:
+    """Whether a word of a command line is a claim, and no path: something stands on both sides of a sign."""
+    return re.search(r"\S\s*[<>~≈]\s*\S", word) is not None
 
 
 def claim_of(

@@ -1,0 +1,576 @@
+"""`struct Cell` of kernel.h, in C++, from the equations of a cell and their derivative.
+
+Axes: T steps, B sequences, H hidden units, L lanes of a vector.
+
+A step forward is the stages of `Derived.forward`, each the tiles of its products, finished by one pointwise function;
+a step back likewise. What a stage makes and a later one reads has a place, by its node:
+
+    old, now    a state before and after the step
+    inner       what is multiplied beside states, as R ⊙ H
+    output      what is read out, where that is no state
+    D           a slot for each gradient at a product or at a share of the input; forward, in the slots that are not
+                written before their last use on the way back, the values that are kept
+    extra       the other values that are kept
+    scratch     what one stage hands to a later one of the same step, for no longer
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from ablate.cells.derivative import Derived, End, Group, Stage, Underivable
+from ablate.cells.trace import Node, Value
+
+REGISTER_COLUMNS = 4
+"""Columns of a product that one tile holds."""
+PARTS_LIMIT = 16
+"""Parts of an operand: `Operand` and `Group` of kernel.h."""
+LEAVES = ("state", "input", "vector", "product", "adjoint", "back")
+COMPARISONS = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
+BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+FUNCTIONS = {
+    "sigmoid": "sigmoid",
+    "tanh": "tanh_",
+    "relu": "relu",
+    "exp": "exponential",
+    "log": "logarithm",
+    "sqrt": "square_root",
+    "abs": "absolute",
+    "softplus": "softplus",
+    "maximum": "maximum",
+    "minimum": "minimum",
+}
+"""The pointwise functions of kernel.h."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Columns of a product that are computed together: forward of its results, back of its operand's parts."""
+
+    group: int
+    first: int
+    count: int
+    column: int
+    """Of the scratch panels."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value of one step lies: a name of `Step`, a slot, and how many slots a row there has."""
+
+    panels: str
+    slot: int = 0
+    slots: str = "1"
+
+
+@lru_cache(256)
+def source(d: Derived) -> str:
+    """The translation unit. Raises Underivable for what the kernel has no form of."""
+    if not d.inputs:
+        raise Underivable("nothing of the input is read")
+    if any(len(group.operand) > PARTS_LIMIT for group in d.groups):
+        raise Underivable(f"an operand of more than {PARTS_LIMIT} parts")
+    return _Cell(d).text()
+
+
+class _Cell:
+    def __init__(self, d: Derived) -> None:
+        self.d = d
+        self.nodes = d.graph.nodes
+        self.recurs = tuple(_index(end) for end in d.new_states) != d.states
+        self.forward_stages = _with_inner_leaves_first(d) or (Stage((), ()),)
+        self.backward_stages = d.backward or (Stage((), ()),)
+        self.slots, self.group_slot, self.input_slot = _slots(d)
+        self.forth, forth_columns = _chunks(d.groups, self.forward_stages, lambda group: len(group.products))
+        recurrent = tuple(k for k, group in enumerate(d.groups) if group.recurrent and self.recurs)
+        back = [Stage((*recurrent, *stage.groups) if n == 0 else stage.groups, stage.values)
+                for n, stage in enumerate(self.backward_stages)]  # fmt: skip
+        self.backward_stages = tuple(back)
+        self.back, back_columns = _chunks(d.groups, self.backward_stages, lambda group: len(group.operand))
+
+        self.made = _made_in(self.forward_stages, d.groups, lambda group: group.products)
+        self.gone = _made_in(self.backward_stages, d.groups, lambda group: d.backs.get(d.groups.index(group), ()))
+        for leaf in (d.d_output, *d.d_states):
+            self.gone[leaf] = 0
+        self.own_output = not (self.recurs and _same(d.output, d.new_states[0]))
+        self.places: dict[int, Place] = {}
+        self.inner: list[int] = []
+        self._place_states_and_operands()
+        self.extras = self._place_kept()
+        self.forth_waiting = self._place_crossing(self._forward_reads(), self.made, forth_columns)
+        self.back_places: dict[int, Place] = {}
+        self.back_waiting = self._place_back_crossing(back_columns)
+        self.scratch = max(1, self.forth_waiting, self.back_waiting)
+        self.carried, self.incoming = self._carried()
+
+    # ---- places
+
+    def _place_states_and_operands(self) -> None:
+        d = self.d
+        for number, state in enumerate(d.states):
+            self.places[state] = Place(f"old[{number}]")
+        if self.recurs:
+            for number, end in enumerate(d.new_states):
+                if isinstance(end, Value):
+                    self.places.setdefault(end.index, Place(f"now[{number}]"))
+        if self.own_output and isinstance(d.output, Value):
+            self.places.setdefault(d.output.index, Place("output"))
+        for group in d.groups:
+            for part in group.operand:
+                if part not in self.places:
+                    self.places[part] = Place(f"inner[{len(self.inner)}]")
+                    self.inner.append(part)
+
+    def _place_kept(self) -> int:
+        """A kept value goes where a gradient will be, if it is last read before that is written. How many do not."""
+        d = self.d
+        kept = [index for index in d.kept if index not in self.places]
+        last = dict.fromkeys(kept, 0)
+        for number, stage in enumerate(self.backward_stages):
+            for index in itertools.chain(stage.values, self._ends_at(number)):
+                for of in (index, *_arguments(self.nodes[index])):
+                    if of in last:
+                        last[of] = number
+        free = {slot: self._gone(end) for slot, end in enumerate(self.slots)}
+        extras = 0
+        for index in sorted(kept, key=lambda index: (-last[index], index)):
+            slot = next((s for s, written in free.items() if written >= last[index]), None)
+            if slot is None:
+                self.places[index] = Place("extra", extras, "EXTRAS")
+                extras += 1
+            else:
+                del free[slot]
+                self.places[index] = Place("D", slot, "SLOTS")
+        return extras
+
+    def _forward_reads(self) -> Iterator[tuple[int, int]]:
+        for number, stage in enumerate(self.forward_stages):
+            for index in stage.values:
+                yield from ((of, number) for of in _arguments(self.nodes[index]))
+
+    def _place_crossing(self, reads: Iterable[tuple[int, int]], made: Mapping[int, int], columns: int) -> int:
+        for of, number in reads:
+            if made.get(of, number) < number and of not in self.places:
+                self.places[of] = Place("scratch", columns, "SCRATCH")
+                columns += 1
+        return columns
+
+    def _place_back_crossing(self, columns: int) -> int:
+        for number, stage in enumerate(self.backward_stages):
+            for index in itertools.chain(stage.values, self._ends_at(number)):
+                for of in (index, *_arguments(self.nodes[index])):
+                    crosses = of in self.gone and self.gone[of] < number and of not in stage.values
+                    if crosses and of != self.d.d_output and of not in self.back_places:
+                        self.back_places[of] = Place("scratch", columns, "SCRATCH")
+                        columns += 1
+        return columns
+
+    def _gone(self, end: End) -> int:
+        """The stage of the way back at which a gradient is known; that of a number from the first on."""
+        return self.gone.get(end.index, 0) if isinstance(end, Value) else 0
+
+    def _back_ends(self) -> list[tuple[End, Place]]:
+        """What the way back leaves behind."""
+        d = self.d
+        ends = [(end, Place("D", slot, "SLOTS")) for slot, end in enumerate(self.slots)]
+        carried = zip(d.carried, itertools.count(), strict=False)
+        return ends + [(end, Place(f"carried[{number}]")) for end, number in carried if end != 0.0]
+
+    def _ends_at(self, number: int) -> list[int]:
+        """Nodes of the ends that are known at a stage, and of what is summed up for the vectors."""
+        ends = [end for end, _ in self._back_ends()] + [end for _, end in self._summed()]
+        return [end.index for end in ends if isinstance(end, Value) and self._gone(end) == number]
+
+    def _summed(self) -> list[tuple[int, End]]:
+        """Vectors whose gradient is in no slot."""
+        keys = [_key(end) for end in self.slots]
+        return [(k, end) for k, end in enumerate(self.d.d_vectors.values()) if _key(end) not in keys]
+
+    def _carried(self) -> tuple[list[bool], list[int]]:
+        """Of each state whether anything reaches it past the products; and the column for what comes from outside."""
+        d = self.d
+        carried = [end != 0.0 for end in d.carried]
+        incoming = [-1] * len(carried)
+        for chunk in self.back:
+            group = d.groups[chunk.group]
+            if not group.recurrent:
+                continue
+            for place, part in enumerate(group.operand[chunk.first : chunk.first + chunk.count]):
+                state = d.states.index(part)
+                if not carried[state] and incoming[state] < 0:
+                    incoming[state] = chunk.column + place
+        return carried, incoming
+
+    # ---- text
+
+    def text(self) -> str:
+        cell = f"struct Cell {{\n{self._facts()}\n{self._functions()}}};\n"
+        # Without a name of its own, or a process that loads two cells would take the facts of one for the other's.
+        return f'#include "kernel.h"\n\nnamespace {{\n{cell}}}\n\n#include "calls.h"\n'
+
+    def _facts(self) -> str:
+        d = self.d
+        counts = {
+            "STATES": len(d.states),
+            "INPUTS": len(d.inputs),
+            "PRODUCTS": sum(len(group.products) for group in d.groups),
+            "SLOTS": len(self.slots),
+            "EXTRAS": self.extras,
+            "INNERS": len(self.inner),
+            "VECTORS": len(d.vectors),
+            "GROUPS": len(d.groups),
+            "FORTHS": len(self.forth),
+            "BACKS": len(self.back),
+            "SCRATCH": self.scratch,
+            "D_INPUTS": self.input_slot,
+        }
+        slots = [_key(end) for end in self.slots]
+        vector_slots = [slots.index(_key(end)) if _key(end) in slots else -1 for end in d.d_vectors.values()]
+        chunks = "{{{0.group}, {0.first}, {0.count}, {0.column}}}".format
+        groups = [self._group(number, group) for number, group in enumerate(d.groups)]
+        lines = [
+            f"static constexpr int {', '.join(f'{name} = {count}' for name, count in counts.items())};",
+            f"static constexpr bool RECURS = {_cpp(self.recurs)}, OWN_OUTPUT = {_cpp(self.own_output)};",
+            _array("Group", "GROUP", groups, "{}"),
+            _array("Chunk", "FORTH", map(chunks, self.forth), "{}"),
+            _array("Chunk", "BACK", map(chunks, self.back), "{}"),
+            _array("int", "VECTOR_SLOT", map(str, vector_slots), "-1"),
+            _array("int", "INCOMING", map(str, self.incoming), "-1"),
+            _array("bool", "CARRIED", map(_cpp, self.carried), "false"),
+        ]
+        return "".join(f"    {line}\n" for line in lines)
+
+    def _group(self, number: int, group: Group) -> str:
+        parts = ", ".join(self._part(part) for part in group.operand)
+        head = f"{len(group.operand)}, {len(group.products)}, {self.group_slot[number]}, {_cpp(group.recurrent)}"
+        return f"{{{head}, {{{parts}}}}}"
+
+    def _part(self, index: int) -> str:
+        name, _, number = self.places[index].panels.rstrip("]").partition("[")
+        return f"{{{name.upper()}, {number or 0}}}"
+
+    def _functions(self) -> str:
+        parts: list[str] = []
+        forward, backward = [], []
+        for number, stage in enumerate(self.forward_stages):
+            parts.append(self._forward_stage(number, stage))
+            forward += _steps(
+                "forth", f"forward{number}", [k for k, c in enumerate(self.forth) if c.group in stage.groups]
+            )
+        for number, stage in enumerate(self.backward_stages):
+            parts.append(self._backward_stage(number, stage))
+            chunks = [k for k, c in enumerate(self.back) if c.group in stage.groups]
+            steps = _steps("back", f"backward{number}", chunks)
+            if number == 0 and chunks:
+                at_last = f"net.pointwise(s, backward0, {self.back[chunks[-1]].column});"
+                steps = [f"if (s.last) {at_last}", "else {", *(f"    {step}" for step in steps), "}"]
+            backward += steps
+        first = [
+            f"net.template to_first_state<{k}>(s);" for k, c in enumerate(self.back) if self.d.groups[c.group].recurrent
+        ]
+        for name, lines in (("forward", forward), ("backward", backward), ("to_first_states", first)):
+            body = "".join(f"        {line}\n" for line in lines)
+            parts.append(
+                f"    template <class Net> static void {name}(Net &net, const Step<Cell> &s) {{\n{body}    }}\n"
+            )
+        return "\n".join(parts)
+
+    def _forward_stage(self, number: int, stage: Stage) -> str:
+        d, last = self.d, len(self.forward_stages) - 1
+        stores: list[tuple[End, Place]] = []
+
+        def here(end: End) -> bool:
+            at = self.made.get(end.index) if isinstance(end, Value) else None
+            return (last if at is None else at) == number
+
+        if self.recurs:
+            stores += [(end, Place(f"now[{k}]")) for k, end in enumerate(d.new_states) if here(end)]
+        if self.own_output and here(d.output):
+            stores.append((d.output, Place("output")))
+        for index, place in self.places.items():
+            if place.panels.startswith(("old", "now", "output")):
+                continue
+            made = self.made.get(index)
+            if made is None:  # a leaf: there before its product, else at the end
+                made = 0 if place.panels.startswith("inner") else last
+            if made == number:
+                stores.append((Value(d.graph, index), place))
+        chunks = [c for c in self.forth if c.group in stage.groups]
+        results = {}
+        for chunk in chunks:
+            for k, product in enumerate(d.groups[chunk.group].products[chunk.first : chunk.first + chunk.count]):
+                results[product] = f"p[{k}]" if chunk is chunks[-1] else Place("scratch", chunk.column + k, "SCRATCH")
+        masked = ("now", "inner", "output")
+        return _Stage(self, f"forward{number}", stage.values, results, stores, {}, masked, forward=True).text()
+
+    def _backward_stage(self, number: int, stage: Stage) -> str:
+        d = self.d
+        stores = [(end, place) for end, place in self._back_ends() if self._gone(end) == number]
+        stores += [
+            (Value(d.graph, index), place) for index, place in self.back_places.items() if self.gone[index] == number
+        ]
+        sums = {k: end for k, end in self._summed() if self._gone(end) == number}
+        chunks = [c for c in self.back if c.group in stage.groups]
+        results: dict[int, str | Place] = {}
+        reaching: dict[int, list[str | Place]] = {leaf: [] for leaf in d.d_states}
+        for chunk in chunks:
+            group = d.groups[chunk.group]
+            for k in range(chunk.count):
+                result = f"p[{k}]" if chunk is chunks[-1] else Place("scratch", chunk.column + k, "SCRATCH")
+                if group.recurrent:
+                    state = d.states.index(group.operand[chunk.first + k])
+                    reaching[d.d_states[state]].append(result)
+                else:
+                    results[d.backs[chunk.group][chunk.first + k]] = result
+        if number == 0:
+            for state, leaf in enumerate(d.d_states):
+                if self.carried[state] or (self.incoming[state] < 0 and self.recurs):
+                    reaching[leaf].append(Place(f"carried[{state}]"))
+                    if not self.carried[state]:
+                        stores.append((0.0, Place(f"carried[{state}]")))
+        return _Stage(
+            self, f"backward{number}", stage.values, results, stores, sums, ("D",), reaching if number == 0 else {}
+        ).text()
+
+
+@dataclass
+class _Stage:
+    """The pointwise function of one stage."""
+
+    cell: _Cell
+    name: str
+    values: Sequence[int]
+    results: Mapping[int, str | Place]
+    """Of products: the tile's, or where they wait."""
+    stores: Sequence[tuple[End, Place]]
+    sums: Mapping[int, End]
+    """The number of a vector → what is added to its gradient."""
+    masked: tuple[str, ...]
+    """Panels that a product reads: zero where there is no unit."""
+    reaching: Mapping[int, Sequence[str | Place]] = field(default_factory=dict)
+    """What the gradient at a state is the sum of."""
+    forward: bool = False
+    before: list[str] = field(default_factory=list)
+    """Once for all rows."""
+    lines: list[str] = field(default_factory=list)
+    known: dict[int, str] = field(default_factory=dict)
+    masks: set[int] = field(default_factory=set)
+    bases: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        nodes = self.cell.nodes
+        wanted = [end.index for end, _ in self.stores if isinstance(end, Value)]
+        wanted += [end.index for end in self.sums.values() if isinstance(end, Value)]
+        here = set(self.values)
+        read = [of for value in self.values for of in _arguments(nodes[value])]
+        for index in (*read, *wanted):
+            if index not in here and index not in self.known:
+                self._load(index)
+        for index in self.values:
+            self._compute(index)
+        for end, place in self.stores:
+            self.lines.append(f"store({self._at(place)}, {self._vector(end)});")
+        after = []
+        for k, end in self.sums.items():
+            self.before.append(f"float *const sum{k} = s.d_vectors(u, 0) + {k} * L;")
+            self.before.append(f"vec total{k} = load(sum{k});")
+            self.lines.append(f"total{k} += {self._vector(end)};")
+            after.append(f"store(sum{k}, total{k});")
+        clears = [
+            f"clear(s.lanes, {self._at(place, '0')}, {place.slots} * L, rows);"
+            for _, place in self.stores
+            if place.panels.startswith(self.masked)
+        ]
+        if clears:
+            after += ["if (u == s.partial) {", *(f"    {line}" for line in clears), "}"]
+        onward = ", p += stride" if any("p[" in line for line in self.lines) else ""
+        body = [
+            "const auto &s = *(const Step<Cell> *)with;",
+            *self.before,
+            f"for (i64 r = 0; r < rows; r++{onward}) {{",
+            *(f"    {line}" for line in self.lines),
+            "}",
+            *after,
+        ]
+        lines = "".join(f"        {line}\n" for line in body)
+        head = f"    static void {self.name}(const void *with, i64 u, i64 b, i64 rows, const vec *p, i64 stride) {{\n"
+        return head + lines + "    }\n"
+
+    def _at(self, place: Place, row: str = "r") -> str:
+        if place.panels not in self.bases:
+            self.bases[place.panels] = base = place.panels.replace("[", "").replace("]", "") + "_at"
+            self.before.append(f"float *const {base} = s.{place.panels}(u, b);")
+        base = self.bases[place.panels]
+        return f"{base} + ({row} * {place.slots} + {place.slot}) * L"
+
+    def _load(self, index: int) -> None:
+        cell, node = self.cell, self.cell.nodes[index]
+        name = f"v{index}"
+        self.known[index] = name
+        if index in self.results:
+            self._define(name, self._read(self.results[index]))
+        elif index in self.reaching:
+            terms = [self._read(of) for of in self.reaching[index]]
+            self._define(name, " + ".join(terms) or "vec{}")
+        elif index == cell.d.d_output:
+            self._define(name, self._read(Place("above")))
+        elif not self.forward and index in cell.back_places:
+            self._define(name, self._read(cell.back_places[index]))
+        elif node.op == "vector":
+            number = list(cell.d.vectors.values()).index(index)
+            self.before.append(f"const vec {name} = load(s.vectors(u, 0) + {number} * L);")
+        elif node.op == "input" and self.forward:
+            number = list(cell.d.inputs.values()).index(index)
+            if "X" not in self.bases:
+                self.bases["X"] = "X"
+                self.before.append("const float *const X_at = s.X(u, 0);")
+                self.before.append("const i64 *const words = s.words ? s.words + b : nullptr;")
+                self.lines.insert(0, "const float *const X = X_at + (words ? words[r] : b + r) * INPUTS * L;")
+            self._define(name, f"load(X + {number} * L)")
+        else:
+            self._define(name, self._read(cell.places[index]))
+
+    def _read(self, of: str | Place) -> str:
+        return of if isinstance(of, str) else f"load({self._at(of)})"
+
+    def _define(self, name: str, value: str) -> None:
+        self.lines.append(f"const vec {name} = {value};")
+
+    def _compute(self, index: int) -> None:
+        node = self.cell.nodes[index]
+        name = self.known[index] = f"v{index}"
+        if node.op in COMPARISONS:
+            a, b = (self._number(of) for of in node.of)
+            self.masks.add(index)
+            self.lines.append(f"const ivec {name} = {a} {COMPARISONS[node.op]} {b};")
+        else:
+            self._define(name, self._expression(node))
+
+    def _expression(self, node: Node) -> str:
+        if node.op in BINARY:
+            a, b = (self._number(of) for of in node.of)
+            return f"{a} {BINARY[node.op]} {b}"
+        if node.op == "neg":
+            return f"-{self._number(node.of[0])}"
+        if node.op == "where":
+            condition, *both = node.of
+            return f"select({self._mask(condition)}, {', '.join(map(self._vector, both))})"
+        if node.op in FUNCTIONS:
+            return f"{FUNCTIONS[node.op]}({', '.join(self._vector(of) for of in node.of)})"
+        raise Underivable(f"the function {node.op}")
+
+    def _number(self, end: End) -> str:
+        """A vector, or a number where the other side is a vector."""
+        if not isinstance(end, Value):
+            return _literal(end)
+        name = self.known[end.index]
+        return f"number({name})" if end.index in self.masks else name
+
+    def _vector(self, end: End) -> str:
+        return self._number(end) if isinstance(end, Value) else f"all({_literal(end)})"
+
+    def _mask(self, end: End) -> str:
+        if isinstance(end, Value) and end.index in self.masks:
+            return self.known[end.index]
+        return f"({self._vector(end)} != 0.f)"
+
+
+# ---- order -------------------------------------------------------------------------------------------------------
+
+
+def _index(end: End) -> int:
+    return end.index if isinstance(end, Value) else -1
+
+
+def _same(a: End, b: End) -> bool:
+    return isinstance(a, Value) and isinstance(b, Value) and a.index == b.index
+
+
+def _key(end: End) -> int | float:
+    """What is the same for the same value."""
+    return end.index if isinstance(end, Value) else -1 - float(end)
+
+
+def _arguments(node: Node) -> list[int]:
+    return [of.index for of in node.of if isinstance(of, Value)]
+
+
+def _with_inner_leaves_first(d: Derived) -> tuple[Stage, ...]:
+    """A stage before the first products where these multiply a share of the input, or a vector, as such."""
+    first = d.forward[:1]
+    leaves = any(
+        d.node(part).op in ("input", "vector") for s in first for k in s.groups for part in d.groups[k].operand
+    )
+    return (Stage((), ()), *d.forward) if leaves else d.forward
+
+
+def _made_in(
+    stages: Sequence[Stage], groups: Sequence[Group], results: Callable[[Group], Iterable[int]]
+) -> dict[int, int]:
+    """The stage at which a value is there."""
+    made: dict[int, int] = {}
+    for number, stage in enumerate(stages):
+        for k in stage.groups:
+            made |= dict.fromkeys(results(groups[k]), number)
+        made |= dict.fromkeys(stage.values, number)
+    return made
+
+
+def _slots(d: Derived) -> tuple[list[End], list[int], int]:
+    """Gradients side by side: of each group's products, and of the shares of the input; where these begin."""
+    slots: list[End] = []
+
+    def placed(ends: Sequence[End]) -> int:
+        wanted, there = [_key(end) for end in ends], [_key(end) for end in slots]
+        for start in range(len(there) + 1):  # found as a whole; or the end is their beginning
+            common = there[start : start + len(wanted)]
+            if common == wanted[: len(common)]:
+                slots.extend(ends[len(common) :])
+                return start
+        raise AssertionError
+
+    groups = [placed([d.d_products[product] for product in group.products]) for group in d.groups]
+    return slots, groups, placed(list(d.d_inputs.values()))
+
+
+def _chunks(groups: Sequence[Group], stages: Sequence[Stage], width: Callable[[Group], int]) -> tuple[list[Chunk], int]:
+    """As few as can be, of equal sizes, the widest last in each stage; and how many columns wait at most."""
+    out, most = [], 0
+    for stage in stages:
+        parts = []
+        for k in stage.groups:
+            total = width(groups[k])
+            count = -(-total // REGISTER_COLUMNS)
+            cuts = [total * i // count for i in range(count + 1)]
+            parts += [(k, start, end - start) for start, end in itertools.pairwise(cuts)]
+        column = 0
+        for k, start, columns in sorted(parts, key=lambda part: part[2]):
+            out.append(Chunk(k, start, columns, column))
+            column += columns
+        most = max(most, column)
+    return out, most
+
+
+def _steps(way: str, finish: str, chunks: Sequence[int]) -> list[str]:
+    if not chunks:
+        return [f"net.pointwise(s, {finish}, 0);"]
+    return [f"net.template {way}<{k}>(s);" for k in chunks[:-1]] + [
+        f"net.template {way}<{chunks[-1]}>(s, {finish}, &s);"
+    ]
+
+
+# ---- C++ ---------------------------------------------------------------------------------------------------------
+
+
+def _literal(number: float) -> str:
+    text = {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}.get(repr(number))
+    return text or (f"{number!r}f" if number >= 0 else f"({number!r}f)")
+
+
+def _cpp(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _array(kind: str, name: str, items: Iterable[str], empty: str) -> str:
+    return f"static constexpr {kind} {name}[] = {{{', '.join(items) or empty}}};"

@@ -1,0 +1,93 @@
+"""One layer over all its steps, computed by the kernel of its cell: what networks of any form are made of.
+
+Axes: R replicas, T steps, B sequences, H hidden units, K shares of the input; float32 on the CPU. As
+`ablate.networks.recurrence.recurrence`, which it takes the place of where there is a kernel. Replica k computes the
+same numbers, bit for bit, in any company: each is computed by itself.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ablate.cells.derivative import Derived
+from ablate.engines.cohort.native.build import Sizes, native
+
+
+def native_recurrence(
+    d: Derived, shares: Tensor, states: Sequence[Tensor], matrices: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Outputs (R, T, B, H) and the states after the last step, (R, B, H) each.
+
+    `shares` (R, T, B, K·H) in the order of `d.inputs`, biases in them; `states` (R, B, H) each; `matrices`
+    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. Gradients are found
+    once for each call. Raises RuntimeError where there is no kernel, with the reason.
+    """
+    outputs, *new = _Recurrence.apply(d, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
+    return outputs, tuple(new)
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, d: Derived, shares: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        library, reason = (made := native(d)).library, made.reason
+        if library is None:
+            raise RuntimeError(f"no native kernel: {reason}")
+        R, T, B, width = shares.shape
+        H, training = width // len(d.inputs), any(ctx.needs_input_grad)
+        sizes = Sizes(T, B, H, 0, 1, training, False)
+        count = library.workspace_bytes(sizes, True)
+        # What a replica leaves there its gradients begin with; where none are wanted all can share it.
+        spaces = [torch.empty(count, dtype=torch.uint8) for _ in range(R if training else 1)]
+        shares, *given = (tensor.contiguous() for tensor in (shares, *given))  # type: ignore[assignment]
+        outputs = shares.new_empty(R, T, B, H)
+        ends = [len(d.states), len(d.states) + len(d.groups)]
+        states, matrices, vectors = given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] :]
+        new = [torch.empty_like(state) for state in states]
+        for k in range(R):
+            own = [_addresses(tensors, k) for tensors in (states, matrices, vectors)]
+            library.layer_forward(
+                sizes, shares[k].data_ptr(), *own, outputs[k].data_ptr(), _addresses(new, k), _start(spaces, k)
+            )
+        if training:
+            ctx.library, ctx.sizes, ctx.spaces, ctx.ends = library, sizes, spaces, ends
+            ctx.shapes = [tensor.shape for tensor in (shares, *given)]
+        return outputs, *new
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, *d_new: Tensor) -> tuple[Tensor | None, ...]:
+        spaces, ctx.spaces = ctx.spaces, None
+        if spaces is None:
+            raise RuntimeError("the gradients of a native recurrence can be taken once")
+        d_outputs, *d_new = (tensor.contiguous() for tensor in (d_outputs, *d_new))  # type: ignore[assignment]
+        d_shares, *d_given = (d_outputs.new_empty(shape) for shape in ctx.shapes)
+        states, matrices, vectors = (
+            d_given[: ctx.ends[0]],
+            d_given[ctx.ends[0] : ctx.ends[1]],
+            d_given[ctx.ends[1] :],
+        )
+        for k in range(len(d_outputs)):
+            own = [_addresses(tensors, k) for tensors in (states, matrices, vectors)]
+            ctx.library.layer_backward(
+                ctx.sizes,
+                d_outputs[k].data_ptr(),
+                _addresses(d_new, k),
+                d_shares[k].data_ptr(),
+                *own,
+                _start(spaces, k),
+            )
+        return None, d_shares, *d_given
+
+
+def _addresses(tensors: Sequence[Tensor], replica: int) -> Any:
+    """Those of one replica's part of contiguous tensors."""
+    at = [tensor.data_ptr() + replica * tensor.stride(0) * tensor.element_size() for tensor in tensors]
+    return (ctypes.c_void_p * len(at))(*at)
+
+
+def _start(spaces: Sequence[Tensor], replica: int) -> int:
+    return spaces[replica % len(spaces)].data_ptr()

@@ -1,0 +1,42 @@
+"""The sections of every report, in the order in which a reader asks; and what they have made: tables and figures."""
+
+from collections.abc import Callable, Iterator
+
+from ablate.report.answer import ANSWER
+from ablate.report.blocks import Sheet
+from ablate.report.cautions import WARNINGS
+from ablate.report.claim_cards import CLAIMS
+from ablate.report.findings import ANALYSES, CURVES, FURTHER, RESULTS
+from ablate.report.material import Material
+from ablate.report.protocol import PROTOCOL
+from ablate.report.provenance import PROVENANCE
+from ablate.report.regenerate import REGENERATE
+from ablate.report.samples import TEXTS
+from ablate.report.search import SEARCHED
+from ablate.report.sections import Drawings, Section, contributed, figures_of, speaks, tables_of
+
+BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
+"""Those above what tasks add."""
+AFTER = (FURTHER, CURVES, *ANALYSES, TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE)
+"""Those below."""
+
+
+def sections(m: Material) -> list[Section]:
+    """All that have something to say of this sweep, those of its tasks below the results."""
+    return [*_speaking(m, BEFORE), *contributed(m), *_speaking(m, AFTER)]
+
+
+def _speaking(m: Material, some: tuple[Section, ...]) -> Iterator[Section]:
+    return (section for section in some if speaks(section, m))
+
+
+def sheets(m: Material) -> dict[str, Callable[[], Sheet]]:
+    """Name → what makes the table, for all tables that make sense for this sweep."""
+    return {name: make for section in sections(m) for name, make in tables_of(section, m).items()}
+
+
+def wanted(m: Material) -> Drawings:
+    """Name → caption and what draws it, for all figures that make sense for this sweep."""
+    every = sections(m)
+    names = {section.name for section in every}
+    return {name: one for section in every for name, one in figures_of(section, m, names).items()}

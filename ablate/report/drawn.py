@@ -1,0 +1,62 @@
+"""The figures of a report as files: PNG, SVG and PDF of each that makes sense for the sweep."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.config.errors import UserError, own_line
+from ablate.records.files import write_atomically
+from ablate.report.blocks import Figure, described
+from ablate.report.contents import wanted
+from ablate.report.drawing import at_once
+from ablate.report.material import Material
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+MAIN = ("search_front", "search_history", "by_value", "curves")
+"""What figure.png shows: the first of these that there is."""
+
+
+def draw(m: Material, to: Path) -> dict[str, Figure]:
+    """Write every figure that makes sense as PNG, SVG and PDF into `to`/figures, and the main one as figure.png."""
+    from ablate.report.plots import missing_glyphs
+
+    if lacking := missing_glyphs(m.heading, *named_in_figures(m)):
+        m.attempt.note(lacking)
+    folder, what = to / "figures", wanted(m)
+    drawn: dict[str, Figure] = {}
+    saved = {name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}
+    with at_once(saved) as jobs:
+        for name, job in jobs.items():
+            if paths := m.attempt(f"the figure {name}", job):
+                drawn[name] = Figure(name, what[name][0], paths)
+    main = next((drawn[name] for name in MAIN if name in drawn), None)
+    if main:
+        write_atomically(to / "figure.png", main.path(".png").read_bytes())
+    return drawn
+
+
+def named_in_figures(m: Material) -> list[str]:
+    """The names that a user may have given, and that stand in figures: of settings, changes and claims."""
+    knobs = (
+        m.settings[[knob for knob in m.swept if m.settings[knob].dtype == object]]
+        if m.swept
+        else m.settings.iloc[:, :0]
+    )
+    values = [str(value) for knob in knobs for value in knobs[knob].unique()]
+    changes = [] if m.path is None else [str(change) for change in m.path["change"]]
+    return [*values, *changes, *(verdict.statement for verdict in m.verdicts)]
+
+
+def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]:
+    from ablate.report.plots import save
+
+    try:
+        drawing = make()
+    except Exception as error:  # of which only the text comes back from another process
+        if own_line(error) and not isinstance(error, UserError):
+            raise UserError(described(error)) from error
+        raise
+    return save(drawing, folder, name)

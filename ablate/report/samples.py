@@ -1,0 +1,71 @@
+"""What the trained networks wrote, as it stands on the page."""
+
+from typing import Any
+
+import pandas as pd
+
+from ablate.analysis.tasks import facts_of
+from ablate.config.metrics import METRICS
+from ablate.config.registry import FIRST_TASK, TASKS
+from ablate.records import results
+from ablate.records.results import RecordError
+from ablate.report.blocks import Block, Sample, Samples
+from ablate.report.material import Material
+from ablate.report.sections import Made, Section
+from ablate.report.tables import setting_name
+from ablate.report.wording import heading, shown_metrics, task_of
+
+MOST_SAMPLES = 8
+"""Settings whose texts are shown one by one; of more, only the best of each model."""
+
+
+def samples(m: Material) -> list[Sample]:
+    """What the networks wrote: of each setting, or of the best of each model, the run with the median of the metric
+    that its task was made for, and what that is."""
+    first = shown_metrics(m.settings)[0]
+    lowest = first if METRICS[first].better == "lower" else "perplexity"
+    finished = m.runs[m.runs["status"] == "ok"]
+    settings = m.settings[m.settings["n"] > 0]
+    if len(settings) > MOST_SAMPLES:
+        settings = settings.loc[settings.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
+    found = []
+    for _, setting in settings.head(3 * MOST_SAMPLES).iterrows():
+        own = finished[finished["setting_id"] == setting["setting_id"]].sort_values(first)
+        run = own.iloc[(len(own) - 1) // 2]
+        try:
+            record = results.read(m.folder, run["run_id"])
+        except RecordError:
+            continue
+        pairs = _told(record, str(setting["task"]))
+        if pairs:
+            reached = f"{heading(first)} {run[first]:.3g}" if pd.notna(run[first]) else "–"
+            who = f"{setting_name(setting, m.swept)} (seed {run['seed']}, {reached})"
+            found.append(Sample(who, pairs))
+    return found
+
+
+def _told(record: dict[str, Any], task: str) -> list[tuple[str, str]]:
+    """What was given to a network, and what it made of it, as it stands on the page."""
+    texts, references = record.get("text") or {}, record.get("references") or {}
+    if TASKS.known(task).words.continues:
+        return [(str(prefix), str(text).removeprefix(str(prefix))) for prefix, text in texts.items()]
+    pairs = []
+    for given, text in texts.items():
+        right = references.get(given)
+        meant = "" if not right else " (as the reference)" if right == text else f" (reference: {right})"
+        pairs.append((str(given), f" → {str(text).strip().removeprefix('→').strip()}{meant}"))
+    return pairs
+
+
+def _words(m: Material) -> Any:
+    """The words of the task; of several tasks, those of the first that there was."""
+    return facts_of(m.settings).words if task_of(m.settings) else TASKS[FIRST_TASK].words
+
+
+def _blocks(m: Material, made: Made) -> list[Block]:
+    told = samples(m)
+    note = f"Of each setting shown, the run with the median {heading(shown_metrics(m.settings)[0])}: {_words(m).sample}"
+    return [Samples(told, note)] if told else []
+
+
+TEXTS = Section("texts", lambda m: str(_words(m).samples), lambda m: not m.runs.empty, blocks=_blocks)

@@ -1,0 +1,37 @@
+"""What is printed is what is meant: no smiley, no style, in a name that a person gave. CPU, 1 s."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ablate.config import terminal
+from ablate.config.schema import PACKAGE_DIR
+
+TEXT = "a :smile: [b] 12 :x:"
+
+
+def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.lines()(TEXT)
+    terminal.lines(stderr=False)(TEXT)
+    terminal.lines(quiet=True)(TEXT)
+    assert capsys.readouterr() == (f"{TEXT}\n", f"{TEXT}\n")
+
+
+def test_a_style_is_no_smiley(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.lines(markup=True)("[red]failed:[/] :smile:")
+    assert capsys.readouterr().err == "failed: :smile:\n"
+
+
+def test_a_long_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.lines()("word " * 100)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_nothing_else_makes_a_console() -> None:
+    calls = []
+    for path in sorted(Path(PACKAGE_DIR).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Console":
+                calls.append(path.relative_to(PACKAGE_DIR).as_posix())
+    assert calls == ["config/terminal.py"]
