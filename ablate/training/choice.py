@@ -38,7 +38,11 @@ def build(
     device: torch.device,
     updates: int,
 ) -> Program:
-    """The program that trains these replicas: several only with engine=cohort. `updates`: of a whole run."""
+    """The program that trains these replicas: several only with engine=cohort. `updates`: of a whole run.
+
+    Raises CombinationError where this machine has not the products of `precision`.
+    """
+    check_precision(configs[0], vocabulary_size, device)
     if engine == "cohort" and not is_derived(configs[0]):
         return StackedCohort(
             configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
@@ -50,6 +54,18 @@ def build(
         return kind(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
     (config,), (own,), (generator,) = configs, parameters, generators
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)
+
+
+def check_precision(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
+    """Raise CombinationError where the products asked for cannot be had: others are never taken in silence."""
+    if config.precision == "ieee":
+        return
+    if is_derived(config) and isinstance(vocabulary_size, int):
+        reason = not_covered(config, vocabulary_size, torch.float32, device)
+    else:
+        reason = "only networks of plainly stacked layers that read tokens have them"
+    if reason:
+        raise CombinationError(f"precision={config.precision} cannot be computed here: {reason}; leave it out")
 
 
 def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
@@ -109,9 +125,10 @@ def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.de
     """The engine of `config`: the only one that can, the one asked for, or the fastest.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
-    engine asked for cannot.
+    engine asked for cannot, or not in the precision asked for.
     """
     candidates = agreeing(config)
+    check_precision(config, vocabulary_size, device)
     if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)

@@ -33,6 +33,7 @@ READ = (
     "lr",
     "schedule",
     "clip",
+    "precision",
     "seed",
 )
 """The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""

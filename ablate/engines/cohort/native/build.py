@@ -20,9 +20,12 @@ from ablate.cells.derivative import Derived, Underivable
 from ablate.engines.cohort.native.generate import source
 from ablate.records.files import cache_folder
 
-HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernel.h", "calls.h"))
+HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernel.h", "bf16.h", "calls.h"))
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fvisibility=hidden", "-shared", "-fPIC")
+PRECISION_FLAGS = {"ieee": (), "bf16": ("-DBF16",)}
+TILES = "amx_bf16"
+"""The flag of a CPU that has the tiles of bf16.h."""
 TIMEOUT_S = 120
 
 
@@ -41,28 +44,32 @@ class Native:
 
 
 _lock = threading.Lock()
-_made: dict[str, Native] = {}
-"""By the source of the cell."""
+_made: dict[tuple[str, str], Native] = {}
+"""By the source of the cell and the precision of its products."""
 
 
-def native(d: Derived) -> Native:
+def native(d: Derived, precision: str = "ieee") -> Native:
     """The library of a cell, compiled or taken from the cache the first time."""
-    if reason := unavailable():
+    if reason := unavailable(precision):
         return Native(None, reason)
     try:
         text = source(d)
     except Underivable as error:
         return Native(None, str(error))
     with _lock:
-        if text not in _made:
+        key = text, precision
+        if key not in _made:
             try:
-                _made[text] = Native(_declared(ctypes.CDLL(str(built(text)))), "")
+                library = _declared(ctypes.CDLL(str(built(text, precision))))
+                _made[key] = (
+                    Native(library, "") if library.allowed() else Native(None, "the system does not allow tiles")
+                )
             except (OSError, RuntimeError) as error:
-                _made[text] = Native(None, str(error))
-        return _made[text]
+                _made[key] = Native(None, str(error))
+        return _made[key]
 
 
-def unavailable() -> str:
+def unavailable(precision: str = "ieee") -> str:
     """Why this machine has no native kernels; empty where it can make them."""
     if os.environ.get("ABLATE_NATIVE") == "0":
         return "ABLATE_NATIVE=0"
@@ -70,20 +77,20 @@ def unavailable() -> str:
         _compiler()
     except RuntimeError as error:
         return str(error)
-    return ""
+    return "this CPU multiplies no bfloat16 tiles (AMX)" if precision == "bf16" and TILES not in _cpu().split() else ""
 
 
-def built(text: str) -> Path:
+def built(text: str, precision: str = "ieee") -> Path:
     """The path of the compiled library. Raises RuntimeError or OSError, with the reason, where it cannot be made."""
-    compiler = _compiler()
+    compiler, more = _compiler(), PRECISION_FLAGS[precision]
     headers = [header.read_text() for header in HEADERS]
-    identity = "\n".join([text, *headers, compiler, _version(compiler), " ".join(FLAGS), _cpu()])
+    identity = "\n".join([text, *headers, compiler, _version(compiler), " ".join([*FLAGS, *more]), _cpu()])
     path = cache_dir() / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as aside:
             made = Path(aside) / "cell.so"
-            compiled(text, made)
+            compiled(text, made, *more)
             os.replace(made, path)
     return path
 

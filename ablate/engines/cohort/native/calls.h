@@ -1,5 +1,10 @@
 // The functions of the library, of the `struct Cell` before it: see kernel.h.
 
+#ifndef BF16
+struct Tiles {};
+static bool tiles_allowed() { return true; }
+#endif
+
 #pragma GCC visibility push(default)
 extern "C" {
 
@@ -10,11 +15,15 @@ i64 workspace_bytes(const Sizes *sizes, int alone) {
     return work.used;
 }
 
+// Once in a process, before the others: whether the system lets it use what the library was compiled for.
+int allowed() { return tiles_allowed(); }
+
 // Tokens and targets (T, B), states (layer, part: (B, H)) moved on in place → mean cross-entropy in nats per scored
 // token; with sizes.training also the gradients, where the parameters lie. With sizes.dropout, masks (T, B, H) below
 // each layer but the first. −1 where a token is not in the vocabulary, or a target neither in it nor −1.
 double minibatch(const Sizes *sizes, const i64 *places, const float *parameters, float *grads, const i64 *tokens,
                  const i64 *targets, float *const *states, const float *const *masks, char *workspace) {
+    [[maybe_unused]] const Tiles tiles;
     Workspace work{(uintptr_t)workspace};
     Network<Cell> network(*sizes, work);
     for (i64 n = 0; n < network.N; n++)
@@ -24,6 +33,7 @@ double minibatch(const Sizes *sizes, const i64 *places, const float *parameters,
 
 void layer_forward(const Sizes *sizes, const float *shares, float *const *states, float *const *matrices,
                    float *const *vectors, float *outputs, float *const *new_states, char *workspace) {
+    [[maybe_unused]] const Tiles tiles;
     Workspace work{(uintptr_t)workspace};
     Network<Cell> network(*sizes, work, true);
     network.layer_forward(shares, states, matrices, vectors, outputs, new_states);
@@ -31,6 +41,7 @@ void layer_forward(const Sizes *sizes, const float *shares, float *const *states
 
 void layer_backward(const Sizes *sizes, const float *d_outputs, const float *const *d_new_states, float *d_shares,
                     float *const *d_states, float *const *d_matrices, float *const *d_vectors, char *workspace) {
+    [[maybe_unused]] const Tiles tiles;
     Workspace work{(uintptr_t)workspace};
     Network<Cell> network(*sizes, work, true);
     network.layer_backward(d_outputs, d_new_states, d_shares, d_states, d_matrices, d_vectors);

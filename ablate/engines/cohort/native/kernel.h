@@ -26,6 +26,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <utility>
@@ -234,15 +235,30 @@ static inline void tiles(i64 row, i64 rows, i64 unit, const Operand &a, i64 pane
         if (row < rows) tiles<FEWER, G, U, MANY>(row, rows, unit, a, panels, width, w, finish, with);
 }
 
+#ifdef BF16
+#include "bf16.h"
+#endif
+
+// Packed weights w[unit][k][gates], K rows of k, as the products below want them.
+static void packed(float *w, i64 units, i64 K, i64 G) {
+#ifdef BF16
+    round_weights(w, units, K, G);
+#endif
+}
+
 // `finish` for every row of `a` and every panel of units: row times w[unit][k][G].
 template <int G, bool MANY = false>
 static void product(i64 rows, i64 units, const Operand &a, i64 panels, i64 width, const float *w, Finish finish,
                     const void *with) {
+#ifdef BF16
+    tiled_product<G>(rows, units, a, panels, width, w, finish, with);
+#else
     constexpr int U = G == 1 ? 2 : 1;
     i64 unit = 0;
     for (; unit + U <= units; unit += U)
         tiles<tile_rows(G * U), G, U, MANY>(0, rows, unit, a, panels, width, w, finish, with);
     if (U == 2 && unit < units) tiles<tile_rows(G), G, 1, MANY>(0, rows, unit, a, panels, width, w, finish, with);
+#endif
 }
 
 // `Finish` that stores what came, in `to`, with a bias if there is one.
@@ -292,6 +308,9 @@ __attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_ro
 template <int C>
 static void weight_gradient(const Panels &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
                             bool more) {
+#ifdef BF16
+    return tiled_weight_gradient<C>(out, a, a_panels, b, units, N, more);
+#endif
     constexpr int ROWS = tile_rows(C) < L ? tile_rows(C) : L;
     const i64 fit = (96 * 1024) / (a_panels * L);  // as many tokens as keep a's rows in the second-level cache
     const i64 block = fit < 64 ? 64 : fit;
@@ -494,6 +513,7 @@ template <class C> struct Network {
                 for (i64 part = 0; part < parts_of(c); part++)
                     pack(to.from(part * units * L, k), from.at + part * H * from.row, from.row, H, H);
             }
+            packed(to.at, units, to.rows, c.count);
         }
         for (int i = 0; i < C::BACKS && s.training; i++) {
             const Chunk &c = C::BACK[i];
@@ -505,6 +525,7 @@ template <class C> struct Network {
                     pack_transposed((float *)y.W_T[i], k, products, part, c.count,
                                     from.at + (c.first + part) * H * from.row, from.row, H, H);
             }
+            packed((float *)y.W_T[i], units, products * units * L, c.count);
         }
         if (C::VECTORS) std::memset(y.vectors.at, 0, 4 * units * y.vectors.width);
         for (int k = 0; k < C::VECTORS; k++) pack(y.vectors.from(0, k), w.vector[k], 0, 1, H);
@@ -684,6 +705,7 @@ template <class C> struct Network {
                 const Panels to{y.W_x[g], units * L, count * L};
                 if (H % L) std::memset(to.at, 0, 4 * units * units * L * count * L);
                 for (int k = 0; k < count; k++) pack(to.from(0, k), w.input[g + k].at, w.input[g + k].row, H, H);
+                packed(to.at, units, to.rows, count);
                 const Store shares{y.X.from(0, g), count, y.bias.at + g * L, y.bias.width};
                 if (count == 4) product<C::INPUTS < 4 ? 1 : 4>(N, units, X, units, L, to.at, store_rows, &shares);
                 if (count < 4) product<C::INPUTS % 4 ? C::INPUTS % 4 : 1>(N, units, X, units, L, to.at, store_rows, &shares);
@@ -692,6 +714,7 @@ template <class C> struct Network {
                 if (H % L) std::memset(y.W_xT, 0, 4 * units * units * L * L * C::INPUTS);
                 for (int g = 0; g < C::INPUTS; g++)
                     pack_transposed(y.W_xT, g, C::INPUTS, 0, 1, w.input[g].at, w.input[g].row, H, H);
+                packed(y.W_xT, units, C::INPUTS * units * L, 1);
             }
             return;
         }
@@ -751,10 +774,12 @@ template <class C> struct Network {
     void prepare_output(const float *W, const float *b) {
         std::memset(W_logits, 0, 4 * words * L * units * L);
         pack_transposed(W_logits, 0, 1, 0, 1, W, s.H, s.V, s.H);
+        packed(W_logits, words, units * L, 1);
         for (i64 v = 0; v < words * L; v++) b_logits[v] = v < s.V ? b[v] : -FLT_MAX;  // no word: probability 0
         if (s.training) {
             std::memset(W_rows.at, 0, 4 * units * W_rows.rows * L);
             pack(W_rows, W, s.H, s.V, s.H);
+            packed(W_rows.at, units, words * L, 1);
         }
     }
 

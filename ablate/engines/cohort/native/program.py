@@ -37,7 +37,7 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
     if reason := next((reason for applies, reason in reasons if applies), ""):
         return reason
     try:
-        return native(derivative_of(c)).reason
+        return native(derivative_of(c), c.precision).reason
     except Underivable as error:
         return str(error)
 
@@ -45,7 +45,8 @@ def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device
 def computed_by(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """What computes a cohort of this config, for the record."""
     reason = not_covered(config, vocabulary_size, dtype, device)
-    return f"torch (no native kernel: {reason})" if reason else "native"
+    native = "native" if config.precision == "ieee" else f"native, {config.precision} products"
+    return f"torch (no native kernel: {reason})" if reason else native
 
 
 class NativeCohort(Cohort):
@@ -132,7 +133,7 @@ class Kernel:
     """The library's functions for networks of one layout, with a workspace of its own: one for each thread."""
 
     def __init__(self, layout: Layout, vocabulary_size: int) -> None:
-        library = native(layout.derived).library
+        library = native(layout.derived, layout.config.precision).library
         assert library is not None
         config = layout.config
         self.library = library

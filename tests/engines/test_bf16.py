@@ -1,0 +1,84 @@
+"""precision=bf16: the tiled products against those of float32, in whole minibatches; where they cannot be had.
+
+Needs a C++ compiler; the first test a CPU with bfloat16 tiles (AMX), too.
+"""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ablate.config.errors import CombinationError
+from ablate.config.schema import Config
+from ablate.engines.cohort.native import NativeCohort, build, computed_by, unavailable
+from ablate.training import choice
+from tests.engines.sample_networks import batches, composed, weights
+
+ROUNDING = 2.0**-9
+"""Of a factor, relatively: bfloat16 has 8 bits of a number, the last of them rounded."""
+SHAPES = ((64, 32, 35, 1, 28), (33, 5, 4, 2, 7), (1, 1, 2, 1, 70), (17, 40, 3, 3, 28))
+"""H, B, T, layers, V."""
+
+needs_tiles = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
+
+
+@pytest.mark.full
+@needs_tiles
+@pytest.mark.parametrize("model", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize(("H", "B", "T", "layers", "V"), SHAPES)
+def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
+    model: str, H: int, B: int, T: int, layers: int, V: int
+) -> None:
+    shape = [f"num_hiddens={H}", f"batch_size={B}", f"num_steps={T}", f"layers={layers}"]
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for precision in ("ieee", "bf16"):
+        config = composed(f"model={model}", *shape, f"precision={precision}")
+        cohort = NativeCohort([config], V, [weights(config, V, 0, torch.float32)])
+        [batch] = batches(config, V, 1, 1)
+        found[precision] = cohort._backpropagate(*batch, carry=False), cohort.grads.clone()
+    (loss, exact), (rounded_loss, rounded) = found["ieee"], found["bf16"]
+    assert not torch.equal(exact, rounded)
+    assert torch.allclose(loss, rounded_loss, rtol=ROUNDING)
+    # Roundings are independent: over a product they shrink, over layers and steps they add up.
+    assert (exact - rounded).norm() < 32 * ROUNDING * exact.norm()
+
+
+@pytest.mark.full
+@needs_tiles
+def test_the_record_says_which_products() -> None:
+    config = composed("model=gru", "num_hiddens=8", "precision=bf16")
+    assert computed_by(config, 28, torch.float32) == "native, bf16 products"
+
+
+@pytest.mark.parametrize("flags", ["fpu avx512f", ""])
+def test_a_cpu_without_tiles_is_told_and_never_computes_others_in_silence(
+    flags: str, monkeypatch: pytest.MonkeyPatch, compose: Callable[..., Config]
+) -> None:
+    monkeypatch.setattr(build, "_cpu", lambda: flags)
+    config = compose("model=gru", "num_hiddens=8", "precision=bf16")
+    with pytest.raises(CombinationError, match="precision=bf16"):
+        choice.choose(config, 28, torch.device("cpu"), 3)
+    with pytest.raises(CombinationError, match="precision=bf16"):
+        choice.build("cohort", [config], 28, [], [], torch.device("cpu"), 1)
+    assert choice.choose(compose("model=gru", "num_hiddens=8", "engine=cohort"), 28, torch.device("cpu"), 3)
+
+
+def test_other_networks_have_no_tiled_products(compose: Callable[..., Config]) -> None:
+    config = compose("model=gru", "precision=bf16", "model.bidirectional=true", "sampling=random")
+    with pytest.raises(CombinationError, match="plainly stacked"):
+        choice.choose(config, 28, torch.device("cpu"), 3)
+
+
+@pytest.mark.full
+@needs_tiles
+def test_replicas_compute_the_same_alone_and_in_a_crowd() -> None:
+    config = composed("model=gru", "num_hiddens=20", "batch_size=6", "num_steps=5", "precision=bf16")
+    crowd = NativeCohort([config] * 3, 28, [weights(config, 28, seed, torch.float32) for seed in range(3)])
+    alone = NativeCohort([config], 28, [weights(config, 28, 1, torch.float32)])
+    for X, Y in batches(config, 28, 3, 2):
+        losses, own = crowd.step(X, Y, carry=True), alone.step(X[1:2], Y[1:2], carry=True)
+        assert math.isfinite(float(own))
+        assert torch.equal(losses[1:2], own)
+    assert torch.equal(crowd.parameters[1], alone.parameters[0])
