@@ -62,7 +62,7 @@ class StoredCurves:
     Its length is the number of runs.
     """
 
-    PORTION = 2_000_000
+    PORTION = 500_000
     """Rows that are read at once to go through all of them."""
 
     def __init__(self, sweep: Path, run_ids: Sequence[str]) -> None:
