@@ -199,6 +199,19 @@ def test_training_is_that_of_the_torch_engine(cell: str) -> None:
     torch.testing.assert_close(losses, reference.evaluate(text[:-1], text[1:]), rtol=1e-3, atol=0)
 
 
+def test_dropout_is_that_of_the_torch_engine() -> None:
+    config = network("model=gru", num_hiddens=20, num_steps=7, batch_size=5, layers=3, dropout=0.4)
+    parameters = [single(config, V, seed) for seed in range(R)]
+    x, y = batches(config, V, R, 1)[0]
+    found = []
+    for kind in (NativeCohort, Cohort):
+        generators = [torch.Generator().manual_seed(seed) for seed in range(R)]
+        found.append(kind([config] * R, V, parameters, generators=generators).gradients(x, y, carry=False))
+    for ours, reference in zip(*found, strict=True):
+        for name, gradient in reference.items():
+            torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "rmsprop"])
 def test_other_optimizers_move_by_its_gradients(optimizer: str) -> None:
     config = network("model=gru", f"optimizer={optimizer}", lr=1e-3)
