@@ -171,4 +171,4 @@ def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_n
     command += ["seeds=1", "epochs=1", "report=false", "data=python_docs", f"results_dir={tmp_path}", "name=first"]
     found = loaded(f"from ablate.cli.commands import main; assert main({command}) == 0")
     assert "torch" in found
-    assert not found & {"torch._dynamo", "sympy", "scipy.stats", "seaborn", "matplotlib", "pandas"}
+    assert not found & {"torch._dynamo", "sympy", "scipy.stats", "seaborn", "matplotlib"}

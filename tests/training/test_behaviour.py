@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from ablate.cells import derivative
 from ablate.cells.cell import Cell
 from ablate.config import metrics
 from ablate.config.errors import CombinationError
@@ -24,7 +25,6 @@ from ablate.config.registry import CELLS
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.engines import autograd, updates
-from ablate.engines.cohort import steps
 from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
 from ablate.optimizers import rules
@@ -189,8 +189,7 @@ def test_every_engine_computes_what_the_readable_network_does(compose: Configs, 
 
 
 ELSEWHERE = {
-    "the readable gru": (CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde", "gru"),
-    "the gru's step in the cohort": (steps.GRU, "step", "torch.lerp(C, H_old, Z, out=H)", "H.copy_(C)", "gru"),
+    "the derivative of a sigmoid": (derivative, "local_gradients", '"mul", y, op("sub", 1.0, y)', '"mul", y, y', "gru"),
     "the cohort's update": (updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2", ""),
 }
 
@@ -200,8 +199,10 @@ ELSEWHERE = {
 def test_an_engine_that_computes_something_else_is_not_used(
     compose: Configs, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Where one of two places that must say the same is edited, the readable one counts."""
+    """Where what an engine derives from the equations is not what autograd finds, the readable network counts."""
+    monkeypatch.setenv("ABLATE_NATIVE", "0")
     owner, function, old, new, what = ELSEWHERE[name]
+    derivative.derived.cache_clear()
     edit(monkeypatch, owner, function, old, new)
     config = compose("model=gru")
     assert "cohort" not in engines.agreeing(config)
@@ -212,7 +213,16 @@ def test_an_engine_that_computes_something_else_is_not_used(
     assert what in line
     assert engines.left_out([replace(config, engine="eager")]) == []
     if owner is not updates.Update:
-        assert "cohort" in engines.agreeing(compose("model=rnn"))
+        assert "cohort" in engines.agreeing(compose("model=rnn"))  # it has no sigmoid
+    derivative.derived.cache_clear()
+
+
+@pytest.mark.full
+def test_every_engine_but_that_of_torch_follows_the_equations(
+    compose: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(monkeypatch, CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde")
+    assert engines.agreeing(compose("model=gru")) == ("cohort",)
 
 
 def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
