@@ -1,9 +1,9 @@
-"""A layer over all its steps: one by one by the equations of its cell, or with products taken together.
+"""A layer over all its steps: one by one by the equations of its cell, or all of them as its derivative has it.
 
 Axes: R replicas (optional, first), T steps, B sequences, H hidden units, K pre-activations.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,21 +11,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.cells.cell import variant_of
+from ablate.cells.derivative import Derived, Underivable, derivative_of
 from ablate.cells.functions import ABSENT
 from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
-from ablate.networks.fused import Fused, fused
+from ablate.networks.recurrence import recurrence
 
 State = tuple[Tensor, ...]
 """(…, B, H) each; the first is what the next layer reads."""
+
+Recurrence = Callable[[Derived, Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, State]]
+"""What takes all steps of a layer, as `ablate.networks.recurrence.recurrence`."""
 
 
 class Layer:
     """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …"""
 
-    def __init__(self, config: Config, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: Config, parameters: Mapping[str, Tensor], recur: Recurrence = recurrence) -> None:
         self.config = resolve(config)
         self.p = parameters
+        self.recur = recur
         self.variant = variant_of(self.config)
         self.structure = self.variant.structure
         self.states = len(self.structure.carried)
@@ -34,49 +39,56 @@ class Layer:
     def run(self, X: Tensor, state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and a state → outputs (…, T, B, H) and the state after the last step.
 
-        `project` takes the input's share of all steps as one product, and the products with a state as one per step.
-        `reverse` goes from the last step to the first; outputs stay in the order of the inputs.
+        `project` takes the input's share of all steps as one product, and what follows by the derivative of the cell
+        if it has one; inputs may then be tokens (…, T, B) that stand for their one-hot vectors. `reverse` goes from the
+        last step to the first; outputs stay in the order of the inputs.
         """
-        step, steps = self.projected(X, state[0].dim()) if project else (self.by_equations(), list(X.unbind(-3)))
-        outputs = []
-        for X_t in reversed(steps) if reverse else steps:
-            output, state = step(X_t, *state)
-            outputs.append(output)
-        if reverse:
-            outputs.reverse()
-        return torch.stack(outputs, -3), state
+        if not project:
+            return _step_by_step(self.by_equations(), list(X.unbind(-3)), state, reverse)
+        d = self.derivative(state)
+        if d is None:
+            return _step_by_step(*self._projected(X), state, reverse)
+        shares = self._shares(X, tuple(d.inputs))
+        shares = shares.flip(-3) if reverse else shares
+        matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
+        vectors = [self.p[parameter(*key)] for key in d.vectors]
+        alone = state[0].dim() == 2
+        if alone:  # one replica, without its axis
+            shares, state = shares.unsqueeze(0), tuple(part.unsqueeze(0) for part in state)
+            matrices, vectors = [W.unsqueeze(0) for W in matrices], [v.view(1, 1, -1) for v in vectors]
+        outputs, state = self.recur(d, shares, state, matrices, vectors)
+        if alone:
+            outputs, state = outputs.squeeze(0), tuple(part.squeeze(0) for part in state)
+        return outputs.flip(-3) if reverse else outputs, state
+
+    def derivative(self, state: State) -> Derived | None:
+        """That of the cell, if it has one; but it knows no gradient at a state that every step reads anew."""
+        if not self.config.model.write_back and any(part.requires_grad for part in state):
+            return None
+        try:
+            return derivative_of(self.config)
+        except Underivable:
+            return None
 
     def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
         return self.by_equations()(X, *state)
 
-    @property
-    def fused(self) -> Fused | None:
-        """The step as made from the cell's graph, if it has one."""
-        if self.structure.graph is None:
-            return None
-        model = self.config.model
-        return fused(self.structure, model.readout, model.write_back, self.config.bias_vectors or 1)
+    def _projected(self, X: Tensor) -> tuple[Callable[..., tuple[Tensor, State]], list[Tensor]]:
+        """A step by the equations from shares of the input, and these: (…, B, K·H) for each step."""
+        names = tuple(name for name in self.structure.preactivations if name in self.structure.reads_input)
+        evaluated, H = self._evaluated(), self.config.num_hiddens
 
-    def projected(self, X: Tensor, dimensions: int) -> tuple[Callable[..., tuple[Tensor, State]], list[Tensor]]:
-        """A step from shares of the input, and these: (…, B, K·H) for each step.
+        def step(share: Tensor, *state: Tensor) -> tuple[Tensor, State]:
+            return evaluated(dict(zip(names, torch.split(share, H, -1), strict=True)), state)
 
-        Inputs are (…, T, B, inputs), or tokens (…, T, B) that stand for their one-hot vectors.
-        """
-        made, p, H = self.fused, self.p, self.config.num_hiddens
-        names = made.names if made else [n for n in self.structure.preactivations if n in self.structure.reads_input]
-        biases = [self.bias(name) for name in names]
-        W_x, b = torch.cat([p[f"{name}.W_x"] for name in names], -1), torch.cat(biases, -1)
-        shares = linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
-        if made:
-            step = made.bind(p, H, torch.baddbmm if dimensions == 3 else torch.addmm)
-        else:
-            evaluated = self._evaluated()
+        return step, list(self._shares(X, names).unbind(-3))
 
-            def step(share: Tensor, *state: Tensor) -> tuple[Tensor, State]:
-                return evaluated(dict(zip(names, torch.split(share, H, -1), strict=True)), state)
-
-        return step, list(shares.unbind(-3))
+    def _shares(self, X: Tensor, names: Sequence[str]) -> Tensor:
+        """What the input, or the one-hot vectors of tokens, adds to these pre-activations: (…, T, B, K·H)."""
+        W_x = torch.cat([self.p[f"{name}.W_x"] for name in names], -1)
+        b = torch.cat([self.bias(name) for name in names], -1)
+        return linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
 
     def by_equations(self) -> Callable[..., tuple[Tensor, State]]:
         """A step from the input itself, X (…, B, inputs) and the states, by the very equations of the cell."""
@@ -88,10 +100,17 @@ class Layer:
 
         return step
 
+    @property
+    def folded(self) -> frozenset[str]:
+        """Pre-activations whose second bias belongs to the share of the input."""
+        try:
+            return derivative_of(self.config).folded
+        except Underivable:
+            return frozenset()
+
     def bias(self, name: str) -> Tensor:
         """That of the input's share; with the second one, where the product is simply added to it."""
-        made = self.fused
-        if made and name in made.folded and self.config.bias_vectors == 2:
+        if self.config.bias_vectors == 2 and name in self.folded:
             return self.p[f"{name}.b_x"] + self.p[f"{name}.b_h"]
         return self.p[f"{name}.b_x"]
 
@@ -118,7 +137,7 @@ class Layer:
     def _weights(self, kind: str) -> dict[str, Any]:
         """Pre-activation → its weights of a kind, a product with them with its bias where it has one of its own."""
         out: dict[str, Any] = {}
-        folded = self.fused.folded if self.fused else ()
+        folded = self.folded
         for name in self.structure.preactivations:
             if (name, kind) in self.structure.matrices or (name, kind) in self.structure.vectors:
                 out[name] = self.p[parameter(name, kind)]
@@ -127,9 +146,22 @@ class Layer:
         return out
 
 
-def layer_of(config: Config, parameters: Mapping[str, Tensor], prefix: str) -> Layer:
+def layer_of(config: Config, parameters: Mapping[str, Tensor], prefix: str, recur: Recurrence = recurrence) -> Layer:
     """The layer whose parameters begin with `prefix`, among those of a whole network."""
-    return Layer(config, {n.removeprefix(prefix): value for n, value in parameters.items() if n.startswith(prefix)})
+    own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+    return Layer(config, own, recur)
+
+
+def _step_by_step(
+    step: Callable[..., tuple[Tensor, State]], inputs: list[Tensor], state: State, reverse: bool
+) -> tuple[Tensor, State]:
+    outputs = []
+    for X_t in reversed(inputs) if reverse else inputs:
+        output, state = step(X_t, *state)
+        outputs.append(output)
+    if reverse:
+        outputs.reverse()
+    return torch.stack(outputs, -3), state
 
 
 class Bound:

@@ -23,14 +23,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived, End, affine
 from ablate.cells.trace import Graph, Value
 from ablate.networks.pointwise import Writer, function_of
 from ablate.networks.products import Product
+from ablate.networks.scan import scanned
 
 LEAVES = ("state", "input", "vector", "product", "adjoint", "back")
 Terms = dict[int, End]
@@ -970,3 +974,81 @@ class Steps:
             torch.zeros_like(own) if name is None else self.batch[name].sum((1, 2)).unsqueeze(1)
             for name, own in zip(self.vector_gradient, self.vectors, strict=True)
         ]
+
+
+# ---- as a function that autograd knows -----------------------------------------------------------------------------
+
+
+def recurrence(
+    d: Derived, shares: Tensor, states: Sequence[Tensor], matrices: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Outputs (R, T, B, H) and the states after the last step, (R, B, H) each.
+
+    `shares` (R, T, B, K·H) in the order of `d.inputs`, biases in them; `states` (R, B, H) each; `matrices`
+    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. Gradients can be taken
+    once for each call.
+    """
+    if d.scan is not None:
+        return scanned(d, shares, states, matrices, vectors)
+    outputs, *new = _Recurrence.apply(d, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
+    return outputs, tuple(new)
+
+
+SPARE = 4
+"""Buffers of one form that are kept for the next call."""
+_spare: dict[Any, list[Steps]] = {}
+_lock = Lock()
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, d: Derived, shares: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        R, T, B, width = shares.shape
+        ends = [len(d.states), len(d.states) + len(d.groups)]
+        states, matrices, vectors = given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] :]
+        shape = (R, T, B, width // len(d.inputs), shares.dtype, shares.device)
+        key = d, shape, any(ctx.needs_input_grad)
+        with _lock:
+            spare = _spare.setdefault(key, [])
+            steps = spare.pop() if spare else None
+        if steps is None:
+            with torch.inference_mode(False):  # so that it can be used again in any mode
+                steps = Steps(d, Shape(*shape), training=any(ctx.needs_input_grad))
+        steps.bind(matrices, vectors)
+        rows = shares.new_zeros(R, T * B, steps.columns)
+        steps.prefill(rows)
+        rows[..., steps.from_input] += shares.flatten(1, 2)
+        for part, of_it in steps.split(rows.view(R, T, B, -1)):
+            replicas_first(part).copy_(of_it)
+        steps.load(states)
+        steps.forward()
+        last = -1 if steps.recurs else 0
+        new = [steps.state(number)[:, last].clone() for number in range(len(states))]
+        outputs = steps.output.clone()
+        if any(ctx.needs_input_grad):
+            ctx.steps, ctx.key, ctx.matrices = steps, key, matrices
+        else:
+            _give_back(key, steps)
+        return outputs, *new
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, *d_new: Tensor) -> tuple[Tensor | None, ...]:
+        steps, ctx.steps = ctx.steps, None
+        if steps is None:
+            raise RuntimeError("the gradients of a recurrence can be taken once")
+        steps.d_output.copy_(d_outputs)
+        steps.backward(d_new, initial=True)
+        d_matrices = [torch.zeros_like(matrix) for matrix in ctx.matrices]
+        steps.matrix_gradients(d_matrices)
+        d_shares = steps.D[..., : steps.columns][..., steps.from_input].clone()
+        d_vectors = [gradient.clone() for gradient in steps.vector_gradients()]
+        d_states = [gradient.clone() for gradient in steps.initial_gradients()]
+        _give_back(ctx.key, steps)
+        return None, d_shares, *d_states, *d_matrices, *d_vectors
+
+
+def _give_back(key: Any, steps: Steps) -> None:
+    with _lock:
+        if len(_spare[key]) < SPARE:
+            _spare[key].append(steps)

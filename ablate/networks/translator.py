@@ -24,8 +24,9 @@ from torch import Generator, Tensor
 
 from ablate.cells.cell import variant_of
 from ablate.config.schema import Config, resolve
-from ablate.networks.layer import Layer, State, layer_of, linear, looked_up
+from ablate.networks.layer import Layer, Recurrence, State, layer_of, linear, looked_up
 from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
+from ablate.networks.recurrence import recurrence
 
 PAD, BOS, EOS = 1, 2, 3
 RESERVED = ("<pad>", "<bos>", "<eos>")
@@ -48,13 +49,20 @@ class Translator:
     """
 
     def __init__(
-        self, config: Config, vocabulary_size: Sizes, parameters: Mapping[str, Tensor], *, project: bool = False
+        self,
+        config: Config,
+        vocabulary_size: Sizes,
+        parameters: Mapping[str, Tensor],
+        *,
+        project: bool = False,
+        recur: Recurrence = recurrence,
     ) -> None:
         self.config = resolve(config)
         self.p = parameters
         self.project = project
-        self.encoder = [layer_of(self.config, parameters, f"encoder.{layer}.") for layer in range(config.layers)]
-        self.decoder = [layer_of(self.config, parameters, f"decoder.{layer}.") for layer in range(config.layers)]
+        numbers = range(config.layers)
+        self.encoder = [layer_of(self.config, parameters, f"encoder.{number}.", recur) for number in numbers]
+        self.decoder = [layer_of(self.config, parameters, f"decoder.{number}.", recur) for number in numbers]
 
     def initial_state(self, *axes: int) -> list[State]:
         """Nothing: no minibatch goes on from the one before."""

@@ -15,7 +15,7 @@ from ablate.config.errors import CombinationError
 from ablate.config.schema import Config, resolve
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort import Cohort, chunk_size
+from ablate.engines.cohort import Cohort, chunk_size, stacked
 from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
@@ -69,11 +69,11 @@ def check_precision(config: Config, vocabulary_size: Vocabulary | Sizes, device:
 
 
 def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
-    """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
+    """What computes inside the engine: `native`, or `torch` and why not native."""
     if engine != "cohort":
         return "torch"
     if not is_derived(config):
-        return "torch, autograd on stacked parameters"
+        return stacked.computed_by(resolve(config), torch.float32, device)
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)
 

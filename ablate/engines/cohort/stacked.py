@@ -1,22 +1,29 @@
 """A cohort of any network: the readable network on stacked parameters, differentiated by autograd.
 
-Axes: R replicas, T steps, B sequences, P numbers per replica. Where `ablate.engines.cohort.steps` has no derivatives
-by hand, the replicas are still one batched program: every operation of the network carries the axis R.
+Axes: R replicas, T steps, B sequences, P numbers per replica. Where layers do not simply stand on each other, or a
+task has a loss of its own, the replicas are still one batched program: every operation of the network carries the axis
+R. The steps of a layer are one operation, forward and back, by the derivative of the cell.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ablate.cells.derivative import Underivable, derivative_of, why_underivable
 from ablate.config.schema import Config
+from ablate.engines.cohort.native.build import native
+from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
+from ablate.networks.layer import Recurrence
 from ablate.networks.network import Network
 from ablate.networks.parameters import Sizes, Vocabulary, ends, shapes
+from ablate.networks.recurrence import recurrence
 from ablate.networks.targets import Loss, counted, loss_of, losses
 from ablate.networks.translator import Translator
 
@@ -61,7 +68,12 @@ class StackedCohort(Cohort):
         return FlatLayout(self.config, vocabulary_size)
 
     def _network(self, parameters: Tensor) -> Network | Translator:
-        return network_of(self.config)(self.config, self.V, self.layout.tensors(parameters), project=True)
+        tensors = self.layout.tensors(parameters)
+        return network_of(self.config)(self.config, self.V, tensors, project=True, recur=self._recur)
+
+    @cached_property
+    def _recur(self) -> Recurrence:
+        return recurrence if why_not_native(self.config, self.parameters.dtype, self.device) else native_recurrence
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
@@ -107,6 +119,24 @@ class StackedCohort(Cohort):
             logits, states = network(x, states)
             total += masked_means(logits, y, own).double() * scored(y)
         return total / scored(targets).clamp(min=1)
+
+
+def why_not_native(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+    """Why no native kernel takes the steps of a layer; empty where one does."""
+    if device.type != "cpu" or dtype != torch.float32:
+        return "not on the CPU" if device.type != "cpu" else "not float32"
+    try:
+        return native(derivative_of(config)).reason
+    except Underivable as error:
+        return str(error)
+
+
+def computed_by(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+    """What computes a cohort of this config, for the record."""
+    if reason := why_underivable(config):
+        return f"torch, autograd on stacked parameters (no derivative of the cell: {reason})"
+    reason = why_not_native(config, dtype, device)
+    return f"torch layers on stacked parameters (no native kernel: {reason})" if reason else "native layers"
 
 
 def scored(targets: Tensor) -> Tensor:
