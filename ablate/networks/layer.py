@@ -3,7 +3,7 @@
 Axes: R replicas (optional, first), T steps, B sequences, H hidden units, K pre-activations.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.cells.cell import variant_of
+from ablate.cells.derivative import Derived, derivative_of, why_underivable
 from ablate.cells.functions import ABSENT
 from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
@@ -18,14 +19,22 @@ from ablate.networks.fused import Fused, fused
 
 State = tuple[Tensor, ...]
 """(…, B, H) each; the first is what the next layer reads."""
+Recurrence = Callable[[Derived, Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, State]]
+"""A layer over all its steps, of R replicas: (the cell, shares of the input (R, T, B, K·H) in the order of its inputs,
+states, matrices (R, k·H, n·H) of its groups, vectors (R, 1, H)) → outputs (R, T, B, H), states after the last step."""
 
 
 class Layer:
-    """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …"""
+    """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …
 
-    def __init__(self, config: Config, parameters: Mapping[str, Tensor]) -> None:
+    `recurrence` computes the steps of a stack of replicas, if the cell has a derivative; without it torch does, one by
+    one.
+    """
+
+    def __init__(self, config: Config, parameters: Mapping[str, Tensor], recurrence: Recurrence | None = None) -> None:
         self.config = resolve(config)
         self.p = parameters
+        self.recurrence = None if recurrence is None or why_underivable(self.config) else recurrence
         self.variant = variant_of(self.config)
         self.structure = self.variant.structure
         self.states = len(self.structure.carried)
@@ -37,6 +46,8 @@ class Layer:
         `project` takes the input's share of all steps as one product, and the products with a state as one per step.
         `reverse` goes from the last step to the first; outputs stay in the order of the inputs.
         """
+        if project and self.recurrence and state[0].dim() == 3 and X.shape[1] > 1:  # a step alone is not worth it
+            return self.at_once(self.recurrence, X, state, reverse)
         step, steps = self.projected(X, state[0].dim()) if project else (self.by_equations(), list(X.unbind(-3)))
         outputs = []
         for X_t in reversed(steps) if reverse else steps:
@@ -45,6 +56,21 @@ class Layer:
         if reverse:
             outputs.reverse()
         return torch.stack(outputs, -3), state
+
+    def at_once(self, recurrence: Recurrence, X: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
+        """As `run`, of a stack of replicas, by what computes all steps."""
+        d, p = derivative_of(self.config), self.p
+        shares = self.shares(X, list(d.inputs))
+        matrices = [torch.cat([p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
+        vectors = [p[parameter(*key)] for key in d.vectors]
+        outputs, new = recurrence(d, shares.flip(1) if reverse else shares, state, matrices, vectors)
+        return outputs.flip(1) if reverse else outputs, new
+
+    def shares(self, X: Tensor, names: Sequence[str]) -> Tensor:
+        """Inputs (…, T, B, inputs), or tokens (…, T, B), → their shares with biases, side by side (…, T, B, K·H)."""
+        W_x = torch.cat([self.p[f"{name}.W_x"] for name in names], -1)
+        b = torch.cat([self.bias(name) for name in names], -1)
+        return linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
 
     def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
@@ -65,9 +91,7 @@ class Layer:
         """
         made, p, H = self.fused, self.p, self.config.num_hiddens
         names = made.names if made else [n for n in self.structure.preactivations if n in self.structure.reads_input]
-        biases = [self.bias(name) for name in names]
-        W_x, b = torch.cat([p[f"{name}.W_x"] for name in names], -1), torch.cat(biases, -1)
-        shares = linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
+        shares = self.shares(X, names)
         if made:
             step = made.bind(p, H, torch.baddbmm if dimensions == 3 else torch.addmm)
         else:
@@ -127,9 +151,12 @@ class Layer:
         return out
 
 
-def layer_of(config: Config, parameters: Mapping[str, Tensor], prefix: str) -> Layer:
+def layer_of(
+    config: Config, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None = None
+) -> Layer:
     """The layer whose parameters begin with `prefix`, among those of a whole network."""
-    return Layer(config, {n.removeprefix(prefix): value for n, value in parameters.items() if n.startswith(prefix)})
+    own = {n.removeprefix(prefix): value for n, value in parameters.items() if n.startswith(prefix)}
+    return Layer(config, own, recurrence)
 
 
 class Bound:

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 
 from ablate.cells.cell import variant_of
 from ablate.config.schema import Config, resolve
-from ablate.networks.layer import Layer, State, layer_of, linear, looked_up
+from ablate.networks.layer import Layer, Recurrence, State, layer_of, linear, looked_up
 from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
 
 PAD, BOS, EOS = 1, 2, 3
@@ -45,16 +45,25 @@ class Translator:
 
     `parameters` are used as they are: weights (in, out), vectors (n,), or stacked (R, in, out), (R, 1, n).
     `project` computes what a layer makes of its inputs in one product for all steps: the same up to rounding.
+    `recurrence`: see `Layer`.
     """
 
     def __init__(
-        self, config: Config, vocabulary_size: Sizes, parameters: Mapping[str, Tensor], *, project: bool = False
+        self,
+        config: Config,
+        vocabulary_size: Sizes,
+        parameters: Mapping[str, Tensor],
+        *,
+        project: bool = False,
+        recurrence: Recurrence | None = None,
     ) -> None:
         self.config = resolve(config)
         self.p = parameters
         self.project = project
-        self.encoder = [layer_of(self.config, parameters, f"encoder.{layer}.") for layer in range(config.layers)]
-        self.decoder = [layer_of(self.config, parameters, f"decoder.{layer}.") for layer in range(config.layers)]
+        self.encoder, self.decoder = (
+            [layer_of(self.config, parameters, f"{half}.{layer}.", recurrence) for layer in range(config.layers)]
+            for half in ("encoder", "decoder")
+        )
 
     def initial_state(self, *axes: int) -> list[State]:
         """Nothing: no minibatch goes on from the one before."""

@@ -18,7 +18,7 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size
 from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
-from ablate.engines.cohort.stacked import StackedCohort
+from ablate.engines.cohort.stacked import StackedCohort, no_native_layers
 from ablate.engines.program import Program
 from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
 from ablate.networks.targets import loss_of
@@ -53,11 +53,12 @@ def build(
 
 
 def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
-    """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says that it derives."""
+    """What computes inside the engine: `native`, or `torch` and why not native; `autograd` says what derives."""
     if engine != "cohort":
         return "torch"
     if not is_derived(config):
-        return "torch, autograd on stacked parameters"
+        layers = "torch" if no_native_layers(config, torch.float32, device) else "native layers"
+        return f"{layers}, autograd on stacked parameters"
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)
 

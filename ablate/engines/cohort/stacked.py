@@ -1,7 +1,8 @@
 """A cohort of any network: the readable network on stacked parameters, differentiated by autograd.
 
-Axes: R replicas, T steps, B sequences, P numbers per replica. Where `ablate.engines.cohort.steps` has no derivatives
-by hand, the replicas are still one batched program: every operation of the network carries the axis R.
+Axes: R replicas, T steps, B sequences, P numbers per replica. For all that `bptt` does not compute, the
+replicas are still one batched program: every operation of the network carries the axis R. The layers themselves are
+computed by the native kernel of their cell, where it has one.
 """
 
 import math
@@ -11,7 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ablate.cells.derivative import derivative_of, why_underivable
 from ablate.config.schema import Config
+from ablate.engines.cohort.native.build import native
+from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
@@ -61,7 +65,9 @@ class StackedCohort(Cohort):
         return FlatLayout(self.config, vocabulary_size)
 
     def _network(self, parameters: Tensor) -> Network | Translator:
-        return network_of(self.config)(self.config, self.V, self.layout.tensors(parameters), project=True)
+        recurrence = None if no_native_layers(self.config, parameters.dtype, parameters.device) else native_recurrence
+        tensors = self.layout.tensors(parameters)
+        return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=recurrence)
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
@@ -107,6 +113,15 @@ class StackedCohort(Cohort):
             logits, states = network(x, states)
             total += masked_means(logits, y, own).double() * scored(y)
         return total / scored(targets).clamp(min=1)
+
+
+def no_native_layers(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+    """Why torch computes the layers; empty where the kernel of the cell does."""
+    if device.type != "cpu":
+        return "not on the CPU"
+    if dtype != torch.float32:
+        return "not float32"
+    return why_underivable(config) or native(derivative_of(config)).reason
 
 
 def scored(targets: Tensor) -> Tensor:
