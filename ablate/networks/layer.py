@@ -11,26 +11,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.cells.cell import variant_of
-from ablate.cells.derivative import Derived, Underivable, derivative_of
+from ablate.cells.derivative import Derived, derivative_of, why_underivable
 from ablate.cells.functions import ABSENT
 from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
-from ablate.networks.recurrence import recurrence
 
 State = tuple[Tensor, ...]
 """(…, B, H) each; the first is what the next layer reads."""
 
 Recurrence = Callable[[Derived, Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, State]]
-"""What takes all steps of a layer, as `ablate.networks.recurrence.recurrence`."""
+"""All steps of a layer of R replicas: (the cell's derivative, shares of the input (R, T, B, K·H) in the order of its
+inputs, states, matrices (R, k·H, n·H) of its groups, vectors (R, 1, H)) → outputs (R, T, B, H), states after them."""
 
 
 class Layer:
-    """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …"""
+    """A cell with the parameters of one layer, by their names without the layer's number: `reset.W_x`, …
 
-    def __init__(self, config: Config, parameters: Mapping[str, Tensor], recur: Recurrence = recurrence) -> None:
+    `recurrence` takes the steps of a stack of replicas at once, if the cell has a derivative; without it they are taken
+    one by one.
+    """
+
+    def __init__(self, config: Config, parameters: Mapping[str, Tensor], recurrence: Recurrence | None = None) -> None:
         self.config = resolve(config)
         self.p = parameters
-        self.recur = recur
+        self.recurrence = recurrence
         self.variant = variant_of(self.config)
         self.structure = self.variant.structure
         self.states = len(self.structure.carried)
@@ -39,36 +43,27 @@ class Layer:
     def run(self, X: Tensor, state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and a state → outputs (…, T, B, H) and the state after the last step.
 
-        `project` takes the input's share of all steps as one product, and what follows by the derivative of the cell
-        if it has one; inputs may then be tokens (…, T, B) that stand for their one-hot vectors. `reverse` goes from the
-        last step to the first; outputs stay in the order of the inputs.
+        `project` takes the input's share of all steps as one product; inputs may then be tokens (…, T, B) that stand
+        for their one-hot vectors. `reverse` goes from the last step to the first; outputs stay in the order of the
+        inputs.
         """
         if not project:
             return _step_by_step(self.by_equations(), list(X.unbind(-3)), state, reverse)
-        d = self.derivative(state)
-        if d is None:
+        several = state[0].dim() == 3 and X.shape[1] > 1  # of a step alone it is not worth it
+        d = self.derivative(state) if several and self.recurrence else None
+        if d is None or self.recurrence is None:
             return _step_by_step(*self._projected(X), state, reverse)
         shares = self._shares(X, tuple(d.inputs))
-        shares = shares.flip(-3) if reverse else shares
         matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
         vectors = [self.p[parameter(*key)] for key in d.vectors]
-        alone = state[0].dim() == 2
-        if alone:  # one replica, without its axis
-            shares, state = shares.unsqueeze(0), tuple(part.unsqueeze(0) for part in state)
-            matrices, vectors = [W.unsqueeze(0) for W in matrices], [v.view(1, 1, -1) for v in vectors]
-        outputs, state = self.recur(d, shares, state, matrices, vectors)
-        if alone:
-            outputs, state = outputs.squeeze(0), tuple(part.squeeze(0) for part in state)
-        return outputs.flip(-3) if reverse else outputs, state
+        outputs, new = self.recurrence(d, shares.flip(1) if reverse else shares, state, matrices, vectors)
+        return outputs.flip(1) if reverse else outputs, new
 
     def derivative(self, state: State) -> Derived | None:
         """That of the cell, if it has one; but it knows no gradient at a state that every step reads anew."""
-        if not self.config.model.write_back and any(part.requires_grad for part in state):
+        if why_underivable(self.config) or (not self.config.model.write_back and any(s.requires_grad for s in state)):
             return None
-        try:
-            return derivative_of(self.config)
-        except Underivable:
-            return None
+        return derivative_of(self.config)
 
     def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
@@ -103,10 +98,7 @@ class Layer:
     @property
     def folded(self) -> frozenset[str]:
         """Pre-activations whose second bias belongs to the share of the input."""
-        try:
-            return derivative_of(self.config).folded
-        except Underivable:
-            return frozenset()
+        return frozenset() if why_underivable(self.config) else derivative_of(self.config).folded
 
     def bias(self, name: str) -> Tensor:
         """That of the input's share; with the second one, where the product is simply added to it."""
@@ -146,10 +138,12 @@ class Layer:
         return out
 
 
-def layer_of(config: Config, parameters: Mapping[str, Tensor], prefix: str, recur: Recurrence = recurrence) -> Layer:
+def layer_of(
+    config: Config, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None = None
+) -> Layer:
     """The layer whose parameters begin with `prefix`, among those of a whole network."""
     own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-    return Layer(config, own, recur)
+    return Layer(config, own, recurrence)
 
 
 def _step_by_step(

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from ablate.config.schema import Config, resolve
 from ablate.networks.layer import Recurrence, State, layer_of, linear
 from ablate.networks.parameters import Vocabulary, directions
-from ablate.networks.recurrence import recurrence
 from ablate.networks.stack import mask_shapes, run_layers
 
 
@@ -21,8 +20,8 @@ class Network:
 
     `parameters` are used as they are, without a copy, and can be differentiated: those of `ablate.networks.parameters`,
     or those of several networks stacked, weights (R, in, out) and vectors (R, 1, n). With `project` the input's share
-    of all steps is one product, and `recur` takes the steps, which is fast; without, every step is computed by itself,
-    as the published code does. Both are the same up to rounding.
+    of all steps is one product before the loop, which is fast; without, every step is computed by itself, as the
+    published code does. Both are the same up to rounding. `recurrence`: see `Layer`.
     """
 
     def __init__(
@@ -32,14 +31,14 @@ class Network:
         parameters: Mapping[str, Tensor],
         *,
         project: bool = False,
-        recur: Recurrence = recurrence,
+        recurrence: Recurrence | None = None,
     ) -> None:
         self.config = resolve(config)
         self.vocabulary_size = vocabulary_size
         self.p = parameters
         self.project = project
         self.layers = [
-            [layer_of(self.config, parameters, f"{layer}.{direction}", recur) for direction in directions(config)]
+            [layer_of(self.config, parameters, f"{layer}.{direction}", recurrence) for direction in directions(config)]
             for layer in range(config.layers)
         ]
 

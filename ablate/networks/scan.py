@@ -1,7 +1,7 @@
 """A linear recurrence, s_t = a_t ⊙ s_{t−1} + b_t with a and b of the input alone, over all its steps at once.
 
-Pairs (a, b) of neighbouring steps are put together, then pairs of pairs …: ⌈log₂ T⌉ operations on all steps in place of T
-small ones (Blelloch 1990; Martin and Cundy 2018). Everything here is differentiated by autograd.
+Pairs (a, b) of neighbouring steps are put together, then pairs of pairs …: ⌈log₂ T⌉ operations on all steps instead of
+T small ones (Blelloch 1990; Martin and Cundy 2018). Everything here is differentiated by autograd.
 Axes: R replicas, T steps, B sequences, H hidden units.
 """
 

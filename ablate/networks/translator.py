@@ -26,7 +26,6 @@ from ablate.cells.cell import variant_of
 from ablate.config.schema import Config, resolve
 from ablate.networks.layer import Layer, Recurrence, State, layer_of, linear, looked_up
 from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
-from ablate.networks.recurrence import recurrence
 
 PAD, BOS, EOS = 1, 2, 3
 RESERVED = ("<pad>", "<bos>", "<eos>")
@@ -46,6 +45,7 @@ class Translator:
 
     `parameters` are used as they are: weights (in, out), vectors (n,), or stacked (R, in, out), (R, 1, n).
     `project` computes what a layer makes of its inputs in one product for all steps: the same up to rounding.
+    `recurrence`: see `Layer`.
     """
 
     def __init__(
@@ -55,14 +55,15 @@ class Translator:
         parameters: Mapping[str, Tensor],
         *,
         project: bool = False,
-        recur: Recurrence = recurrence,
+        recurrence: Recurrence | None = None,
     ) -> None:
         self.config = resolve(config)
         self.p = parameters
         self.project = project
-        numbers = range(config.layers)
-        self.encoder = [layer_of(self.config, parameters, f"encoder.{number}.", recur) for number in numbers]
-        self.decoder = [layer_of(self.config, parameters, f"decoder.{number}.", recur) for number in numbers]
+        self.encoder, self.decoder = (
+            [layer_of(self.config, parameters, f"{half}.{layer}.", recurrence) for layer in range(config.layers)]
+            for half in ("encoder", "decoder")
+        )
 
     def initial_state(self, *axes: int) -> list[State]:
         """Nothing: no minibatch goes on from the one before."""

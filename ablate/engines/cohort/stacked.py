@@ -1,26 +1,24 @@
 """A cohort of any network: the readable network on stacked parameters, differentiated by autograd.
 
-Axes: R replicas, T steps, B sequences, P numbers per replica. Where layers do not simply stand on each other, or a
-task has a loss of its own, the replicas are still one batched program: every operation of the network carries the axis
-R. The steps of a layer are one operation, forward and back, by the derivative of the cell.
+Axes: R replicas, T steps, B sequences, P numbers per replica. For all that `bptt` does not compute, the
+replicas are still one batched program: every operation of the network carries the axis R. All steps of a layer are one
+operation, forward and back by the derivative of the cell: that of its native kernel, where it has one.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ablate.cells.derivative import Underivable, derivative_of, why_underivable
+from ablate.cells.derivative import derivative_of, why_underivable
 from ablate.config.schema import Config
 from ablate.engines.cohort.native.build import native
 from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
-from ablate.networks.layer import Recurrence
 from ablate.networks.network import Network
 from ablate.networks.parameters import Sizes, Vocabulary, ends, shapes
 from ablate.networks.recurrence import recurrence
@@ -68,12 +66,10 @@ class StackedCohort(Cohort):
         return FlatLayout(self.config, vocabulary_size)
 
     def _network(self, parameters: Tensor) -> Network | Translator:
+        native = not no_native_layers(self.config, parameters.dtype, parameters.device)
         tensors = self.layout.tensors(parameters)
-        return network_of(self.config)(self.config, self.V, tensors, project=True, recur=self._recur)
-
-    @cached_property
-    def _recur(self) -> Recurrence:
-        return recurrence if why_not_native(self.config, self.parameters.dtype, self.device) else native_recurrence
+        steps = native_recurrence if native else recurrence
+        return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=steps)
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
@@ -121,22 +117,22 @@ class StackedCohort(Cohort):
         return total / scored(targets).clamp(min=1)
 
 
-def why_not_native(config: Config, dtype: torch.dtype, device: torch.device) -> str:
-    """Why no native kernel takes the steps of a layer; empty where one does."""
-    if device.type != "cpu" or dtype != torch.float32:
-        return "not on the CPU" if device.type != "cpu" else "not float32"
-    try:
-        return native(derivative_of(config)).reason
-    except Underivable as error:
-        return str(error)
+def no_native_layers(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+    """Why torch computes the layers; empty where the kernel of the cell does."""
+    if device.type != "cpu":
+        return "not on the CPU"
+    if dtype != torch.float32:
+        return "not float32"
+    return why_underivable(config) or native(derivative_of(config)).reason
 
 
 def computed_by(config: Config, dtype: torch.dtype, device: torch.device) -> str:
     """What computes a cohort of this config, for the record."""
     if reason := why_underivable(config):
         return f"torch, autograd on stacked parameters (no derivative of the cell: {reason})"
-    reason = why_not_native(config, dtype, device)
-    return f"torch layers on stacked parameters (no native kernel: {reason})" if reason else "native layers"
+    reason = no_native_layers(config, dtype, device)
+    layers = f"torch layers (no native kernel: {reason})" if reason else "native layers"
+    return f"{layers}, autograd on stacked parameters"
 
 
 def scored(targets: Tensor) -> Tensor:

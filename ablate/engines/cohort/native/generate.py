@@ -424,10 +424,11 @@ class _Stage:
             number = list(cell.d.inputs.values()).index(index)
             if "X" not in self.bases:
                 self.bases["X"] = "X"
-                self.before.append("const float *const X_at = s.X(u, 0);")
+                self.before.append("const float *const X_at = s.X.at + u * s.X.panel;")
+                self.before.append("const i64 X_row = s.X.row, X_slot = s.X.slot;")
                 self.before.append("const i64 *const words = s.words ? s.words + b : nullptr;")
-                self.lines.insert(0, "const float *const X = X_at + (words ? words[r] : b + r) * INPUTS * L;")
-            self._define(name, f"load(X + {number} * L)")
+                self.lines.insert(0, "const float *const X = X_at + (words ? words[r] : b + r) * X_row;")
+            self._define(name, f"load_anywhere(X + {number} * X_slot)")
         else:
             self._define(name, self._read(cell.places[index]))
 

@@ -47,6 +47,11 @@ typedef int64_t i64;
 static inline vec all(float x) { return x - vec{}; }
 static inline vec load(const float *p) { return *(const vec *)p; }
 static inline void store(float *p, vec x) { *(vec *)p = x; }
+static inline vec load_anywhere(const float *p) {
+    vec x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
 static inline i64 panels_of(i64 n) { return (n + L - 1) / L; }
 
 // ---- functions -------------------------------------------------------------------------------------------------
@@ -328,15 +333,22 @@ static void weight_gradient(const Panels &out, const Panels &a, i64 a_panels, co
 
 static i64 lanes_of(i64 panel, i64 units) { return units - panel * L < L ? units - panel * L : L; }
 
+static void copy_rows(float *to, i64 to_row, const float *from, i64 from_row, i64 rows, i64 lanes) {
+    if (lanes == L)
+        for (i64 r = 0; r < rows; r++) std::memcpy(to + r * to_row, from + r * from_row, sizeof(vec));
+    else
+        for (i64 r = 0; r < rows; r++) std::memcpy(to + r * to_row, from + r * from_row, 4 * lanes);
+}
+
 // Plain rows of `units` numbers ↔ one slot of panels.
 static void pack(const Panels &to, const float *from, i64 from_row, i64 rows, i64 units) {
     for (i64 p = 0; p < panels_of(units); p++)
-        for (i64 r = 0; r < rows; r++) std::memcpy(to(p, r), from + r * from_row + p * L, 4 * lanes_of(p, units));
+        copy_rows(to(p, 0), to.width, from + p * L, from_row, rows, lanes_of(p, units));
 }
 
 static void unpack(float *to, i64 to_row, const Panels &from, i64 rows, i64 units) {
     for (i64 p = 0; p < panels_of(units); p++)
-        for (i64 r = 0; r < rows; r++) std::memcpy(to + r * to_row + p * L, from(p, r), 4 * lanes_of(p, units));
+        copy_rows(to + p * L, to_row, from(p, 0), from.width, rows, lanes_of(p, units));
 }
 
 // Wᵀ as [unit of W's rows][k][result of `results`][lane], k running over W's columns in the order [panel][slot of
@@ -389,11 +401,21 @@ struct Chunk {  // as many columns of a product as registers hold; forward of it
 
 constexpr int LAYERS_LIMIT = 16;  // LAYER_LIMIT in program.py
 
+// The input's share: in panels, or plain rows of the caller's.
+struct Shares {
+    const float *at;
+    i64 panel, row, slot;  // numbers from one to the next
+    Shares() = default;
+    Shares(const Panels &X) : at(X.at), panel(X.rows * X.width), row(X.width), slot(L) {}
+    Shares(const float *plain, i64 H, i64 slots) : at(plain), panel(L), row(slots * H), slot(H) {}
+};
+
 // What one step reads and writes, from its first row on.
 template <class C> struct Step {
     Panels old[C::STATES], now[C::STATES], carried[C::STATES], inner[C::INNERS + 1];
-    Panels X, D, later, extra, output, above, vectors, scratch, d_vectors;  // later: D of the step after
-    const i64 *words;                                                       // rows of X; null: one after the other
+    Panels D, later, extra, output, above, vectors, scratch, d_vectors;  // later: D of the step after
+    Shares X;
+    const i64 *words;  // rows of X; null: one after the other
     const float *const *W, *const *W_T;
     bool last;
     i64 partial;  // the panel that is not full, or −1
@@ -431,6 +453,7 @@ struct Plain {  // a matrix of the caller's
 template <class C> struct Network {
     struct Layer {
         Panels states[C::STATES], inner[C::INNERS + 1], X, D, extra, own_output, masked, mask, bias, vectors;
+        Shares shares;  // X, or the caller's own
         const float *W[C::FORTHS + 1], *W_T[C::BACKS + 1];
         float *W_x[C::INPUTS], *W_xT;  // above the first layer; W_x in chunks
         Panels dW[C::GROUPS + 1], dW_x, sums, d_vectors;
@@ -461,7 +484,8 @@ template <class C> struct Network {
             for (int k = 0; k < C::INNERS; k++) y.inner[k] = work.panels(units, N, 1);
             y.D = work.panels(units, N, C::SLOTS), y.extra = work.panels(units, N, C::EXTRAS);
             y.own_output = work.panels(units, N, C::OWN_OUTPUT);
-            y.X = work.panels(units, l == 0 && tabled ? s.V : N, C::INPUTS);
+            y.X = work.panels(units, alone && s.H % L == 0 ? 0 : l == 0 && tabled ? s.V : N, C::INPUTS);
+            y.shares = y.X;
             y.bias = work.panels(units, 1, C::INPUTS), y.vectors = work.panels(units, 1, C::VECTORS);
             for (int i = 0; i < C::FORTHS; i++) y.W[i] = work.floats(square * parts_of(C::FORTH[i]) * C::FORTH[i].count);
             if (l > 0) {
@@ -540,7 +564,8 @@ template <class C> struct Network {
             of.carried[j] = carried[j];
         }
         for (int k = 0; k < C::INNERS; k++) of.inner[k] = y.inner[k].from(n0);
-        of.X = tokens ? y.X : y.X.from(n0), of.words = tokens ? tokens + n0 : nullptr;
+        of.X = y.shares, of.words = tokens ? tokens + n0 : nullptr;
+        if (!tokens) of.X.at += n0 * of.X.row;
         of.D = y.D.from(n0), of.later = y.D.from(n0 + s.B), of.extra = y.extra.from(n0), of.last = t == s.T - 1;
         of.output = y.own_output.from(n0), of.above = dY.from(n0);
         of.vectors = y.vectors, of.d_vectors = y.d_vectors, of.scratch = scratch;
@@ -921,8 +946,12 @@ template <class C> struct Network {
         Layer &y = layer[0];
         const i64 H = s.H;
         prepare(y, weights(H, matrices, vectors));
-        if (H % L) std::memset(y.X.at, 0, 4 * units * N * y.X.width);
-        for (int g = 0; g < C::INPUTS; g++) pack(y.X.from(0, g), shares + g * H, C::INPUTS * H, N, H);
+        if (H % L == 0) {
+            y.shares = Shares(shares, H, C::INPUTS);
+        } else {  // a vector would reach beyond the last row
+            std::memset(y.X.at, 0, 4 * units * N * y.X.width);
+            for (int g = 0; g < C::INPUTS; g++) pack(y.X.from(0, g), shares + g * H, C::INPUTS * H, N, H);
+        }
         forward(y, states, nullptr);
         unpack(outputs, H, output_of(y), N, H);
         for (int j = 0; j < C::STATES; j++) unpack(new_states[j], H, y.states[j].from(C::RECURS ? N : 0), s.B, H);

@@ -6,6 +6,7 @@ same numbers, bit for bit, in any company: each is computed by itself.
 """
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ class _Recurrence(torch.autograd.Function):
         sizes = Sizes(T, B, H, 0, 1, training, False)
         count = library.workspace_bytes(sizes, True)
         # What a replica leaves there its gradients begin with; where none are wanted all can share it.
-        spaces = [torch.empty(count, dtype=torch.uint8) for _ in range(R if training else 1)]
+        spaces = _spaces.taken(count, R if training else 1)
         shares, *given = (tensor.contiguous() for tensor in (shares, *given))  # type: ignore[assignment]
         outputs = shares.new_empty(R, T, B, H)
         ends = [len(d.states), len(d.states) + len(d.groups)]
@@ -55,6 +56,8 @@ class _Recurrence(torch.autograd.Function):
         if training:
             ctx.library, ctx.sizes, ctx.spaces, ctx.ends = library, sizes, spaces, ends
             ctx.shapes = [tensor.shape for tensor in (shares, *given)]
+        else:
+            _spaces.give_back(spaces)
         return outputs, *new
 
     @staticmethod
@@ -80,7 +83,33 @@ class _Recurrence(torch.autograd.Function):
                 *own,
                 _start(spaces, k),
             )
+        _spaces.give_back(spaces)
         return None, d_shares, *d_given
+
+
+class _Spaces(threading.local):
+    """Workspaces that are free, by their size: new memory costs more than a step of a small network.
+
+    A network asks for the same few sizes at every minibatch; those of others, of longer ago, are let go.
+    """
+
+    KINDS = 8
+
+    def __init__(self) -> None:
+        self.free: dict[int, list[Tensor]] = {}
+
+    def taken(self, size: int, count: int) -> list[Tensor]:
+        there = self.free.pop(size, [])
+        self.free[size] = there[count:]  # now the latest
+        for other in list(self.free)[: -self.KINDS]:
+            del self.free[other]
+        return there[:count] + [torch.empty(size, dtype=torch.uint8) for _ in range(count - len(there))]
+
+    def give_back(self, spaces: list[Tensor]) -> None:
+        self.free.setdefault(len(spaces[0]), []).extend(spaces)
+
+
+_spaces = _Spaces()
 
 
 def _addresses(tensors: Sequence[Tensor], replica: int) -> Any:
