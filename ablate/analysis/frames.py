@@ -13,7 +13,7 @@ from ablate.analysis.curves import read_curves
 from ablate.analysis.tasks import many_questions
 from ablate.config.columns import added_later, columns, columns_in, experiment_values, own_values
 from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.metrics import METRICS, loss_metrics, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, loss_metrics, metrics_of
 from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
 from ablate.records.exclusion import exclusions
 from ablate.records.results import RecordError, load_curve, newer, outdated, records
@@ -28,7 +28,8 @@ KNOBS = columns()
 
 
 def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record.
+    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record,
+    and for each metric of a user's own that fails.
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
@@ -41,6 +42,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
     of_settings: dict[tuple[str, str], dict[str, Any]] = {}  # what the runs of a setting share is made once
+    failed = FailedMetrics()
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
         if isinstance(record, RecordError):
@@ -61,9 +63,10 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
             if shared not in of_settings:
                 of_settings[shared] = knob_values(record["config"], record["corpus"])
-            rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared]))
+            rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared], failed))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
+    problems += failed.lines(rows.length, sweep)
     frame = pd.DataFrame(rows.values or {name: [] for name in ("run_id", "setting_id", "seed", "status", *columns())})
     if rows.values:  # a text counts by its content: a file that was renamed in between is no other knob
         by_age = frame.sort_values("started", kind="stable", na_position="first")
@@ -93,14 +96,17 @@ class _Columns:
 
 
 def row(
-    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, knobs: Mapping[str, Any] | None = None
+    record: Mapping[str, Any],
+    curve: Callable[[], Any] | None = None,
+    knobs: Mapping[str, Any] | None = None,
+    failed: FailedMetrics | None = None,
 ) -> dict[str, Any]:
     """The columns of one run; `curve` reads its curve for metrics that follow from that.
 
-    `knobs`: its `knob_values`, where they are known from another run of the setting.
+    `knobs`: its `knob_values`, where they are known from another run of the setting. `failed` is told of what fails.
     """
     TASKS.recall(record)
-    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve)
+    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve, failed)
     own = columns()
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it

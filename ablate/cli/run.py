@@ -130,7 +130,7 @@ def conclude(summary: "Summary") -> int:
         names = list(dict.fromkeys(name for name, _ in summary.failures))
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         say(f"failed: {'; '.join(names[:MOST_NAMED])}{more}", style="red")
-    if any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
+    if summary.failures and any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
         say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
     reports = holds_runs(summary.folder)
     if summary.lost:

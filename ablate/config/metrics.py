@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, counted, own_line
 from ablate.config.registry import TASKS, Registry, task_name
 
 UNSCORED = -1
@@ -137,26 +138,79 @@ def followed() -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if metric.of is not None)
 
 
-def metrics_of(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, float | None]:
+def metrics_of(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, failed: "FailedMetrics | None" = None
+) -> dict[str, float | None]:
     """Every metric of a stored run: what was measured, and what follows from it by the metrics that are loaded now.
 
     `curve` reads the run's curve, column → values by epoch, for a metric that asks for it. A run that diverged has none
-    of them. Raises ConfigError, with the metric's name, for one that fails or gives no number.
+    of them; nor has a run one that fails or gives no number, which `failed` is told of.
     """
     out: dict[str, float | None] = dict(record["metrics"])
-    for metric in followed():
-        assert metric.of is not None
-        if record["status"] != "ok":
-            out[metric.name] = None
-            continue
+    return out | {metric.name: _followed(metric, record, curve, failed) for metric in followed()}
+
+
+def metric_of(
+    record: Mapping[str, Any],
+    name: str,
+    curve: Callable[[], Any] | None = None,
+    failed: "FailedMetrics | None" = None,
+) -> float | None:
+    """One metric of a stored run, as `metrics_of` has it; no other is evaluated."""
+    found: float | None = record["metrics"].get(name)
+    return next((_followed(metric, record, curve, failed) for metric in followed() if metric.name == name), found)
+
+
+def _followed(
+    metric: Metric,
+    record: Mapping[str, Any],
+    curve: Callable[[], Any] | None,
+    failed: "FailedMetrics | None" = None,
+) -> float | None:
+    """The value of a user's metric. Whatever its code raises is a fault of its own, and no reason to lose the rest."""
+    if record["status"] != "ok":
+        return None
+    assert metric.of is not None
+    try:
         wants_curve = len(signature(metric.of).parameters) > 1
-        try:
-            value = metric.of(record, curve() if curve else None) if wants_curve else metric.of(record)
-            out[metric.name] = None if value is None else float(value)
-        except Exception as error:
-            where = f"{metric.of.__code__.co_filename}:{metric.of.__code__.co_firstlineno}"
-            raise ConfigError(f"the metric {metric.name} ({where}) fails: {type(error).__name__}: {error}") from error
-    return out
+        value = metric.of(record, curve() if curve else None) if wants_curve else metric.of(record)
+        return None if value is None else float(value)
+    except Exception as error:
+        if failed is not None:
+            failed.add(metric, error)
+        return None
+
+
+class FailedMetrics:
+    """The users' metrics that failed on some of the runs read together: a line of each, however many runs these are."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._runs: dict[str, int] = {}
+
+    def add(self, metric: Metric, error: Exception) -> None:
+        """One more run that a metric failed on."""
+        if metric.name not in self._first:
+            code = getattr(metric.of, "__code__", None)
+            line = f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else ""
+            place = own_line(error) or line
+            said = " ".join(str(error).split())
+            where = f" ({place})" if place else ""
+            self._first[metric.name] = f"the metric {metric.name}{where} fails: {type(error).__name__}: {said}"
+        self._runs[metric.name] = self._runs.get(metric.name, 0) + 1
+
+    @property
+    def said(self) -> list[str]:
+        """`the metric mine (mine.py:12) fails: KeyError: 'x'`, of each"""
+        return list(self._first.values())
+
+    def lines(self, runs: int, of: object) -> list[str]:
+        """The same, with the runs that have none of it: `…; 4 of the 6 runs of results/a have none`"""
+        return [
+            f"{said}; {self._runs[name]} of the {counted(runs, 'run')} of {of} "
+            f"{'has' if self._runs[name] == 1 else 'have'} none"
+            for name, said in self._first.items()
+        ]
 
 
 def metric(

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from ablate.config.errors import UserError, nearest, os_reason
-from ablate.config.registry import ORIGIN, TASKS, Registry, added_by, resolved, snapshot
+from ablate.config.registry import ORIGIN, TASKS, NameTaken, Registry, added_by, resolved, scoped, snapshot
 from ablate.config.sources import Source, beside, digest, module_hash
 
 ENTRY_POINTS = "ablate.plugins"
@@ -151,21 +151,61 @@ def present(given: str) -> str:
 
 
 def load_again(stored: Mapping[str, str]) -> list[str]:
-    """Load the files that a stored sweep was trained with, where they are; a line for each that is not, or has changed.
+    """Load the files that a stored sweep was trained with, where they are; a line for what is not, or has changed.
 
-    What the records hold can be read and reported without them.
+    What the records hold can be read and reported without them. The file that was given last has its names, and a copy
+    of what is loaded is as good as that.
     """
-    lines = []
-    for given, own in stored.items():
+    gone, lines = list[str](), list[str]()
+    for given, own in reversed(stored.items()):
+        path, now = _path(apart(given)[0]), present(given)
+        if path not in LOADED and {own, now} & {*LOADED.values()}:
+            continue
+        if not now and not path.exists():
+            gone.append(given)
+            continue
         try:
             load([given])
         except UserError as error:
             lines.append(f"{error}; the report shows what the records hold")
             continue
-        now = LOADED[_path(apart(given)[0])]
-        if now != own:
+        if LOADED[path] != own:
             lines.append(f"{given} has changed since these runs were trained; they are shown as they were recorded")
+    if gone:
+        lines.append(f"{', '.join(reversed(gone))}: no longer there; these runs are shown as they were recorded")
     return lines
+
+
+def still_needed(stored: Mapping[str, str], given: Mapping[str, str], complete: bool) -> dict[str, str]:
+    """Of the files that a sweep was trained with, those that it has beside the ones given now, which come last.
+
+    Not a copy of these, nor one that has a name of theirs; nor what is gone where the rest is `complete`: where it
+    brings all that the sweep's settings name.
+    """
+    copies = {*given.values()}
+    others = {file: own for file, own in stored.items() if file not in given and not {own, present(file)} & copies}
+    kept = {file: own for file, own in others.items() if not (complete and _gone(file)) and not _replaced(file)}
+    return kept | dict(given)
+
+
+def _gone(given: str) -> bool:
+    return not _path(apart(given)[0]).exists()
+
+
+def _replaced(given: str) -> bool:
+    """Whether a file has a name that something else has now; nothing of it stays loaded."""
+    if _gone(given) or LOADED.get(_path(apart(given)[0])) == present(given):
+        return False
+    before = dict(LOADED)
+    with scoped():
+        try:
+            load([given])
+        except UserError as error:
+            return isinstance(error.__cause__, NameTaken)
+        finally:
+            LOADED.clear()
+            LOADED.update(before)
+    return False
 
 
 def load_installed() -> None:

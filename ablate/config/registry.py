@@ -18,6 +18,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from ablate.config.code_hash import code_hash, named_hash
 from ablate.config.errors import ConfigError, listing, nearest
 
+
+class NameTaken(ConfigError):
+    """Something else has the name already."""
+
+
 ALWAYS = object()
 """As `absent` of a knob: whatever its value, it is part of a run's identity."""
 
@@ -115,7 +120,7 @@ class Registry(Generic[T]):
                 ORIGIN.reset(token)
 
     def add(self, thing: T) -> T:
-        """Raises ConfigError where something else has the name already, or a name cannot be typed.
+        """Raises NameTaken where something else has the name already, ConfigError where a name cannot be typed.
 
         What a notebook or a script defines takes the place of what it defined by that name before.
         """
@@ -126,7 +131,7 @@ class Registry(Generic[T]):
             self.found.pop(thing.name, None)
         again = thing.name in self.typed and typed is not None
         if thing.name in self.found and not again and self.found[thing.name] != thing:
-            raise ConfigError(f"there is a {self.kind} {thing.name!r} already; give yours another name")
+            raise NameTaken(f"there is a {self.kind} {thing.name!r} already; give yours another name")
         if not re.fullmatch(r"[A-Za-z_][\w.-]*", thing.name):
             raise ConfigError(
                 f"{thing.name!r} is no name for a {self.kind}; begin with a letter, then letters, digits, _"

@@ -4,7 +4,7 @@ A *ticket* is the number by which the search knows a configuration in flight; a 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +28,11 @@ class Finished:
     ticket: int
     runs: Mapping[int, Mapping[str, float]]  # seed → metric → value, infinite for a run that diverged
     trained: bool = True  # False where every run was there before, in another sweep
+
+    def lacks(self, metrics: Iterable[str]) -> str | None:
+        """Why it cannot be judged, where one of its runs has none of a metric."""
+        missing = (name for name in metrics if any(name not in run for run in self.runs.values()))
+        return next((f"a run of it has no {name}" for name in missing), None)
 
 
 @dataclass(frozen=True)

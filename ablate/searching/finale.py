@@ -323,6 +323,9 @@ class Finale:
         while waiting:
             for event in self.evaluator.poll(POLL_S):
                 if event.ticket in waiting and isinstance(event, Finished):
+                    if why := event.lacks(self.settings.measured):
+                        waiting.pop(event.ticket).failure = why
+                        continue
                     getattr(waiting.pop(event.ticket), part).update({s: dict(run) for s, run in event.runs.items()})
                 elif event.ticket in waiting and isinstance(event, Failed):
                     waiting.pop(event.ticket).failure = event.reason

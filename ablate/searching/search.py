@@ -264,6 +264,8 @@ class Search:
             self.fail(candidate.number, event.reason)
         elif isinstance(event, Reading):
             self.read(candidate, event, may_prune=event.ticket not in ended)
+        elif isinstance(event, Finished) and (why := event.lacks(self.settings.measured)):
+            self.fail(candidate.number, why)
         elif isinstance(event, Finished):
             candidate.runs |= event.runs
             candidate.trained |= event.trained

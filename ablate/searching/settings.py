@@ -89,6 +89,11 @@ class Settings:
         return any(objective.name != SPEED for objective in self.objectives)
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The objectives that every run has to have."""
+        return tuple(objective.name for objective in self.objectives if objective.name != SPEED)
+
+    @property
     def fresh_seeds(self) -> tuple[int, ...]:
         """Seeds right after those of the search: those that choose the winner, then those that report it."""
         count = (self.race.fresh if self.race else None) or max(2 * LEAST_REPORTED, len(self.seeds))

@@ -21,7 +21,7 @@ from rich.markup import escape
 from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.identity import cohort_key
-from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, metrics_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
@@ -367,9 +367,12 @@ class Trainer:
     def _finish(self, ticket: int) -> None:
         """Everything that the ticket waits for is on disk."""
         runs = {}
+        failed = FailedMetrics()
         for run_id, former in self.asked.pop(ticket).items():
             record = results.read(self.folder, run_id, former)
-            runs[int(record["seed"])] = measured(record, partial(results.load_curve, self.folder, run_id))
+            runs[int(record["seed"])] = measured(record, partial(results.load_curve, self.folder, run_id), failed)
+        for line in failed.said:
+            self.warn(line)
         self.pending.pop(ticket, None)
         self.ready.append(Finished(ticket, dict(sorted(runs.items())), not self.free_of_charge[ticket]))
 
@@ -382,10 +385,12 @@ class Trainer:
             self.ready.append(Failed(ticket, reason(error)))
 
 
-def measured(record: Mapping[str, Any], curve: Callable[[], Any] | None = None) -> dict[str, float]:
+def measured(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, failed: FailedMetrics | None = None
+) -> dict[str, float]:
     """Metric → value; of a run that diverged the worst of each that its task measures."""
     if record["status"] == "diverged":
         names = dict.fromkeys((*record["metrics"], *TASKS.known(task_name(record["config"])).measured))
         return {name: -math.inf if METRICS[name].better == "higher" else math.inf for name in names}
-    values = metrics_of(record, curve)
+    values = metrics_of(record, curve, failed)
     return {name: value for name, value in values.items() if value is not None}

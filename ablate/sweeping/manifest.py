@@ -13,11 +13,13 @@ from ablate.config.identity import (
 )
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
+from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.schema import (
     Config,
+    to_dict,
 )
 from ablate.records import results
-from ablate.records.files import to_json, write_json
+from ablate.records.files import entries, remove, to_json, write_json
 from ablate.records.planned import with_planned
 from ablate.sweeping.naming import decides
 from ablate.sweeping.plan import Plan, knobs_of, short_value
@@ -111,6 +113,27 @@ def _list(values: Sequence[Any]) -> str:
     return ",".join(texts[:6]) + (",…" if len(texts) > 6 else "")
 
 
+def loaded(group: str, name: str) -> bool:
+    """Whether there is a choice of this name; an experiment stands in the place of a model, too."""
+    return any(name in registry and name not in registry.remembered for registry in (OF_GROUP[group], TASKS))
+
+
+def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
+    """The settings that failed once and that nobody asks for any more: no command does, or what they consist of is
+    asked for by the code of today, which makes another setting of it."""
+    now = {to_json(to_dict(setting.config) | {"seed": 0}) for setting in plan.settings}
+    ours = {setting.setting_id for setting in plan.settings}
+    for path in entries(plan.folder / "failures"):
+        if path.suffix != ".json" or path.stem in ours:
+            continue
+        try:
+            config = results.read_json(path)["config"]
+        except (results.RecordError, KeyError):
+            continue
+        if path.stem not in planned or to_json(config | {"seed": 0}) in now:
+            yield path.stem
+
+
 def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole: bool = True) -> None:
     """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was.
 
@@ -131,7 +154,14 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     if whole:
         asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
-        manifest["planned"] = with_planned(manifest.get("planned", {}), asked)
+        planned = manifest.get("planned", {})
+        for stale in stale_failures(plan, planned):
+            remove(results.failure_path(plan.folder, stale))
+            planned.pop(stale, None)
+        manifest["planned"] = with_planned(planned, asked)
     if files := plugins.hashes(plan.settings[0].config.plugins):
-        manifest["plugins"] = manifest.get("plugins", {}) | files
+        complete = all(
+            loaded(group, name) for group in OF_GROUP for name in manifest["knobs"].get(group, ()) if name is not None
+        )
+        manifest["plugins"] = plugins.still_needed(manifest.get("plugins", {}), files, complete)
     write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})

@@ -318,3 +318,26 @@ def test_a_sweep_keeps_its_files_and_is_reported_without_them(
     done = main("report", "results/kept")
     assert done.status == 0, done.err
     assert "mine.py" in done.err
+
+
+def test_the_file_given_last_has_its_names_and_a_copy_is_as_good(mine: Path) -> None:
+    copy, later = mine.with_name("copy.py"), mine.with_name("later.py")
+    copy.write_bytes(mine.read_bytes())
+    later.write_bytes(mine.read_bytes() + b"X = 1\n")
+    stored = {str(file): plugins.present(str(file)) for file in (mine, copy)}
+    assert plugins.load_again(stored) == []
+    plugins.forget(copy)
+    plugins.load([str(later)])
+    now = plugins.hashes([str(later)])
+    assert plugins.still_needed(stored, now, complete=False) == now
+    assert plugins.LOADED.keys() == {later}
+
+
+def test_files_that_are_gone_are_told_in_one_line_until_others_bring_all(mine: Path) -> None:
+    stored = {"gone.py": "1", "lost.py": "2"}
+    [line] = plugins.load_again(stored)
+    assert "gone.py, lost.py" in line
+    plugins.load([str(mine)])
+    now = plugins.hashes([str(mine)])
+    assert plugins.still_needed(stored, now, complete=False) == stored | now
+    assert plugins.still_needed(stored, now, complete=True) == now

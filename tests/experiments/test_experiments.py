@@ -487,3 +487,19 @@ def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
     assert sweep.frame()["lr"].tolist() == [0.1] * 4 + [0.3] * 4
     with pytest.raises(ablate.UserError, match="has no knob 'lrr'; did you mean lr"):
         ablate.sweep(experiment=script, lrr=0.1, **place)
+
+
+@pytest.mark.full
+def test_a_failure_is_dropped_once_the_mended_code_has_run(
+    ablated: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    source = 'def train(a: float = 1.0, *, seed: int):\n    return {"loss": a / 0}\n'
+    file.write_text(source)
+    status, said = ablated(f"experiment={file}:train", "seeds=2")
+    assert (status, "failures" in said) == (1, True)
+    file.write_text(source.replace("/ 0", "/ 1"))
+    status, said = ablated(f"experiment={file}:train", "seeds=2")
+    assert (status, "failures" in said) == (0, False)
+    assert not list((tmp_path / "sweep" / "failures").glob("*.json"))
+    assert main(["status", str(tmp_path / "sweep"), "--json"]) == 0

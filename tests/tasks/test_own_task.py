@@ -6,6 +6,7 @@ one thing is wrong.
 
 import importlib.util
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metric_of, metrics_of
 from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
 from ablate.config.schema import Config, OptimizerConfig
 from ablate.data.corpora import load
@@ -259,14 +260,35 @@ def test_a_mistake_in_the_facts_is_a_line(facts: dict[str, Any], said: str) -> N
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.full
-def test_a_metric_that_fails_names_itself_and_its_line(sweep: Path) -> None:
+def failing() -> None:
     @ablate.metric("broken", better="lower")
     def broken(record: Any) -> float:
-        return float(record["nothing"])
+        return float(record["metrics"]["nothing"])
 
-    with pytest.raises(ConfigError, match=r"broken .*test_own_task.py:\d+"):
-        runs_frame(sweep)
+    @ablate.metric("of the curve", better="lower")
+    def of_curve(record: Any, curve: Any) -> float:
+        return float(curve["nothing"][0])
+
+
+@pytest.mark.full
+def test_a_metric_that_fails_costs_the_report_its_own_values_and_is_told_in_a_line(sweep: Path) -> None:
+    before, _ = runs_frame(sweep)
+    failing()
+    runs, problems = runs_frame(sweep)
+    assert len(problems) == 2
+    for problem, name in zip(problems, ("broken", "of_curve"), strict=True):
+        assert re.search(rf"{name} \(test_own_task.py:\d+\).*KeyError.*{len(runs)} of the {len(runs)} runs", problem)
+        assert runs[name].isna().all()
+    assert runs["accuracy"].tolist() == before["accuracy"].tolist()
+
+
+def test_one_metric_of_a_run_is_asked_of_nobody_else() -> None:
+    failing()
+    asked: list[str] = []
+    record = {"status": "ok", "metrics": {"accuracy": 0.5}}
+    assert metric_of(record, "accuracy", lambda: asked.append("curve")) == 0.5
+    assert not asked
+    assert metrics_of(record) == {"accuracy": 0.5, "broken": None, "of_curve": None}
 
 
 def test_a_figure_asks_for_what_there_is() -> None:

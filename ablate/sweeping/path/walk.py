@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.analysis.tuning import choosing
 from ablate.config.composing import fallback_data
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, metric_of
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import write_json
@@ -133,7 +133,10 @@ class Walk:
         record = results.read(self.folder, run_id)
         if record["status"] == "diverged":
             return math.inf
-        value = metrics_of(record, partial(results.load_curve, self.folder, run_id)).get(self.metric)
+        failed = FailedMetrics()
+        value = metric_of(record, self.metric, partial(results.load_curve, self.folder, run_id), failed)
+        if lines := failed.lines(1, self.folder):
+            raise UserError(lines[0])
         if value is None:
             task = TASKS.known(task_name(record["config"]))
             where = f"{task.held_out.knob} is too low; raise it" if METRICS[self.metric].held_out else "choose another"

@@ -5,12 +5,12 @@ import statistics
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import counted
-from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
-from ablate.config.metrics import metrics_of as measured_of
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference, metric_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.records import results
@@ -64,8 +64,9 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
         for record in results.records(folder):
             if isinstance(record, results.RecordError) or record.get("run_id") in excluded:
                 continue
+            curve = partial(results.load_curve, folder, str(record.get("run_id")))
             try:
-                value, kind = measured_of(record).get(metric), _kind(record["config"])
+                value, kind = metric_of(record, metric, curve), _kind(record["config"])
             except (KeyError, TypeError):
                 continue
             if value is None or not (by_difference(metric) or value > 0):
