@@ -33,8 +33,8 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 
 from ablate.cells.functions import ACTIVATIONS, sigmoid
-from ablate.cells.structure import Structure, place, structure_of
-from ablate.config.errors import ConfigError, listing
+from ablate.cells.structure import Structure, structure_of
+from ablate.config.errors import ConfigError, listing, place
 from ablate.config.registry import CELLS, Knob
 from ablate.config.schema import Config, resolve
 

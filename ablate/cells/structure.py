@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.cells.functions import ABSENT
 from ablate.cells.trace import Branch, Graph, Matrix, Names, Untraceable, Value
-from ablate.config.errors import ConfigError, counted, listing
+from ablate.config.errors import ConfigError, counted, listing, place
 
 if TYPE_CHECKING:
     from ablate.cells.cell import Cell, Variant
@@ -266,11 +266,6 @@ def _mistake(cell: Cell, error: Exception) -> ConfigError:
         )
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return ConfigError(f"cell {cell.name}: {said} ({line})")
-
-
-def place(function: Callable[..., Any]) -> str:
-    code = function.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _line(error: Exception, function: Callable[..., Any]) -> str:
