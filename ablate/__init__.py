@@ -1,6 +1,7 @@
 """ablate: which part of a recurrent network, which hyperparameter matters, and by how much.
 
-The package, from what everything rests on to what a person types; each room imports only those above it:
+The package, from what everything rests on to what a person types; each room imports some of those above it and none
+below (docs/architecture.md has the table):
 
     config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
     stats               estimates, intervals, tests: the one kernel of all inference
