@@ -1,6 +1,7 @@
 """ablate: which part of a recurrent network, which hyperparameter matters, and by how much.
 
-The package, from what everything rests on to what a person types; each room imports only those above it:
+The package, from what everything rests on to what a person types; each room imports some of those above it and none
+below (docs/architecture.md has the table):
 
     config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
     stats               estimates, intervals, tests: the one kernel of all inference
@@ -40,6 +41,7 @@ Things of your own, which then stand beside ours (docs/examples; a file of them 
     task        @ablate.task: what a network is trained to do, a class that derives from Task
     Task        the base of a task's code: its minibatches, its sizes, how well it is done
     DataSet     what a task is trained on
+    Corpus      what the loader of a data set returns; Corpus.of_arrays for numbers of one's own
     HeldOut     what of a task's data is held out
     Words       how tables, axes and sentences call what a task does
     Features    the sizes of a network that reads real numbers in the place of tokens
@@ -66,7 +68,9 @@ if TYPE_CHECKING:
     from ablate.config.metrics import Metric as Metric
     from ablate.config.metrics import metric as metric
     from ablate.config.registry import Knob as Knob
+    from ablate.data.corpora import Corpus as Corpus
     from ablate.data.sets import DataSet as DataSet
+    from ablate.experiments.declaring import experiment as experiment
     from ablate.networks.parameters import Features as Features
     from ablate.optimizers.optimizer import optimizer as optimizer
     from ablate.optimizers.schedule import schedule as schedule
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
     from ablate.tasks.task import Task as Task
 
 _MODULES = {
+    "Corpus": "ablate.data.corpora",
     "DataSet": "ablate.data.sets",
     "Features": "ablate.networks.parameters",
     "HeldOut": "ablate.tasks.facts",

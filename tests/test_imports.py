@@ -10,7 +10,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "api cells config data networks optimizers report tasks",
+    "__init__": "api cells config data experiments networks optimizers report tasks",
     "__main__": "",
     "config": "",
     "stats": "",
@@ -88,6 +88,19 @@ def test_the_table_has_no_cycle() -> None:
         ready = {part for part, rests_on in open_parts.items() if not rests_on & open_parts.keys()}
         assert ready, f"a cycle among {sorted(open_parts)}"
         open_parts = {part: rests_on for part, rests_on in open_parts.items() if part not in ready}
+
+
+def test_the_documents_show_this_table() -> None:
+    """docs/architecture.md has it, from bottom to top; ablate/__init__.py lists its rooms in the same order."""
+    text = (PACKAGE_DIR.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = text.partition("    room ")[2].partition("\n\n")[0].splitlines()[1:]
+    shown = {line.split()[0]: set(line.replace("–", "").split()[1:]) for line in lines}
+    single = {path.stem for path in PACKAGE_DIR.glob("*.py")}
+    assert shown == {part: set(rests_on.split()) for part, rests_on in MAY_IMPORT.items() if part not in single}
+    rooms = list(shown)
+    assert all(rests_on <= set(rooms[:place]) for place, rests_on in enumerate(shown.values()))
+    told = (ast.get_docstring(ast.parse((PACKAGE_DIR / "__init__.py").read_text(encoding="utf-8"))) or "").split("\n\n")
+    assert [line.split()[0] for line in told[2].splitlines()] == rooms
 
 
 def loaded(statement: str) -> set[str]:

@@ -25,6 +25,7 @@ Loads no torch. Axes: … replicas and sequences, H hidden units.
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 
 from ablate.cells.functions import ACTIVATIONS, sigmoid
-from ablate.cells.structure import Structure, place, structure_of
-from ablate.config.errors import ConfigError, listing
+from ablate.cells.structure import Structure, structure_of
+from ablate.config.errors import ConfigError, listing, place
 from ablate.config.registry import CELLS, Knob
 from ablate.config.schema import Config, resolve
 
@@ -205,7 +206,8 @@ class Variant:
             return noted[-1]
 
         new = self.cell.equations(x, *states, **weights, **self.keywords, candidate=candidate)
-        return new if isinstance(new, tuple) else (new,), noted[-1] if noted else None
+        new = new if isinstance(new, tuple) else (new,)
+        return new, noted[-1] if noted else new[0]
 
     @cached_property
     def structure(self) -> Structure:
@@ -322,7 +324,19 @@ def _read(equations: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ..
             raise ConfigError(f"{where}: it asks for {p.name}; choose {known}, or give a knob a default")
         elif p.default is not p.empty:
             raise ConfigError(f"{where}: {p.name} has a default, but a state begins at zero; put knobs behind a *")
+    read = _read_names(equations)
+    for name in (*sorted(takes & {"candidate", "reset"}), *(knob.name for knob in own)):
+        if name not in read:
+            what = "has the knob" if name not in takes else "asks for"
+            raise ConfigError(f"{where}: it {what} {name} but never uses it; leave it out of the signature")
     return tuple(positional[1:]), tuple(weights), frozenset(takes), own
+
+
+def _read_names(equations: Callable[..., Any]) -> set[str]:
+    """The names that a function reads anywhere in its body."""
+    body = inspect.unwrap(equations).__code__
+    found = [one.argval for one in dis.get_instructions(body) if "LOAD" in one.opname]
+    return {name for one in found for name in (one if isinstance(one, tuple) else (one,)) if isinstance(name, str)}
 
 
 def _knob(name: str, kind: Any, default: Any) -> Knob:

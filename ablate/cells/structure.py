@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.cells.functions import ABSENT
-from ablate.cells.trace import Graph, Matrix, Names, Untraceable, Value
-from ablate.config.errors import ConfigError, counted, listing
+from ablate.cells.trace import Branch, Graph, Matrix, Names, Untraceable, Value
+from ablate.config.errors import ConfigError, counted, listing, place
 
 if TYPE_CHECKING:
     from ablate.cells.cell import Cell, Variant
@@ -111,11 +111,12 @@ def _traced(variant: Variant) -> Structure:
     cell = variant.cell
     carried = list(range(len(cell.states)))
     while True:
-        graph, notes = Graph(), _Notes(variant)
+        graph, notes = Graph(evaluating=True), _Notes(variant)
         x = Names(_inputs(graph, notes))
         weights = {kind: _weights_of(kind, graph, notes) for kind in cell.weights}
         states = [graph.add("state", name=s) if k in carried else ABSENT for k, s in enumerate(cell.states)]
         new, candidate = variant(x, states, weights)
+        graph.evaluating = False
         _check_new_states(variant, new, notes.reads_input)
         computed = [k for k in carried if isinstance(new[k], Value)]
         if computed == carried:
@@ -154,6 +155,10 @@ def _values(of: Sequence[Any]) -> list[Value]:
     return [value for value in of if isinstance(value, Value)]
 
 
+TO_NUMBERS = {"__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy"}
+TO_NUMBERS |= {"is_nonzero", "equal", "allclose"}
+"""What torch calls the functions that make numbers of a tensor's, or true or false."""
+
 MEASURED = (2, 3)
 """Sequences and hidden units of the tensors with which equations are evaluated that cannot be traced."""
 
@@ -164,6 +169,7 @@ def _measured(variant: Variant, why: str) -> Structure:
 
     B, H = MEASURED
     cell, notes, rows = variant.cell, _Notes(variant), dict[tuple[str, str], int]()
+    evaluating = True  # later, equations that remember something may have kept what stood in for a tensor
 
     class Measured:
         """In the place of a matrix: notes how many rows it must have."""
@@ -179,14 +185,26 @@ def _measured(variant: Variant, why: str) -> Structure:
             rows[matrix.key] = value.shape[-1] // H
             return value.new_full((*value.shape[:-1], H), 0.5)
 
+    class Stand(torch.Tensor):
+        """In the place of a tensor: its numbers are nothing that equations may decide by."""
+
+        @classmethod
+        def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if evaluating and getattr(function, "__name__", "") in TO_NUMBERS:
+                raise Branch
+            return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
+
+    def stand(*shape: int) -> Any:
+        return torch.full(shape, 0.5).as_subclass(Stand)
+
     def weights_of(kind: str) -> Names:
         if _is_vector(kind):
-            return Names(lambda name: notes.vector(name, kind, lambda: torch.full((H,), 0.5)))
+            return Names(lambda name: notes.vector(name, kind, lambda: stand(H)))
         return Names(lambda name: notes.unless_fixed(name, lambda: Measured(name, kind)))
 
-    x = Names(lambda name: notes.input(name, lambda: torch.full((B, H), 0.5)))
+    x = Names(lambda name: notes.input(name, lambda: stand(B, H)))
     weights = {kind: weights_of(kind) for kind in cell.weights}
-    new: Sequence[Any] = [torch.full((B, H), 0.5)] * len(cell.states)
+    new: Sequence[Any] = [stand(B, H)] * len(cell.states)
     for _ in range(2):  # the second time without the states that the first time has shown to be none
         states = [value if isinstance(value, torch.Tensor) else ABSENT for value in new]
         rows.clear()
@@ -195,6 +213,7 @@ def _measured(variant: Variant, why: str) -> Structure:
         except Exception as error:
             raise _mistake(cell, error) from error
         _check_new_states(variant, new, notes.reads_input)
+    evaluating = False
     return Structure(
         tuple(notes.names),
         frozenset(notes.reads_input),
@@ -239,12 +258,14 @@ def _wrong_shape(value: Any) -> str:
 def _mistake(cell: Cell, error: Exception) -> ConfigError:
     if isinstance(error, ConfigError):
         return error
-    return ConfigError(f"cell {cell.name}: {type(error).__name__}: {error} ({_line(error, cell.equations)})")
-
-
-def place(function: Callable[..., Any]) -> str:
-    code = function.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
+    line = _line(error, cell.equations)
+    if isinstance(error, Branch):
+        return ConfigError(
+            f"cell {cell.name} ({line}): its equations depend on a comparison of values, or make a Python number of "
+            "one; use where(condition, a, b) of ablate.cells.functions, which chooses unit by unit"
+        )
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ConfigError(f"cell {cell.name}: {said} ({line})")
 
 
 def _line(error: Exception, function: Callable[..., Any]) -> str:

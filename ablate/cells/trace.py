@@ -19,6 +19,10 @@ class Untraceable(Exception):
     """What the equations do cannot be noted. Torch computes it none the less."""
 
 
+class Branch(Exception):
+    """The equations ask for a number of a value, as an `if` does: what they compute then depends on the numbers."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One value of a graph: what it is made by, and of what.
@@ -46,6 +50,8 @@ class Graph:
 
     nodes: list[Node] = field(default_factory=list)
     known: dict[Any, Value] = field(default_factory=dict)
+    evaluating: bool = False
+    """Whether equations are being evaluated, in which `h == 0` asks for numbers that there aren't."""
 
     def add(self, op: str, *of: Value | float, name: str = "", weights: str = "", width: int | None = None) -> Value:
         """The value of a node; where it is already there, the same one."""
@@ -92,7 +98,7 @@ class Value:
             return other
         if not isinstance(other, Value | float | int):
             return NotImplemented
-        if other == _NEUTRAL.get(op) and not (swapped and op in ("sub", "div")):
+        if not isinstance(other, Value) and other == _NEUTRAL.get(op) and not (swapped and op in ("sub", "div")):
             return self
         return self.graph.add(op, *((other, self) if swapped else (self, other)))
 
@@ -132,6 +138,13 @@ class Value:
     def __le__(self, other: Any) -> Any:
         return self._with("le", other)
 
+    def __eq__(self, other: object) -> bool:
+        if self is other or not self.graph.evaluating or not isinstance(other, Value | float | int):
+            return self is other
+        raise Untraceable("== of a value")
+
+    __hash__ = object.__hash__
+
     def __neg__(self) -> Value:
         return self.graph.add("neg", self)
 
@@ -144,7 +157,7 @@ class Value:
         return other if isinstance(other, Absent) else NotImplemented
 
     def __bool__(self) -> bool:
-        raise Untraceable("a branch that depends on a value")
+        raise Branch
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -155,11 +168,23 @@ class Value:
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Value:
         """A function of torch that has a name here is noted, too."""
         name = getattr(function, "__name__", str(function))
-        graph = next(a.graph for a in args if isinstance(a, Value))
+        if name in CONCAT and _last_axis(*args, **(kwargs or {})):
+            there = [part for part in args[0] if not isinstance(part, Absent)]
+            return there[0].apply_concat(*there)  # type: ignore[no-any-return]
         if name not in NUMBERS or kwargs:
             raise Untraceable(f"torch's {name}")
+        graph = next(a.graph for a in args if isinstance(a, Value))
         value: Value = Value(graph, 0).apply_pointwise(name, *args)
         return value
+
+
+CONCAT = ("cat", "concat", "concatenate")
+"""torch's names for `ablate.cells.functions.concat`."""
+
+
+def _last_axis(parts: Any = (), dim: int = 0, **others: Any) -> bool:
+    """Whether torch.cat is asked to put values side by side."""
+    return dim == -1 and not others and bool(parts) and all(isinstance(part, Value | Absent) for part in parts)
 
 
 SYMBOLIC.add(Value)

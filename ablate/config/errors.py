@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 OURS = str(Path(__file__).parents[1])
 INSTALLED = (f"{sysconfig.get_path('stdlib')}/", "<frozen", "/site-packages/", "/dist-packages/")
@@ -98,6 +99,14 @@ def reason(error: BaseException) -> str:
     if lines:
         return lines[0]
     return "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}, without a message"
+
+
+def place(function: Any) -> str:
+    """`mine.py:12`, in full: where a function begins."""
+    code = getattr(function, "__code__", None)
+    return (
+        getattr(function, "__name__", repr(function)) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+    )
 
 
 def own_line(error: BaseException) -> str:

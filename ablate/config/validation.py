@@ -100,12 +100,15 @@ def validate(config: Config) -> None:
         if typed != only:
             known = f"data={config.data.name} knows data.{option}={only} alone"
             raise ConfigError(f"data.{option} is {typed}, but {known}; leave it out")
-    own_file = [one.name for one in DATASETS if one.own_file]
     if data.own_file and not config.data.path:
         raise ConfigError(f"data={config.data.name} needs a file: give data.path=FILE")
     if config.data.path and not data.own_file:
+        reading = [one.name for one in DATASETS if one.own_file and task.name in one.tasks]
+        remedies = [f"choose data={listing(reading)}"] if reading else []
+        remedies += ["declare it with ablate.DataSet(…, own_file=True)"] * (data.name in DATASETS.origin)
         raise ConfigError(
-            f"data.path is {config.data.path!r}, but data is {config.data.name}; add data={listing(own_file)}"
+            f"data.path is {config.data.path!r}, but data is {data.name}, which reads no file of yours; "
+            f"{', or '.join(remedies or ['leave data.path out'])}"
         )
     if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")

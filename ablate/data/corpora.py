@@ -2,14 +2,16 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ablate.config.errors import CombinationError, DataError, counted
+from ablate.config.errors import CombinationError, DataError, UserError, counted, own_line, place, reason
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
@@ -22,14 +24,18 @@ NAMED_CHARACTERS = 6
 LARGE_VOCABULARY = 50_000
 """Different tokens from which on the first and the last layer are most of a network."""
 
+NUMBER = "number"
+"""The unit of a corpus of arrays."""
+
 NO_TOKENS = np.zeros(0, dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A cleaned text as numbers.
+    """A cleaned text as numbers; or, by `Corpus.of_arrays`, arrays of numbers for a task of one's own.
 
-    `sha256` is the hash of the cleaned text in UTF-8; with the kind of token it fixes every number in `ids`.
+    `sha256` is the hash of the cleaned text in UTF-8; with the kind of token it fixes every number in `ids`. It is part
+    of the identity of the runs: other data are other runs, wherever they lie.
     """
 
     name: str
@@ -40,6 +46,27 @@ class Corpus:
     vocabulary: Vocabulary  # of the whole text
     tokens: int = 0  # of the whole text
     left_out: dict[str, int] = field(default_factory=dict)  # characters that cleaning took away, the commonest first
+    arrays: Mapping[str, Numbers] = field(default_factory=dict)  # of `of_arrays`, by their names
+
+    @classmethod
+    def of_arrays(cls, name: str | Path, **arrays: Any) -> "Corpus":
+        """What the loader of a data set returns whose task reads arrays: `Corpus.of_arrays(data.path, signals=…)`.
+
+        `name` stands in tables; of a path its last part. Each array is anything that numpy makes numbers of, of any
+        shape; the task has them as `self.corpus.arrays["signals"]`. Raises DataError for what holds no numbers.
+        """
+        found, hashed = {}, hashlib.sha256()
+        for key in sorted(arrays):
+            try:
+                one = np.ascontiguousarray(arrays[key])
+            except ValueError as error:  # rows of different lengths
+                raise DataError(f"{name}: {key} is no array: {error}") from error
+            if one.dtype.kind not in "biuf":
+                raise DataError(f"{name}: {key} is an array of {one.dtype}; give one of numbers")
+            found[key] = one
+            hashed.update(f"{key} {one.dtype.str} {one.shape} ".encode() + one.tobytes())
+        sha256 = hashed.hexdigest()
+        return cls(Path(name).name, sha256, 0, NUMBER, NO_TOKENS, Vocabulary(()), arrays=found)
 
     @property
     def separator(self) -> str:
@@ -141,8 +168,27 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
 
     `data=auto` must have been resolved before. Raises DataError.
     """
-    corpus: Corpus = resolved(data.thing.loader)(data, tokens)
+    loader = resolved(data.thing.loader)
+    try:
+        corpus = loader(data, tokens)
+    except UserError:
+        raise
+    except Exception as error:
+        if data.name not in DATASETS.origin:
+            raise
+        at = f" ({line})" if (line := own_line(error)) else ""
+        said = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {reason(error)}"
+        raise DataError(f"data={data.name}: its loader fails{at}: {said}") from error
+    if not isinstance(corpus, Corpus):
+        raise DataError(
+            f"data={data.name}: its loader ({place(loader)}) returned {_a(type(corpus).__name__)}; "
+            "a Corpus is needed, such as ablate.Corpus.of_arrays(data.path, NAME=array)"
+        )
     return corpus
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
@@ -217,6 +263,9 @@ def as_used(config: Config, corpus: Corpus) -> Config:
 
 def described(corpus: Corpus, configs: Sequence[Config]) -> str:
     """One line on the text that these configs train on: name, size, what of it is used, what cleaning took away."""
+    if corpus.arrays:
+        shapes = ", ".join(f"{key} {' × '.join(map(str, one.shape))}" for key, one in corpus.arrays.items())
+        return f"data: {corpus.name}: {shapes}; SHA-256 {corpus.sha256[:12]}…"
     different = len(corpus.vocabulary) - 1
     units = UNITS.get(corpus.unit, f"{corpus.unit}s")
     used = [as_used(c, corpus) for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail

@@ -13,6 +13,8 @@ TEXT = "text"
 PAIRS = "pairs"
 RULE = "rule"
 
+MADE_BY_RULE = "ablate.data.corpora:made_by_rule"
+
 WORDS_AS_THEY_ARE = {"tokens": "word", "cleaning": "keep"}
 """The options of what is no text to be cleaned."""
 
@@ -21,8 +23,8 @@ WORDS_AS_THEY_ARE = {"tokens": "word", "cleaning": "keep"}
 class DataSet:
     """A data set by its name, as `data=NAME` chooses it.
 
-    `loader`, or `module:function`, makes a `Corpus` from a DataConfig and the number of tokens that are needed (None:
-    all).
+    `loader`, or `module:function`, makes an `ablate.Corpus` from a DataConfig, whose `path` is the user's file, and the
+    number of tokens that are needed (None: all).
     """
 
     name: str
@@ -30,8 +32,8 @@ class DataSet:
     """The tasks that can be trained on it."""
     summary: str = ""
     kind: str = RULE
-    """text, pairs of sentences, or made by a rule."""
-    loader: str | Callable[[Any, int | None], Any] = "ablate.data.corpora:made_by_rule"
+    """text, pairs of sentences, or neither: made by a rule, unless `loader` says otherwise."""
+    loader: str | Callable[[Any, int | None], Any] = MADE_BY_RULE
     own_file: bool = False
     """Whether it is a file of the user's, given by data.path."""
     stands_for_another: bool = False
@@ -51,7 +53,7 @@ class DataSet:
 
     @property
     def by_rule(self) -> bool:
-        return self.kind == RULE
+        return self.kind == RULE and self.loader == MADE_BY_RULE
 
     @property
     def needs_note(self) -> bool:

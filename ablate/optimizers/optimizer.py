@@ -59,6 +59,16 @@ class Optimizer:
         """The values of its knobs in a config's `optimizer`; the default where a stored one is older than the knob."""
         return {knob.name: getattr(chosen, knob.name, knob.default) for knob in self.knobs}
 
+    def check(self, chosen: Any) -> None:
+        """Raise ConfigError for a user's rule that moves nothing: asked when it is chosen, before anything trains."""
+        if self.name in OPTIMIZERS.origin and self.rule not in _MOVE:
+            if not _moves(self):
+                raise ConfigError(
+                    f"optimizer={self.name} moves nothing: {where(self.rule)} leaves its parameters as they are, and "
+                    "what it returns is not read; change them in place, as in parameters.sub_(lr * gradients)"
+                )
+            _MOVE.add(self.rule)
+
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """The names of the moments that the rule keeps under these options."""
         needless = self.needless(options)
@@ -83,6 +93,32 @@ class Optimizer:
             if self.name not in OPTIMIZERS.origin:
                 raise
             raise ConfigError(f"optimizer={self.name} fails: {_line(error, self.rule)}: {error}") from error
+
+
+_MOVE: set[Rule] = set()
+"""The rules that have been seen to move something."""
+
+UPDATES = 10
+"""So many are tried: a rule may wait for a few."""
+
+
+def _moves(optimizer: Optimizer) -> bool:
+    """Whether any number of two small replicas is another after a few updates, at the defaults."""
+    import torch
+
+    start = torch.linspace(-1, 1, 16, dtype=torch.float64).view(2, 8)
+    parameters, lr = start.clone(), torch.full((2, 1), optimizer.lr, dtype=torch.float64)
+    options = {knob.name: knob.default for knob in optimizer.knobs}
+    moments = {name: torch.zeros_like(start) for name in optimizer.buffers(options)}
+    for knob in optimizer.knobs:
+        if knob.per_replica:
+            options[knob.name] = torch.full_like(lr, knob.default) if knob.default else 0.0
+    with torch.no_grad():
+        for step in range(1, UPDATES + 1):
+            optimizer(parameters, torch.linspace(-0.5, 1, 16).to(start).view(2, 8), moments, lr, step, **options)
+            if not torch.equal(parameters, start):
+                return True
+    return False
 
 
 def _line(error: Exception, rule: Rule) -> str:

@@ -30,16 +30,19 @@ TOLERANCE = 1e-9
 """By which engines may differ in float64, relative to a loss."""
 
 
-def check_task(task: str | type[Task] | Facts, data: str = "", num_steps: int = 12, batch_size: int = 4) -> None:
+def check_task(
+    task: str | type[Task] | Facts, data: str = "", num_steps: int = 12, batch_size: int = 4, path: str | None = None
+) -> None:
     """Raise AssertionError, with what is wrong, unless the task keeps its promises on one of its data sets.
 
     Minibatches have the shapes and types that the network reads, are the same for the same seed and others for another;
     what is not scored counts in no loss and no gradient; gradients reach every parameter, in float64, and are the same
     in a cohort as in a run by itself; what is measured is what the facts name, finite and within its range; and no
-    held-out example is trained on, where the task says so (`disjoint`).
+    held-out example is trained on, where the task says so (`disjoint`). `path` is the file
+    of a data set that reads one.
     """
     facts = _facts(task)
-    config = small_config(facts, data or facts.data[0], num_steps, batch_size)
+    config = small_config(facts, data or facts.data[0], num_steps, batch_size, path)
     bound = task_of(config, load(config.data))
     first = _epoch(bound, SEEDS[0])
     assert first, "an epoch has no minibatch"
@@ -62,7 +65,9 @@ def _facts(task: str | type[Task] | Facts) -> Facts:
     return facts
 
 
-def small_config(facts: Facts, data: str, num_steps: int = 12, batch_size: int = 4, **own: Any) -> Config:
+def small_config(
+    facts: Facts, data: str, num_steps: int = 12, batch_size: int = 4, path: str | None = None, **own: Any
+) -> Config:
     """A small setting of a task, whose own knobs are their defaults but for `own`."""
     base = compose(["model=gru", "device=cpu"])
     chosen = TaskConfig.of({"name": facts.name, **own}, given=True)
@@ -71,7 +76,7 @@ def small_config(facts: Facts, data: str, num_steps: int = 12, batch_size: int =
         replace(
             base,
             task=chosen,
-            data=DataConfig.of({**base.data.own, "name": data, **DATASETS[data].fixed}, given=True),
+            data=DataConfig.of({**base.data.own, "name": data, "path": path, **DATASETS[data].fixed}, given=True),
             num_hiddens=5,
             num_steps=num_steps,
             batch_size=batch_size,

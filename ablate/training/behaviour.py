@@ -44,6 +44,7 @@ from ablate.config.schema import (
     resolve,
 )
 from ablate.data.corpora import load
+from ablate.data.sets import RULE
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.capacity import is_derived
@@ -144,7 +145,7 @@ def keys(config: Config) -> dict[str, str]:
     task: dict[str, Any] = {"task": c.task.name, "bidirectional": c.model.bidirectional}
     if TASKS[c.task.name].reads_text:
         task["sampling"] = c.sampling
-    elif DATASETS[c.data.name].by_rule:
+    elif DATASETS[c.data.name].kind == RULE:
         task["data"] = c.data.name
     first = network | {"init": c.init, "forget_bias": c.forget_bias is not None}
     network["dropout"] = c.dropout > 0

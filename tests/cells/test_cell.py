@@ -74,7 +74,7 @@ def test_names_shapes_and_knobs_follow_from_the_equations() -> None:
     ) -> Any:  # fmt: skip
         """Mine."""
         A = gate.keep(x.keep + h @ W.keep + concat(h, c) @ W_c.keep)
-        A = A * gate.extra(x.extra) if extra else A
+        A = A * gate.extra(x.extra) if extra or kind == "b" else A
         new = candidate(x.candidate + P.candidate * c)
         return leak * h + (1 - leak) * new, A * c + new
 
@@ -135,6 +135,19 @@ def test_what_cannot_be_traced_is_computed_by_the_equations_and_says_where(compo
         torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
 
+def test_torch_cat_is_followed_as_concat_is_and_equality_chooses_unit_by_unit() -> None:
+    def joined(x: Any, h: Any, c: Any, *, W: Any) -> Any:
+        return torch.tanh(x.a + torch.cat([h, c], dim=-1) @ W.a), c + h
+
+    structure = cell(register=False)(joined).plain.structure
+    assert (structure.untraceable, dict(structure.matrices)) == ("", {("a", "W"): 2})
+
+    def equal(x: Any, h: Any, *, W: Any) -> Any:
+        return where(h == 0, x.b, x.a + h @ W.a)
+
+    assert cell(register=False)(equal).preactivations == ("b", "a")
+
+
 def test_a_fixed_gate_has_no_parameters_and_costs_nothing() -> None:
     gru = CELLS["gru"]
     structure = gru._variant({"reset": 1.0, "update": 0.25}, {"activation": "tanh"}, "before").structure
@@ -182,7 +195,48 @@ def narrower(x, h, *, gate):
     return gate.a(x.a).mean(-1, keepdim=True)
 
 
+def side_by_side(x, h, *, W):
+    return torch.cat([x.a, h @ W.a], -1)
+
+
+def compared(x, h, *, W, gate):
+    return h if gate.a(x.a + h @ W.a) > 0.5 else x.a
+
+
+def compared_by_its_mean(x, h, *, W, gate):
+    Z = gate.a(x.a + h @ W.a)
+    return h if Z.mean() > 0.5 else Z
+
+
+def compared_with_a_number(x, h):
+    return x.a if h == 0 else x.b
+
+
+def made_a_number(x, h):
+    return x.a * float(h.max())
+
+
+def no_candidate(x, h, *, W, candidate):
+    return torch.tanh(x.a + h @ W.a)
+
+
+def no_reset(x, h, *, gate, reset):
+    return gate.a(x.a + h)
+
+
+def no_knob(x, h, *, gate, leak: float = 0.5):
+    return gate.a(x.a + h)
+
+
 MISTAKES = [
+    (side_by_side, "shape .*2·H"),
+    (compared, "where"),
+    (compared_by_its_mean, "where"),
+    (compared_with_a_number, "where"),
+    (made_a_number, "where"),
+    (no_candidate, "candidate but never uses"),
+    (no_reset, "reset but never uses"),
+    (no_knob, "leak but never uses"),
     (no_input, "nothing of the input"),
     (no_state, "takes x"),
     (unknown_keyword, "asks for V"),

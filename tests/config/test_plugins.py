@@ -47,7 +47,8 @@ def rule(parameters, gradients, *, lr, beta, weight_decay):
 )
 def leaky(x, h, *, W, gate, alpha=0.5, shape="round", coupled=2):
     """A leaky network."""
-    return alpha * h + gate.leak(x.leak + h @ W.leak) * x.new
+    leak = gate.leak(x.leak + h @ W.leak) if shape == "round" else 1 / coupled
+    return alpha * h + leak * x.new
 
 
 OPTIMIZERS.add(
@@ -206,7 +207,7 @@ def test_loading_again_changes_nothing(mine: Path) -> None:
         ),
         (
             "from ablate.cells.cell import cell\n@cell\ndef good(x, h, *, W):\n    return x.a + h @ W.a\n"
-            "@cell\ndef worse(x, h, *, W, gates=1):\n    return x.a + h @ W.a\n",
+            "@cell\ndef worse(x, h, *, W, gates=1):\n    return x.a + gates * h @ W.a\n",
             "bad.py, line 5: cell worse: its knob cannot be called 'gates'",
         ),
         (

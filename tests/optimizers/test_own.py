@@ -196,6 +196,24 @@ def test_a_broken_rule_is_refused(rule: Callable[..., None]) -> None:
         check_optimizer(rule)
 
 
+def test_a_rule_that_moves_nothing_is_refused_when_it_is_chosen(compose: Configs) -> None:
+    def subtracts(parameters: Any, gradients: Any, velocity: Any, *, lr: Any) -> Any:
+        return parameters - lr * gradients
+
+    def waits(parameters: Any, gradients: Any, kept: Any, *, lr: Any, step: int) -> None:
+        """Moves at every third update."""
+        kept.add_(gradients)
+        if step % 3 == 0:
+            parameters.sub_(lr * kept)
+            kept.zero_()
+
+    optimizer(lr=0.1)(subtracts)
+    optimizer(lr=1e-6)(waits)
+    with pytest.raises(ConfigError, match=f"optimizer=subtracts .*{__file__}:.*in place"):
+        compose("optimizer=subtracts")
+    assert compose("optimizer=waits").optimizer.name == "waits"
+
+
 def nameless(parameters: Any, gradients: Any, *, lr: Any, share: float) -> None: ...
 def without_rate(parameters: Any, gradients: Any) -> None: ...
 def short(parameters: Any, *, lr: Any) -> None: ...
@@ -208,7 +226,7 @@ def twice(parameters: Any, gradients: Any, *, lr: Any, share: float = 0.2) -> No
     [
         (nameless, {}, "knob share without a default"),
         (without_rate, {}, "does not ask for its learning rate"),
-        (short, {}, "takes 1 tensors"),
+        (short, {}, "takes 1 tensor"),
         (open_ended, {}, r"has \*moments"),
         (twice, {"knobs": [Knob("share", float, 0.1)]}, "share two defaults"),
         (climbs, {"knobs": [Knob("share", float, 0.1)]}, "declares the knob share"),

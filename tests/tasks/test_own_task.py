@@ -8,7 +8,7 @@ import importlib.util
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,7 @@ from ablate.analysis.frames import runs_frame
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS, metric_of, metrics_of
 from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
-from ablate.config.schema import Config, OptimizerConfig
+from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
 from ablate.records import results
 from ablate.searching.settings import objectives
@@ -83,6 +83,59 @@ def test_so_do_the_tasks_that_are_shipped(name: str) -> None:
     """By the same check; on data that need no download."""
     data = {"memory": "copy", "translation": "number_pairs"}.get(name, "python_docs")
     check_task(name, data)
+
+
+def of_file(name: str, path: Path) -> DataConfig:
+    return DataConfig.of({"name": name, "path": str(path), **DATASETS[name].fixed}, given=True)
+
+
+def test_the_example_of_a_file_keeps_what_is_relied_on(tmp_path: Path) -> None:
+    module = example("dataset")
+    check_task(module.Trend, path=str(EXAMPLES / "trend.csv"), num_steps=8)
+    corpus = load(of_file("trend_file", EXAMPLES / "trend.csv"))
+    assert (corpus.name, corpus.unit) == ("trend.csv", "number")
+    assert {name: one.shape for name, one in corpus.arrays.items()} == {"answers": (80,), "signals": (80, 8)}
+    assert not DATASETS["trend_file"].by_rule
+    edited = tmp_path / "trend.csv"
+    edited.write_text((EXAMPLES / "trend.csv").read_text().rstrip("\n") + "0\n")
+    assert load(of_file("trend_file", edited)).sha256 == corpus.sha256  # 0.5 and 0.50 are one number
+    edited.write_text(edited.read_text() + "1,0,1,2,3,4,5,6,7\n")
+    assert load(of_file("trend_file", edited)).sha256 != corpus.sha256
+
+
+LOADERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "tuple": (lambda data, tokens: ([1.0], [0]), "tuple; a Corpus is needed"),
+    "nothing": (lambda data, tokens: None, "a NoneType; a Corpus is needed"),
+    "raises": (lambda data, tokens: float("nine"), "could not convert"),
+    "ragged": (lambda data, tokens: ablate.Corpus.of_arrays(data.path, rows=[[1, 2], [3]]), "rows is no array"),
+    "words": (lambda data, tokens: ablate.Corpus.of_arrays(data.path, rows=["a"]), "give one of numbers"),
+    "no file": (lambda data, tokens: Path(data.path).read_text(), "bits.csv"),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_loader_that_fails_is_one_line(name: str) -> None:
+    loader, said = LOADERS[name]
+    DATASETS.add(ablate.DataSet("bits", ("memory",), loader=loader, own_file=True))
+    with pytest.raises(UserError) as caught:
+        load(of_file("bits", Path("/nowhere/bits.csv")))
+    line = str(caught.value)
+    assert said in line
+    assert "\n" not in line
+    if name in ("tuple", "raises", "no file"):
+        assert "bits" in line
+        assert "test_own_task.py:" in line
+
+
+def test_a_file_for_data_that_read_none_is_told_how_they_would(compose: Callable[..., Config]) -> None:
+    DATASETS.add(ablate.DataSet("bits", ("memory",), loader=lambda data, tokens: None))
+    with pytest.raises(ConfigError, match="own_file=True") as caught:
+        compose("task=memory", "data=bits", "data.path=bits.csv")
+    assert "text_file" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"leave data\.path out"):
+        compose("task=memory", "data=copy", "data.path=bits.csv")
+    with pytest.raises(ConfigError, match="data=text_file"):
+        compose("data=python_docs", "data.path=mine.txt")
 
 
 @pytest.mark.full

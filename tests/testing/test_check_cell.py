@@ -94,12 +94,12 @@ def uses_the_future(x, h, *, W, gate):
 
 def hidden_state(x, h, *, W, gate):
     """Begins a sequence otherwise than it goes on, and knows its beginning by the state."""
-    begins = float(not bool(torch.any(torch.clone(h) != 0)))
-    STEPS[:] = [0 if begins else sum(STEPS) + 1]
+    begins = (torch.clone(h) == 0).all()
+    STEPS[:] = [torch.where(begins, 0, sum(STEPS) + 1)]
     return gate.a(x.a + h @ W.a) * (1 + 0.01 * (STEPS[0] % 5))
 
 
-STEPS: list[int] = []
+STEPS: list[Any] = []
 
 
 def detached(x, h, *, W, gate):
