@@ -9,7 +9,7 @@ from ablate.config.composing import compose
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
 from ablate.networks.recurrence import recurrence
-from ablate.networks.scan import linear_recurrence
+from ablate.networks.scan import linear_recurrence, scanned
 
 V, R, H, B = 5, 2, 4, 3
 SCANNED = {
@@ -53,7 +53,7 @@ def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) ->
     stacked = {key: value.unsqueeze(1) if value.dim() == 2 else value for key, value in stacked.items()}
     tokens = torch.randint(V, (R, 6, B), generator=torch.Generator().manual_seed(9))
     found: list[list[Tensor]] = []
-    for at_once in (None, recurrence):
+    for at_once in (None, recurrence, *([scanned] if name in SCANNED else [])):
         p = {key: value.clone().requires_grad_() for key, value in stacked.items()}
         network = Network(config, V, p, project=True, recurrence=at_once)
         torch.manual_seed(1)
@@ -63,5 +63,6 @@ def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) ->
         gradients = torch.autograd.grad(total, list(p.values()), allow_unused=True)
         found.append([logits, *(part for state in after for part in state)])
         found[-1] += [torch.zeros(()) if g is None else g for g in gradients]
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other.expand_as(one), rtol=1e-10, atol=1e-12)
+    for own in found[1:]:
+        for one, other in zip(found[0], own, strict=True):
+            torch.testing.assert_close(one, other.expand_as(one), rtol=1e-10, atol=1e-12)
