@@ -71,6 +71,7 @@ class Writer:
         self.lent: set[str] = set()  # scratch in use
         self.free: list[str] = []
         self.in_place: set[str] = set()  # may be overwritten by what is computed of it last
+        self.homes: dict[int, str] = {}  # where a node is computed, whoever asks for it first
 
     def plan(self, roots: Iterable[End]) -> None:
         """Say beforehand what will be asked for: whether a node is needed once decides how it is computed."""
@@ -177,11 +178,10 @@ class Writer:
             name = self.constant(float(end))
             return name if out is None else self._copied(name, out)
         index = end.index
-        if index in self.there:
-            name = self.there[index]
-            if out is None or name == out:
-                return name
-            return self._copied(name, out)
+        if index in self.there or (out and index in self.homes and self.homes[index] != out):
+            name = self.value(end) if index not in self.there else self.there[index]
+            return name if out is None or name == out else self._copied(name, out)
+        out = out or self.homes.get(index)
         op, of = self.forms.get(index) or self._form(end, Counter())
         names: list[str] = []
         free = out if lend else None
@@ -213,11 +213,14 @@ class Writer:
         self.there[index] = target
         return target
 
-    def release(self, name: str) -> None:
-        """Of a scratch tensor that is no longer needed."""
-        if name in self.lent:
-            self.lent.discard(name)
-            self.free.append(name)
+    def overwrites(self, index: int) -> str | None:
+        """The tensor in whose place a node can be computed, since what it holds is needed for the node alone."""
+        of = [argument.index for argument in self.forms[index][1] if isinstance(argument, Value)]
+        missing = [i for i in of if i not in self.there]
+        if len(missing) == 1 and self.uses[missing[0]] == 1 and missing[0] not in self.homes:
+            return self.overwrites(missing[0])
+        names = [self.there[i] for i in of if i in self.there and self.uses[i] == 1]
+        return next((name for name in names if name in self.in_place), None) if not missing else None
 
     def _new(self) -> str:
         name = self.free.pop() if self.free else self._scratch()

@@ -209,9 +209,7 @@ class Steps:
         if first is not None:
             products = d.groups[first].products
             _, added, _ = self._added({}, ())
-            start = len(products)
-            while start > 0 and self._ends_at(products[start - 1 :], added, names):
-                start -= 1
+            start = next(k for k in range(len(products) + 1) if self._ends_at(products[k:], added, names))
             alone = products[:start]
         self.rows: list[int] = [*alone, *d.inputs.values()]  # nodes that blocks begin with
         blocks = {index: block for block, index in enumerate(self.rows)}
@@ -575,10 +573,9 @@ class Steps:
         if index in homes:
             writer.value(value, homes[index])
             return
-        for of in writer.forms[index][1]:  # in place of a pre-activation that is needed for it alone
-            if isinstance(of, Value) and writer.there.get(of.index) in writer.in_place and writer.uses[of.index] == 1:
-                writer.value(value, writer.there[of.index], lend=False)
-                return
+        if name := writer.overwrites(index):
+            writer.value(value, name)
+            return
         whole = self.shape.zeros(self.shape.T, self.shape.R, self.shape.B, self.shape.H)
         writer.value(value, self._name(f"a{index}", list(whole.unbind(0)), replicas_first(whole)))
 
@@ -704,6 +701,9 @@ class Steps:
                 if isinstance(c, Value)
             ]
         )
+        for block, terms in enumerate(forms):
+            if (coefficient := self._first_coefficient(terms)) is not None:
+                jacobian.homes.setdefault(coefficient.index, f"d{block}")
         lines: list[str] = []
         done = {d.d_output, *d.d_states}
         pivots, blocks = dict(made.pivots), dict(enumerate(forms))
@@ -791,10 +791,9 @@ class Steps:
             if not terms:
                 continue
             (source, coefficient), *_ = terms.items()
-            free = isinstance(coefficient, Value) and coefficient.node.op != "neg"
-            if free and isinstance(coefficient, Value) and coefficient.index not in self.there:
+            if (own := self._first_coefficient(terms)) is not None:
                 together.setdefault(self.source[source], []).append(block)
-                jacobian.value(coefficient, f"d{block}")
+                jacobian.value(own, f"d{block}")
             else:
                 lines += self._accumulated(f"d{block}", [(self.source[source], coefficient)], jacobian, first=True)
         for name, of_it in together.items():
@@ -803,6 +802,13 @@ class Steps:
             others = [(self.source[s], c) for s, c in list(terms.items())[1:]]
             lines += self._accumulated(f"d{block}", others, jacobian, first=False)
         return lines
+
+    def _first_coefficient(self, terms: Terms) -> Value | None:
+        """That of the first source, where it is to be computed into the gradient's block before the loop."""
+        first = next(iter(terms.values()), None)
+        if not isinstance(first, Value) or first.node.op == "neg" or first.index in self.there:
+            return None
+        return first
 
     def _scaled(self, first: int, count: int, source: str) -> str:
         """Coefficients in neighbouring blocks times a source."""
