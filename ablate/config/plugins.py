@@ -157,7 +157,7 @@ def load_again(stored: Mapping[str, str]) -> list[str]:
     of what is loaded is as good as that.
     """
     gone, lines = list[str](), list[str]()
-    for given, own in reversed(stored.items()):
+    for given, own in reversed(list(stored.items())):
         path, now = _path(apart(given)[0]), present(given)
         if path not in LOADED and {own, now} & {*LOADED.values()}:
             continue
