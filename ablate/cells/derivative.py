@@ -629,7 +629,7 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
             known[index] = both, made(graph, "where", condition, r, s)
         else:
             return None
-    return known[end.index]
+    return of(end)
 
 
 def _times(graph: Graph, op: str, factor: End) -> Callable[[End], End]:
