@@ -722,7 +722,7 @@ class Steps:
                 (k for k in inner if all(self.block_of_product[p] not in blocks for p in d.groups[k].products)), None
             )
             if number is None:
-                assert not pivots, "a gradient that depends on itself"
+                assert not pivots
                 assert not blocks, "a gradient that depends on itself"
                 break
             inner.remove(number)
