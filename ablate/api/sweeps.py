@@ -140,14 +140,18 @@ def _check(summary: "Summary") -> None:
         warnings.warn(f"failed: {first}{others}; Sweep.failures says why", UserWarning, stacklevel=3)
 
 
-def load(*folders: StrPath, level: float = 0.95) -> "Sweep":
-    """The finished runs of one or several sweeps, `ablate.load("results/a", "results/b")`; trains nothing.
+def load(*folders: StrPath | Iterable[StrPath], level: float = 0.95) -> "Sweep":
+    """The finished runs of one or several sweeps, `ablate.load("results/a", "results/b")`, or of a list of them; trains
+    nothing.
 
     Raises UserError for a folder that holds no finished run.
     """
-    if not folders:
+    given: list[StrPath] = []
+    for one in folders:
+        given += [one] if isinstance(one, str | os.PathLike) else one
+    if not given:
         raise UserError('give the folder of a sweep, such as ablate.load("results/smoke")')
-    return Sweep([Path(folder).expanduser() for folder in folders], level=level)
+    return Sweep([Path(folder).expanduser() for folder in given], level=level)
 
 
 class Sweep:
@@ -238,6 +242,8 @@ class Sweep:
         `ablate.claims.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at
         every value of the other knobs; with `most`, in more than half. Raises UserError for what cannot be read.
         """
+        if not isinstance(sentence, str):
+            raise UserError(f'a claim is a sentence, such as "gru < lstm", not {type(sentence).__name__}')
         claim = claim_of(sentence, self._runs, self.swept, self._measured(metric), by, where, margin, most)
         return judge(self._frames, claim, self.level, any_protocol=True)
 

@@ -140,6 +140,8 @@ def _find(run: RunLike, sweep: "Sweep | StrPath | None") -> Found:
     else:
         try:
             run_id, row_sweep = str(run["run_id"]), run.get("sweep")
+            if not isinstance(run["run_id"], str):
+                raise TypeError("several runs")
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             remedy = "give a row of Sweep.frame(), such as frame.iloc[0], or a run_id with sweep="
             raise UserError(f"run is {type(run).__name__}; {remedy}") from error

@@ -18,10 +18,11 @@ from ablate.cli.entry import say
 from ablate.config import plugins, presets
 from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing
-from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name
+from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, knobs
 from ablate.config.quoting import split
 from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.config.shell import shell_line
 from ablate.experiments.words import translated
 from ablate.sweeping.naming import Asked
 
@@ -182,7 +183,10 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not argument.startswith("-"):
             overrides.append(argument)
         elif name not in FLAGS:
-            raise UserError(f"there is no option {argument}; see ablate run --help")
+            knob = name.lstrip("-").replace("-", "_")
+            given = value if equals else next((word for word in rest[:1] if "=" not in word), "VALUE")
+            remedy = f"write {shell_line(f'{knob}={given}')}" if knob in knobs() else "see ablate run --help"
+            raise UserError(f"there is no option {argument}; {remedy}")
         elif name in WITH_VALUE:
             value = value if equals else rest.pop(0) if rest else ""
             legal = WITH_VALUE[name]

@@ -28,8 +28,8 @@ def composition_line(error: Exception) -> str:
     if cause is not None:
         return str(cause)
     if isinstance(error, MissingConfigException) and error.options:
-        group, _, value = str(error.missing_cfg_file).rpartition("/")
-        near = f"{nearest(value, error.options)}{unreadable(group)}"
+        group, _, value = str(error.missing_cfg_file).partition("/")
+        near = f"{_as_path(group, value) or nearest(value, error.options)}{unreadable(group)}"
         return f"{group} is {value!r}; choose {listing(error.options)}{near}"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
@@ -96,3 +96,11 @@ def _wrong_type(error: Exception) -> str:
         return f"{where} is {value!r}; give each of them by itself: {where}.NAME=VALUE"
     must = f"must be {type_in_words(knob.kind)}"
     return f"{where} {must} ({value})" if file else f"{where} is {value!r}; it {must}"
+
+
+def _as_path(group: str, value: str) -> str:
+    """`; for a file of your own write …` where a text is chosen by what is the name of a file."""
+    if group != "data" or not re.search(r"\.\w{1,5}$", value):
+        return ""
+    path = value if re.fullmatch(r"[\w./-]+", value) else quote(value)
+    return f"; for a file of your own write {shell_line('data=text_file', f'data.path={path}')}"

@@ -273,13 +273,29 @@ def former_name(word: str) -> str | None:
 
 
 def decimal_comma(word: str) -> str | None:
-    """A line for `lr=1,5`, which is two values and in many countries one number; None for any other override."""
+    """A line for `lr=1,5`, two values and in many countries one number, and for `num_hiddens=1,000`; else None."""
     override = Override.read(word)
+    whole_number = without_separators(override.key, override.value or "")
+    if whole_number is not None:
+        several = split(override.value or "")
+        values = f"{', '.join(several[:-1])} and {several[-1]}"
+        return f"{word} is {len(several)} values, {values}; one number is written {override.key}={whole_number}"
     number = with_decimal_point(override.key, override.value or "")
     if number is None:
         return None
     whole, part = number.split(".")
     return f"{word} is two values, {whole} and {part}; one number has a decimal point: {override.key}={number}"
+
+
+def without_separators(key: str, text: str) -> str | None:
+    """`1000` of `1,000`, where a knob is a whole number and the groups are of three digits, one at least not to be
+    written so as a value of its own (`000`, `050`); None for all else."""
+    knob = knobs().get(key)
+    if knob is None or int not in members_of(knob.kind) or float in members_of(knob.kind):
+        return None
+    found = re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", text.strip())
+    groups = text.strip().split(",")
+    return "".join(groups) if found and any(group.startswith("0") for group in groups[1:]) else None
 
 
 def with_decimal_point(key: str, text: str) -> str | None:
@@ -311,7 +327,20 @@ def can_be_swept(key: str) -> bool:
 
 def no_knob(key: str) -> str:
     """The line for a key that is no knob."""
-    return f"there is no knob {key!r}{nearest(key, knobs())} {HELP_HINT}"
+    ours = ELSEWHERE.get(key.rpartition(".")[2])
+    meant = f"; did you mean {ours}?" if ours in knobs() else nearest(key, knobs())
+    return f"there is no knob {key!r}{meant} {HELP_HINT}"
+
+
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "hidden_size": "num_hiddens",
+    "hidden_units": "num_hiddens",
+    "units": "num_hiddens",
+    "n_epochs": "epochs",
+    "random_state": "seed",
+}
+"""What other programs call a knob → its name here, where the spelling does not lead to it."""
 
 
 def is_knob(key: str) -> bool:

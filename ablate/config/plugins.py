@@ -157,7 +157,7 @@ def load_again(stored: Mapping[str, str]) -> list[str]:
     of what is loaded is as good as that.
     """
     gone, lines = list[str](), list[str]()
-    for given, own in reversed(list(stored.items())):
+    for given, own in reversed([*stored.items()]):
         path, now = _path(apart(given)[0]), present(given)
         if path not in LOADED and {own, now} & {*LOADED.values()}:
             continue
@@ -228,7 +228,8 @@ def _read(path: Path, given: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"plugins names {given}: {os_reason(OSError(error.errno, error.strerror))}") from error
+        words = f"plugins names {given}" if apart(given)[1] is None else f"experiment={given}"
+        raise UserError(f"{words}: {os_reason(OSError(error.errno, error.strerror))}") from error
 
 
 def _execute(path: Path, given: str, source: bytes, own: str, others: Mapping[str, Source]) -> None:

@@ -91,7 +91,8 @@ def find(preset: str, config_dir: Path | None = None) -> Path:
             return path
     names = choices("sweeps", config_dir)
     hidden = unreadable("sweeps", config_dir)
-    raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}{hidden}")
+    own = "" if "/" in preset else f"; there is no ./sweeps/{preset}.yaml of your own"
+    raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}{hidden}{own}")
 
 
 def unreadable(group: str, config_dir: Path | None = None) -> str:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from importlib import import_module
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ablate.config.code_hash import code_hash, named_hash
 from ablate.config.errors import ConfigError, listing, nearest
@@ -50,6 +50,13 @@ class Knob:
     """Whether runs that differ in it alone can still train as one program."""
     absent: Any = ALWAYS
     """The value at which it is no part of a run's identity: that of runs older than the knob."""
+
+    def __new__(cls, *_: Any, **facts: Any) -> Self:
+        """Raises ConfigError for a fact that a knob has not, with those that it has."""
+        names = [one.name for one in fields(cls)]
+        for name in facts.keys() - {*names}:
+            raise ConfigError(f"a knob has no {name!r}; choose {listing(names)}{nearest(name, names)}")
+        return super().__new__(cls)
 
     @property
     def off(self) -> Any:

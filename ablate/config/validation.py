@@ -76,9 +76,12 @@ def validate(config: Config) -> None:
     own = {knob.name for knob in config.model.own_knobs}
     for name, given in config.model.own.items():
         if name not in own:
+            knob, owners = own_knobs("model")[name]
+            value, off = (str(one).lower() for one in (given, knob.off))
             raise ConfigError(
-                f"model.{name} is {str(given).lower()}, but a {config.model.cell} has no such thing; "
-                f"it is for model.cell={listing(own_knobs('model')[name][1])}"
+                f"model.{name} is {value}, but a {config.model.cell} has no such thing; it is for "
+                f"model.cell={listing(owners)}; beside that cell, model:model.{name}={owners[0]}:{value},"
+                f"{config.model.name}:{off}"
             )
     for group in PARTS:
         part = getattr(config, group)

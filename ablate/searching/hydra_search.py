@@ -13,6 +13,7 @@ from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
 from ablate.config.overrides import GROUPS
+from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
 from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
@@ -75,7 +76,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
 
     settings = settings_of(
         sweeper,
-        objectives(plain(sweeper.objective)),
+        objectives(plain(sweeper.objective), TASKS[base.task.name].measured),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
         parallel=2 * (base.threads or cores()),
     )

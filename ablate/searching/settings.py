@@ -1,6 +1,6 @@
 """What `hydra.sweeper.…` says of a search, checked: objective, trials, sampler, pruner, race, storage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,17 +110,18 @@ class Settings:
         return self.fresh_seeds[len(self.fresh_seeds) // 2 :]
 
 
-def objectives(value: Any) -> tuple[Objective, ...]:
-    """Of `perplexity` or `[val_perplexity, tokens_per_s]`. Raises ConfigError for what no search looks for."""
+def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Objective, ...]:
+    """Of `perplexity` or `[val_perplexity, tokens_per_s]`. Raises ConfigError for what no search looks for; of the
+    choices it names those that are `measured`."""
     found = []
     quality = [metric.name for metric in METRICS if metric.searchable]
     for written in [value] if isinstance(value, str) else list(value):
         name = former_names.METRICS.get(str(written), ALIASES.get(str(written), str(written)))
         known = [*quality, SPEED]
         if name not in known:
-            raise ConfigError(
-                f"objective is {written!r}, for which no search looks; choose {listing(known)}{nearest(name, known)}"
-            )
+            offered = [one for one in known if measured is None or one in measured or one == SPEED]
+            near = nearest(name, offered)
+            raise ConfigError(f"objective is {written!r}, for which no search looks; choose {listing(offered)}{near}")
         found.append(Objective(name, "higher" if name == SPEED else METRICS[name].better))
     if len({objective.name for objective in found}) < len(found) or not found:
         raise ConfigError(f"objective is {plain(value)}; name one or several different ones")

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
+from ablate.config.errors import UserError
 from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.schema import Config
 from ablate.engines.program import Program
+from ablate.networks.parameters import Sizes
 from ablate.networks.targets import counted
 from ablate.tasks.task import Task
 
@@ -151,11 +153,20 @@ def train_epoch(
         if stop():
             raise Stopped
         X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
+        if not losses and not isinstance(task.sizes, Sizes):
+            check_shapes(X[0], Y[0])
         losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
         if task.scores_some:
             scored.append(counted(Y).sum((1, 2)))
     values: list[list[float]] = torch.stack(losses).tolist()
     return values, torch.stack(scored).tolist() if scored else []
+
+
+def check_shapes(X: Tensor, Y: Tensor) -> None:
+    """Raise UserError where there is not one target for each input: both have to be (steps, sequences)."""
+    if X.shape[:2] != Y.shape[:2]:
+        inputs, targets = tuple(X.shape[:2]), tuple(Y.shape[:2])
+        raise UserError(f"minibatches: inputs {inputs}, targets {targets}; (steps, sequences) must be equal")
 
 
 def measures_held_out(config: Config, epoch: int) -> bool:

@@ -416,3 +416,15 @@ def test_several_presets_are_several_sweeps_returned_together(
     with pytest.raises(ablate.UserError, match="did you mean two"):
         train(sweeps=["one", "twoo"], epochs=2)
     assert len(list((tmp_path / "results").iterdir())) == 2, "nothing is trained where one cannot be"
+
+
+@pytest.mark.full
+def test_what_is_nearly_right_is_taken_or_one_line(train: Train, tmp_path: Path) -> None:
+    train(model=["gru", "rnn"], name="a")
+    sweep = ablate.load([str(tmp_path / "results" / "a")])
+    assert len(sweep) == 2
+    with pytest.raises(ablate.UserError, match="dict"):
+        sweep.claim({"less": ["gru", "rnn"]})  # type: ignore[arg-type]
+    for several in (sweep.frame(), sweep):
+        with pytest.raises(ablate.UserError, match=f"{type(several).__name__}.*row"):
+            ablate.module(several)  # type: ignore[arg-type]

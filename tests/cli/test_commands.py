@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from ablate.cli import main
 from ablate.cli.commands import MODULES, commands
 from ablate.cli.completion import SCRIPTS, complete
+from ablate.config.errors import ConfigError
 from ablate.config.overrides import GROUPS, knobs
 from ablate.config.presets import summaries
+from ablate.config.registry import Knob
 
 CLI = Callable[..., Any]
 
@@ -475,3 +478,27 @@ def test_in_zsh(tmp_path: Path, program_environment: dict[str, str]) -> None:
     said = in_shell(["timeout", "60", "zsh", "-f", "-c", ZSH_SESSION, "zsh", *lines], tmp_path, program_environment)
     expected = [f"{line.rpartition(' ')[0]} {reply}" for line, [reply] in IN_ALL]
     assert [line.rstrip() for line in said.splitlines()] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["num_hiddens=1,000"], r"1 and 000; .*num_hiddens=1000"),
+        (["learning_rate=0.1"], "did you mean lr"),
+        (["sweeps=mine"], r"\./sweeps/mine\.yaml"),
+        (["--epochs", "2"], "write epochs=2"),
+        (["--num-hiddens=8"], "write num_hiddens=8"),
+        (["data=my/book.txt"], r"data=text_file data\.path=my/book\.txt"),
+        (["experiment=tran.py:train"], "experiment=tran.py:train: there is no such file"),
+    ],
+)
+def test_what_is_nearly_right_is_answered_by_what_to_write(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *words]) == 2
+    assert re.search(says, capsys.readouterr().err)
+
+
+def test_a_knob_has_the_facts_that_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'maximum'.*below"):
+        Knob("a", float, 1.0, maximum=3)  # type: ignore[call-arg]
