@@ -16,8 +16,8 @@ Bring = Callable[[str], None]
 @pytest.fixture(autouse=True)
 def _as_shipped() -> Iterator[None]:
     """Afterwards there are the optimizers and schedules that come with the package."""
+    assert all(registry.names for registry in (OPTIMIZERS, SCHEDULES))  # which loads what is shipped
     kept = [(registry, dict(registry.found), dict(registry.origin)) for registry in (OPTIMIZERS, SCHEDULES)]
-    assert all(registry.names for registry in (OPTIMIZERS, SCHEDULES))
     yield
     for registry, found, origin in kept:
         registry.found, registry.origin = found, origin

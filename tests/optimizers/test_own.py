@@ -47,6 +47,12 @@ def test_the_example_is_short() -> None:
     assert len([line for line in code if line.strip()]) <= 15
 
 
+def test_the_page_shows_the_very_examples() -> None:
+    page = (EXAMPLES.parent / "optimizers-and-schedules.md").read_text()
+    for name in ("optimizer.py", "schedule.py"):
+        assert (EXAMPLES / name).read_text() in page
+
+
 def test_replicas_move_as_lion_moves_one_tensor(compose: Configs, bring: Bring) -> None:
     bring("optimizer.py")
     rates, decays = (0.01, 0.003, 0.1), (0.0, 0.1, 0.02)
