@@ -222,7 +222,7 @@ def test_the_build_is_made_of_what_computes() -> None:
     assert {
         "cells/gru.py",
         "cells/trace.py",
-        "networks/fused.py",
+        "networks/recurrence.py",
         "engines/autograd.py",
         "data/batches.py",
         "config/metrics.py",
