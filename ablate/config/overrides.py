@@ -328,7 +328,8 @@ def can_be_swept(key: str) -> bool:
 def no_knob(key: str) -> str:
     """The line for a key that is no knob."""
     ours = ELSEWHERE.get(key.rpartition(".")[2])
-    meant = f"; did you mean {ours}?" if ours in knobs() else nearest(key, knobs())
+    names = {GATE + gate for cell in CELLS for gate in cell.gates} if key.startswith(GATE) else knobs()
+    meant = f"; did you mean {ours}?" if ours in knobs() else nearest(key, sorted(names))
     return f"there is no knob {key!r}{meant} {HELP_HINT}"
 
 

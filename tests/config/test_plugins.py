@@ -342,3 +342,11 @@ def test_files_that_are_gone_are_told_in_one_line_until_others_bring_all(mine: P
     now = plugins.hashes([str(mine)])
     assert plugins.still_needed(stored, now, complete=False) == stored | now
     assert plugins.still_needed(stored, now, complete=True) == now
+
+
+def test_a_knob_of_one_cell_beside_another_is_answered_by_what_to_write(mine: Path) -> None:
+    plugins.load([str(mine)])
+    with pytest.raises(ConfigError, match=r"model:model\.alpha=leaky:0\.3,gru:0\.5$"):
+        validate(compose(["model=gru", "model.alpha=0.3"]))
+    for pair in (["model=leaky", "model.alpha=0.3"], ["model=gru", "model.alpha=0.5"]):
+        validate(compose(pair))
