@@ -88,6 +88,26 @@ static void round_weights(float *w, i64 units, i64 K, i64 G) {
         }
 }
 
+// The sums are tiles 0 to 3: of a0 and b0, a1 and b0, a0 and b1, a1 and b1.
+static inline void clear_tiles() {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+static inline void add_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step) {
+    for (i64 k = 0; k < blocks; k++, a0 += TILE, a1 += TILE, b0 += b_step, b1 += b_step) {
+        _tile_loadd(4, a0, 64);
+        _tile_loadd(5, a1, 64);
+        _tile_loadd(6, b0, 64);
+        _tile_loadd(7, b1, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 5, 6);
+        _tile_dpbf16ps(2, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
 // As the product of floats, of weights that `round_weights` has rounded.
 template <int G>
 static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64 width, const float *weights,
@@ -118,20 +138,8 @@ static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64
                 const bool two = c + 1 < columns;
                 const bf16 *w0 = w + ((unit + c / G) * blocks * G + c % G) * TILE;
                 const bf16 *w1 = two ? w + ((unit + (c + 1) / G) * blocks * G + (c + 1) % G) * TILE : w0;
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
-                for (i64 b = 0; b < blocks; b++) {
-                    _tile_loadd(4, room + b * TILE, 64);
-                    _tile_loadd(5, lower + b * TILE, 64);
-                    _tile_loadd(6, w0 + b * G * TILE, 64);
-                    _tile_loadd(7, w1 + b * G * TILE, 64);
-                    _tile_dpbf16ps(0, 4, 6);
-                    _tile_dpbf16ps(1, 5, 6);
-                    _tile_dpbf16ps(2, 4, 7);
-                    _tile_dpbf16ps(3, 5, 7);
-                }
+                clear_tiles();
+                add_tiles(blocks, room, lower, w0, w1, G * TILE);
                 _tile_stored(0, &out[0][c], column);
                 _tile_stored(1, &out[16][c], column);
                 if (two) {
@@ -181,21 +189,9 @@ static void tiled_weight_gradient(const Panels &out, const Panels &a, i64 a_pane
                 _tile_loadd(2, at(p, c1), bytes);
                 _tile_loadd(3, at(p1, c1), bytes);
             } else {
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
+                clear_tiles();
             }
-            for (i64 n = 0; n < blocks; n++) {
-                _tile_loadd(4, a0 + n * TILE, 64);
-                _tile_loadd(5, a1 + n * TILE, 64);
-                _tile_loadd(6, b0 + n * TILE, 64);
-                _tile_loadd(7, b1 + n * TILE, 64);
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 5, 6);
-                _tile_dpbf16ps(2, 4, 7);
-                _tile_dpbf16ps(3, 5, 7);
-            }
+            add_tiles(blocks, a0, a1, b0, b1, TILE);
             _tile_stored(0, at(p, c), bytes);  // where a side has no second tile, the same numbers once more
             _tile_stored(1, at(p1, c), bytes);
             _tile_stored(2, at(p, c1), bytes);
