@@ -62,6 +62,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
                 continue
             shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
             if shared not in of_settings:
+                TASKS.recall(record)  # what it measures decides the names of its knobs
                 of_settings[shared] = knob_values(record["config"], record["corpus"])
             rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared], failed))
         except (KeyError, TypeError) as error:

@@ -71,6 +71,12 @@ def experiment_values(stored: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def of_experiments() -> Iterable[str]:
+    """Columns of functions' knobs. What one function has as a knob another may measure: then it is no knob there."""
+    measured = metric_names()
+    return [name for name in OF_EXPERIMENTS if name not in measured]
+
+
 def as_typed(word: str) -> str:
     """`lr=0.1`, or `lr`, for `task.lr=0.1` where that is a function's knob, which a person types by its bare name."""
     name = word.removeprefix("task.").partition("=")[0]
@@ -123,7 +129,7 @@ def _columns(_: tuple[int, ...]) -> tuple[str, ...]:
 def columns_in(frame: Iterable[Any]) -> list[str]:
     """Those columns of a frame, or of a row, that are knobs; also such as nothing that is loaded has."""
     present = dict.fromkeys(map(str, frame))
-    known = [name for name in (*columns(), *OF_EXPERIMENTS) if name in present]
+    known = [name for name in (*columns(), *of_experiments()) if name in present]
     dotted = (name for name in present if "." in name and name.partition(".")[0] in PARTS)
     return list(dict.fromkeys([*known, *dotted]))
 

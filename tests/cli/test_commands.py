@@ -20,6 +20,7 @@ from ablate.config.errors import ConfigError
 from ablate.config.overrides import GROUPS, knobs
 from ablate.config.presets import summaries
 from ablate.config.registry import Knob
+from ablate.records.compaction import unpack
 
 CLI = Callable[..., Any]
 
@@ -276,6 +277,7 @@ def test_report_and_status_as_json(main: CLI, trained: Path) -> None:
 @pytest.mark.full
 def test_status_says_what_is_missing_of_what_was_asked_for(main: CLI, trained: Path) -> None:
     """Counted from what the commands asked for, so also where a whole setting has no record."""
+    unpack(trained)
     records = sorted((trained / "runs").glob("*.json"))
     whole = json.loads(records[0].read_text())["setting_id"]
     gone = [path for path in records if json.loads(path.read_text())["setting_id"] == whole]

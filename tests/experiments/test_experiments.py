@@ -370,7 +370,7 @@ def test_what_was_stored_is_shown_without_the_file(
     plugins.forget(tmp_path / "train.py")
     (tmp_path / "train.py").unlink()
     assert main(["report", str(tmp_path / "sweep")]) == 0
-    assert "train.py:train: there is no such file" in capsys.readouterr().err
+    assert "train.py:train: no longer there" in capsys.readouterr().err
 
 
 def test_made_anew_in_a_notebook_it_is_another_experiment() -> None:
