@@ -168,6 +168,7 @@ def needs_posix(body: list[ast.stmt]) -> set[str]:
     return needed
 
 
+@pytest.mark.full
 def test_every_module_can_be_imported_on_windows() -> None:
     assert needs_posix(ast.parse("import fcntl").body) == {"fcntl"}
     assert needs_posix(ast.parse("TICKS = os.sysconf('SC_CLK_TCK')").body) == {"sysconf"}

@@ -199,6 +199,7 @@ def test_seeing_the_future(setting: Setting, together: Setting) -> None:
     assert re.search(r"\b1 of 2 settings, .*bidirectional=true", warnings(runs)["sees the future"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("task", "knob", "values", "warned"),
     [

@@ -158,6 +158,7 @@ def test_the_newer_of_study_and_table_is_read(tmp_path: Path) -> None:
         assert search.facts["winner"]["number"] == 4
 
 
+@pytest.mark.full
 def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("this is no database, but a text that is long enough to be looked at" * 20)
     with pytest.raises(UserError, match=r"the study .*study.db cannot be read: "):

@@ -238,6 +238,7 @@ def test_what_a_person_has_set_stays(everything: Callable[[], int]) -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.full
 def test_two_threads_at_once(tmp_path: Path, text_path: Path) -> None:
     """Each composes and trains its own sweep: what is global of Hydra is taken one after the other."""
     before, found = process_state(), dict[str, Any]()
@@ -279,6 +280,7 @@ def test_every_name_is_there_and_explained() -> None:
 # --- what is shown --------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_progress_is_plain_lines_where_nobody_watches(
     tmp_path: Path, text_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

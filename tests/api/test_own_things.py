@@ -71,6 +71,7 @@ def test_a_file_of_ones_own(train: Train, given: Any) -> None:
     assert ablate.module(rows.loc["light_gru"]) is not None
 
 
+@pytest.mark.full
 def test_its_knobs_are_knobs(train: Train) -> None:
     sweep = train(plugins=[EXAMPLE], model="light_gru", **{"model.untied": [False, True]})
     assert sorted(sweep.frame()["model.untied"]) == [False, True]
@@ -89,6 +90,7 @@ def test_a_task_with_real_inputs_comes_back(train: Train) -> None:
     assert logits.shape == (24, 2)
 
 
+@pytest.mark.full
 def test_without_its_file_it_is_read_and_with_it_it_comes_back(train: Train) -> None:
     folder = train(plugins=[EXAMPLE], model="light_gru", keep="weights").folders[0]
     forget(EXAMPLE)
@@ -114,6 +116,7 @@ def mine(x, h, *, W, gate, candidate):
 """
 
 
+@pytest.mark.full
 def test_the_code_of_a_notebook_is_part_of_the_identity(train: Train) -> None:
     """Defined again it takes the place of the first; the same code is the same run, other code is trained anew."""
     in_a_notebook(CELL.format(before="", factor="1.0"))
@@ -127,6 +130,7 @@ def test_the_code_of_a_notebook_is_part_of_the_identity(train: Train) -> None:
     assert other["mine"] != first["mine"]
 
 
+@pytest.mark.full
 def test_what_is_recorded_of_the_code_is_that_of_the_last_definition() -> None:
     def network(factor: str) -> list[float]:
         in_a_notebook(CELL.format(before="", factor=factor))

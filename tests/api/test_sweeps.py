@@ -88,6 +88,7 @@ def test_what_no_word_can_say_is_one_line(given: dict[str, Any], knob: str) -> N
 # --- training -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_command_line_finds_what_python_trained(
     train: Train, main: Callable[..., Any], tmp_path: Path, text_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_only_what_is_missing_is_trained(train: Train) -> None:
     assert results.read(one.folders[0], run_id) == before
 
 
+@pytest.mark.full
 def test_a_preset_gives_the_values_and_python_replaces_them(train: Train) -> None:
     sweep = train(sweeps="table15_rnn_lr", lr=[0.5, 1], speed=False, name="preset")
     assert sorted(sweep.frame()["lr"]) == [0.5, 1.0]
@@ -170,6 +172,7 @@ def test_a_setting_that_fails_is_warned_about_and_the_others_are_trained(train: 
     assert len(sweep.failures) == 1
 
 
+@pytest.mark.full
 def test_an_interruption_keeps_what_is_finished_and_the_same_call_resumes(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +296,7 @@ def test_equivalence_is_within_a_margin(sweep: "ablate.Sweep") -> None:
     assert sweep.claim("gru ~ rnn", margin=100).verdict == "confirmed"
 
 
+@pytest.mark.full
 def test_a_number_of_two_knobs_needs_its_name(train: Train) -> None:
     sweep = train(model="rnn", num_hiddens=[2, 4], batch_size=[2, 4], seeds=2)
     with pytest.raises(ablate.UserError, match="by='num_hiddens'"):
@@ -359,6 +363,7 @@ def test_the_report_is_written_and_its_page_returned(
     assert train(model="lstm", name="other", report=True).folders[0].joinpath("report.html").is_file()
 
 
+@pytest.mark.full
 def test_from_a_thread(train: Train) -> None:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(len(train(model="gru", seeds=2))))
@@ -399,6 +404,7 @@ def test_a_run_taken_over_from_another_sweep_brings_its_weights(train: Train) ->
     assert len(bare) == len(again) == 1
 
 
+@pytest.mark.full
 def test_several_presets_are_several_sweeps_returned_together(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_greedy_texts_are_those_of_the_record(train: Train, knobs: dict[str, Any
         assert ablate.generate(row_of(sweep), prefix) == text
 
 
+@pytest.mark.full
 def test_length_temperature_and_seed(train: Train) -> None:
     sweep = train(model="gru")
     run = row_of(sweep)
@@ -116,6 +117,7 @@ def test_length_temperature_and_seed(train: Train) -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.full
 def test_a_run_by_its_id(train: Train) -> None:
     sweep = train(model="gru")
     run_id = row_of(sweep)["run_id"]

@@ -127,6 +127,7 @@ def test_a_sweep_over_seeds_trains_it_together_and_resumes(own: Configs, sweep: 
     assert sweep(configs).trained == 0
 
 
+@pytest.mark.full
 def test_it_learns_and_writes(own: Configs, corpus: Corpus) -> None:
     config = own("epochs=30", "lr=0.5", "num_hiddens=16", "prefixes=[the cell]")
     first, *_ = train_together([with_seed(config, k) for k in range(R)], corpus, Choice("cohort", {}))

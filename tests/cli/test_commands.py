@@ -482,6 +482,7 @@ def test_in_zsh(tmp_path: Path, program_environment: dict[str, str]) -> None:
     assert [line.rstrip() for line in said.splitlines()] == expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("words", "says"),
     [

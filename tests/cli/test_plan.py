@@ -131,6 +131,7 @@ def test_the_estimate_is_of_the_programs_that_would_run(
     assert fused.memory_bytes > single.memory_bytes > 0
 
 
+@pytest.mark.full
 def test_held_out_readings_take_time(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

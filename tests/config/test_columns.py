@@ -44,6 +44,7 @@ def test_every_registered_thing_is_a_choice_with_its_own_defaults(group: str) ->
             assert found[knob.name] == knob.default, (thing.name, knob.name)
 
 
+@pytest.mark.full
 def test_a_file_of_ones_own_does_not_take_the_place_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "optimizer").mkdir()
     (tmp_path / "optimizer" / "adam.yaml").write_text("# Mine\nname: adam\nlr: 7.0\n")

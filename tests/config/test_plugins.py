@@ -241,6 +241,7 @@ def test_nothing_is_loaded_that_nobody_names(main: Any, mine: Path) -> None:
     assert "leaky" not in CELLS
 
 
+@pytest.mark.full
 def test_a_preset_may_name_its_files(main: Any, mine: Path) -> None:
     (mine.parent / "sweeps").mkdir()
     (mine.parent / "sweeps" / "own.yaml").write_text(

@@ -124,6 +124,7 @@ def test_a_mistake_in_a_model_of_ones_own_has_its_line(
         assert says in said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -28,6 +28,7 @@ def test_a_long_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.full
 def test_nothing_else_makes_a_console() -> None:
     calls = []
     for path in sorted(Path(PACKAGE_DIR).rglob("*.py")):

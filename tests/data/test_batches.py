@@ -61,6 +61,7 @@ def test_batches_per_epoch_of_the_course_whatever_the_offset(sampling: str, n: i
         assert {sum(X.numel() for X, _ in epoch) for epoch in epochs.values()} == {8_960}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("sampling", ["sequential", "random"])
 @given(B=st.integers(1, 6), T=st.integers(1, 6), extra=st.integers(0, 80), seed=st.integers(0, 1000))
 def test_targets_are_the_inputs_one_token_later(sampling: str, B: int, T: int, extra: int, seed: int) -> None:

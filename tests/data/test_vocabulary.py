@@ -1,5 +1,6 @@
 """Vocabulary: numbers by falling count, ties first-seen, against an independent sort. CPU, under 1 s."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ def test_order_is_by_falling_count_and_ties_are_first_seen() -> None:
     assert Vocabulary("cabbage").itos == [UNKNOWN, "a", "b", "c", "g", "e"]
 
 
+@pytest.mark.full
 @given(tokens_of)
 def test_order_equals_an_independent_sort(tokens: list[str]) -> None:
     expected = sorted(set(tokens), key=lambda token: (-tokens.count(token), tokens.index(token)))

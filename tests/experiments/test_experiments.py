@@ -124,6 +124,7 @@ def test_identity_is_the_experiment_its_source_and_its_knobs(
     assert record["code"] == {}
 
 
+@pytest.mark.full
 def test_what_is_there_is_not_run_again(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
     log = tmp_path / "log"
     text = (
@@ -165,6 +166,7 @@ def test_what_is_not_finite_has_diverged(tmp_path: Path, ablated: Callable[..., 
     assert {record["status"] for record in records(tmp_path / "sweep")} == {"diverged"}
 
 
+@pytest.mark.full
 def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str]) -> None:
     ablated(HILL, "seeds=2")
     status, said = ablated(HILL, "lr=0.1,0.3", "seeds=3", "--json", command="plan")
@@ -199,6 +201,7 @@ def test_a_mistake_is_one_line(words: list[str], says: str, ablated: Callable[..
     assert len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.full
 def test_a_knob_without_default_has_to_be_given(ablated: Callable[..., tuple[int, str]], written: Any) -> None:
     script = written("def train(width: int, lr=0.1, seed=0):\n    return {'loss': lr * width}\n")
     status, said = ablated(script)
@@ -228,6 +231,7 @@ def test_a_model_of_scikit_learn(tmp_path: Path, ablated: Callable[..., tuple[in
     assert TASKS["forest"].main == "accuracy"
 
 
+@pytest.mark.full
 def test_a_function_without_a_seed_is_seeded(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
 ) -> None:
@@ -452,6 +456,7 @@ def test_a_loaded_experiment_changes_no_column_of_a_network() -> None:
     assert own_values("task", config["task"]) == before
 
 
+@pytest.mark.full
 def test_a_preset_of_an_experiment(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def test_one_network_with_its_products_before_the_loop(config_of: Callable[..., 
     assert_states(states, other_states)
 
 
+@pytest.mark.full
 @every_network
 def test_gradcheck(config_of: Callable[..., Config], network: str) -> None:
     """torch's own check of the gradients of the fast path, two replicas, against differences."""

@@ -46,6 +46,7 @@ def trained(small: Configs, corpus: Corpus) -> Record:
     return train(small("model=gru", "epochs=3", "seeds=1"), corpus)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("one", "other"),
     [

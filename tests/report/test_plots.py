@@ -159,6 +159,7 @@ def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
     assert {"10k", "100k"} <= set(tick_labels(panel(figure, "training tokens per second"), "y"))
 
 
+@pytest.mark.full
 def test_what_is_drawn_of_training_is_what_is_compared_unless_others_published_a_last_epoch() -> None:
     """The tail; beside published values, which are those of a last epoch, the last epoch, as the axis says."""
     runs = SHAPES["models_by_sizes"]
@@ -355,6 +356,7 @@ def test_long_curves_are_drawn_in_bins() -> None:
     assert "Each point stands for 5 epochs." in " ".join(said(figure))
 
 
+@pytest.mark.full
 def test_diverged_curves_end_in_a_cross_at_their_epoch() -> None:
     runs = SHAPES["all_diverged"]
     figure = plots.curves(curves_of(runs, epochs=60), runs, ["lr"])

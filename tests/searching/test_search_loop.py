@@ -127,6 +127,7 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path: Path, capsys: pytes
         assert re.search(r"every configuration .*: 10\b", capsys.readouterr().err)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["grid", "random"])
 @pytest.mark.parametrize(
     ("space", "size"), [(LINE, 10), (space_of("x=choice(1,2,3)", "y=choice(0.5,a)"), 6), (space_of("x=range(0,2)"), 2)]
@@ -144,6 +145,7 @@ def test_an_exhausted_space_gets_no_more_trials_when_the_command_is_typed_again(
         assert re.search(rf"every configuration .*: {size}\b", capsys.readouterr().err)
 
 
+@pytest.mark.full
 def test_a_grid_that_is_not_used_up_is_gone_on_with(tmp_path: Path) -> None:
     run(LINE, settings(n_trials=6, sampler="grid"), Noisy(line), tmp_path)
     trials = run(LINE, settings(n_trials=50, sampler="grid"), Noisy(line), tmp_path)
@@ -568,6 +570,7 @@ def test_storages(storage: str, tmp_path: Path) -> None:
         database.close()
 
 
+@pytest.mark.full
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's own limit of a file's size, which it tells as it tells a full disk."""
 

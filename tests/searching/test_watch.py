@@ -55,6 +55,7 @@ def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Conf
     assert epochs == [1, 2, 3]
 
 
+@pytest.mark.full
 def test_checkpoints_of_those_that_stop_are_removed(configs: list[Config], corpus: Corpus, tmp_path: Path) -> None:
     names = [f"run{seed}" for seed in range(4)]
     checkpoints = Checkpoints(tmp_path, names, every_s=0)

@@ -115,6 +115,7 @@ def test_prefixes_are_nothing_to_a_rule(compose: Configs, sweep: Callable[..., A
     assert sweep([compose(*options, "prefixes=[a b]")]).trained == 0
 
 
+@pytest.mark.full
 def test_sentences_are_told_as_they_were_typed(compose: Configs, sweep: Callable[..., Any]) -> None:
     typed = ("task=translation", "data=number_pairs", *TINY, "task.pairs=32", "batch_size=32", "prefixes=[Forty  Two]")
     assert sweep([compose(*typed)]).trained == 1

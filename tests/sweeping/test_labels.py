@@ -11,6 +11,7 @@ from ablate.sweeping.plan import label, varying
 Compose = Callable[..., Config]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("settings", "labels"),
     [

@@ -127,6 +127,7 @@ def test_a_loader_that_fails_is_one_line(name: str) -> None:
         assert "test_own_task.py:" in line
 
 
+@pytest.mark.full
 def test_a_file_for_data_that_read_none_is_told_how_they_would(compose: Callable[..., Config]) -> None:
     DATASETS.add(ablate.DataSet("bits", ("memory",), loader=lambda data, tokens: None))
     with pytest.raises(ConfigError, match="own_file=True") as caught:
@@ -274,6 +275,7 @@ def test_what_is_wrong_is_said(kind: type[Wrong], said: str) -> None:
         check_task(kind)
 
 
+@pytest.mark.full
 def test_a_loss_of_ones_own_trains_in_every_engine() -> None:
     """Regression: the squared difference of real numbers, where a target may be NaN and is then not scored."""
 

@@ -93,6 +93,7 @@ def test_a_run_records_accuracy_perplexity_and_what_it_filled_in(docs: Corpus) -
     assert record.counts["tokens_per_epoch"] == record.counts["updates_per_epoch"] * 32 * 8
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "overrides", [[*FILL_IN, "model=gru"], [*MEMORY, "model=gru"], [*MEMORY, "model=rnn", "data=reset"]]
 )
@@ -216,6 +217,7 @@ def test_a_bidirectional_model_reads_held_out_text_window_by_window(docs: Corpus
     assert X[0].tolist() == docs.ids[600 : 600 + 35 * 8 : 35].tolist()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_record_says_whether_its_model_sees_the_future(docs: Corpus, bidirectional: bool) -> None:
     knobs = ["data=python_docs", *FILL_IN[2:], "sampling=random", "epochs=1", "model=gru"]

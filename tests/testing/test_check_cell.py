@@ -18,6 +18,7 @@ def test_the_shipped_cells_pass(name: str) -> None:
     check_cell(CELLS[name])
 
 
+@pytest.mark.full
 def test_a_cell_is_checked_without_being_registered() -> None:
     made = cell(register=False)(sound)
     check_cell(made)

@@ -129,6 +129,7 @@ def damaged(state: dict[str, Any], damage: str) -> Any:
     raise AssertionError(damage)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "damage",
     [
