@@ -43,6 +43,9 @@ LONG_MINIBATCH = 300 * B * T
 """Hidden units and words, times tokens, above which a round trains fewer minibatches: they take long enough to time."""
 MINIMUM_ROUNDS = 3
 
+TICKS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Ratios that the plot marks."""
+
 Epoch = Callable[[], object]
 
 
@@ -240,7 +243,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     colors = dict(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True))
     markers = dict(zip(lines, cycle("osD^vPX*"), strict=False))
     low, high = min(1, table["ratio"].min()), max(1, table["ratio"].max())
-    ticks = [tick for tick in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if low / 1.5 < tick < 1.5 * high]
+    ticks = [tick for tick in TICKS if low / 1.5 < tick < 1.5 * high]
     for axis, model in zip(axes[0], models, strict=True):
         own = table[table["model"] == model]
         for shape, line in own.groupby(by, sort=False):
