@@ -7,10 +7,11 @@ ablate bench results/NAME                   … of the settings of a sweep that 
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.cli.command import Command, Parser, options_of, values_of
+from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 
 Item = TypeVar("Item")
@@ -115,17 +116,14 @@ def help_of(words: list[str]) -> str:
     return (engines_parser() if words[:1] == ["engines"] else settings_parser()).format_help()
 
 
-COMMAND = Command(
+COMMAND = by_parser(
     "bench",
     "tokens per second of settings, and of the engines against each other",
     bench,
-    help_of,
-    options=options_of(settings_parser()),
-    values=values_of(settings_parser()),
+    settings_parser,
     takes=("engines", "settings", "sweeps"),
+    help=help_of,
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate bench` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate bench` with these arguments; its exit status."""

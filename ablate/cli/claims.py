@@ -6,10 +6,11 @@ A claim can be given on the line, in quotes: "gru < lstm" says that the metric o
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.command import Command, Parser, level, options_of, values_of
+from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say
 
@@ -140,17 +141,9 @@ def condition(text: str) -> tuple[str, Any]:
         return knob, value
 
 
-COMMAND = Command(
-    "claims",
-    "which published or own claims the runs of a sweep confirm or refute",
-    claims,
-    help_of,
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
+COMMAND = by_parser(
+    "claims", "which published or own claims the runs of a sweep confirm or refute", claims, parser, help=help_of
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate claims` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate claims` with these arguments; its exit status."""

@@ -42,6 +42,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{NAME}: {message}; see {self.prog} --help\n")
 
 
+def by_parser(
+    name: str,
+    summary: str,
+    run: Callable[[list[str]], int],
+    parser: Callable[[], Parser],
+    takes: tuple[str, ...] = ("sweeps",),
+    help: Callable[[list[str]], str] | None = None,
+) -> Command:
+    """A command whose options, their choices and its help are those of a parser."""
+    known = parser()
+    said = help or (lambda words: parser().format_help())
+    return Command(name, summary, run, said, options_of(known), values_of(known), takes)
+
+
 def options_of(parser: argparse.ArgumentParser) -> tuple[str, ...]:
     """The options of a parser, by their long names."""
     return tuple(action.option_strings[-1] for action in parser._actions if action.option_strings)

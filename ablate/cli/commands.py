@@ -108,7 +108,7 @@ def call(command: Command, words: Sequence[str]) -> int:
     return command.run(list(words))
 
 
-def run_command(command: Command, arguments: Sequence[str] | None) -> int:
+def run_command(command: Command, arguments: Sequence[str] | None = None) -> int:
     """A subcommand by itself, with these arguments; its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     return answer(partial(call, command, arguments))

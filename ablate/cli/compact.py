@@ -1,9 +1,9 @@
 """`ablate compact results/NAME …`: the records, curves and timings of sweeps, from a file each to three files."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of, values_of
+from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 from ablate.config.errors import UserError, counted
 
@@ -40,17 +40,7 @@ def compact_command(arguments: list[str]) -> int:
     return status
 
 
-COMMAND = Command(
-    "compact",
-    "the records of a sweep in three Parquet files, and back",
-    compact_command,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("compact", "the records of a sweep in three Parquet files, and back", compact_command, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate compact` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate compact` with these arguments; its exit status."""

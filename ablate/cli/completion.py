@@ -6,6 +6,7 @@ and nothing where file names are to be completed.
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ablate.cli.command import Command
@@ -222,7 +223,5 @@ COMMAND = Command(
     takes=tuple(SCRIPTS),
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate completion` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate completion` with these arguments; its exit status."""

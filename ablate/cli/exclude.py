@@ -8,10 +8,10 @@ runs that have all of them.
   ablate exclude results/smoke lr=4 --undo
 """
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of, values_of
+from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 
 
@@ -43,17 +43,7 @@ def exclude_command(arguments: list[str]) -> int:
     return 0
 
 
-COMMAND = Command(
-    "exclude",
-    "leave runs out of every table and figure, with a reason",
-    exclude_command,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("exclude", "leave runs out of every table and figure, with a reason", exclude_command, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate exclude` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate exclude` with these arguments; its exit status."""

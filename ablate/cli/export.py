@@ -1,9 +1,9 @@
 """`ablate export results/NAME … --to FORMAT`: finished sweeps for other programs, through their own libraries."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, level, options_of, values_of
+from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say
 from ablate.export import FORMATS
@@ -42,17 +42,7 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-COMMAND = Command(
-    "export",
-    "finished sweeps for other programs: CSV, Parquet, Excel, MLflow …",
-    export,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("export", "finished sweeps for other programs: CSV, Parquet, Excel, MLflow …", export, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate export` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate export` with these arguments; its exit status."""

@@ -1,9 +1,9 @@
 """`ablate merge results/A results/B --into results/C`: one folder of what several machines have trained and timed."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, options_of, values_of
+from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 from ablate.config.errors import counted
 
@@ -35,17 +35,7 @@ def merge_command(arguments: list[str]) -> int:
     return 1 if done.conflicts else 0
 
 
-COMMAND = Command(
-    "merge",
-    "one folder of what several machines have trained",
-    merge_command,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("merge", "one folder of what several machines have trained", merge_command, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate merge` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate merge` with these arguments; its exit status."""

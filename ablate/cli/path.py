@@ -1,6 +1,7 @@
 """`ablate path …`: which of the changes from a baseline to a target helps, and how much? All are trained."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
@@ -80,7 +81,5 @@ COMMAND = Command(
     takes=("knobs",),
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate path` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate path` with these arguments; its exit status."""

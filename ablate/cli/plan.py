@@ -1,6 +1,7 @@
 """`ablate plan …`: what `ablate run …` would train, before anything is spent. Writes nothing."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ablate.cli.command import Command, flag
@@ -66,7 +67,5 @@ COMMAND = Command(
     takes=("knobs",),
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate plan` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate plan` with these arguments; its exit status."""

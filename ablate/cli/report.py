@@ -1,9 +1,9 @@
 """`ablate report results/NAME …`: tables, figures and a page about finished sweeps, from their records."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ablate.cli.command import Command, Parser, level, options_of, values_of
+from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
 
 JSON = """\
@@ -41,17 +41,7 @@ def report(arguments: list[str]) -> int:
     return status
 
 
-COMMAND = Command(
-    "report",
-    "tables, figures and a page about finished sweeps, from their records",
-    report,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("report", "tables, figures and a page about finished sweeps, from their records", report, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate report` with these arguments: 0, or 2 with a line on standard error for each folder that is no sweep."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate report` with these arguments: 0, or 2 with a line on standard error for each folder that is no sweep."""

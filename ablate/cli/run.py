@@ -1,6 +1,7 @@
 """`ablate run`, or no subcommand: train what is missing of a sweep, and report. Loads what it needs when it runs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,7 +166,5 @@ COMMAND = Command(
     "run", "train what is missing of a sweep, and report it", run, help_of, options=OPTIONS, takes=("knobs",)
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate run` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate run` with these arguments; its exit status."""

@@ -1,7 +1,7 @@
 """`ablate search …`: which configuration is best, over raced seeds, with Optuna's samplers."""
 
 import re
-from collections.abc import Sequence
+from functools import partial
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
@@ -71,7 +71,5 @@ COMMAND = Command(
     takes=("knobs", "options of a search"),
 )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate search` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate search` with these arguments; its exit status."""

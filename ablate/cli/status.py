@@ -1,10 +1,10 @@
 """`ablate status [results/NAME …]`: what each sweep's folder holds, what failed, and whether it is in use."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate.cli.command import Command, Parser, options_of, values_of
+from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 
 JSON = """\
@@ -118,17 +118,7 @@ def line_of(found: dict[str, Any]) -> str:
     return f"{found['folder']}: {', '.join(parts)}"
 
 
-COMMAND = Command(
-    "status",
-    "what the folders of sweeps hold, what failed, which are in use",
-    status,
-    lambda words: parser().format_help(),
-    options=options_of(parser()),
-    values=values_of(parser()),
-    takes=("sweeps",),
-)
+COMMAND = by_parser("status", "what the folders of sweeps hold, what failed, which are in use", status, parser)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`ablate status` with these arguments; its exit status."""
-    return run_command(COMMAND, arguments)
+main = partial(run_command, COMMAND)
+"""`ablate status` with these arguments; its exit status."""
