@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ablate.cells.derivative import End
+from ablate.cells.lowering import End
 from ablate.cells.trace import Graph, Value
 
 COMPARED = {"gt": "lt", "lt": "gt", "ge": "le", "le": "ge"}

@@ -30,7 +30,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ablate.cells.derivative import Derived, End, affine
+from ablate.cells.affine import affine
+from ablate.cells.derivative import Derived
+from ablate.cells.lowering import End
 from ablate.cells.trace import Graph, Value
 from ablate.networks.pointwise import Writer, function_of
 from ablate.networks.products import Product

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ablate.cells.derivative import Derived, End
+from ablate.cells.derivative import Derived
 from ablate.cells.functions import apply
+from ablate.cells.lowering import End
 from ablate.cells.trace import Graph, Value
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ablate.cells.cell import variant_of
-from ablate.cells.derivative import ARITHMETIC, Derived, End, derived
+from ablate.cells.derivative import Derived, derived
 from ablate.cells.functions import apply
+from ablate.cells.lowering import ARITHMETIC, End
 from ablate.cells.structure import Structure
 from ablate.cells.trace import Value
 from ablate.engines.cohort.native import build, unavailable

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ablate.cells.derivative import Derived, Underivable
+from ablate.cells.derivative import Derived
+from ablate.cells.lowering import Underivable
 from ablate.engines.cohort.native.generate import source
 from ablate.records.files import cache_folder
 

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ablate.cells.derivative import Derived, End, Group, Stage, Underivable
+from ablate.cells.derivative import Derived
+from ablate.cells.lowering import End, Underivable
+from ablate.cells.stages import Group, Stage
 from ablate.cells.trace import Node, Value
 
 REGISTER_COLUMNS = 4

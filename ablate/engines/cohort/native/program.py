@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.derivative import Underivable, derivative_of
+from ablate.cells.derivative import derivative_of
+from ablate.cells.lowering import Underivable
 from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
 from ablate.engines.cohort.native.build import Sizes, native
