@@ -6,26 +6,16 @@ Axes: R replicas, T steps, B sequences, H hidden units.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ablate.cells.derivative import Derived
 from ablate.cells.functions import apply
-from ablate.cells.lowering import End
+from ablate.cells.lowering import ARITHMETIC, End
 from ablate.cells.trace import Graph, Value
-
-OPERATORS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "div": torch.div,
-    "neg": torch.neg,
-    "gt": torch.gt,
-    "lt": torch.lt,
-    "ge": torch.ge,
-    "le": torch.le,
-}
 
 
 def linear_recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
@@ -75,12 +65,8 @@ def evaluated(graph: Graph, end: End, known: dict[int, Tensor]) -> Tensor | floa
         node = value.node
         if value.index not in known:
             of = [known[one.index] if isinstance(one, Value) else one for one in node.of]
-            if node.op in OPERATORS:
-                tensor = next(one for one in of if isinstance(one, Tensor))
-                whole = [one if isinstance(one, Tensor) else tensor.new_tensor(one) for one in of]
-                known[value.index] = OPERATORS[node.op](*whole)
-            else:
-                known[value.index] = apply(node.op, *of)
+            operator: Callable[..., Any] = ARITHMETIC.get(node.op) or partial(apply, node.op)
+            known[value.index] = operator(*of)
     return known[end.index]
 
 

@@ -16,7 +16,7 @@ from ablate.cells.functions import ABSENT
 from ablate.config.errors import ConfigError
 from ablate.config.registry import CELLS
 from ablate.networks.layer import Bound, WithBias
-from ablate.networks.recurrence import Shape, Steps
+from ablate.networks.steps import Shape, Steps
 
 R, T, B, H = 2, 4, 3, 5
 SHIPPED = ("rnn", "gru", "lstm", "mgu", "mingru", "minlstm")

@@ -18,7 +18,7 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
 from ablate.engines.cohort.weights import LayerWeights, Layout
-from ablate.networks.recurrence import Shape, Steps, replicas_first, runs
+from ablate.networks.steps import Shape, Steps, replicas_first, runs
 
 
 class Layer:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablate.config.metrics import UNSCORED
 from ablate.engines.cohort.weights import Layout
-from ablate.networks.recurrence import Shape
+from ablate.networks.steps import Shape
 
 
 class Output:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ablate.cells.derivative import Derived
-from ablate.cells.lowering import End, Underivable
+from ablate.cells.lowering import End, Underivable, arguments_of, index_of
 from ablate.cells.stages import Group, Stage
 from ablate.cells.trace import Node, Value
 
@@ -28,7 +28,6 @@ REGISTER_COLUMNS = 4
 """Columns of a product that one tile holds."""
 PARTS_LIMIT = 16
 """Parts of an operand: `Operand` and `Group` of kernel.h."""
-LEAVES = ("state", "input", "vector", "product", "adjoint", "back")
 COMPARISONS = {"gt": ">", "lt": "<", "ge": ">=", "le": "<="}
 BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 FUNCTIONS = {
@@ -80,7 +79,7 @@ class _Cell:
     def __init__(self, d: Derived) -> None:
         self.d = d
         self.nodes = d.graph.nodes
-        self.recurs = tuple(_index(end) for end in d.new_states) != d.states
+        self.recurs = tuple(index_of(end) for end in d.new_states) != d.states
         self.forward_stages = _with_inner_leaves_first(d) or (Stage((), ()),)
         self.backward_stages = d.backward or (Stage((), ()),)
         self.slots, self.group_slot, self.input_slot = _slots(d)
@@ -131,7 +130,7 @@ class _Cell:
         last = dict.fromkeys(kept, 0)
         for number, stage in enumerate(self.backward_stages):
             for index in itertools.chain(stage.values, self._ends_at(number)):
-                for of in (index, *_arguments(self.nodes[index])):
+                for of in (index, *arguments_of(self.nodes[index])):
                     if of in last:
                         last[of] = number
         free = {slot: self._gone(end) for slot, end in enumerate(self.slots)}
@@ -149,7 +148,7 @@ class _Cell:
     def _forward_reads(self) -> Iterator[tuple[int, int]]:
         for number, stage in enumerate(self.forward_stages):
             for index in stage.values:
-                yield from ((of, number) for of in _arguments(self.nodes[index]))
+                yield from ((of, number) for of in arguments_of(self.nodes[index]))
 
     def _place_crossing(self, reads: Iterable[tuple[int, int]], made: Mapping[int, int], columns: int) -> int:
         for of, number in reads:
@@ -161,7 +160,7 @@ class _Cell:
     def _place_back_crossing(self, columns: int) -> int:
         for number, stage in enumerate(self.backward_stages):
             for index in itertools.chain(stage.values, self._ends_at(number)):
-                for of in (index, *_arguments(self.nodes[index])):
+                for of in (index, *arguments_of(self.nodes[index])):
                     crosses = of in self.gone and self.gone[of] < number and of not in stage.values
                     if crosses and of != self.d.d_output and of not in self.back_places:
                         self.back_places[of] = Place("scratch", columns, "SCRATCH")
@@ -365,7 +364,7 @@ class _Stage:
         wanted = [end.index for end, _ in self.stores if isinstance(end, Value)]
         wanted += [end.index for end in self.sums.values() if isinstance(end, Value)]
         here = set(self.values)
-        read = [of for value in self.values for of in _arguments(nodes[value])]
+        read = [of for value in self.values for of in arguments_of(nodes[value])]
         for index in (*read, *wanted):
             if index not in here and index not in self.known:
                 self._load(index)
@@ -482,10 +481,6 @@ class _Stage:
 # ---- order -------------------------------------------------------------------------------------------------------
 
 
-def _index(end: End) -> int:
-    return end.index if isinstance(end, Value) else -1
-
-
 def _same(a: End, b: End) -> bool:
     return isinstance(a, Value) and isinstance(b, Value) and a.index == b.index
 
@@ -493,10 +488,6 @@ def _same(a: End, b: End) -> bool:
 def _key(end: End) -> int | float:
     """What is the same for the same value."""
     return end.index if isinstance(end, Value) else -1 - float(end)
-
-
-def _arguments(node: Node) -> list[int]:
-    return [of.index for of in node.of if isinstance(of, Value)]
 
 
 def _with_inner_leaves_first(d: Derived) -> tuple[Stage, ...]:
