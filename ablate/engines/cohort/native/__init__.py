@@ -1,6 +1,6 @@
 """A native kernel for each cell, made from its equations and compiled on first use; torch serves wherever it cannot.
 
-generate    the cell in C++, from its derivative
+generate    the cell in C++, from its derivative; pointwise: what finishes the tiles of a product
 kernel.h    products and networks of such a cell; calls.h: what Python calls
 build       compiler, cache, loading
 program     NativeCohort: a Cohort whose minibatches the kernel computes; what it covers
