@@ -4,18 +4,18 @@
 # %% Which of two cells is better, and does it depend on the width? Trained is only what is not there yet.
 import ablate
 
-sweep = ablate.sweep(
-    model=["gru", "rnn"],
-    num_hiddens=[4, 8],
-    seeds=6,
-    data="text_file",
-    **{"data.path": "book.txt"},  # a pathlib.Path will do, too
-    max_tokens=2_000,
-    val_tokens=500,
-    epochs=5,
-    keep="weights",
-    name="tour",
-)
+tour = {
+    "model": ["gru", "rnn"],
+    "num_hiddens": [4, 8],
+    "data": "text_file",
+    "data.path": "book.txt",  # a pathlib.Path will do, too
+    "max_tokens": 2_000,
+    "val_tokens": 500,
+    "epochs": 5,
+    "keep": "weights",
+    "name": "tour",
+}
+sweep = ablate.sweep(**tour, seeds=6)
 sweep  # a table: the mean over the seeds with its interval, n, diverged runs
 
 # %% One row per run, one per setting, one per epoch
@@ -34,18 +34,7 @@ figure = sweep.plot(x="num_hiddens", y="val_perplexity")
 figure.savefig("tour.png")
 
 # %% More seeds: the same call, and only the new ones are trained
-more = ablate.sweep(
-    model=["gru", "rnn"],
-    num_hiddens=[4, 8],
-    seeds=7,
-    data="text_file",
-    **{"data.path": "book.txt"},
-    max_tokens=2_000,
-    val_tokens=500,
-    epochs=5,
-    keep="weights",
-    name="tour",
-)
+more = ablate.sweep(**tour, seeds=7)
 print(len(sweep), "runs, now", len(more))
 
 # %% The best network: a torch.nn.Module, and what it writes
