@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from ablate.cells.derivative import Derived
-from ablate.cells.lowering import End
+from ablate.cells.lowering import End, arguments_of
 from ablate.cells.trace import Value
 from ablate.networks.pointwise import Writer
 from ablate.networks.steps.buffers import Shape, replicas_first, runs
@@ -78,7 +78,7 @@ class Backward(Forward):
                 continue
             if index in self.gradients.leaves:
                 return False
-            stack += [of.index for of in self.nodes[index].of if isinstance(of, Value)]
+            stack += arguments_of(self.nodes[index])
         return True
 
     def _batch_scratch(self) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ablate.cells.derivative import Derived
-from ablate.cells.lowering import End
+from ablate.cells.lowering import End, arguments_of
 from ablate.cells.stages import LEAVES
 from ablate.cells.trace import Graph, Value
 from ablate.networks.pointwise import Writer, function_of
@@ -109,7 +109,7 @@ class Buffers:
             self.constant[index] = self._name(f"c{index}", buffer, buffer.unsqueeze(1))
         made = []
         for index in self.order:
-            of = [a.index for a in self.nodes[index].of if isinstance(a, Value)]
+            of = arguments_of(self.nodes[index])
             if of and self.nodes[index].op not in LEAVES and all(i in self.constant for i in of):
                 buffer = self.shape.zeros(R, 1, H)
                 self.constant[index] = self._name(f"c{index}", buffer, buffer.unsqueeze(1))
@@ -234,9 +234,7 @@ class Buffers:
                 if index in kept or self.nodes[index].op in LEAVES:
                     out.add(index)
                     continue
-            elif index in self.gradients.linear:
-                pass
-            stack += [of.index for of in self.nodes[index].of if isinstance(of, Value)]
+            stack += arguments_of(self.nodes[index])
         return out
 
     def _coefficients(self) -> Iterable[End]:

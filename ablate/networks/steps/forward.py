@@ -24,7 +24,7 @@ class Forward(Buffers):
         self._forward()
 
     def _forward(self) -> None:
-        d, _nodes, H = self.d, self.nodes, self.shape.H
+        d, H = self.d, self.shape.H
         self.made_products: list[tuple[int, slice, bool, bool]] = []  # group, columns, transposed, added
         there: dict[int, str] = {**self.constant, **{state: f"s{number}" for state, number in self.number.items()}}
         for index, block in self.alias.items():

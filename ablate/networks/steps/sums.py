@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ablate.cells.affine import affine
 from ablate.cells.derivative import Derived
-from ablate.cells.lowering import End
+from ablate.cells.lowering import End, arguments_of
 from ablate.cells.trace import Graph, Value
 
 Terms = dict[int, End]
@@ -22,17 +24,11 @@ class Gradients:
         self.leaves = [d.d_output, *d.d_states, *(leaf for leaves in d.backs.values() for leaf in leaves)]
         linear = set(self.leaves)
         for index in order:
-            if any(isinstance(of, Value) and of.index in linear for of in nodes[index].of):
+            if not linear.isdisjoint(arguments_of(nodes[index])):
                 linear.add(index)
         self.linear = linear
-        users = dict.fromkeys(linear, 0)
-        for index in order:
-            for of in nodes[index].of:
-                if isinstance(of, Value) and of.index in linear and index in linear:
-                    users[of.index] += 1
-        for end in self.ends:
-            if isinstance(end, Value) and end.index in linear:
-                users[end.index] += 1
+        users = Counter(of for i in order if i in linear for of in arguments_of(nodes[i]) if of in linear)
+        users.update(end.index for end in self.ends if isinstance(end, Value) and end.index in linear)
         totals = {end.index for end in d.totals if isinstance(end, Value)} - set(self.leaves)
         self.pivots: dict[int, Terms] = {}
         for index in order:
