@@ -144,12 +144,27 @@ def why_underivable(config: Config) -> str:
     return ""
 
 
-@lru_cache(1024)
 def derived(structure: Structure, readout: str, write_back: bool, bias_vectors: int) -> Derived:
     """A step of the cell and its derivative.
 
     Raises Underivable for equations that could not be traced, or in which a matrix multiplies two different values.
     """
+    found = derived_or_why_not(structure, readout, write_back, bias_vectors)
+    if isinstance(found, str):
+        raise Underivable(found)
+    return found
+
+
+@lru_cache(1024)
+def derived_or_why_not(structure: Structure, readout: str, write_back: bool, bias_vectors: int) -> Derived | str:
+    """As `derived`; where there is none, the reason. Either is found once."""
+    try:
+        return _derived(structure, readout, write_back, bias_vectors)
+    except Underivable as error:
+        return str(error)
+
+
+def _derived(structure: Structure, readout: str, write_back: bool, bias_vectors: int) -> Derived:
     if structure.graph is None:
         raise Underivable(structure.untraceable)
     assert structure.candidate is not None

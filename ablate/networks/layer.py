@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.cells.cell import variant_of
-from ablate.cells.derivative import Derived, derivative_of, why_underivable
+from ablate.cells.derivative import Derived, derived_or_why_not
 from ablate.cells.functions import ABSENT
 from ablate.cells.structure import parameter
 from ablate.config.schema import Config, resolve
@@ -39,6 +39,12 @@ class Layer:
         self.structure = self.variant.structure
         self.states = len(self.structure.carried)
         """How many parts its state has."""
+        model, biases = self.config.model, self.config.bias_vectors or 1
+        found = derived_or_why_not(self.structure, model.readout, model.write_back, biases)
+        self.derivative = None if isinstance(found, str) else found
+        two = self.derivative if self.config.bias_vectors == 2 else None
+        self._folded = two.folded if two else frozenset[str]()
+        """The pre-activations whose second bias belongs to the share of the input."""
 
     def run(self, X: Tensor, state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and a state → outputs (…, T, B, H) and the state after the last step.
@@ -50,20 +56,16 @@ class Layer:
         if not project:
             return _step_by_step(self.by_equations(), list(X.unbind(-3)), state, reverse)
         several = state[0].dim() == 3 and X.shape[1] > 1  # of a step alone it is not worth it
-        d = self.derivative(state) if several and self.recurrence else None
-        if d is None or self.recurrence is None:
+        d = self.derivative
+        # It knows no gradient at a state that every step reads anew.
+        reads_anew = not self.config.model.write_back and any(part.requires_grad for part in state)
+        if d is None or self.recurrence is None or not several or reads_anew:
             return _step_by_step(*self._projected(X), state, reverse)
         shares = self._shares(X, tuple(d.inputs))
         matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
         vectors = [self.p[parameter(*key)] for key in d.vectors]
         outputs, new = self.recurrence(d, shares.flip(1) if reverse else shares, state, matrices, vectors)
         return outputs.flip(1) if reverse else outputs, new
-
-    def derivative(self, state: State) -> Derived | None:
-        """That of the cell, if it has one; but it knows no gradient at a state that every step reads anew."""
-        if why_underivable(self.config) or (not self.config.model.write_back and any(s.requires_grad for s in state)):
-            return None
-        return derivative_of(self.config)
 
     def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
@@ -95,14 +97,9 @@ class Layer:
 
         return step
 
-    @property
-    def folded(self) -> frozenset[str]:
-        """Pre-activations whose second bias belongs to the share of the input."""
-        return frozenset() if why_underivable(self.config) else derivative_of(self.config).folded
-
     def bias(self, name: str) -> Tensor:
         """That of the input's share; with the second one, where the product is simply added to it."""
-        if self.config.bias_vectors == 2 and name in self.folded:
+        if name in self._folded:
             return self.p[f"{name}.b_x"] + self.p[f"{name}.b_h"]
         return self.p[f"{name}.b_x"]
 
@@ -129,7 +126,7 @@ class Layer:
     def _weights(self, kind: str) -> dict[str, Any]:
         """Pre-activation → its weights of a kind, a product with them with its bias where it has one of its own."""
         out: dict[str, Any] = {}
-        folded = self.folded
+        folded = self._folded
         for name in self.structure.preactivations:
             if (name, kind) in self.structure.matrices or (name, kind) in self.structure.vectors:
                 out[name] = self.p[parameter(name, kind)]

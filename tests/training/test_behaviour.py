@@ -202,7 +202,7 @@ def test_an_engine_that_computes_something_else_is_not_used(
     """Where what an engine derives from the equations is not what autograd finds, the readable network counts."""
     monkeypatch.setenv("ABLATE_NATIVE", "0")
     owner, function, old, new, what = ELSEWHERE[name]
-    derivative.derived.cache_clear()
+    derivative.derived_or_why_not.cache_clear()
     edit(monkeypatch, owner, function, old, new)
     config = compose("model=gru")
     assert "cohort" not in engines.agreeing(config)
@@ -214,7 +214,7 @@ def test_an_engine_that_computes_something_else_is_not_used(
     assert engines.left_out([replace(config, engine="eager")]) == []
     if owner is not updates.Update:
         assert "cohort" in engines.agreeing(compose("model=rnn"))  # it has no sigmoid
-    derivative.derived.cache_clear()
+    derivative.derived_or_why_not.cache_clear()
 
 
 @pytest.mark.full
