@@ -7,6 +7,7 @@ operation, forward and back by the derivative of the cell: that of its native ke
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
+from ablate.networks.layer import Recurrence
 from ablate.networks.network import Network
 from ablate.networks.parameters import Sizes, Vocabulary, ends, shapes
 from ablate.networks.recurrence import recurrence
@@ -66,10 +68,13 @@ class StackedCohort(Cohort):
         return FlatLayout(self.config, vocabulary_size)
 
     def _network(self, parameters: Tensor) -> Network | Translator:
-        native = not no_native_layers(self.config, parameters.dtype, parameters.device)
         tensors = self.layout.tensors(parameters)
-        steps = native_recurrence if native else recurrence
-        return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=steps)
+        return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=self._recurrence)
+
+    @cached_property
+    def _recurrence(self) -> Recurrence:
+        """What takes the steps of a layer."""
+        return recurrence if no_native_layers(self.config, self.parameters.dtype, self.device) else native_recurrence
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():

@@ -108,10 +108,14 @@ def cache_dir() -> Path:
 
 
 def _compiler() -> str:
-    for name in (os.environ.get("CXX", ""), *COMPILERS):
-        if found := shutil.which(name):
-            return found
+    if found := _which(os.environ.get("CXX", ""), os.environ.get("PATH")):
+        return found
     raise RuntimeError(f"no C++ compiler ({', '.join(COMPILERS)}, or the one that CXX names)")
+
+
+@cache  # every minibatch of a layer asks
+def _which(named: str, path: str | None) -> str | None:
+    return next((found for name in (named, *COMPILERS) if (found := shutil.which(name, path=path))), None)
 
 
 @cache
