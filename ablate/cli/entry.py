@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EPIPE
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
@@ -116,19 +117,34 @@ def _signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-OF_LIBRARIES = ("TORCHINDUCTOR_CACHE_DIR",)
-"""Environment variables that libraries set for themselves while a command runs: torch's compiler."""
+OF_LIBRARIES = ("TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR")
+"""Environment variables of libraries while a command runs: what torch's compiler sets, and where matplotlib keeps what
+it knows of the fonts."""
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in OF_LIBRARIES}
+    _keep_fonts()
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def _keep_fonts() -> None:
+    """Without a home that can be used matplotlib would look for all fonts in every program anew, and say so."""
+    from ablate.config.errors import StorageError
+    from ablate.records.files import cache_folder, can_write_below
+
+    with suppress(RuntimeError):  # no home at all
+        home = Path.home()
+        if can_write_below(home / ".cache") and can_write_below(home / ".config"):
+            return
+    with suppress(StorageError):
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder(writable=True) / "matplotlib"))
 
 
 @contextmanager

@@ -123,17 +123,25 @@ def entries(folder: Path) -> list[Path]:
         return []
 
 
-def cache_folder() -> Path:
+def cache_folder(writable: bool = False) -> Path:
     """Where this user's downloads and compiled code are kept: `ablate` below XDG_CACHE_HOME or ~/.cache.
 
-    A user without a home (a container's number without a name) has them in `user_folder`. Raises StorageError.
+    Where that neither is nor can be made (a container's user without a home, or with one that nobody has made), it
+    is in `user_folder`; with `writable` also where it is there to be read only. Raises StorageError.
     """
-    if root := os.environ.get("XDG_CACHE_HOME"):
-        return Path(root) / "ablate"
+    root = os.environ.get("XDG_CACHE_HOME")
     try:
-        return Path.home() / ".cache" / "ablate"
+        folder = (Path(root) if root else Path.home() / ".cache") / "ablate"
     except RuntimeError:
         return user_folder() / "ablate-cache"
+    usable = can_write_below(folder) or (not writable and os.access(folder, os.R_OK | os.X_OK))
+    return folder if usable else user_folder() / "ablate-cache"
+
+
+def can_write_below(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not be there yet."""
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
 
 
 def user_folder() -> Path:

@@ -105,6 +105,28 @@ def test_an_error_of_ours_is_no_mistake_of_theirs() -> None:
         answer(fails(ZeroDivisionError()))
 
 
+def test_without_a_home_matplotlib_keeps_its_fonts_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    seen: list[str | None] = []
+
+    def work() -> int:
+        seen.append(os.environ.get("MPLCONFIGDIR"))
+        return 0
+
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path, tmp_path / "file"):
+        monkeypatch.setenv("HOME", str(home))
+        assert answer(work) == 0
+        assert "MPLCONFIGDIR" not in os.environ
+    assert seen[0] is None
+    assert str(seen[1]).endswith("matplotlib")
+    monkeypatch.setenv("MPLCONFIGDIR", "mine")
+    assert answer(work) == 0
+    assert seen[2] == "mine" == os.environ["MPLCONFIGDIR"]
+
+
 def test_a_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(fails(KeyboardInterrupt())) == STOPPED
     assert "stopped" in capsys.readouterr().err

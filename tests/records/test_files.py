@@ -314,3 +314,27 @@ def test_a_user_without_a_home_has_a_cache(tmp_path: Path, monkeypatch: pytest.M
     assert cache_folder() == tmp_path / "ablate"
     monkeypatch.setenv("ABLATE_DATA_DIR", "~no-such-user-here/data")
     assert data_dir() == Path("~no-such-user-here/data")  # as a shell takes it
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+def test_a_home_that_can_be_none_has_its_cache_elsewhere(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a message says to put there can be put there."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "file").write_text("")
+    for path in ("file", "file/below"):
+        monkeypatch.setenv(variable, str(tmp_path / path))
+        assert cache_folder() == user_folder() / "ablate-cache"
+    for path in (".", "not/there/yet"):
+        monkeypatch.setenv(variable, str(tmp_path / path))
+        assert cache_folder().is_relative_to(tmp_path)
+
+
+def test_a_cache_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ablate").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    assert cache_folder() == tmp_path / "ablate"
+    assert cache_folder(writable=True) == user_folder() / "ablate-cache"

@@ -104,7 +104,7 @@ def compiled(text: str, to: Path, *flags: str) -> None:
 
 
 def cache_dir() -> Path:
-    return cache_folder() / "native"
+    return cache_folder(writable=True) / "native"
 
 
 def _compiler() -> str:
