@@ -193,10 +193,15 @@ def _a(noun: str) -> str:
 
 def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
     """A cleaned text, and the first `tokens` of it as numbers, or all. Raises DataError."""
+    return of_blocks(raw_blocks(data), data, tokens)
+
+
+def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None) -> Corpus:
+    """The same of a text that is at hand, in pieces, as if it were what `data` names."""
     words = data.tokens == "word"
     cleaning = Letters(" " * words) if data.cleaning == "letters" else Cleaning()
     numbering = Words(tokens) if words else Characters(tokens)
-    for block in raw_blocks(data):
+    for block in blocks:
         numbering.add(cleaning(block))
     numbering.close()
     if not numbering.total:

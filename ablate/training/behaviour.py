@@ -19,7 +19,6 @@ Records that are older than this know nothing of it: `GOLDEN` has the numbers of
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -43,7 +42,7 @@ from ablate.config.schema import (
     TaskConfig,
     resolve,
 )
-from ablate.data.corpora import load
+from ablate.data.corpora import load, of_blocks
 from ablate.data.sets import RULE
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
@@ -53,7 +52,7 @@ from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
 from ablate.networks.families import carries, family
 from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
-from ablate.records.files import entries, write_atomically, write_text
+from ablate.records.files import entries, write_atomically
 from ablate.records.results import RecordError, records
 from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
@@ -386,12 +385,8 @@ def _task(values: Mapping[str, Any]) -> Series:
     if named is None:
         config = replace(config, sampling=values["sampling"], val_tokens=40)
     config = replace(config, data=data, num_steps=8)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "probe.txt"
-        if named is None:
-            write_text(path, "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200)))
-            data = replace(data, path=str(path))
-        corpus = load(data)
+    text = "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200))
+    corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
     task = task_of(config, corpus)
     order = stream(config.seed, "data")
     out: Series = []

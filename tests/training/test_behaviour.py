@@ -4,9 +4,11 @@ An edit is a patch of one function, after which the probes are computed anew. CP
 take as long again.
 """
 
+import errno
 import inspect
 import json
 import math
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,6 +30,7 @@ from ablate.engines import autograd, updates
 from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
 from ablate.optimizers import rules
+from ablate.records import files
 from ablate.training import behaviour, trajectory
 from ablate.training import choice as engines
 from ablate.training.behaviour import alike, changes, disagreement, golden, keys, probe
@@ -126,6 +129,22 @@ def test_nothing_has_changed_where_nothing_was_edited(compose: Configs) -> None:
         forget()
         assert changes(before, config) == []
         assert changes({}, replace(config, epochs=7, lr=0.3, num_hiddens=99, seed=4)) == []
+
+
+def test_probes_need_no_disk(monkeypatch: pytest.MonkeyPatch, compose: Configs) -> None:
+    """They are computed before and while a sweep runs, and a full disk is to cost a run at most."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    configs = [compose(*overrides) for overrides in SETTINGS.values()]
+    behaviour._probe.cache_clear()
+    monkeypatch.setattr(files, "write_atomically", full)
+    for name in ("mkdtemp", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, full)
+    for config in configs:
+        for key in keys(config).values():
+            assert all(map(math.isfinite, probe(key)))
 
 
 def test_sizes_and_rates_have_no_probe_of_their_own(compose: Configs) -> None:
