@@ -3,7 +3,6 @@
 No test reaches the network: every proxy variable points to a closed port of this machine.
 """
 
-import copy
 import functools
 import importlib
 import os
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ import torch
 from hypothesis import settings
 
 from ablate.config.composing import compose as compose_overrides
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus, load
 
@@ -44,6 +44,9 @@ SMALL = (
     "seeds=1",
 )
 """A run of a few milliseconds."""
+
+TAKE_RESOLVED = ("cells", "data", "engines", "networks", "optimizers", "records", "tasks", "timing", "training")
+"""The rooms behind the door, which take resolved configs."""
 
 Compose = Callable[..., Config]
 
@@ -81,10 +84,11 @@ def _apart(monkeypatch: pytest.MonkeyPatch, own_machine: Path) -> None:
     torch.set_flush_denormal(False)  # a sweep in this process switches it on, and hypothesis needs it off
 
 
-@pytest.fixture(scope="session")
-def compose() -> Compose:
-    """`compose("model=gru", "lr=0.5")`: a fresh copy of the composed and validated config."""
-    return lambda *overrides: copy.deepcopy(composed(tuple(overrides)))
+@pytest.fixture(scope="module")
+def compose(request: pytest.FixtureRequest) -> Compose:
+    """`compose("model=gru", "lr=0.5")`: a config as a command gives it, or resolved: as the room takes it."""
+    room = request.path.parent.name
+    return lambda *overrides: resolve(composed(overrides)) if room in TAKE_RESOLVED else composed(overrides)
 
 
 @pytest.fixture(scope="session")
@@ -103,30 +107,35 @@ def made_up_text(path: Path) -> tuple[str, ...]:
     return "data=text_file", f"data.path={path}", "data.cleaning=letters"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(compose: Compose, text_path: Path) -> Compose:
     """A config on the made-up text that trains in milliseconds, under further overrides."""
     return lambda *overrides: compose(*made_up_text(text_path), *SMALL, *overrides)
 
 
 @pytest.fixture(scope="session")
-def corpus(small: Compose) -> Corpus:
+def corpus(text_path: Path) -> Corpus:
     """The made-up text as characters."""
-    return load(small().data)
+    return load(composed((*made_up_text(text_path), *SMALL)).data)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def time_machine(compose: Compose) -> Compose:
     """Configs on The Time Machine; skips where the book is not at hand."""
-    if not DATA_DIR or not (Path(DATA_DIR).expanduser() / "timemachine.txt").is_file():
-        pytest.skip("needs The Time Machine: put timemachine.txt into a folder and name it in ABLATE_DATA_DIR")
+    needs_the_time_machine()
     return lambda *overrides: compose("data=time_machine", *overrides)
 
 
 @pytest.fixture(scope="session")
-def book(time_machine: Compose) -> Corpus:
+def book() -> Corpus:
     """The Time Machine as characters."""
-    return load(time_machine().data)
+    needs_the_time_machine()
+    return load(composed(("data=time_machine",)).data)
+
+
+def needs_the_time_machine() -> None:
+    if not DATA_DIR or not (Path(DATA_DIR).expanduser() / "timemachine.txt").is_file():
+        pytest.skip("needs The Time Machine: put timemachine.txt into a folder and name it in ABLATE_DATA_DIR")
 
 
 # --- the command line -----------------------------------------------------------------------------------
@@ -233,7 +242,7 @@ def sweep(tmp_path: Path) -> Callable[..., object]:
     from ablate.sweeping.launch import run_sweep
 
     def run(configs: Sequence[Config], name: str = "made-up") -> object:
-        placed = [replace(config, results_dir=str(tmp_path / "results")) for config in configs]
+        placed = [config.but(results_dir=str(tmp_path / "results")) for config in configs]
         return run_sweep(placed, name, "python -m ablate (a test)")
 
     return run

@@ -14,7 +14,7 @@ from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, UserError
 from ablate.config.plugins import load_again
 from ablate.config.registry import TASKS
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.config.shell import shell_line
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load, tokens_asked_for
@@ -88,7 +88,7 @@ class Found:
     record: dict[str, Any]
 
     @property
-    def config(self) -> Config:
+    def config(self) -> Resolved:
         return from_dict(self.record["config"])
 
     @property

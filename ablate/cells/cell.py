@@ -36,7 +36,7 @@ from ablate.cells.functions import ACTIVATIONS, sigmoid
 from ablate.cells.structure import Structure, structure_of
 from ablate.config.errors import ConfigError, listing, place
 from ablate.config.registry import CELLS, Knob
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 
 PROVIDED = ("gate", "candidate", "reset")
 """What equations may ask for by name, beside weights and knobs."""
@@ -215,20 +215,20 @@ class Variant:
         return structure_of(self)
 
 
-def variant_of(config: Config) -> Variant:
+def variant_of(config: Resolved) -> Variant:
     """The cell of a config, as its model has it."""
     cell: Cell = CELLS[config.model.cell]
-    return cell.variant(config.model, resolve(config).reset)
+    return cell.variant(config.model, config.reset)
 
 
-def is_plain(config: Config) -> bool:
+def is_plain(config: Resolved) -> bool:
     """Whether this is a cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
     model = config.model
     plain = not model.gates and model.readout == "state" and model.write_back
     return plain and not variant_of(config).cell.beyond_torch_nn(model)
 
 
-def live_gates(config: Config) -> tuple[str, ...]:
+def live_gates(config: Resolved) -> tuple[str, ...]:
     """The gates that have parameters, and the candidate: all but those fixed at a constant, or coupled to another."""
     return variant_of(config).structure.preactivations
 

@@ -34,7 +34,7 @@ from ablate.cells.stages import (
 )
 from ablate.cells.structure import Structure
 from ablate.cells.trace import Graph, Node, Value
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +129,13 @@ def local_gradients(graph: Graph, y: Value, g: End) -> list[End]:
     raise Underivable(f"the function {node.op}")
 
 
-def derivative_of(config: Config) -> Derived:
+def derivative_of(config: Resolved) -> Derived:
     """Of the cell of a config, as its model has it. Raises Underivable."""
     model = config.model
-    return derived(variant_of(config).structure, model.readout, model.write_back, resolve(config).bias_vectors or 1)
+    return derived(variant_of(config).structure, model.readout, model.write_back, config.bias_vectors)
 
 
-def why_underivable(config: Config) -> str:
+def why_underivable(config: Resolved) -> str:
     """Why the cell of a config has no derivative here, with the operation and its line; empty where it has one."""
     try:
         derivative_of(config)

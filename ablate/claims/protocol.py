@@ -14,7 +14,8 @@ import yaml
 from ablate.analysis.frames import knob_values, value_text
 from ablate.claims.measured import SEES_FUTURE
 from ablate.claims.reading import Claim
-from ablate.config.schema import CONFIG_ROOT, resolve, to_dict
+from ablate.config.resolved import resolve
+from ablate.config.schema import CONFIG_ROOT, to_dict
 
 PUBLISHED = {
     "task": "language_model",

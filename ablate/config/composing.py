@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any, cast, get_type_hints
@@ -29,6 +29,7 @@ from ablate.config.grid import Axis, product
 from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs, members_of, type_in_words
 from ablate.config.presets import SEARCHED
 from ablate.config.registry import OF_GROUP, own_knobs, revision
+from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part
 from ablate.config.validation import validate
 
@@ -274,10 +275,14 @@ def fallback_data() -> DataConfig:
     return DataConfig.of(cast(Any, OmegaConf.to_container(values)), given=True)
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """The Config that `ablate.config.schema.to_dict` wrote; a knob that it lacks is as it was before there was it."""
+def from_dict(values: Mapping[str, Any]) -> Resolved:
+    """The config that a record has, as `ablate.config.schema.to_dict` wrote it.
+
+    A knob that it lacks is as it was before there was it.
+    """
     known = {f.name for f in fields(Config)}
-    return _config({name: value for name, value in with_todays_names(values).items() if name in known}, given=False)
+    told = {name: value for name, value in with_todays_names(values).items() if name in known}
+    return resolve(_config(told, given=False))
 
 
 def _config(values: Mapping[str, Any], given: bool) -> Config:
@@ -292,8 +297,7 @@ def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:
     own: dict[str, Any] = {
         name: _typed(f"{group}.{name}", kinds.get(name, Any), value) for name, value in part.own.items()
     }
-    part.own = own
-    return part
+    return cast(Part, replace(cast(Any, part), own=own))
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:

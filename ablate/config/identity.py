@@ -7,14 +7,15 @@ take part their own.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from ablate.config.errors import listing
 from ablate.config.former_ids import former_identities
 from ablate.config.overrides import Knob, knobs
 from ablate.config.registry import ALWAYS, FIRST_TASK
-from ablate.config.schema import Config, Part, resolve
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import Config, Part
 
 PROTOCOL = 1
 """Raised when a change to the code alters the outcome of a run: stored results of older protocols are not reused."""
@@ -23,15 +24,14 @@ NO_KNOB = object()
 """As `absent`: the knob always counts."""
 
 
-def run_identity(config: Config, corpus_sha256: str) -> dict[str, Any]:
+def run_identity(config: Resolved, corpus_sha256: str) -> dict[str, Any]:
     """Exactly what decides the outcome of one run of `config` with seed `config.seed`.
 
     `corpus_sha256` is the hash of the cleaned text: the corpus counts by its content, not by its name.
     """
     if not config.task.thing.has_network:
         return {"task": _deciding(config.task), "seed": config.seed, "protocol": PROTOCOL}
-    resolved = resolve(config)
-    identity = _deciding(resolved)
+    identity = _deciding(config)
     if not config.model.thing.recurrent:
         del identity["bias_vectors"]
     if config.task.name == FIRST_TASK and config.task.source is None:
@@ -68,19 +68,19 @@ def short_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def run_id(config: Config, corpus_sha256: str) -> str:
+def run_id(config: Resolved, corpus_sha256: str) -> str:
     """The name of one run: a hash of its identity."""
     return short_hash(run_identity(config, corpus_sha256))
 
 
-def setting_id(config: Config, corpus_sha256: str) -> str:
+def setting_id(config: Resolved, corpus_sha256: str) -> str:
     """The name of a setting: the runs that differ by seed only."""
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return short_hash(identity)
 
 
-def former_run_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+def former_run_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:
     """The ids under which older versions could have stored this run."""
     return former_ids(run_identity(config, corpus_sha256))
 
@@ -90,14 +90,14 @@ def former_ids(identity: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(short_hash, former_identities(identity)))
 
 
-def former_setting_ids(config: Config, corpus_sha256: str) -> tuple[str, ...]:
+def former_setting_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:
     """The ids that this setting could have had in older versions."""
     identity = run_identity(config, corpus_sha256)
     del identity["seed"]
     return former_ids(identity)
 
 
-def cohort_key(config: Config, corpus_sha256: str) -> str:
+def cohort_key(config: Resolved, corpus_sha256: str) -> str:
     """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
     identity = run_identity(config, corpus_sha256)
     for f in fields(Config):
@@ -145,10 +145,10 @@ def _reads(config: Config, knob: Knob) -> bool:
 def _outcome(config: Config) -> list[Any]:
     """All that another value of a knob can change: the run, and what of the other knobs is kept when it is resolved."""
     if config.updates is not None:
-        config = replace(config, epochs=1)  # updates set them
+        config = config.but(epochs=1)  # updates set them
     resolved = resolve(config)
     kept = {f.name: getattr(resolved, f.name) for f in fields(Config) if not f.metadata.get("identity", True)}
-    return [run_identity(config, ""), {name: value for name, value in kept.items() if not isinstance(value, Part)}]
+    return [run_identity(resolved, ""), {name: value for name, value in kept.items() if not isinstance(value, Part)}]
 
 
 def _others(knob: Knob, value: Any) -> Iterator[Any]:
@@ -173,9 +173,7 @@ def _value(config: Any, key: str) -> Any:
 
 def _with(config: Any, key: str, value: Any) -> Any:
     name, _, below = key.partition(".")
-    if isinstance(config, Part):
-        return config.but(**{name: value})
-    return replace(config, **{name: _with(getattr(config, name), below, value) if below else value})
+    return config.but(**{name: _with(getattr(config, name), below, value) if below else value})
 
 
 def _written(value: Any) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from omegaconf import MISSING
 
@@ -95,17 +95,14 @@ class Part:
         """
         common = {f.name: values[f.name] for f in fields(cast(Any, cls)) if f.name in values and f.name != "own"}
         rest = {name: value for name, value in values.items() if name not in common}
-        part = cls(**common)
-        if OF_GROUP[cls.group].get(getattr(part, cls.chosen_by)) is None:
-            part.own = rest  # of a file of the user's that is not loaded
-            return part
-        part.own = {
-            knob.name: rest.get(knob.name, deepcopy(knob.default if given else knob.off)) for knob in part.own_knobs
-        }
+        bare = cls(**common)
+        if OF_GROUP[cls.group].get(getattr(bare, cls.chosen_by)) is None:
+            return cls(**common | {"own": rest})  # of a file of the user's that is not loaded
+        own = {knob.name: rest.get(knob.name, deepcopy(knob.default if given else knob.off)) for knob in bare.own_knobs}
         for name, (knob, _) in own_knobs(cls.group).items() if given else ():
-            if name not in part.own and name in rest and rest[name] != knob.off:
-                part.own[name] = rest[name]
-        return part
+            if name not in own and name in rest and rest[name] != knob.off:
+                own[name] = rest[name]
+        return cls(**common | {"own": own})
 
     def but(self, **changed: Any) -> Self:
         """The same with other values of some knobs."""
@@ -116,7 +113,7 @@ OWN = {"own": True}
 """The metadata of the field with the knobs of a thing's own."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelConfig(Part):
     """A recurrent cell, what is changed in it, and how its layers are connected.
 
@@ -161,7 +158,7 @@ class ModelConfig(Part):
         return self.connection == "plain" and self.transition is None and not self.bidirectional
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskConfig(Part):
     """What the network is trained to do with its data."""
 
@@ -171,7 +168,7 @@ class TaskConfig(Part):
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataConfig(Part):
     """A text, or pairs of sentences, and how they become tokens; or the name of a memory task."""
 
@@ -187,7 +184,7 @@ class DataConfig(Part):
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
-@dataclass
+@dataclass(frozen=True)
 class OptimizerConfig(Part):
     """An update rule; `lr` is its default learning rate, which the top-level `lr` overrides."""
 
@@ -198,7 +195,7 @@ class OptimizerConfig(Part):
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScheduleConfig(Part):
     """How the learning rate changes over a run."""
 
@@ -221,9 +218,12 @@ for _group, _part in PARTS.items():
     OF_GROUP[_group].reserved = frozenset(dir(_part)) | {f.name for f in fields(cast(Any, _part))}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Config:
-    """Everything that decides the outcome of a cell, and how and where to compute it."""
+    """Everything that decides the outcome of a cell, and how and where to compute it, as it was given.
+
+    What follows from other knobs may be None: see `ablate.config.resolved`.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig, metadata={"follows": ("task",)})
     data: DataConfig = field(
@@ -288,47 +288,17 @@ class Config:
         default_factory=list, metadata={"identity": False, "needs": "a text to continue, which a rule has not"}
     )
 
-
-def resolve(config: Config) -> Config:
-    """The config with every default that depends on another knob filled in.
-
-    `formulation` is a name for three choices, each of which can be set by itself:
-
-    ===========  ===========================  =================  ============================
-    formulation  init                         reset (gru)        bias_vectors
-    ===========  ===========================  =================  ============================
-    textbook     normal: N(0, 0.01²), b = 0   before (Cho 2014)  1 per gate
-    torch        torch: U(−1/√H, 1/√H)        after (cuDNN)      2 per gate, as in torch.nn
-    ===========  ===========================  =================  ============================
-
-    What cannot matter is set to the value of "does not apply", so that it cannot tell two runs apart.
-    """
-    as_torch = config.formulation == "torch"
-    reset = config.reset or ("after" if as_torch else "before")
-    task = config.task.thing
-    reads_text = task.reads_text
-    model = config.model
-    if config.layers == 1:  # nothing stands below the only layer
-        plain = "plain" if model.connection == "residual" else model.connection
-        model = replace(model, connection=plain, transition=None)
-    return replace(
-        config,
-        model=model,
-        forget_bias=config.forget_bias if config.model.has_forget_gate else None,
-        sampling=config.sampling if reads_text else "random",
-        max_tokens=config.max_tokens if reads_text else None,
-        val_tokens=config.val_tokens if reads_text else 0,
-        init=config.init or ("torch" if as_torch else "normal"),
-        reset=reset if config.model.has_reset_gate else None,
-        bias_vectors=config.bias_vectors or (2 if as_torch else 1),
-        dropout=config.dropout if config.layers > 1 else 0.0,
-        prefixes=config.prefixes if task.has_prefixes else [],
-    )
+    def but(self, **changed: Any) -> Self:
+        """The same with other values of some knobs."""
+        return replace(self, **changed)
 
 
-def with_seed(config: Config, replica: int) -> Config:
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def with_seed(config: AnyConfig, replica: int) -> AnyConfig:
     """Run number `replica` of a cell: its seed is `seed + replica`."""
-    return replace(config, seed=config.seed + replica)
+    return config.but(seed=config.seed + replica)
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
 from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, Knob, knobs_of, own_knobs
-from ablate.config.schema import PARTS, Config, Part, resolve
+from ablate.config.resolved import Resolved
+from ablate.config.schema import PARTS, Config, Part
 
 FUNCTION = "function"
 """What computes a task that has no network of ours: a function of a person's own, called once a run."""
@@ -16,7 +17,7 @@ NAME_LIMIT = 200
 """Longest name of a sweep, in bytes: file systems allow 255, and names of files are made from it."""
 
 
-def engines_for(config: Config) -> tuple[str, ...]:
+def engines_for(config: Resolved) -> tuple[str, ...]:
     """The engines to choose from: the one asked for, or with engine=auto the fast ones that can.
 
     Raises CombinationError where the engine asked for cannot.
@@ -40,9 +41,9 @@ def engines_for(config: Config) -> tuple[str, ...]:
     return (config.engine,)
 
 
-def api_cannot(config: Config) -> str:
+def api_cannot(config: Resolved) -> str:
     """Why torch.nn does not offer the function that this config means, or an empty string."""
-    model, resolved, cell = config.model, resolve(config), CELLS[config.model.cell]
+    model, cell = config.model, CELLS[config.model.cell]
     if _attends(config):
         return "the decoder with attention is written for the readable cells alone"
     if beyond := cell.beyond_torch_nn(model):
@@ -51,7 +52,7 @@ def api_cannot(config: Config) -> str:
         return f"torch.nn.{cell.torch_nn} has no option to fix its {listing(model.gates)} gate"
     if model.readout != "state" or not model.write_back:
         return f"torch.nn.{cell.torch_nn} always carries and reads out its state"
-    if resolved.reset == "before":
+    if config.reset == "before":
         return "torch.nn.GRU applies the reset gate after the recurrent product (reset=after)"
     return ""
 
@@ -125,9 +126,9 @@ def validate(config: Config) -> None:
         )
 
 
-def check_combination(config: Config) -> None:
+def check_combination(config: Resolved) -> None:
     """Raise CombinationError for values that are legal by themselves and mean nothing together."""
-    if config.model.bidirectional and resolve(config).sampling == "sequential":
+    if config.model.bidirectional and config.sampling == "sequential":
         raise CombinationError(
             "model.bidirectional reads each sequence from its end, too, so no state can be carried from minibatch to "
             "minibatch (sampling=sequential); choose sampling=random or sampling=sequential-reset"

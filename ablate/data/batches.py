@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 
 
 def sequential(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -39,18 +39,18 @@ def random(tokens: Tensor, B: int, T: int, generator: Generator) -> Iterator[tup
         yield tokens[where].long(), tokens[where + 1].long()
 
 
-def epoch(config: Config, tokens: Tensor, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def epoch(config: Resolved, tokens: Tensor, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """The minibatches of one epoch under `config.sampling`; tokens (n,) of any device."""
     sample = random if config.sampling == "random" else sequential
     return sample(tokens, config.batch_size, config.num_steps, generator)
 
 
-def carries_state(config: Config) -> bool:
+def carries_state(config: Resolved) -> bool:
     """Whether a minibatch starts from the state in which the one before it ended."""
     return config.sampling == "sequential"
 
 
-def updates_per_epoch(config: Config, tokens: int, offset: int = 0) -> int:
+def updates_per_epoch(config: Resolved, tokens: int, offset: int = 0) -> int:
     """Minibatches in an epoch that starts at `offset`."""
     B, T = config.batch_size, config.num_steps
     if config.sampling == "random":
@@ -58,10 +58,10 @@ def updates_per_epoch(config: Config, tokens: int, offset: int = 0) -> int:
     return (tokens - offset - 1) // B // T
 
 
-def same_count_every_epoch(config: Config, tokens: int) -> bool:
+def same_count_every_epoch(config: Resolved, tokens: int) -> bool:
     """Whether every offset gives the same number of minibatches: only then do replicas stay in step."""
     return updates_per_epoch(config, tokens) == updates_per_epoch(config, tokens, largest_offset(config))
 
 
-def largest_offset(config: Config) -> int:
+def largest_offset(config: Resolved) -> int:
     return config.num_steps - 1 if config.sampling == "random" else config.num_steps

@@ -13,6 +13,7 @@ import numpy as np
 
 from ablate.config.errors import CombinationError, DataError, UserError, counted, own_line, place, reason
 from ablate.config.registry import DATASETS, resolved
+from ablate.config.resolved import Resolved
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.reading import BLOCK, expanded, text_blocks
@@ -254,27 +255,33 @@ def tokens_asked_for(config: Config) -> int | None:
     return None if config.max_tokens is None else config.max_tokens + config.val_tokens
 
 
-def as_used(config: Config, corpus: Corpus) -> Config:
-    """A resolved config with the training tokens that this corpus gives it as its `max_tokens`.
+def as_used(config: Resolved, corpus: Corpus) -> Resolved:
+    """The config with the training tokens that this corpus gives it as its `max_tokens`.
 
     null and everything above what is left beside val_tokens mean the same text: one setting, under one number.
     Unchanged where there is no text, or too little of it.
     """
+    used = tokens_used(config, corpus)
+    return config if used == config.max_tokens else config.but(max_tokens=used)
+
+
+def tokens_used(config: Resolved, corpus: Corpus) -> int | None:
+    """The training tokens that this corpus gives a config; its `max_tokens` where there is no text, or too little."""
     available = corpus.tokens - config.val_tokens
     if not config.task.thing.reads_text or available < tokens_needed(config):
-        return config
-    return replace(config, max_tokens=available if config.max_tokens is None else min(config.max_tokens, available))
+        return config.max_tokens
+    return available if config.max_tokens is None else min(config.max_tokens, available)
 
 
-def described(corpus: Corpus, configs: Sequence[Config]) -> str:
+def described(corpus: Corpus, configs: Sequence[Resolved]) -> str:
     """One line on the text that these configs train on: name, size, what of it is used, what cleaning took away."""
     if corpus.arrays:
         shapes = ", ".join(f"{key} {' × '.join(map(str, one.shape))}" for key, one in corpus.arrays.items())
         return f"data: {corpus.name}: {shapes}; SHA-256 {corpus.sha256[:12]}…"
     different = len(corpus.vocabulary) - 1
     units = UNITS.get(corpus.unit, f"{corpus.unit}s")
-    used = [as_used(c, corpus) for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail
-    trained = {config.max_tokens for config in used if config.max_tokens is not None}
+    used = [c for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail
+    trained = {tokens for config in used if (tokens := tokens_used(config, corpus)) is not None}
     cleaning = configs[0].data.cleaning
     parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
     if trained:
@@ -302,7 +309,7 @@ def _span(values: set[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def split(config: Config, corpus: Corpus) -> tuple[Numbers, Numbers]:
+def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:
     """Training tokens from the start of the text, held-out tokens right after them.
 
     Raises CombinationError where that leaves too little for one minibatch.
@@ -326,7 +333,7 @@ def split(config: Config, corpus: Corpus) -> tuple[Numbers, Numbers]:
     return corpus.ids[:count], corpus.ids[count : count + config.val_tokens]
 
 
-def tokens_needed(config: Config) -> int:
+def tokens_needed(config: Resolved) -> int:
     """The fewest tokens that give one minibatch whatever the epoch's random offset."""
     B, T = config.batch_size, config.num_steps
     largest_offset = T - 1 if config.sampling == "random" else T

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norm_of
 from ablate.engines.updates import Update
 from ablate.networks.families import carries, trainable
@@ -30,7 +30,7 @@ class AutogradProgram:
     def __init__(
         self,
         engine: str,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Vocabulary | Sizes,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from ablate.config.errors import ConfigError, listing
 from ablate.config.registry import TASKS
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.network import Network
 from ablate.networks.parameters import Sizes, Vocabulary
@@ -35,7 +35,7 @@ FAMILIES = {
 """By the `network` of a task."""
 
 
-def family(config: Config) -> Family:
+def family(config: Resolved) -> Family:
     """That of a config's task. Raises ConfigError for a network that there is not."""
     name = TASKS[config.task.name].network
     if name not in FAMILIES:
@@ -43,24 +43,24 @@ def family(config: Config) -> Family:
     return FAMILIES[name]
 
 
-def network_of(config: Config) -> type[Network] | type[Translator]:
+def network_of(config: Resolved) -> type[Network] | type[Translator]:
     """The readable network, as a function of named parameters that may be stacked."""
     return family(config).readable
 
 
-def carries(config: Config) -> bool:
+def carries(config: Resolved) -> bool:
     """Whether a network can go on from the state in which it stopped; else it reads each sequence whole."""
     return not config.model.bidirectional and family(config).steps
 
 
-def reads_tokens(config: Config) -> bool:
+def reads_tokens(config: Resolved) -> bool:
     """Whether the network steps along the tokens of one vocabulary."""
     return family(config).steps and not TASKS[config.task.name].real_inputs
 
 
 def trainable(
     engine: str,
-    config: Config,
+    config: Resolved,
     vocabulary_size: Vocabulary | Sizes,
     parameters: Mapping[str, Tensor],
     generator: Generator | None = None,

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ablate.cells.cell import live_gates, variant_of
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.networks.layer import State
 from ablate.networks.network import Network, read
 from ablate.networks.parameters import Vocabulary, directions, widths
@@ -26,13 +26,13 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.config = resolve(config)
+        self.config = config
         self.vocabulary_size = vocabulary_size
         self.generator = generator
         self.output_W = nn.Parameter(parameters["output.W"].clone())
@@ -97,7 +97,7 @@ class EagerModel(LanguageModel):
 
     def __init__(
         self,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
@@ -130,7 +130,7 @@ class LibraryModel(LanguageModel):
 
     def __init__(
         self,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         generator: Generator | None = None,
@@ -186,7 +186,7 @@ class LibraryModel(LanguageModel):
         return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
 
 
-def library_layer(config: Config, inputs: int, **options: Any) -> nn.RNNBase:
+def library_layer(config: Resolved, inputs: int, **options: Any) -> nn.RNNBase:
     """One layer of torch.nn that computes the config's cell."""
     name = variant_of(config).cell.torch_nn
     if name == "RNN":

@@ -14,7 +14,7 @@ from ablate.cells.cell import variant_of
 from ablate.cells.derivative import Derived, derived_or_why_not
 from ablate.cells.functions import ABSENT
 from ablate.cells.structure import parameter
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 
 State = tuple[Tensor, ...]
 """(…, B, H) each; the first is what the next layer reads."""
@@ -31,15 +31,17 @@ class Layer:
     one by one.
     """
 
-    def __init__(self, config: Config, parameters: Mapping[str, Tensor], recurrence: Recurrence | None = None) -> None:
-        self.config = resolve(config)
+    def __init__(
+        self, config: Resolved, parameters: Mapping[str, Tensor], recurrence: Recurrence | None = None
+    ) -> None:
+        self.config = config
         self.p = parameters
         self.recurrence = recurrence
         self.variant = variant_of(self.config)
         self.structure = self.variant.structure
         self.states = len(self.structure.carried)
         """How many parts its state has."""
-        model, biases = self.config.model, self.config.bias_vectors or 1
+        model, biases = self.config.model, self.config.bias_vectors
         found = derived_or_why_not(self.structure, model.readout, model.write_back, biases)
         self.derivative = None if isinstance(found, str) else found
         two = self.derivative if self.config.bias_vectors == 2 else None
@@ -136,7 +138,7 @@ class Layer:
 
 
 def layer_of(
-    config: Config, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None = None
+    config: Resolved, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None = None
 ) -> Layer:
     """The layer whose parameters begin with `prefix`, among those of a whole network."""
     own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}

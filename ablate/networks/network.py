@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.networks.layer import Recurrence, State, layer_of, linear
 from ablate.networks.parameters import Vocabulary, directions
 from ablate.networks.stack import mask_shapes, run_layers
@@ -26,14 +26,14 @@ class Network:
 
     def __init__(
         self,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Vocabulary,
         parameters: Mapping[str, Tensor],
         *,
         project: bool = False,
         recurrence: Recurrence | None = None,
     ) -> None:
-        self.config = resolve(config)
+        self.config = config
         self.vocabulary_size = vocabulary_size
         self.p = parameters
         self.project = project

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ablate.cells.cell import variant_of
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 
 NORMAL_SD = 0.01
 
@@ -49,12 +49,12 @@ def ends(vocabulary_size: Vocabulary) -> tuple[int, int]:
     return vocabulary_size if isinstance(vocabulary_size, Features) else (vocabulary_size, vocabulary_size)
 
 
-def directions(config: Config) -> tuple[str, ...]:
+def directions(config: Resolved) -> tuple[str, ...]:
     """What stands before a gate's name for each direction in which a layer reads."""
     return ("", "reverse.") if config.model.bidirectional else ("",)
 
 
-def widths(config: Config, vocabulary_size: Vocabulary) -> list[int]:
+def widths(config: Resolved, vocabulary_size: Vocabulary) -> list[int]:
     """The width of each layer's input, and at the end that of the output layer's."""
     made = config.num_hiddens * len(directions(config))
     first, _ = ends(vocabulary_size)
@@ -67,7 +67,7 @@ def widths(config: Config, vocabulary_size: Vocabulary) -> list[int]:
     return out
 
 
-def shapes(config: Config, vocabulary_size: Vocabulary | Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(config: Resolved, vocabulary_size: Vocabulary | Sizes) -> dict[str, tuple[int, ...]]:
     """Name → shape of every parameter, in the order in which they are drawn."""
     if isinstance(vocabulary_size, Sizes):
         from ablate.networks import translator
@@ -87,24 +87,24 @@ def shapes(config: Config, vocabulary_size: Vocabulary | Sizes) -> dict[str, tup
     return out | {"output.W": (inputs[-1], outputs), "output.b": (outputs,)}
 
 
-def cell_shapes(config: Config, inputs: int) -> dict[str, tuple[int, ...]]:
+def cell_shapes(config: Resolved, inputs: int) -> dict[str, tuple[int, ...]]:
     """Name → shape of the parameters of one cell that reads inputs of this width."""
-    variant, biases = variant_of(config), resolve(config).bias_vectors or 1
+    variant, biases = variant_of(config), config.bias_vectors
     return variant.structure.shapes(variant.cell.weights, inputs, config.num_hiddens, biases)
 
 
-def has_transition(config: Config, layer: int) -> bool:
+def has_transition(config: Resolved, layer: int) -> bool:
     """Whether a linear layer reduces what this layer passes on; never after the last."""
     return config.model.transition is not None and layer < config.layers - 1
 
 
-def count(config: Config, vocabulary_size: Vocabulary | Sizes) -> int:
+def count(config: Resolved, vocabulary_size: Vocabulary | Sizes) -> int:
     """Trainable numbers in the network."""
     return sum(math.prod(shape) for shape in shapes(config, vocabulary_size).values())
 
 
 def initial(
-    config: Config, vocabulary_size: Vocabulary | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
+    config: Resolved, vocabulary_size: Vocabulary | Sizes, generator: Generator, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     """Initial parameters on the CPU.
 
@@ -121,7 +121,6 @@ def initial(
         from ablate.networks import translator
 
         return translator.initial(config, vocabulary_size, generator, dtype)
-    config = resolve(config)
     named = shapes(config, vocabulary_size)
     out = {}
     for name, shape in named.items():
@@ -131,7 +130,7 @@ def initial(
     return with_forget_bias(config, out)
 
 
-def with_forget_bias(config: Config, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_forget_bias(config: Resolved, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """The parameters, those of the forget gates' biases set in place: the first vector to it, the second to zero."""
     gate = variant_of(config).cell.forget_gate
     for name, value in parameters.items():
@@ -140,12 +139,14 @@ def with_forget_bias(config: Config, parameters: dict[str, Tensor]) -> dict[str,
     return parameters
 
 
-def init_parameter(config: Config, name: str, empty: Tensor, generator: Generator, inputs: int | None = None) -> Tensor:
+def init_parameter(
+    config: Resolved, name: str, empty: Tensor, generator: Generator, inputs: int | None = None
+) -> Tensor:
     """One parameter, filled in place by the rule of `config.init`, see `initial`.
 
     `inputs` is the width that a linear layer reads, if not that of one hidden layer.
     """
-    kind, init = name.rsplit(".", 1)[1], resolve(config).init
+    kind, init = name.rsplit(".", 1)[1], config.init
     if init == "torch":
         bound = 1 / math.sqrt(inputs or config.num_hiddens)
         return empty.uniform_(-bound, bound, generator=generator)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.networks.layer import State, linear
 from ablate.networks.parameters import Vocabulary, has_transition, widths
 
@@ -22,7 +22,7 @@ RunLayer = Callable[[int, Tensor, State], tuple[Tensor, State]]
 
 
 def run_layers(
-    config: Config,
+    config: Resolved,
     X: Tensor,
     states: Sequence[State],
     run_layer: RunLayer,
@@ -53,6 +53,6 @@ def connected(connection: str, layer: int, X: Tensor, made: Tensor) -> Tensor:
     return made
 
 
-def mask_shapes(config: Config, vocabulary_size: Vocabulary, T: int, B: int) -> list[tuple[int, ...]]:
+def mask_shapes(config: Resolved, vocabulary_size: Vocabulary, T: int, B: int) -> list[tuple[int, ...]]:
     """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
     return [(T, B, width) for width in widths(config, vocabulary_size)[1 : config.layers]]

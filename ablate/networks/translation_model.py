@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ablate.cells.cell import live_gates
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, library_layer, with_dots, without_dots
 from ablate.networks.layer import State
 from ablate.networks.parameters import Sizes
@@ -25,7 +25,7 @@ class TranslationModel(LanguageModel):
     """
 
     def __init__(
-        self, config: Config, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
+        self, config: Resolved, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
     ) -> None:
         super().__init__(config, sizes.target, parameters, generator)
         self.sizes = sizes
@@ -46,7 +46,7 @@ class EagerTranslator(TranslationModel):
     """The readable encoder–decoder, one time step after the other."""
 
     def __init__(
-        self, config: Config, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
+        self, config: Resolved, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
     ) -> None:
         super().__init__(config, sizes, parameters, generator)
         self.others = without_dots(
@@ -72,7 +72,7 @@ class LibraryTranslator(TranslationModel):
     """
 
     def __init__(
-        self, config: Config, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
+        self, config: Resolved, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
     ) -> None:
         super().__init__(config, sizes, parameters, generator)
         E, H = config.task.embed, config.num_hiddens

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.cells.cell import variant_of
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.networks.layer import Layer, Recurrence, State, layer_of, linear, looked_up
 from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
 
@@ -50,14 +50,14 @@ class Translator:
 
     def __init__(
         self,
-        config: Config,
+        config: Resolved,
         vocabulary_size: Sizes,
         parameters: Mapping[str, Tensor],
         *,
         project: bool = False,
         recurrence: Recurrence | None = None,
     ) -> None:
-        self.config = resolve(config)
+        self.config = config
         self.p = parameters
         self.project = project
         self.encoder, self.decoder = (
@@ -145,12 +145,12 @@ class Translator:
         return torch.cat(out)
 
 
-def mask_shapes(config: Config, T: int, B: int) -> list[tuple[int, ...]]:
+def mask_shapes(config: Resolved, T: int, B: int) -> list[tuple[int, ...]]:
     """Shapes of the dropout masks of one replica: below each layer but the first, of the encoder, then the decoder."""
     return [(T, B, config.num_hiddens)] * (2 * (config.layers - 1))
 
 
-def shapes(config: Config, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(config: Resolved, sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Name → shape of every parameter, in the order in which they are drawn."""
     E, H = config.task.embed, config.num_hiddens
     out: dict[str, tuple[int, ...]] = {}
@@ -163,7 +163,7 @@ def shapes(config: Config, sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def initial(
-    config: Config, sizes: Sizes, generator: Generator, dtype: torch.dtype = torch.float32
+    config: Resolved, sizes: Sizes, generator: Generator, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     """Initial parameters on the CPU: by the rules of `ablate.networks.parameters`, with two exceptions of the course.
 
@@ -171,7 +171,6 @@ def initial(
     published experiment did, from torch.nn: the gates of a layer are one matrix there, so that a weight of G gates is
     uniform on ±√(6/(inputs + G·H)), and biases stay uniform on ±1/√H.
     """
-    config = resolve(config)
     stacked, H = len(variant_of(config).cell.preactivations), config.num_hiddens
     out = {}
     for name, shape in shapes(config, sizes).items():

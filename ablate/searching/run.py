@@ -13,7 +13,8 @@ from ablate.config.columns import as_typed
 from ablate.config.errors import CombinationError, counted
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import Config
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
@@ -69,9 +70,9 @@ def run_search(problem: Problem, command: str) -> Found:
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     configs = check_values(problem, trainer)
-    for line in [*without_effect(configs, problem.given).values(), *left_out(configs)]:
+    for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
         progress.warn(line)
-    design = design_of(problem, base)
+    design = design_of(problem, resolve(base))
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
         with trainer, progress:
             trainer.engines = StudyEngines(study)
@@ -113,10 +114,10 @@ def check_values(problem: Problem, trainer: Trainer) -> list[Config]:
     return configs
 
 
-def design_of(problem: Problem, base: Config) -> dict[str, Any]:
+def design_of(problem: Problem, base: Resolved) -> dict[str, Any]:
     """What makes this search another one than a stored one: space, objectives, seeds, every knob that is fixed."""
     searched = problem.space.to_json()
-    knobs = {name: value for name, value in knobs_of(resolve(base)).items() if decides(name) and name not in searched}
+    knobs = {name: value for name, value in knobs_of(base).items() if decides(name) and name not in searched}
     return {
         "objectives": [objective.name for objective in problem.settings.objectives],
         "seeds": list(problem.settings.seeds),

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,7 +33,6 @@ from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
 from ablate.sweeping.schedule import Task
-from ablate.tasks import task_of
 from ablate.timing.lane import Protocol, machine_of, stored, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
@@ -115,7 +113,7 @@ class Trainer:
 
     def identify(self, overrides: Overrides) -> str:
         """The id of the setting: irrelevant knobs do not count."""
-        setting = self.plan(replace(self.config(overrides), seeds=1)).settings[0]
+        setting = self.plan(self.config(overrides).but(seeds=1)).settings[0]
         self.former_keys[setting.setting_id] = setting.former_ids
         return setting.setting_id
 
@@ -137,7 +135,7 @@ class Trainer:
             (self.say if self.untold is None else self.untold.append)(line)
 
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
-        plan = self.plan(replace(self.config(overrides), seed=seeds[0], seeds=len(seeds)))
+        plan = self.plan(self.config(overrides).but(seed=seeds[0], seeds=len(seeds)))
         if not self.manifest_written:
             write_manifest(plan, self.command, self.preset, whole=False)
             self.manifest_written = True
@@ -255,14 +253,13 @@ class Trainer:
     def _together(self, group: Task, idle: int) -> int:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
         config, device = group.config, resolve_device(group.config.device)
-        task = task_of(config, group.corpus)
-        if not config.task.thing.has_network or not task.same_count_every_epoch:
+        if not config.task.thing.has_network or not group.extent.same_count_every_epoch:
             return 1
         size = chunk_size(config, device) or len(group.runs)
         size = min(size, math.ceil(len(group.runs) / idle))
         shape = cohort_key(config, group.corpus.sha256)
         if shape not in self.fits:
-            self.fits[shape] = schedule.runs_that_fit(config, task.sizes, device, self.side_by_side)
+            self.fits[shape] = schedule.runs_that_fit(config, group.extent.sizes, device, self.side_by_side)
         return max(1, min(size, self.fits[shape]))
 
     def _choice(self, group: Task, replicas: int) -> Choice:
@@ -275,9 +272,8 @@ class Trainer:
             return Choice(candidates[0], {})
         shape = cohort_key(config, group.corpus.sha256)
         if self.engines.get(shape) not in candidates:
-            sizes = task_of(config, group.corpus).sizes
             with self._resting():
-                self.timed[shape] = choose(config, sizes, device, replicas)
+                self.timed[shape] = choose(config, group.extent.sizes, device, replicas)
             self.engines[shape] = self.timed[shape].engine
         known = self.timed.get(shape)
         return known if known and known.engine == self.engines[shape] else Choice(self.engines[shape], {})

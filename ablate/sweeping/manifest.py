@@ -14,10 +14,8 @@ from ablate.config.identity import (
 from ablate.config.overrides import Override, knobs
 from ablate.config.presets import question
 from ablate.config.registry import OF_GROUP, TASKS
-from ablate.config.schema import (
-    Config,
-    to_dict,
-)
+from ablate.config.resolved import Resolved
+from ablate.config.schema import to_dict
 from ablate.records import results
 from ablate.records.files import entries, remove, to_json, write_json
 from ablate.records.planned import with_planned
@@ -28,7 +26,7 @@ Values = dict[str, list[Any]]
 """Knob → its values over the settings of a sweep."""
 
 
-def values_of(configs: Iterable[Config]) -> Values:
+def values_of(configs: Iterable[Resolved]) -> Values:
     """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
     found: dict[str, dict[str, Any]] = {}
     known = {key: knob for key, knob in knobs().items() if decides(key)}  # not of a file of the user's not loaded

@@ -1,9 +1,10 @@
 """What a sweep has to do: its settings and runs, what is finished, what another sweep holds, what cannot be run."""
 
 import traceback
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,8 @@ from ablate.config.identity import (
     short_hash,
     without_effect,
 )
-from ablate.config.schema import (
-    Config,
-    DataConfig,
-    Part,
-    resolve,
-    to_dict,
-    with_seed,
-)
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import Config, DataConfig, Part, to_dict, with_seed
 from ablate.config.validation import check_combination, validate
 from ablate.data.corpora import (
     LARGE_VOCABULARY,
@@ -38,14 +33,17 @@ from ablate.data.corpora import (
     load,
     resolve_auto,
     tokens_asked_for,
+    tokens_used,
 )
 from ablate.data.pairs import Pairs, described_pairs
+from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
 from ablate.records.files import to_json, write_json
 from ablate.records.neighbours import Neighbours
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.training.behaviour import changes
 
 
@@ -54,26 +52,40 @@ class Run:
     """One seed of a setting."""
 
     run_id: str
-    config: Config
+    config: Resolved
     former: tuple[str, ...] = ()  # ids under which older versions could have stored it
     reused_from: Path | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a setting's task tells of its data; the task itself, which may keep copies of them, is not kept for it."""
+
+    sizes: Vocabulary | Sizes = 0
+    tokens_per_epoch: int = 0  # of one run
+    updates_per_epoch: float = 0  # where it depends on what is random, the mean
+    same_count_every_epoch: bool = True
+
+    @classmethod
+    def of(cls, task: Task) -> "Extent":
+        return cls(task.sizes, task.tokens_per_epoch, task.updates_per_epoch(), task.same_count_every_epoch)
 
 
 @dataclass
 class Setting:
     """The runs that differ by seed only; `error` if no run of it is possible."""
 
-    config: Config
+    config: Resolved
     setting_id: str
     corpus: Corpus
+    extent: Extent = field(default_factory=Extent)
     runs: list[Run] = field(default_factory=list)
     missing: list[Run] = field(default_factory=list)
-    tokens_per_epoch: int = 0  # of one run
     error: Exception | None = None
     changed: list[str] = field(default_factory=list)  # of the code, since runs of this setting were recorded
     unkept: int = 0  # finished runs that lack what `keep` asks for
 
-    @property
+    @cached_property
     def former_ids(self) -> tuple[str, ...]:
         """The ids that it could have had in older versions."""
         return former_setting_ids(self.config, self.corpus.sha256)
@@ -168,6 +180,7 @@ def make_plan(
     warnings: list[str] = []
     settings: dict[str, Setting] = {}
     asked: list[Setting] = []
+    resolved: list[Resolved] = []
     needed: dict[str, int | None] = {}
     for config in configs:
         key, most = to_json(vars(config.data)), tokens_asked_for(config)
@@ -190,21 +203,25 @@ def make_plan(
         data, corpus = texts[key]
         if config.data.name == "auto":
             auto = data.name
-        one = resolve(replace(config, data=data))
+        one = resolve(config.but(data=data))
+        resolved.append(one)
         setting = make_setting(one, corpus, configs[0])
         if not setting.error:
-            warnings += unequal(one, setting.config, configs[0], corpus)
+            warnings += unequal(one, setting.config, configs[0], setting.extent.sizes)
         known = settings.setdefault(setting.setting_id, setting)
         have = {run.run_id for run in known.runs}
         known.runs += [run for run in setting.runs if run.run_id not in have]
         asked.append(known)
     plan = Plan(folder, list(settings.values()), warnings, auto, asked)
-    by_text: dict[str, list[Config]] = {}
-    for config in configs:
-        by_text.setdefault(to_json(vars(config.data)), []).append(config)
+    by_text: dict[str, list[Resolved]] = {}
+    noted: dict[str, bool] = {}
+    for config, one in zip(configs, resolved, strict=True):
+        key = to_json(vars(config.data))
+        by_text.setdefault(key, []).append(one)
+        noted[key] = config.data.thing.needs_note
     for key, readers in by_text.items():
         corpus = texts[key][1]
-        if readers[0].data.thing.needs_note:
+        if noted[key]:
             note = described_pairs(corpus, readers) if isinstance(corpus, Pairs) else described(corpus, readers)
             plan.notes += [note] * (note not in plan.notes)
         if len(corpus.vocabulary) > LARGE_VOCABULARY:
@@ -214,14 +231,15 @@ def make_plan(
             )
     combinations = len(configs)  # at most; where there are fewer settings: different ones, also in what nothing reads
     if len(settings) < combinations:
-        combinations = len({short_hash(asdict(replace(c, seed=0, seeds=1))) for c in configs})
+        combinations = len({short_hash(asdict(c.but(seed=0, seeds=1))) for c in configs})
     if len(settings) < combinations:
         warnings.append(
             f"{counted(combinations, 'combination')} make {counted(len(settings), 'different setting')}: a knob does "
             "not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
-    warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])
+    named = {texts[key][1].name for key in by_text if noted[key]}
+    warnings += beyond_the_text([(one, texts[key][1]) for key, readers in by_text.items() for one in readers], named)
     errors = [setting.error for setting in plan.settings if setting.error]
     if len(errors) == len(plan.settings):
         raise errors[0]
@@ -245,16 +263,16 @@ def make_plan(
     return plan
 
 
-def make_setting(config: Config, corpus: Corpus, first: Config | None = None) -> Setting:
+def make_setting(config: Resolved, corpus: Corpus, first: Config | None = None) -> Setting:
     """A setting with its runs, or with the reason why there can be none; `first` is the sweep's first config."""
     try:
         check_combination(config)
-        tokens = task_of(config, corpus).tokens_per_epoch
+        extent = Extent.of(task_of(config, corpus))
     except CombinationError as error:
         return Setting(config, setting_id(config, corpus.sha256), corpus, error=error)
-    asked = in_epochs(matched(config, first or config, corpus), corpus)
+    asked = in_epochs(matched(config, first or config, extent.sizes), extent.updates_per_epoch)
     config = as_used(asked, corpus)
-    setting = Setting(config, setting_id(config, corpus.sha256), corpus, tokens_per_epoch=tokens)
+    setting = Setting(config, setting_id(config, corpus.sha256), corpus, extent)
     identity = run_identity(config, corpus.sha256)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
@@ -267,15 +285,14 @@ def make_setting(config: Config, corpus: Corpus, first: Config | None = None) ->
     return setting
 
 
-def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> list[str]:
+def beyond_the_text(read: Iterable[tuple[Resolved, Corpus]], noted: Collection[str]) -> list[str]:
     """A line for each text that has fewer tokens than a max_tokens asks for: what was used in its place.
 
-    Of a text that a note is about, which says that, only where it makes one setting of several.
+    Of a text that a note is about (`noted`: their names), which says that, only where it makes one setting of several.
     """
     asked: dict[tuple[str, int, int, str], set[int]] = {}
-    noted = {corpus.name for config, corpus in zip(configs, corpora, strict=True) if config.data.thing.needs_note}
-    for config, corpus in zip(configs, corpora, strict=True):
-        used = as_used(resolve(config), corpus).max_tokens
+    for config, corpus in read:
+        used = tokens_used(config, corpus)
         if used is not None and config.max_tokens is not None and used < config.max_tokens:
             key = corpus.name, corpus.tokens, config.val_tokens, corpus.unit
             asked.setdefault(key, set()).add(config.max_tokens)
@@ -288,16 +305,9 @@ def beyond_the_text(configs: Sequence[Config], corpora: Sequence[Corpus]) -> lis
     ]
 
 
-def in_epochs(config: Config, corpus: Corpus) -> Config:
+def in_epochs(config: Resolved, updates_per_epoch: float) -> Resolved:
     """The config with `updates` turned into the number of epochs that comes nearest to it."""
-    if config.updates is None:
-        return config
-    return replace(config, epochs=max(1, round(config.updates / updates_per_epoch(config, corpus))))
-
-
-def updates_per_epoch(config: Config, corpus: Corpus) -> float:
-    """Minibatches in an epoch; where their number depends on the epoch's random offset, the mean."""
-    return task_of(config, corpus).updates_per_epoch()
+    return config if config.updates is None else config.but(epochs=max(1, round(config.updates / updates_per_epoch)))
 
 
 def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> None:

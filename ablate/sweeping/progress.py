@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from ablate.cells.cell import live_gates
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.config.terminal import console
 from ablate.networks.parameters import directions
 from ablate.records.results import Record
@@ -21,7 +21,7 @@ from ablate.sweeping.plan import Plan
 from ablate.sweeping.schedule import Task
 
 
-def cost(config: Config, tokens_per_epoch: int) -> float:
+def cost(config: Resolved, tokens_per_epoch: int) -> float:
     """Relative training time of a run: multiplications, plus what a time step costs however small it is."""
     gates = len(live_gates(config)) * len(directions(config))
     per_token = gates * config.layers * (config.num_hiddens * (2 * config.num_hiddens + 30) + 5_000)
@@ -44,7 +44,7 @@ class Progress:
         self.failures = 0
         self.missing = {setting.setting_id: len(setting.missing) for setting in plan.settings}
         self.outstanding = {
-            run.run_id: cost(run.config, setting.tokens_per_epoch)
+            run.run_id: cost(run.config, setting.extent.tokens_per_epoch)
             for setting in plan.settings
             for run in setting.missing
         }

@@ -10,14 +10,14 @@ import torch
 
 from ablate.config.errors import counted
 from ablate.config.identity import cohort_key
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
+from ablate.config.schema import Config
 from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
 from ablate.engines.cohort import chunk_size, memory_bytes, stacked
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
-from ablate.sweeping.plan import Plan, Run, Setting
-from ablate.tasks import task_of
+from ablate.sweeping.plan import Extent, Plan, Run, Setting
 from ablate.training.checkpoints import reached
 from ablate.training.choice import Choice, choose
 from ablate.training.loop import resolve_device
@@ -34,8 +34,12 @@ class Task:
     begun_with: str | None = None  # the engine that brought these runs to their checkpoint
 
     @property
-    def config(self) -> Config:
+    def config(self) -> Resolved:
         return self.runs[0].config
+
+    @property
+    def extent(self) -> Extent:
+        return self.settings[0].extent
 
 
 def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task]:
@@ -72,14 +76,14 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
     if not config.task.thing.has_network:
         return [Task([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
-    device, task = resolve_device(config.device), task_of(config, corpus)
-    fit = runs_that_fit(config, task.sizes, device, side_by_side)  # before any is built to be timed
+    device, extent = resolve_device(config.device), group.extent
+    fit = runs_that_fit(config, extent.sizes, device, side_by_side)  # before any is built to be timed
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
     else:
-        choice = choose(config, task.sizes, device, min(len(group.runs), fit))
+        choice = choose(config, extent.sizes, device, min(len(group.runs), fit))
     size = 1
-    if choice.engine == "cohort" and task.same_count_every_epoch:
+    if choice.engine == "cohort" and extent.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
     size = min(size, fit)
     count = math.ceil(len(group.runs) / size)
@@ -100,13 +104,15 @@ Counting exactly takes a second, in which torch loads its compiler: that is done
 """
 
 
-def runs_that_fit(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, side_by_side: int) -> int:
+def runs_that_fit(
+    config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device, side_by_side: int
+) -> int:
     """How many runs of this shape one program may hold. Raises MemoryError where that is none."""
     free = free_memory(device)
     if free is None:
         return 1_000_000
     most = chunk_size(config, device)
-    plenty = PLENTY * stacked.memory_bytes(resolve(config), 1, vocabulary_size)
+    plenty = PLENTY * stacked.memory_bytes(config, 1, vocabulary_size)
     if most is not None and (fit := free // (side_by_side * plenty)) >= most:
         return int(fit)
     one = memory_bytes(config, 1, vocabulary_size)

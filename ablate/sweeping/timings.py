@@ -11,7 +11,7 @@ from ablate.config import plugins
 from ablate.config.composing import compose_all, fallback_data, from_dict
 from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
 from ablate.records.results import RecordError, is_sweep, plugins_of, records
 from ablate.report import write_report
@@ -33,7 +33,7 @@ def run(what: Sequence[str], options: argparse.Namespace) -> bool:
     return all(timed)
 
 
-def settings_of_sweep(sweep: Path) -> dict[str, Config]:
+def settings_of_sweep(sweep: Path) -> dict[str, Resolved]:
     """setting_id → config of every setting that a sweep has records of. Raises UserError where there is none."""
     plugins.load(plugins_of(sweep))
     found = {r["setting_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
@@ -42,7 +42,7 @@ def settings_of_sweep(sweep: Path) -> dict[str, Config]:
     return found
 
 
-def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Config]]:
+def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Resolved]]:
     """Where their timings go, and setting_id → config of every combination of the overrides' values."""
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
@@ -56,7 +56,7 @@ def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Con
     return folder, {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
 
 
-def time_and_show(folder: Path, settings: dict[str, Config], options: argparse.Namespace) -> bool:
+def time_and_show(folder: Path, settings: dict[str, Resolved], options: argparse.Namespace) -> bool:
     """Measure what has no clean timing on this machine, store it below `folder`, and show all that is there.
 
     False, and nothing is shown, where nothing that lacked a timing could be measured.

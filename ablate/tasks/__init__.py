@@ -16,18 +16,16 @@ from ablate.config.registry import TASKS
 if TYPE_CHECKING:
     import torch
 
-    from ablate.config.schema import Config
+    from ablate.config.resolved import Resolved
     from ablate.data.corpora import Corpus
     from ablate.tasks.task import Task
 
 __all__ = ["task_of"]
 
 
-def task_of(config: Config, corpus: Corpus, device: torch.device | None = None) -> Task:
+def task_of(config: Resolved, corpus: Corpus, device: torch.device | None = None) -> Task:
     """The task of `config.task.name`, bound to its data. Raises CombinationError where there is too little of it."""
     import torch
 
-    from ablate.config.schema import resolve
-
-    made: Task = TASKS[config.task.name].code(resolve(config), corpus, device or torch.device("cpu"))
+    made: Task = TASKS[config.task.name].code(config, corpus, device or torch.device("cpu"))
     return made

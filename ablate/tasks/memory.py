@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from ablate.config.errors import CombinationError
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.data.corpora import Corpus
 from ablate.data.memory import RULES
 from ablate.tasks.task import Minibatch, Task, accuracy, readable
@@ -22,7 +22,7 @@ SHOWN = 2
 class Memory(Task):
     """A rule of `ablate.data.memory` at the length `num_steps`."""
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.rule = RULES[config.data.name]
         self.rule.check(config.data.name, config.num_steps)

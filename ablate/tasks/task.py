@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus
 from ablate.networks.language_model import ENGINES, LanguageModel
@@ -39,7 +39,7 @@ class Task(ABC):
     same_count_every_epoch = True
     scores_some = False
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         self.config, self.corpus, self.device = config, corpus, device
 
     @property
@@ -108,7 +108,7 @@ class Task(ABC):
         return {}
 
 
-def readable(config: Config, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> LanguageModel:
+def readable(config: Resolved, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> LanguageModel:
     """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
     engine = "eager" if api_cannot(config) else "torch_nn"
     model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})

@@ -17,7 +17,8 @@ from torch import Generator, Tensor
 
 from ablate.config.errors import CombinationError
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import CONFIG_ROOT, Config
+from ablate.config.resolved import Resolved
+from ablate.config.schema import CONFIG_ROOT
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.data.vocabulary import Numbers
@@ -43,7 +44,7 @@ FILLED = ("[", "]")
 class TextTask(Task):
     """Training tokens from the start of a text, held-out tokens right after them."""
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.training_ids, self.held_out_ids = split(config, corpus)
         self.carries_state = batches.carries_state(config)
@@ -88,7 +89,7 @@ class TextTask(Task):
 class LanguageModelling(TextTask):
     """The next token, of every token."""
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.sizes = len(corpus.vocabulary)
 
@@ -126,7 +127,7 @@ class FillIn(TextTask):
 
     scores_some = True
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.mask = len(corpus.vocabulary)
         self.sizes = self.mask + 1

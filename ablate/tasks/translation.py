@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ablate.config.errors import CombinationError, counted
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.data.corpora import Corpus
 from ablate.data.pairs import Pair, Pairs, clean
 from ablate.data.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ class Translation(Task):
 
     scores_some = True
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.pairs = cast(Pairs, corpus)
         check(config)
@@ -162,7 +162,7 @@ class Translation(Task):
         return out
 
 
-def split(config: Config, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]:
+def split(config: Resolved, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]:
     """Training pairs from the start, held-out pairs after them whose source is none of the training's.
 
     Raises CombinationError where there are too few.
@@ -182,7 +182,7 @@ def split(config: Config, pairs: Pairs) -> tuple[Sequence[Pair], Sequence[Pair]]
     return training, held_out
 
 
-def _enough(config: Config, count: int, total: int, shared: int = 0) -> None:
+def _enough(config: Resolved, count: int, total: int, shared: int = 0) -> None:
     """Raise CombinationError unless there is a minibatch to train on; `shared`: pairs left out for their source."""
     if count >= config.batch_size:
         return
@@ -218,7 +218,7 @@ def _after(pairs: Pairs, count: int, held: int) -> tuple[Sequence[Pair], Sequenc
     return training, others[:held]
 
 
-def check(config: Config) -> None:
+def check(config: Resolved) -> None:
     """Raise CombinationError for what an encoder–decoder cannot be."""
     if config.task.attention and config.task.context != "constant":
         raise CombinationError(

@@ -19,7 +19,7 @@ from ablate.cells.cell import Cell, variant_of
 from ablate.config.composing import compose
 from ablate.config.errors import ConfigError
 from ablate.config.registry import CELLS
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved, resolve
 from ablate.networks.causality import is_causal
 from ablate.networks.layer import Layer, State
 from ablate.networks.network import Network
@@ -68,16 +68,9 @@ def _cases(cell: Cell) -> Iterator[Case]:
     base = compose(())
 
     def case(what: str, own: Mapping[str, Any], bias_vectors: int = 1, **changed: Any) -> Case:
-        model = replace(base.model, name=cell.name, cell=cell.name, **changed)
-        if hasattr(model, "own"):
-            model.own = {**usual, **own}
-        else:
-            for name, value in (usual | {**own}).items():
-                setattr(model, name, value)
-        config = replace(
-            base, model=model, num_hiddens=H, layers=2, bias_vectors=bias_vectors, init="torch", reset=None
-        )
-        return Case(f"cell {cell.name}{what}", cell, config)
+        model = replace(base.model, name=cell.name, cell=cell.name, own={**usual, **own}, **changed)
+        config = base.but(model=model, num_hiddens=H, layers=2, bias_vectors=bias_vectors, init="torch", reset=None)
+        return Case(f"cell {cell.name}{what}", cell, resolve(config))
 
     yield case("", {})
     yield case(" with bias_vectors=2", {}, bias_vectors=2)
@@ -97,7 +90,7 @@ class Case:
 
     what: str
     cell: Cell
-    config: Config
+    config: Resolved
 
     def means_something(self) -> bool:
         """Whether the cell can be computed: one whose only gate is fixed may be left with nothing to read."""

@@ -33,10 +33,8 @@ class Trial:
     def __post_init__(self) -> None:
         configs = []
         for lr, options in zip(self.rates, self.options, strict=True):
-            config = Config()
-            config.optimizer = OptimizerConfig.of({"name": self.optimizer.name, "lr": lr, **options}, given=True)
-            config.lr, config.clip = lr, None
-            configs.append(config)
+            optimizer = OptimizerConfig.of({"name": self.optimizer.name, "lr": lr, **options}, given=True)
+            configs.append(Config(optimizer=optimizer, lr=lr, clip=None))
         rows = [torch.randn(P, generator=Generator().manual_seed(k), dtype=torch.float64) for k in self.starts]
         parameters = torch.stack(rows)
         parameters[:, P - ZEROS :] = 0

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch import Generator, Tensor
 from ablate.config.composing import compose
 from ablate.config.metrics import METRICS
 from ablate.config.registry import DATASETS, TASKS
-from ablate.config.schema import Config, DataConfig, TaskConfig, resolve
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import DataConfig, TaskConfig
 from ablate.data.corpora import load
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.stacked import StackedCohort
@@ -67,14 +67,13 @@ def _facts(task: str | type[Task] | Facts) -> Facts:
 
 def small_config(
     facts: Facts, data: str, num_steps: int = 12, batch_size: int = 4, path: str | None = None, **own: Any
-) -> Config:
+) -> Resolved:
     """A small setting of a task, whose own knobs are their defaults but for `own`."""
     base = compose(["model=gru", "device=cpu"])
     chosen = TaskConfig.of({"name": facts.name, **own}, given=True)
     held_out = 100 if facts.reads_text else 0
     return resolve(
-        replace(
-            base,
+        base.but(
             task=chosen,
             data=DataConfig.of({**base.data.own, "name": data, "path": path, **DATASETS[data].fixed}, given=True),
             num_hiddens=5,
@@ -134,7 +133,7 @@ def _equal(one: Minibatch, other: Minibatch) -> bool:
     )
 
 
-def _check_unscored(config: Config, minibatch: Minibatch) -> None:
+def _check_unscored(config: Resolved, minibatch: Minibatch) -> None:
     """The loss of a minibatch is that of its scored targets, whatever stands at the others."""
     _, Y = minibatch
     task = TASKS[config.task.name]
@@ -150,12 +149,12 @@ def _check_unscored(config: Config, minibatch: Minibatch) -> None:
     assert bool(gradient.isfinite().all()), "a gradient of the loss is not finite"
 
 
-def _outputs(config: Config) -> int:
+def _outputs(config: Resolved) -> int:
     sizes = task_of(config, load(config.data)).sizes
     return sizes.outputs if isinstance(sizes, Features) else sizes.target if isinstance(sizes, Sizes) else sizes
 
 
-def _check_gradients(config: Config, task: Task, minibatch: Minibatch) -> None:
+def _check_gradients(config: Resolved, task: Task, minibatch: Minibatch) -> None:
     """In float64: every parameter has a gradient, and a cohort's losses are those of single runs."""
     X, Y = minibatch
     X = X.double() if X.is_floating_point() else X

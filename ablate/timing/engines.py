@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import cycle, product
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Generator, Tensor
 
 from ablate.config.composing import compose
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved, resolve
 from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
@@ -83,18 +83,18 @@ def run(settings: Settings) -> pd.DataFrame:
     return table
 
 
-def rows_of(settings: Settings) -> Iterator[tuple[Config, int, int, int]]:
+def rows_of(settings: Settings) -> Iterator[tuple[Resolved, int, int, int]]:
     """The config, replicas, vocabulary and threads of each row."""
     shapes = product(settings.hiddens, settings.batch_sizes, settings.steps)
     for model, (H, batch_size, num_steps) in product(settings.models, list(shapes)):
         config = compose([f"model={model}", "optimizer=sgd"])
-        config = replace(config, num_hiddens=H, batch_size=batch_size, num_steps=num_steps)
+        config = resolve(config.but(num_hiddens=H, batch_size=batch_size, num_steps=num_steps))
         for R, vocabulary_size, threads in product(settings.replicas, settings.vocabularies, settings.threads):
             yield config, R, vocabulary_size, threads
 
 
 def measure(
-    config: Config, R: int, vocabulary_size: int, seconds: float, pool: ThreadPoolExecutor, threads: int
+    config: Resolved, R: int, vocabulary_size: int, seconds: float, pool: ThreadPoolExecutor, threads: int
 ) -> dict[str, object]:
     """One row: both engines in turns for about `seconds`, after one round of warm-up."""
     minibatches = minibatches_of(config, vocabulary_size)
@@ -135,12 +135,12 @@ def measure(
     }
 
 
-def minibatches_of(config: Config, vocabulary_size: int) -> int:
+def minibatches_of(config: Resolved, vocabulary_size: int) -> int:
     tokens = config.num_steps * config.batch_size
     return MINIBATCHES if tokens * (config.num_hiddens + vocabulary_size) <= LONG_MINIBATCH else 2
 
 
-def baseline_epoch(engine: str, config: Config, vocabulary_size: int, minibatches: int) -> Epoch:
+def baseline_epoch(engine: str, config: Resolved, vocabulary_size: int, minibatches: int) -> Epoch:
     """One run under autograd."""
     generator = Generator().manual_seed(0)
     parameters = initial(config, vocabulary_size, generator)
@@ -149,7 +149,7 @@ def baseline_epoch(engine: str, config: Config, vocabulary_size: int, minibatche
     return lambda: train(program, torch.randint(vocabulary_size, shape, generator=Generator().manual_seed(1)))
 
 
-def cohort_epoch(config: Config, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor) -> Epoch:
+def cohort_epoch(config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor) -> Epoch:
     """R runs in chunks, over the threads of the pool."""
     generator = Generator().manual_seed(0)
     programs: list[Program] = []

@@ -25,7 +25,8 @@ import numpy as np
 
 from ablate.config.errors import UserError, counted
 from ablate.config.identity import former_setting_ids
-from ablate.config.schema import Config, to_dict
+from ablate.config.resolved import Resolved
+from ablate.config.schema import to_dict
 from ablate.data.corpora import load
 from ablate.records.environment import cores
 from ablate.records.files import entries, write_json
@@ -115,7 +116,7 @@ def store(sweep: Path, timing: Timing) -> None:
 
 def time_missing(
     sweep: Path,
-    settings: Mapping[str, Config],
+    settings: Mapping[str, Resolved],
     threads: Sequence[int],
     protocol: Protocol,
     say: Callable[[str], None],
@@ -154,7 +155,7 @@ def time_missing(
     return bool(timed or not failed)
 
 
-def at_hand(sweep: Path, setting_id: str, config: Config, threads: int) -> bool:
+def at_hand(sweep: Path, setting_id: str, config: Resolved, threads: int) -> bool:
     """Whether this sweep has a clean timing of a setting on this machine, if need be taken over from another sweep."""
     timing = found(sweep, setting_id, config, threads)
     if timing and not stored(sweep, setting_id, threads, timing.machine):
@@ -162,7 +163,7 @@ def at_hand(sweep: Path, setting_id: str, config: Config, threads: int) -> bool:
     return timing is not None
 
 
-def found(sweep: Path, setting_id: str, config: Config, threads: int) -> Timing | None:
+def found(sweep: Path, setting_id: str, config: Resolved, threads: int) -> Timing | None:
     """A clean timing of this setting on this machine, in this sweep or in another one in the same results folder."""
     machine = machine_of(config)["id"]
     folders = [sweep, *(folder for folder in entries(sweep.parent) if folder != sweep and holds_timings(folder))]
@@ -174,7 +175,7 @@ def found(sweep: Path, setting_id: str, config: Config, threads: int) -> Timing 
     return None
 
 
-def former_ids(config: Config) -> tuple[str, ...]:
+def former_ids(config: Resolved) -> tuple[str, ...]:
     """The ids that a setting could have had in older versions; none where its text cannot be had."""
     try:
         return former_setting_ids(config, load(config.data).sha256)
@@ -182,13 +183,13 @@ def former_ids(config: Config) -> tuple[str, ...]:
         return ()
 
 
-def machine_of(config: Config) -> dict[str, Any]:
+def machine_of(config: Resolved) -> dict[str, Any]:
     """The fingerprint of what this config is computed on. Raises ConfigError for a GPU where there is none."""
     return fingerprint(str(resolve_device(config.device)))
 
 
 def measure(
-    settings: Mapping[str, Config],
+    settings: Mapping[str, Resolved],
     threads: Sequence[int],
     protocol: Protocol,
     say: Callable[[str], None] = lambda _: None,

@@ -22,7 +22,7 @@ from ablate.config import plugins
 from ablate.config.composing import from_dict
 from ablate.config.errors import DataError, reason
 from ablate.config.identity import setting_id
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load
 from ablate.engines.cohort import chunk_size
@@ -42,7 +42,7 @@ with suppress(ImportError):  # Windows has none
 WARM_UP_S = 0.5
 
 
-def engine_of(config: Config) -> str:
+def engine_of(config: Resolved) -> str:
     """The engine that `formulation` means: torch.nn where the model is torch.nn's, else the readable settings."""
     return "eager" if config.formulation == "textbook" or api_cannot(config) else "torch_nn"
 
@@ -83,7 +83,7 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
 class Setting:
     """The subjects of one setting, built and warmed up when first asked for."""
 
-    def __init__(self, config: Config, corpus: Corpus) -> None:
+    def __init__(self, config: Resolved, corpus: Corpus) -> None:
         self.config = config
         self.device = resolve_device(config.device)
         self.task = task_of(config, corpus, self.device)

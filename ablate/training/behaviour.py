@@ -32,6 +32,7 @@ from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
 from ablate.config.presets import summaries
 from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
+from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import (
     CONFIG_ROOT,
     Config,
@@ -40,7 +41,6 @@ from ablate.config.schema import (
     OptimizerConfig,
     ScheduleConfig,
     TaskConfig,
-    resolve,
 )
 from ablate.data.corpora import load, of_blocks
 from ablate.data.sets import RULE
@@ -79,12 +79,12 @@ TRANSITION = 5
 """Width of the linear layer behind a densely connected one."""
 
 
-def behaviour(config: Config) -> Behaviour:
+def behaviour(config: Resolved) -> Behaviour:
     """Part → its numbers, of the code as it is."""
     return {part: probe(key) for part, key in keys(config).items()}
 
 
-def changes(recorded: Mapping[str, Sequence[float]], config: Config) -> list[str]:
+def changes(recorded: Mapping[str, Sequence[float]], config: Resolved) -> list[str]:
     """What has changed since a run of this config was recorded with this behaviour, in words; empty for nothing.
 
     A part that is not recorded is that of `GOLDEN`; one that is not there either is taken as it is now.
@@ -97,7 +97,7 @@ def changes(recorded: Mapping[str, Sequence[float]], config: Config) -> list[str
     return out
 
 
-def disagreement(engine: str, config: Config) -> str:
+def disagreement(engine: str, config: Resolved) -> str:
     """What an engine computes otherwise than the readable network and torch.optim, in words; empty for nothing."""
     parts = keys(config)
     for part in ("network", "update") if parts else ():
@@ -116,7 +116,7 @@ def alike(before: Sequence[float], now: Sequence[float], tolerance: float = TOLE
     )
 
 
-NAMES: dict[str, Callable[[Config], str]] = {
+NAMES: dict[str, Callable[[Resolved], str]] = {
     "network": lambda config: f"the code of {config.model.name}",
     "initial": lambda config: f"the initial weights of {config.model.name}",
     "update": lambda config: f"the update by {config.optimizer.name}",
@@ -126,28 +126,27 @@ NAMES: dict[str, Callable[[Config], str]] = {
 """How a message names a part."""
 
 
-def keys(config: Config) -> dict[str, str]:
+def keys(config: Resolved) -> dict[str, str]:
     """Part → the name of the probe that stands for this config, which says all that the probe depends on."""
-    c = resolve(config)
-    if not c.task.thing.has_network:
+    if not config.task.thing.has_network:
         return {}
-    model = {name: value for name, value in c.model.values().items() if value != _usual(name)}
+    model = {name: value for name, value in config.model.values().items() if value != _usual(name)}
     model.pop("name", None)
     if "transition" in model:
         model["transition"] = TRANSITION
-    network = model | {"layers": min(c.layers, 2), "bias_vectors": c.bias_vectors}
-    if c.reset:
-        network["reset"] = c.reset
-    if not family(c).steps:
-        network |= {"task": c.task.name, "context": c.task.context, "attention": c.task.attention}
-    optimizer = _of_update(c)
-    task: dict[str, Any] = {"task": c.task.name, "bidirectional": c.model.bidirectional}
-    if TASKS[c.task.name].reads_text:
-        task["sampling"] = c.sampling
-    elif DATASETS[c.data.name].kind == RULE:
-        task["data"] = c.data.name
-    first = network | {"init": c.init, "forget_bias": c.forget_bias is not None}
-    network["dropout"] = c.dropout > 0
+    network = model | {"layers": min(config.layers, 2), "bias_vectors": config.bias_vectors}
+    if config.reset:
+        network["reset"] = config.reset
+    if not family(config).steps:
+        network |= {"task": config.task.name, "context": config.task.context, "attention": config.task.attention}
+    optimizer = _of_update(config)
+    task: dict[str, Any] = {"task": config.task.name, "bidirectional": config.model.bidirectional}
+    if TASKS[config.task.name].reads_text:
+        task["sampling"] = config.sampling
+    elif DATASETS[config.data.name].kind == RULE:
+        task["data"] = config.data.name
+    first = network | {"init": config.init, "forget_bias": config.forget_bias is not None}
+    network["dropout"] = config.dropout > 0
     parts = {"network": network, "initial": first, "update": optimizer, "task": task, "measures": {}}
     return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
 
@@ -156,7 +155,7 @@ PROBED = {"momentum": 0.6, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7, "wei
 """The values at which knobs of optimizers are probed; those of others are the config's."""
 
 
-def _of_update(config: Config) -> dict[str, Any]:
+def _of_update(config: Resolved) -> dict[str, Any]:
     """What the probe of a config's update depends on. What is off by default is probed as it is, on or off."""
     found, schedule = OPTIMIZERS[config.optimizer.name], SCHEDULES[config.schedule.name]
     options, paces = found.options(config.optimizer), schedule.options(config.schedule)
@@ -226,16 +225,14 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _config(values: Mapping[str, Any]) -> Config:
+def _config(values: Mapping[str, Any]) -> Resolved:
     """The tiny config that a key describes."""
     known = {f.name for f in fields(ModelConfig)} | set(own_knobs("model"))
     model: dict[str, Any] = {"name": "probe", **{name: value for name, value in USUAL.items() if value is not None}}
     model |= {name: value for name, value in values.items() if name in known}
-    config = _defaults()
     given = {"name": values.get("task", FIRST_TASK), "embed": 3, "symbols": 4, "sequences": 6, "pairs": 12}
     given |= {name: values[name] for name in ("context", "attention") if name in values}
-    return replace(
-        config,
+    tiny = _defaults().but(
         model=ModelConfig.of(model),
         task=TaskConfig.of(given),
         layers=values.get("layers", 1),
@@ -245,6 +242,7 @@ def _config(values: Mapping[str, Any]) -> Config:
         init=values.get("init", "torch"),
         forget_bias=1.5 if values.get("forget_bias") else None,
     )
+    return resolve(tiny)
 
 
 OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7}
@@ -253,10 +251,7 @@ OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95]
 
 def _defaults() -> Config:
     """What no key says."""
-    config = Config()
-    config.optimizer = OptimizerConfig.of({"name": "sgd", "lr": 0.5}, given=True)
-    return replace(
-        Config(),
+    return Config(
         optimizer=OptimizerConfig.of({"name": "sgd", **OPTIONS}),
         data=DataConfig(name="text_file", tokens="char", cleaning="keep"),
         num_hiddens=H,
@@ -276,7 +271,7 @@ def _defaults() -> Config:
     )
 
 
-def _weights(config: Config, sizes: Vocabulary | Sizes) -> dict[str, Tensor]:
+def _weights(config: Resolved, sizes: Vocabulary | Sizes) -> dict[str, Tensor]:
     """Parameters by rule, large enough that gates leave the linear range; biases too."""
     out = {}
     for number, (name, shape) in enumerate(shapes(config, sizes).items()):
@@ -286,7 +281,7 @@ def _weights(config: Config, sizes: Vocabulary | Sizes) -> dict[str, Tensor]:
     return out
 
 
-def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
+def _minibatch(config: Resolved, number: int) -> tuple[Tensor, Tensor]:
     """Tokens of one replica: inputs (1, T, B), of a translator (1, 2, T, B), and targets (1, T, B), one not scored."""
     steps, sequences = torch.arange(T).view(-1, 1), torch.arange(B)
     tokens = (3 * steps + 2 * sequences + steps * sequences + number) % V
@@ -297,7 +292,7 @@ def _minibatch(config: Config, number: int) -> tuple[Tensor, Tensor]:
     return tokens.unsqueeze(0), targets.unsqueeze(0)
 
 
-def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
+def _program(engine: str, config: Resolved, sizes: int | Sizes) -> Program:
     parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
     if engine in ("eager", "torch_nn"):
         return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
@@ -309,7 +304,7 @@ def _program(engine: str, config: Config, sizes: int | Sizes) -> Program:
 
 
 @FixedDraws.during
-def _trained(engine: str, config: Config) -> Series:
+def _trained(engine: str, config: Resolved) -> Series:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
     sizes = V if family(config).steps else Sizes(V, V)
     carried = carries(config)
@@ -331,7 +326,7 @@ def _update(engine: str, values: Mapping[str, Any]) -> Series:
     return [n for clip in clips for n in _trained(engine, _with_optimizer(_config({"cell": "rnn"}), values, clip))]
 
 
-def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | None) -> Config:
+def _with_optimizer(config: Resolved, values: Mapping[str, Any], clip: float | None) -> Resolved:
     found = OPTIMIZERS[values["name"]]
     own = dict(values.get("own", {}))
     for knob in found.knobs:
@@ -340,8 +335,7 @@ def _with_optimizer(config: Config, values: Mapping[str, Any], clip: float | Non
             own[knob.name] = PROBED[knob.name] if is_on else 0.0
     pace = dict(values.get("schedule", {"name": ScheduleConfig().name}))
     schedule = ScheduleConfig.of(pace, given=True)
-    return replace(
-        config,
+    return config.but(
         optimizer=OptimizerConfig.of({"name": found.name, **own}, given=True),
         schedule=schedule,
         clip=clip,
@@ -383,8 +377,8 @@ def _task(values: Mapping[str, Any]) -> Series:
     named = None if facts.reads_text else values.get("data", "number_pairs")
     data = replace(config.data, name=named or "text_file", tokens="char" if named is None else "word")
     if named is None:
-        config = replace(config, sampling=values["sampling"], val_tokens=40)
-    config = replace(config, data=data, num_steps=8)
+        config = config.but(sampling=values["sampling"], val_tokens=40)
+    config = config.but(data=data, num_steps=8)
     text = "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200))
     corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
     task = task_of(config, corpus)
@@ -414,7 +408,7 @@ def golden() -> dict[str, Series]:
     return table
 
 
-def write_golden(configs: Iterable[Config]) -> int:
+def write_golden(configs: Iterable[Resolved]) -> int:
     """Write `GOLDEN` anew from the code as it is, for these configs; the number of probes."""
     names = sorted({key for config in configs for key in keys(config).values()})
     lines = [f"{json.dumps(name)}: {json.dumps(probe(name))}" for name in names]
@@ -422,31 +416,35 @@ def write_golden(configs: Iterable[Config]) -> int:
     return len(names)
 
 
-def families() -> Iterator[Config]:
+def families() -> Iterator[Resolved]:
     """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
     models = sorted(summaries("model"))
     for model in models:
         for formulation in ("torch", "textbook"):
-            one = compose([f"model={model}", f"formulation={formulation}"])
-            yield from (one, replace(one, layers=2), replace(one, layers=2, dropout=0.5))
+            one = _composed(f"model={model}", f"formulation={formulation}")
+            yield from (one, one.but(layers=2), one.but(layers=2, dropout=0.5))
     for model in ("rnn", "gru", "lstm"):
-        one = compose([f"model={model}"])
+        one = _composed(f"model={model}")
         for init in ("torch", "normal", "xavier", "orthogonal"):
-            yield from (replace(one, init=init, forget_bias=bias) for bias in (None, 1.0))
+            yield from (one.but(init=init, forget_bias=bias) for bias in (None, 1.0))
     for optimizer in sorted(summaries("optimizer")):
-        one = compose([f"optimizer={optimizer}"])
+        one = _composed(f"optimizer={optimizer}")
         for decay in (0.0, 0.1):
             options = one.optimizer.but(weight_decay=decay)
-            yield from (replace(one, optimizer=options, clip=clip) for clip in (None, 1.0))
+            yield from (one.but(optimizer=options, clip=clip) for clip in (None, 1.0))
     for task in TASKS:
         for name in task.data:
-            one = compose([f"task={task.name}"])
-            one = replace(one, data=replace(one.data, name=name))
-            yield from (replace(one, sampling=how) for how in ("sequential", "random", "sequential-reset"))
+            one = _composed(f"task={task.name}")
+            one = one.but(data=replace(one.data, name=name))
+            yield from (one.but(sampling=how) for how in ("sequential", "random", "sequential-reset"))
     for folder in entries(CONFIG_ROOT / "results"):
         for record in records(folder):
             if not isinstance(record, RecordError) and not record["code"]:
                 yield from_dict(record["config"])
+
+
+def _composed(*overrides: str) -> Resolved:
+    return resolve(compose(overrides))
 
 
 if __name__ == "__main__":

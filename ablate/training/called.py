@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ablate.config.identity import run_id, run_identity, setting_id
-from ablate.config.schema import Config, resolve, to_dict
+from ablate.config.resolved import Resolved
+from ablate.config.schema import to_dict
 from ablate.config.validation import FUNCTION
 from ablate.data.corpora import Corpus
 from ablate.records.environment import environment
@@ -53,7 +54,7 @@ def ended_by(stop: Callable[[], bool]) -> Iterator[None]:
 class Reported:
     """A function that has just reported an epoch."""
 
-    config: Config
+    config: Resolved
     measured: Mapping[str, float]
 
     def reading(self, epoch: int) -> dict[str, float] | None:
@@ -61,7 +62,7 @@ class Reported:
 
 
 def called(
-    config: Config,
+    config: Resolved,
     corpus: Corpus,
     *,
     on_epoch: Callable[[int, float], None] | None = None,
@@ -93,7 +94,7 @@ def called(
         setting_id=setting_id(config, corpus.sha256),
         seed=config.seed,
         status="ok" if sound else "diverged",
-        config=to_dict(resolve(config)),
+        config=to_dict(config),
         identity=run_identity(config, corpus.sha256),
         corpus={"name": corpus.name, "sha256": corpus.sha256, "unit": corpus.unit},
         metrics={name: value if sound and math.isfinite(value) else None for name, value in final.items()},

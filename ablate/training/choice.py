@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.config.errors import CombinationError
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size, stacked
@@ -31,7 +31,7 @@ TIMED_UPDATES = 1000
 
 def build(
     engine: str,
-    configs: Sequence[Config],
+    configs: Sequence[Resolved],
     vocabulary_size: Vocabulary | Sizes,
     parameters: Sequence[Mapping[str, Tensor]],
     generators: Sequence[Generator],
@@ -56,7 +56,7 @@ def build(
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)
 
 
-def check_precision(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
+def check_precision(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
     """Raise CombinationError where the products asked for cannot be had: others are never taken in silence."""
     if config.precision == "ieee":
         return
@@ -68,12 +68,12 @@ def check_precision(config: Config, vocabulary_size: Vocabulary | Sizes, device:
         raise CombinationError(f"precision={config.precision} cannot be computed here: {reason}; leave it out")
 
 
-def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
+def kernel(engine: str, config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
     """What computes inside the engine: `native`, or `torch` and why not native."""
     if engine != "cohort":
         return "torch"
     if not is_derived(config):
-        return stacked.computed_by(resolve(config), torch.float32, device)
+        return stacked.computed_by(config, torch.float32, device)
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)
 
@@ -86,7 +86,7 @@ class Choice:
     milliseconds: dict[str, float]
 
 
-def agreeing(config: Config) -> tuple[str, ...]:
+def agreeing(config: Resolved) -> tuple[str, ...]:
     """The engines that can compute a config, but for those that compute something else than the readable network does.
 
     That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
@@ -101,12 +101,12 @@ def agreeing(config: Config) -> tuple[str, ...]:
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
 
 
-def disagreeing(config: Config) -> dict[str, str]:
+def disagreeing(config: Resolved) -> dict[str, str]:
     """Engine → what it computes otherwise than the readable network, in words, for each that is to be left out."""
     return {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
 
 
-def left_out(configs: Iterable[Config]) -> list[str]:
+def left_out(configs: Iterable[Resolved]) -> list[str]:
     """A line for each engine that engine=auto leaves out because it computes something else."""
     lines = [
         f"engine=auto leaves out engine={engine}, which computes something else than the readable network of "
@@ -121,7 +121,7 @@ def left_out(configs: Iterable[Config]) -> list[str]:
 _choices: dict[tuple[Any, ...], Choice] = {}
 
 
-def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.device, replicas: int) -> Choice:
+def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device, replicas: int) -> Choice:
     """The engine of `config`: the only one that can, the one asked for, or the fastest.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
@@ -132,17 +132,18 @@ def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.de
     if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas)
-    c = resolve(config)
-    shape = (str(c.model), str(c.task), c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
-    sources = (c.model.source, c.optimizer.source, c.task.source)  # in a notebook a cell may be defined again
-    key = (*shape, *sources, c.optimizer.name, vocabulary_size, str(device), together, candidates)
+    sizes = (config.num_hiddens, config.layers, config.num_steps, config.batch_size)
+    shape = (str(config.model), str(config.task), *sizes, config.bias_vectors, config.dropout)
+    parts = (config.model, config.optimizer, config.task)
+    sources = tuple(part.source for part in parts)  # in a notebook a cell may be defined again
+    key = (*shape, *sources, config.optimizer.name, vocabulary_size, str(device), together, candidates)
     if key not in _choices:
         _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
     return _choices[key]
 
 
 def _fastest(
-    candidates: Sequence[str], config: Config, V: Vocabulary | Sizes, device: torch.device, together: int
+    candidates: Sequence[str], config: Resolved, V: Vocabulary | Sizes, device: torch.device, together: int
 ) -> Choice:
     """Time a few training minibatches of each engine, in turns, on random weights and tokens."""
     generator = Generator().manual_seed(0)

@@ -18,7 +18,8 @@ from torch import Generator, Tensor
 from ablate.config.errors import ConfigError, counted
 from ablate.config.identity import run_id, run_identity, setting_id
 from ablate.config.metrics import evaluation
-from ablate.config.schema import Config, resolve, to_dict
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus, as_used
 from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
@@ -46,13 +47,13 @@ Keep = Callable[[str, Mapping[str, np.ndarray]], None]
 
 def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Record:
     """One run by itself, with the engine that `config.engine` asks for; see `train_together`."""
-    config, device = as_used(resolve(config), corpus), resolve_device(config.device)
-    choice = choose(config, task_of(config, corpus).sizes, device, replicas=1)
-    return train_together([config], corpus, choice, on_epoch=on_epoch)[0]
+    own, device = as_used(resolve(config), corpus), resolve_device(config.device)
+    choice = choose(own, task_of(own, corpus).sizes, device, replicas=1)
+    return train_together([own], corpus, choice, on_epoch=on_epoch)[0]
 
 
 def train_together(
-    configs: Sequence[Config],
+    configs: Sequence[Resolved],
     corpus: Corpus,
     choice: Choice,
     *,
@@ -220,7 +221,7 @@ def _restore(
 
 
 def make_record(
-    config: Config, task: Task, trajectory: Trajectory, text: dict[str, str], engine: str, timing: dict[str, Any]
+    config: Resolved, task: Task, trajectory: Trajectory, text: dict[str, str], engine: str, timing: dict[str, Any]
 ) -> Record:
     """The record of one finished run."""
     corpus = task.corpus
@@ -229,7 +230,7 @@ def make_record(
         setting_id=setting_id(config, corpus.sha256),
         seed=config.seed,
         status="diverged" if trajectory.divergence else "ok",
-        config=to_dict(resolve(config)),
+        config=to_dict(config),
         identity=run_identity(config, corpus.sha256),
         corpus={
             "name": corpus.name,
@@ -256,7 +257,7 @@ def make_record(
         environment=environment(str(task.device)),
         divergence=trajectory.divergence,
         measures=measures(config.task),
-        evaluation=evaluation(to_dict(resolve(config))),
+        evaluation=evaluation(to_dict(config)),
         curve=trajectory.curve,
     )
 

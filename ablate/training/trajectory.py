@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from ablate.config.errors import UserError
 from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.engines.program import Program
 from ablate.networks.parameters import Sizes
 from ablate.networks.targets import counted
@@ -111,7 +111,7 @@ def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
 class Replica:
     """One run in training: its config, the order of its data, and what happened so far."""
 
-    config: Config
+    config: Resolved
     trajectory: Trajectory = field(default_factory=Trajectory)
     order: Generator = field(init=False)
 
@@ -129,7 +129,7 @@ class Watched(Protocol):
     """A run in training, as whoever watches it sees it: a replica, or a function that reports."""
 
     @property
-    def config(self) -> Config: ...
+    def config(self) -> Resolved: ...
 
     def reading(self, epoch: int) -> dict[str, float] | None: ...
 
@@ -169,6 +169,6 @@ def check_shapes(X: Tensor, Y: Tensor) -> None:
         raise UserError(f"minibatches: inputs {inputs}, targets {targets}; (steps, sequences) must be equal")
 
 
-def measures_held_out(config: Config, epoch: int) -> bool:
+def measures_held_out(config: Resolved, epoch: int) -> bool:
     """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
     return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0

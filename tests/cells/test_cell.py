@@ -38,7 +38,7 @@ def two_ways(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
 def config_of(compose: Callable[..., Config], made: Cell, **knobs: Any) -> Config:
     config = compose("formulation=torch")
-    return replace(config, model=replace(config.model, name=made.name, cell=made.name), num_hiddens=H, **knobs)
+    return config.but(model=replace(config.model, name=made.name, cell=made.name), num_hiddens=H, **knobs)
 
 
 FACTS = {
@@ -266,7 +266,7 @@ def test_a_share_of_a_fixed_gate_cannot_be_used_elsewhere(compose: Callable[...,
         return gate.a(x.a) * h + tanh(x.a)
 
     config = config_of(compose, mine)
-    config.model.gates = {"a": 0.5}
+    config = config.but(model=replace(config.model, gates={"a": 0.5}))
     with pytest.raises(ConfigError, match="with a fixed"):
         initial(config, V, torch.Generator())
 

@@ -4,7 +4,6 @@ Also what the as-published ablations do and do not remember. Everything in float
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -219,7 +218,7 @@ def some_tokens(seed: int = 1) -> Tensor:
 @pytest.fixture
 def config_of(compose: Callable[..., Config]) -> Callable[..., Config]:
     """A small network: the model as overrides, sizes as fields, without composing again."""
-    return lambda *model, **sizes: replace(compose(*model), **({"num_hiddens": H, "init": "torch"} | sizes))
+    return lambda *model, **sizes: compose(*model).but(**({"num_hiddens": H, "init": "torch"} | sizes))
 
 
 @pytest.mark.parametrize("bias_vectors", [1, 2])

@@ -3,7 +3,6 @@
 import runpy
 import tokenize
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def own(small: Configs) -> Configs:
 
     def make(*overrides: str, **knobs: Any) -> Config:
         config = small(*overrides)
-        return replace(config, model=of_light_gru(config.model, **knobs))
+        return config.but(model=of_light_gru(config.model, **knobs))
 
     return make
 
@@ -146,7 +145,7 @@ def test_a_bidirectional_one_is_found_to_be_non_causal(own: Configs, corpus: Cor
 def test_it_translates(compose: Configs, attention: str) -> None:
     options = ("data=number_pairs", "num_hiddens=6", "epochs=1", "task.pairs=40", "layers=2", "batch_size=16")
     config = compose("task=translation", *options, f"task.attention={attention}")
-    config = replace(config, model=of_light_gru(config.model), engine="cohort")
+    config = config.but(model=of_light_gru(config.model), engine="cohort")
     record = train(config, load(config.data))
     assert record.text
     assert 0 < record.metrics["perplexity"] < float("inf")
@@ -159,7 +158,7 @@ def test_masked_tokens(own: Configs, corpus: Corpus) -> None:
 
 def test_as_many_parameters_as_another_model(own: Configs, small: Configs, corpus: Corpus) -> None:
     first = small("model=lstm", "num_hiddens=30")
-    config = matched(own("match=params", "num_hiddens=30"), first, corpus)
+    config = matched(own("match=params", "num_hiddens=30"), first, len(corpus.vocabulary))
     wanted = count(first, len(corpus.vocabulary))
     assert config.num_hiddens > 30
     assert count(config, len(corpus.vocabulary)) == pytest.approx(wanted, rel=0.05)

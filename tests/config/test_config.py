@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -18,7 +18,8 @@ from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import CombinationError, ConfigError, UserError
 from ablate.config.identity import PROTOCOL, former_run_ids, run_id, run_identity, setting_id
 from ablate.config.overrides import GROUPS, knobs
-from ablate.config.schema import CONFIG_ROOT, PARTS, Config, resolve, to_dict, with_seed
+from ablate.config.resolved import Resolved, resolve
+from ablate.config.schema import CONFIG_ROOT, PARTS, Config, to_dict, with_seed
 from ablate.config.validation import engines_for
 
 Configs = Callable[..., Config]
@@ -27,6 +28,11 @@ CORPUS = "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6"
 """SHA-256 of the cleaned book: only a name here, the book is not needed."""
 
 TOP_LEVEL = [f.name for f in fields(Config) if f.name not in PARTS]
+
+
+@pytest.fixture(scope="module")
+def resolved(compose: Configs) -> Callable[..., Resolved]:
+    return lambda *overrides: resolve(compose(*overrides))
 
 
 # --- every knob stands once, explained ------------------------------------------------------------------
@@ -185,8 +191,8 @@ def test_wrong_types_and_unknown_knobs_do_not_compose(override: str) -> None:
         ("model=lstm engine=cohort", "cohort"),
     ],
 )
-def test_the_engines_that_can(compose: Configs, overrides: str, engines: str) -> None:
-    assert engines_for(compose(*overrides.split())) == tuple(engines.split())
+def test_the_engines_that_can(resolved: Configs, overrides: str, engines: str) -> None:
+    assert engines_for(resolved(*overrides.split())) == tuple(engines.split())
 
 
 @pytest.mark.parametrize(
@@ -199,8 +205,8 @@ def test_the_engines_that_can(compose: Configs, overrides: str, engines: str) ->
         ("model=lstm model.readout=candidate", "torch.nn.LSTM always carries and reads out its state"),
     ],
 )
-def test_an_engine_that_cannot_names_the_others(compose: Configs, overrides: str, says: str) -> None:
-    config = compose(*overrides.split(), "engine=torch_nn")
+def test_an_engine_that_cannot_names_the_others(resolved: Configs, overrides: str, says: str) -> None:
+    config = resolved(*overrides.split(), "engine=torch_nn")
     with pytest.raises(CombinationError) as caught:
         engines_for(config)
     assert says in str(caught.value)
@@ -211,28 +217,50 @@ def test_an_engine_that_cannot_names_the_others(compose: Configs, overrides: str
 # --- what formulation means ------------------------------------------------------------------------------------
 
 
-def meaning(config: Config) -> tuple[str | None, str | None, int | None]:
-    resolved = resolve(config)
-    return resolved.init, resolved.reset, resolved.bias_vectors
+def meaning(config: Resolved) -> tuple[str, str | None, int]:
+    return config.init, config.reset, config.bias_vectors
 
 
 @pytest.mark.full
-def test_impl_is_a_name_for_three_choices(compose: Configs) -> None:
-    assert meaning(compose("model=gru", "formulation=torch")) == ("torch", "after", 2)
-    assert meaning(compose("model=gru", "formulation=textbook")) == ("normal", "before", 1)
-    assert meaning(compose("model=gru", "formulation=textbook", "reset=after")) == ("normal", "after", 1)
+def test_impl_is_a_name_for_three_choices(resolved: Configs) -> None:
+    assert meaning(resolved("model=gru", "formulation=torch")) == ("torch", "after", 2)
+    assert meaning(resolved("model=gru", "formulation=textbook")) == ("normal", "before", 1)
+    assert meaning(resolved("model=gru", "formulation=textbook", "reset=after")) == ("normal", "after", 1)
     spelled_out = ["init=torch", "reset=after", "bias_vectors=2"]
     for formulation in ("torch", "textbook"):
-        assert meaning(compose("model=gru", f"formulation={formulation}", *spelled_out)) == ("torch", "after", 2)
-    same = (compose("model=gru"), compose("model=gru", *spelled_out))
+        assert meaning(resolved("model=gru", f"formulation={formulation}", *spelled_out)) == ("torch", "after", 2)
+    same = (resolved("model=gru"), resolved("model=gru", *spelled_out))
     assert len({run_id(config, CORPUS) for config in same}) == 1
 
 
 def test_resolving_twice_changes_nothing(compose: Configs) -> None:
     for overrides in (["model=gru"], ["model=lstm", "formulation=textbook", "layers=2", "dropout=0.5"]):
         once = resolve(compose(*overrides))
-        assert resolve(once) == once
-        assert run_id(once, CORPUS) == run_id(compose(*overrides), CORPUS)
+        assert resolve(once) is once
+        again = Resolved(from_dict(to_dict(once)))
+        assert again == once
+        assert run_id(again, CORPUS) == run_id(once, CORPUS)
+
+
+def test_what_is_resolved_changes_with_all_that_follows(compose: Configs) -> None:
+    """What was given by itself stays; the knobs that nobody gave follow the new value, and can follow it back."""
+    config = resolve(compose("model=gru", "layers=2", "dropout=0.5", "init=xavier"))
+    textbook = config.but(formulation="textbook")
+    assert meaning(textbook) == ("xavier", "before", 1)
+    assert textbook.but(formulation="torch") == config
+    shallow = config.but(layers=1)
+    assert (shallow.dropout, shallow.but(layers=3).dropout) == (0.0, 0.5)
+    assert config.but(seed=config.seed) is config
+
+
+def test_what_is_resolved_changes_in_no_other_way(resolved: Configs) -> None:
+    config = resolved("layers=2", "dropout=0.5")
+    with pytest.raises(FrozenInstanceError):
+        config.layers = 1
+    with pytest.raises(FrozenInstanceError):
+        config.model.connection = "dense"
+    with pytest.raises(TypeError):
+        replace(config, layers=1)
 
 
 # --- identity -------------------------------------------------------------------------------------------
@@ -331,8 +359,8 @@ def test_the_tables_of_this_test_are_complete() -> None:
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_how_and_where_is_no_part_of_the_identity(compose: Configs, name: str) -> None:
-    base, changed = compose("model=gru"), compose("model=gru", *MEANS[name])
+def test_how_and_where_is_no_part_of_the_identity(resolved: Configs, name: str) -> None:
+    base, changed = resolved("model=gru"), resolved("model=gru", *MEANS[name])
     assert to_dict(base) != to_dict(changed)
     assert run_id(base, CORPUS) == run_id(changed, CORPUS)
     assert setting_id(base, CORPUS) == setting_id(changed, CORPUS)
@@ -340,18 +368,18 @@ def test_how_and_where_is_no_part_of_the_identity(compose: Configs, name: str) -
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", DECIDING)
-def test_what_decides_an_outcome_is_part_of_the_identity(compose: Configs, name: str) -> None:
+def test_what_decides_an_outcome_is_part_of_the_identity(resolved: Configs, name: str) -> None:
     *ground, change = ["model=gru", *DECIDING[name]] if name != "model.activation" else DECIDING[name]
     if name == "optimizer.name":
         ground, change = ["model=gru", "lr=1.0"], "optimizer=adam"
-    base, changed = compose(*ground), compose(*ground, change)
+    base, changed = resolved(*ground), resolved(*ground, change)
     assert run_id(base, CORPUS) != run_id(changed, CORPUS)
     assert (setting_id(base, CORPUS) == setting_id(changed, CORPUS)) == (name == "seed")
 
 
-def test_the_text_and_its_tokens_are_part_of_the_identity(compose: Configs) -> None:
-    assert run_id(compose(), CORPUS) != run_id(compose(), CORPUS[::-1])
-    assert run_id(compose(), CORPUS) != run_id(compose("data.tokens=word"), CORPUS)
+def test_the_text_and_its_tokens_are_part_of_the_identity(resolved: Configs) -> None:
+    assert run_id(resolved(), CORPUS) != run_id(resolved(), CORPUS[::-1])
+    assert run_id(resolved(), CORPUS) != run_id(resolved("data.tokens=word"), CORPUS)
 
 
 @pytest.mark.parametrize(
@@ -373,21 +401,21 @@ def test_the_text_and_its_tokens_are_part_of_the_identity(compose: Configs) -> N
         ("", "num_hiddens=256 seeds=7"),
     ],
 )
-def test_the_same_run_said_in_two_ways(compose: Configs, one: str, other: str) -> None:
-    assert run_id(compose(*one.split()), CORPUS) == run_id(compose(*other.split()), CORPUS)
+def test_the_same_run_said_in_two_ways(resolved: Configs, one: str, other: str) -> None:
+    assert run_id(resolved(*one.split()), CORPUS) == run_id(resolved(*other.split()), CORPUS)
 
 
-def test_a_setting_is_what_its_seeds_share(compose: Configs) -> None:
-    config = compose("model=gru", "seed=3", "seeds=5")
+def test_a_setting_is_what_its_seeds_share(resolved: Configs) -> None:
+    config = resolved("model=gru", "seed=3", "seeds=5")
     runs = [with_seed(config, k) for k in range(5)]
     assert [run.seed for run in runs] == [3, 4, 5, 6, 7]
     assert len({run_id(run, CORPUS) for run in runs}) == 5
     assert {setting_id(run, CORPUS) for run in runs} == {setting_id(config, CORPUS)}
-    assert run_id(runs[2], CORPUS) == run_id(compose("model=gru", "seed=5"), CORPUS)
+    assert run_id(runs[2], CORPUS) == run_id(resolved("model=gru", "seed=5"), CORPUS)
 
 
-def test_identity_names_the_protocol(compose: Configs) -> None:
-    assert run_identity(compose(), CORPUS)["protocol"] == PROTOCOL
+def test_identity_names_the_protocol(resolved: Configs) -> None:
+    assert run_identity(resolved(), CORPUS)["protocol"] == PROTOCOL
 
 
 positive = st.floats(1e-6, 1e3)
@@ -406,19 +434,19 @@ positive = st.floats(1e-6, 1e3)
     formulation=st.sampled_from(["torch", "textbook"]),
     sampling=st.sampled_from(["sequential", "random", "sequential-reset"]),
 )
-def test_identity_survives_storing(compose: Configs, model: str, formulation: str, **values: Any) -> None:
+def test_identity_survives_storing(resolved: Configs, model: str, formulation: str, **values: Any) -> None:
     """Config → record → JSON → Config gives the same run, stored as asked for or with all defaults filled in."""
-    config = replace(compose(f"model={model}", f"formulation={formulation}"), **values)
-    for stored in (to_dict(config), to_dict(resolve(config))):
+    config = resolved(f"model={model}", f"formulation={formulation}").but(**values)
+    for stored in (to_dict(config.given), to_dict(config)):
         back = from_dict(json.loads(json.dumps(stored)))
         assert run_id(back, CORPUS) == run_id(config, CORPUS)
         assert setting_id(back, CORPUS) == setting_id(config, CORPUS)
 
 
 @given(lr=positive, other=positive)
-def test_two_learning_rates_are_two_runs(compose: Configs, lr: float, other: float) -> None:
-    base = compose()
-    same = run_id(replace(base, lr=lr), CORPUS) == run_id(replace(base, lr=other), CORPUS)
+def test_two_learning_rates_are_two_runs(resolved: Configs, lr: float, other: float) -> None:
+    base = resolved()
+    same = run_id(base.but(lr=lr), CORPUS) == run_id(base.but(lr=other), CORPUS)
     assert same == (lr == other)
 
 
@@ -432,9 +460,9 @@ without a recurrent product, left the identity; what is stored under the former 
 
 
 @pytest.mark.parametrize("overrides", GOLDEN)
-def test_run_ids_stay(compose: Configs, overrides: str) -> None:
-    found = run_id(compose(*overrides.split()), CORPUS)
-    assert GOLDEN[overrides][1] in former_run_ids(compose(*overrides.split()), CORPUS)
+def test_run_ids_stay(resolved: Configs, overrides: str) -> None:
+    found = run_id(resolved(*overrides.split()), CORPUS)
+    assert GOLDEN[overrides][1] in former_run_ids(resolved(*overrides.split()), CORPUS)
     assert found == GOLDEN[overrides][0], (
         f"the run_id of '{overrides or 'the baseline'}' is now {found}: results stored so far will not be found again. "
         "If this change alters outcomes, raise PROTOCOL in ablate/config.py as well; if it does not, undo what changed "

@@ -11,6 +11,7 @@ from ablate.claims.reading import make_claim
 from ablate.config.composing import compose, from_dict
 from ablate.config.former_names import in_claim, of_stored
 from ablate.config.identity import run_id
+from ablate.config.resolved import resolve
 from ablate.config.schema import to_dict
 from ablate.records.results import RecordError, records
 from ablate.searching.settings import objectives
@@ -51,7 +52,7 @@ def test_a_stored_config_in_the_former_words() -> None:
         "setting_id": "a",
         "engine": "torch_nn",
     }
-    assert run_id(from_dict(former), "0") == run_id(compose(["formulation=textbook"]), "0")
+    assert run_id(from_dict(former), "0") == run_id(resolve(compose(["formulation=textbook"])), "0")
 
 
 def test_a_claim_in_the_former_words() -> None:

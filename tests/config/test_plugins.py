@@ -19,6 +19,7 @@ from ablate.config.errors import ConfigError, UserError
 from ablate.config.identity import cohort_key, run_id, run_identity, without_effect
 from ablate.config.overrides import knobs
 from ablate.config.registry import CELLS, OPTIMIZERS, TASKS, snapshot
+from ablate.config.resolved import resolve
 from ablate.config.schema import to_dict
 from ablate.config.validation import validate
 
@@ -100,7 +101,7 @@ def test_what_a_file_brings_is_chosen_by_its_name(mine: Path) -> None:
 def test_its_knobs_are_swept(mine: Path) -> None:
     found = compose_all(overrides("model=leaky", "model.alpha=0.1,0.3", "+model.gates.leak=1"))
     assert [one.model.alpha for one in found] == [0.1, 0.3]
-    assert len({run_id(one, CORPUS) for one in found}) == 2
+    assert len({run_id(resolve(one), CORPUS) for one in found}) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,19 +138,19 @@ def test_help_tells_of_it(main: Any, mine: Path) -> None:
 
 
 def test_its_source_is_part_of_the_identity_of_what_uses_it_alone(mine: Path) -> None:
-    plain, words = run_id(compose(["model=gru"]), CORPUS), ["model=leaky", "optimizer=signed"]
-    before = run_identity(compose(overrides(*words)), CORPUS)
+    plain, words = run_id(resolve(compose(["model=gru"])), CORPUS), ["model=leaky", "optimizer=signed"]
+    before = run_identity(resolve(compose(overrides(*words))), CORPUS)
     assert before["model"]["source"] == before["optimizer"]["source"] == plugins.source_hash("cell", "leaky")
-    assert run_id(compose(overrides("model=gru")), CORPUS) == plain
+    assert run_id(resolve(compose(overrides("model=gru"))), CORPUS) == plain
     mine.write_text(MINE.replace("0.003", "0.004"))
-    after = compose(overrides(*words))
+    after = resolve(compose(overrides(*words)))
     assert after.lr == 0.004, "a file that has changed is loaded again"
     assert run_identity(after, CORPUS)["model"]["source"] != before["model"]["source"]
-    assert run_id(compose(overrides("model=gru")), CORPUS) == plain
+    assert run_id(resolve(compose(overrides("model=gru"))), CORPUS) == plain
 
 
 def test_a_run_of_its_own_knobs_survives_storing(mine: Path) -> None:
-    config = compose(overrides("model=leaky", "model.alpha=0.3", "optimizer=signed", "task=parity"))
+    config = resolve(compose(overrides("model=leaky", "model.alpha=0.3", "optimizer=signed", "task=parity")))
     stored = json.loads(json.dumps(to_dict(config)))
     assert stored["model"]["alpha"] == 0.3
     assert "own" not in stored["model"]
@@ -159,7 +160,8 @@ def test_a_run_of_its_own_knobs_survives_storing(mine: Path) -> None:
 
 
 def test_runs_that_differ_in_a_knob_of_each_replica_train_together(mine: Path) -> None:
-    one, other, third = compose_all(overrides("optimizer=signed", "optimizer.weight_decay=0,0.1,0.2"))
+    found = compose_all(overrides("optimizer=signed", "optimizer.weight_decay=0,0.1,0.2"))
+    one, other, third = map(resolve, found)
     assert cohort_key(one, CORPUS) == cohort_key(other, CORPUS) == cohort_key(third, CORPUS)
     assert run_id(one, CORPUS) != run_id(other, CORPUS)
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -144,7 +143,7 @@ def test_sampling_names_its_sampler(small: Callable[..., Config], sampling: str)
 @given(B=st.integers(1, 8), T=st.integers(1, 6))
 def test_tokens_needed_is_exact(compose: Callable[..., Config], sampling: str, B: int, T: int) -> None:
     """At that number every offset gives a minibatch; with one token less some offset gives none."""
-    config = replace(compose(f"sampling={sampling}"), batch_size=B, num_steps=T)
+    config = compose(f"sampling={sampling}").but(batch_size=B, num_steps=T)
     needed = tokens_needed(config)
     assert all(epochs_with_every_offset(sampling, needed, B, T).values())
     assert not all(epochs_with_every_offset(sampling, needed - 1, B, T).values())
@@ -155,7 +154,7 @@ def test_tokens_needed_is_exact(compose: Callable[..., Config], sampling: str, B
 def test_the_number_of_minibatches_is_known_beforehand(
     compose: Callable[..., Config], sampling: str, B: int, T: int, extra: int
 ) -> None:
-    config = replace(compose(f"sampling={sampling}"), batch_size=B, num_steps=T)
+    config = compose(f"sampling={sampling}").but(batch_size=B, num_steps=T)
     n = tokens_needed(config) + extra
     epochs = epochs_with_every_offset("random" if sampling == "random" else "sequential", n, B, T)
     for offset, epoch in epochs.items():

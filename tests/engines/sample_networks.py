@@ -1,7 +1,6 @@
 """What the tests of the cohort compare with: the readable model under autograd, and small random batches."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -9,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ablate.config.composing import compose
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved, resolve
 from ablate.engines.autograd import clip_gradients
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.parameters import initial
@@ -19,23 +18,23 @@ Batch = tuple[Tensor, Tensor]
 
 
 @cache
-def composed(*overrides: str) -> Config:
-    return compose(overrides)
+def composed(*overrides: str) -> Resolved:
+    return resolve(compose(overrides))
 
 
-def network(*overrides: str, **knobs: object) -> Config:
+def network(*overrides: str, **knobs: object) -> Resolved:
     """A small network: the model and its options as overrides, sizes as fields."""
     small = {"num_hiddens": 5, "num_steps": 4, "batch_size": 3, "init": "torch"}
-    return replace(composed(*overrides), **(small | knobs))
+    return composed(*overrides).but(**(small | knobs))
 
 
-def weights(config: Config, V: int, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+def weights(config: Resolved, V: int, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     """Initial weights, three times as large as usual, so that gates leave the linear range."""
     drawn = initial(config, V, Generator().manual_seed(seed), dtype)
     return {name: 3 * value for name, value in drawn.items()}
 
 
-def batches(config: Config, V: int, R: int, count: int, seed: int = 0) -> list[Batch]:
+def batches(config: Resolved, V: int, R: int, count: int, seed: int = 0) -> list[Batch]:
     """Random tokens and targets (R, T, B)."""
     generator = Generator().manual_seed(seed)
     shape = (count, 2, R, config.num_steps, config.batch_size)
@@ -63,7 +62,7 @@ def named_gradients(model: LanguageModel) -> dict[str, Tensor]:
 
 
 def train(
-    engine: str, config: Config, V: int, parameters: dict[str, Tensor], of_replica: Sequence[Batch], carry: bool
+    engine: str, config: Resolved, V: int, parameters: dict[str, Tensor], of_replica: Sequence[Batch], carry: bool
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of each update, and the final weights, of one replica with a plain engine."""
     model = ENGINES[engine](config, V, parameters, Generator().manual_seed(config.seed))

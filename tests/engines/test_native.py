@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,7 +185,7 @@ def test_functions_are_those_of_float64() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_is_that_of_the_torch_engine(cell: str) -> None:
     config = network(*CELLS[cell], num_hiddens=20, num_steps=7, batch_size=5, layers=2, bias_vectors=2)
-    configs = [replace(config, lr=lr, clip=clip) for lr, clip in ((0.01, None), (0.5, 0.1), (0.1, 1.0))]
+    configs = [config.but(lr=lr, clip=clip) for lr, clip in ((0.01, None), (0.5, 0.1), (0.1, 1.0))]
     parameters = [single(config, V, seed) for seed in range(R)]
     exact = [{name: value.double() for name, value in p.items()} for p in parameters]
     ours, reference = NativeCohort(configs, V, parameters), Cohort(configs, V, exact)
@@ -225,7 +224,7 @@ def test_other_optimizers_move_by_its_gradients(optimizer: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_replica_is_the_same_alone(cell: str, B: int) -> None:
     config = network(*CELLS[cell], num_hiddens=19, batch_size=B, layers=2)
-    configs = [replace(config, lr=0.1 * (k + 1), seed=k) for k in range(R)]
+    configs = [config.but(lr=0.1 * (k + 1), seed=k) for k in range(R)]
     parameters = [single(config, V, seed) for seed in range(R)]
     minibatches = batches(config, V, R, 6)
     together = run(configs, parameters, minibatches)
@@ -291,8 +290,8 @@ def test_what_it_does_not_cover_it_says() -> None:
     assert computed_by(plain, V, torch.float64) == "torch (no native kernel: not float32)"
     assert not_covered(plain, V, torch.float64) == "not float32"
     assert not_covered(plain, V, torch.float32, "cuda") == "not on the CPU"
-    assert not_covered(replace(plain, layers=2, dropout=0.5), 100_000, torch.float32) == ""
-    assert "layers" in not_covered(replace(plain, layers=17), V, torch.float32)
+    assert not_covered(plain.but(layers=2, dropout=0.5), 100_000, torch.float32) == ""
+    assert "layers" in not_covered(plain.but(layers=17), V, torch.float32)
     with pytest.raises(ValueError, match="cannot compute this: not float32"):
         NativeCohort([plain], V, [weights(plain, V, 0)])
     outside = torch.full((1, 4, 3), V)

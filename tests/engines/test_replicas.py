@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def replicas(config: Config) -> list[Config]:
     """Replicas that differ in everything they may differ in."""
     lrs, clips = (0.5, 1.0, 0.3, 0.7), (1.0, None, 0.1, 0.3)
     return [
-        replace(with_seed(config, k), lr=config.lr * lr, clip=clip)
+        with_seed(config, k).but(lr=config.lr * lr, clip=clip)
         for k, (lr, clip) in enumerate(zip(lrs, clips, strict=True))
     ]
 
@@ -63,7 +62,7 @@ def of_replica(minibatches: Sequence[Batch], k: int) -> list[Batch]:
 def test_thirty_updates_equal_those_of_the_plain_engines(cell: str, optimizer: str, decay: float) -> None:
     config = network(f"model={cell}", f"optimizer={optimizer}", f"optimizer.weight_decay={decay}", bias_vectors=2)
     if optimizer == "rmsprop" and decay:
-        config = replace(config, optimizer=config.optimizer.but(momentum=0.5))
+        config = config.but(optimizer=config.optimizer.but(momentum=0.5))
     configs = replicas(config)
     parameters = [weights(config, V, seed) for seed in range(R)]
     minibatches = batches(config, V, R, 30)
@@ -126,7 +125,7 @@ def test_batches_that_fill_no_vector_agree_to_rounding(cell: str, B: int) -> Non
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_diverging_neighbour_changes_nothing(cell: str, optimizer: str) -> None:
     config = network(f"model={cell}", f"optimizer={optimizer}", "optimizer.weight_decay=0.01")
-    configs = [replace(config, seed=k) for k in range(R)]
+    configs = [config.but(seed=k) for k in range(R)]
     healthy = [weights(config, V, seed, torch.float32) for seed in range(R)]
     broken = [dict(p) for p in healthy]
     broken[1]["output.b"] = torch.full_like(broken[1]["output.b"], math.nan)
@@ -145,7 +144,7 @@ def test_a_diverging_neighbour_changes_nothing(cell: str, optimizer: str) -> Non
 
 def test_a_replica_freezes_at_the_loss_it_diverged_with() -> None:
     config = network("model=rnn", "model.activation=relu", clip=None, lr=1e30)
-    calm = replace(config, lr=0.1)
+    calm = config.but(lr=0.1)
     parameters = [weights(config, V, seed, torch.float32) for seed in range(2)]
     losses, cohort = run([config, calm], parameters, batches(config, V, 2, 12))
     assert cohort.frozen == [True, False]
@@ -250,15 +249,15 @@ def test_what_cannot_be_one_program_is_refused() -> None:
     config = network("model=rnn")
     own = weights(config, V, 0)
     with pytest.raises(ValueError, match="num_hiddens: 5 and 6"):
-        Cohort([config, replace(config, num_hiddens=6)], V, [own, own])
+        Cohort([config, config.but(num_hiddens=6)], V, [own, own])
     with pytest.raises(ValueError, match="must agree in optimizer"):
-        Cohort([config, replace(config, optimizer=compose(["optimizer=adam"]).optimizer)], V, [own, own])
+        Cohort([config, config.but(optimizer=compose(["optimizer=adam"]).optimizer)], V, [own, own])
     with pytest.raises(ValueError, match="2 configs, but parameters for 1"):
         Cohort([config] * 2, V, [own])
     with pytest.raises(ValueError, match="replica 1 are not those"):
         Cohort([config] * 2, V, [own, weights(network("model=gru"), V, 0)])
     with pytest.raises(ValueError, match="generator for each replica"):
-        Cohort([replace(config, layers=2, dropout=0.5)], V, [own])
+        Cohort([config.but(layers=2, dropout=0.5)], V, [own])
     with pytest.raises(ValueError, match="needs a CUDA device"):
         Cohort([config], V, [own], cuda_graphs=True)
     with pytest.raises(ValueError, match="needs a replica"):

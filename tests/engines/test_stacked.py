@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from ablate.config.composing import compose
 from ablate.config.metrics import UNSCORED
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.capacity import chunk_size, is_derived, memory_bytes
@@ -31,7 +32,7 @@ R = 3
 
 
 def configs(name: str) -> list[Config]:
-    config = compose([*NETWORKS[name], *SMALL])
+    config = resolve(compose([*NETWORKS[name], *SMALL]))
     return [with_seed(config, k) for k in range(R)]
 
 
@@ -122,7 +123,7 @@ def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
 @pytest.mark.full
 def test_wide_networks_train_in_smaller_company() -> None:
     def together(num_hiddens: int) -> int | None:
-        return chunk_size(compose(["model=mgu", f"num_hiddens={num_hiddens}"]))
+        return chunk_size(resolve(compose(["model=mgu", f"num_hiddens={num_hiddens}"])))
 
     sizes = [together(num_hiddens) for num_hiddens in (8, 64, 256, 4096)]
     assert sizes == sorted(sizes, key=lambda size: -(size or 0))
@@ -137,7 +138,7 @@ def test_the_memory_estimate_is_about_what_autograd_keeps(
     monkeypatch.setenv("ABLATE_NATIVE", "0")
     spare: dict[object, list[recurrence.Steps]] = {}
     monkeypatch.setattr(recurrence, "_spare", spare)
-    config = compose([*NETWORKS[name], "num_hiddens=32", "num_steps=20", "batch_size=32", "val_tokens=0"])
+    config = resolve(compose([*NETWORKS[name], "num_hiddens=32", "num_steps=20", "batch_size=32", "val_tokens=0"]))
     sizes = SIZES[name == "translation"]
     parameters = [initial(config, sizes, Generator().manual_seed(k)) for k in range(2)]
     cohort = StackedCohort([config] * 2, sizes, parameters, generators=[Generator().manual_seed(k) for k in range(2)])

@@ -35,7 +35,7 @@ def config_of(compose: Callable[..., Config]) -> Callable[..., Config]:
 
     def make(model: str, init: str = "torch", **knobs: object) -> Config:
         config = compose(f"model={model}")
-        return replace(config, model=replace(config.model, **knobs), num_hiddens=6, layers=3, init=init)
+        return config.but(model=replace(config.model, **knobs), num_hiddens=6, layers=3, init=init)
 
     return make
 

@@ -45,8 +45,8 @@ def config_of(compose: Callable[..., Config]) -> ConfigOf:
 
     def make(*model: str, stack: str = "plain", **knobs: object) -> Config:
         config = compose(*model)
-        whole = replace(config, model=replace(config.model, **STACKS[stack]), num_hiddens=H, init="torch")
-        return replace(whole, **knobs)
+        whole = config.but(model=replace(config.model, **STACKS[stack]), num_hiddens=H, init="torch")
+        return whole.but(**knobs)
 
     return make
 

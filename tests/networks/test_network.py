@@ -4,7 +4,6 @@ All in float64. CPU, 8 s.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -46,7 +45,7 @@ def config_of(compose: Callable[..., Config]) -> Callable[..., Config]:
     """A small network of two layers: the model as overrides, sizes as fields, without composing again."""
 
     def make(*model: str, **sizes: object) -> Config:
-        return replace(compose(*model), **({"num_hiddens": H, "init": "torch", "layers": 2} | sizes))
+        return compose(*model).but(**({"num_hiddens": H, "init": "torch", "layers": 2} | sizes))
 
     return make
 

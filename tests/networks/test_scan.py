@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ablate.cells.derivative import derivative_of
 from ablate.config.composing import compose
+from ablate.config.resolved import resolve
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
 from ablate.networks.recurrence import recurrence
@@ -46,7 +47,7 @@ def test_it_is_the_loop(T: int) -> None:
 def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) -> None:
     """Logits, states and gradients, from states that are not zero."""
     options = {**SCANNED, **OTHERS}[name]
-    config = compose([*options, *form, f"num_hiddens={H}", "layers=2", "init=torch"])
+    config = resolve(compose([*options, *form, f"num_hiddens={H}", "layers=2", "init=torch"]))
     assert (derivative_of(config).scan is not None) == (name in SCANNED)
     drawn = [initial(config, V, torch.Generator().manual_seed(k), torch.float64) for k in range(R)]
     stacked = {key: torch.stack([one[key] for one in drawn]) for key in drawn[0]}

@@ -1,7 +1,6 @@
 """An optimizer of one's own, by the example of the documents: Lion, against Lion written for one tensor. CPU, 5 s."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ V, R = 7, 3
 
 def with_lion(config: Config, lr: float = 0.01, **own: Any) -> Config:
     chosen = {"betas": [0.8, 0.95], "weight_decay": 0.0} | own
-    return replace(config, optimizer=OptimizerConfig.of({"name": "lion", "lr": lr, **chosen}, given=True), lr=lr)
+    return config.but(optimizer=OptimizerConfig.of({"name": "lion", "lr": lr, **chosen}, given=True), lr=lr)
 
 
 def lion_by_hand(start: Tensor, gradients: Tensor, lr: float, betas: tuple[float, float], decay: float) -> Tensor:
@@ -57,8 +56,7 @@ def test_replicas_move_as_lion_moves_one_tensor(compose: Configs, bring: Bring) 
     bring("optimizer.py")
     rates, decays = (0.01, 0.003, 0.1), (0.0, 0.1, 0.02)
     configs = [
-        replace(with_lion(compose(), lr, weight_decay=decay), clip=None)
-        for lr, decay in zip(rates, decays, strict=True)
+        with_lion(compose(), lr, weight_decay=decay).but(clip=None) for lr, decay in zip(rates, decays, strict=True)
     ]
     generator = Generator().manual_seed(0)
     start = torch.randn(R, 20, generator=generator, dtype=torch.float64)
@@ -253,7 +251,7 @@ def test_an_error_in_a_rule_is_one_line_with_its_place(compose: Configs) -> None
 
     optimizer(lr=0.1)(fails)
     OPTIMIZERS.origin["fails"] = "0" * 64
-    config = replace(compose("clip=null"), optimizer=OptimizerConfig.of({"name": "fails"}, given=True))
+    config = compose("clip=null").but(optimizer=OptimizerConfig.of({"name": "fails"}, given=True))
     place = fails.__code__.co_firstlineno + 1
     with pytest.raises(ConfigError, match=rf"optimizer=fails fails: .*test_own.py:{place}: RuntimeError"):
         Update([config], torch.zeros(1, 4))(torch.zeros(1, 4))

@@ -73,7 +73,7 @@ def test_replicas_move_as_torch_moves_each(compose: Configs, name: str, momentum
     base = compose(f"optimizer={name}", *OPTIONS[name], *further, "clip=null")
     configs = []
     for lr, decay in ((0.1, 0.0), (0.01, 0.3), (0.003, 0.01)):
-        configs.append(replace(base, lr=lr, optimizer=base.optimizer.but(weight_decay=decay)))
+        configs.append(base.but(lr=lr, optimizer=base.optimizer.but(weight_decay=decay)))
     generator = Generator().manual_seed(0)
     start = torch.randn(3, 20, generator=generator, dtype=torch.float64)
     gradients = torch.randn(30, 3, 20, generator=generator, dtype=torch.float64)
@@ -111,7 +111,7 @@ def test_only_descent_without_decay_is_plain(compose: Configs) -> None:
 
 
 def test_an_unknown_optimizer_is_one_line(compose: Configs) -> None:
-    config = compose()
-    config.optimizer = replace(config.optimizer, name="adan")
+    base = compose()
+    config = base.but(optimizer=replace(base.optimizer, name="adan"))
     with pytest.raises(ConfigError, match=r"adan.*did you mean adam"):
         Update([config], torch.zeros(1, 4))

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,7 +108,7 @@ def program(engine: str, configs: list[Config], dtype: torch.dtype = torch.float
 
 def scheduled(name: str, **own: float) -> Config:
     config = network("model=gru", "reset=after", "bias_vectors=2", batch_size=32, lr=0.5)
-    return replace(config, schedule=ScheduleConfig.of({"name": name, **own}, given=True))
+    return config.but(schedule=ScheduleConfig.of({"name": name, **own}, given=True))
 
 
 ENGINES = ["eager", "torch_nn", "cohort", "stacked", "native"]
@@ -122,10 +121,10 @@ def test_every_engine_trains_by_the_schedule(compose: Configs, engine: str, opti
     if engine == "native" and unavailable():
         pytest.skip(unavailable())
     dtype = torch.float32 if engine == "native" else torch.float64
-    config = replace(scheduled("cosine", final=0.1, warmup=0.2), optimizer=compose(f"optimizer={optimizer}").optimizer)
-    config = replace(config, lr=config.optimizer.lr / 2)
+    config = scheduled("cosine", final=0.1, warmup=0.2).but(optimizer=compose(f"optimizer={optimizer}").optimizer)
+    config = config.but(lr=config.optimizer.lr / 2)
     ours = program(engine, [config], dtype)
-    by_hand = program("eager", [replace(config, schedule=ScheduleConfig())])
+    by_hand = program("eager", [config.but(schedule=ScheduleConfig())])
     for step, (x, y) in enumerate(batches(config, V, 1, 12)):
         rate = config.lr * SCHEDULES["cosine"].factor(step, TOTAL, warmup=0.2, final=0.1)
         by_hand.update.lr.fill_(rate)
@@ -144,10 +143,10 @@ def test_replicas_of_other_schedules_train_as_one_program(engine: str) -> None:
         ScheduleConfig(),
         ScheduleConfig.of({"name": "step", "every": 0.1}, given=True),
     ]
-    base = replace(scheduled("constant"), clip=None)
-    configs = [replace(with_seed(base, k), schedule=one, lr=base.lr * (1 + k)) for k, one in enumerate(paces)]
-    configs[1].lr = math.inf
-    assert len({cohort_key(replace(config, lr=1.0), "") for config in configs}) == 1
+    base = scheduled("constant").but(clip=None)
+    configs = [with_seed(base, k).but(schedule=one, lr=base.lr * (1 + k)) for k, one in enumerate(paces)]
+    configs[1] = configs[1].but(lr=math.inf)
+    assert len({cohort_key(config.but(lr=1.0), "") for config in configs}) == 1
     minibatches = batches(base, V, R, 12)
     together = program(engine, configs, torch.float32)
     losses = torch.stack([together.step(x, y, carry=True) for x, y in minibatches])
@@ -196,7 +195,7 @@ def test_a_schedule_has_to_know_the_length_of_a_run() -> None:
 def test_a_constant_rate_is_no_part_of_the_identity_and_another_schedule_is(compose: Configs) -> None:
     assert "schedule" not in run_identity(compose(), "")
     assert run_identity(compose("schedule=cosine"), "")["schedule"] == {"name": "cosine", "warmup": 0.0, "final": 0.0}
-    own = replace(compose(), schedule=ScheduleConfig.of({"name": "cosine", "final": 0.1}, given=True))
+    own = compose().but(schedule=ScheduleConfig.of({"name": "cosine", "final": 0.1}, given=True))
     assert len({run_id(config, "") for config in (compose(), compose("schedule=cosine"), own)}) == 3
     stored = from_dict(json.loads(json.dumps(to_dict(own))))
     assert run_id(stored, "") == run_id(own, "")

@@ -12,7 +12,7 @@ from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.config.composing import fallback_data
 from ablate.config.former_ids import former_identities, identity_today
 from ablate.config.identity import former_run_ids, former_setting_ids, run_id, run_identity, setting_id, short_hash
-from ablate.config.schema import Config, resolve
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.records import results, timings
 from ablate.records.neighbours import reuse
@@ -81,7 +81,7 @@ def test_former_identities_are_those_that_become_todays(small: Configs, override
     former = former_identities(today)
     assert all(identity_today(one) == today for one in former)
     assert former_run_ids(config, "x") == tuple(map(short_hash, former))
-    own = {"impl": FORMER_WORDS[config.formulation], "bias_vectors": resolve(config).bias_vectors}
+    own = {"impl": FORMER_WORDS[config.formulation], "bias_vectors": config.bias_vectors}
     assert short_hash(today | own) in former_run_ids(config, "x")
 
 

@@ -325,7 +325,7 @@ def test_a_record_of_a_later_version_is_not_overwritten(
     for attempt in (
         lambda: results.save(tmp_path / "a", trained),
         lambda: make_plan([config], tmp_path / "a", config.data),
-        lambda: make_plan([replace(config, fresh=True)], tmp_path / "a", config.data),
+        lambda: make_plan([config.but(fresh=True)], tmp_path / "a", config.data),
     ):
         with pytest.raises(results.NewerRecord) as caught:
             attempt()

@@ -1,7 +1,6 @@
 """Runs that are stopped in the middle of a program: the others go on as if alone, bit for bit. CPU, 3 s."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Conf
         epochs.append(epoch)
         return [epoch < 3] * len(replicas)
 
-    own = [replace(configs[0], engine=engine)]
+    own = [configs[0].but(engine=engine)]
     assert train_together(own, corpus, Choice(engine, {}), watch=watch) == []
     assert epochs == [1, 2, 3]
 

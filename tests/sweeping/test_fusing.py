@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def test_memory_that_is_plenty_is_not_counted_and_never_too_much(
 ) -> None:
     monkeypatch.setattr(schedule, "free_memory", lambda _: free)
     for model, H, T, V in itertools.product(("rnn", "lstm"), (1, 64, 512), (1, 35), (2, 5000)):
-        config = replace(compose(f"model={model}"), num_hiddens=H, num_steps=T, batch_size=8)
+        config = compose(f"model={model}").but(num_hiddens=H, num_steps=T, batch_size=8)
         fit = schedule.runs_that_fit(config, V, torch.device("cpu"), 2)
         assert 1 <= fit <= free // (2 * schedule.memory_bytes(config, 1, V))
     counted: list[Config] = []

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import torch
 from torch import Generator
 
 from ablate.config.errors import UserError
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.records import results
 from ablate.sweeping.manifest import check_same_question, write_manifest
-from ablate.sweeping.plan import Plan, make_plan, make_setting, updates_per_epoch
+from ablate.sweeping.plan import Plan, make_plan, make_setting
 from ablate.timing.lane import protocol_within
 
 Configs = Callable[..., Config]
@@ -99,7 +99,7 @@ def asked(small: Configs, compose: Configs, tmp_path: Path) -> Callable[..., lis
         return said
 
     def with_value(config: Config, key: str, value: str) -> Config:
-        return replace(config, **{key: type(getattr(config, key))(value)})
+        return config.but(**{key: type(getattr(config, key))(value)})
 
     return ask
 
@@ -163,10 +163,9 @@ def counted(config: Config, corpus: Corpus, epochs: int) -> float:
 def test_updates_become_epochs_of_about_as_many(small: Configs, corpus: Corpus, sampling: str) -> None:
     """Also where epochs are of different length: 101 tokens in batches of 4 by 5 make 5 minibatches or 4."""
     for batch_size, tokens in ((2, 400), (4, 400), (16, 400), (4, 101)):
-        setting = make_setting(
-            small("updates=200", f"batch_size={batch_size}", f"max_tokens={tokens}", f"sampling={sampling}"), corpus
-        )
-        one_epoch = updates_per_epoch(setting.config, corpus)
+        config = small("updates=200", f"batch_size={batch_size}", f"max_tokens={tokens}", f"sampling={sampling}")
+        setting = make_setting(resolve(config), corpus)
+        one_epoch = setting.extent.updates_per_epoch
         assert counted(setting.config, corpus, setting.config.epochs) == pytest.approx(200, abs=max(one_epoch / 2, 10))
         assert counted(setting.config, corpus, 400) / 400 == pytest.approx(one_epoch, rel=0.02)
 
@@ -183,12 +182,12 @@ def test_a_setting_with_updates_is_the_setting_with_those_epochs(small: Configs,
 
 
 def test_a_budget_below_one_epoch_is_one_epoch(small: Configs, corpus: Corpus) -> None:
-    assert make_setting(small("updates=1"), corpus).config.epochs == 1
+    assert make_setting(resolve(small("updates=1")), corpus).config.epochs == 1
 
 
 def test_no_updates_leave_the_epochs(small: Configs, corpus: Corpus) -> None:
-    config = small("epochs=7")
-    assert make_setting(config, corpus).config == replace(config, epochs=7)
+    config = resolve(small("epochs=7"))
+    assert make_setting(config, corpus).config == config
 
 
 # --- the speed lane of a sweep --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load
 from ablate.sweeping import plan as planning
 from ablate.sweeping.naming import Asked
-from ablate.sweeping.plan import Plan, make_plan, updates_per_epoch
+from ablate.sweeping.plan import Plan, make_plan
 
 CELLS = {
     "activation": 2,
@@ -240,5 +240,5 @@ def test_the_command_line_replaces_a_knob_in_every_block(planned: Planned) -> No
 @pytest.mark.parametrize("preset", ["budget_batch_size", "budget_num_steps", "max_tokens"])
 def test_a_budget_gives_every_setting_as_many_updates(preset: str, planned: Planned) -> None:
     for setting in planned(f"sweeps={preset}").settings:
-        updates = setting.config.epochs * updates_per_epoch(setting.config, setting.corpus)
+        updates = setting.config.epochs * setting.extent.updates_per_epoch
         assert updates == pytest.approx(4000, rel=0.03)

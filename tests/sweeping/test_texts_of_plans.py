@@ -9,7 +9,8 @@ import pytest
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.config.composing import fallback_data
 from ablate.config.identity import run_id, run_identity, setting_id, short_hash
-from ablate.config.schema import Config, resolve, to_dict
+from ablate.config.resolved import resolve
+from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import as_used, load
 from ablate.records import results
 from ablate.sweeping.launch import run_sweep
@@ -123,9 +124,9 @@ def test_runs_from_before_are_found_and_shown_as_what_they_are(own: Compose, tmp
     assert frame["setting_id"].tolist() == [record.setting_id] == [setting.setting_id]
     (setting,) = make_plan([config], tmp_path / "results" / "another", fallback_data()).settings
     assert [run.reused_from for run in setting.runs] == [folder]
-    (setting,) = planned(tmp_path, replace(config, fresh=True)).settings
+    (setting,) = planned(tmp_path, config.but(fresh=True)).settings
     assert [run.run_id for run in setting.missing] == [record.run_id]
-    run_sweep([replace(config, fresh=True, results_dir=str(tmp_path / "results"), name="x")], "x", "")
+    run_sweep([config.but(fresh=True, results_dir=str(tmp_path / "results"), name="x")], "x", "")
     assert [path.stem for path in (folder / "runs").iterdir() if path.suffix == ".json"] == [record.run_id]
     assert runs_frame(folder)[1] == []
 
@@ -144,7 +145,7 @@ def test_a_reused_run_bears_the_name_of_this_sweeps_file(
     sweep([config], "first")
     other = tmp_path / "other.txt"
     other.write_bytes((tmp_path / "mine.txt").read_bytes())
-    again = replace(config, data=replace(config.data, path=str(other)))
+    again = config.but(data=replace(config.data, path=str(other)))
     sweep([again], "second")
     frames = [runs_frame(tmp_path / "results" / name)[0] for name in ("first", "second")]
     assert [frame["corpus"].tolist() for frame in frames] == [["mine.txt"] * 2, ["other.txt"] * 2]
@@ -159,7 +160,7 @@ def test_a_renamed_file_is_no_other_knob(own: Compose, tmp_path: Path) -> None:
     for seed, (name, started) in enumerate(
         [("b.txt", "2026-01-02T00:00:00+00:00"), ("a.txt", "2026-01-01T00:00:00+00:00")]
     ):
-        record = train(replace(config, seed=seed), replace(corpus, name=name))
+        record = train(config.but(seed=seed), replace(corpus, name=name))
         results.save(folder, replace(record, timing=record.timing | {"started": started}))
     frame, _ = runs_frame(folder)
     assert frame["corpus"].tolist() == ["b.txt", "b.txt"]

@@ -3,6 +3,7 @@
 import pytest
 
 from ablate.config.composing import compose
+from ablate.config.resolved import resolve
 from ablate.config.schema import with_seed
 from ablate.data.corpora import load
 from ablate.training.choice import Choice
@@ -16,7 +17,7 @@ SEEDS = 3
 
 def accuracies(*overrides: str) -> list[float]:
     """The held-out accuracy of each seed."""
-    config = compose(["task=memory", *overrides])
+    config = resolve(compose(["task=memory", *overrides]))
     runs = [with_seed(config, seed) for seed in range(SEEDS)]
     records = [train_together([run], load(run.data), Choice("cohort", {}))[0] for run in runs]
     return [record.metrics["accuracy"] or 0.0 for record in records]

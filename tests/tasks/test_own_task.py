@@ -57,14 +57,12 @@ def nothing_stays() -> Iterator[None]:
 def pitch(noise: float = 0.2) -> Config:
     facts = TASKS["pitch"]
     config = small_config(facts, "pitch", num_steps=16, batch_size=32, noise=noise)
-    return replace(
-        config, num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam"}, given=True)
-    )
+    return config.but(num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam"}, given=True))
 
 
 def trained(config: Config, engine: str, seeds: int = 2) -> list[results.Record]:
     corpus = load(config.data)
-    many = [replace(config, seed=seed) for seed in range(seeds)]
+    many = [config.but(seed=seed) for seed in range(seeds)]
     if engine == "cohort":
         return train_together(many, corpus, Choice(engine, {}))
     return [record for one in many for record in train_together([one], corpus, Choice(engine, {}))]
@@ -161,7 +159,7 @@ def sweep(tmp_path: Path) -> Path:
     for name in ("task", "metric", "figure"):
         example(name)
     for hidden in (4, 16):
-        for record in trained(replace(pitch(), num_hiddens=hidden, epochs=3), "cohort", seeds=3):
+        for record in trained(pitch().but(num_hiddens=hidden, epochs=3), "cohort", seeds=3):
             results.save(tmp_path, record)
     return tmp_path
 
@@ -292,7 +290,7 @@ def test_a_loss_of_ones_own_trains_in_every_engine() -> None:
                 yield X, Y
 
     check_task(Doubled)
-    config = replace(small_config(Doubled.facts, "doubled", batch_size=8), epochs=3, lr=0.1)
+    config = small_config(Doubled.facts, "doubled", batch_size=8).but(epochs=3, lr=0.1)
     found = {engine: trained(config, engine)[0] for engine in ("cohort", "torch_nn", "eager")}
     losses = {engine: [math.log(value or 0) for value in one.curve["perplexity"]] for engine, one in found.items()}
     assert losses["cohort"] == pytest.approx(losses["eager"], rel=1e-3)

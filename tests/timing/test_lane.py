@@ -18,7 +18,7 @@ import pytest
 
 from ablate.config.errors import UserError
 from ablate.config.identity import setting_id
-from ablate.config.schema import Config, resolve
+from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.records import results
 from ablate.records.environment import cores
@@ -190,7 +190,7 @@ def test_the_limit_of_the_machine_is_a_plausible_rate() -> None:
 
 @pytest.fixture
 def setting(small: Configs, corpus: Corpus) -> dict[str, Config]:
-    config = resolve(small("model=gru"))
+    config = small("model=gru")
     return {setting_id(config, corpus.sha256): config}
 
 

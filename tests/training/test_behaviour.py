@@ -128,7 +128,7 @@ def test_nothing_has_changed_where_nothing_was_edited(compose: Configs) -> None:
         before = json.loads(json.dumps(behaviour.behaviour(config)))
         forget()
         assert changes(before, config) == []
-        assert changes({}, replace(config, epochs=7, lr=0.3, num_hiddens=99, seed=4)) == []
+        assert changes({}, config.but(epochs=7, lr=0.3, num_hiddens=99, seed=4)) == []
 
 
 def test_probes_need_no_disk(monkeypatch: pytest.MonkeyPatch, compose: Configs) -> None:
@@ -149,9 +149,9 @@ def test_probes_need_no_disk(monkeypatch: pytest.MonkeyPatch, compose: Configs) 
 
 def test_sizes_and_rates_have_no_probe_of_their_own(compose: Configs) -> None:
     config = compose("model=lstm", "layers=2")
-    other = replace(config, num_hiddens=8, lr=0.1, epochs=3, seed=9, layers=5, batch_size=4, num_steps=3, clip=0.1)
+    other = config.but(num_hiddens=8, lr=0.1, epochs=3, seed=9, layers=5, batch_size=4, num_steps=3, clip=0.1)
     assert keys(other) == keys(config)
-    assert keys(replace(config, dropout=0.5))["network"] != keys(config)["network"]
+    assert keys(config.but(dropout=0.5))["network"] != keys(config)["network"]
 
 
 def test_rounding_is_no_change() -> None:
@@ -226,11 +226,11 @@ def test_an_engine_that_computes_something_else_is_not_used(
     config = compose("model=gru")
     assert "cohort" not in engines.agreeing(config)
     with pytest.raises(CombinationError, match=f"engine=cohort.*{what}.*engine=eager"):
-        engines.agreeing(replace(config, engine="cohort"))
-    assert engines.agreeing(replace(config, engine="eager")) == ("eager",)
+        engines.agreeing(config.but(engine="cohort"))
+    assert engines.agreeing(config.but(engine="eager")) == ("eager",)
     [line] = [line for line in engines.left_out([config, config]) if "engine=cohort" in line]
     assert what in line
-    assert engines.left_out([replace(config, engine="eager")]) == []
+    assert engines.left_out([config.but(engine="eager")]) == []
     if owner is not updates.Update:
         assert "cohort" in engines.agreeing(compose("model=rnn"))  # it has no sigmoid
     derivative.derived_or_why_not.cache_clear()

@@ -6,7 +6,6 @@ The learning checks need timemachine.txt in ABLATE_DATA_DIR; the rest needs noth
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -253,10 +252,10 @@ def test_run_k_alone_equals_run_k_of_a_setting(small: Configs, corpus: Corpus, e
 def test_runs_trained_together_equal_each_by_itself(small: Configs, corpus: Corpus, overrides: tuple[str, ...]) -> None:
     """A cohort of seeds and learning rates against single runs, to the rounding of float32."""
     config = small(*overrides, "engine=cohort")
-    members = [replace(with_seed(config, k), lr=config.lr * (1 + k) / 3) for k in range(3)]
+    members = [with_seed(config, k).but(lr=config.lr * (1 + k) / 3) for k in range(3)]
     together = train_together(members, corpus, Choice("cohort", {}))
     for member, record in zip(members, together, strict=True):
-        alone = train(replace(member, engine="eager"), corpus)
+        alone = train(member.but(engine="eager"), corpus)
         assert record.run_id == alone.run_id
         assert record.curve["perplexity"] == pytest.approx(alone.curve["perplexity"], rel=1e-4)
         assert record.metrics["val_perplexity"] == pytest.approx(alone.metrics["val_perplexity"], rel=1e-4)
@@ -340,7 +339,7 @@ def test_divergence_is_an_outcome(small: Configs, corpus: Corpus, engine: str) -
 def test_divergence_ends_that_run_only(small: Configs, corpus: Corpus) -> None:
     """In a cohort of three the middle one explodes; the others are as if it were not there."""
     calm = small(*EXPLODES, "lr=0.1", "engine=cohort")
-    members = [calm, replace(calm, lr=300.0), with_seed(calm, 1)]
+    members = [calm, calm.but(lr=300.0), with_seed(calm, 1)]
     records = train_together(members, corpus, Choice("cohort", {}))
     assert [record.status for record in records] == ["ok", "diverged", "ok"]
     for member, record in zip(members, records, strict=True):

@@ -8,7 +8,7 @@ import torch
 
 from ablate.cells.derivative import derivative_of, why_underivable
 from ablate.config.registry import TASKS
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.weights import Layout
@@ -29,13 +29,13 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def is_derived(config: Config) -> bool:
+def is_derived(config: Resolved) -> bool:
     """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative."""
     plain = config.model.stacks_plainly and not why_underivable(config)
     return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
 
 
-def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None:
+def chunk_size(config: Resolved, device: str | torch.device = "cpu") -> int | None:
     """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
 
     Measured (see `ablate bench engines`): up to 64 hidden units replicas gain from company, because a
@@ -52,7 +52,7 @@ def chunk_size(config: Config, device: str | torch.device = "cpu") -> int | None
     return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // (config.num_hiddens * max(1, len(gradients)))))
 
 
-def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
+def chunks(items: Sequence[Item], config: Resolved, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
     """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
     count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
     for number in range(count):
@@ -60,7 +60,7 @@ def chunks(items: Sequence[Item], config: Config, device: str | torch.device = "
 
 
 def memory_bytes(
-    config: Config, R: int, vocabulary_size: Vocabulary | Sizes, dtype: torch.dtype = torch.float32
+    config: Resolved, R: int, vocabulary_size: Vocabulary | Sizes, dtype: torch.dtype = torch.float32
 ) -> int:
     """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
 
@@ -68,9 +68,9 @@ def memory_bytes(
     update's temporary parameters, and with dropout the masks.
     """
     if not is_derived(config):
-        return stacked.memory_bytes(resolve(config), R, vocabulary_size)
+        return stacked.memory_bytes(config, R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
-    layout = Layout(resolve(config), vocabulary_size)
+    layout = Layout(config, vocabulary_size)
     with torch.inference_mode():
         parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
         grads = torch.empty_like(parameters)

@@ -13,7 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.config.metrics import UNSCORED
-from ablate.config.schema import Config, Part, resolve
+from ablate.config.resolved import Resolved
+from ablate.config.schema import Part
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.graphs import Replay
 from ablate.engines.cohort.weights import Layout
@@ -56,7 +57,7 @@ class Cohort:
 
     def __init__(
         self,
-        configs: Sequence[Config],
+        configs: Sequence[Resolved],
         vocabulary_size: Vocabulary | Sizes,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
@@ -68,7 +69,7 @@ class Cohort:
         check_alike(configs)
         if len(parameters) != len(configs):
             raise ValueError(f"{len(configs)} configs, but parameters for {len(parameters)}")
-        self.config = resolve(configs[0])
+        self.config = configs[0]
         if self.config.dropout > 0 and (generators is None or len(generators) != len(configs)):
             raise ValueError("dropout needs a generator for each replica")
         self.V: Any = vocabulary_size
@@ -267,12 +268,12 @@ class Cohort:
             generator.set_state(s["generator"])
 
 
-def check_alike(configs: Sequence[Config]) -> None:
+def check_alike(configs: Sequence[Resolved]) -> None:
     """Raise ValueError unless the configs differ, of what a cohort reads, in per-replica fields only."""
     if not configs:
         raise ValueError("a cohort needs a replica")
-    first, *others = [resolve(config) for config in configs]
-    for f in fields(Config):
+    first, *others = configs
+    for f in fields(first):
         if f.name not in READ or f.metadata.get("per_replica"):
             continue
         for other in others:

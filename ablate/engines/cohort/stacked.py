@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ablate.cells.derivative import derivative_of, why_underivable
-from ablate.config.schema import Config
+from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.build import native
 from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
@@ -31,7 +31,7 @@ from ablate.networks.translator import Translator
 class FlatLayout:
     """The named tensors of a replica one after the other in a row (P,) of a buffer (R, P)."""
 
-    def __init__(self, config: Config, vocabulary_size: Vocabulary | Sizes) -> None:
+    def __init__(self, config: Resolved, vocabulary_size: Vocabulary | Sizes) -> None:
         self.config = config
         self.shapes = shapes(config, vocabulary_size)
         self.lengths = [math.prod(shape) for shape in self.shapes.values()]
@@ -122,7 +122,7 @@ class StackedCohort(Cohort):
         return total / scored(targets).clamp(min=1)
 
 
-def no_native_layers(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+def no_native_layers(config: Resolved, dtype: torch.dtype, device: torch.device) -> str:
     """Why torch computes the layers; empty where the kernel of the cell does."""
     if device.type != "cpu":
         return "not on the CPU"
@@ -131,7 +131,7 @@ def no_native_layers(config: Config, dtype: torch.dtype, device: torch.device) -
     return why_underivable(config) or native(derivative_of(config)).reason
 
 
-def computed_by(config: Config, dtype: torch.dtype, device: torch.device) -> str:
+def computed_by(config: Resolved, dtype: torch.dtype, device: torch.device) -> str:
     """What computes a cohort of this config, for the record."""
     if reason := why_underivable(config):
         return f"torch, autograd on stacked parameters (no derivative of the cell: {reason})"
@@ -150,7 +150,7 @@ def masked_means(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Te
     return losses(logits, targets, own).view(len(targets), -1).sum(1) / scored(targets).clamp(min=1)
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: Vocabulary | Sizes) -> int:
+def memory_bytes(config: Resolved, R: int, vocabulary_size: Vocabulary | Sizes) -> int:
     """About the bytes that a cohort of R replicas needs: parameters, gradients, moments, and what autograd keeps.
 
     Of every step autograd keeps, for each layer and direction, the gates before and after their activation and a few

@@ -17,7 +17,7 @@ from torch import Tensor
 from ablate.cells.cell import variant_of
 from ablate.cells.derivative import derivative_of
 from ablate.cells.structure import parameter
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -86,7 +86,7 @@ class Layout:
     What the cell's graph does not reach, as where a gate is held at 0, has a place, and no gradient.
     """
 
-    def __init__(self, config: Config, vocabulary_size: int) -> None:
+    def __init__(self, config: Resolved, vocabulary_size: int) -> None:
         self.config = config
         self.derived = derivative_of(config)
         self.size = 0
@@ -99,7 +99,7 @@ class Layout:
 
     def _layer(self, prefix: str, inputs: int, H: int) -> LayerPlaces:
         d, structure = self.derived, variant_of(self.config).structure
-        doubled = resolve(self.config).bias_vectors == 2
+        doubled = self.config.bias_vectors == 2
 
         def placed(rows: int, keys: Sequence[tuple[str, str]]) -> Place:
             place = self._next(rows, len(keys) * H)

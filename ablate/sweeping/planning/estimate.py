@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Generator
@@ -20,7 +20,7 @@ from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
-from ablate.sweeping.plan import Plan, updates_per_epoch
+from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
@@ -81,7 +81,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
             if key not in probes:
                 probes[key] = max(pool.map(probe, [largest] * at_once))
             seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
-            memory = memory_bytes(group.config, len(largest.runs), task_of(group.config, group.corpus).sizes)
+            memory = memory_bytes(group.config, len(largest.runs), group.extent.sizes)
             out.append(Estimate(group, programs, probes[key], seconds, memory))
     return out
 
@@ -102,7 +102,7 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
         return task_s(task, ms / 1000 * len(task.runs), plan)
 
     def at_most(task: Task) -> float:
-        tokens = task.settings[0].tokens_per_epoch
+        tokens = task.extent.tokens_per_epoch
         return sum(cost(run.config, tokens) for run in task.runs) / SLOWEST
 
     seconds = [by_choice(task) for task in tasks]
@@ -131,8 +131,7 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
 
 def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
-    free = {"formulation": "torch", "init": "normal", "epochs": 1, "max_tokens": None, "val_tokens": 0}
-    config = replace(task.config, **free, sampling="sequential")  # type: ignore[arg-type]
+    config = task.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
     assert task.choice is not None
     return cohort_key(config, task.corpus.sha256), task.choice.engine, len(task.runs)
 
@@ -167,7 +166,7 @@ def task_s(task: Task, update_s: float, plan: Plan) -> float:
     config = task.config
     epoch = 0 if config.fresh else reached(plan.folder, task.runs[0].run_id)[0]
     left = range(epoch + 1, config.epochs + 1)
-    updates = len(left) * updates_per_epoch(config, task.corpus)
+    updates = len(left) * task.extent.updates_per_epoch
     readings = sum(measures_held_out(config, number) for number in left)
     trained = task_of(config, task.corpus)
     minibatches_held_out = trained.val_tokens * trained.epoch_updates / trained.tokens_per_epoch

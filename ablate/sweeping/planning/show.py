@@ -16,7 +16,7 @@ from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
-from ablate.sweeping.plan import Plan, Setting, knobs_of, make_plan, updates_per_epoch, varying
+from ablate.sweeping.plan import Plan, Setting, knobs_of, make_plan, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, timings_missing, wall_s
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
 from ablate.sweeping.progress import duration
@@ -133,7 +133,7 @@ class Planned:
 
 def updates(setting: Setting) -> int:
     """How many a run of this setting has."""
-    return round(setting.config.epochs * updates_per_epoch(setting.config, setting.corpus))
+    return round(setting.config.epochs * setting.extent.updates_per_epoch)
 
 
 def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Estimate]) -> Table:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from ablate.cells.derivative import derivative_of
 from ablate.cells.lowering import Underivable
 from ablate.cells.structure import parameter
-from ablate.config.schema import Config, resolve
+from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.build import Sizes, native
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
@@ -27,23 +27,22 @@ LAYER_LIMIT = 16
 """`LAYERS_LIMIT` of the kernel."""
 
 
-def not_covered(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """Why the kernel cannot compute this; empty where it can, on a machine that has it."""
-    c = resolve(config)
     reasons = [
         (torch.device(device).type != "cpu", "not on the CPU"),
         (dtype != torch.float32, "not float32"),
-        (c.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
+        (config.layers > LAYER_LIMIT, f"more than {LAYER_LIMIT} layers"),
     ]
     if reason := next((reason for applies, reason in reasons if applies), ""):
         return reason
     try:
-        return native(derivative_of(c), c.precision).reason
+        return native(derivative_of(config), config.precision).reason
     except Underivable as error:
         return str(error)
 
 
-def computed_by(config: Config, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+def computed_by(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """What computes a cohort of this config, for the record."""
     reason = not_covered(config, vocabulary_size, dtype, device)
     native = "native" if config.precision == "ieee" else f"native, {config.precision} products"
@@ -59,7 +58,7 @@ class NativeCohort(Cohort):
 
     def __init__(
         self,
-        configs: Sequence[Config],
+        configs: Sequence[Resolved],
         vocabulary_size: int,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
@@ -219,12 +218,12 @@ def places(layout: Layout) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-def memory_bytes(config: Config, R: int, vocabulary_size: int) -> int:
+def memory_bytes(config: Resolved, R: int, vocabulary_size: int) -> int:
     """Bytes that a native cohort of R replicas keeps: parameters, gradients and one workspace."""
-    kernel = Kernel(Layout(resolve(config), vocabulary_size), vocabulary_size)
+    kernel = Kernel(Layout(config, vocabulary_size), vocabulary_size)
     sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, True, config.dropout > 0)
     workspace: int = kernel.library.workspace_bytes(sizes, False)
-    return 2 * 4 * R * Layout(resolve(config), vocabulary_size).size + workspace
+    return 2 * 4 * R * Layout(config, vocabulary_size).size + workspace
 
 
 def _each(states: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, ...]]:
