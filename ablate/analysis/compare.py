@@ -1,11 +1,11 @@
 """What changing one knob does, with everything else the same: pairs of settings."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
@@ -13,7 +13,7 @@ from ablate.analysis.frames import decided, factor_name, in_order, named, settin
 from ablate.analysis.samples import samples
 from ablate.analysis.tasks import many_questions
 from ablate.config.metrics import METRICS, by_difference
-from ablate.stats import DifferenceTest, RatioTest, difference, holm, probability_of_improvement, ratio
+from ablate.stats import holm, pairwise_differences, pairwise_improvements, pairwise_ratios
 
 
 def columns(metric: str) -> list[str]:
@@ -43,50 +43,44 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
     method             the test
     """
     by_setting, sighted = samples(runs, metric), _sighted(runs)
-    rows, tests = list[dict[str, Any]](), list[RatioTest | DifferenceTest]()
-    for changed, others, reference, setting in neighbours(runs):
-        a, b = by_setting[setting["setting_id"]], by_setting[reference["setting_id"]]
-        test = difference(a, b, level) if by_difference(metric) else ratio(a, b, level)
-        if not test.n:  # nobody measured the metric in one of them
-            continue
-        tests.append(test)
-        better = probability_of_improvement(a, b, METRICS[metric].better)
-        rows.append(
-            {
-                "knob": factor_name(changed),
-                "from_value": _changed(changed, reference),
-                "to_value": _changed(changed, setting),
-                "at": setting_name(setting, others),
-                "setting_id": setting["setting_id"],
-                "reference_id": reference["setting_id"],
-                "n": test.n,
-                **_effect(test),
-                "low": test.low,
-                "high": test.high,
-                "p": test.p(),
-                "p_rank": test.rank_p,
-                "ranks_agree": _ranks_agree(test),
-                "improvement": math.nan if sighted & {setting["setting_id"], reference["setting_id"]} else better,
-                "method": test.method,
-            }
+    found = [
+        pair
+        for pair in neighbours(runs)
+        if len(by_setting[pair.setting["setting_id"]]) and len(by_setting[pair.reference["setting_id"]])
+    ]  # those of which somebody measured the metric in both
+    ids = [(pair.setting["setting_id"], pair.reference["setting_id"]) for pair in found]
+    tests = (pairwise_differences if by_difference(metric) else pairwise_ratios)(by_setting, ids, level)
+    improvement = pairwise_improvements(by_setting, ids, METRICS[metric].better)
+    rows = [
+        (
+            factor_name(pair.changed),
+            _changed(pair.changed, pair.reference),
+            _changed(pair.changed, pair.setting),
+            setting_name(pair.setting, pair.others),
+            *two,
         )
-    table = pd.DataFrame(rows, columns=columns(metric))
-    table["p_holm"] = holm(table["p"])
-    settled = table["p_holm"] <= 1 - level
-    each = 1 - (1 - level) / max(1, len(tests))
-    needed = [None if done else test.at(each).needed() for test, done in zip(tests, settled, strict=True)]
-    table["needed"] = pd.array(needed, dtype="Int64")
-    return table.astype({"ranks_agree": "boolean"})
-
-
-def _ranks_agree(test: RatioTest | DifferenceTest) -> bool | None:
-    """Whether the rank test falls on the same side; None where so few runs cannot fall on both."""
-    alpha = 1 - test.level
-    return (test.p() <= alpha) == (test.rank_p <= alpha) if test.rank_least_p <= alpha else None
-
-
-def _effect(test: RatioTest | DifferenceTest) -> dict[str, float]:
-    return {"difference": test.difference} if isinstance(test, DifferenceTest) else {"ratio": test.ratio}
+        for pair, two in zip(found, ids, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=columns(metric)[:6])
+    alpha = 1 - level
+    agree = pd.array((tests.p <= alpha) == (tests.rank_p <= alpha), dtype="boolean")
+    agree[~(tests.rank_least_p <= alpha)] = pd.NA  # where so few runs cannot fall on both sides
+    table = table.assign(
+        n=tests.n,
+        **{"difference" if by_difference(metric) else "ratio": tests.estimate},
+        low=tests.low,
+        high=tests.high,
+        p=tests.p,
+        p_rank=tests.rank_p,
+        ranks_agree=agree,
+        improvement=np.where([bool(sighted & set(two)) for two in ids], np.nan, improvement),
+        method=tests.method,
+        p_holm=holm(tests.p),
+    )
+    settled = table["p_holm"] <= alpha
+    needed = tests.needed(1 - alpha / max(1, len(found)))
+    table["needed"] = pd.array([None if done else n for n, done in zip(needed, settled, strict=True)], dtype="Int64")
+    return table[columns(metric)]
 
 
 def _sighted(runs: pd.DataFrame) -> set[str]:
@@ -99,8 +93,17 @@ def _changed(knobs: list[str], setting: dict[str, Any]) -> Any:
     return setting[knobs[0]] if len(knobs) == 1 else named(knobs, [setting[knob] for knob in knobs])
 
 
-def neighbours(runs: pd.DataFrame) -> Iterator[tuple[list[str], list[str], dict[str, Any], dict[str, Any]]]:
-    """Each pair of settings that differ in one swept knob: the knobs that change, the others, and the rows of both.
+class Neighbours(NamedTuple):
+    """Two settings that differ in one swept knob."""
+
+    changed: list[str]
+    others: list[str]  # the other swept knobs
+    reference: dict[str, Any]  # knob → value
+    setting: dict[str, Any]
+
+
+def neighbours(runs: pd.DataFrame) -> Iterator[Neighbours]:
+    """Each pair of settings that differ in one swept knob.
 
     A knob that never varies by itself changes along with those that decide it: then both are among the first.
     """
@@ -124,7 +127,7 @@ def neighbours(runs: pd.DataFrame) -> Iterator[tuple[list[str], list[str], dict[
             for reference, setting in (pairwise if is_numeric_dtype(settings[knob]) else all_pairs)(group):
                 one, two = code_of[reference["setting_id"]], code_of[setting["setting_id"]]
                 changed = [name for name in swept if name == knob or one[name] != two[name]]
-                yield changed, [name for name in swept if name not in changed], reference, setting
+                yield Neighbours(changed, [name for name in swept if name not in changed], reference, setting)
 
 
 def all_pairs(group: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:

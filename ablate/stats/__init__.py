@@ -5,6 +5,7 @@
     differences    a metric that may be 0, compared as it is: the difference of means
     independent    runs of different settings: Welch's t; exact ranks where there is no mean or no spread
     paired         runs paired by seed: Wilcoxon's signed-rank test
+    pairwise       many pairs of settings at once
     rank_sum, signed_rank   the exact distributions of the rank tests
     intervals      of means and shares; bootstrap; runs that lie far outside their group
     processes      timings repeated in several processes
@@ -26,12 +27,14 @@ from ablate.stats.intervals import (
     t_interval,
 )
 from ablate.stats.multiplicity import holm
+from ablate.stats.pairwise import Comparisons, pairwise_differences, pairwise_improvements, pairwise_ratios
 from ablate.stats.power import detectable_ratio, least_runs, seeds_for
 from ablate.stats.processes import LEAST_PROCESSES, process_interval, too_few_processes
 from ablate.stats.ratios import RatioTest, paired_ratio, ratio, ratio_contrast
 
 __all__ = [
     "LEAST_PROCESSES",
+    "Comparisons",
     "DifferenceTest",
     "RatioTest",
     "bootstrap_interval",
@@ -46,6 +49,9 @@ __all__ = [
     "outlying",
     "paired_difference",
     "paired_ratio",
+    "pairwise_differences",
+    "pairwise_improvements",
+    "pairwise_ratios",
     "probability_of_improvement",
     "process_interval",
     "ratio",

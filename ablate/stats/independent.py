@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -163,9 +164,9 @@ def known(values: ArrayLike) -> np.ndarray:
     return measured
 
 
-def constant(values: np.ndarray) -> bool:
-    """Whether all values (n,), finite ones, are equal to the digits that count."""
-    return bool(np.ptp(values) < 10.0**-DECIMALS)
+def constant(values: np.ndarray) -> Any:
+    """Whether all values (…, n), finite ones, are equal to the digits that count (…)."""
+    return np.ptp(values, axis=-1) < 10.0**-DECIMALS
 
 
 def standard_deviation(values: np.ndarray) -> float:

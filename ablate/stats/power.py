@@ -4,6 +4,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 MOST_SEEDS = 10_000
@@ -46,9 +48,18 @@ def detectable_log(
 
     `samples`: how many independent samples of equal spread are worth as many degrees of freedom.
     """
+    return float(detectable_each(sd_log, n, level, power, cost, samples))
+
+
+def detectable_each(
+    sd_log: ArrayLike, n: ArrayLike, level: float, power: float, cost: float, samples: ArrayLike
+) -> np.ndarray:
+    """`detectable_log` of several contrasts (tests,)."""
+    n = np.asarray(n)
     df = samples * (n - 1)
     t = special.stdtrit(df, 0.5 + level / 2) + special.stdtrit(df, power)
-    return float(t * sd_log * math.sqrt(cost / n))
+    detected: np.ndarray = t * sd_log * np.sqrt(cost / n)
+    return detected
 
 
 def fewest(effect: float, detectable: Callable[[int], float], least: int) -> int | None:
@@ -57,3 +68,14 @@ def fewest(effect: float, detectable: Callable[[int], float], least: int) -> int
         return None
     n = bisect_left(range(MOST_SEEDS + 1), -effect, lo=least, key=lambda n: -detectable(n))
     return n if n <= MOST_SEEDS else None
+
+
+def fewest_each(effect: np.ndarray, detectable: Callable[[np.ndarray], np.ndarray], least: int) -> np.ndarray:
+    """`fewest` of each effect (tests,), all bisected at once; NaN in the place of None."""
+    low, high = np.full(len(effect), least), np.full(len(effect), MOST_SEEDS + 1)
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        enough = detectable(middle) <= effect
+        low, high = np.where(open_ & ~enough, middle + 1, low), np.where(open_ & enough, middle, high)
+    told = (effect > 0) & ~np.isnan(detectable(np.full(len(effect), least))) & (low <= MOST_SEEDS)
+    return np.where(told, low, np.nan)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from ablate.stats.signed_rank import DECIMALS, doubled_ranks
+from ablate.stats.signed_rank import DECIMALS
 
 EXACT_UP_TO = 60
 """Values of both samples up to which the null distribution is enumerated; beyond, it is taken as normal."""
@@ -27,22 +27,48 @@ def tails(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
     (1, 1) where a sample is empty.
     """
-    m, n = len(a), len(b)
+    at_most, at_least = tails_each(a[None], b[None])
+    return float(at_most[0]), float(at_least[0])
+
+
+def tails_each(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`tails` of many pairs of samples, a (pairs, m) and b (pairs, n): two arrays (pairs,)."""
+    m, n = a.shape[1], b.shape[1]
     if not (m and n):
-        return 1.0, 1.0
+        return np.ones(len(a)), np.ones(len(a))
     if m > n:
-        at_most, at_least = tails(b, a)
+        at_most, at_least = tails_each(b, a)
         return at_least, at_most
-    ranks = doubled_ranks(np.round(np.concatenate([a, b]), DECIMALS))
-    w = int(ranks[:m].sum())
+    w, ranks = doubled_rank_sums(np.round(a, DECIMALS), np.round(b, DECIMALS))
     if m + n <= EXACT_UP_TO:
-        lower, upper = _distribution(np.sort(ranks).tobytes(), m)
-        return float(lower[w]), float(upper[w])
+        distributions = [_distribution(row.tobytes(), m) for row in ranks]
+        at_most, at_least = (
+            np.array([both[side][at] for both, at in zip(distributions, w.tolist(), strict=True)]) for side in (0, 1)
+        )
+        return at_most, at_least
     # The variance with ties of Lehmann (1975); a whole rank is 2 here, so the correction for continuity is 1.
-    mean, sd = m * (m + n + 1), math.sqrt(m * n / (m + n - 1) * float(ranks.var()))
-    if not sd:
-        return 1.0, 1.0
-    return float(special.ndtr((w - mean + 1) / sd)), float(special.ndtr((mean - w + 1) / sd))
+    mean, sd = m * (m + n + 1), np.sqrt(m * n / (m + n - 1) * ranks.var(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        at_most, at_least = (np.where(sd > 0, special.ndtr((d + 1) / sd), 1.0) for d in (w - mean, mean - w))
+    return at_most, at_least
+
+
+def doubled_rank_sums(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of pairs of samples, a (pairs, m) and b (pairs, n), twice the sum of the ranks of a (pairs,) among both, and
+    twice all of these ranks, in order (pairs, m + n).
+
+    Ranks are counted from 1; equal values share their mean, so that twice it is whole.
+    """
+    both, (m, n) = np.concatenate([a, b], axis=1), (a.shape[1], b.shape[1])
+    order = np.argsort(both, axis=1)
+    ordered = np.take_along_axis(both, order, axis=1)
+    begins = np.ones((len(a), m + n + 1), dtype=bool)  # whether another value begins there than stood before
+    begins[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    place = np.arange(m + n)
+    first = np.maximum.accumulate(np.where(begins[:, :-1], place, 0), axis=1)
+    last = np.minimum.accumulate(np.where(begins[:, 1:], place, m + n)[:, ::-1], axis=1)[:, ::-1]
+    ranks = first + last + 2
+    return np.where(order < m, ranks, 0).sum(axis=1), ranks
 
 
 @lru_cache(maxsize=1024)

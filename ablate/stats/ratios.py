@@ -46,7 +46,7 @@ def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
 
     Of two series by seed that agree in every seed it is a fact that they are equal. NaNs are left out.
     """
-    left, right = _logs(a), _logs(b)
+    left, right = logs(a), logs(b)
     if isinstance(a, pd.Series) and isinstance(b, pd.Series):
         same = identical(pd.Series(left, a.index), pd.Series(right, b.index), level)
         if same:
@@ -59,8 +59,8 @@ def ratio_contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series]
 
     Where runs diverged, or nothing spreads, the signed-rank test of the products seed by seed.
     """
-    logs = {name: pd.Series(_logs(values[name]), values[name].index) for name in weights}
-    return RatioTest(contrast(weights, logs, level))
+    scaled = {name: pd.Series(logs(values[name]), values[name].index) for name in weights}
+    return RatioTest(contrast(weights, scaled, level))
 
 
 def contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> Contrast:
@@ -79,12 +79,13 @@ def paired_ratio(a: pd.Series, b: pd.Series, level: float = 0.95) -> RatioTest:
     A pair counts by its log ratio; where both runs diverged (∞) it is a tie and tells nothing.
     """
     left, right = common_seeds(a, b)
-    return RatioTest(signed_rank(_logs(left), _logs(right), level))
+    return RatioTest(signed_rank(logs(left), logs(right), level))
 
 
-def _logs(values: ArrayLike) -> np.ndarray:
+def logs(values: ArrayLike) -> np.ndarray:
+    """The scale on which ratios add up. Raises ValueError for values that are not positive."""
     positive = np.asarray(values, dtype=float)
     if (positive <= 0).any():
         raise ValueError("a ratio needs positive values")
-    logs: np.ndarray = np.log(positive)
-    return logs
+    scaled: np.ndarray = np.log(positive)
+    return scaled
