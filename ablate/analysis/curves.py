@@ -1,8 +1,9 @@
 """The curves of all runs of a sweep, read many files at a time; and how much they still move at their end."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import QUOTE_NONE
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,8 @@ from ablate.records.tables import Curves, Row, TableError, curves_of
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
 TOGETHER = 500
 """Files that are parsed as one."""
+ROWS_OF_A_FILE = 1000
+"""As many rows is the file of a single run taken to have, before it is read."""
 
 
 def read_curves(sweep: Path, run_ids: Sequence[str]) -> pd.DataFrame:
@@ -42,14 +45,13 @@ def _packed(sweep: Path, rows: list[Row]) -> Iterator[pd.DataFrame]:
         if curves is None:
             return
         sound = _with_epochs(curves, rows)
-        frame = curves.frame(sound)
+        measured = set().union(*{row.curve_columns for row in sound})
+        scores = [name for name in METRICS.names if name in measured and name not in COLUMNS]
+        frame = curves.frame(sound, [*COLUMNS[1:], *scores])
     except TableError:
         return
     if len(frame):
-        measured = {name for row in sound for name in row.curve_columns}
-        yield frame.reindex(
-            columns=[*COLUMNS, *(name for name in METRICS.names if name in measured and name not in COLUMNS)]
-        )
+        yield frame
 
 
 def _with_epochs(curves: Curves, rows: Sequence[Row]) -> list[Row]:
@@ -81,31 +83,30 @@ class StoredCurves:
         wanted = set(run_ids)
         return read_curves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
 
-    def portions(self) -> Iterator[pd.DataFrame]:
+    def portions(self) -> Iterator["Portion"]:
         """All of them, whole runs together, those of a file as they stand there."""
         places = curve_places(self.sweep, self.run_ids)
-        rows = {run_id: row for run_id, row in places if isinstance(row, Row)}
+        packed = [where for _, where in places if isinstance(where, Row)]
+        loose = [run_id for run_id, where in places if not isinstance(where, Row)]
+        each = max(1, self.PORTION // ROWS_OF_A_FILE)
+        for start in range(0, len(loose), each):
+            yield Portion.of(read_curves(self.sweep, loose[start : start + each]))
         try:
-            curves = curves_of(self.sweep) if rows else None
+            curves = curves_of(self.sweep) if packed else None
+            if curves is None:
+                return
+            rows = sorted((row for row in _with_epochs(curves, packed) if curves.length(row)), key=curves.place)
+            ends = np.cumsum([curves.length(row) for row in rows])
+            parts = (ends - 1) // self.PORTION
+            for part in np.unique(parts):
+                own = [rows[place] for place in np.flatnonzero(parts == part).tolist()]
+                yield Portion([row.run_id for row in own], *curves.numbers(own, COLUMNS[1:])).ordered()
         except TableError:
-            curves = None
-        lengths = dict.fromkeys(self.run_ids, self.PORTION / TOGETHER)
-        if curves is not None:
-            lengths |= {run_id: curves.length(row) for run_id, row in rows.items()}
-            places.sort(key=lambda one: curves.place(one[1]) if isinstance(one[1], Row) else -1)
-        portion, size = list[str](), 0.0
-        for run_id, _ in places:
-            if portion and size + lengths[run_id] > self.PORTION:
-                yield read_curves(self.sweep, portion)
-                portion, size = [], 0.0
-            portion.append(run_id)
-            size += lengths[run_id]
-        if portion:
-            yield read_curves(self.sweep, portion)
+            return
 
     @cached_property
     def _ends(self) -> tuple[pd.Series, pd.Series]:
-        found = [(late_change(portion), fitted_since_best(portion)) for portion in self.portions() if len(portion)]
+        found = [(portion.late_change(), portion.fitted_since_best()) for portion in self.portions()]
         changes, fitted = (pd.concat(parts) for parts in zip(*found, strict=True)) if found else (NOTHING, NOTHING)
         return changes, fitted.astype(bool)
 
@@ -189,22 +190,7 @@ def late_change(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.
 
     Of geometric means, at least one epoch each; −0.02 says that it still fell by 2 %. Runs of one epoch have none.
     """
-    if isinstance(curves, StoredCurves):
-        return curves.late_change
-    positive = curves["perplexity"] > 0
-    curves = curves if positive.all() else curves[positive]
-    run, names = pd.factorize(curves["run_id"])
-    epoch, logs = curves["epoch"].to_numpy(float), np.log(curves["perplexity"].to_numpy(float))
-    if not _sorted(run, epoch):
-        order = np.lexsort((epoch, run))
-        run, logs = run[order], logs[order]
-    epochs = np.bincount(run, minlength=len(names))
-    width = np.maximum(1, np.ceil(share * epochs)).astype(int)
-    sums, end = np.concatenate([[0.0], np.cumsum(logs)]), np.cumsum(epochs)
-    last, before = ((sums[end - k * width] - sums[np.maximum(0, end - (k + 1) * width)]) / width for k in (0, 1))
-    changes: pd.Series = pd.Series(np.expm1(last - before), index=pd.Index(names, name="run_id"), name="late_change")
-    long_enough: pd.Series = changes[epochs >= 2 * width]
-    return long_enough
+    return curves.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change(share)
 
 
 def fitted_since_best(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.Series:
@@ -213,26 +199,79 @@ def fitted_since_best(curves: pd.DataFrame | StoredCurves, share: float = TAIL) 
     It is that epoch's against the geometric mean of the last 5 % of epochs. Nothing of a run that no held-out
     perplexity was measured of, or whose last epochs were its best.
     """
-    if isinstance(curves, StoredCurves):
-        return curves.fitted_since_best
-    # Millions of rows: in arrays, with numbers in the place of names, where groupby takes a second.
-    run, ids = pd.factorize(curves["run_id"])
-    epoch, perplexity, held_out = (curves[name].to_numpy(float) for name in ("epoch", "perplexity", "val_perplexity"))
-    sound = np.isfinite(perplexity) & (perplexity > 0)
-    last = np.zeros(len(ids))
-    np.maximum.at(last, run[sound], epoch[sound])
-    early = epoch <= (1 - share) * last[run]
-    tail = sound & ~early
-    sums = np.bincount(run[tail], np.log(perplexity[tail]), minlength=len(ids))
-    ends = np.exp(sums / np.maximum(np.bincount(run[tail], minlength=len(ids)), 1))
-    known = np.flatnonzero(sound & ~np.isnan(held_out))
-    by_value = known[np.lexsort((held_out[known], run[known]))]
-    lowest = by_value[np.unique(run[by_value], return_index=True)[1]]
-    lowest = lowest[early[lowest]]
-    return pd.Series(ends[run[lowest]] < perplexity[lowest], index=ids[run[lowest]])
+    return curves.fitted_since_best if isinstance(curves, StoredCurves) else Portion.of(curves).fitted_since_best(share)
 
 
-def _sorted(run: np.ndarray, epoch: np.ndarray) -> bool:
-    """Whether the runs (rows,), by number, come one after the other, and their epochs (rows,) in order."""
-    same = run[1:] == run[:-1]
-    return bool((run[1:] >= run[:-1]).all() and (epoch[1:] >= epoch[:-1])[same].all())
+@dataclass(frozen=True)
+class Portion:
+    """The curves of some runs as arrays, for there can be millions of rows: one run after the other, epochs in order.
+
+    Each run has a row at least.
+    """
+
+    run_ids: Sequence[str]
+    lengths: np.ndarray
+    """Rows of each run (runs,)."""
+    columns: Mapping[str, np.ndarray]
+    """epoch, perplexity and val_perplexity (rows,)."""
+
+    @classmethod
+    def of(cls, curves: pd.DataFrame) -> "Portion":
+        """From run_id, epoch, perplexity, val_perplexity, a row per run and epoch in any order."""
+        run, names = pd.factorize(curves["run_id"])
+        columns = {name: curves[name].to_numpy(float) for name in COLUMNS[1:] if name in curves}
+        order = np.argsort(run, kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+        return cls(list(names), np.bincount(run, minlength=len(names)), columns).ordered()
+
+    @property
+    def run(self) -> np.ndarray:
+        """The number of each row's run (rows,)."""
+        run: np.ndarray = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        return run
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The first row of each run (runs,)."""
+        starts: np.ndarray = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+    def ordered(self) -> "Portion":
+        """The same with the epochs of every run in order."""
+        epoch = self.columns["epoch"]
+        within = np.ones(len(epoch), bool)
+        within[self.starts] = False
+        if (epoch[1:] >= epoch[:-1])[within[1:]].all():
+            return self
+        order = np.lexsort((epoch, self.run))
+        return replace(self, columns={name: column[order] for name, column in self.columns.items()})
+
+    def late_change(self, share: float = TAIL) -> pd.Series:
+        """See `late_change`."""
+        perplexity = self.columns["perplexity"]
+        positive = perplexity > 0
+        epochs, logs = np.add.reduceat(positive, self.starts, dtype=int), np.log(perplexity[positive])
+        width = np.maximum(1, np.ceil(share * epochs)).astype(int)
+        sums, end = np.concatenate([[0.0], np.cumsum(logs)]), np.cumsum(epochs)
+        last, before = ((sums[end - k * width] - sums[np.maximum(0, end - (k + 1) * width)]) / width for k in (0, 1))
+        changes = pd.Series(np.expm1(last - before), index=pd.Index(self.run_ids, name="run_id"), name="late_change")
+        long_enough: pd.Series = changes[epochs >= 2 * width]
+        return long_enough
+
+    def fitted_since_best(self, share: float = TAIL) -> pd.Series:
+        """See `fitted_since_best`."""
+        epoch, perplexity, held_out = (self.columns[name] for name in COLUMNS[1:])
+        starts, run = self.starts, self.run
+        sound = np.isfinite(perplexity) & (perplexity > 0)
+        last = np.maximum.reduceat(np.where(sound, epoch, 0.0), starts)
+        early = epoch <= ((1 - share) * last)[run]
+        tail = np.flatnonzero(sound & ~early)
+        sums = np.bincount(run[tail], np.log(perplexity[tail]), minlength=len(starts))
+        ends = np.exp(sums / np.maximum(np.bincount(run[tail], minlength=len(starts)), 1))
+        known = sound & ~np.isnan(held_out)
+        least = np.minimum.reduceat(np.where(known, held_out, np.inf), starts)
+        lowest = np.flatnonzero(known & (held_out == least[run]))
+        lowest = lowest[np.unique(run[lowest], return_index=True)[1]]  # the first such epoch of each run
+        lowest = lowest[early[lowest]]
+        ids = np.array(self.run_ids, dtype=object)
+        return pd.Series(ends[run[lowest]] < perplexity[lowest], index=ids[run[lowest]])

@@ -1,10 +1,10 @@
 """Records as a DataFrame, one row per run."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
-    of_settings: dict[tuple[str, str], dict[str, Any]] = {}  # what the runs of a setting share is made once
+    of_settings: dict[tuple[str, str], Shared] = {}  # what the runs of a setting share is made once
     failed = FailedMetrics()
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
@@ -63,7 +63,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
             if shared not in of_settings:
                 TASKS.recall(record)  # what it measures decides the names of its knobs
-                of_settings[shared] = knob_values(record["config"], record["corpus"])
+                of_settings[shared] = Shared.of(record)
             rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared], failed))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
@@ -96,19 +96,30 @@ class _Columns:
                     values.append(math.nan)
 
 
+class Shared(NamedTuple):
+    """What all runs of a setting have in common."""
+
+    knobs: Mapping[str, Any]
+    columns: Collection[str]  # all that may be knobs
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Shared":
+        return cls(knob_values(record["config"], record["corpus"]), frozenset(columns()))
+
+
 def row(
     record: Mapping[str, Any],
     curve: Callable[[], Any] | None = None,
-    knobs: Mapping[str, Any] | None = None,
+    shared: Shared | None = None,
     failed: FailedMetrics | None = None,
 ) -> dict[str, Any]:
     """The columns of one run; `curve` reads its curve for metrics that follow from that.
 
-    `knobs`: its `knob_values`, where they are known from another run of the setting. `failed` is told of what fails.
+    `shared`: where it is known from another run of the setting. `failed` is told of what fails.
     """
     TASKS.recall(record)
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve, failed)
-    own = columns()
+    knobs, own = shared or Shared.of(record)
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
         metrics = dict.fromkeys(loss_metrics()) | metrics
@@ -117,7 +128,7 @@ def row(
         "setting_id": record["setting_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **(knob_values(config, corpus) if knobs is None else knobs),
+        **knobs,
         **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),

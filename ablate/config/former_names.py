@@ -3,7 +3,6 @@
 Two axes had been given the same two words. `formulation` says which function is computed, `engine` what computes it.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,16 +39,15 @@ def with_todays_names(knobs: Mapping[str, Any]) -> dict[str, Any]:
     return {knob_of(name): value_of(knob_of(name), value) for name, value in knobs.items()}
 
 
-_FORMER = re.compile(
-    "|".join(
-        [r"\\u00", *(f'"{name}"' for name in [*KEYS, *KNOBS, *(old for values in VALUES.values() for old in values)])]
-    )
+_FORMER = (
+    r"\u00",
+    *(f'"{name}"' for name in [*KEYS, *KNOBS, *(old for values in VALUES.values() for old in values)]),
 )
 
 
 def may_hold(text: str) -> bool:
     """Whether a stored text could hold a former name: one that does not is read without the hook, twice as fast."""
-    return _FORMER.search(text) is not None
+    return any(former in text for former in _FORMER)  # several times as fast as one regular expression
 
 
 def of_stored(values: dict[str, Any]) -> dict[str, Any]:

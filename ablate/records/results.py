@@ -161,15 +161,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def _whole(record: dict[str, Any], path: Path, stored_as: str) -> dict[str, Any]:
     """The record of one run in a file, checked and under its ids of today. Raises RecordError."""
-    own = {f.name: f for f in fields(Record) if f.name != "curve"}
-    lacking = [name for name, f in own.items() if name not in record and f.default is f.default_factory is MISSING]
+    lacking = [name for name in WITHOUT_DEFAULT if name not in record]
     if "run_id" in lacking or "config" in lacking:
         raise RecordError(f"{path}: not a record of ablate")
-    record = (
-        {name: f.default for name, f in own.items() if f.default is not MISSING}
-        | {"references": {}, "code": {}}
-        | record
-    )
+    record = DEFAULTS | {"references": {}, "code": {}} | record
     if not lacking:
         lacking = [name for name in MAPPINGS if not isinstance(record[name], dict)]
     if not lacking:
@@ -212,6 +207,10 @@ def _as_today(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+WITHOUT_DEFAULT = [f.name for f in fields(Record) if f.default is f.default_factory is MISSING]
+"""What every record has to say."""
+DEFAULTS = {f.name: f.default for f in fields(Record) if f.default is not MISSING}
+"""What is meant by what a record may leave out, mappings apart."""
 MAPPINGS = [name for name, kind in get_type_hints(Record).items() if getattr(kind, "__origin__", None) is dict][:-1]
 """The parts of a record that hold names and values."""
 

@@ -200,19 +200,28 @@ class Curves:
 
     def _group(self, number: int) -> "pa.Table":
         if self._last is None or self._last[0] != number:
-            if version(self.path) != self._version:
-                raise TableError(f"{self.path}: was replaced while it was read")
-            with _opened_file(self.path, self._metadata) as file:
-                self._last = number, file.read_row_group(number)
+            self._last = number, self._read(number)
         return self._last[1]
 
-    def _parts(self, start: int, stop: int) -> Iterator["pa.Table"]:
-        """These rows, from each group that has some of them."""
+    def _read(self, group: int, names: Sequence[str] | None = None) -> "pa.Table":
+        """A group of rows, of it the columns that are asked for."""
+        if version(self.path) != self._version:
+            raise TableError(f"{self.path}: was replaced while it was read")
+        with _opened_file(self.path, self._metadata) as file:
+            return file.read_row_group(group, columns=None if names is None else list(names))
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Each group that has some of these rows, and from where to where within it."""
         group = int(np.searchsorted(self._first, start, side="right")) - 1
         while start < stop:
             first, end = int(self._first[group]), min(stop, int(self._first[group + 1]))
-            yield self._group(group).slice(start - first, end - start)
+            yield group, start - first, end - first
             start, group = end, group + 1
+
+    def _parts(self, start: int, stop: int) -> Iterator["pa.Table"]:
+        """These rows, from each group that has some of them."""
+        for group, first, last in self._within(start, stop):
+            yield self._group(group).slice(first, last - first)
 
     def _columns(self, start: int, stop: int, names: Sequence[str]) -> Curve:
         found: Curve = {name: [] for name in names}
@@ -236,25 +245,50 @@ class Curves:
         """Name → run and curve, in every column of the file."""
         return {name: (self.owner[name], self._columns(*span, self.names)) for name, span in self._span.items()}
 
-    def frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
-        """run_id, epoch and what was measured, of these runs in their order; nothing of one whose curve is not here.
+    def numbers(self, rows: Sequence[Row], names: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """How long the curve of each of these runs is (runs,), and the named columns of all curves, one after the other
+        (epochs,): NaN where nothing was measured, and in a column that the file has not. Of a curve that is not here
+        nothing. Raises TableError.
+        """
+        spans = np.array([self._span.get(row.curve, (0, 0)) for row in rows], dtype=np.int64).reshape(-1, 2)
+        lengths = spans[:, 1] - spans[:, 0]
+        begins = np.cumsum(lengths) - lengths
+        values = {name: np.full(int(lengths.sum()), np.nan) for name in names}
+        present = tuple(name for name in names if name in self.names)
+        order = np.argsort(spans[:, 0], kind="stable")
+        order = order[lengths[order] > 0]  # as they stand in the file, where neighbours are read as one
+        start, stop, to = spans[order, 0], spans[order, 1], begins[order]
+        apart = np.flatnonzero((start[1:] != stop[:-1]) | (to[1:] != to[:-1] + lengths[order][:-1]))
+        firsts, lasts = np.r_[0, apart + 1][: len(order)], np.r_[apart, len(order) - 1][: len(order)]
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            at = int(to[first])
+            for part in self._number_parts(int(start[first]), int(stop[last]), present):
+                for name, column in part.items():
+                    values[name][at : at + len(column)] = column
+                at += len(column)
+        return lengths, values
+
+    def _number_parts(self, start: int, stop: int, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+        """Columns of these rows, from each group that has some of them."""
+        for group, first, last in self._within(start, stop):
+            if self._last_numbers is None or self._last_numbers[:2] != (group, names):
+                table = self._read(group, names)
+                read = {name: table.column(name).to_numpy().astype(float, copy=False) for name in names}
+                self._last_numbers = group, names, read
+            yield {name: column[first:last] for name, column in self._last_numbers[2].items()}
+
+    _last_numbers: tuple[int, tuple[str, ...], dict[str, np.ndarray]] | None = None
+
+    def frame(self, rows: Sequence[Row], names: Sequence[str]) -> "pd.DataFrame":
+        """run_id and the named columns of these runs in their order; nothing of one whose curve is not here.
 
         Raises TableError.
         """
         import pandas as pd
 
-        spans = [(row.run_id, *self._span[row.curve]) for row in rows if row.curve in self._span]
-        lengths = [stop - start for _, start, stop in spans]
-        begins = np.cumsum([0, *lengths]).tolist()
-        values = {name: np.empty(begins[-1]) for name in self.names}
-        for place in sorted(range(len(spans)), key=lambda place: spans[place][1]):  # as they stand in the file
-            at = begins[place]
-            for part in self._parts(*spans[place][1:]):
-                for name, column in values.items():
-                    column[at : at + len(part)] = part.column(name).to_numpy().astype(float)
-                at += len(part)
-        names = np.array([run_id for run_id, _, _ in spans], dtype=object)
-        return pd.DataFrame({"run_id": np.repeat(names, lengths), **values})
+        lengths, values = self.numbers(rows, names)
+        run_ids = np.array([row.run_id for row in rows], dtype=object)
+        return pd.DataFrame({"run_id": np.repeat(run_ids, lengths), **values})
 
 
 def runs_of(sweep: Path) -> Runs | None:

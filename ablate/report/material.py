@@ -45,6 +45,7 @@ from ablate.report.wording import main_metric, seeing, training_metric
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
+    from ablate.report.sections import Drawings
 
 PERPLEXITIES = (DEFAULT_METRIC, "val_perplexity")
 """What is compared beside the task's main measure: on the training text, and on held-out text."""
@@ -83,6 +84,8 @@ class Material:
     own_published: pd.DataFrame | None = None  # the rows of a person's own
     search: "StoredSearch | None" = None
     searched: dict[str, pd.DataFrame] = field(default_factory=dict)  # objective → importance of the knobs
+    drawings: dict[str, "Drawings"] = field(default_factory=dict)
+    """Section → its figures, where these have been found out."""
     attempt: Attempts = field(default_factory=lambda: Attempts(unheard))
     """What makes the parts of the report one by one, and knows which of them failed."""
 

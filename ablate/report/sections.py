@@ -119,14 +119,17 @@ def tables_of(section: Section, m: Material) -> Tables:
 
 
 def figures_of(section: Section, m: Material, named: Iterable[str] = ()) -> Drawings:
-    """The figures of a section; `named`: the names of all sections of the page."""
+    """The figures of a section, found out once; `named`: the names of all sections of the page."""
+    if section.name in m.drawings:
+        return m.drawings[section.name]
     found: dict[str, Any] = {}
     for one in FIGURES:
         home = one.section if one.section == OTHERS or one.section in named else OTHERS
         if home == section.name or one.section == section.name:
             found |= m.attempt(f"the figure {one.name}", lambda one=one: _drawings(one.drawings(m))) or {}  # type: ignore[misc]
     own = m.attempt(f"the figures of the section {section.name}", lambda: _drawings(section.figures(m)))
-    return found | (own or {})
+    m.drawings[section.name] = found | (own or {})
+    return m.drawings[section.name]
 
 
 def _drawings(given: Drawings) -> dict[str, tuple[str, Callable[[], Drawing]]]:

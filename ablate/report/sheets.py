@@ -13,6 +13,7 @@ from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
 from ablate.report.tables import (
     MEANS_OF_VALUES,
+    Facts,
     interval_note,
     mean_text,
     setting_columns,
@@ -76,7 +77,7 @@ class SettingsSheet:
 
     def sheet(self) -> Sheet:
         rows, full, foreign = list[list[str]](), list[dict[str, Any]](), set[int]()
-        for _, setting in self.m.settings.iterrows():
+        for setting in self.m.settings.to_dict("records"):
             known = self.published.loc[setting["setting_id"]] if setting["setting_id"] in self.published.index else None
             if known is not None:
                 foreign.add(len(rows))
@@ -97,7 +98,7 @@ class SettingsSheet:
     def _has_ratio(self, metric: str) -> bool:
         return metric in self.compares and metric not in PUBLISHED_AS
 
-    def _published(self, setting: pd.Series, known: pd.Series) -> list[str]:
+    def _published(self, setting: Facts, known: pd.Series) -> list[str]:
         speed = known["published_tokens_per_s"]
         row = [*setting_texts(setting, self.shown), "published", str(known["repeats"])]
         for metric in self.measured:
@@ -106,7 +107,7 @@ class SettingsSheet:
             row += ["" if pd.isna(value) else text, *[""] * self._has_ratio(metric)]
         return [*row, "", *["–" if pd.isna(speed) else f"{speed / 1000:.1f}k", ""] * self.timed]
 
-    def _measured(self, setting: pd.Series, known: pd.Series | None) -> list[str]:
+    def _measured(self, setting: Facts, known: pd.Series | None) -> list[str]:
         def ratio(metric: str) -> list[str]:
             return [ratio_text(_ratio(setting, known, metric))]
 
@@ -116,7 +117,7 @@ class SettingsSheet:
         timed = [thousands(setting, "tokens_per_s"), *(ratio("tokens_per_s") if self.compared else [])]
         return [*row, str(setting["diverged"]), *timed * self.timed]
 
-    def _published_data(self, setting: pd.Series, known: pd.Series) -> dict[str, Any]:
+    def _published_data(self, setting: Facts, known: pd.Series) -> dict[str, Any]:
         return {
             "setting_id": setting["setting_id"],
             **{name: setting[name] for name in self.shown},
@@ -132,7 +133,7 @@ class SettingsSheet:
             },
         }
 
-    def _measured_data(self, setting: pd.Series, known: pd.Series | None) -> dict[str, Any]:
+    def _measured_data(self, setting: Facts, known: pd.Series | None) -> dict[str, Any]:
         out = {"setting_id": setting["setting_id"], **{name: setting[name] for name in self.shown}, "whose": "here"}
         out |= {"source": "", "n": setting["n"], "diverged": setting["diverged"]}
         for metric in dict.fromkeys((*self.measured, "perplexity", "val_perplexity", "tokens_per_s")):
@@ -183,10 +184,12 @@ def perplexity_note(settings: pd.DataFrame) -> str:
     return f"Perplexity {of}{f'; held-out: {after}' if held_out else ''}."
 
 
-def _ratio(setting: pd.Series, known: pd.Series | None, metric: str) -> float:
-    if known is None or pd.isna(setting[metric]) or pd.isna(known[f"published_{metric}"]):
+def _ratio(setting: Facts, known: pd.Series | None, metric: str) -> float:
+    if known is None:
         return math.nan
-    return float(setting[metric]) / float(known[f"published_{metric}"])
+    ours: float = setting[metric]
+    theirs: float = known[f"published_{metric}"]
+    return math.nan if pd.isna(ours) or pd.isna(theirs) else float(ours) / float(theirs)
 
 
 SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
@@ -203,7 +206,7 @@ def spread_sheet(m: Material) -> Sheet:
     networks = of_networks(m.settings)
     columns += [Column("parameters", True), Column("updates", True)] * networks
     rows, full = [], []
-    for _, setting in m.settings.iterrows():
+    for setting in m.settings.to_dict("records"):
         for metric, text in metrics.items():
             values = {key: setting[f"{metric}_{key}"] for key in SPREAD}
             rows.append(

@@ -37,6 +37,9 @@ PLAIN: dict[str, Any] = {
 }
 """The look of all tables: narrow enough for a terminal of 80 columns."""
 
+Facts = Mapping[Any, Any] | pd.Series
+"""A row of the frame of the settings, by the names of its columns."""
+
 MEANS_OF_VALUES = "arithmetic mean and its {:g} % interval (t)"
 """What stands in a table of metrics that have no logarithms."""
 
@@ -112,7 +115,7 @@ def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Ta
     timed = settings["tokens_per_s"].notna().any() or settings["why"].notna().any()
     for name in ("n", *measures.values(), "diverged", *(["tokens/s"] if timed else []), "time per run"):
         table.add_column(name, justify="right")
-    for _, setting in settings.iterrows():
+    for setting in settings.to_dict("records"):
         measured = [mean_text(setting, metric) for metric in measures]
         diverged = f"[red]{setting['diverged']}[/]" if setting["diverged"] else "0"
         time = "–" if math.isnan(setting["wall_s"]) else f"{setting['wall_s']:.3g} s"
@@ -173,7 +176,7 @@ def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
     return [*shown, *(name for name in ("num_hiddens", "parameters") if matched(settings) and name not in shown)]
 
 
-def setting_texts(setting: pd.Series, shown: Sequence[str]) -> list[str]:
+def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:
     """What stands in these columns for a setting; with a dagger where it sees the future."""
     texts = [f"{setting[name]:,}" if name == "parameters" else value_text(setting[name]) for name in shown]
     if texts:
@@ -182,7 +185,7 @@ def setting_texts(setting: pd.Series, shown: Sequence[str]) -> list[str]:
     return texts
 
 
-def setting_name(setting: pd.Series, swept: Sequence[str]) -> str:
+def setting_name(setting: Facts, swept: Sequence[str]) -> str:
     """`gru, lr=0.5`: a model by its name, other knobs with theirs; with a dagger where the setting sees the future."""
     said = {knob: value_text(setting[knob]) for knob in shown_knobs(swept)}
     name = ", ".join(text if knob == "model" else f"{knob}={text}" for knob, text in said.items())
@@ -218,7 +221,7 @@ def interval_note(level: float) -> str:
     return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends)"
 
 
-def mean_text(setting: pd.Series, metric: str) -> str:
+def mean_text(setting: Facts, metric: str) -> str:
     """A setting's mean with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
     top = METRICS[metric].top
     if top is None:
@@ -253,14 +256,15 @@ def plus_minus(mean: float, low: float, high: float) -> str:
     return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def thousands(row: pd.Series, column: str) -> str:
+def thousands(row: Facts, column: str) -> str:
     """`58.1k ± 0.4`, or `58.1k (55.9–60.4)` as `plus_minus` decides; `–` where there is no clean number."""
-    value = row[column]
+    value: Any = row[column]
     if pd.isna(value):
         return "–"
-    if f"{column}_low" not in row or pd.isna(row[f"{column}_low"]):
+    least: Any = row.get(f"{column}_low", math.nan)
+    if pd.isna(least):
         return f"{value / 1000:.4g}k"
-    low, high = row[f"{column}_low"] / 1000, row[f"{column}_high"] / 1000
+    low, high = least / 1000, row[f"{column}_high"] / 1000
     mean, digits = value / 1000, 1 if value >= 10_000 else 2
     below, above = f"{mean - low:.{digits}f}", f"{high - mean:.{digits}f}"
     reach = f"± {above}" if below == above else f"({low:.{digits}f}–{high:.{digits}f})"

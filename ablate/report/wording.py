@@ -3,6 +3,9 @@
 Functions take the frames of `analysis`: one row per run or per setting.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -143,7 +146,7 @@ def explanations(frame: pd.DataFrame) -> list[str]:
     return [one for one in dict.fromkeys(said) if one]
 
 
-def sees_future(row: pd.Series) -> bool:
+def sees_future(row: pd.Series | Mapping[str, Any]) -> bool:
     """Whether a run or setting is one of a network whose outputs depend on later tokens."""
     return "sees_future" in row and row["sees_future"] is not None and row["sees_future"] == 1
 

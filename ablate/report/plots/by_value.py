@@ -129,8 +129,11 @@ def _against(
     for spot in spots:
         lines = lines_of(spot.settings, rest, settings)
         offsets = _offsets(len(lines), 2 * BESIDE, places)
+        crowded = not any(line.named for line in lines)
+        if crowded:
+            _crowd(spot, lines, offsets, places, x, runs)
         for offset, line in zip(offsets, lines, strict=True):
-            _line(spot, line, offset, places, x, runs, published)
+            _line(spot, line, offset, places, x, None if crowded else runs, published)
         reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x, texts)
         _make_room(spot, places, max(map(abs, offsets)) + MARK)
@@ -182,22 +185,34 @@ def _guess(spot: Spot[Measure]) -> bool:
     return True
 
 
+def _crowd(
+    spot: Spot[Measure], lines: Sequence[Line], offsets: Sequence[float], places: Places, x: str, runs: pd.DataFrame
+) -> None:
+    """The runs as dots of lines that are too many to name, at once: with an artist for each they would take seconds."""
+    line_of = {setting: number for number, line in enumerate(lines) for setting in line.settings}
+    number = runs["setting_id"].map(line_of)
+    single, owner = runs[number.notna()], number.dropna().to_numpy(int)
+    beside = np.asarray(offsets)[owner] - BESIDE
+    dots(spot.panel, places.at(single[x], beside), spot.measure.of(single), [lines[one].look for one in owner.tolist()])
+
+
 def _line(
     spot: Spot[Measure],
     line: Line,
     offset: float,
     places: Places,
     x: str,
-    runs: pd.DataFrame,
+    runs: pd.DataFrame | None,
     published: pd.DataFrame | None,
 ) -> None:
     """One line with its intervals, its runs as dots and its published values, `offset` beside the value itself."""
     axes, measure, look = spot.panel, spot.measure, line.look
     own = spot.settings[spot.settings["setting_id"].isin(line.settings)].sort_values(x)
-    single = runs[runs["setting_id"].isin(line.settings)]
     middle = measure.of(own)
     known = np.isfinite(middle)
-    dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), look)
+    if runs is not None:
+        single = runs[runs["setting_id"].isin(line.settings)]
+        dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), [look])
     if published is not None and measure.published in published:
         theirs = own.merge(published[["setting_id", measure.published]], on="setting_id").dropna(
             subset=[measure.published]

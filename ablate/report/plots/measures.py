@@ -156,9 +156,10 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] == "ok"]
 
 
-def dots(axes: Axes, x: Any, y: Any, look: Look) -> None:
-    """Single runs."""
-    axes.scatter(x, y, s=5, color=[look.colour], alpha=0.45, linewidths=0, zorder=1.5, rasterized=len(x) > RASTER)
+def dots(axes: Axes, x: Any, y: Any, looks: Sequence[Look]) -> None:
+    """Single runs, each with its look, or all with one."""
+    colours = [look.colour for look in looks]
+    axes.scatter(x, y, s=5, color=colours, alpha=0.45, linewidths=0, zorder=1.5, rasterized=len(x) > RASTER)
 
 
 def hollow(look: Look, joined: bool = True) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def by_name(
                 row = row_of[setting] + shift
                 own = settings[settings["setting_id"] == setting]
                 single = measure.of(runs[runs["setting_id"] == setting])
-                dots(panel, single, np.full(len(single), row + 0.16 / beside), look)
+                dots(panel, single, np.full(len(single), row + 0.16 / beside), [look])
                 if published is not None and measure.published in published:
                     theirs = published.loc[published["setting_id"] == setting, measure.published].dropna().astype(float)
                     panel.plot(theirs, [row] * len(theirs), **hollow(look, joined=False))

@@ -146,7 +146,7 @@ class Places:
         even, log = (np.diff(one).min() / np.ptp(one) for one in (np.array(known, dtype=float), np.log(known)))
         return cls(known, bool(log > even) if len(known) > 2 else known[1] / known[0] >= WIDE_SWEEP, width)
 
-    def at(self, values: Sequence[float] | Any, offset: float = 0.0) -> np.ndarray:
+    def at(self, values: Sequence[float] | Any, offset: float | np.ndarray = 0.0) -> np.ndarray:
         """The values, moved by `offset` inches on a panel `width` inches wide."""
         moved = self._even(np.asarray(values, dtype=float)) + offset * self._per_inch
         return np.exp(moved) if self.log else moved
