@@ -54,7 +54,8 @@ from ablate.engines.program import Program
 from ablate.networks.families import carries, family
 from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
 from ablate.records.files import entries, write_atomically, write_text
-from ablate.records.results import RecordError, records
+from ablate.records.reading import RecordError
+from ablate.records.results import records
 from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
 from ablate.training.trajectory import Trajectory, stream, train_epoch

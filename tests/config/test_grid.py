@@ -121,12 +121,13 @@ def test_a_preset_of_knobs_that_change_together(
     """As the preset says; a typed value replaces one of them, typed ones replace both; the report has one factor."""
     from ablate.analysis.frames import factor_name, factors, runs_frame
     from ablate.records import results
+    from ablate.records.reading import RecordError
 
     def trained(name: str, *words: str) -> set[tuple[int, float]]:
         done = main("sweeps=mine", f"name={name}", *usual, *words)
         assert done.status == 0, done.err
         found = list(results.records(tmp_path / "results" / name))
-        assert not [one for one in found if isinstance(one, results.RecordError)]
+        assert not [one for one in found if isinstance(one, RecordError)]
         configs = [one["config"] for one in found if isinstance(one, dict)]
         return {(config["num_hiddens"], config["lr"]) for config in configs}
 

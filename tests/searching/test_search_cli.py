@@ -17,6 +17,7 @@ import yaml
 from ablate.config import presets
 from ablate.config.registry import TASKS
 from ablate.records import results
+from ablate.records.reading import RecordError
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -37,7 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    found = [one for one in results.records(folder) if not isinstance(one, results.RecordError)]
+    found = [one for one in results.records(folder) if not isinstance(one, RecordError)]
     return {record["run_id"]: record for record in found}
 
 
