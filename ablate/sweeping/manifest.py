@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config import plugins
+from ablate.config.choice_files import question
 from ablate.config.composing import from_dict
 from ablate.config.errors import UserError
 from ablate.config.identity import (
     run_identity,
 )
 from ablate.config.overrides import Override, knobs
-from ablate.config.presets import question
 from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.schema import (
     Config,

@@ -29,9 +29,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from ablate.config.choice_files import summaries
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
-from ablate.config.presets import summaries
 from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
 from ablate.config.schema import (
     CONFIG_ROOT,

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ablate.config import presets
 from ablate.config.composing import compose, compose_all
 from ablate.config.errors import UserError
 from ablate.config.grid import Axis, portions, product
 from ablate.config.overrides import for_hydra
+from ablate.config.preset_checks import check_preset
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.path.question import Change, Question, read
 
@@ -110,7 +110,7 @@ def test_a_mistake_in_a_preset_names_its_line(tmp_path: Path, inside: str, says:
     path = tmp_path / "mine.yaml"
     path.write_text(PRESET.format(inside))
     with pytest.raises(UserError) as caught:
-        presets.check(path, ("params", "blocks"))
+        check_preset(path, ("params", "blocks"))
     assert says in str(caught.value)
 
 
