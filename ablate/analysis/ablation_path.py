@@ -9,7 +9,8 @@ import pandas as pd
 
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.samples import samples, typical
-from ablate.records.results import RecordError, former_settings, read_json
+from ablate.records.reading import RecordError, read_json
+from ablate.records.results import former_settings
 from ablate.stats import RatioTest, holm, ratio
 
 COLUMNS = (

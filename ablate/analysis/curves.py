@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ablate.config.metrics import METRICS, TAIL
-from ablate.records.results import RecordError, curve_path, curve_places, read_curve
+from ablate.records.curves import read_curve
+from ablate.records.places import curve_path
+from ablate.records.reading import RecordError
+from ablate.records.results import curve_places
 from ablate.records.tables import Curves, Row, TableError, curves_of
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")

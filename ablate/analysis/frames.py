@@ -16,7 +16,9 @@ from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, FailedMetrics, loss_metrics, metrics_of
 from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
 from ablate.records.exclusion import exclusions
-from ablate.records.results import RecordError, load_curve, newer, outdated, records
+from ablate.records.reading import RecordError
+from ablate.records.record import newer, outdated
+from ablate.records.results import load_curve, records
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
-from ablate.records.results import RecordError, read_json
+from ablate.records.reading import RecordError, read_json
 
 VALUED = ("done", "dropped", "reused")
 """States of trials with a value that says something of their configuration."""

@@ -27,7 +27,7 @@ from ablate.config.quoting import quote
 from ablate.config.shell import command_line
 from ablate.experiments.words import about, translated
 from ablate.records.files import present
-from ablate.records.results import plugins_of
+from ablate.records.manifest import plugins_of
 from ablate.report import wording
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from ablate.networks.families import trainable
 from ablate.networks.language_model import LanguageModel
 from ablate.networks.parameters import Features, Sizes
 from ablate.records import results, weights
-from ablate.records.results import RecordError
+from ablate.records.manifest import load_manifest, plugins_of
+from ablate.records.reading import RecordError
 from ablate.tasks import task_of
 from ablate.tasks.task import readable
 from ablate.tasks.text import LanguageModelling, check_prefix, continued
@@ -126,7 +127,7 @@ class Found:
 def _with_weights(folder: Path) -> str:
     """The sweep's last command, with keep=weights; as it would be typed, or in Python as a further argument."""
     try:
-        commands = results.load_manifest(folder)["commands"]
+        commands = load_manifest(folder)["commands"]
     except RecordError:
         commands = []
     word = shell_line("keep=weights")
@@ -154,7 +155,7 @@ def _find(run: RunLike, sweep: "Sweep | StrPath | None") -> Found:
     else:
         raise UserError(f"{run_id} stands alone; say in which sweep it is: sweep=FOLDER, or a row of Sweep.frame()")
     for folder in folders:
-        load_again(results.plugins_of(folder))
+        load_again(plugins_of(folder))
         try:
             return Found(folder, results.read(folder, run_id))
         except RecordError:

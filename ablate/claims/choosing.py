@@ -9,7 +9,8 @@ from ablate.claims.reading import Claim, read_claims
 from ablate.claims.settings import NotTestable, grouped, matching
 from ablate.config.schema import CONFIG_ROOT
 from ablate.records.files import entries
-from ablate.records.results import RecordError, load_manifest
+from ablate.records.manifest import load_manifest
+from ablate.records.reading import RecordError
 
 
 def claims_for(sweep: Path | Frames) -> list[Claim]:

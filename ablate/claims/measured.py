@@ -17,7 +17,7 @@ from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
-from ablate.records.results import is_sweep
+from ablate.records.places import is_sweep
 from ablate.stats import DifferenceTest, RatioTest, difference, difference_contrast, ratio, ratio_contrast
 
 SPEED = "tokens_per_s"

@@ -72,7 +72,7 @@ def claims(arguments: list[str]) -> int:
     from ablate.config import plugins
     from ablate.config.errors import UserError
     from ablate.config.shell import command_line
-    from ablate.records.results import plugins_of
+    from ablate.records.manifest import plugins_of
 
     sentences = [word for word in given.sweep if is_sentence(word) and not Path(word).is_dir()]
     sweeps = [Path(word) for word in given.sweep if word not in sentences]

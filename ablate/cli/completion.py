@@ -187,8 +187,8 @@ def knob_words(current: str) -> Iterator[str]:
 
 def choices_of(name: str) -> list[str]:
     """The values of a knob that can be listed."""
+    from ablate.config.choice_files import summaries
     from ablate.config.overrides import GROUPS, SWEEPERS, knobs
-    from ablate.config.presets import summaries
 
     if name in GROUPS:
         return list(summaries(name))

@@ -16,9 +16,11 @@ from omegaconf import DictConfig
 
 from ablate.cli.entry import say
 from ablate.config import plugins, presets
+from ablate.config.choice_files import SEARCHED, choices, find_preset, roots
 from ablate.config.composing import BASE, hydra_as_before, register_schema
-from ablate.config.errors import UserError, listing
+from ablate.config.errors import UserError, listing, short_path
 from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, knobs
+from ablate.config.preset_checks import check_choice, check_preset
 from ablate.config.quoting import split
 from ablate.config.registry import OF_GROUP
 from ablate.config.schema import CONFIG_ROOT, Config
@@ -77,7 +79,7 @@ def say_notes(arguments: Sequence[str]) -> None:
         for name in split(word.value or "") if word.key == "sweeps" else ():
             for path, swept in presets.swept_words(name.strip(), folder_of_configs(arguments)):
                 found = [line for find in MAY_MEAN_ELSE if (line := find(swept))]
-                said |= dict.fromkeys(f"{presets.short(path)}: {line}" for line in found)
+                said |= dict.fromkeys(f"{short_path(path)}: {line}" for line in found)
     for note in said:
         say(f"note: {note}")
 
@@ -106,7 +108,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     plugins.load([*presets.plugins_of(words, config_dir), *presets.plugins_of_config(config_file(options, config_dir))])
     overrides = for_hydra(words, sweeper_options())
     overrides += _preset(overrides, config_dir)
-    searched = presets.SEARCHED.set(tuple(presets.roots(config_dir)[1:]))
+    searched = SEARCHED.set(tuple(roots(config_dir)[1:]))
     program_arguments, variable = sys.argv, os.environ.get(FULL_ERROR)
     try:
         sys.argv = [sys.argv[0], *options, *overrides]
@@ -115,7 +117,7 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
             register_schema()
             _hydra(task, options, overrides)
     finally:
-        presets.SEARCHED.reset(searched)
+        SEARCHED.reset(searched)
         sys.argv = program_arguments
         if variable is None:
             os.environ.pop(FULL_ERROR, None)
@@ -154,15 +156,15 @@ def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """The sweeper that the preset wants, where none is typed. Raises UserError for what is wrong in the preset."""
     given = {word.key: word.value for word in map(Override.read, overrides)}
     for group in OF_GROUP:
-        own = presets.choices(group, config_dir)
+        own = choices(group, config_dir)
         for chosen in map(str.strip, split(given.get(group) or "")):
             if chosen in own:
-                presets.check_choice(own[chosen], group)
+                check_choice(own[chosen], group)
     name = given.get("sweeps")
     if name in (None, "", "null", "???"):
         return []
-    path = presets.find(str(name), config_dir)
-    presets.check(path, sweeper_options())
+    path = find_preset(str(name), config_dir)
+    check_preset(path, sweeper_options())
     sweeper = presets.sweeper_of(path)
     sweeper = SWEEPERS.get(str(sweeper), sweeper)
     return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []

@@ -33,7 +33,7 @@ def export(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     from ablate.config import plugins
     from ablate.export import export as write
-    from ablate.records.results import plugins_of
+    from ablate.records.manifest import plugins_of
 
     for sweep in options.sweep:
         for line in plugins.load_again(plugins_of(sweep)):

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ablate.config.choice_files import summaries
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import UserError, listing, os_reason
 from ablate.config.metrics import METRICS
 from ablate.config.overrides import GROUPS
-from ablate.config.presets import summaries, yaml_line
 from ablate.config.registry import OF_GROUP, Knob, knobs_of
 from ablate.config.schema import CONFIG_ROOT
+from ablate.config.yaml_nodes import yaml_line
 from ablate.experiments.declaring import Experiment
 
 USAGE = "usage: ablate [run] [knob=value | knob=value,value,… | knob:knob=value:value,… | group=option] …"

@@ -119,7 +119,7 @@ def report(folder: Path) -> int:
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.records.files import entries
-    from ablate.records.results import holds_runs
+    from ablate.records.places import failures_dir, holds_runs
     from ablate.sweeping.launch import compacted
 
     say = _console()
@@ -131,8 +131,8 @@ def conclude(summary: "Summary") -> int:
         names = list(dict.fromkeys(name for name, _ in summary.failures))
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         say(f"failed: {'; '.join(names[:MOST_NAMED])}{more}", style="red")
-    if summary.failures and any(path.suffix == ".json" for path in entries(summary.folder / "failures")):
-        say(f"more on what failed is in {summary.folder / 'failures'}; the same command tries it again")
+    if summary.failures and any(path.suffix == ".json" for path in entries(failures_dir(summary.folder))):
+        say(f"more on what failed is in {failures_dir(summary.folder)}; the same command tries it again")
     reports = holds_runs(summary.folder)
     if summary.lost:
         say(

@@ -32,7 +32,7 @@ def status(arguments: list[str]) -> int:
     from ablate.cli.as_json import print_json
     from ablate.config.errors import UserError
     from ablate.records.files import entries, present
-    from ablate.records.results import runs_dir
+    from ablate.records.places import runs_dir
 
     def is_sweep(folder: Path) -> bool:
         return present(runs_dir(folder)) == "folder" or (folder / "sweep.json").exists()
@@ -61,19 +61,22 @@ def of_sweep(folder: Path) -> dict[str, Any]:
 
     from ablate.records import results
     from ablate.records.files import entries
+    from ablate.records.manifest import load_manifest
+    from ablate.records.places import failures_dir
     from ablate.records.planned import missing
+    from ablate.records.reading import RecordError
 
     found = list(results.records(folder))
-    records = [record for record in found if not isinstance(record, results.RecordError)]
-    damaged = [record for record in found if isinstance(record, results.RecordError)]
+    records = [record for record in found if not isinstance(record, RecordError)]
+    damaged = [record for record in found if isinstance(record, RecordError)]
     failed = []
-    for path in sorted(entries(folder / "failures")):
+    for path in sorted(entries(failures_dir(folder))):
         if path.suffix == ".json":
             stored = json.loads(path.read_text(encoding="utf-8"))
             failed.append({"setting": stored.get("setting_id") or path.stem, "error": stored.get("error")})
     try:
-        commands = results.load_manifest(folder)["commands"]
-    except results.RecordError:
+        commands = load_manifest(folder)["commands"]
+    except RecordError:
         commands = []
     return {
         "folder": str(folder),

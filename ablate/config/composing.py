@@ -22,12 +22,12 @@ from hydra.version import VersionBase
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 
+from ablate.config.choice_files import SEARCHED
 from ablate.config.choices import choice
 from ablate.config.errors import ConfigError
 from ablate.config.former_names import value_of, with_todays_names
 from ablate.config.grid import Axis, product
 from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs, members_of, type_in_words
-from ablate.config.presets import SEARCHED
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part

@@ -3,9 +3,9 @@
 import re
 from typing import get_origin
 
+from ablate.config.choice_files import summaries, unreadable
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.overrides import GATE, Override, can_be_swept, knobs, type_in_words
-from ablate.config.presets import summaries, unreadable
 from ablate.config.quoting import quote
 from ablate.config.shell import shell_line
 

@@ -91,6 +91,14 @@ def _shortened(path: str, most: int = 200) -> str:
     return path if len(path) <= most else f"{path[: most // 2]}…{path[-most // 2 :]}"
 
 
+def short_path(path: Path) -> str:
+    """A path as short as it can be typed in the working directory."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # it is elsewhere, or the working directory is gone
+        return str(path)
+
+
 def reason(error: BaseException) -> str:
     """One line for a person: the message's first, without the name of the error's class where there is a message."""
     if isinstance(error, OSError) and error.errno is not None:

@@ -12,7 +12,6 @@ curves.parquet, and timings into speed.parquet. It can be stopped between any tw
 A file is replaced only while it is the one that was read; the caller holds the sweep's folder.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError
-from ablate.config.identity import PROTOCOL
-from ablate.records import results, tables
+from ablate.records import places, results, tables
 from ablate.records import timings as stored_timings
-from ablate.records.files import entries, remove, write_text
-from ablate.records.results import SCHEMA, RecordError
+from ablate.records.curves import curve_csv, read_curve
+from ablate.records.files import compact_json, entries, exact_json, remove, write_text
+from ablate.records.places import holds_runs, holds_timings
+from ablate.records.reading import RecordError, from_json, read_json
+from ablate.records.record import newer
 from ablate.records.tables import Curve, Row, TableError
 
 Version = tuple[int, int, int] | None
@@ -62,14 +63,14 @@ def compact(sweep: Path) -> Compacted:
         raise UserError(
             f"{error}; restore it, or move it away: the files of single runs are left as they are"
         ) from error
-    for folder in (results.runs_dir(sweep), sweep / "curves", sweep / "speed"):
+    for folder in (places.runs_dir(sweep), places.curves_dir(sweep), places.timings_dir(sweep)):
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()
     return Compacted(runs, timings, tuple(left))
 
 
 def _compact_runs(sweep: Path, left: list[str]) -> int:
-    before = [tables.version(path) for path in (tables.runs_path(sweep), tables.curves_path(sweep))]
+    before = [tables.version(path) for path in (places.runs_path(sweep), places.curves_path(sweep))]
     packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
     if curves is not None:
         curves.check()  # a damaged file is not replaced
@@ -83,14 +84,14 @@ def _compact_runs(sweep: Path, left: list[str]) -> int:
     content: dict[str, tuple[str, Curve]] = {}
     for run_id, row in rows.items():
         assert packed is not None
-        kept[run_id] = results.from_json(row.record, packed.path)
+        kept[run_id] = from_json(row.record, packed.path)
         if curves is not None and row in curves:
             content[row.curve] = run_id, curves.curve(row)
     if curves is not None:  # those of a runs.parquet that somebody has taken away, and may bring back
         content |= {name: of for name, of in curves.all().items() if of[0] not in rows}
     for run_id, one in new.items():
         name = tables.curve_name(run_id, one.curve)
-        rows[run_id] = Row(run_id, tables.dumped(one.record), name, tuple(one.curve))
+        rows[run_id] = Row(run_id, compact_json(one.record), name, tuple(one.curve))
         kept[run_id] = one.record
         content[name] = run_id, one.curve
     superseded -= {row.curve for row in rows.values()}
@@ -112,7 +113,9 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
     """The runs that are files of their own, and that count; what is not whole is `left`."""
     new: dict[str, _New] = {}
     versions = {
-        path: tables.version(path) for folder in (results.runs_dir(sweep), sweep / "curves") for path in entries(folder)
+        path: tables.version(path)
+        for folder in (places.runs_dir(sweep), places.curves_dir(sweep))
+        for path in entries(folder)
     }
     for found in results.whole(sweep):
         if isinstance(found, RecordError):
@@ -124,15 +127,15 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
         if path not in versions or curve_path not in versions:
             left.append(f"{path}: has no curve, {curve_path} is missing")
             continue
-        if record["schema"] > SCHEMA or record["protocol"] > PROTOCOL:
+        if newer(record):
             left.append(f"{path}: is from a later version of ablate")
             continue
         try:
-            curve = results.read_curve(curve_path)
+            curve = read_curve(curve_path)
         except RecordError as error:
             left.append(str(error))
             continue
-        if set(curve) & set(tables.KEY_COLUMNS) or results.curve_csv(curve).count("\n") < 1:
+        if set(curve) & set(tables.KEY_COLUMNS):
             left.append(f"{curve_path}: not a curve of ablate")
             continue
         files = ((path, versions[path]), (curve_path, versions[curve_path]))
@@ -141,27 +144,27 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
 
 
 def _files(sweep: Path, stem: str) -> tuple[Path, Path]:
-    return results.record_path(sweep, stem), results.curve_path(sweep, stem)
+    return places.record_path(sweep, stem), places.curve_path(sweep, stem)
 
 
 def _orphans(sweep: Path, rows: dict[str, Row], curves: tables.Curves | None) -> list[tuple[Path, Version]]:
     """Curves whose records a stopped compaction has deleted already: those that are equal in curves.parquet."""
     found = []
-    loose = {path.stem for path in entries(results.runs_dir(sweep)) if path.suffix == ".json"}
-    for path in entries(sweep / "curves"):
+    loose = {path.stem for path in entries(places.runs_dir(sweep)) if path.suffix == ".json"}
+    for path in entries(places.curves_dir(sweep)):
         if path.suffix != ".csv" or path.stem in loose or path.stem not in rows or curves is None:
             continue
         version = tables.version(path)
         with suppress(RecordError, TableError):
-            if results.read_curve(path) == curves.curve(rows[path.stem]):
+            if read_curve(path) == curves.curve(rows[path.stem]):
                 found.append((path, version))
     return found
 
 
 def _unchanged(sweep: Path, before: Sequence[Version]) -> None:
     """Raises UserError where another program has written the files since they were read."""
-    if [tables.version(path) for path in (tables.runs_path(sweep), tables.curves_path(sweep))] != list(before):
-        raise UserError(f"{tables.runs_path(sweep)} is being written by another program; run the same command again")
+    if [tables.version(path) for path in (places.runs_path(sweep), places.curves_path(sweep))] != list(before):
+        raise UserError(f"{places.runs_path(sweep)} is being written by another program; run the same command again")
 
 
 def _verified(sweep: Path, rows: dict[str, Row], content: dict[str, tuple[str, Curve]]) -> tables.Curves | None:
@@ -171,33 +174,33 @@ def _verified(sweep: Path, rows: dict[str, Row], content: dict[str, tuple[str, C
     if same and curves is not None:
         same = all(curves.curve(row) is not None for row in rows.values() if row.curve in content)
     if not same:
-        raise UserError(f"{tables.runs_path(sweep)} was changed by another program; the files of single runs are kept")
+        raise UserError(f"{places.runs_path(sweep)} was changed by another program; the files of single runs are kept")
     return curves
 
 
 def _compact_timings(sweep: Path) -> int:
-    paths = {path: tables.version(path) for path in entries(sweep / "speed") if path.suffix == ".json"}
+    paths = {path: tables.version(path) for path in entries(places.timings_dir(sweep)) if path.suffix == ".json"}
     if not paths:
         return 0
-    before = tables.version(tables.speed_path(sweep))
+    before = tables.version(places.speed_path(sweep))
     tables.timings_of(sweep)  # a damaged file is not replaced
     timings = {stored_timings.timing_key(timing): timing for timing in stored_timings.timings(sweep)}
     gone = []
     former = results.former_settings(sweep)
     for path, version in paths.items():
         with suppress(RecordError, KeyError):
-            timing = results.read_json(path)
-            own = path == results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
+            timing = read_json(path)
+            own = path == places.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
             timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
             if own and timings.get(stored_timings.timing_key(timing)) == timing:
                 gone.append((path, version))
     if gone:
-        if tables.version(tables.speed_path(sweep)) != before:
-            raise UserError(f"{tables.speed_path(sweep)} is being written by another program")
+        if tables.version(places.speed_path(sweep)) != before:
+            raise UserError(f"{places.speed_path(sweep)} is being written by another program")
         tables.write_timings(sweep, list(timings.values()))
         stored = {stored_timings.timing_key(timing): timing for timing in stored_timings.packed_timings(sweep)}
         if stored != timings:
-            raise UserError(f"{tables.speed_path(sweep)} was changed by another program; the single timings are kept")
+            raise UserError(f"{places.speed_path(sweep)} was changed by another program; the single timings are kept")
         _delete(gone)
     return len(gone)
 
@@ -224,27 +227,22 @@ def unpack(sweep: Path) -> int:
             if path.exists():
                 continue
             if curves is not None and row in curves:
-                write_text(curve_path, results.curve_csv(curves.curve(row)))
-            write_text(path, exact_json(results.from_json(row.record, tables.runs_path(sweep))))
+                write_text(curve_path, curve_csv(curves.curve(row)))
+            write_text(path, exact_json(from_json(row.record, places.runs_path(sweep))))
     except (TableError, RecordError) as error:
         raise UserError(f"{error}; nothing was deleted") from error
     for timing in timings:
-        path = results.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
+        path = places.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
         if not path.exists():
             write_text(path, exact_json(timing))
-    for path in (tables.runs_path(sweep), tables.curves_path(sweep), tables.speed_path(sweep)):
+    for path in (places.runs_path(sweep), places.curves_path(sweep), places.speed_path(sweep)):
         remove(path)
     return len(rows)
-
-
-def exact_json(value: Any) -> str:
-    """The text of a file of its own, with what JSON has no word for as other programs write it: NaN, Infinity."""
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def sweep_folders(paths: Sequence[Path]) -> list[Path]:
     """These folders of sweeps. Raises UserError for one that holds no records."""
     for path in paths:
-        if not results.holds_runs(path) and not results.holds_timings(path):
+        if not holds_runs(path) and not holds_timings(path):
             raise UserError(f"{path} holds no runs; give a folder that ablate has written, such as results/smoke")
     return list(paths)

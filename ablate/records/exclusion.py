@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError, listing
-from ablate.records import results, tables
+from ablate.records import results
 from ablate.records.files import remove, write_json
-from ablate.records.results import RecordError
+from ablate.records.flat import flat
+from ablate.records.reading import RecordError, read_json
 
 MOST_NAMED = 8
 
@@ -43,7 +44,7 @@ def exclusions(sweep: Path) -> list[Exclusion]:
     try:
         return [
             Exclusion(tuple(map(str, one["runs"])), tuple(map(str, one["given"])), str(one["because"]), str(one["at"]))
-            for one in results.read_json(path)["excluded"]
+            for one in read_json(path)["excluded"]
         ]
     except (KeyError, TypeError) as error:
         raise RecordError(f"{path}: not a list of exclusions ({type(error).__name__}: {error})") from error
@@ -93,7 +94,7 @@ def write_exclusions(sweep: Path, known: Sequence[Exclusion]) -> None:
 
 def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
     """The runs that are given: by their ids, or by KNOB=VALUE. Raises UserError where none fits."""
-    rows = [tables.flat(record) for record in results.records(sweep) if not isinstance(record, RecordError)]
+    rows = [flat(record) for record in results.records(sweep) if not isinstance(record, RecordError)]
     ids = [word for word in given if "=" not in word]
     pairs = [word.partition("=") for word in given if "=" in word]
     if missing := [run for run in ids if run not in {row["run_id"] for row in rows}]:

@@ -80,6 +80,16 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
+def exact_json(value: Any) -> str:
+    """The text of a JSON file, with what JSON has no word for as other programs write it: NaN, Infinity."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def compact_json(value: Any) -> str:
+    """The same in as few characters as it takes: what is kept in a table."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def to_json(value: Any) -> str:
     """JSON has no NaN and no infinity: they are written as null."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=1)

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError
-from ablate.records import results, tables
+from ablate.records import results
 from ablate.records import timings as stored_timings
-from ablate.records.compaction import compact, exact_json
+from ablate.records.compaction import compact
+from ablate.records.curves import curve_csv
 from ablate.records.exclusion import exclusions, write_exclusions
-from ablate.records.files import make_folder, write_json, write_text
+from ablate.records.files import compact_json, exact_json, make_folder, write_json, write_text
+from ablate.records.manifest import load_manifest
+from ablate.records.places import curve_path, holds_runs, holds_timings, manifest_path, record_path, timing_path
 from ablate.records.planned import seeds_of, with_planned
-from ablate.records.results import RecordError
+from ablate.records.reading import RecordError
 
 
 @dataclass
@@ -35,7 +38,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     for folder in folders:
         if folder.resolve() == into.resolve():
             raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
-        if not results.holds_runs(folder) and not results.holds_timings(folder):
+        if not holds_runs(folder) and not holds_timings(folder):
             raise UserError(f"{folder} holds no runs; give a folder that ablate has written")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
@@ -58,7 +61,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     if known:
         write_exclusions(into, list(dict.fromkeys(known)))
     if manifest:
-        write_json(results.manifest_path(into), manifest)
+        write_json(manifest_path(into), manifest)
     compact(into)
     return done
 
@@ -80,21 +83,21 @@ def _copy(folder: Path, into: Path, record: dict[str, Any]) -> None:
         curve = results.load_curve(folder, run_id)
     except RecordError as error:
         raise UserError(f"{error}; {run_id} cannot be merged without its curve") from error
-    write_text(results.curve_path(into, run_id), results.curve_csv(curve))
-    write_text(results.record_path(into, run_id), exact_json(record))
+    write_text(curve_path(into, run_id), curve_csv(curve))
+    write_text(record_path(into, run_id), exact_json(record))
 
 
 def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
     """What came out otherwise; empty where the run is the same."""
     other = results.read(into, record["run_id"])
     for part in ("status", "metrics", "divergence"):
-        if tables.dumped(record[part]) != tables.dumped(other[part]):
+        if compact_json(record[part]) != compact_json(other[part]):
             return f"other {part}"
     try:
         one, two = (results.load_curve(where, record["run_id"]) for where in (folder, into))
     except RecordError as error:
         return f"no curve ({error})"
-    return "" if tables.dumped(one) == tables.dumped(two) else "another curve"
+    return "" if compact_json(one) == compact_json(two) else "another curve"
 
 
 def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
@@ -102,7 +105,7 @@ def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
     for timing in stored_timings.timings(folder):
         key = stored_timings.timing_key(timing)
         if key not in there:
-            path = results.timing_path(into, timing["setting_id"], timing["threads"], timing["machine"])
+            path = timing_path(into, timing["setting_id"], timing["threads"], timing["machine"])
             write_text(path, exact_json(timing))
             done.timings += 1
         elif there[key] != timing:
@@ -116,7 +119,7 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for folder in folders:
         try:
-            one = results.load_manifest(folder)
+            one = load_manifest(folder)
         except RecordError:
             continue
         if found and one["preset"] != found["preset"]:

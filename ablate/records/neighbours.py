@@ -7,21 +7,12 @@ from typing import Any
 
 from ablate.config.errors import os_reason
 from ablate.records import tables
+from ablate.records.curves import curve_csv, packed_curve
 from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries, present, write_json, write_text
-from ablate.records.results import (
-    Current,
-    RecordError,
-    curve_csv,
-    curve_path,
-    finished,
-    has_curve,
-    packed_curve,
-    read_text,
-    record_path,
-    runs_dir,
-    stored,
-)
+from ablate.records.places import curve_path, record_path, runs_dir, runs_path
+from ablate.records.reading import RecordError, read_text
+from ablate.records.results import Current, finished, has_curve, stored
 from ablate.records.tables import TableError
 
 
@@ -111,7 +102,7 @@ class Neighbours:
             try:
                 packed = tables.runs_of(folder)
             except TableError as error:
-                self.unreadable.setdefault(folder, str(error).removeprefix(f"{tables.runs_path(folder)}: "))
+                self.unreadable.setdefault(folder, str(error).removeprefix(f"{runs_path(folder)}: "))
                 continue
             if packed is not None:
                 yield folder, packed

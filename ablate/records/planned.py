@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.records import results
+from ablate.records.manifest import load_manifest
+from ablate.records.reading import RecordError
 
 
 def with_planned(planned: Mapping[str, str], asked: Mapping[str, Iterable[int]]) -> dict[str, str]:
@@ -35,9 +37,9 @@ def missing(sweep: Path, records: Iterable[Mapping[str, Any]]) -> int | None:
     None where that is not known: of a search, or of a sweep of an older version.
     """
     try:
-        planned = results.load_manifest(sweep).get("planned")
+        planned = load_manifest(sweep).get("planned")
         wanted = {key: {*seeds_of(text)} for key, text in planned.items()} if planned else None
-    except (results.RecordError, AttributeError, TypeError, ValueError):
+    except (RecordError, AttributeError, TypeError, ValueError):
         return None
     if wanted is None:
         return None

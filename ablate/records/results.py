@@ -1,136 +1,29 @@
-"""What a run leaves on disk: one atomically written record and its curve. A run is finished if its record exists.
-
-results/<sweep>/runs/<run_id>.json      the record
-results/<sweep>/curves/<run_id>.csv     epoch, perplexity, held-out perplexity where it was measured
-results/<sweep>/runs.parquet            the records of a sweep that has ended; beside it curves.parquet
-results/<sweep>/failures/<setting>.json  a setting that could not be run, with its traceback
-results/<sweep>/sweep.json              the commands given, their preset, its question, and what data=auto meant
+"""The runs of a sweep: written, found, read, in whichever form they are stored. A run is finished if its record exists.
 
 A run is stored once: as a file of its own under its run_id, else in runs.parquet, else as a file under an id that it
 had in an older version (`ablate.config.former_ids`). Whatever it is stored under, it is read under its id of today.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any
 
-from omegaconf import MISSING as NO_DEFAULT
-
-from ablate.config import former_names
-from ablate.config.errors import StorageError, UserError, os_reason
-from ablate.config.former_ids import former_identities, identity_today
-from ablate.config.identity import PROTOCOL, short_hash
-from ablate.config.metrics import evaluation, evaluation_of
-from ablate.config.registry import TASKS, task_name
-from ablate.config.schema import Config
+from ablate.config.errors import StorageError
+from ablate.config.former_ids import former_identities
+from ablate.config.identity import short_hash
 from ablate.records import tables
+from ablate.records.curves import curve_csv, packed_curve, read_curve
 from ablate.records.files import entries, present, remove, write_json, write_text
+from ablate.records.places import curve_path, record_path, runs_dir, runs_path
+from ablate.records.reading import RecordError, from_json, read_json
+from ablate.records.record import NewerRecord, Record, newer, outdated, whole_record
 from ablate.records.tables import TableError
 
-SCHEMA = 1
-"""Raised when what a record holds means something else than before: versions that do not know it leave it alone."""
-
 Current = Callable[[Mapping[str, Sequence[float]]], bool]
-
-FINISHED = ("ok", "diverged")
-NO_QUESTION: dict[str, Any] = {"preset": None, "question": None, "title": None}
-"""What the manifest of a sweep without a preset says, and so what one says that is older than these fields."""
-
-
-@dataclass
-class Record:
-    """One run: what was asked, what came out, and what it was computed with."""
-
-    run_id: str
-    setting_id: str
-    seed: int
-    status: str  # ok or diverged
-    config: dict[str, Any]
-    identity: dict[str, Any]
-    corpus: dict[str, Any]
-    metrics: dict[str, float | None]
-    counts: dict[str, int]  # parameters, updates per epoch, training tokens per epoch, …
-    text: dict[str, str]  # prefix -> greedy continuation
-    engine: str
-    timing: dict[str, Any]
-    environment: dict[str, Any]
-    divergence: dict[str, Any] | None = None
-    reused_from: str | None = None
-    references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
-    sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked
-    measures: dict[str, Any] | None = None  # what a user's task measures (`ablate.tasks.facts.measures`)
-    evaluation: str | None = None  # how held-out text was read (ablate.config.metrics.evaluation)
-    protocol: int = PROTOCOL
-    schema: int = SCHEMA
-    code: dict[str, list[float]] = field(
-        default_factory=dict
-    )  # what the code computed: see `ablate.training.behaviour`
-    curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
-
-
-NEEDED = {
-    "corpus": ("name", "sha256"),
-    "timing": ("wall_s", "threads", "device"),
-    "environment": ("cpu", "gpu", "torch", "git_commit"),
-}
-"""What a record's parts must hold, besides a config, for a report to show it."""
-
-
-class RecordError(Exception):
-    """A file that is not a record of ours, or a damaged one."""
-
-
-class NewerRecord(UserError):
-    """A record of a later version of ablate, which this one neither reads nor overwrites."""
-
-
-def runs_dir(sweep: Path) -> Path:
-    return sweep / "runs"
-
-
-def record_path(sweep: Path, run_id: str) -> Path:
-    return runs_dir(sweep) / f"{run_id}.json"
-
-
-def curve_path(sweep: Path, run_id: str) -> Path:
-    return sweep / "curves" / f"{run_id}.csv"
-
-
-def failure_path(sweep: Path, setting_id: str) -> Path:
-    return sweep / "failures" / f"{setting_id}.json"
-
-
-def timing_path(sweep: Path, setting_id: str, threads: int, machine: str) -> Path:
-    return sweep / "speed" / f"{setting_id}-{machine}-{threads}.json"
-
-
-def manifest_path(sweep: Path) -> Path:
-    return sweep / "sweep.json"
-
-
-def load_manifest(sweep: Path) -> dict[str, Any]:
-    """The commands of a sweep, its preset, question and title (or None), and what its `data=auto` meant.
-
-    Raises RecordError where there is none.
-    """
-    manifest = read_json(manifest_path(sweep))
-    if not {"commands", "auto_corpus"} <= manifest.keys():
-        raise RecordError(f"{manifest_path(sweep)}: not a sweep of ablate")
-    return NO_QUESTION | manifest
-
-
-def plugins_of(sweep: Path) -> dict[str, str]:
-    """The files of a person's own with which a sweep was trained, each with the hash of its source."""
-    try:
-        files = load_manifest(sweep).get("plugins")
-    except RecordError:
-        return {}
-    return files if isinstance(files, dict) else {}
+"""Whether the code of today computes what a record says of the code that computed it."""
 
 
 def save(sweep: Path, record: Record) -> None:
@@ -156,93 +49,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises RecordError for a damaged or foreign file, and for a copy under another name: a run counts once.
     """
-    return _whole(read_json(path), path, path.stem)
-
-
-def _whole(record: dict[str, Any], path: Path, stored_as: str) -> dict[str, Any]:
-    """The record of one run in a file, checked and under its ids of today. Raises RecordError."""
-    lacking = [name for name in WITHOUT_DEFAULT if name not in record]
-    if "run_id" in lacking or "config" in lacking:
-        raise RecordError(f"{path}: not a record of ablate")
-    record = DEFAULTS | {"references": {}, "code": {}} | record
-    if not lacking:
-        lacking = [name for name in MAPPINGS if not isinstance(record[name], dict)]
-    if not lacking:
-        lacking = [f"{part}.{name}" for part, names in NEEDED.items() for name in names if name not in record[part]]
-        lacking += _lacking(record["config"], _needed(Config))
-    if lacking:
-        raise RecordError(f"{path}: not a whole record, it lacks {', '.join(lacking[:3])}{', …' * (len(lacking) > 3)}")
-    if record["status"] not in FINISHED:
-        raise RecordError(
-            f"{path}: its status is {record['status']!r}; of a finished run it is {' or '.join(FINISHED)}"
-        )
-    if stored_as != record["run_id"]:
-        raise RecordError(
-            f"{path}: a copy of {record['run_id']}.json, which does not count again; delete it, or rename it to that"
-        )
-    return _as_today(record)
-
-
-def _as_today(record: dict[str, Any]) -> dict[str, Any]:
-    """The record under the ids that the same run has today, with the training tokens that there were as max_tokens.
-
-    Records from before `ablate.data.corpora.as_used` have what was typed there, and one network under several numbers.
-    """
-    config, stored = record["config"], record["identity"]
-    identity = identity_today(stored)
-    used = record["counts"].get("train_tokens")
-    reads_text = TASKS.known(task_name(config)).reads_text
-    if used is not None and reads_text and config.get("max_tokens") != used and "max_tokens" in identity:
-        identity["max_tokens"] = used
-        config = config | {"max_tokens": used}
-    if identity == stored:
-        return record
-    setting = {key: value for key, value in identity.items() if key != "seed"}
-    made_from_it = record["run_id"] == short_hash(stored)
-    return record | {
-        "config": config,
-        "identity": identity,
-        "run_id": short_hash(identity) if made_from_it else record["run_id"],
-        "setting_id": short_hash(setting),
-    }
-
-
-WITHOUT_DEFAULT = [f.name for f in fields(Record) if f.default is f.default_factory is MISSING]
-"""What every record has to say."""
-DEFAULTS = {f.name: f.default for f in fields(Record) if f.default is not MISSING}
-"""What is meant by what a record may leave out, mappings apart."""
-MAPPINGS = [name for name, kind in get_type_hints(Record).items() if getattr(kind, "__origin__", None) is dict][:-1]
-"""The parts of a record that hold names and values."""
-
-
-def _lacking(values: Any, knobs: Mapping[str, Any], where: str = "config") -> list[str]:
-    """The knobs of `_needed` that a stored config has not."""
-    if not isinstance(values, dict):
-        return [where]
-    out: list[str] = []
-    for name, parts in knobs.items():
-        if name not in values:
-            out.append(f"{where}.{name}")
-        elif parts:
-            out += _lacking(values[name], parts, f"{where}.{name}")
-    return out
-
-
-@cache
-def _needed(kind: type) -> dict[str, Any]:
-    """What every stored config says: the knobs that decide an outcome, but for those that records are older than."""
-    out: dict[str, Any] = {}
-    hints = get_type_hints(kind)
-    for f in fields(kind):
-        if "absent" in f.metadata:
-            continue
-        decides = f.metadata.get("identity", True) or (f.name == "name" and kind is not Config)
-        if is_dataclass(group := hints[f.name]):
-            if knobs := _needed(cast(type, group)):
-                out[f.name] = knobs
-        elif decides and not f.metadata.get("own") and (f.default == NO_DEFAULT or f.default is MISSING):
-            out[f.name] = {}
-    return out
+    return whole_record(read_json(path), path, path.stem)
 
 
 def refuse_newer(sweep: Path, run_id: str) -> None:
@@ -250,15 +57,6 @@ def refuse_newer(sweep: Path, run_id: str) -> None:
     for record, path in _raw(sweep, run_id):
         if why := newer(record):
             raise NewerRecord(f"{path} is {why}; upgrade ablate, or give another name=NAME")
-
-
-def newer(record: Mapping[str, Any]) -> str:
-    """In which way a record is of a later version of ablate, or an empty string."""
-    for name, ours in (("protocol", PROTOCOL), ("schema", SCHEMA)):
-        theirs = record.get(name, 1)
-        if isinstance(theirs, int) and theirs > ours:
-            return f"of {name} {theirs}, from a later version of ablate (this one writes {ours})"
-    return ""
 
 
 def _raw(sweep: Path, run_id: str) -> Iterator[tuple[dict[str, Any], Path]]:
@@ -303,7 +101,7 @@ def stored(sweep: Path, run_id: str, former: Sequence[str] = ()) -> Iterator[Sto
 
 def _unpacked(packed: tables.Runs, row: tables.Row) -> Stored:
     """Raises RecordError."""
-    return Stored(_whole(from_json(row.record, packed.path), packed.path, row.run_id), row=row)
+    return Stored(whole_record(from_json(row.record, packed.path), packed.path, row.run_id), row=row)
 
 
 def read(sweep: Path, run_id: str, former: Sequence[str] = ()) -> dict[str, Any]:
@@ -324,22 +122,7 @@ def holds(sweep: Path, run_id: str, former: Sequence[str] = ()) -> bool:
     return False
 
 
-def holds_runs(sweep: Path) -> bool:
-    """Whether a folder has records, in either form."""
-    return present(tables.runs_path(sweep)) == "file" or any(p.suffix == ".json" for p in entries(runs_dir(sweep)))
-
-
-def holds_timings(sweep: Path) -> bool:
-    """Whether a folder has timings, in either form."""
-    return present(tables.speed_path(sweep)) == "file" or present(sweep / "speed") == "folder"
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether a folder has a place for records, or records."""
-    return present(runs_dir(folder)) == "folder" or present(tables.runs_path(folder)) == "file"
-
-
-def load_curve(sweep: Path, run_id: str) -> dict[str, list[float | None]]:
+def load_curve(sweep: Path, run_id: str) -> tables.Curve:
     """The columns of a run's curve. Raises RecordError where there is none."""
     for last in (False, False, True):  # it may be moved, into curves.parquet or out of it, while one looks for it
         [(_, where)] = curve_places(sweep, [run_id])
@@ -368,29 +151,6 @@ def curve_places(sweep: Path, run_ids: Sequence[str]) -> list[tuple[str, str | t
     return out
 
 
-def packed_curve(sweep: Path, row: tables.Row) -> dict[str, list[float | None]]:
-    """Raises RecordError."""
-    try:
-        curves = tables.curves_of(sweep)
-        if curves is None:
-            raise TableError(f"{tables.curves_path(sweep)}: is missing")
-        return curves.curve(row)
-    except TableError as error:
-        raise RecordError(str(error)) from error
-
-
-def read_curve(path: Path) -> dict[str, list[float | None]]:
-    """The columns of a curve in a file of its own. Raises RecordError."""
-    try:
-        lines = read_text(path).splitlines()
-        header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
-        return {
-            name: [float(row[column]) if row[column] else None for row in rows] for column, name in enumerate(header)
-        }
-    except (ValueError, IndexError) as error:
-        raise RecordError(f"{path}: {error}") from error
-
-
 def finished(
     sweep: Path,
     run_id: str,
@@ -407,15 +167,14 @@ def finished(
 
 def _is_good(sweep: Path, found: Stored, prefixes: Sequence[str], current: Current) -> bool:
     record = found.record
-    if outdated(record) or record["schema"] > SCHEMA:
-        return False
-    if not current(record["code"]):
+    if outdated(record) or newer(record) or not current(record["code"]):
         return False
     told = record["status"] == "diverged" or set(prefixes) <= set(record["text"])
     return told and has_curve(sweep, found)
 
 
 def has_curve(sweep: Path, found: Stored) -> bool:
+    """Whether the curve that belongs to a record is there, and whole where it is in curves.parquet."""
     if found.row is None:
         return present(curve_path(sweep, str(found.stem))) == "file"
     with suppress(TableError):
@@ -424,14 +183,6 @@ def has_curve(sweep: Path, found: Stored) -> bool:
             curves.check()
             return True
     return False
-
-
-def outdated(record: Mapping[str, Any]) -> str:
-    """Why the numbers of a whole record mean something else than those of a run today, or an empty string."""
-    if record.get("protocol") != PROTOCOL:
-        return f"of protocol {record.get('protocol')}, this is {PROTOCOL}"
-    then, today = evaluation_of(record), evaluation(record["config"])
-    return "" if then == today else f"its held-out text was read in {then}, today it is {today}"
 
 
 def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
@@ -508,7 +259,7 @@ def _all_packed(sweep: Path) -> Iterator[Stored | RecordError]:
     except TableError as error:
         yield RecordError(str(error))
     except ValueError as error:
-        yield RecordError(f"{tables.runs_path(sweep)}: {error}")
+        yield RecordError(f"{runs_path(sweep)}: {error}")
 
 
 _STEMS: dict[Path, tuple[tuple[int, int] | None, dict[str, str]]] = {}
@@ -542,46 +293,3 @@ def former_settings(sweep: Path) -> dict[str, str]:
         identity = {name: value for name, value in record["identity"].items() if name != "seed"}
         found |= {short_hash(one): record["setting_id"] for one in former_identities(identity)}
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises RecordError for anything else."""
-    return from_json(read_text(path), path)
-
-
-def from_json(text: str, path: Path) -> dict[str, Any]:
-    """The JSON object of a text that stands in a file. Raises RecordError for anything else."""
-    try:
-        value = json.loads(text, object_hook=former_names.of_stored if former_names.may_hold(text) else None)
-    except ValueError as error:
-        raise RecordError(f"{path}: {error}") from error
-    except RecursionError as error:
-        raise RecordError(f"{path}: not a record of ablate") from error
-    if not isinstance(value, dict):
-        raise RecordError(f"{path}: not a record of ablate")
-    return value
-
-
-def read_text(path: Path) -> str:
-    """Raises RecordError where the file cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(os_reason(error).partition(";")[0]) from error
-    except ValueError as error:
-        raise RecordError(f"{path}: not a text ({error})") from error
-
-
-def curve_csv(curve: Mapping[str, Sequence[float | None]], exact: bool = True) -> str:
-    """A curve as text, with seven digits of each number, or as many as it takes to read back the same."""
-    names = list(curve)
-    rows = zip(*(curve[name] for name in names), strict=True)
-    lines = [",".join(names), *(",".join(_number(value, exact) for value in row) for row in rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _number(value: float | None, exact: bool) -> str:
-    if value is None:
-        return ""
-    short = format(value, ".7g")
-    return short if not exact or float(short) == value or value != value else repr(value)

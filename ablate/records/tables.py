@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.config.errors import os_reason
-from ablate.records.files import write_atomically
+from ablate.records.files import compact_json, write_atomically
+from ablate.records.flat import flat, flat_timing
+from ablate.records.places import curves_path, runs_path, speed_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 Curve = dict[str, list[float | None]]
 """Column → value by epoch; None where it was not measured."""
 
-WHAT_COMPUTED = ("engine", "device", "threads")
-"""Knobs in whose place the columns have what the run was really computed with."""
 KEY_COLUMNS = ("run_id", "curve")
 """What no column of a curve can be called: they say whose it is."""
 
@@ -52,24 +52,9 @@ class Row:
     curve_columns: tuple[str, ...]
 
 
-def runs_path(sweep: Path) -> Path:
-    return sweep / "runs.parquet"
-
-
-def curves_path(sweep: Path) -> Path:
-    return sweep / "curves.parquet"
-
-
-def speed_path(sweep: Path) -> Path:
-    return sweep / "speed.parquet"
-
-
 def curve_name(run_id: str, curve: Curve) -> str:
     """16 hexadecimal digits that name a run's curve by its content, to the last bit."""
     return hashlib.sha256(json.dumps([run_id, curve]).encode()).hexdigest()[:16]
-
-
-# --- reading ------------------------------------------------------------------------------------------------
 
 
 BATCH = 1000
@@ -372,9 +357,6 @@ def _coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
     return one.indices.to_numpy(zero_copy_only=False), one.dictionary.to_pylist()
 
 
-# --- writing ------------------------------------------------------------------------------------------------
-
-
 def write_runs(sweep: Path, records: Sequence[tuple[Mapping[str, Any], Row]]) -> None:
     """runs.parquet, in the order of the run ids; each record with its row. Raises StorageError."""
     records = sorted(records, key=lambda one: one[1].run_id)
@@ -411,46 +393,8 @@ def write_curves(sweep: Path, curves: Mapping[str, tuple[str, Curve]]) -> None:
 def write_timings(sweep: Path, timings: Sequence[Mapping[str, Any]]) -> None:
     """speed.parquet, in the order of setting, machine and number of threads. Raises StorageError."""
     ordered = sorted(timings, key=lambda t: (t["setting_id"], str(t["machine"]), t["threads"]))
-    rows = [flat_timing(timing) | {"timing": dumped(timing)} for timing in ordered]
+    rows = [flat_timing(timing) | {"timing": compact_json(timing)} for timing in ordered]
     _write(speed_path(sweep), _table(rows))
-
-
-def dumped(value: Any) -> str:
-    """JSON that reads back as the same, whatever a file of ours could hold."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record in one row: knobs by the names that are typed, metrics, counts, provenance."""
-    out: dict[str, Any] = {name: record[name] for name in ("run_id", "setting_id", "seed", "status")}
-    out |= _knobs(record["config"])
-    more = [record["metrics"], record["counts"], record["timing"], record["environment"]]
-    more.append({name: record.get(name) for name in ("engine", "reused_from", "sees_future", "evaluation", "protocol")})
-    more.append({"corpus": record["corpus"]["name"], "corpus_sha256": record["corpus"]["sha256"]})
-    more.append({"diverged_epoch": (record["divergence"] or {}).get("epoch")})
-    for part in more:
-        out |= {name: value for name, value in part.items() if name not in out or name in WHAT_COMPUTED}
-    return out
-
-
-def flat_timing(timing: Mapping[str, Any]) -> dict[str, Any]:
-    """A timing in one row: what was timed and what came out."""
-    out: dict[str, Any] = {name: timing.get(name) for name in ("setting_id", "machine", "threads", "measured_at")}
-    for subject, found in timing.get("summary", {}).items():
-        out |= {f"{subject}.{name}": found.get(name) for name in ("tokens_per_s", "low", "high", "n", "of", "why")}
-    out |= {f"machine.{name}": value for name, value in timing.get("machine_facts", {}).items()}
-    return out | {name: value for name, value in _knobs(timing["config"]).items() if name not in out}
-
-
-def _knobs(config: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and "name" in value:
-            out[name] = value["name"]
-            out |= {f"{name}.{part}": inner for part, inner in value.items() if part != "name"}
-        else:
-            out[name] = value
-    return out
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
@@ -464,12 +408,12 @@ def _column(values: Iterable[Any]) -> "pa.Array":
     """Values of one kind as they are, lists and mappings as JSON; where kinds are mixed, all as JSON."""
     import pyarrow as pa
 
-    plain = [dumped(value) if isinstance(value, list | dict) else value for value in values]
+    plain = [compact_json(value) if isinstance(value, list | dict) else value for value in values]
     try:
         return pa.array(plain, from_pandas=False)
     except (pa.ArrowException, OverflowError):
         return pa.array(
-            [None if value is None else value if isinstance(value, str) else dumped(value) for value in plain]
+            [None if value is None else value if isinstance(value, str) else compact_json(value) for value in plain]
         )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from ablate.records import tables
 from ablate.records.files import entries
-from ablate.records.results import RecordError, former_settings, from_json, read_json, timing_path
+from ablate.records.places import speed_path, timing_path, timings_dir
+from ablate.records.reading import RecordError, from_json, read_json
+from ablate.records.results import former_settings
 from ablate.records.tables import TableError
 
 
@@ -22,7 +24,7 @@ def timings(sweep: Path) -> Iterator[dict[str, Any]]:
     Not what is damaged, nor a copy under another name.
     """
     loose: list[dict[str, Any]] = []
-    for path in entries(sweep / "speed"):
+    for path in entries(timings_dir(sweep)):
         with suppress(RecordError, KeyError):
             timing = read_json(path)
             if path == timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"]):
@@ -46,7 +48,7 @@ def packed_timings(sweep: Path) -> Iterator[dict[str, Any]]:
     with suppress(TableError):
         for text in tables.timings_of(sweep):
             with suppress(RecordError, KeyError):
-                timing = from_json(text, tables.speed_path(sweep))
+                timing = from_json(text, speed_path(sweep))
                 timing_key(timing)
                 yield timing
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ablate.config.errors import os_reason
 from ablate.records.files import present, write_atomically
-from ablate.records.results import RecordError
+from ablate.records.reading import RecordError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -126,7 +126,7 @@ def write_reports(
     reported is named and left out.
     """
     from ablate.analysis.throughput import speed_frame
-    from ablate.records.results import holds_runs, holds_timings
+    from ablate.records.places import holds_runs, holds_timings
     from ablate.report.fingerprint import fingerprint
     from ablate.report.html import render
     from ablate.report.products import made_from, products

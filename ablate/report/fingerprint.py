@@ -10,7 +10,8 @@ from pathlib import Path
 from ablate.config import plugins
 from ablate.config.schema import CONFIG_ROOT, PACKAGE_DIR, PUBLISHED_DIR
 from ablate.records.files import entries
-from ablate.records.results import plugins_of
+from ablate.records.manifest import plugins_of
+from ablate.records.places import curves_dir, failures_dir, runs_dir, timings_dir
 
 PARTS = ("analysis", "claims", "config", "records", "report", "stats", "tasks")
 """The parts of the package that decide what stands in a report."""
@@ -21,7 +22,6 @@ INPUTS = (
     *("search.json", "trials.csv", "study.db", "study.db-wal", "study.journal", "best.yaml"),
 )
 """Files of a sweep that a report reads, beside its folders of files of single runs."""
-FOLDERS = ("runs", "curves", "speed", "failures")
 
 
 def fingerprint(sweep: Path, level: float, title: str | None) -> str:
@@ -38,10 +38,10 @@ def _stored(sweep: Path) -> Iterator[str]:
     yield from _contents(sweep / name for name in INPUTS)
     yield from (f"{given} {plugins.present(given)}" for given in plugins_of(sweep))
     yield from _contents(sorted((Path.cwd() / "sweeps").rglob("*.[yc][as][mv]*")))
-    for folder in FOLDERS:
-        for path in entries(sweep / folder):
+    for folder in (runs_dir(sweep), curves_dir(sweep), timings_dir(sweep), failures_dir(sweep)):
+        for path in entries(folder):
             facts = path.stat()
-            yield f"{folder}/{path.name} {facts.st_size} {facts.st_mtime_ns}"
+            yield f"{folder.name}/{path.name} {facts.st_size} {facts.st_mtime_ns}"
 
 
 def _contents(paths: Iterable[Path]) -> Iterator[str]:

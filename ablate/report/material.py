@@ -38,7 +38,9 @@ from ablate.config.metrics import DEFAULT_METRIC
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import entries
-from ablate.records.results import RecordError
+from ablate.records.manifest import load_manifest, plugins_of
+from ablate.records.places import failures_dir, is_sweep
+from ablate.records.reading import RecordError, read_json
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing, training_metric
@@ -140,18 +142,18 @@ def gather(
 
     Raises UserError where it holds no finished run.
     """
-    for line in plugins.load_again(results.plugins_of(folder)):
+    for line in plugins.load_again(plugins_of(folder)):
         attempt.say(line)
     runs, skipped = runs_frame(folder)
     search = attempt("the search", lambda: _search(folder))
-    if search is None and not results.is_sweep(folder) and not list(results.records(folder)):
+    if search is None and not is_sweep(folder) and not list(results.records(folder)):
         raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:
         raise UserError(f"{folder} holds no finished run yet")
     try:
-        manifest = results.load_manifest(folder)
+        manifest = load_manifest(folder)
     except RecordError:
         manifest = {"commands": []}
     material = Material(
@@ -250,11 +252,11 @@ def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
 def failures(folder: Path) -> list[tuple[str, str]]:
     """Settings that could not be run: model and setting, and the error in a line."""
     found = []
-    for path in entries(folder / "failures"):
+    for path in entries(failures_dir(folder)):
         if path.suffix != ".json":
             continue
         try:
-            failure = results.read_json(path)
+            failure = read_json(path)
             if failure["setting_id"] != path.stem:  # a copy
                 continue
             config = failure["config"]

@@ -8,7 +8,7 @@ from ablate.analysis.tasks import facts_of
 from ablate.config.metrics import METRICS
 from ablate.config.registry import FIRST_TASK, TASKS
 from ablate.records import results
-from ablate.records.results import RecordError
+from ablate.records.reading import RecordError
 from ablate.report.blocks import Block, Sample, Samples
 from ablate.report.material import Material
 from ablate.report.sections import Made, Section

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, Prog
 
 from ablate.analysis.study import journal, sqlite, sqlite_remedy
 from ablate.analysis.trials import JOURNAL, SQLITE
-from ablate.config.errors import UserError, os_reason
+from ablate.config.errors import UserError, os_reason, short_path
 
 PATIENCE_S = 60
 """How long to wait for a SQLite file that another process is writing."""
@@ -46,7 +46,7 @@ class Location:
         """As people read it, without a password."""
         if self.url is not None:
             return self.url.render_as_string(hide_password=True)
-        return relative(self.path) if self.kind != "memory" else "memory"
+        return short_path(self.path) if self.kind != "memory" else "memory"
 
 
 def location(storage: str | None, folder: Path) -> Location:
@@ -70,14 +70,6 @@ def location(storage: str | None, folder: Path) -> Location:
     except (ArgumentError, ValueError) as error:
         raise UserError(f"storage {text!r} is no URL of a database: {first_line(error)}") from error
     return Location("database", url=url.set(drivername=DRIVERS.get(url.drivername, url.drivername)))
-
-
-def relative(path: Path) -> str:
-    """As short as it can be typed here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
 
 
 @contextmanager

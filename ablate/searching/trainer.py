@@ -27,6 +27,7 @@ from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, training_threads
 from ablate.records import results, weights
 from ablate.records import timings as stored_timings
+from ablate.records.reading import RecordError
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.launch import Summary, drop_older, take_over
@@ -216,7 +217,7 @@ class Trainer:
         try:
             spoiled = stored_timings.read_timing(self.folder, setting.setting_id, 1, machine, setting.former_ids)
             why = spoiled["summary"]["train"]["why"]
-        except (results.RecordError, KeyError):
+        except (RecordError, KeyError):
             why = "it could not be timed"
         return Timed(None, why=why)
 

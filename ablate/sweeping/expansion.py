@@ -15,10 +15,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ablate.config import plugins, presets
+from ablate.config.choice_files import SEARCHED, find_preset, roots
 from ablate.config.composing import BASE, Composer, hydra_as_before, register_schema
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.overrides import SWEEPERS, Override, for_hydra
+from ablate.config.preset_checks import check_preset
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.sweeping.hydra_jobs import asked_for, jobs
 from ablate.sweeping.naming import Asked
@@ -43,7 +45,7 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
         preset = next((word.value for word in map(Override.read, overrides) if word.key == "sweeps"), None)
         if preset not in (None, "", "null", "???"):
             _check_preset(str(preset))
-        searched = presets.SEARCHED.set(tuple(presets.roots()[1:]))
+        searched = SEARCHED.set(tuple(roots()[1:]))
         try:
             register_schema()
             with initialize_config_dir(str(CONFIG_ROOT / "conf"), **BASE):
@@ -51,7 +53,7 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(composition_line(error)) from error
         finally:
-            presets.SEARCHED.reset(searched)
+            SEARCHED.reset(searched)
 
 
 def _expanded(overrides: Sequence[str]) -> tuple[list[Config], Asked]:
@@ -75,8 +77,8 @@ def sweeper_options() -> tuple[str, ...]:
 
 
 def _check_preset(name: str) -> None:
-    path: Path = presets.find(name)
-    presets.check(path, sweeper_options())
+    path: Path = find_preset(name)
+    check_preset(path, sweeper_options())
     if SWEEPERS.get(str(presets.sweeper_of(path))) == SWEEPERS["optuna"]:
         raise UserError(f"sweeps={name} is a search, whose settings are not known beforehand; run it as a command")
 

@@ -19,7 +19,9 @@ from ablate.records.compaction import compact
 from ablate.records.files import remove
 from ablate.records.locks import InUse, exclusive, held
 from ablate.records.neighbours import reuse
-from ablate.records.results import Record
+from ablate.records.places import failure_path
+from ablate.records.reading import RecordError
+from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.manifest import check_same_question, write_manifest
@@ -163,7 +165,7 @@ def take_over(plan: Plan, summary: Summary) -> None:
                     )
                     drop_older(plan.folder, [run])
                     summary.reused += 1
-                except results.RecordError:
+                except RecordError:
                     run.reused_from = None
                     setting.missing.append(run)
         summary.already += len(setting.runs) - len(setting.missing) - sum(bool(run.reused_from) for run in setting.runs)
@@ -300,4 +302,4 @@ class _Sweep:
 
     def clear_failure(self, setting: Setting) -> None:
         for one in (setting.setting_id, *setting.former_ids):
-            remove(results.failure_path(self.plan.folder, one))
+            remove(failure_path(self.plan.folder, one))

@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config import plugins
+from ablate.config.choice_files import question
 from ablate.config.composing import from_dict
 from ablate.config.errors import UserError
 from ablate.config.identity import (
     run_identity,
 )
 from ablate.config.overrides import Override, knobs
-from ablate.config.presets import question
 from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.records import results
 from ablate.records.files import entries, remove, to_json, write_json
+from ablate.records.manifest import NO_QUESTION, load_manifest
+from ablate.records.places import failure_path, failures_dir, manifest_path
 from ablate.records.planned import with_planned
+from ablate.records.reading import RecordError, read_json
 from ablate.sweeping.naming import decides
 from ablate.sweeping.plan import Plan, knobs_of, short_value
 
@@ -59,8 +62,8 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
     apart afterwards, and another preset, task or text is another question: those raise UserError.
     """
     try:
-        manifest = results.load_manifest(plan.folder)
-    except results.RecordError:
+        manifest = load_manifest(plan.folder)
+    except RecordError:
         return []
     if command in manifest["commands"]:
         return []
@@ -98,7 +101,7 @@ def _another(folder: Path, difference: str) -> UserError:
 
 def _values_on_disk(folder: Path) -> Values:
     """The same of a folder whose manifest does not say it, from a record of each setting."""
-    records = [record for record in results.records(folder) if not isinstance(record, results.RecordError)]
+    records = [record for record in results.records(folder) if not isinstance(record, RecordError)]
     return values_of(from_dict(record["config"]) for record in {r["setting_id"]: r for r in records}.values())
 
 
@@ -121,12 +124,12 @@ def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
     asked for by the code of today, which makes another setting of it."""
     now = {to_json(to_dict(setting.config) | {"seed": 0}) for setting in plan.settings}
     ours = {setting.setting_id for setting in plan.settings}
-    for path in entries(plan.folder / "failures"):
+    for path in entries(failures_dir(plan.folder)):
         if path.suffix != ".json" or path.stem in ours:
             continue
         try:
-            config = results.read_json(path)["config"]
-        except (results.RecordError, KeyError):
+            config = read_json(path)["config"]
+        except (RecordError, KeyError):
             continue
         if path.stem not in planned or to_json(config | {"seed": 0}) in now:
             yield path.stem
@@ -138,8 +141,8 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
     With `whole` also the runs that these commands ask for; a search decides by what comes out which runs there are.
     """
     try:
-        manifest = results.load_manifest(plan.folder)
-    except results.RecordError:
+        manifest = load_manifest(plan.folder)
+    except RecordError:
         manifest = {"commands": []}
     before = manifest.get("knobs") or (_values_on_disk(plan.folder) if manifest["commands"] else {})
     if command not in manifest["commands"]:
@@ -154,7 +157,7 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
         asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
         planned = manifest.get("planned", {})
         for stale in stale_failures(plan, planned):
-            remove(results.failure_path(plan.folder, stale))
+            remove(failure_path(plan.folder, stale))
             planned.pop(stale, None)
         manifest["planned"] = with_planned(planned, asked)
     if files := plugins.hashes(plan.settings[0].config.plugins):
@@ -162,4 +165,4 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
             loaded(group, name) for group in OF_GROUP for name in manifest["knobs"].get(group, ()) if name is not None
         )
         manifest["plugins"] = plugins.still_needed(manifest.get("plugins", {}), files, complete)
-    write_json(results.manifest_path(plan.folder), results.NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})
+    write_json(manifest_path(plan.folder), NO_QUESTION | manifest | {"auto_corpus": plan.auto_corpus})

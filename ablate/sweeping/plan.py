@@ -40,7 +40,10 @@ from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
 from ablate.records.files import to_json, write_json
+from ablate.records.manifest import load_manifest
 from ablate.records.neighbours import Neighbours
+from ablate.records.places import failure_path
+from ablate.records.reading import RecordError
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
@@ -248,7 +251,7 @@ def make_plan(
         if not setting.error:
             find_finished(setting, folder, neighbours)
     warnings += neighbours.warning()
-    with suppress(results.RecordError):
+    with suppress(RecordError):
         warnings += [f"{folder}: {one}" for one in exclusions(folder)]
     if unkept := sum(setting.unkept for setting in plan.settings):
         runs, are = ("run has", "it is") if unkept == 1 else ("runs have", "they are")
@@ -351,8 +354,8 @@ def has_kept(folder: Path, run: Run) -> bool:
 def stored_auto(folder: Path) -> str | None:
     """What `data=auto` meant when this sweep began: it never changes its corpus in the middle."""
     try:
-        name: str | None = results.load_manifest(folder)["auto_corpus"]
-    except results.RecordError:
+        name: str | None = load_manifest(folder)["auto_corpus"]
+    except RecordError:
         return None
     return name
 
@@ -360,7 +363,7 @@ def stored_auto(folder: Path) -> str | None:
 def write_failure(folder: Path, setting: Setting, error: BaseException) -> None:
     """Keep the traceback of a setting that could not be run."""
     write_json(
-        results.failure_path(folder, setting.setting_id),
+        failure_path(folder, setting.setting_id),
         {
             "setting_id": setting.setting_id,
             "error": reason(error),

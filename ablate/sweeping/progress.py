@@ -16,7 +16,7 @@ from ablate.cells.cell import live_gates
 from ablate.config.resolved import Resolved
 from ablate.config.terminal import console
 from ablate.networks.parameters import directions
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.schedule import Task
 

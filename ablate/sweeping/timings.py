@@ -13,7 +13,10 @@ from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
 from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
-from ablate.records.results import RecordError, is_sweep, plugins_of, records
+from ablate.records.manifest import plugins_of
+from ablate.records.places import is_sweep
+from ablate.records.reading import RecordError
+from ablate.records.results import records
 from ablate.report import write_report
 from ablate.report.throughput import write_speed
 from ablate.sweeping.naming import folder_name

@@ -30,7 +30,8 @@ from ablate.config.schema import to_dict
 from ablate.data.corpora import load
 from ablate.records.environment import cores
 from ablate.records.files import entries, write_json
-from ablate.records.results import RecordError, holds_timings, timing_path
+from ablate.records.places import holds_timings, timing_path
+from ablate.records.reading import RecordError
 from ablate.records.timings import read_timing
 from ablate.timing.machine import Load, clock_mhz, fingerprint, gemm_gflops, speed_lane
 from ablate.training.loop import resolve_device

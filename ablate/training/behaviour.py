@@ -28,9 +28,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from ablate.config.choice_files import summaries
 from ablate.config.composing import compose, from_dict
 from ablate.config.metrics import UNSCORED
-from ablate.config.presets import summaries
 from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import (
@@ -53,7 +53,8 @@ from ablate.engines.program import Program
 from ablate.networks.families import carries, family
 from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
 from ablate.records.files import entries, write_atomically
-from ablate.records.results import RecordError, records
+from ablate.records.reading import RecordError
+from ablate.records.results import records
 from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
 from ablate.training.trajectory import Trajectory, stream, train_epoch

@@ -16,7 +16,7 @@ from ablate.config.schema import to_dict
 from ablate.config.validation import FUNCTION
 from ablate.data.corpora import Corpus
 from ablate.records.environment import environment
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.tasks import task_of
 from ablate.tasks.facts import measures
 from ablate.training.trajectory import Stopped, Watched

@@ -24,7 +24,7 @@ from ablate.data.corpora import Corpus, as_used
 from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.tasks import task_of
 from ablate.tasks.facts import measures
 from ablate.tasks.task import Task

@@ -11,9 +11,11 @@ import pytest
 
 from ablate.analysis import frames
 from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
+from ablate.config.identity import PROTOCOL
 from ablate.config.schema import CONFIG_ROOT, Config
 from ablate.data.corpora import Corpus
 from ablate.records import results
+from ablate.records.places import record_path
 from ablate.training.loop import train
 from tests.report.made import config, write_run
 
@@ -38,7 +40,7 @@ def test_a_row_per_run(stored: Path, corpus: Corpus) -> None:
     assert problems == []
     assert list(zip(runs["model"], runs["seed"], strict=True)) == [("rnn", 0), ("gru", 0), ("gru", 1)]
     for row in runs.to_dict("records"):
-        record = json.loads(results.record_path(stored, row["run_id"]).read_text())
+        record = json.loads(record_path(stored, row["run_id"]).read_text())
         for name in ("perplexity", "tail_perplexity", "val_perplexity"):
             assert row[name] == record["metrics"][name]
         assert row["num_hiddens"] == 8
@@ -69,7 +71,7 @@ def test_of_another_version_the_remedy_is_what_the_sweep_would_do(stored: Path) 
     earlier, later, _ = sorted((stored / "runs").glob("*.json"))
     for path, change in ((earlier, -1), (later, 1)):
         record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"protocol": results.PROTOCOL + change}))
+        path.write_text(json.dumps(record | {"protocol": PROTOCOL + change}))
     runs, problems = runs_frame(stored)
     assert len(runs) == 1
     said = {problem.partition(":")[0]: problem for problem in problems}

@@ -13,6 +13,7 @@ from ablate.analysis import curves
 from ablate.analysis.curves import COLUMNS, StoredCurves, fitted_since_best, late_change, read_curves
 from ablate.records import results, tables
 from ablate.records.compaction import compact
+from ablate.records.places import curve_path, curves_path
 from tests.report.made import config, write_run
 
 HEADER = "epoch,perplexity,val_perplexity"
@@ -22,7 +23,7 @@ WHOLE = f"{HEADER}\n1,22.86816,\n2,17.61247,17.75644\n3,1.234567e+12,\n"
 def write(sweep: Path, texts: Mapping[str, str | bytes]) -> None:
     (sweep / "curves").mkdir(exist_ok=True)
     for run_id, text in texts.items():
-        path = results.curve_path(sweep, run_id)
+        path = curve_path(sweep, run_id)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
@@ -168,7 +169,7 @@ def test_curves_that_are_read_a_part_at_a_time_say_the_same(
     run_ids = [record["run_id"] for record in results.records(tmp_path) if isinstance(record, dict)]
     loose = {run_id: results.load_curve(tmp_path, run_id) for run_id in run_ids}
     compact(tmp_path)
-    path = tables.curves_path(tmp_path)
+    path = curves_path(tmp_path)
     pq.write_table(pq.read_table(path), path, row_group_size=rows_of_a_group, write_page_checksum=True)
     run_ids.append(write_run(tmp_path, config(num_hiddens=16), 0, 2.0, curve=[3.0, 2.0, 1.0]))
     assert {run_id: results.load_curve(tmp_path, run_id) for run_id in run_ids[:-1]} == loose
@@ -192,7 +193,7 @@ def test_of_a_large_file_no_more_than_a_group_of_rows_is_read_for_one_curve(
     for seed in range(6):
         write_run(tmp_path, config(num_hiddens=8), seed, 2.0, curve=[3.0, 2.0])
     compact(tmp_path)
-    path = tables.curves_path(tmp_path)
+    path = curves_path(tmp_path)
     pq.write_table(pq.read_table(path), path, row_group_size=2, write_page_checksum=True)
     found, read = tables.curves_of(tmp_path), list[int]()
     assert found is not None

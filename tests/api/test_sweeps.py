@@ -18,6 +18,8 @@ import ablate
 from ablate.api.words import words_of
 from ablate.config.errors import ConfigError
 from ablate.records import results, weights
+from ablate.records.manifest import load_manifest
+from ablate.records.record import Record
 from ablate.sweeping import launch
 
 Train = Callable[..., "ablate.Sweep"]
@@ -117,7 +119,7 @@ def test_the_recorded_command_is_the_one_that_is_typed(
     data = {"name": "text_file", "path": text_path, "cleaning": "letters"}
     place = {"name": "once", "results_dir": tmp_path / "there", "progress": False}
     sweep = ablate.sweep(seeds=1, model=["gru", "rnn"], data=data, **small, **place)
-    assert results.load_manifest(sweep.folders[0])["commands"] == [f"python -m ablate {' '.join(words)}"]
+    assert load_manifest(sweep.folders[0])["commands"] == [f"python -m ablate {' '.join(words)}"]
 
 
 @pytest.mark.parametrize("rows", [[(2, 1), (3, 0.5)], pytest.param(["2:1", "3:0.5"], marks=pytest.mark.full)])
@@ -139,7 +141,7 @@ def test_only_what_is_missing_is_trained(train: Train) -> None:
 def test_a_preset_gives_the_values_and_python_replaces_them(train: Train) -> None:
     sweep = train(sweeps="table15_rnn_lr", lr=[0.5, 1], speed=False, name="preset")
     assert sorted(sweep.frame()["lr"]) == [0.5, 1.0]
-    assert results.load_manifest(sweep.folders[0])["preset"] == "table15_rnn_lr"
+    assert load_manifest(sweep.folders[0])["preset"] == "table15_rnn_lr"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_call_resumes(
 ) -> None:
     save = results.save
 
-    def save_and_interrupt(folder: Path, record: results.Record) -> None:
+    def save_and_interrupt(folder: Path, record: Record) -> None:
         save(folder, record)
         _thread.interrupt_main()  # as Jupyter's stop button: while the main thread waits for this one
 

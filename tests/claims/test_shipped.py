@@ -13,8 +13,8 @@ from ablate.claims import Claim, read_claims
 from ablate.claims.choosing import claim_files
 from ablate.claims.parts import Share
 from ablate.claims.predicates import Between, InShare
+from ablate.config.choice_files import summaries
 from ablate.config.dependence import chosen
-from ablate.config.presets import summaries
 from ablate.config.registry import OF_GROUP, own_knobs
 from ablate.config.schema import CONFIG_ROOT
 

@@ -16,9 +16,9 @@ import pytest
 from ablate.cli import main
 from ablate.cli.commands import MODULES, commands
 from ablate.cli.completion import SCRIPTS, complete
+from ablate.config.choice_files import summaries
 from ablate.config.errors import ConfigError
 from ablate.config.overrides import GROUPS, knobs
-from ablate.config.presets import summaries
 from ablate.config.registry import Knob
 from ablate.records.compaction import unpack
 

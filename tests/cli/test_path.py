@@ -12,6 +12,7 @@ from scipy import stats
 
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.reading import RecordError
 from ablate.sweeping.path import walk as walking
 from ablate.sweeping.path.question import Change, Question, read
 from ablate.sweeping.path.walk import Walk, rank
@@ -33,7 +34,7 @@ def stored(folder: Path, metric: str = "tail_perplexity") -> tuple[dict[str, Any
     """path.json, and the metric of every run by setting and seed."""
     values: dict[str, dict[int, float]] = {}
     for record in results.records(folder):
-        assert not isinstance(record, results.RecordError)
+        assert not isinstance(record, RecordError)
         values.setdefault(record["setting_id"], {})[record["seed"]] = record["metrics"][metric]
     return json.loads((folder / "path.json").read_text()), values
 

@@ -12,7 +12,7 @@ import pytest
 from ablate.config.schema import Config, to_dict
 from ablate.records import results
 from ablate.records.exclusion import Exclusion, write_exclusions
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.sweeping.plan import Plan, make_plan
 from ablate.sweeping.planning import estimate as estimating
 from ablate.sweeping.planning.estimate import Estimate, estimate, wall_s

@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from ablate.config import presets
+from ablate.config.choice_files import SEARCHED
 from ablate.config.composing import BASE, Composer, compose, hydra_as_before, register_schema, to_config
 from ablate.config.overrides import knobs
 from ablate.config.registry import CELLS, DATASETS, OPTIMIZERS, SCHEDULES, TASKS
@@ -140,13 +140,13 @@ def test_configs_share_nothing(whole: Any) -> None:
 def test_a_file_that_is_changed_is_read_again(tmp_path: Path) -> None:
     """Where a person's folders are searched."""
     (tmp_path / "model").mkdir()
-    searched = presets.SEARCHED.set((tmp_path,))
+    searched = SEARCHED.set((tmp_path,))
     try:
         for readout in ("state", "candidate"):
             (tmp_path / "model" / "mine.yaml").write_text(f"defaults: [rnn, _self_]\nname: mine\nreadout: {readout}\n")
             assert compose(["model=mine"]).model.readout == readout
     finally:
-        presets.SEARCHED.reset(searched)
+        SEARCHED.reset(searched)
 
 
 def test_words_are_those_that_are_typed() -> None:

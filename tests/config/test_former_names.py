@@ -13,7 +13,8 @@ from ablate.config.former_names import in_claim, of_stored
 from ablate.config.identity import run_id
 from ablate.config.resolved import resolve
 from ablate.config.schema import to_dict
-from ablate.records.results import RecordError, records
+from ablate.records.reading import RecordError
+from ablate.records.results import records
 from ablate.searching.settings import objectives
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ablate.config import presets
 from ablate.config.composing import compose, compose_all
 from ablate.config.errors import UserError
 from ablate.config.grid import Axis, portions, product
 from ablate.config.overrides import for_hydra
+from ablate.config.preset_checks import check_preset
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.path.question import Change, Question, read
 
@@ -110,7 +110,7 @@ def test_a_mistake_in_a_preset_names_its_line(tmp_path: Path, inside: str, says:
     path = tmp_path / "mine.yaml"
     path.write_text(PRESET.format(inside))
     with pytest.raises(UserError) as caught:
-        presets.check(path, ("params", "blocks"))
+        check_preset(path, ("params", "blocks"))
     assert says in str(caught.value)
 
 
@@ -121,12 +121,13 @@ def test_a_preset_of_knobs_that_change_together(
     """As the preset says; a typed value replaces one of them, typed ones replace both; the report has one factor."""
     from ablate.analysis.frames import factor_name, factors, runs_frame
     from ablate.records import results
+    from ablate.records.reading import RecordError
 
     def trained(name: str, *words: str) -> set[tuple[int, float]]:
         done = main("sweeps=mine", f"name={name}", *usual, *words)
         assert done.status == 0, done.err
         found = list(results.records(tmp_path / "results" / name))
-        assert not [one for one in found if isinstance(one, results.RecordError)]
+        assert not [one for one in found if isinstance(one, RecordError)]
         configs = [one["config"] for one in found if isinstance(one, dict)]
         return {(config["num_hiddens"], config["lr"]) for config in configs}
 

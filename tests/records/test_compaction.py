@@ -24,7 +24,9 @@ from ablate.config.errors import UserError
 from ablate.records import compaction, results, tables
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact, unpack
-from ablate.records.results import SCHEMA, NewerRecord, RecordError
+from ablate.records.places import curve_path, record_path
+from ablate.records.reading import RecordError
+from ablate.records.record import SCHEMA, NewerRecord
 from tests.report.made import config, write_manifest, write_run, write_timing
 
 RUNS = 4
@@ -94,13 +96,13 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize("metrics", ODD.values(), ids=ODD)
 def test_odd_values_come_back(tmp_path: Path, metrics: dict[str, Any]) -> None:
     run = write_run(tmp_path, config(num_hiddens=8), 0, 2.0)
-    path = results.record_path(tmp_path, run)
+    path = record_path(tmp_path, run)
     record = json.loads(path.read_text())
     record["metrics"] |= metrics
     record["of a later version"] = {"nested": [1, 2.0, None, "é\u2028", {"x": []}]}
     path.write_text(json.dumps(record))
     curve = "epoch,perplexity,accuracy\n1,,nan\n2,0.30000000000000004,inf\n3,-0,1e-320\n"
-    results.curve_path(tmp_path, run).write_text(curve)
+    curve_path(tmp_path, run).write_text(curve)
     before = content(tmp_path)
     compact(tmp_path)
     assert content(tmp_path) == before
@@ -113,7 +115,7 @@ def test_odd_values_come_back(tmp_path: Path, metrics: dict[str, Any]) -> None:
 def test_columns_that_other_runs_have_not_and_curves_without_epochs(tmp_path: Path, header: str) -> None:
     made(tmp_path)
     run = write_run(tmp_path, config(num_hiddens=16), 0, 2.0)
-    results.curve_path(tmp_path, run).write_text(header + "\n")
+    curve_path(tmp_path, run).write_text(header + "\n")
     before = content(tmp_path)
     compact(tmp_path)
     assert content(tmp_path) == before
@@ -124,7 +126,7 @@ def test_curves_of_which_none_has_an_epoch(tmp_path: Path) -> None:
     """As where every run diverged in its first epoch."""
     for seed in range(2):
         run = write_run(tmp_path, config(num_hiddens=8), seed, None, curve=[8.0, math.inf])
-        results.curve_path(tmp_path, run).write_text("epoch,perplexity\n")
+        curve_path(tmp_path, run).write_text("epoch,perplexity\n")
     before = content(tmp_path)
     assert compact(tmp_path).runs == 2
     assert content(tmp_path) == before
@@ -382,11 +384,11 @@ def test_the_curves_of_a_file_that_was_moved_away_wait_for_it(tmp_path: Path) ->
 def test_what_is_no_whole_record_stays_as_it_is(tmp_path: Path) -> None:
     made(tmp_path)
     ids = by_seed(tmp_path)
-    results.record_path(tmp_path, ids[0]).write_text("damaged")
-    path = results.record_path(tmp_path, ids[1])
+    record_path(tmp_path, ids[0]).write_text("damaged")
+    path = record_path(tmp_path, ids[1])
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
-    results.curve_path(tmp_path, ids[2]).unlink()
-    (tmp_path / "runs" / "copy.json").write_text(results.record_path(tmp_path, ids[3]).read_text())
+    curve_path(tmp_path, ids[2]).unlink()
+    (tmp_path / "runs" / "copy.json").write_text(record_path(tmp_path, ids[3]).read_text())
     done = compact(tmp_path)
     assert (done.runs, len(done.left)) == (2, 4)
     assert {f"runs/{name}.json" for name in (ids[0], ids[1], ids[2], "copy")} <= files(tmp_path)

@@ -16,7 +16,9 @@ from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.records import results, timings
 from ablate.records.neighbours import reuse
-from ablate.records.results import Record, RecordError
+from ablate.records.places import failure_path, timing_path
+from ablate.records.reading import RecordError
+from ablate.records.record import Record
 from ablate.sweeping.plan import make_plan, write_failure
 from ablate.training.loop import train
 
@@ -144,7 +146,7 @@ def former_run_ids_of(record: Record) -> Sequence[str]:
 def test_timings_and_failures_are_those_of_todays_setting(tmp_path: Path, small: Configs, trained: Record) -> None:
     before = as_stored_before(trained)
     results.save(tmp_path, before)
-    path = results.timing_path(tmp_path, before.setting_id, 1, "abc")
+    path = timing_path(tmp_path, before.setting_id, 1, "abc")
     path.parent.mkdir()
     path.write_text(json.dumps({"setting_id": before.setting_id, "threads": 1, "machine": "abc", "config": {}}))
     [timing] = timings.timings(tmp_path)
@@ -157,7 +159,7 @@ def test_timings_and_failures_are_those_of_todays_setting(tmp_path: Path, small:
     [setting] = make_plan([config], tmp_path / "x", fallback_data()).settings
     assert before.setting_id in setting.former_ids
     write_failure(tmp_path, replace(setting, setting_id=before.setting_id), ValueError("no"))
-    assert results.failure_path(tmp_path, before.setting_id).is_file()
+    assert failure_path(tmp_path, before.setting_id).is_file()
 
 
 def test_a_record_whose_id_is_not_made_from_its_identity_keeps_it(tmp_path: Path, trained: Record) -> None:

@@ -8,8 +8,8 @@ from ablate.analysis.frames import runs_frame
 from ablate.analysis.throughput import speed_frame
 from ablate.cli.exclude import main as exclude
 from ablate.cli.merge import main
-from ablate.records import results
 from ablate.records.compaction import compact
+from ablate.records.manifest import load_manifest
 from tests.report.made import config, write_manifest, write_run, write_timing
 
 
@@ -35,7 +35,7 @@ def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tup
     assert len(problems) == 1, "what a machine's runs were excluded for stays"
     assert frame["perplexity"].tolist() == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert len(speed_frame(tmp_path / "c")) == 1
-    manifest = results.load_manifest(tmp_path / "c")
+    manifest = load_manifest(tmp_path / "c")
     assert (manifest["commands"], manifest["knobs"]) == (["a", "b"], {"seeds": [4]})
     assert manifest["planned"] == {"a": "0-5"}
     assert [sorted(path.name for path in folder.rglob("*")) for folder in folders] == before

@@ -6,6 +6,7 @@ import pytest
 
 from ablate.records import results
 from ablate.records.planned import missing, seeds_of, with_planned
+from ablate.records.reading import RecordError
 from tests.report.made import config, write_manifest, write_run
 
 
@@ -32,6 +33,6 @@ def test_what_says_nothing_of_what_was_asked_for_misses_nothing_that_we_know_of(
 def test_missing_are_planned_runs_without_a_record(tmp_path: Path) -> None:
     for seed in (0, 2, 9):
         write_run(tmp_path, config(), seed, 3.0)
-    records = [record for record in results.records(tmp_path) if not isinstance(record, results.RecordError)]
+    records = [record for record in results.records(tmp_path) if not isinstance(record, RecordError)]
     write_manifest(tmp_path, planned={records[0]["setting_id"]: "0-4", "of another": "0-1"})
     assert missing(tmp_path, records) == 5

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ablate.records import tables
+from ablate.records.files import compact_json
+from ablate.records.places import curves_path
 from ablate.report import write_report
 from tests.report.made import config, record_of, write_manifest
 
@@ -48,7 +50,7 @@ def make(folder: Path, count: int, seeds: int, epochs: int) -> None:
         for seed in range(seeds):
             last = float(level * np.exp(0.05 * draws.standard_normal()))
             record = record_of(setting, seed, last, 1.3 * last, epochs)
-            row = tables.Row(record["run_id"], tables.dumped(record), f"c{record['run_id']}", COLUMNS)
+            row = tables.Row(record["run_id"], compact_json(record), f"c{record['run_id']}", COLUMNS)
             records.append((record, row))
     records.sort(key=lambda one: one[1].run_id)
     tables.write_runs(folder, records)
@@ -64,7 +66,7 @@ def make(folder: Path, count: int, seeds: int, epochs: int) -> None:
         columns |= {"perplexity": pa.array(curves.ravel()), "val_perplexity": pa.array(1.3 * curves.ravel())}
         table = pa.table(columns)
         writer = writer or pq.ParquetWriter(
-            tables.curves_path(folder), table.schema, compression="zstd", write_page_checksum=True
+            curves_path(folder), table.schema, compression="zstd", write_page_checksum=True
         )
         writer.write_table(table)
     if writer is not None:

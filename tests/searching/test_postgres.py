@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.config.errors import UserError
-from ablate.records import results
+from ablate.records.places import holds_runs
 from ablate.searching.storage import StorageLost
 
 pytestmark = pytest.mark.full
@@ -153,7 +153,7 @@ def test_two_processes_share_one_study_on_a_server(
     assert len({row["worker"] for row in ended_rows}) == 2
     assert len({row["lr"] for row in rows}) == len(rows)
     for folder in ("one", "two"):  # each trained its own trials
-        assert results.holds_runs(tmp_path / folder / "found")
+        assert holds_runs(tmp_path / folder / "found")
 
 
 @pytest.mark.full

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from ablate.config import presets
+from ablate.config.choice_files import find_preset
 from ablate.config.registry import TASKS
 from ablate.records import results
+from ablate.records.reading import RecordError
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -37,7 +39,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    found = [one for one in results.records(folder) if not isinstance(one, results.RecordError)]
+    found = [one for one in results.records(folder) if not isinstance(one, RecordError)]
     return {record["run_id"]: record for record in found}
 
 
@@ -309,8 +311,8 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         "    conditions:\n      dropout: {layers: [2]}\n"
         "    n_trials: 3\n    sampler: random\n    race: {fresh: 2}\n"
     )
-    assert presets.sweeper_of(presets.find("mine")) == "optuna"
-    assert presets.sweeper_of(presets.find("smoke")) is None
+    assert presets.sweeper_of(find_preset("mine")) == "optuna"
+    assert presets.sweeper_of(find_preset("smoke")) is None
     done = main(*small_arguments, "sweeps=mine", "lr=choice(0.6,0.7)", "seeds=2")
     assert done.status == 0, done.err
     [folder] = (tmp_path / "results").iterdir()

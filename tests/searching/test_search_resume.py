@@ -18,6 +18,7 @@ from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of
 from ablate.records import results
+from ablate.records.reading import RecordError
 from ablate.searching import workers
 from ablate.searching.storage import takes_slot
 
@@ -49,7 +50,7 @@ def trial_table(folder: Path) -> list[dict[str, str]]:
 
 def finished_runs(folder: Path) -> dict[str, Any]:
     """Each run and when it was trained."""
-    found = [one for one in results.records(folder) if not isinstance(one, results.RecordError)]
+    found = [one for one in results.records(folder) if not isinstance(one, RecordError)]
     return {record["run_id"]: record["timing"] for record in found}
 
 

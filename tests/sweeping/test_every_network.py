@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ablate.config.choice_files import summaries
 from ablate.config.identity import without_effect
-from ablate.config.presets import summaries
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.sweeping.naming import folder_name

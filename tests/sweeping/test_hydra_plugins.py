@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from ablate.config.composing import BASE, register_schema
 from ablate.config.schema import CONFIG_ROOT
-from ablate.records import results
+from ablate.records.manifest import load_manifest
 from ablate.sweeping.naming import NAME_LIMIT, Asked, folder_name
 
 # As a program without version_base, of which Hydra warns.
@@ -169,6 +169,6 @@ def test_a_preset_names_its_folder_without_its_own_values(cli: Callable[..., Any
     assert done.status == 0, done.err
     [folder] = (tmp_path / "results").iterdir()
     assert folder.name == "smoke_data-python_docs_num_hiddens-4_epochs-1_max_tokens-1200"
-    manifest = results.load_manifest(folder)
+    manifest = load_manifest(folder)
     assert manifest["commands"] == [" ".join(["python -m ablate sweeps=smoke", *typed])]
     assert (manifest["preset"], manifest["question"]) == ("smoke", "Does everything work here?")

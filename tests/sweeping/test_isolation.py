@@ -20,7 +20,8 @@ from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
 from ablate.records.files import write_text
-from ablate.records.results import Record
+from ablate.records.reading import RecordError
+from ablate.records.record import Record
 from ablate.sweeping import launch
 from ablate.sweeping.launch import Summary
 from ablate.training import behaviour
@@ -36,7 +37,7 @@ def failures(folder: Path) -> list[dict[str, Any]]:
 def finished(folder: Path) -> list[str]:
     """The models of the whole records, in whichever form they are stored; a damaged one is an error."""
     found = list(results.records(folder))
-    assert not [record for record in found if isinstance(record, results.RecordError)]
+    assert not [record for record in found if isinstance(record, RecordError)]
     assert all(results.load_curve(folder, record["run_id"]) for record in found if isinstance(record, dict))
     return sorted(record["config"]["model"]["name"] for record in found if isinstance(record, dict))
 

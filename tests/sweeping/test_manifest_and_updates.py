@@ -14,7 +14,8 @@ from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
-from ablate.records import results
+from ablate.records.manifest import load_manifest
+from ablate.records.places import manifest_path
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.plan import Plan, make_plan, make_setting
 from ablate.timing.lane import protocol_within
@@ -36,7 +37,7 @@ def plan(small: Configs, compose: Configs, tmp_path: Path) -> Callable[..., Plan
 def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> None:
     made = plan("title='时间机器 [1895]'")
     write_manifest(made, "python -m ablate sweeps=gates", "gates")
-    kept = results.load_manifest(made.folder)
+    kept = load_manifest(made.folder)
     assert kept.pop("knobs")["model"] == ["rnn"]
     assert kept.pop("planned") == {setting.setting_id: "0" for setting in made.settings}
     assert kept == {
@@ -51,7 +52,7 @@ def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> 
 def test_a_later_command_without_preset_keeps_the_question(plan: Callable[..., Plan]) -> None:
     write_manifest(plan("title=First"), "one", "gates")
     write_manifest(plan(), "two")
-    kept = results.load_manifest(plan().folder)
+    kept = load_manifest(plan().folder)
     assert kept["commands"] == ["one", "two"]
     assert (kept["preset"], kept["title"]) == ("gates", "First")
 
@@ -65,12 +66,12 @@ def test_a_preset_of_ones_own_may_ask_nothing(
     (tmp_path / "sweeps" / "mute.yaml").write_text("num_hiddens: 5\n")
     for preset, asked in (("mine", "Is it so?"), ("mute", None)):
         write_manifest(plan(), "a command", preset)
-        assert results.load_manifest(plan().folder)["question"] == asked
+        assert load_manifest(plan().folder)["question"] == asked
 
 
 def test_a_manifest_older_than_questions_is_read(tmp_path: Path) -> None:
-    results.manifest_path(tmp_path).write_text(json.dumps({"commands": ["old"], "auto_corpus": "time_machine"}))
-    assert results.load_manifest(tmp_path) == {
+    manifest_path(tmp_path).write_text(json.dumps({"commands": ["old"], "auto_corpus": "time_machine"}))
+    assert load_manifest(tmp_path) == {
         "commands": ["old"],
         "auto_corpus": "time_machine",
         "preset": None,
@@ -139,7 +140,7 @@ def test_a_folder_older_than_this_says_it_by_its_records(
     asked: Callable[..., list[str]], small: Configs, sweep: Callable[..., Any]
 ) -> None:
     folder = sweep([small("num_hiddens=4", "epochs=1")]).folder
-    path = results.manifest_path(folder)
+    path = manifest_path(folder)
     manifest = json.loads(path.read_text())
     del manifest["knobs"]
     path.write_text(json.dumps(manifest))

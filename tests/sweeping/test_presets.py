@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ablate.cli.composition import with_configs
+from ablate.config.choice_files import opening_comment, question
 from ablate.config.composing import fallback_data
-from ablate.config.presets import opening_comment, question
 from ablate.config.registry import TASKS
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load

@@ -21,6 +21,7 @@ from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.compaction import unpack
 from ablate.records.locks import exclusive
+from ablate.records.places import curve_path, record_path
 from ablate.training.checkpoints import reached
 
 Configs = Callable[..., Config]
@@ -42,7 +43,7 @@ def times(folder: Path) -> dict[str, int]:
 def outcomes(folder: Path) -> dict[str, tuple[Any, ...]]:
     """All that decides whether two sweeps came out the same, by run."""
     return {
-        run: (r["status"], r["metrics"], r["text"], r["counts"], results.curve_path(folder, run).read_text())
+        run: (r["status"], r["metrics"], r["text"], r["counts"], curve_path(folder, run).read_text())
         for run, r in records(folder).items()
     }
 
@@ -74,8 +75,8 @@ def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) ->
     folder = sweep(settings).folder
     whole, before = outcomes(folder), times(folder)
     gone, cut, *kept = sorted(whole)
-    results.record_path(folder, gone).unlink()
-    path = results.record_path(folder, cut)
+    record_path(folder, gone).unlink()
+    path = record_path(folder, cut)
     path.write_text(path.read_text()[:100])
     again = sweep(settings)
     assert (again.trained, again.already) == (2, 1)

@@ -18,6 +18,8 @@ from ablate.analysis.samples import speed_samples
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.cli.bench import main
 from ablate.records import results
+from ablate.records.files import write_json
+from ablate.records.reading import read_json
 from ablate.report.throughput import write_speed
 from ablate.timing.lane import Protocol, Timing, store, timing_path
 from ablate.timing.machine import fingerprint
@@ -67,7 +69,7 @@ def timing(config: Any, setting: str, machine: str = "here", threads: int = 1, s
 
 
 def keep(folder: Path, own: Timing) -> None:
-    results.write_json(folder / "speed" / f"{own.setting_id}-{own.machine}-{own.threads}.json", vars(own))
+    write_json(folder / "speed" / f"{own.setting_id}-{own.machine}-{own.threads}.json", vars(own))
 
 
 def test_a_frame_of_timings(compose: Callable[..., Any], tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     folder = sweep([small("seeds=1", "speed=true", "speed_s=1")]).folder
     [record] = [r for r in results.records(folder) if isinstance(r, dict)]
     path = timing_path(folder, record["setting_id"], 1, fingerprint()["id"])
-    measured = Timing(**results.read_json(path))
+    measured = Timing(**read_json(path))
     assert all(measured.samples.values())
     measured.summary = dict.fromkeys(measured.summary, CLEAN)
     for sample in measured.samples["train"]:

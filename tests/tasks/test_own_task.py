@@ -28,6 +28,7 @@ from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
 from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
 from ablate.records import results
+from ablate.records.record import Record
 from ablate.searching.settings import objectives
 from ablate.tasks import task_of
 from ablate.testing import check_task
@@ -60,7 +61,7 @@ def pitch(noise: float = 0.2) -> Config:
     return config.but(num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam"}, given=True))
 
 
-def trained(config: Config, engine: str, seeds: int = 2) -> list[results.Record]:
+def trained(config: Config, engine: str, seeds: int = 2) -> list[Record]:
     corpus = load(config.data)
     many = [config.but(seed=seed) for seed in range(seeds)]
     if engine == "cohort":

@@ -20,8 +20,8 @@ from ablate.config.errors import UserError
 from ablate.config.identity import setting_id
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
-from ablate.records import results
 from ablate.records.environment import cores
+from ablate.records.reading import read_json
 from ablate.stats import process_interval
 from ablate.timing import lane
 from ablate.timing.lane import SUBJECTS, Protocol, Timing, summarise, why_unclean
@@ -199,7 +199,7 @@ def test_a_setting_is_timed_in_fresh_processes_and_kept(setting: dict[str, Confi
     said: list[str] = []
     lane.time_missing(tmp_path, setting, [1], QUICK, said.append)
     [path] = (tmp_path / "speed").glob("*.json")
-    timing = Timing(**results.read_json(path))
+    timing = Timing(**read_json(path))
     assert path == lane.timing_path(tmp_path, timing.setting_id, 1, fingerprint()["id"])
     for name in SUBJECTS:
         own = timing.samples[name]
@@ -360,7 +360,7 @@ def hogs() -> Iterator[None]:
 @pytest.mark.usefixtures("hogs")
 def test_beside_a_hog_the_lane_says_that_it_is_not_clean(setting: dict[str, Config], tmp_path: Path) -> None:
     lane.time_missing(tmp_path, setting, [1], Protocol(limit_s=1.0, sample_s=0.1, launches=1), lambda _: None)
-    timing = Timing(**results.read_json(lane.timing_path(tmp_path, *setting, 1, fingerprint()["id"])))
+    timing = Timing(**read_json(lane.timing_path(tmp_path, *setting, 1, fingerprint()["id"])))
     assert not timing.clean
     assert timing.summary["train"]["tokens_per_s"] is None
     assert "other programs used" in timing.summary["train"]["why"]

@@ -13,7 +13,7 @@ import torch
 from ablate.config.identity import run_id
 from ablate.config.schema import PACKAGE_DIR, Config, with_seed
 from ablate.data.corpora import Corpus
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.training import loop as training
 from ablate.training.checkpoints import Checkpoints, path_of, reached, sources
 from ablate.training.choice import Choice

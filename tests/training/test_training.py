@@ -21,7 +21,7 @@ from ablate.data.corpora import Corpus, load, split
 from ablate.engines.autograd import clip_gradients
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.parameters import initial
-from ablate.records.results import Record
+from ablate.records.record import Record
 from ablate.tasks.text import generate, streams
 from ablate.training.choice import Choice, build
 from ablate.training.loop import resolve_device, train, train_together

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
+from ablate.config.choice_files import question
 from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
 from ablate.config.errors import counted
-from ablate.config.presets import question
 from ablate.config.schema import Config
 from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text

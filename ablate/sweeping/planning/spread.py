@@ -16,6 +16,8 @@ from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries
+from ablate.records.places import is_sweep
+from ablate.records.reading import RecordError
 from ablate.stats.power import detectable_log, least_runs
 from ablate.sweeping.plan import Plan
 
@@ -59,10 +61,10 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
     folders: dict[str, set[str]] = defaultdict(set)
     for folder in sweeps_beside(plan.folder):
         excluded = frozenset[str]()
-        with suppress(results.RecordError):
+        with suppress(RecordError):
             excluded = excluded_runs(folder)
         for record in results.records(folder):
-            if isinstance(record, results.RecordError) or record.get("run_id") in excluded:
+            if isinstance(record, RecordError) or record.get("run_id") in excluded:
                 continue
             curve = partial(results.load_curve, folder, str(record.get("run_id")))
             try:
@@ -95,7 +97,7 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
 
 def sweeps_beside(folder: Path) -> list[Path]:
     """The folders of the results folder, this sweep's first."""
-    others = (path for path in entries(folder.parent) if results.is_sweep(path))
+    others = (path for path in entries(folder.parent) if is_sweep(path))
     return [folder, *(path for path in others if path != folder)]
 
 

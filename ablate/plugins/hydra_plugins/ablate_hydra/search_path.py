@@ -47,8 +47,8 @@ class GroupsSource(ConfigSource):
         return self.is_group(group) and os.path.isfile(self._file(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        from ablate.config.choice_files import files_of
         from ablate.config.overrides import GROUPS
-        from ablate.config.presets import files_of
 
         found: list[str] = []
         if config_path == "" and results_filter != ObjectType.CONFIG:
@@ -65,7 +65,7 @@ class GroupsOnTheSearchPath(SearchPathPlugin):
     """Adds the folders that the command line asks for; none in a program of others."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from ablate.config.presets import SEARCHED
+        from ablate.config.choice_files import SEARCHED
 
         for folder in SEARCHED.get():
             search_path.append("ablate", f"{GroupsSource.scheme()}://{folder}")

@@ -1,0 +1,90 @@
+"""A YAML file as nodes, each of which knows its line: to say where in a person's file something is wrong."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ablate.config.errors import UserError, short_path
+
+if TYPE_CHECKING:
+    import yaml
+
+Kind = Literal["value", "list", "table"]
+
+
+def read_nodes(path: Path) -> "yaml.Node | None":
+    """The table that a file is; None for an empty file. Raises UserError for what is no YAML, and no table."""
+    import yaml
+
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(yaml_line(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(encoding_line(error, path)) from error
+    if node is not None and not is_table(node):
+        raise UserError(f"{where(path, node)}: a preset is a table, knob: value")
+    return node
+
+
+def entries(node: "yaml.Node | None") -> "list[tuple[yaml.Node, yaml.Node]]":
+    """The keys of a table with their values; none of what is no table."""
+    return list(node.value) if node is not None and is_table(node) else []
+
+
+def items(node: "yaml.Node") -> "list[yaml.Node]":
+    """What is in a list; nothing where it is none."""
+    return list(node.value) if is_list(node) else []
+
+
+def kind_of(node: "yaml.Node") -> Kind:
+    """What a node is."""
+    kinds: dict[str, Kind] = {"MappingNode": "table", "SequenceNode": "list"}
+    return kinds.get(type(node).__name__, "value")  # by name: of the start of a program, yaml is a large part
+
+
+def is_table(node: "yaml.Node") -> bool:
+    return kind_of(node) == "table"
+
+
+def is_list(node: "yaml.Node") -> bool:
+    return kind_of(node) == "list"
+
+
+def is_value(node: "yaml.Node") -> bool:
+    return kind_of(node) == "value"
+
+
+def is_null(node: "yaml.Node") -> bool:
+    return type_of(node) == "null"
+
+
+def type_of(node: "yaml.Node") -> str:
+    """What YAML takes a value for: `str`, `int`, `float`, `bool`, `null`, `timestamp`."""
+    return str(node.tag).rpartition(":")[2]
+
+
+def shown(node: "yaml.Node") -> str:
+    """A node in a message: what is written, or what kind it is."""
+    if is_null(node):
+        return "null"
+    return repr(node.value) if is_value(node) else f"a {kind_of(node)}"
+
+
+def where(path: Path, node: "yaml.Node") -> str:
+    """`sweeps/mine.yaml, line 3`"""
+    return f"{short_path(path)}, line {node.start_mark.line + 1}"
+
+
+def yaml_line(error: "yaml.YAMLError", path: Path | None = None) -> str:
+    """What YAML's parser says, in one line, with the file and the line in it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    file = short_path(path or Path(getattr(mark, "name", "a YAML file")))
+    if mark is None:
+        return f"{file}: {' '.join(str(error).split())}"
+    context = f"{said}: " if (said := getattr(error, "context", None)) else ""
+    return f"{file}, line {mark.line + 1}: {context}{problem}"
+
+
+def encoding_line(error: UnicodeDecodeError, path: Path) -> str:
+    """The line for a file that is not UTF-8."""
+    return f"{short_path(path)} is not UTF-8: {error.reason} at byte {error.start}"

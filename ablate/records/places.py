@@ -1,0 +1,82 @@
+"""The folder of a sweep: where each thing that it keeps is, and what it holds.
+
+results/<sweep>/runs/<run_id>.json      a record
+results/<sweep>/curves/<run_id>.csv     its curve: epoch, perplexity, held-out perplexity where it was measured
+results/<sweep>/speed/<setting>-<machine>-<threads>.json    a timing
+results/<sweep>/runs.parquet            the records of a sweep that has ended; beside it curves.parquet, speed.parquet
+results/<sweep>/failures/<setting>.json  a setting that could not be run, with its traceback
+results/<sweep>/sweep.json              the manifest: the commands given, their preset, its question
+
+What else is kept there is named where it is written: weights (`ablate.records.weights`), exclusions
+(`ablate.records.exclusion`).
+"""
+
+from pathlib import Path
+
+from ablate.records.files import entries, present
+
+
+def runs_dir(sweep: Path) -> Path:
+    return sweep / "runs"
+
+
+def curves_dir(sweep: Path) -> Path:
+    return sweep / "curves"
+
+
+def timings_dir(sweep: Path) -> Path:
+    return sweep / "speed"
+
+
+def failures_dir(sweep: Path) -> Path:
+    return sweep / "failures"
+
+
+def record_path(sweep: Path, run_id: str) -> Path:
+    return runs_dir(sweep) / f"{run_id}.json"
+
+
+def curve_path(sweep: Path, run_id: str) -> Path:
+    return curves_dir(sweep) / f"{run_id}.csv"
+
+
+def timing_path(sweep: Path, setting_id: str, threads: int, machine: str) -> Path:
+    return timings_dir(sweep) / f"{setting_id}-{machine}-{threads}.json"
+
+
+def failure_path(sweep: Path, setting_id: str) -> Path:
+    return failures_dir(sweep) / f"{setting_id}.json"
+
+
+def manifest_path(sweep: Path) -> Path:
+    return sweep / "sweep.json"
+
+
+def runs_path(sweep: Path) -> Path:
+    """The records of a sweep that has ended, in one file."""
+    return sweep / "runs.parquet"
+
+
+def curves_path(sweep: Path) -> Path:
+    """The curves of a sweep that has ended, in one file."""
+    return sweep / "curves.parquet"
+
+
+def speed_path(sweep: Path) -> Path:
+    """The timings of a sweep that has ended, in one file."""
+    return sweep / "speed.parquet"
+
+
+def holds_runs(sweep: Path) -> bool:
+    """Whether a folder has records, in either form."""
+    return present(runs_path(sweep)) == "file" or any(path.suffix == ".json" for path in entries(runs_dir(sweep)))
+
+
+def holds_timings(sweep: Path) -> bool:
+    """Whether a folder has timings, in either form."""
+    return present(speed_path(sweep)) == "file" or present(timings_dir(sweep)) == "folder"
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder has a place for records, or records."""
+    return present(runs_dir(folder)) == "folder" or present(runs_path(folder)) == "file"
