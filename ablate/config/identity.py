@@ -75,9 +75,12 @@ def run_id(config: Resolved, corpus_sha256: str) -> str:
 
 def setting_id(config: Resolved, corpus_sha256: str) -> str:
     """The name of a setting: the runs that differ by seed only."""
-    identity = run_identity(config, corpus_sha256)
-    del identity["seed"]
-    return short_hash(identity)
+    return setting_of(run_identity(config, corpus_sha256))
+
+
+def setting_of(identity: dict[str, Any]) -> str:
+    """The name of the setting to which the run of this identity belongs."""
+    return short_hash({name: value for name, value in identity.items() if name != "seed"})
 
 
 def former_run_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ablate.config.identity import (
     run_id,
     run_identity,
     setting_id,
+    setting_of,
     short_hash,
     without_effect,
 )
@@ -275,8 +276,8 @@ def make_setting(config: Resolved, corpus: Corpus, first: Config | None = None) 
         return Setting(config, setting_id(config, corpus.sha256), corpus, error=error)
     asked = in_epochs(matched(config, first or config, extent.sizes), extent.updates_per_epoch)
     config = as_used(asked, corpus)
-    setting = Setting(config, setting_id(config, corpus.sha256), corpus, extent)
     identity = run_identity(config, corpus.sha256)
+    setting = Setting(config, setting_of(identity), corpus, extent)
     for replica in range(config.seeds):
         own = with_seed(config, replica)
         identity |= {"seed": own.seed}

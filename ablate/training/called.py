@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ablate.config.identity import run_id, run_identity, setting_id
+from ablate.config.identity import run_identity, setting_of, short_hash
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.config.validation import FUNCTION
@@ -89,13 +89,14 @@ def called(
         final, curve = task.call(reported)
     epochs = int(curve["epoch"][-1] or 0) if curve["epoch"] else 0
     sound = math.isfinite(final[facts.main])
+    identity = run_identity(config, corpus.sha256)
     return Record(
-        run_id=run_id(config, corpus.sha256),
-        setting_id=setting_id(config, corpus.sha256),
+        run_id=short_hash(identity),
+        setting_id=setting_of(identity),
         seed=config.seed,
         status="ok" if sound else "diverged",
         config=to_dict(config),
-        identity=run_identity(config, corpus.sha256),
+        identity=identity,
         corpus={"name": corpus.name, "sha256": corpus.sha256, "unit": corpus.unit},
         metrics={name: value if sound and math.isfinite(value) else None for name, value in final.items()},
         counts={"epochs_done": epochs},

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.config.errors import ConfigError, counted
-from ablate.config.identity import run_id, run_identity, setting_id
+from ablate.config.identity import run_identity, setting_of, short_hash
 from ablate.config.metrics import evaluation
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, to_dict
@@ -225,13 +225,14 @@ def make_record(
 ) -> Record:
     """The record of one finished run."""
     corpus = task.corpus
+    identity = run_identity(config, corpus.sha256)
     return Record(
-        run_id=run_id(config, corpus.sha256),
-        setting_id=setting_id(config, corpus.sha256),
+        run_id=short_hash(identity),
+        setting_id=setting_of(identity),
         seed=config.seed,
         status="diverged" if trajectory.divergence else "ok",
         config=to_dict(config),
-        identity=run_identity(config, corpus.sha256),
+        identity=identity,
         corpus={
             "name": corpus.name,
             "sha256": corpus.sha256,

@@ -320,7 +320,7 @@ def test_a_stop_is_heard(reports: bool) -> None:
                 asked.set()
         return {"loss": 1.0}
 
-    config = compose(["task=endless", f"task.reports={str(reports).lower()}"])
+    config = resolve(compose(["task=endless", f"task.reports={str(reports).lower()}"]))
     heard: list[int] = []
     with pytest.raises(Stopped):
         train_together(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, with_seed
 from ablate.data.corpora import Corpus
 from ablate.training.checkpoints import Checkpoints, path_of
@@ -17,15 +18,15 @@ COHORT = Choice("cohort", {})
 
 
 @pytest.fixture
-def configs(small: Configs) -> list[Config]:
+def configs(small: Configs) -> list[Resolved]:
     """Four seeds of a network with dropout and Adam: everything that a replica carries from epoch to epoch."""
     shape = ("model=lstm", "layers=2", "batch_size=32", "num_steps=3")
-    config = small(*shape, "dropout=0.3", "optimizer=adam", "epochs=6")
+    config = resolve(small(*shape, "dropout=0.3", "optimizer=adam", "epochs=6"))
     return [with_seed(config, seed) for seed in range(4)]
 
 
 @pytest.mark.full
-def test_those_that_go_on_are_not_disturbed(configs: list[Config], corpus: Corpus) -> None:
+def test_those_that_go_on_are_not_disturbed(configs: list[Resolved], corpus: Corpus) -> None:
     seen: list[tuple[int, list[int]]] = []
 
     def watch(epoch: int, replicas: Sequence[Replica]) -> list[bool]:
@@ -42,7 +43,7 @@ def test_those_that_go_on_are_not_disturbed(configs: list[Config], corpus: Corpu
 
 
 @pytest.mark.parametrize("engine", ["cohort", "torch_nn", "eager"])
-def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Config], corpus: Corpus) -> None:
+def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Resolved], corpus: Corpus) -> None:
     epochs = []
 
     def watch(epoch: int, replicas: Sequence[Replica]) -> list[bool]:
@@ -55,7 +56,7 @@ def test_where_nobody_goes_on_there_is_no_record(engine: str, configs: list[Conf
 
 
 @pytest.mark.full
-def test_checkpoints_of_those_that_stop_are_removed(configs: list[Config], corpus: Corpus, tmp_path: Path) -> None:
+def test_checkpoints_of_those_that_stop_are_removed(configs: list[Resolved], corpus: Corpus, tmp_path: Path) -> None:
     names = [f"run{seed}" for seed in range(4)]
     checkpoints = Checkpoints(tmp_path, names, every_s=0)
     found: list[list[bool]] = []

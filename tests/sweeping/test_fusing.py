@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.records import results
@@ -87,12 +88,12 @@ def test_memory_that_is_plenty_is_not_counted_and_never_too_much(
 ) -> None:
     monkeypatch.setattr(schedule, "free_memory", lambda _: free)
     for model, H, T, V in itertools.product(("rnn", "lstm"), (1, 64, 512), (1, 35), (2, 5000)):
-        config = compose(f"model={model}").but(num_hiddens=H, num_steps=T, batch_size=8)
+        config = resolve(compose(f"model={model}").but(num_hiddens=H, num_steps=T, batch_size=8))
         fit = schedule.runs_that_fit(config, V, torch.device("cpu"), 2)
         assert 1 <= fit <= free // (2 * schedule.memory_bytes(config, 1, V))
     counted: list[Config] = []
     monkeypatch.setattr(schedule, "memory_bytes", lambda config, *_: counted.append(config) or 1)
-    schedule.runs_that_fit(compose("model=gru", "num_hiddens=8"), 28, torch.device("cpu"), 2)
+    schedule.runs_that_fit(resolve(compose("model=gru", "num_hiddens=8")), 28, torch.device("cpu"), 2)
     assert not counted
 
 
@@ -107,16 +108,15 @@ def test_a_fused_sweep_comes_out_as_its_runs_alone(small: Configs, sweep: Callab
         record = json.loads(path.read_text())
         assert record["timing"]["trained_together"] == 4
         [own] = [c for c in configs if c.lr == record["config"]["lr"]]
-        alone = train_together([own.__class__(**{**vars(own), "seed": record["seed"]})], corpus, Choice("cohort", {}))[
-            0
-        ]
+        [alone] = train_together([resolve(own.but(seed=record["seed"]))], corpus, Choice("cohort", {}))
         assert alone.metrics == record["metrics"]
         assert alone.text == record["text"]
 
 
 def test_a_diverging_run_leaves_its_neighbours_alone(small: Configs, corpus: Corpus) -> None:
     knobs = (COHORT, "batch_size=32", "max_tokens=1000", "model.activation=relu", "epochs=6")
-    good, bad = small(*knobs, "lr=0.5"), small(*knobs, "lr=1e30", "clip=null", "seed=1")
+    good = resolve(small(*knobs, "lr=0.5"))
+    bad = good.but(lr=1e30, clip=None, seed=1)
     together = train_together([good, bad], corpus, Choice("cohort", {}))
     [alone] = train_together([good], corpus, Choice("cohort", {}))
     assert [record.status for record in together] == ["ok", "diverged"]
@@ -167,7 +167,7 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
     small: Configs, plan: Callable[[list[Config]], Plan], corpus: Corpus
 ) -> None:
     """engine=auto measures; a measurement that came out otherwise must not lose what has been trained."""
-    config = small("engine=auto", "epochs=8")
+    config = resolve(small("engine=auto", "epochs=8"))
     made = plan([config])
     [run] = made.settings[0].runs
     for engine in ("torch_nn", "cohort"):
@@ -180,7 +180,7 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
         path_of(made.folder, run.run_id).unlink()
 
 
-def stop_after(epochs: int, config: Config, corpus: Corpus, checkpoints: Checkpoints, engine: str) -> None:
+def stop_after(epochs: int, config: Resolved, corpus: Corpus, checkpoints: Checkpoints, engine: str) -> None:
     seen = []
     with pytest.raises(Stopped):
         train_together(
@@ -194,7 +194,7 @@ def stop_after(epochs: int, config: Config, corpus: Corpus, checkpoints: Checkpo
 
 
 def test_the_time_before_a_stop_counts(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    config = small("engine=torch_nn", "epochs=5")
+    config = resolve(small("engine=torch_nn", "epochs=5"))
     checkpoints = Checkpoints(tmp_path, ["a-run"], every_s=0)
     stop_after(3, config, corpus, checkpoints, "torch_nn")
     state = torch.load(path_of(tmp_path, "a-run"), weights_only=True)
