@@ -10,7 +10,7 @@ from ablate.records.record import Record
 from ablate.training.loop import train
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(small: Callable[..., Config], corpus: Corpus) -> Record:
     """A real record, to be left as it is."""
     return train(small("model=gru", "epochs=25", "engine=torch_nn"), corpus)
