@@ -201,13 +201,20 @@ def _layout(sheet: Sheet, line: float) -> _Layout:
     return _Layout(size, columns, fixed + sum(wraps) * share)
 
 
+BREAKS = re.compile(r"(?<=[/=_])(?=\w)|(?<=,)(?=[^\W\d])")
+"""Where a line of wrapped text may end within what has no spaces: `context=as-published/constant`."""
+
+
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
 def _styled(row: list[str], wrapped: list[bool], foreign: bool) -> str:
     """What somebody else measured in italics, wrapped text without stretched spaces."""
-    cells = [escaped(cell) for cell in row]
+    cells = [
+        BREAKS.sub(r"\\allowbreak ", escaped(cell)) if wrap else escaped(cell)
+        for cell, wrap in zip(row, wrapped, strict=True)
+    ]
     if foreign:
         cells = [rf"\emph{{{cell}}}" if cell else "" for cell in cells]
     return _row([rf"\raggedright {cell}" if wrap else cell for cell, wrap in zip(cells, wrapped, strict=True)])

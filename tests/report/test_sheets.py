@@ -152,8 +152,14 @@ def test_labels_differ_where_sweeps_do() -> None:
         assert re.fullmatch(r"[A-Za-z0-9_.+:-]+", label)
 
 
+WORDS = re.compile(r" |\\\\allowbreak |(?<=-)")
+"""What TeX may break in a column of wrapped text."""
+
+
 def printed_width(text: str) -> float:
-    """Points of the widest table, by the metrics of Computer Modern; columns of wrapped text as wide as they are set.
+    """Width of the widest table, by the metrics of Computer Modern, over that of the page's text.
+
+    A column of wrapped text is as wide as it is set, or as its longest word.
 
     Type below 10 points is wider in proportion than the same letters made smaller: 3 % at 9 points to 14 % at 7.
     """
@@ -174,10 +180,11 @@ def printed_width(text: str) -> float:
         body = table.split(r"\toprule")[1].split(r"\bottomrule")[0]
         rows = [row.removesuffix(r" \\").split(" & ") for row in body.splitlines() if row.endswith(r" \\")]
         line = TEXT_HEIGHT if "sidewaystable" in table else TEXT_WIDTH
-        columns = [
-            float(share) * line if share else max(width(row[k]) for row in rows) * points / 100
-            for k, (share, _) in enumerate(kinds)
-        ]
+        columns = []
+        for k, (share, _) in enumerate(kinds):
+            pieces = [piece for row in rows for piece in (WORDS.split(row[k]) if share else [row[k]])]
+            widest_piece = max(map(width, pieces)) * points / 100
+            columns.append(max(float(share) * line, widest_piece) if share else widest_piece)
         widest = max(widest, (sum(columns) + 7 * len(kinds)) / line)
     return widest
 
@@ -210,6 +217,15 @@ def test_no_table_of_the_committed_sweeps_is_wider_than_the_text() -> None:
                 assert printed_width(latex(make(), sweep.name)) <= 1, f"{sweep.name} {name}"
                 tables += 1
     assert tables > 50
+
+
+def test_what_has_no_spaces_is_wrapped_at_its_signs() -> None:
+    columns = [Column("claim", long=True), *(Column(f"a column {k}", True) for k in range(8))]
+    rows = [["model.activation=tanh,relu/a_name_without_spaces of 1,000,000 tokens " * 4, *["0.12 ± 0.34"] * 8]]
+    text = latex(Sheet("wide", "Wide", columns, rows, pd.DataFrame()), "t")
+    assert r"model.activation=\allowbreak tanh,\allowbreak relu/\allowbreak a\_\allowbreak name" in text
+    assert "1,000,000" in text
+    assert printed_width(text) <= 1
 
 
 def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) -> None:
