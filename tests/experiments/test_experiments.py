@@ -26,6 +26,7 @@ from ablate.config.composing import compose
 from ablate.config.errors import ConfigError
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS, scoped
+from ablate.config.resolved import resolve
 from ablate.data.corpora import load
 from ablate.experiments.declaring import numbers_of, source_of
 from ablate.experiments.words import translated
