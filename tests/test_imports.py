@@ -103,6 +103,32 @@ def test_the_documents_show_this_table() -> None:
     assert [line.split()[0] for line in told[2].splitlines()] == rooms
 
 
+DOORS = {
+    "config/composing.py",  # the config of a record
+    "config/identity.py",  # whether a knob that is given has an effect
+    "claims/protocol.py",
+    "searching/run.py",
+    "sweeping/plan.py",
+    "testing/cells.py",
+    "testing/tasks.py",
+    "timing/engines.py",
+    "training/behaviour.py",  # the configs of its probes
+    "training/loop.py",  # one run in Python
+}
+"""Where a config is resolved; what is behind them takes resolved ones, as their types say."""
+
+
+def test_configs_are_resolved_at_the_doors_alone() -> None:
+    found = {
+        str(source.relative_to(PACKAGE_DIR))
+        for source in PACKAGE_DIR.rglob("*.py")
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "ablate.config.resolved"
+        if "resolve" in [alias.name for alias in node.names]
+    }
+    assert found == DOORS
+
+
 def loaded(statement: str) -> set[str]:
     """The modules that a fresh Python has loaded after a statement."""
     done = subprocess.run(
