@@ -42,7 +42,7 @@ from ablate.data.corpora import (
 from ablate.data.pairs import Pairs, described_pairs
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
-from ablate.records.files import to_json, write_json
+from ablate.records.files import write_json
 from ablate.records.neighbours import Neighbours
 from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
@@ -170,11 +170,11 @@ def make_plan(
     asked: list[Setting] = []
     needed: dict[str, int | None] = {}
     for config in configs:
-        key, most = to_json(vars(config.data)), tokens_asked_for(config)
+        key, most = repr(config.data), tokens_asked_for(config)
         before = needed.get(key, 0)
         needed[key] = None if most is None or before is None else max(most, before)
     for config in configs:
-        key = to_json(vars(config.data))
+        key = repr(config.data)
         if key not in texts or not texts[key][1].holds(needed[key]):
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
@@ -201,7 +201,7 @@ def make_plan(
     plan = Plan(folder, list(settings.values()), warnings, auto, asked)
     by_text: dict[str, list[Config]] = {}
     for config in configs:
-        by_text.setdefault(to_json(vars(config.data)), []).append(config)
+        by_text.setdefault(repr(config.data), []).append(config)
     for key, readers in by_text.items():
         corpus = texts[key][1]
         if readers[0].data.thing.needs_note:
@@ -221,7 +221,7 @@ def make_plan(
             "not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
-    warnings += beyond_the_text(configs, [texts[to_json(vars(config.data))][1] for config in configs])
+    warnings += beyond_the_text(configs, [texts[repr(config.data)][1] for config in configs])
     errors = [setting.error for setting in plan.settings if setting.error]
     if len(errors) == len(plan.settings):
         raise errors[0]
