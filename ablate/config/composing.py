@@ -142,24 +142,57 @@ class Base:
     values: Mapping[str, Any]
     linked: frozenset[str]
     """The knobs and parts that refer to others, or are referred to: `lr`, which is `${optimizer.lr}`."""
-    _with: dict[frozenset[str], DictConfig] = field(default_factory=dict)
+    _changed: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    _kept: dict[frozenset[str], DictConfig] = field(default_factory=dict)
 
-    def some(self, names: frozenset[str]) -> DictConfig:
-        """A copy with these knobs and parts alone, and what is linked: to copy all takes longer than all the rest."""
-        if names not in self._with:
-            kept = self._with[names] = self.composed.copy()
+    def changed(self, given: Mapping[str, Parsed]) -> dict[str, Any]:
+        """Every knob and part that these overrides, by their words, change: its name → its value.
+
+        Those of one knob or part alone are looked at together, and those of what is linked; of a grid most settings
+        have them in common with others. Raises OmegaConf's errors.
+        """
+        together: dict[str, list[str]] = {}
+        for word, override in given.items():
+            name = _name(override)
+            together.setdefault("" if name in self.linked else name, []).append(word)
+        out: dict[str, Any] = {}
+        for words in map(tuple, together.values()):
+            if words not in self._changed:
+                self._changed[words] = self._with([given[word] for word in words])
+            out |= self._changed[words]
+        return out
+
+    def _with(self, overrides: Sequence[Parsed]) -> dict[str, Any]:
+        """The values of the knobs and parts that these set, and of what is linked to them."""
+        names = set(map(_name, overrides))
+        names |= self.linked if names & self.linked else set()
+        some = self._alone(frozenset(names)).copy()
+        for override in overrides:
+            OmegaConf.update(some, override.key_or_group, override.value(), force_add=override.is_force_add())
+        return cast(dict[str, Any], OmegaConf.to_container(some, resolve=True))
+
+    def _alone(self, names: frozenset[str]) -> DictConfig:
+        """These knobs and parts and no others: to copy all takes longer than all the rest."""
+        if names not in self._kept:
+            kept = self._kept[names] = self.composed.copy()
             with flag_override(kept, ["struct", "readonly"], [False, False]):
-                for name in self.values.keys() - names - self.linked:
+                for name in self.values.keys() - names:
                     del kept[name]
-        return self._with[names].copy()
+        return self._kept[names]
+
+
+def _name(override: Parsed) -> str:
+    """The knob or part that it changes, or changes something of."""
+    return str(override.key_or_group).partition(".")[0]
 
 
 class Composer:
     """Configs of which many have the same choices of groups: these are composed once, and values set in a copy.
 
     Hydra takes a tenth of a second to compose a config; setting a value takes OmegaConf, which checks and converts it
-    here as there, a millisecond or two. Whatever is not the plain value of a knob, and whatever goes wrong, is left to
-    Hydra. `load` is how it composes overrides; what that reads must not change in a composer's life.
+    here as there, milliseconds, and most values stand in many configs. Whatever is not the plain value of a knob, and
+    whatever goes wrong, is left to Hydra. `load` is how it composes overrides; what that reads must not change in a
+    composer's life.
     """
 
     def __init__(self, load: Callable[[Sequence[str]], DictConfig]) -> None:
@@ -176,23 +209,19 @@ class Composer:
     def _values(self, words: Sequence[str]) -> dict[str, Any] | None:
         """The values of the knobs; None where Hydra has to compose the whole."""
         try:
-            plain = {word: override for word in words if (override := _plain(word)) is not None}
+            last = dict.fromkeys(reversed(words))  # of a word that is there twice the last one counts
+            plain = {word: override for word in reversed(last) if (override := _plain(word)) is not None}
             base = self._base(tuple(word for word in words if word not in plain))
             if base is None:
                 return None
-            touched = {str(override.key_or_group).partition(".")[0] for override in plain.values()}
-            if not touched <= base.values.keys():
+            if not set(map(_name, plain.values())) <= base.values.keys():
                 return None
-            some = base.some(frozenset(touched))
-            for word in words:
-                if override := plain.get(word):
-                    OmegaConf.update(some, override.key_or_group, override.value(), force_add=override.is_force_add())
-            changed = cast(dict[str, Any], OmegaConf.to_container(some, resolve=True))
+            changed = base.changed(plain)
         except Exception:  # which is Hydra's to raise
             return None
         if MISSING in _texts(changed):
             return None
-        return {name: changed[name] if name in changed else deepcopy(value) for name, value in base.values.items()}
+        return deepcopy({**base.values, **changed})
 
     def _base(self, choices: tuple[str, ...]) -> Base | None:
         """What these overrides compose; None where they are more than choices of groups, or it cannot stand alone."""

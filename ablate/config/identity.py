@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, cast
 
 from ablate.config.errors import listing
@@ -44,14 +45,22 @@ def run_identity(config: Resolved, corpus_sha256: str) -> dict[str, Any]:
 def _deciding(config: Config | Part) -> dict[str, Any]:
     """What decides an outcome, of a config or of a part of it; of a thing of the user's own the hash of its source."""
     out: dict[str, Any] = {}
-    for f in fields(cast(Any, config)):
-        value = getattr(config, f.name)
-        decides = f.metadata.get("identity", True) and "through" not in f.metadata
-        if f.metadata.get("own"):
+    for name, absent in _that_decide(cast(Any, type(config))):
+        if name == "own":
             out |= _own(cast(Part, config))
-        elif decides and value != f.metadata.get("absent", NO_KNOB):
-            out[f.name] = _deciding(value) if isinstance(value, Part) else value
+        elif (value := getattr(config, name)) != absent:
+            out[name] = _deciding(value) if isinstance(value, Part) else value
     return out
+
+
+@cache
+def _that_decide(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a config, or of a part of it, that decide an outcome, each with its `absent`."""
+    return tuple(
+        (f.name, f.metadata.get("absent", NO_KNOB))
+        for f in fields(kind)
+        if f.metadata.get("identity", True) and "through" not in f.metadata
+    )
 
 
 def _own(part: Part) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class Part:
         known = {knob.name for knob in self.own_knobs}
         keeps = OF_GROUP[self.group].get(getattr(self, self.chosen_by)) is None
         common = {f.name: getattr(self, f.name) for f in fields(cast(Any, self)) if f.name != "own"}
-        return deepcopy(common | {name: value for name, value in self.own.items() if keeps or name in known})
+        every = common | {name: value for name, value in self.own.items() if keeps or name in known}
+        return {name: deepcopy(value) if isinstance(value, dict | list) else value for name, value in every.items()}
 
     @classmethod
     def of(cls, values: Mapping[str, Any], given: bool = False) -> Self:

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -47,7 +47,15 @@ def _stored(sweep: Path) -> Iterator[str]:
 def _contents(paths: Iterable[Path]) -> Iterator[str]:
     for path in paths:
         if path.is_file():
-            yield f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            facts = path.stat()
+            yield f"{path.name} {_sha256(path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))}"
+
+
+@lru_cache(1024)
+def _sha256(path: Path, _: tuple[int, ...]) -> str:
+    """The checksum of a file, of which little is in memory at a time; of one that has not changed meanwhile, once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

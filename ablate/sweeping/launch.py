@@ -16,7 +16,7 @@ from ablate.config.terminal import lines
 from ablate.engines.cohort import training_threads
 from ablate.records import results, weights
 from ablate.records.compaction import compact
-from ablate.records.files import remove
+from ablate.records.files import entries, remove
 from ablate.records.locks import InUse, exclusive, held
 from ablate.records.neighbours import reuse
 from ablate.records.places import failure_path
@@ -192,10 +192,11 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
     swept = varying(configs)
     names = {setting.setting_id: label(setting.config, swept) for setting in plan.settings}
     sweep = _Sweep(plan, names, progress, summary)
+    failed_before = bool(entries(plan.folder / "failures"))
     for setting in plan.settings:
         if setting.error:
             sweep.failed([setting], setting.error)
-        else:
+        elif failed_before:
             sweep.clear_failure(setting)
     side_by_side = schedule.workers(configs)
     with training_threads(side_by_side) as pool:

@@ -1,7 +1,7 @@
 """A sweep's manifest, and the question that its folder belongs to."""
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ Values = dict[str, list[Any]]
 
 def values_of(configs: Iterable[Resolved]) -> Values:
     """Every knob that decides an outcome, with its values over these configs; not where nothing reads it."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[Hashable, Any]] = {}
     known = {key: knob for key, knob in knobs().items() if decides(key)}  # not of a file of the user's not loaded
     always = {
         key for key, knob in known.items() if knob.is_group or "through" in knob.metadata or key.startswith("data.")
@@ -40,8 +40,13 @@ def values_of(configs: Iterable[Resolved]) -> Values:
         read = {*_keys(run_identity(config, "")), *always} & known.keys()
         for key, value in knobs_of(config).items():
             if key in read:
-                found.setdefault(key, {})[to_json(value)] = value
+                found.setdefault(key, {})[_mark(value)] = value
     return {key: list(values.values()) for key, values in found.items()}
+
+
+def _mark(value: Any) -> Hashable:
+    """What tells a value from others, also from those that Python calls equal: 1 is not true."""
+    return to_json(value) if isinstance(value, dict | list) else (type(value), value)
 
 
 def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -122,11 +127,10 @@ def loaded(group: str, name: str) -> bool:
 def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
     """The settings that failed once and that nobody asks for any more: no command does, or what they consist of is
     asked for by the code of today, which makes another setting of it."""
-    now = {to_json(to_dict(setting.config) | {"seed": 0}) for setting in plan.settings}
     ours = {setting.setting_id for setting in plan.settings}
-    for path in entries(failures_dir(plan.folder)):
-        if path.suffix != ".json" or path.stem in ours:
-            continue
+    failed = [path for path in entries(failures_dir(plan.folder)) if path.suffix == ".json" and path.stem not in ours]
+    now = {to_json(to_dict(setting.config) | {"seed": 0}) for setting in plan.settings} if failed else set()
+    for path in failed:
         try:
             config = read_json(path)["config"]
         except (RecordError, KeyError):

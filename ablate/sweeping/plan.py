@@ -40,7 +40,7 @@ from ablate.data.pairs import Pairs, described_pairs
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions
-from ablate.records.files import to_json, write_json
+from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
 from ablate.records.neighbours import Neighbours
 from ablate.records.places import failure_path
@@ -187,11 +187,11 @@ def make_plan(
     resolved: list[Resolved] = []
     needed: dict[str, int | None] = {}
     for config in configs:
-        key, most = to_json(vars(config.data)), tokens_asked_for(config)
+        key, most = repr(config.data), tokens_asked_for(config)
         before = needed.get(key, 0)
         needed[key] = None if most is None or before is None else max(most, before)
     for config in configs:
-        key = to_json(vars(config.data))
+        key = repr(config.data)
         if key not in texts or not texts[key][1].holds(needed[key]):
             data, warning = resolve_auto(config.data, fallback, auto)
             kept = config.data.name == "auto" and auto is not None
@@ -220,7 +220,7 @@ def make_plan(
     by_text: dict[str, list[Resolved]] = {}
     noted: dict[str, bool] = {}
     for config, one in zip(configs, resolved, strict=True):
-        key = to_json(vars(config.data))
+        key = repr(config.data)
         by_text.setdefault(key, []).append(one)
         noted[key] = config.data.thing.needs_note
     for key, readers in by_text.items():

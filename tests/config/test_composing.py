@@ -67,6 +67,7 @@ def alike(composer: Composer, words: Sequence[str]) -> Any:
         ["lr=0.25", "num_hiddens=8", "clip=null", "title='a, b'", "prefixes=[]", "plugins=['a.py']"],
         ["model=lstm-peepholes", "++model.gates.forget=0.5", "optimizer=adam", "optimizer.betas=[0.8,0.9]"],
         ["lr=${num_hiddens}", "num_hiddens=3"],
+        ["lr=1", "lr=2", "lr=1", "optimizer.lr=3"],
         ["lr=abc"],
         *(
             pytest.param(words, marks=pytest.mark.full)

@@ -63,6 +63,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     """One estimate for each group of missing runs, in the order of training."""
     groups = schedule.groups(plan)
     probes: dict[Any, float] = {}
+    memories: dict[Any, int] = {}
     out = []
     with training_threads(side_by_side) as pool:
         for group in groups:
@@ -81,9 +82,17 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
             if key not in probes:
                 probes[key] = max(pool.map(probe, [largest] * at_once))
             seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
-            memory = memory_bytes(group.config, len(largest.runs), group.extent.sizes)
-            out.append(Estimate(group, programs, probes[key], seconds, memory))
+            out.append(Estimate(group, programs, probes[key], seconds, _memory(largest, memories)))
     return out
+
+
+def _memory(task: Task, known: dict[Any, int]) -> int:
+    """Bytes of a program, counted once for those that differ in how their weights start; see `memory_bytes`."""
+    config, corpus = task.config.but(init="normal"), task.corpus
+    key = cohort_key(config, corpus.sha256), len(task.runs)
+    if key not in known:
+        known[key] = memory_bytes(config, len(task.runs), task.extent.sizes)
+    return known[key]
 
 
 def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
