@@ -31,11 +31,22 @@ def apply(name: str, *arguments: Any) -> Any:
     for argument in arguments:
         if type(argument) in SYMBOLIC:
             return argument.apply_pointwise(name, *arguments)
-    tensor = next((argument for argument in arguments if not isinstance(argument, float | int)), None)
-    if tensor is None:
+    if all(isinstance(argument, float | int) for argument in arguments):
         return NUMBERS[name](*arguments)
-    tensors = [tensor.new_tensor(a) if isinstance(a, float | int) else a for a in arguments]
-    return torch_function(name)(*tensors)
+    if name == "where" and isinstance(arguments[0], float | int):  # torch chooses by tensors of true and false only
+        return arguments[1] if arguments[0] else arguments[2]
+    return torch_function(name)(*_tensors(arguments))
+
+
+def _tensors(arguments: tuple[Any, ...]) -> list[Any]:
+    """With numbers as tensors like the others, though not of true and false: `h > 0` of `where(h > 0, 1.0, 0.3)`."""
+    import torch
+
+    there = [argument for argument in arguments if not isinstance(argument, float | int)]
+    real = next((tensor for tensor in there if tensor.dtype != torch.bool), None)
+    dtype = torch.get_default_dtype() if real is None else real.dtype
+    device = there[0].device
+    return [torch.tensor(a, dtype=dtype, device=device) if isinstance(a, float | int) else a for a in arguments]
 
 
 SYMBOLIC: set[type] = set()

@@ -183,6 +183,6 @@ def backward_stages(
             read = {i for i in arguments_of(nodes[missing.pop()]) if i in own and i not in level} - there - values
             values |= read
             missing += read
-        numbers = tuple(number for number, leaves in backs.items() if level.get(leaves[0]) == at)
+        numbers = tuple(number for number, leaves in backs.items() if any(level.get(leaf) == at for leaf in leaves))
         stages.append(Stage(numbers, tuple(sorted(values))))  # a node's arguments have lower numbers
     return tuple(stages)

@@ -119,13 +119,12 @@ def _traced(variant: Variant) -> Structure:
         graph.evaluating = False
         _check_new_states(variant, new, notes.reads_input)
         computed = [k for k in carried if isinstance(new[k], Value)]
-        if computed == carried:
+        ends = [new[k] for k in computed] + ([candidate] if isinstance(candidate, Value) else [])
+        read = {value.node.name for value in graph.reached(ends) if value.node.op == "state"}
+        needed = [k for k in computed if k == 0 or cell.states[k] in read]
+        if needed == carried:
             break
-        carried = computed
-    ends = [new[k] for k in carried] + ([candidate] if isinstance(candidate, Value) else [])
-    reached = [value.node for value in graph.reached(ends)]
-    read = {node.name for node in reached if node.op == "state"}
-    carried = [k for k in carried if k == 0 or cell.states[k] in read]
+        carried = needed  # without the others, so that nothing is as wide as if they were there
     matrices = {(n.name, n.weights): v.node.width for n in graph.nodes if n.op == "product" for v in _values(n.of)}
     return Structure(
         tuple(notes.names),

@@ -84,8 +84,10 @@ class Value:
     def node(self) -> Node:
         return self.graph.nodes[self.index]
 
-    def apply_pointwise(self, name: str, *arguments: Any) -> Value:
+    def apply_pointwise(self, name: str, *arguments: Any) -> Any:
         for argument in arguments:
+            if isinstance(argument, Absent):
+                return argument
             if not isinstance(argument, Value | float | int):
                 raise Untraceable(f"{name} of {argument!r}")
         return self.graph.add(name, *arguments)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
-from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norm_of
+from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, clip_factors, norm_of
 from ablate.engines.updates import Update
 from ablate.networks.families import carries, trainable
 from ablate.networks.layer import State
@@ -160,8 +160,9 @@ def clip_gradients(model: torch.nn.Module, clip: float | None) -> Tensor:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     norm = norm_of(gradients)
     if clip is not None and clip < norm < math.inf:
+        first, scale = clip_factors(norm, clip)
         for gradient in gradients:
-            gradient.mul_(clip / norm)
+            gradient.mul_(first).mul_(scale)
     return norm
 
 

@@ -51,6 +51,19 @@ def norm_of(gradients: Sequence[Tensor]) -> Tensor:
     return exact.to(norm.dtype)
 
 
+LARGE, SMALLER = 1e30, 2.0**-64
+
+
+def clip_factors(norm: Tensor, clip: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Two factors, together min(1, clip / norm): as one number it would be too small for float32 where norms are large.
+
+    The first is a power of two, by which gradients are multiplied without rounding; 1 up to norms of `LARGE`.
+    """
+    clips = norm > clip
+    first = torch.where(clips & (norm > LARGE), SMALLER, 1.0).to(norm.dtype)
+    return first, torch.where(clips, clip / (norm * first), 1.0).to(norm.dtype)
+
+
 def finite_rows(numbers: Tensor) -> Tensor:
     """Whether all numbers in each row of (R, P) are finite: (R,). On the CPU a finite sum proves it in one pass."""
     if numbers.device.type == "cpu":

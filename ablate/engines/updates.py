@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ablate.config.registry import OPTIMIZERS, SCHEDULES
 from ablate.config.schema import Config, ScheduleConfig
-from ablate.engines.divergence import finite_rows
+from ablate.engines.divergence import clip_factors, finite_rows
 from ablate.optimizers.optimizer import Optimizer
 
 
@@ -41,7 +41,6 @@ class Update:
         self.lr = each(self.rates)
         clips = [math.inf if config.clip is None else config.clip for config in configs]
         self.clip = each(clips) if min(clips) < math.inf else None
-        self.one = torch.ones_like(self.lr)
         chosen = [self.optimizer.options(config.optimizer) for config in configs]
         self.options = dict(chosen[0])
         for knob in self.optimizer.knobs:
@@ -64,9 +63,10 @@ class Update:
     def __call__(self, grads: Tensor, norms: Tensor | None = None) -> None:
         """Move the parameters by the gradients (R, P), clipped, in place, where their norms (R, 1) are given."""
         self.advance()
-        clip, one = self.clip, self.one
-        if clip is not None and norms is not None:
-            scale = torch.where(norms > clip, clip / norms, one)
+        if self.clip is not None and norms is not None:
+            first, scale = clip_factors(norms, self.clip)
+            if norms.device.type != "cpu" or bool((first < 1).any()):
+                grads.mul_(first)
             if self.descends:
                 self.parameters.addcmul_(grads, self.lr * scale, value=-1)  # both factors in one pass
                 return

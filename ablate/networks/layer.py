@@ -127,7 +127,7 @@ class Layer:
 
     def _weights(self, kind: str) -> dict[str, Any]:
         """Pre-activation → its weights of a kind, a product with them with its bias where it has one of its own."""
-        out: dict[str, Any] = {}
+        out: dict[str, Any] = dict.fromkeys(self.structure.preactivations, ABSENT)  # of a state that there is not
         folded = self._folded
         for name in self.structure.preactivations:
             if (name, kind) in self.structure.matrices or (name, kind) in self.structure.vectors:

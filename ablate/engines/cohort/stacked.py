@@ -60,7 +60,11 @@ class FlatLayout:
 
 
 class StackedCohort(Cohort):
-    """As `Cohort`, for every config. A replica computes the same as alone to rounding, not bit for bit."""
+    """As `Cohort`, for every config.
+
+    Replica k computes the same numbers in any company, bit for bit, where the native kernels take all steps; where
+    torch does, if the batch size is a multiple of 32, as in `Cohort`.
+    """
 
     layout: FlatLayout  # type: ignore[assignment]
 

@@ -101,14 +101,15 @@ class Buffers:
     # ---- what is where ---------------------------------------------------------------------------------------------
 
     def _constants(self) -> None:
-        """Vectors, and what is computed of vectors alone: once for each binding."""
+        """Vectors, and what is computed of vectors alone, on either way: once for each binding."""
         self.constant: dict[int, str] = {}
         R, H = self.shape.R, self.shape.H
         self.vectors = [self.shape.zeros(R, 1, H) for _ in self.d.vectors]
         for buffer, index in zip(self.vectors, self.d.vectors.values(), strict=True):
             self.constant[index] = self._name(f"c{index}", buffer, buffer.unsqueeze(1))
         made = []
-        for index in self.order:
+        back = [e for e in self._coefficients() if isinstance(e, Value)] if self.training else []
+        for index in dict.fromkeys([*self.order, *(v.index for v in self.graph.reached(back))]):
             of = arguments_of(self.nodes[index])
             if of and self.nodes[index].op not in LEAVES and all(i in self.constant for i in of):
                 buffer = self.shape.zeros(R, 1, H)

@@ -58,11 +58,13 @@ int clipped_descent(float *parameters, const float *grads, i64 n, float lr, floa
     for (int j = 0; j < 32; j++) squares += sums[j];
     const float norm = (float)std::sqrt(squares);
     if (!std::isfinite(norm)) return 2;
-    const float rate = norm > clip ? lr * (clip / norm) : lr;
+    // In two factors: as one it would be too small for a float where the norm is large (divergence.py has the same).
+    const float first = norm > clip && norm > 1e30f ? 0x1p-64f : 1.f;
+    const float rate = norm > clip ? lr * (clip / (norm * first)) : lr;
     const int32_t infinite = 0x7f800000;  // the exponent of infinities and NaN, larger than that of any number
     int32_t exponents = 0;
     for (i64 i = 0; i < n; i++) {
-        const float moved = parameters[i] - rate * grads[i];
+        const float moved = parameters[i] - rate * (first * grads[i]);
         int32_t bits;
         std::memcpy(&bits, &moved, sizeof bits);
         bits &= infinite;
