@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.plugins import Plugins
 from hypothesis import settings
 
 from ablate.config.composing import compose as compose_overrides
@@ -194,6 +195,21 @@ def cli(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]
         return Outcome(process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def plugins_of_hydra() -> None:
+    """Hydra has looked for its plugins, and they have stored their configs.
+
+    From 1.4 on a plugin's module is run once a process, no longer at every look: what `hydra_restore_singletons` keeps
+    before the first look has no configs of plugins, and none come after it (Hydra's pull request 2019 tells why).
+    """
+    Plugins.instance()
+
+
+@pytest.fixture
+def hydra_restore_singletons(plugins_of_hydra: None, hydra_restore_singletons: None) -> None:
+    """Hydra's fixture of this name, which puts what is global of Hydra back after a test."""
 
 
 @pytest.fixture

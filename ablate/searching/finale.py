@@ -20,9 +20,10 @@ from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
 from ablate.searching.race import Comparison, compare, estimate, interval, same
-from ablate.searching.search import POLL_S, Search, front, ranked
+from ablate.searching.search import POLL_S, Search
 from ablate.searching.settings import SPEED, Objective, Settings
 from ablate.searching.space import Space, Values
+from ablate.searching.standings import front, ranked
 from ablate.searching.storage import takes_slot
 
 Runs = dict[int, dict[str, float]]

@@ -16,9 +16,10 @@ from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Time
 from ablate.searching.hydra_search import settings_of
 from ablate.searching.progress import SearchProgress
 from ablate.searching.samplers import make_pruner, make_sampler
-from ablate.searching.search import Search, ranked
+from ablate.searching.search import Search
 from ablate.searching.settings import Objective, plain
 from ablate.searching.space import build
+from ablate.searching.standings import ranked
 from ablate.searching.study import joined
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
-from ablate.searching.search import finite
 from ablate.searching.settings import SPEED, Settings
 from ablate.searching.space import Space
+from ablate.searching.standings import finite
 
 WHERE = ("engine", "device", "threads", "results_dir", "fresh", "report", "speed", "speed_s", "name", "seed", "seeds")
 """Knobs that best.yaml sets by itself, or leaves to whoever runs it."""

@@ -4,7 +4,6 @@ What a process decides, it decides from the study, so that any number of process
 every configuration by seed, who holds which trial, what came out the same as what.
 """
 
-import copy
 import math
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -13,56 +12,30 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna import Study
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.analysis.study import readings_of
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, counted
-from ablate.config.metrics import METRICS
-from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Overrides, Reading, Timed
+from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Reading, Timed
 from ablate.searching.progress import SearchProgress
-from ablate.searching.race import Scale, estimate, interval, ladder, spread, worse
-from ablate.searching.settings import SPEED, Objective, Settings
-from ablate.searching.space import Space, Values
+from ablate.searching.pruning import should_prune, store_reading
+from ablate.searching.race import estimate, ladder, spread, worse
+from ablate.searching.settings import SPEED, Settings
+from ablate.searching.space import Space
+from ablate.searching.standings import COPIED, best_so_far, facts_of, ranked, seeds_of
 from ablate.searching.storage import mark, now, takes_slot, told
+from ablate.searching.tried import Tried
 from ablate.searching.workers import Worker, release
 
 POLL_S = 0.2
+"""How long to wait for the next event, so that other processes are looked at meanwhile."""
 ORPHANS_S = 20.0
 """How often to look for trials of processes that died."""
 REPEATS = 4
 """So many configurations in a row that were tried before; then one that was not is drawn at random."""
-COPIED = ("seeds", "metrics", "n", "last_epoch", "dropped", "diverged")
-"""What a trial has of its twin."""
 TIMINGS = 3
 """So often a configuration is timed before it fails for lack of a clean number."""
-DRAWS = 200
-"""Draws that must all be known before a space counts as exhausted."""
-
-
-class PrimaryView:
-    """A study of several objectives as pruners know one: with intermediate values, of its primary metric.
-
-    Optuna has those for one objective only, and some samplers fail on them where there are several: they are kept as
-    an attribute, `readings`.
-    """
-
-    def __init__(self, study: Study, objective: Objective) -> None:
-        self._study = study
-        self.direction = StudyDirection.MINIMIZE if objective.better == "lower" else StudyDirection.MAXIMIZE
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        return [self.with_readings(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
-
-    @staticmethod
-    def with_readings(trial: FrozenTrial) -> FrozenTrial:
-        seen = copy.copy(trial)
-        seen.intermediate_values = readings_of(trial)
-        return seen
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
 
 
 class Search:
@@ -88,12 +61,11 @@ class Search:
         self.asked: dict[int, Trial] = {}
         self.untimed: dict[int, Candidate] = {}
         self.twins: dict[int, int] = {}  # trial → the one that is the same and not finished yet
-        self.keys: dict[Overrides, str] = {}
         self.repeats = 0
         self.exhausted = False
         self.looked = time.monotonic()
         self.leading, self.scale = settings.leading, settings.leading.scale
-        self.rng = np.random.default_rng([settings.seed, len(self.trials())])
+        self.tried = Tried(space, evaluator, np.random.default_rng([settings.seed, len(self.trials())]))
 
     def run(self) -> None:
         """Until the study has its trials. However this ends, no trial of this process stays RUNNING."""
@@ -101,7 +73,7 @@ class Search:
             self.give_back()  # of an earlier search in this process that lost its study
             self.worker.release_orphans()
             begun = 0 < self.counted() < self.settings.n_trials
-            if begun and self.space.grid() is not None and self.untried() is None:
+            if begun and self.space.grid() is not None and self.tried.untried(self.trials()) is None:
                 self.exhaust()  # before another trial is asked for, only to find that it was tried
             while True:
                 self.fill()
@@ -150,12 +122,12 @@ class Search:
         values = self.space.suggest(trial)
         overrides = self.space.written(values)
         try:
-            key = self.identify(overrides)
+            key = self.tried.key(overrides)
         except ConfigError as error:
             self.fail(number, str(error))
             return
         trial.set_user_attr("key", key)
-        twin = self.twin_of(key, number)
+        twin = self.tried.twin(key, number, self.trials())
         if twin is not None:
             mark(self.study, number, excluded="duplicate", duplicate_of=twin.number)
             self.asked[number] = trial
@@ -174,23 +146,6 @@ class Search:
             return
         self.submit(candidate, self.settings.seeds[: candidate.target])
 
-    def identify(self, overrides: Overrides) -> str:
-        if overrides not in self.keys:
-            self.keys[overrides] = self.evaluator.identify(overrides)
-        return self.keys[overrides]
-
-    def keys_of(self, key: str) -> set[str]:
-        """What a trial of the same configuration may have been told apart by: trials of older versions are stored."""
-        return {key, *self.evaluator.former_keys.get(key, ())}
-
-    def twin_of(self, key: str, number: int) -> FrozenTrial | None:
-        """A trial of the same configuration that is finished, or began before."""
-        keys = self.keys_of(key)
-        same = [t for t in self.trials() if t.user_attrs.get("key") in keys and t.number != number]
-        finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        running = [t for t in same if t.state == TrialState.RUNNING and t.number < number and takes_slot(t)]
-        return next(iter([*finished, *running]), None)
-
     def settle_twins(self, last: bool = False) -> None:
         """Tell the trials whose twins have come out, what those came out as."""
         if not self.twins:
@@ -208,7 +163,7 @@ class Search:
                 told(self.study, number, TrialState.COMPLETE, twin.values)
             elif twin.state == TrialState.PRUNED:
                 for step, value in readings_of(twin).items():
-                    self.store_reading(trial, step, value)
+                    store_reading(trial, self.settings, step, value)
                 told(self.study, number, TrialState.PRUNED)
             else:
                 told(self.study, number, TrialState.FAIL)
@@ -216,37 +171,17 @@ class Search:
     def go_elsewhere(self) -> None:
         """Queue a configuration that nobody has tried, at random; none left: the space is exhausted."""
         self.repeats = 0
-        values = self.untried()
+        values = self.tried.untried(self.trials())
         if values is None:
             self.exhaust()
         else:
             self.study.enqueue_trial(values)
 
-    def tried(self) -> set[str | None]:
-        """The configurations that have come out, or are on the way."""
-        return {t.user_attrs.get("key") for t in self.trials() if t.state != TrialState.FAIL}
-
     def exhaust(self) -> None:
         """Ask for no more trials."""
         self.exhausted = True
-        different = counted(len(self.tried() - {None}), "different one")
+        different = counted(len(self.tried.among(self.trials())), "different one")
         self.progress.say(f"every configuration of the space has been tried: {different}")
-
-    def untried(self) -> Values | None:
-        """A configuration that nobody has tried, at random; None where none is left, or none found that can be had."""
-        known, grid = self.tried(), self.space.grid()
-        if grid is None:
-            draws: Sequence[Values] = [self.space.draw(self.rng) for _ in range(DRAWS)]
-        else:
-            draws = [grid[k] for k in self.rng.permutation(len(grid))]
-        for values in draws:
-            try:
-                new = known.isdisjoint(self.keys_of(self.identify(self.space.written(values))))
-            except ConfigError:
-                continue
-            if new:
-                return values
-        return None
 
     # --- evaluate ---------------------------------------------------------------------------------------
 
@@ -281,26 +216,12 @@ class Search:
             return
         candidate.reported.add(reading.epoch)
         trial = self.asked[candidate.number]
-        self.store_reading(trial, reading.epoch, estimate(epoch, self.scale))
-        if may_prune and self.should_prune(trial):
-            mark(self.study, candidate.number, **self.facts(candidate), reason=f"pruned after epoch {reading.epoch}")
+        store_reading(trial, self.settings, reading.epoch, estimate(epoch, self.scale))
+        if may_prune and should_prune(trial, self.settings):
+            mark(self.study, candidate.number, **facts_of(candidate), reason=f"pruned after epoch {reading.epoch}")
             told(self.study, candidate.number, TrialState.PRUNED)
             self.evaluator.abandon(candidate.number)
             self.land(candidate, f"pruned after epoch {reading.epoch}")
-
-    def store_reading(self, trial: Trial, step: int, value: float) -> None:
-        if not math.isfinite(value):
-            return
-        if len(self.settings.objectives) == 1:
-            trial.report(value, step)
-        else:
-            trial.set_user_attr("readings", trial.user_attrs.get("readings", {}) | {str(step): value})
-
-    def should_prune(self, trial: Trial) -> bool:
-        if len(self.settings.objectives) == 1:
-            return trial.should_prune()
-        view: Any = PrimaryView(self.study, self.leading)
-        return self.study.pruner.prune(view, view.with_readings(self.study._storage.get_trial(trial._trial_id)))
 
     def judge(self, candidate: Candidate) -> None:
         """After a step of the ladder: enough seen, or more seeds."""
@@ -320,18 +241,14 @@ class Search:
         if self.settings.pruner == "wilcoxon":
             trial = self.asked[candidate.number]
             for seed, value in results.items():
-                self.store_reading(trial, seed, value)
-            return self.should_prune(trial)
-        ranked = self.ranked()
-        if not ranked:
+                store_reading(trial, self.settings, seed, value)
+            return should_prune(trial, self.settings)
+        whole = ranked(self.trials(), self.settings)
+        if not whole:
             return False
-        best = seeds_of(ranked[0], self.leading)
-        noise = spread(best, [seeds_of(trial, self.leading) for trial in ranked[1:]], self.scale)
+        best, *others = (seeds_of(trial, self.leading) for trial in whole)
+        noise = spread(best, others, self.scale)
         return worse(results, best, noise, self.scale) < self.race.p
-
-    def ranked(self) -> list[FrozenTrial]:
-        """The configurations with all their seeds, best first, each once."""
-        return ranked(self.trials(), self.settings)
 
     def conclude(self, candidate: Candidate) -> None:
         """No more seeds: tell, or first measure the speed of what did not diverge."""
@@ -359,20 +276,6 @@ class Search:
 
     # --- tell -------------------------------------------------------------------------------------------
 
-    def facts(self, candidate: Candidate) -> dict[str, Any]:
-        """What the study keeps of a configuration besides its value."""
-        metrics = sorted({name for run in candidate.runs.values() for name in run})
-        whole = [name for name in metrics if all(name in run for run in candidate.runs.values())]
-        return {
-            "seeds": {
-                name: {str(seed): finite(value) for seed, value in candidate.results(name).items()} for name in whole
-            },
-            "metrics": {name: finite(estimate(candidate.results(name), scale_of(name))) for name in whole},
-            "n": len(candidate.runs),
-            "last_epoch": max(candidate.reported, default=None),
-            "seconds": candidate.seconds,
-        }
-
     def tell(self, candidate: Candidate, timed: Timed | None = None) -> None:
         """The values: infinite where a run diverged; what a sampler sees then, `ScaledStudy` says."""
         values = []
@@ -382,7 +285,7 @@ class Search:
                 values.append(float(timed.tokens_per_s or 0.0))
             else:
                 values.append(estimate(candidate.results(objective.name), objective.scale))
-        facts = self.facts(candidate)
+        facts = facts_of(candidate)
         diverged = sum(any(map(math.isinf, run.values())) for run in candidate.runs.values())
         if diverged:
             facts |= {"diverged": diverged, "reason": f"{diverged} of {counted(len(candidate.runs), 'run')} diverged"}
@@ -416,19 +319,8 @@ class Search:
         self.flying.pop(candidate.number, None)
         self.asked.pop(candidate.number, None)
         values = " ".join(map(as_typed, candidate.overrides))
-        self.progress.show(self.trials(), self.best_so_far(), f"trial {candidate.number}: {values}: {news}")
-
-    def best_so_far(self) -> str:
-        """`best 7.81 (7.62 to 8.01) in trial 12`, on the seeds of the search."""
-        if len(self.settings.objectives) > 1:
-            return f"{len(front(self.trials(), self.settings))} on the front"
-        best = next(iter(self.ranked()), None)
-        if best is None:
-            return ""
-        low, high = interval(seeds_of(best, self.leading), self.scale)
-        if not self.settings.trains or math.isnan(low):
-            return f"best {best.value:.4g} in trial {best.number}"
-        return f"best {best.value:.4g} ({low:.4g} to {high:.4g}) in trial {best.number}"
+        trials = self.trials()
+        self.progress.show(trials, best_so_far(trials, self.settings), f"trial {candidate.number}: {values}: {news}")
 
     # --- other processes --------------------------------------------------------------------------------
 
@@ -447,55 +339,3 @@ class Search:
                     release(self.study, trial, f"stopped at {now()}", excluded="stopped")
         except Exception as error:  # the study itself may be what failed: its orphans are found on resuming
             optuna.logging.get_logger(__name__).debug(str(error))
-
-
-# --- what the study says --------------------------------------------------------------------------------
-
-
-def finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None
-
-
-def scale_of(metric: str) -> Scale:
-    """The scale of what is measured beside the objectives, too."""
-    return Scale.of(metric, METRICS[metric].better if metric in METRICS else "lower")
-
-
-def seeds_of(trial: FrozenTrial, objective: Objective) -> dict[int, float]:
-    """Seed → value of a told trial; the worst there is where a run diverged."""
-    stored, worst = trial.user_attrs.get("seeds", {}).get(objective.name, {}), objective.scale.worst
-    return {int(seed): worst if value is None else float(value) for seed, value in stored.items()}
-
-
-def ranked(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
-    """Single objective: the trials with all their seeds and a finite value, best first, each configuration once."""
-    sign = 1 if settings.objectives[0].better == "lower" else -1
-    whole: dict[str, FrozenTrial] = {}
-    for trial in trials:
-        if trial.state != TrialState.COMPLETE or trial.user_attrs.get("excluded") == "duplicate":
-            continue
-        given = trial.user_attrs.get("n", 0)
-        if math.isfinite(trial.values[0]) and (given >= len(settings.seeds) or not settings.trains):
-            whole.setdefault(str(trial.user_attrs.get("key", trial.number)), trial)
-    return sorted(whole.values(), key=lambda trial: sign * trial.values[0])
-
-
-def front(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
-    """Several objectives: the trials that no other one beats in all of them, in the order of the first."""
-    signs = np.array([1 if objective.better == "lower" else -1 for objective in settings.objectives])
-    told_ones = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and trial.user_attrs.get("excluded") != "duplicate"
-        and all(map(math.isfinite, trial.values))
-        and not trial.user_attrs.get("diverged")
-    ]
-    points = [signs * np.array(trial.values) for trial in told_ones]
-    kept = [
-        trial
-        for trial, point in zip(told_ones, points, strict=True)
-        if not any((other <= point).all() and (other < point).any() for other in points)
-    ]
-    return sorted(kept, key=lambda trial: trial.values[0])

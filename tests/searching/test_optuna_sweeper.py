@@ -66,7 +66,7 @@ def test_it_launches_jobs_in_batches_with_directories_of_their_own(hydra_sweep_r
             assert job.cfg == {"foo": 10 * int(group), "bar": bar}
             assert job.return_value == job.cfg.foo + job.cfg.bar
         assert [job.hydra_cfg.hydra.job.num for job in jobs] == list(range(6))
-        assert len({job.working_dir for job in jobs}) == 6
+        assert len({job.hydra_cfg.hydra.runtime.output_dir for job in jobs}) == 6
         best = OmegaConf.load(Path(sweep.temp_dir) / "optimization_results.yaml")
         assert best == {"name": "optuna", "best_params": {"group1": "file1", "bar": 100}, "best_value": 110.0}
 
