@@ -26,6 +26,8 @@ from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
 TIMED_UPDATES = 1000
+TIMED_TOGETHER = 4
+"""Replicas of a cohort that is timed, at most: more would say no more, and take longer."""
 """Of a whole run, as a schedule is told where only speed counts."""
 
 
@@ -131,7 +133,7 @@ def choose(config: Config, vocabulary_size: Vocabulary | Sizes, device: torch.de
     check_precision(config, vocabulary_size, device)
     if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
-    together = min(replicas, chunk_size(config, device) or replicas)
+    together = min(replicas, chunk_size(config, device) or replicas, TIMED_TOGETHER)
     c = resolve(config)
     shape = (str(c.model), str(c.task), c.num_hiddens, c.layers, c.num_steps, c.batch_size, c.bias_vectors, c.dropout)
     sources = (c.model.source, c.optimizer.source, c.task.source)  # in a notebook a cell may be defined again
