@@ -24,7 +24,7 @@ from ablate.config.metrics import METRICS, FailedMetrics, metrics_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
-from ablate.engines.cohort import chunk_size, training_threads
+from ablate.engines.cohort import chunk_size, chunks, training_threads
 from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.reading import RecordError
@@ -256,8 +256,7 @@ class Trainer:
         config, device = group.config, resolve_device(group.config.device)
         if not config.task.thing.has_network or not group.extent.same_count_every_epoch:
             return 1
-        size = chunk_size(config, device) or len(group.runs)
-        size = min(size, math.ceil(len(group.runs) / idle))
+        size = len(chunks(group.runs, chunk_size(config, device), idle)[0])
         shape = cohort_key(config, group.corpus.sha256)
         if shape not in self.fits:
             self.fits[shape] = schedule.runs_that_fit(config, group.extent.sizes, device, self.side_by_side)

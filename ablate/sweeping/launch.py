@@ -229,11 +229,12 @@ class _Sweep:
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []
+        threads = schedule.share_of(side_by_side, len(groups))
         for group in groups:
             if self.stop.is_set():
                 break
             try:
-                tasks += schedule.programs(group, side_by_side, alone=len(groups) == 1)
+                tasks += schedule.programs(group, side_by_side, threads)
             except StorageError:
                 raise
             except Exception as error:  # out of memory, or an engine that breaks: the others go on

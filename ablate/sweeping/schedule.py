@@ -14,7 +14,7 @@ from ablate.config.resolved import Resolved
 from ablate.config.schema import Config
 from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
-from ablate.engines.cohort import chunk_size, memory_bytes, stacked
+from ablate.engines.cohort import chunk_size, chunks, memory_bytes, stacked
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Extent, Plan, Run, Setting
@@ -66,11 +66,16 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
     return list(found.values())
 
 
-def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
+def share_of(side_by_side: int, groups: int) -> int:
+    """How many of the programs side by side are each group's, at least: all for a group alone in its sweep."""
+    return math.ceil(side_by_side / max(1, groups))
+
+
+def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
     """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
 
-    A group that is `alone` in its sweep is cut so that every core has a share. Raises MemoryError where not even
-    one run fits beside the other programs.
+    `threads`, its share of those that train side by side, have as many programs each. Raises MemoryError where not
+    even one run fits beside the other programs.
     """
     config, corpus = group.config, group.corpus
     owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
@@ -85,15 +90,10 @@ def programs(group: Task, side_by_side: int, alone: bool) -> list[Task]:
     size = 1
     if choice.engine == "cohort" and extent.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
-    size = min(size, fit)
-    count = math.ceil(len(group.runs) / size)
-    if alone:
-        count = min(len(group.runs), math.ceil(count / side_by_side) * side_by_side)
     tasks = []
-    for number in range(count):
-        runs = group.runs[len(group.runs) * number // count : len(group.runs) * (number + 1) // count]
+    for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
-        tasks.append(Task(settings, runs, corpus, choice))
+        tasks.append(Task(settings, list(runs), corpus, choice))
     return tasks
 
 

@@ -29,7 +29,7 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort import chunks, training_threads
+from ablate.engines.cohort import chunk_size, chunks, training_threads
 from ablate.engines.program import Program
 from ablate.networks.parameters import initial
 from ablate.records.environment import environment
@@ -100,7 +100,7 @@ def measure(
     minibatches = minibatches_of(config, vocabulary_size)
     engine = "torch_nn" if "torch_nn" in engines_for(config) else "eager"
     baseline = baseline_epoch(engine, config, vocabulary_size, minibatches)
-    cohort = cohort_epoch(config, R, vocabulary_size, minibatches, pool)
+    cohort = cohort_epoch(config, R, vocabulary_size, minibatches, pool, threads)
     baseline()
     cohort()
     baseline_times: list[float] = []
@@ -149,12 +149,14 @@ def baseline_epoch(engine: str, config: Resolved, vocabulary_size: int, minibatc
     return lambda: train(program, torch.randint(vocabulary_size, shape, generator=Generator().manual_seed(1)))
 
 
-def cohort_epoch(config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor) -> Epoch:
-    """R runs in chunks, over the threads of the pool."""
+def cohort_epoch(
+    config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor, threads: int
+) -> Epoch:
+    """R runs in chunks, over the threads of the pool: cut as a sweep of this one setting is."""
     generator = Generator().manual_seed(0)
     programs: list[Program] = []
     tokens: list[Tensor] = []
-    for chunk in chunks(range(R), config):
+    for chunk in chunks(range(R), chunk_size(config), threads):
         parameters = [initial(config, vocabulary_size, generator) for _ in chunk]
         shape = (minibatches, 2, len(chunk), config.num_steps, config.batch_size)
         tokens.append(torch.randint(vocabulary_size, shape, generator=generator))

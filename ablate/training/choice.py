@@ -26,6 +26,8 @@ from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
 TIMED_UPDATES = 1000
+TIMED_TOGETHER = 4
+"""Replicas of a cohort that is timed, at most: more would say no more, and take longer."""
 """Of a whole run, as a schedule is told where only speed counts."""
 
 
@@ -131,7 +133,7 @@ def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.
     check_precision(config, vocabulary_size, device)
     if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
-    together = min(replicas, chunk_size(config, device) or replicas)
+    together = min(replicas, chunk_size(config, device) or replicas, TIMED_TOGETHER)
     sizes = (config.num_hiddens, config.layers, config.num_steps, config.batch_size)
     shape = (str(config.model), str(config.task), *sizes, config.bias_vectors, config.dropout)
     parts = (config.model, config.optimizer, config.task)

@@ -265,13 +265,30 @@ def test_what_cannot_be_one_program_is_refused() -> None:
 
 
 def test_chunks_cover_every_replica_in_order() -> None:
-    for H, count in itertools.product((16, 32, 64, 65, 1024), (1, 3, 20)):
-        config = network("model=lstm", num_hiddens=H)
-        portions = list(chunks(range(count), config))
+    for size, count, threads in itertools.product((1, 4, 8), (1, 3, 20), (1, 2, 3, 64)):
+        portions = chunks(range(count), size, threads)
         assert [k for portion in portions for k in portion] == list(range(count))
-        assert max(map(len, portions)) <= (chunk_size(config) or count)
+        assert max(map(len, portions)) <= size
         assert max(map(len, portions)) - min(map(len, portions)) <= 1
-    assert [len(portion) for portion in chunks(range(20), config, "cuda")] == [20]
+    assert chunks(range(20), None) == [range(20)]
+    assert chunks([], 4) == []
+
+
+@pytest.mark.parametrize(("size", "count", "threads"), [(4, 20, 2), (8, 20, 2), (8, 20, 3), (1, 7, 2), (8, 3, 2)])
+def test_threads_that_take_one_chunk_after_the_other_end_together(size: int, count: int, threads: int) -> None:
+    done = [0] * threads
+    for portion in chunks(range(count), size, threads):
+        done[done.index(min(done))] += len(portion)
+    assert max(done) == math.ceil(count / threads)
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_wider_networks_train_in_no_larger_company(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABLATE_NATIVE", native)
+    sizes = [chunk_size(network("model=lstm", num_hiddens=H)) for H in (16, 32, 64, 65, 1024)]
+    assert sizes == sorted(sizes, key=lambda size: -(size or 0))
+    assert sizes[-1] == 1
+    assert chunk_size(network("model=lstm"), "cuda") is None
 
 
 @pytest.mark.full

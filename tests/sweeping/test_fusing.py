@@ -42,7 +42,7 @@ def test_settings_that_differ_in_lr_and_clip_are_one_group(
     [group] = schedule.groups(plan(settings))
     assert len(group.runs) == 8
     assert len(group.settings) == 4
-    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [8]
+    assert [len(task.runs) for task in schedule.programs(group, 1, threads=1)] == [8]
 
 
 @pytest.mark.parametrize("other", ["num_hiddens=9", "model=gru", "epochs=4", "sampling=random", "optimizer=adam"])
@@ -54,8 +54,10 @@ def test_settings_that_differ_otherwise_are_not(
 
 def test_a_group_by_itself_is_cut_for_all_cores(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     [group] = schedule.groups(plan([small(COHORT, "seeds=8")]))
-    assert [len(task.runs) for task in schedule.programs(group, 2, alone=True)] == [4, 4]
-    assert [len(task.runs) for task in schedule.programs(group, 3, alone=True)] == [2, 3, 3]
+    assert [len(task.runs) for task in schedule.programs(group, 2, threads=2)] == [4, 4]
+    assert [len(task.runs) for task in schedule.programs(group, 3, threads=3)] == [3, 3, 2]
+    shares = [schedule.share_of(side_by_side=4, groups=groups) for groups in (1, 2, 3, 4, 100)]
+    assert shares == [4, 2, 2, 1, 1]
 
 
 def test_where_epochs_differ_in_length_each_run_is_a_program(
@@ -63,7 +65,7 @@ def test_where_epochs_differ_in_length_each_run_is_a_program(
 ) -> None:
     """101 tokens in batches of 4 by 5: an offset of 0 leaves 5 minibatches, one of 5 leaves 4."""
     [group] = schedule.groups(plan([small(COHORT, "seeds=3", "max_tokens=101")]))
-    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 1, 1]
+    assert [len(task.runs) for task in schedule.programs(group, 1, threads=1)] == [1, 1, 1]
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
@@ -74,11 +76,11 @@ def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
     monkeypatch.setattr(schedule, "choose", lambda *of: timed.append(of[-1]) or Choice("cohort", {}))
     monkeypatch.setattr(schedule, "free_memory", lambda _: 1000)
     with pytest.raises(MemoryError, match="lower num_hiddens"):
-        schedule.programs(group, 1, alone=False)
+        schedule.programs(group, 1, threads=1)
     assert not timed  # engines are timed on networks that fit
     one = schedule.memory_bytes(group.config, 1, len(group.corpus.vocabulary))
     monkeypatch.setattr(schedule, "free_memory", lambda _: 2 * one)
-    assert [len(task.runs) for task in schedule.programs(group, 1, alone=False)] == [1, 2]
+    assert [len(task.runs) for task in schedule.programs(group, 1, threads=1)] == [2, 1]
     assert timed == [2]
 
 
@@ -157,7 +159,7 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
 
 def test_settings_know_their_runs_after_fusing(small: Configs, plan: Callable[[list[Config]], Plan]) -> None:
     made = plan([small(COHORT, "seeds=3", "lr=0.5"), small(COHORT, "seeds=2", "lr=1")])
-    tasks = [task for group in schedule.groups(made) for task in schedule.programs(group, 1, alone=False)]
+    tasks = [task for group in schedule.groups(made) for task in schedule.programs(group, 1, threads=1)]
     owners: list[Setting] = [setting for task in tasks for setting in task.settings]
     assert {setting.setting_id for setting in owners} == {setting.setting_id for setting in made.settings}
     assert sum(len(task.runs) for task in tasks) == 5
@@ -173,7 +175,7 @@ def test_a_rerun_goes_on_with_the_engine_of_the_checkpoint(
     for engine in ("torch_nn", "cohort"):
         stop_after(4, config, corpus, Checkpoints(made.folder, [run.run_id], every_s=0), engine)
         [group] = schedule.groups(made)
-        [task] = schedule.programs(group, 1, alone=False)
+        [task] = schedule.programs(group, 1, threads=1)
         assert task.choice == Choice(engine, {})
         [record] = train_together([config], corpus, task.choice, checkpoints=Checkpoints(made.folder, [run.run_id]))
         assert record.timing["resumed_at_epoch"] == 4

@@ -1,13 +1,12 @@
 """The cohort engine: the replicas of a cell trained as one batched program, without autograd.
 
-steps     each cell's step forward and back, by hand
-bptt      the loop over time, and the embedding
+bptt      the layers of a minibatch, the embedding
 output    the output layer and the loss, over the targets that count
 weights   all parameters of a cohort in one buffer
-products  the recurrent product, with packed weights where that pays
 graphs    the same as CUDA graphs
-updates   clipping and update rules
 replicas  Cohort: stacking, training, freezing, checkpoint
+native    the same minibatches by a kernel compiled for the cell
+stacked   networks that are no plain stack, under autograd
 capacity  chunks and memory
 """
 

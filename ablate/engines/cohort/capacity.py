@@ -1,7 +1,8 @@
 """How many replicas make a cohort, and the memory it takes."""
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from ablate.config.registry import TASKS
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort import stacked
 from ablate.engines.cohort.bptt import Program
+from ablate.engines.cohort.native.build import unavailable
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.updates import Update
 from ablate.networks.families import reads_tokens
@@ -19,9 +21,9 @@ from ablate.networks.parameters import Sizes, Vocabulary
 Item = TypeVar("Item")
 
 CHUNK_COLUMNS = 512
-"""Columns of pre-activations, over all replicas of a chunk, that still share the cache."""
+"""Columns over all replicas of a chunk: of pre-activations in the torch form, where they share the cache; of states in
+the native form, where replicas follow each other and share what a step costs beside the kernel."""
 CHUNK_LIMIT = 8
-
 
 STACKED_COLUMNS = 1024
 """Hidden units, over all replicas, of a cohort under autograd."""
@@ -36,27 +38,38 @@ def is_derived(config: Resolved) -> bool:
 
 
 def chunk_size(config: Resolved, device: str | torch.device = "cpu") -> int | None:
-    """How many replicas one cohort should hold at most to keep its working set in cache; None: all of them.
+    """How many replicas one cohort should hold at most; None: all of them, as a GPU wants them.
 
-    Measured (see `ablate bench engines`): up to 64 hidden units replicas gain from company, because a
-    step costs as much as calling torch does; larger ones only lose their cache. A GPU wants all at once.
+    Measured (see `ablate bench engines`): up to 64 hidden units replicas gain from company in the torch form, because
+    a step costs as much as calling torch does; larger ones only lose their cache.
     """
     if torch.device(device).type != "cpu":
         return None
     if not is_derived(config):
         return max(1, min(STACKED_LIMIT, STACKED_COLUMNS // config.num_hiddens))
-    if config.num_hiddens > 64:
-        return 1
-    d = derivative_of(config)
-    gradients = {getattr(end, "index", None) for end in (*d.d_inputs.values(), *d.d_products.values())}
-    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // (config.num_hiddens * max(1, len(gradients)))))
+    columns = config.num_hiddens
+    if unavailable(config.precision):
+        if config.num_hiddens > 64:
+            return 1
+        d = derivative_of(config)
+        gradients = {getattr(end, "index", None) for end in (*d.d_inputs.values(), *d.d_products.values())}
+        columns *= max(1, len(gradients))
+    return min(CHUNK_LIMIT, max(1, CHUNK_COLUMNS // columns))
 
 
-def chunks(items: Sequence[Item], config: Resolved, device: str | torch.device = "cpu") -> Iterator[Sequence[Item]]:
-    """Replicas (configs, seeds, …) in portions, as equal as can be, that each make a cohort."""
-    count = math.ceil(len(items) / (chunk_size(config, device) or len(items) or 1))
-    for number in range(count):
-        yield items[number * len(items) // count : (number + 1) * len(items) // count]
+def chunks(items: Sequence[Item], size: int | None, threads: int = 1) -> list[Sequence[Item]]:
+    """Replicas (configs, seeds, …) in portions, each of which makes a cohort of `size` at most; None: one portion.
+
+    As many for each thread, as equal as can be, and the larger ones first: threads that take one after the other end
+    together.
+    """
+    if not items:
+        return []
+    count = math.ceil(len(items) / (size or len(items)))
+    count = min(len(items), math.ceil(count / threads) * threads)
+    least, larger = divmod(len(items), count)
+    ends = [number * least + min(number, larger) for number in range(count + 1)]
+    return [items[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def memory_bytes(

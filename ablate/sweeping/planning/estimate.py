@@ -64,12 +64,13 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     groups = schedule.groups(plan)
     probes: dict[Any, float] = {}
     memories: dict[Any, int] = {}
+    threads = schedule.share_of(side_by_side, len(groups))
     out = []
     with training_threads(side_by_side) as pool:
         for group in groups:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.
-                programs = pool.submit(schedule.programs, group, side_by_side, alone=len(groups) == 1).result()
+                programs = pool.submit(schedule.programs, group, side_by_side, threads).result()
             except MemoryError as error:
                 out.append(Estimate(group, problem=str(error)))
                 continue
