@@ -26,9 +26,9 @@ from ablate.training.behaviour import disagreement
 
 TIMED_ROUNDS = 3
 TIMED_UPDATES = 1000
+"""Of a whole run, as a schedule is told where only speed counts."""
 TIMED_TOGETHER = 4
 """Replicas of a cohort that is timed, at most: more would say no more, and take longer."""
-"""Of a whole run, as a schedule is told where only speed counts."""
 
 
 def build(

@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from ablate.cells.cell import cell
 from ablate.cells.functions import relu
+from ablate.config.choice_files import choices
 from ablate.config.composing import compose
-from ablate.config.presets import choices
 from ablate.config.registry import CELLS
 from ablate.config.schema import Config, with_seed
 from ablate.engines.cohort.native import build, unavailable
