@@ -24,7 +24,6 @@ from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping import launch
 from ablate.sweeping.launch import Summary
-from ablate.training import behaviour
 from ablate.training.checkpoints import path_of
 
 Configs = Callable[..., Config]
@@ -179,10 +178,7 @@ def test_many_failures_are_not_all_named_at_the_end(tmp_path: Path, capsys: pyte
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
-    """`disk(number, files)`: from that many files on every write fails with this error, until `disk(0, None)`.
-
-    A text that the code is probed with, once a process, lies in a temporary folder: on another disk.
-    """
+    """`disk(number, files)`: from that many files on every write fails with this error, until `disk(0, None)`."""
     flush, left = os.fsync, [math.inf, 0]
 
     def fsync(descriptor: int) -> None:
@@ -195,7 +191,6 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
         left[:] = [math.inf if files is None else files, number]
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(behaviour, "write_text", Path.write_text)
     return fails
 
 
