@@ -61,7 +61,7 @@ def _how_to_write(word: str) -> str:
 def _composition(error: Exception) -> str:
     """What Hydra could not compose: a group without a choice, or a value of the wrong type."""
     message = _first_lines(error)
-    unchosen = re.match(r"You must specify '([^']+)'", message)
+    unchosen = re.match(r"(?:In '[^']*': )?You must specify '([^']+)'", message)  # Hydra 1.4 says in which file
     if unchosen:
         return f"{unchosen[1]} has no value; choose {listing(summaries(unchosen[1]))}"
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", message)

@@ -34,8 +34,10 @@ from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
 from ablate.sweeping.schedule import Task
-from ablate.timing.lane import Protocol, machine_of, stored, time_missing
+from ablate.timing.kept import machine_of, stored
+from ablate.timing.lane import time_missing
 from ablate.timing.machine import quality_jobs
+from ablate.timing.samples import Protocol
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, choose
 from ablate.training.loop import resolve_device, train_together

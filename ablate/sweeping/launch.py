@@ -29,8 +29,9 @@ from ablate.sweeping.plan import Plan, Run, Setting, label, make_plan, varying, 
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
-from ablate.timing.lane import default_threads, protocol_within, time_missing
-from ablate.timing.machine import quality_jobs
+from ablate.timing.lane import time_missing
+from ablate.timing.machine import default_threads, quality_jobs
+from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import Checkpoints, path_of
 from ablate.training.choice import left_out
 from ablate.training.loop import resolve_device, train_together

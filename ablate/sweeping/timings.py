@@ -21,7 +21,9 @@ from ablate.report import write_report
 from ablate.report.throughput import write_speed
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.plan import make_plan
-from ablate.timing.lane import Protocol, default_threads, time_missing
+from ablate.timing.lane import time_missing
+from ablate.timing.machine import default_threads
+from ablate.timing.samples import Protocol
 
 
 def run(what: Sequence[str], options: argparse.Namespace) -> bool:

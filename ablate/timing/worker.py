@@ -1,4 +1,4 @@
-"""A fresh process that times one setting: `python -m ablate.speed.worker`, one JSON line in, one out.
+"""A fresh process that times one setting: `python -m ablate.timing.worker`, one JSON line in, one out.
 
 In:  {"config": …, "setting_id": …, "threads": n}   first, answered by the subjects and what is known of them
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took

@@ -29,6 +29,7 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
 import ablate
+from ablate.config.composing import BASE
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
@@ -157,6 +158,7 @@ import test_embedding as own
 import matplotlib, matplotlib.pyplot, torch, scipy.stats, seaborn
 before = own.process_state()
 import ablate
+from ablate.config.composing import BASE
 sweep = ablate.sweep(model=["gru", "rnn"], data="text_file", num_hiddens=2, epochs=1, seeds=1, num_steps=5,
     batch_size=4, max_tokens=400, val_tokens=100, progress=False, keep="weights", **{{"data.path": {text!r}}})
 sweep.plot(), sweep.claim("gru < rnn"), sweep._repr_html_(), ablate.generate(sweep.frame().iloc[0], "the ")
@@ -209,7 +211,7 @@ def test_a_hydra_application_of_somebody_else(everything: Callable[[], int], tmp
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "config.yaml").write_text("lr: 3\nmodel: mine\n")
-    with hydra.initialize_config_dir(str(folder), version_base="1.2"):
+    with hydra.initialize_config_dir(str(folder), **({"version_base": "1.2"} if BASE else {})):
         before = process_state()
         assert everything() == 14
         assert changes(before) == {}

@@ -18,7 +18,7 @@ from ablate.records.manifest import load_manifest
 from ablate.records.places import manifest_path
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.plan import Plan, make_plan, make_setting
-from ablate.timing.lane import protocol_within
+from ablate.timing.samples import protocol_within
 
 Configs = Callable[..., Config]
 

@@ -19,10 +19,12 @@ from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.cli.bench import main
 from ablate.records import results
 from ablate.records.files import write_json
+from ablate.records.places import timing_path
 from ablate.records.reading import read_json
 from ablate.report.throughput import write_speed
-from ablate.timing.lane import Protocol, Timing, store, timing_path
+from ablate.timing.kept import store
 from ablate.timing.machine import fingerprint
+from ablate.timing.samples import Protocol, Timing
 
 CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
 SPOILED = {"tokens_per_s": None, "low": None, "high": None, "n": 0, "of": 9, "why": "only 0 of 9 samples are clean"}
@@ -136,9 +138,9 @@ def test_the_table_says_why_a_setting_has_no_number(
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process per setting and one thread: enough to see that what is measured is kept and shown."""
     quick = functools.partial(Protocol, launches=1, sample_s=0.02)
-    for module in ("ablate.sweeping.timings", "ablate.timing.lane"):
+    for module in ("ablate.sweeping.timings", "ablate.timing.samples"):
         monkeypatch.setattr(f"{module}.Protocol", quick)
-        monkeypatch.setattr(f"{module}.default_threads", lambda: [1])
+    monkeypatch.setattr("ablate.sweeping.timings.default_threads", lambda: [1])
 
 
 @pytest.mark.slow

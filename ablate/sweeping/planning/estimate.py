@@ -24,7 +24,10 @@ from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.timing.lane import START_S, default_threads, found, protocol_within
+from ablate.timing.kept import found
+from ablate.timing.lane import START_S
+from ablate.timing.machine import default_threads
+from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import reached
 from ablate.training.choice import build
 from ablate.training.loop import resolve_device
