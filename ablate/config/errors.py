@@ -33,6 +33,16 @@ class CombinationError(ConfigError):
     """
 
 
+class OwnCodeError(UserError):
+    """What a person's own code raised, in one line with its place; the error itself is the cause."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "OwnCodeError":
+        made = cls(reason(error))
+        made.__cause__ = error
+        return made
+
+
 class DataError(UserError):
     """A corpus that cannot be found, read or trusted."""
 

@@ -78,7 +78,8 @@ class Call(Task):
         final |= _numbers(facts, value or {})
         if lacking := [name for name in names if name not in final]:
             raise ConfigError(
-                f"{facts.name} gave no {' and no '.join(lacking)}; return it, or report it after an epoch"
+                f"the experiment {facts.name} ({place(facts.function)}) gave no {' and no '.join(lacking)}; return it, "
+                "or report it after an epoch"
             )
         columns = [name for name in names if any(name in measured for _, measured in rows)]
         curve: dict[str, list[float | None]] = {"epoch": [float(epoch) for epoch, _ in rows]}
