@@ -9,7 +9,7 @@ from typing import Any
 from ablate.config.choice_files import summaries
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
-from ablate.config.errors import UserError, listing, os_reason
+from ablate.config.errors import UserError, listing, os_reason, own_line, reason
 from ablate.config.metrics import METRICS
 from ablate.config.overrides import GROUPS
 from ablate.config.registry import OF_GROUP, Knob, knobs_of
@@ -129,6 +129,8 @@ def explain(error: Exception) -> str | None:
     """One line for what a person, or the system, can put right; None for an error of this program."""
     if isinstance(error, UserError):
         return str(error)
+    if own_line(error):  # of a person's own code, whatever it raises
+        return reason(error)
     if "hydra" in sys.modules:
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException

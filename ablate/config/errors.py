@@ -9,6 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ class CombinationError(ConfigError):
     A sweep whose every cell is impossible is refused; where only some cells are, those are recorded as
     failed and the others run.
     """
+
+
+class OwnCodeError(UserError):
+    """What a person's own code raised, in one line with its place; the error itself is the cause."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "OwnCodeError":
+        made = cls(reason(error))
+        made.__cause__ = error
+        return made
 
 
 class DataError(UserError):
@@ -100,7 +111,22 @@ def short_path(path: Path) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """One line for a person: the message's first, without the name of the error's class where there is a message."""
+    """One line for a person: the message's first, without the name of the error's class where there is a message.
+
+    What a file of a person's own raised has its line and its class, too: `mine.py:12: ValueError: …`; but for a
+    UserError of such a file, which is written for whoever uses it.
+    """
+    said = _first_line(error)
+    line = own_line(error)
+    if not line:
+        return said
+    if isinstance(error, UserError):
+        return said if _is_own(traceback.extract_tb(error.__traceback__)[-1].filename) else f"{line}: {said}"
+    kind = type(error).__name__
+    return f"{line}: {said}" if isinstance(error, OSError) or said.startswith(kind) else f"{line}: {kind}: {said}"
+
+
+def _first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os_reason(error)
     lines = str(error).strip().splitlines()
@@ -110,8 +136,8 @@ def reason(error: BaseException) -> str:
 
 
 def place(function: Any) -> str:
-    """`mine.py:12`, in full: where a function begins."""
-    code = getattr(function, "__code__", None)
+    """`mine.py:12`, in full: where a function begins; its name where that is not known."""
+    code = getattr(unwrap(function), "__code__", None)
     return (
         getattr(function, "__name__", repr(function)) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
     )
@@ -121,8 +147,12 @@ def own_line(error: BaseException) -> str:
     """`mine.py:12`: the innermost line that an error passed through of a file that is neither ours nor installed; empty
     where there is none."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file, line) for file, line in frames if not any(part in file for part in (f"{OURS}/", *INSTALLED))]
+    own = [(file, line) for file, line in frames if _is_own(file)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+
+def _is_own(file: str) -> bool:
+    return not any(part in file for part in (f"{OURS}/", *INSTALLED))
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

@@ -174,6 +174,8 @@ def _followed(
     try:
         wants_curve = len(signature(metric.of).parameters) > 1
         value = metric.of(record, curve() if curve else None) if wants_curve else metric.of(record)
+        if isinstance(value, Mapping | str):
+            raise TypeError(f"it returns {value!r:.60}; give one number, or None")
         return None if value is None else float(value)
     except Exception as error:
         if failed is not None:

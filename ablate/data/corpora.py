@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.config.errors import CombinationError, DataError, UserError, counted, own_line, place, reason
+from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.resolved import Resolved
 from ablate.config.schema import Config, DataConfig
@@ -177,9 +177,7 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
     except Exception as error:
         if data.name not in DATASETS.origin:
             raise
-        at = f" ({line})" if (line := own_line(error)) else ""
-        said = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {reason(error)}"
-        raise DataError(f"data={data.name}: its loader fails{at}: {said}") from error
+        raise DataError(f"data={data.name}: its loader fails: {reason(error)}") from error
     if not isinstance(corpus, Corpus):
         raise DataError(
             f"data={data.name}: its loader ({place(loader)}) returned {_a(type(corpus).__name__)}; "

@@ -13,12 +13,13 @@ from typing import Any
 
 from torch import Generator
 
-from ablate.config.errors import ConfigError, nearest
+from ablate.config.errors import ConfigError, place
 from ablate.config.registry import NO_DATA
 from ablate.config.schema import DataConfig
 from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.vocabulary import Vocabulary
 from ablate.experiments.declaring import VALUE, Experiment
+from ablate.tasks.measured import numbers
 from ablate.tasks.task import Minibatch, Task
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -62,7 +63,7 @@ class Call(Task):
             """To be called after an epoch, with what was measured then."""
             if rows and epoch <= rows[-1][0]:
                 raise ConfigError(f"{facts.name} reports epoch {epoch} after epoch {rows[-1][0]}; count upwards")
-            measured = _numbers(facts.name, metrics, names)
+            measured = _numbers(facts, metrics)
             rows.append((int(epoch), measured))
             on_epoch(int(epoch), measured)
 
@@ -74,10 +75,11 @@ class Call(Task):
         if value is not None and not isinstance(value, Mapping):
             value = {names[0] if len(names) == 1 else VALUE: value}
         final = {name: one for _, measured in rows for name, one in measured.items()}
-        final |= _numbers(facts.name, value or {}, names)
+        final |= _numbers(facts, value or {})
         if lacking := [name for name in names if name not in final]:
             raise ConfigError(
-                f"{facts.name} gave no {' and no '.join(lacking)}; return it, or report it after an epoch"
+                f"the experiment {facts.name} ({place(facts.function)}) gave no {' and no '.join(lacking)}; return it, "
+                "or report it after an epoch"
             )
         columns = [name for name in names if any(name in measured for _, measured in rows)]
         curve: dict[str, list[float | None]] = {"epoch": [float(epoch) for epoch, _ in rows]}
@@ -85,20 +87,14 @@ class Call(Task):
         return final, curve
 
 
-def _numbers(own: str, given: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    out = {}
-    for name, value in given.items():
-        if name not in names:
-            declare = f'metrics={{"{name}": "lower"}}'
-            raise ConfigError(
-                f"{own} measures {', '.join(names)}, not {name!r}{nearest(name, names)}; "
-                f"declare it, @ablate.experiment({declare})"
-            )
-        try:
-            out[name] = float(value)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{own}: {name} is {value!r}, which is no number") from error
-    return out
+def _numbers(facts: Experiment, given: Mapping[str, Any]) -> dict[str, float]:
+    """Metric → number. Raises ConfigError for what is not declared, or read from the function's source."""
+    return numbers(
+        f"the experiment {facts.name} ({place(facts.function)})",
+        given,
+        (*facts.metrics, *facts.final_metrics),
+        lambda name: f'declare it: @ablate.experiment(metrics={{…, "{name}": "lower" or "higher"}})',
+    )
 
 
 def _finite(value: float | None) -> float | None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import ConfigError, counted
 from ablate.config.registry import OPTIMIZERS, Knob
-from ablate.optimizers.signature import knobs_of, positional, summary_of, where
+from ablate.optimizers.signature import knobs_of, line_of, positional, summary_of, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +92,7 @@ class Optimizer:
         except Exception as error:
             if self.name not in OPTIMIZERS.origin:
                 raise
-            raise ConfigError(f"optimizer={self.name} fails: {_line(error, self.rule)}: {error}") from error
+            raise ConfigError(f"optimizer={self.name} fails: {line_of(error, self.rule)}: {error}") from error
 
 
 _MOVE: set[Rule] = set()
@@ -119,17 +119,6 @@ def _moves(optimizer: Optimizer) -> bool:
             if not torch.equal(parameters, start):
                 return True
     return False
-
-
-def _line(error: Exception, rule: Rule) -> str:
-    """`mine.py:12: TypeError`: the innermost line of the rule's own file that the error passed through."""
-    file, found = rule.__code__.co_filename, rule.__code__.co_firstlineno
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            found = trace.tb_lineno
-        trace = trace.tb_next
-    return f"{file}:{found}: {type(error).__name__}"
 
 
 def on(value: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ablate.config.errors import ConfigError
 from ablate.config.registry import SCHEDULES, Knob
-from ablate.optimizers.signature import knobs_of, positional, summary_of, where
+from ablate.optimizers.signature import knobs_of, line_of, positional, summary_of, where
 
 Factor = Callable[..., float]
 
@@ -48,8 +48,7 @@ class Schedule:
             if self.name not in SCHEDULES.origin:
                 raise
             raise ConfigError(
-                f"schedule={self.name} fails at step {step} of {total}: {where(self.function)}: "
-                f"{type(error).__name__}: {error}"
+                f"schedule={self.name} fails at step {step} of {total}: {line_of(error, self.function)}: {error}"
             ) from error
         if not isinstance(found, int | float) or not 0 <= found < math.inf:
             raise ConfigError(

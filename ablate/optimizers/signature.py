@@ -63,3 +63,14 @@ def where(function: Callable[..., Any]) -> str:
 def summary_of(function: Callable[..., Any]) -> str:
     """The first sentence of its docstring, without the full stop."""
     return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()).rstrip(".")
+
+
+def line_of(error: Exception, function: Callable[..., Any]) -> str:
+    """`mine.py:12: TypeError`, in full: the innermost line of the function's own file that an error passed through."""
+    file, found = function.__code__.co_filename, function.__code__.co_firstlineno
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            found = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{file}:{found}: {type(error).__name__}"

@@ -18,7 +18,7 @@ from typing import Any, Self
 from rich.markup import escape
 
 from ablate.config.composing import fallback_data
-from ablate.config.errors import StorageError, UserError, reason
+from ablate.config.errors import StorageError, UserError, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.config.metrics import METRICS, FailedMetrics, metrics_of
 from ablate.config.registry import TASKS, task_name
@@ -240,7 +240,9 @@ class Trainer:
                 continue
             try:
                 choice = self._choice(group, size)
-            except UserError as error:
+            except Exception as error:
+                if not isinstance(error, UserError) and not own_line(error):
+                    raise
                 for ticket in {self.owner[run.run_id] for run in group.runs}:
                     self._fail(ticket, error)
                 continue

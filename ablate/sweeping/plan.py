@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.config.columns import as_typed, column
 from ablate.config.dependence import gates_text, independent
-from ablate.config.errors import CombinationError, DataError, counted, reason
+from ablate.config.errors import CombinationError, DataError, OwnCodeError, counted, reason
 from ablate.config.identity import (
     former_ids,
     former_run_ids,
@@ -272,8 +272,17 @@ def make_setting(config: Resolved, corpus: Corpus, first: Config | None = None) 
     try:
         check_combination(config)
         extent = Extent.of(task_of(config, corpus))
+        if config.task.thing.has_network and extent.updates_per_epoch <= 0:
+            raise CombinationError(
+                f"an epoch of task={config.task.name} has no minibatch of batch_size={config.batch_size} sequences of "
+                f"num_steps={config.num_steps}; lower batch_size or num_steps, or give it more data"
+            )
     except CombinationError as error:
         return Setting(config, setting_id(config, corpus.sha256), corpus, error=error)
+    except (Exception, SystemExit) as error:
+        if config.task.source is None:
+            raise
+        return Setting(config, setting_id(config, corpus.sha256), corpus, error=OwnCodeError.of(error))
     asked = in_epochs(matched(config, first or config, extent.sizes), extent.updates_per_epoch)
     config = as_used(asked, corpus)
     identity = run_identity(config, corpus.sha256)

@@ -5,13 +5,14 @@ Speed depends on the machine, so it is measured: a few minibatches of each engin
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.errors import CombinationError
+from ablate.config.errors import CombinationError, ConfigError
 from ablate.config.resolved import Resolved
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
@@ -109,15 +110,19 @@ def disagreeing(config: Resolved) -> dict[str, str]:
 
 
 def left_out(configs: Iterable[Resolved]) -> list[str]:
-    """A line for each engine that engine=auto leaves out because it computes something else."""
-    lines = [
-        f"engine=auto leaves out engine={engine}, which computes something else than the readable network of "
-        f"ablate/models: {what} differs; change both alike for its speed"
-        for config in configs
-        if config.engine == "auto"
-        for engine, what in disagreeing(config).items()
-    ]
-    return list(dict.fromkeys(lines))
+    """A line for each engine that engine=auto leaves out because it computes something else.
+
+    Not of a setting whose optimizer or schedule fails, which `choose` says.
+    """
+    lines: dict[str, None] = {}
+    for config in configs:
+        with suppress(ConfigError):
+            for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
+                lines[
+                    f"engine=auto leaves out engine={engine}, which computes something else than the readable network "
+                    f"of ablate/models: {what} differs; change both alike for its speed"
+                ] = None
+    return list(lines)
 
 
 _choices: dict[tuple[Any, ...], Choice] = {}

@@ -27,6 +27,7 @@ from ablate.records.environment import environment
 from ablate.records.record import Record
 from ablate.tasks import task_of
 from ablate.tasks.facts import measures
+from ablate.tasks.measured import final_scores, scores
 from ablate.tasks.task import Task
 from ablate.training.behaviour import behaviour
 from ablate.training.called import called
@@ -120,7 +121,7 @@ def train_together(
                 [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
             )
             if own and measures_held_out(config, epoch):
-                replica.trajectory.score(task.scores(program.named_tensors(k)))
+                replica.trajectory.score(scores(task, program.named_tensors(k)))
         running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
         if not running:
             break
@@ -167,7 +168,8 @@ def train_together(
         parameters_now = program.named_tensors(k)
         if not replica.trajectory.divergence:
             text = task.texts(parameters_now, config.prefixes)
-            replica.trajectory.score(task.final_scores(parameters_now, replica.trajectory.perplexity[-1]))
+            last = replica.trajectory.perplexity[-1]
+            replica.trajectory.score(final_scores(task, parameters_now, last))
         record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
         record.sees_future = task.sees_future(parameters_now)
         if keep:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, place
 from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.resolved import Resolved
 from ablate.engines.program import Program
@@ -158,6 +158,8 @@ def train_epoch(
         losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
         if task.scores_some:
             scored.append(counted(Y).sum((1, 2)))
+    if not losses:
+        raise UserError(f"an epoch of the task {task.config.task.name} has no minibatch ({place(task.minibatches)})")
     values: list[list[float]] = torch.stack(losses).tolist()
     return values, torch.stack(scored).tolist() if scored else []
 

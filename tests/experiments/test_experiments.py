@@ -151,11 +151,33 @@ def test_a_failure_is_its_settings_alone(tmp_path: Path, ablated: Callable[..., 
     )
     status, said = ablated(script, "lr=0.1,1.0,2.0", "seeds=2")
     assert status == 1
-    assert "too fast" in said
+    assert "train.py:2: RuntimeError: too fast" in said
     assert [record["config"]["task"]["lr"] for record in records(tmp_path / "sweep")] == [0.1, 0.1]
     failures = [json.loads(path.read_text()) for path in (tmp_path / "sweep" / "failures").iterdir()]
     assert sorted(failure["config"]["task"]["lr"] for failure in failures) == [1, 2]
     assert any("in train" in failure["traceback"] for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("def train(lr=0.1, seed=0):\n    found = {'loss': lr, 'los': 1}\n    return dict(found)\n", "'los'"),
+        (
+            "def train(lr=0.1, *, report):\n    for k, one in enumerate(('loss', 'acc')): report(k, **{one: lr})\n",
+            "'acc'",
+        ),
+        ("def train(lr=0.1, seed=0):\n    return {'loss': 'low'}\n", "'low', which is no number"),
+    ],
+)
+def test_a_number_that_nobody_declared_is_a_failure_with_the_line_of_the_function(
+    function: str, says: str, tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    script = written(f"import ablate\n@ablate.experiment(metrics=['loss'])\n{function}")
+    status, said = ablated(script, "seeds=1")
+    assert status == 1
+    assert says in said
+    assert "train.py:2" in said  # where the function begins, with its decorator
+    assert says == "'low', which is no number" or ("declared: loss" in said and "metrics=" in said)
 
 
 def test_what_is_not_finite_has_diverged(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:

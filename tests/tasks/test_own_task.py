@@ -23,7 +23,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS, metric_of, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, metric_of, metrics_of
 from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
 from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
@@ -249,6 +249,23 @@ class OfNoName(Wrong):
         return {"precision": 0.5}
 
 
+class OfTheOtherTime(Wrong):
+    """It measures of the trained network alone what is declared for every epoch."""
+
+    def final_scores(self, parameters: Any, perplexity: float) -> dict[str, float]:
+        return {"accuracy": 0.5}
+
+
+class OfAText(Wrong):
+    def scores(self, parameters: Any) -> dict[str, float]:
+        return {"accuracy": "half"}  # type: ignore[dict-item]
+
+
+class OfOneNumber(Wrong):
+    def scores(self, parameters: Any) -> dict[str, float]:
+        return 0.5  # type: ignore[return-value]
+
+
 class OfTrainedExamples(Wrong):
     X = torch.randn(6, 4, 1, generator=torch.Generator().manual_seed(0))
     held_out = X, torch.zeros(6, 4, dtype=torch.long)  # type: ignore[assignment]
@@ -265,6 +282,9 @@ class OfTrainedExamples(Wrong):
         (OfAnotherTarget, "2 outputs"),
         (OfAnotherRange, "1.5"),
         (OfNoName, "precision"),
+        (OfTheOtherTime, "final_metrics"),
+        (OfAText, "half"),
+        (OfOneNumber, "dictionary"),
         (OfTrainedExamples, "4 held-out"),
     ],
 )
@@ -272,6 +292,17 @@ def test_what_is_wrong_is_said(kind: type[Wrong], said: str) -> None:
     ablate.task(metrics=["accuracy"], real_inputs=True, disjoint=True)(kind)
     with pytest.raises(AssertionError, match=said):
         check_task(kind)
+
+
+@pytest.mark.parametrize("kind", [OfNoName, OfTheOtherTime, OfAText, OfOneNumber])
+def test_so_it_is_where_it_is_trained(kind: type[Wrong]) -> None:
+    """Regression: a number that nobody declared was kept in the record without a word, and shown nowhere."""
+    ablate.task(metrics=["accuracy"], real_inputs=True)(kind)
+    method = "final_scores" if "final_scores" in vars(kind) else "scores"
+    line = vars(kind)[method].__code__.co_firstlineno
+    with pytest.raises(ConfigError, match=r"accuracy|dictionary") as caught:
+        trained(small_config(kind.facts, kind.facts.name, 6), "cohort", seeds=1)
+    assert f"test_own_task.py:{line}" in str(caught.value)
 
 
 @pytest.mark.full
@@ -343,6 +374,18 @@ def test_one_metric_of_a_run_is_asked_of_nobody_else() -> None:
     assert metric_of(record, "accuracy", lambda: asked.append("curve")) == 0.5
     assert not asked
     assert metrics_of(record) == {"accuracy": 0.5, "broken": None, "of_curve": None}
+
+
+@pytest.mark.parametrize("value", [{"precision": 0.5}, "half", [0.5, 0.6]])
+def test_a_metric_gives_one_number(value: Any) -> None:
+    @ablate.metric("of several names", better="lower")
+    def several(record: Any) -> Any:
+        return value
+
+    failed = FailedMetrics()
+    assert metric_of({"status": "ok", "metrics": {}}, "several", failed=failed) is None
+    [line] = failed.said
+    assert f"test_own_task.py:{several.__code__.co_firstlineno}" in line
 
 
 def test_a_figure_asks_for_what_there_is() -> None:

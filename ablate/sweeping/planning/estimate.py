@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Generator
 
-from ablate.config.errors import counted
+from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.networks.parameters import initial
@@ -74,18 +74,23 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.
                 programs = pool.submit(schedule.programs, group, side_by_side, threads).result()
+                if not group.config.task.thing.has_network:
+                    out.append(Estimate(group, programs))
+                    continue
+                largest = max(programs, key=lambda task: len(task.runs))
+                at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
+                key = shape(largest), at_once
+                if key not in probes:
+                    probes[key] = max(pool.map(probe, [largest] * at_once))
+                seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
             except MemoryError as error:
                 out.append(Estimate(group, problem=str(error)))
                 continue
-            if not group.config.task.thing.has_network:
-                out.append(Estimate(group, programs))
+            except (Exception, SystemExit) as error:
+                if not own_line(error):
+                    raise
+                out.append(Estimate(group, problem=reason(error)))  # of a person's own code
                 continue
-            largest = max(programs, key=lambda task: len(task.runs))
-            at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
-            key = shape(largest), at_once
-            if key not in probes:
-                probes[key] = max(pool.map(probe, [largest] * at_once))
-            seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
             out.append(Estimate(group, programs, probes[key], seconds, _memory(largest, memories)))
     return out
 
@@ -100,12 +105,21 @@ def _memory(task: Task, known: dict[Any, int]) -> int:
 
 
 def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
-    """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`.
+    """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`, or where a person's own
+    code fails, which is said of its settings when they are trained.
 
     Read from what chose the engines, where they were timed against each other. Other programs are trained for a moment,
     and only in a sweep that may be long.
     """
+    try:
+        return _what_is_ahead(plan, tasks, pool, side_by_side)
+    except (Exception, SystemExit) as error:
+        if own_line(error):
+            return None
+        raise
 
+
+def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
     if any(not setting.config.task.thing.has_network for setting in plan.settings):
         return None  # how long a function takes is known once it has been called
 

@@ -16,7 +16,7 @@ from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
-from ablate.sweeping.plan import Plan, Setting, knobs_of, make_plan, varying
+from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, timings_missing, wall_s
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
 from ablate.sweeping.progress import duration
@@ -67,12 +67,13 @@ class Planned:
             say("")
             print_whole(programs_table(estimates))
         say("")
+        swept = varying(self.configs)
         for setting in plan.settings:
             if setting.error:
-                say(f"cannot run: {setting.config.model.name} ({setting.setting_id}): {setting.error}", style="red")
+                say(f"cannot run: {label(setting.config, swept)} ({setting.setting_id}): {setting.error}", style="red")
         for guess in estimates:
             if guess.problem:
-                say(f"cannot run: {guess.group.config.model.name}: {guess.problem}", style="red")
+                say(f"cannot run: {label(guess.group.config, swept)}: {guess.problem}", style="red")
         for line in totals(plan, estimates, self.side_by_side):
             say(line)
         for metric in metrics_of(plan):
