@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
-    rows, problems = _Columns(), list[str]()
+    rows, problems = _Rows(), list[str]()
     try:
         left_out = exclusions(sweep)
     except RecordError as error:
@@ -43,7 +43,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
-    of_settings: dict[tuple[str, str], Shared] = {}  # what the runs of a setting share is made once
+    of_settings: dict[tuple[str, str], Setting] = {}
     failed = FailedMetrics()
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in records(sweep):
@@ -65,18 +65,63 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             shared = repr(record["config"] | {"seed": None}), repr(record["corpus"])
             if shared not in of_settings:
                 TASKS.recall(record)  # what it measures decides the names of its knobs
-                of_settings[shared] = Shared.of(record)
-            rows.append(row(record, partial(load_curve, sweep, record["run_id"]), of_settings[shared], failed))
+                of_settings[shared] = Setting(knob_values(record["config"], record["corpus"]))
+            curve = partial(load_curve, sweep, record["run_id"])
+            rows.append(of_settings[shared], measured_values(record, curve, of_settings[shared].columns, failed))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    problems += failed.lines(rows.length, sweep)
-    frame = pd.DataFrame(rows.values or {name: [] for name in ("run_id", "setting_id", "seed", "status", *columns())})
-    if rows.values:  # a text counts by its content: a file that was renamed in between is no other knob
+    problems += failed.lines(len(rows), sweep)
+    frame = rows.frame() if len(rows) else pd.DataFrame({name: [] for name in (*IDS, *columns())})
+    if len(rows):  # a text counts by its content: a file that was renamed in between is no other knob
         by_age = frame.sort_values("started", kind="stable", na_position="first")
         frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
         for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
             frame[name] = frame["setting_id"].map(by_age.groupby("setting_id")[name].last())
     return in_order(frame), problems
+
+
+IDS = ("run_id", "setting_id", "seed", "status")
+"""The first columns of every frame of runs."""
+
+
+class Setting:
+    """What all runs of a setting have in common, which is made once."""
+
+    def __init__(self, knobs: Mapping[str, Any]) -> None:
+        self.knobs = knobs
+        self.number: int | None = None  # among those that have a row
+        self.columns = frozenset(columns())
+        """All columns that may be knobs."""
+
+
+class _Rows:
+    """Rows that are kept as columns, and the knobs once for each setting: of many rows the rest is little."""
+
+    def __init__(self) -> None:
+        self.own, self.settings = _Columns(), _Columns()
+        self.setting: list[int] = []  # its number, of each row
+        self.order: dict[str, None] = {}  # of the columns: as one row after the other brings them
+
+    def __len__(self) -> int:
+        return len(self.setting)
+
+    def append(self, setting: Setting, own: Mapping[str, Any]) -> None:
+        """A row with the knobs of its setting and what is its own."""
+        columns = len(self.own.values), self.settings.length
+        self.own.append(own)
+        if setting.number is None:
+            setting.number = self.settings.length
+            self.settings.append(setting.knobs)
+        self.setting.append(setting.number)
+        if columns != (len(self.own.values), self.settings.length):
+            self.order |= dict.fromkeys([*IDS, *setting.knobs, *own])
+
+    def frame(self) -> pd.DataFrame:
+        """All rows; NaN where one has no such column."""
+        own = pd.DataFrame(self.own.values)
+        knobs = pd.DataFrame(self.settings.values).take(self.setting).reset_index(drop=True)
+        knobs = knobs.drop(columns=[name for name in own if name in knobs])
+        return pd.concat([own, knobs], axis=1)[list(self.order)]
 
 
 class _Columns:
@@ -98,30 +143,15 @@ class _Columns:
                     values.append(math.nan)
 
 
-class Shared(NamedTuple):
-    """What all runs of a setting have in common."""
-
-    knobs: Mapping[str, Any]
-    columns: Collection[str]  # all that may be knobs
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Shared":
-        return cls(knob_values(record["config"], record["corpus"]), frozenset(columns()))
-
-
-def row(
-    record: Mapping[str, Any],
-    curve: Callable[[], Any] | None = None,
-    shared: Shared | None = None,
-    failed: FailedMetrics | None = None,
+def measured_values(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None, knobs: Collection[str], failed: FailedMetrics
 ) -> dict[str, Any]:
-    """The columns of one run; `curve` reads its curve for metrics that follow from that.
+    """The columns of one run that are its own; `curve` reads its curve for metrics that follow from that.
 
-    `shared`: where it is known from another run of the setting. `failed` is told of what fails.
+    `knobs`: the columns that are none of these. `failed` is told of what fails.
     """
     TASKS.recall(record)
     config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve, failed)
-    knobs, own = shared or Shared.of(record)
     divergence = record["divergence"] or {}
     if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
         metrics = dict.fromkeys(loss_metrics()) | metrics
@@ -130,13 +160,12 @@ def row(
         "setting_id": record["setting_id"],
         "seed": record["seed"],
         "status": record["status"],
-        **knobs,
         **{name: metrics[name] for name in METRICS.names if name in metrics},
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
         **{name: math.nan for name in COUNTS if name not in record["counts"]},
-        **{name: count for name, count in record["counts"].items() if name not in own},
+        **{name: count for name, count in record["counts"].items() if name not in knobs},
         "engine": record["engine"],
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],

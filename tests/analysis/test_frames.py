@@ -87,6 +87,24 @@ def test_no_records_are_an_empty_frame(tmp_path: Path) -> None:
     assert curves_frame(tmp_path, runs).empty
 
 
+def test_of_a_setting_whose_first_record_is_broken_the_others_have_its_knobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width, seed in itertools.product((8, 16), (0, 1)):
+        write_run(tmp_path, config(num_hiddens=width), seed, 2.0)
+    first = next(one["run_id"] for one in results.records(tmp_path) if isinstance(one, dict))
+    whole = frames.measured_values
+
+    def broken(record: dict[str, Any], *given: Any) -> dict[str, Any]:
+        return whole(record | {"timing": {}} if record["run_id"] == first else record, *given)
+
+    expected, _ = runs_frame(tmp_path)
+    monkeypatch.setattr(frames, "measured_values", broken)
+    runs, problems = runs_frame(tmp_path)
+    assert first in problems[0]
+    pd.testing.assert_frame_equal(runs, expected[expected["run_id"] != first].reset_index(drop=True))
+
+
 @pytest.mark.full
 def test_curves(stored: Path) -> None:
     runs, _ = runs_frame(stored)
