@@ -21,6 +21,7 @@ from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.native import NativeCohort, build, computed_by, not_covered, unavailable
 from ablate.engines.cohort.native.program import Kernel, memory_bytes
+from ablate.engines.cohort.native.workspace import LARGE_PAGE, workspace
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import EagerModel
 from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
@@ -334,3 +335,11 @@ def test_narrower_vectors(arch: str) -> None:
     if build.platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("these are x86 instruction sets")
     subprocess.run([sys.executable, "-c", program, __file__], check=True, timeout=600)
+
+
+@pytest.mark.parametrize("size", [64, LARGE_PAGE - 64, LARGE_PAGE, 3 * LARGE_PAGE + 64])
+def test_a_workspace_is_aligned_and_can_be_written_to(size: int) -> None:
+    space = workspace(size)
+    assert space.shape == (size,)
+    assert space.data_ptr() % 64 == 0
+    assert int(space.fill_(3).sum()) == 3 * size

@@ -5,6 +5,7 @@ kernel.h    products and networks of such a cell; calls.h: what Python calls
 build       compiler, cache, loading
 program     NativeCohort: a Cohort whose minibatches the kernel computes; what it covers
 recurrence  one layer over all its steps, for networks of any other form
+workspace   the memory of both
 """
 
 from ablate.engines.cohort.native.build import unavailable

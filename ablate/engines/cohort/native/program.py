@@ -19,6 +19,7 @@ from ablate.cells.lowering import Underivable
 from ablate.cells.structure import parameter
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.build import Sizes, native
+from ablate.engines.cohort.native.workspace import workspace
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import FINITE, LOSS
@@ -186,7 +187,7 @@ class Kernel:
             self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, training, dropout)
             needed = self.library.workspace_bytes(sizes, False)
             if needed > len(self.workspace):
-                self.workspace = torch.empty(needed, dtype=torch.uint8)
+                self.workspace = workspace(needed)
         return self.sizes[key]
 
 
@@ -222,8 +223,8 @@ def memory_bytes(config: Resolved, R: int, vocabulary_size: int) -> int:
     """Bytes that a native cohort of R replicas keeps: parameters, gradients and one workspace."""
     kernel = Kernel(Layout(config, vocabulary_size), vocabulary_size)
     sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, True, config.dropout > 0)
-    workspace: int = kernel.library.workspace_bytes(sizes, False)
-    return 2 * 4 * R * Layout(config, vocabulary_size).size + workspace
+    needed: int = kernel.library.workspace_bytes(sizes, False)
+    return 2 * 4 * R * Layout(config, vocabulary_size).size + needed
 
 
 def _each(states: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, ...]]:

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.native.build import Sizes, native
+from ablate.engines.cohort.native.workspace import workspace
 
 
 def native_recurrence(
@@ -103,7 +104,7 @@ class _Spaces(threading.local):
         self.free[size] = there[count:]  # now the latest
         for other in list(self.free)[: -self.KINDS]:
             del self.free[other]
-        return there[:count] + [torch.empty(size, dtype=torch.uint8) for _ in range(count - len(there))]
+        return there[:count] + [workspace(size) for _ in range(count - len(there))]
 
     def give_back(self, spaces: list[Tensor]) -> None:
         self.free.setdefault(len(spaces[0]), []).extend(spaces)
