@@ -10,7 +10,11 @@ processes.
     evaluation   what a search asks of whatever computes its objective
     trainer      … of the runs of ablate: trained side by side, fused, reused
     jobs         … of any other Hydra program, by its return value
-    search       the loop: ask, evaluate, prune, tell; and the finale on fresh seeds
+    search       the loop: ask, evaluate, prune, tell
+    tried        which configurations of a space are left
+    pruning      what is measured in training, and whether a pruner stops it for that
+    standings    what a study keeps of a configuration; the best, the front
+    finale       the best few again, on fresh seeds
     outcome      best.yaml, trials.csv, search.json
     progress     what a person sees meanwhile
     hydra_search what the Hydra plugin calls

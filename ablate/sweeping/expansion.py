@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ablate.config import plugins, presets
@@ -59,9 +60,9 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
 def _expanded(overrides: Sequence[str]) -> tuple[list[Config], Asked]:
     loader = GlobalHydra.instance().config_loader()
     whole = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
-    sweeper = instantiate(whole.hydra.sweeper)
-    sweeper.hydra_context = SimpleNamespace(config_loader=loader)
-    sweeper.task_function = SimpleNamespace(run_sweep=None)  # a program of ours
+    context: Any = SimpleNamespace(config_loader=loader)
+    program: Any = SimpleNamespace(run_sweep=None)  # one of ours
+    sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=program, config=whole)
     each = jobs(sweeper, [str(word) for word in whole.hydra.overrides.task])
     composer = Composer(lambda job: loader.load_sweep_config(whole, list(job)))
     configs = [composer.config(job) for job in each]

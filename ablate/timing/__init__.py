@@ -2,5 +2,8 @@
 
 machine   the machine's fingerprint, its matrix product limit, its lock, and what else it is busy with
 worker    a fresh process that times one setting and nothing else
-lane      rounds interleaved across settings, medians with intervals, what is not clean
+process   … seen from outside: started, asked, ended
+samples   what is not clean; medians with intervals
+kept      the timings that sweeps keep
+lane      rounds interleaved across settings
 """
