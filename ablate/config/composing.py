@@ -104,7 +104,8 @@ def _part_type(group: str) -> type:
     out: list[Any] = []
     for f in fields(cast(Any, PARTS[group])):
         if not f.metadata.get("own"):
-            out.append((f.name, hints[f.name], field(default=f.default, default_factory=f.default_factory)))
+            kind = dict[str, float | None] if f.name == "gates" else hints[f.name]  # null, a gate that is not held
+            out.append((f.name, kind, field(default=f.default, default_factory=f.default_factory)))
     for name, (first, _) in own_knobs(group).items():
         kind = knobs()[f"{group}.{name}"].kind
         out.append((name, kind, field(default_factory=partial(deepcopy, first.off))))
@@ -321,6 +322,8 @@ def _config(values: Mapping[str, Any], given: bool) -> Config:
 
 def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:
     """A part from the values of its knobs, those of the thing's own each of its type. Raises OmegaConf's errors."""
+    if "gates" in values:
+        values = {**values, "gates": {gate: held for gate, held in values["gates"].items() if held is not None}}
     part = PARTS[group].of(values, given)
     kinds = {knob.name: knob.kind for knob in part.own_knobs}
     own: dict[str, Any] = {

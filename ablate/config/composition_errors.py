@@ -5,7 +5,7 @@ from typing import get_origin
 
 from ablate.config.choice_files import summaries, unreadable
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import GATE, Override, can_be_swept, knobs, type_in_words
+from ablate.config.overrides import Override, can_be_swept, knobs, type_in_words
 from ablate.config.quoting import quote
 from ablate.config.shell import shell_line
 
@@ -87,8 +87,7 @@ def _wrong_type(error: Exception) -> str:
     kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
     if kind := re.search(kinds, cause):
         words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
-        apart = "; for a gate that is not held, the same command without it, of the same name=" if GATE in where else ""
-        must = f"given (null is not possible){apart}" if kind[3] else words.get(kind[1] or kind[2], "a text")
+        must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
         return f"{where} is {value!r}; it must be {must}"
     knob = knobs().get(name)
     if knob is None:

@@ -129,7 +129,8 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
 def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str, str]:
     """Knob → one line that says why, for each knob given that no config reads: another value makes no other run.
 
-    A value that switches something off, 0, false or null, needs no word.
+    A value that switches something off, 0, false or null, needs no word, but for a knob that none of the cells, tasks,
+    … that are chosen has: whatever its value, it says nothing.
     """
     found = {}
     for key in given:
@@ -138,9 +139,17 @@ def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str,
             continue
         off: list[Any] = [None, 0, False, [], knob.metadata.get("absent")]
         on = [config for config in configs if _value(config, key) not in off]
+        if knob.owners and not any(_has(config, knob) for config in configs):
+            on = [*configs]
         if on and not any(_reads(config, knob) for config in configs):
             found[key] = f"{key}={_written(_value(on[0], key))} has no effect here: {_why(on[0], knob)}"
     return found
+
+
+def _has(config: Config, knob: Knob) -> bool:
+    """Whether what is chosen is one of those that have a knob of their own."""
+    part = getattr(config, knob.name.partition(".")[0])
+    return getattr(part, part.chosen_by) in knob.owners
 
 
 def _reads(config: Config, knob: Knob) -> bool:

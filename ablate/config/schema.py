@@ -127,6 +127,7 @@ class ModelConfig(Part):
     name: str = knob(identity=False)
     cell: str = knob(follows=("model",))
     gates: dict[str, float] = field(default_factory=dict, metadata={"follows": ("model",)})
+    """The gates that are held at a constant; one of null, as it can be typed, is not."""
     readout: str = knob(choices=("state", "candidate"), follows=("model",))
     write_back: bool = knob(follows=("model",))
     bidirectional: bool = knob(default=False, absent=False)

@@ -16,7 +16,17 @@ from ablate.config.overrides import GROUPS
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
-from ablate.searching.settings import Objective, Settings, named, objectives, overrides_of, plain, race_of, whole
+from ablate.searching.settings import (
+    Objective,
+    Settings,
+    named,
+    objectives,
+    overrides_of,
+    plain,
+    race_of,
+    searched_for,
+    whole,
+)
 from ablate.sweeping.hydra_jobs import table, written
 from ablate.sweeping.naming import decides, folder_name
 
@@ -76,7 +86,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
 
     settings = settings_of(
         sweeper,
-        objectives(plain(sweeper.objective), TASKS[base.task.name].measured),
+        objectives(plain(sweeper.objective), searched_for(TASKS[base.task.name])),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
         parallel=2 * (base.threads or cores()),
     )

@@ -119,7 +119,7 @@ def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Obj
         name = former_names.METRICS.get(str(written), ALIASES.get(str(written), str(written)))
         known = [*quality, SPEED]
         if name not in known:
-            offered = [one for one in known if measured is None or one in measured or one == SPEED]
+            offered = [one for one in known if measured is None or one in measured]
             near = nearest(name, offered)
             raise ConfigError(f"objective is {written!r}, for which no search looks; choose {listing(offered)}{near}")
         found.append(Objective(name, "higher" if name == SPEED else METRICS[name].better))
@@ -128,14 +128,19 @@ def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Obj
     return tuple(found)
 
 
+def searched_for(facts: Any) -> list[str]:
+    """What a search of a task (its facts) can look for: of tokens there are none where it has no network of ours."""
+    return [*(name for name in facts.measured if METRICS[name].searchable), *[SPEED] * facts.has_network]
+
+
 def check_produced(settings: Settings, config: Config) -> None:
     """Raise ConfigError for an objective that runs of this config do not measure, or that cannot be pruned by."""
     task, facts = config.task.name, TASKS[config.task.name]
     for objective in settings.objectives:
-        if objective.name != SPEED and objective.name not in facts.measured:
-            known = [name for name in facts.measured if METRICS[name].searchable]
+        if objective.name not in searched_for(facts):
             raise ConfigError(
-                f"objective is {objective.name}, which task={task} does not measure; choose {listing([*known, SPEED])}"
+                f"objective is {objective.name}, which task={task} does not measure; "
+                f"choose {listing(searched_for(facts))}"
             )
     on_held_out = (o.name for o in settings.objectives if o.name in METRICS and METRICS[o.name].held_out)
     wanted = next(on_held_out, None)

@@ -115,7 +115,14 @@ def label(config: Config, swept: Sequence[str]) -> str:
     """`gru num_hiddens=32`: the model and what the sweep varies."""
     values = knobs_of(config)
     subject = config.model.name if config.task.thing.has_network else config.task.name
-    return " ".join([subject, *(f"{as_typed(key)}={short_value(values[key])}" for key in swept if key in values)])
+    return " ".join([subject, *(word for key in swept if key in values for word in _words(key, values[key]))])
+
+
+def _words(key: str, value: Any) -> list[str]:
+    """A knob as it is typed; of a table, such as `model.gates`, a word for each of its entries."""
+    if isinstance(value, dict):
+        return [word for name, one in value.items() for word in _words(f"{key}.{name}", one)]
+    return [f"{as_typed(key)}={short_value(value)}"]
 
 
 def short_value(value: Any) -> str:

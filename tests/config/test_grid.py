@@ -140,3 +140,13 @@ def test_a_preset_of_knobs_that_change_together(
     assert [factor_name(one) for one in factors(runs_frame(tmp_path / "results" / "asked")[0])] == [
         "num_hiddens + lr (confounded)"
     ]
+
+
+def test_a_gate_that_is_held_and_one_that_is_not_are_one_axis() -> None:
+    """Regression: null was refused, so that the cell with a gate and without were two commands."""
+    held = compose_all(["model=gru", "model.gates.reset=1,null,0.5"])
+    assert [one.model.gates for one in held] == [{"reset": 1.0}, {}, {"reset": 0.5}]
+    [free] = compose_all(["model=gru-no-reset", "model.gates.reset=null"])
+    assert free.model.but(name="gru") == compose_all(["model=gru"])[0].model
+    rows = compose_all(["model=gru", "model.gates.reset:model.gates.update=1:null,null:0"])
+    assert [one.model.gates for one in rows] == [{"reset": 1.0}, {"update": 0.0}]

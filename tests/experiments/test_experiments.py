@@ -23,7 +23,7 @@ from ablate.claims.reading import read_claims
 from ablate.cli import main
 from ablate.config import plugins
 from ablate.config.composing import compose
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS, scoped
 from ablate.config.resolved import resolve
@@ -32,6 +32,7 @@ from ablate.experiments.declaring import numbers_of, source_of
 from ablate.experiments.words import translated
 from ablate.records import results
 from ablate.records.compaction import unpack
+from ablate.sweeping.path.question import read
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
 from ablate.training.trajectory import Stopped
@@ -298,6 +299,23 @@ def test_what_cannot_be_a_knob_or_a_metric() -> None:
         @ablate.experiment
         def reserved(seeds: int = 3) -> Any:
             return {"loss": 0.0}
+
+
+@pytest.mark.parametrize("objective", ["tokens_per_s", "perplexity", "wall_s", "distanc"])
+def test_an_objective_that_it_does_not_measure_is_refused_before_a_trial(
+    objective: str, tmp_path: Path, ablated: Callable[..., tuple[int, str]]
+) -> None:
+    """Regression: tokens per second were offered, and every trial of a search for them failed."""
+    status, said = ablated(HILL, "lr=interval(0.1,0.2)", f"hydra.sweeper.objective={objective}", command="search")
+    assert (status, len(said.splitlines())) == (2, 1)
+    choices = said.partition("choose ")[2]
+    assert choices.partition(";")[0].strip() == "distance"
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_path_has_no_experiment() -> None:
+    with pytest.raises(UserError, match="search"):
+        read([HILL, "lr=0.1,0.2"])
 
 
 def test_words_are_translated() -> None:

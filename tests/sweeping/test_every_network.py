@@ -101,6 +101,29 @@ def test_a_knob_that_is_read_is_not(compose: Configs, knob: str, beside: str) ->
     assert without_effect([compose(*beside.split(), knob)], [knob.partition("=")[0]]) == {}
 
 
+@pytest.mark.parametrize(
+    ("knob", "chosen", "owner"),
+    [
+        ("model.peepholes=false", "model=gru", "lstm"),
+        ("model.coupled=false", "model=rnn", "lstm"),
+        ("optimizer.betas=[0.9,0.999]", "optimizer=sgd", "adam"),
+        ("optimizer.momentum=0", "optimizer=adam", "momentum"),
+        ("schedule.every=30", "schedule=constant", "step"),
+        ("task.masked=0.15", "task=language_model", "fill_in"),
+    ],
+)
+def test_a_knob_of_something_else_is_said_whatever_its_value(
+    compose: Configs, knob: str, chosen: str, owner: str
+) -> None:
+    """Regression: at the value that it has where it is not there, or off, it was taken without a word."""
+    name = knob.partition("=")[0]
+    one, other = compose(chosen, knob), compose(f"{name.partition('.')[0]}={owner}", knob)
+    line = without_effect([one], [name])[name]
+    assert knob.partition("=")[2].replace(",", ", ") in line
+    assert owner in line
+    assert without_effect([one, other], [name]) == {}
+
+
 def test_one_config_that_reads_a_knob_is_enough(compose: Configs) -> None:
     one, other = compose("dropout=0.5"), compose("dropout=0.5", "layers=2")
     assert list(without_effect([one], ["dropout"])) == ["dropout"]

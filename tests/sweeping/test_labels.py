@@ -17,6 +17,10 @@ Compose = Callable[..., Config]
     [
         ([["num_hiddens=8"], ["num_hiddens=16"]], ["rnn num_hiddens=8", "rnn num_hiddens=16"]),
         ([["model=rnn"], ["model=gru"]], ["rnn", "gru"]),
+        (
+            [["model=gru", "model.gates.reset=1"], ["model=gru", "model.gates.reset=null"]],
+            ["gru model.gates.reset=1", "gru"],
+        ),
         ([["model=rnn", "lr=2"], ["model=gru", "lr=0.5"]], ["rnn lr=2", "gru lr=0.5"]),
         (
             [["num_hiddens=8", "lr=2"], ["num_hiddens=16", "lr=1"]],

@@ -52,6 +52,10 @@ def read(overrides: Sequence[str]) -> Question:
     Knobs that change together, `num_hiddens:lr=32:1,64:0.5`, are one change.
     """
     together = [word for word in overrides if Override.read(word).is_zipped]
+    if any(Override.read(word).key == "experiment" for word in overrides):
+        raise UserError(
+            "a path compares networks of ours; an experiment is swept, or searched: ablate search experiment=…"
+        )
     for_hydra(overrides)  # nothing is given twice, among them or besides
     overrides = for_hydra([word for word in overrides if word not in together])
     fixed: list[str] = []
