@@ -563,6 +563,7 @@ template <class C> struct Network {
         for (int i = 0; i < C::BACKS && s.training; i++) {
             const Chunk &c = C::BACK[i];
             const int products = C::GROUP[c.group].products;
+            if (s.T == 1 && !alone && C::GROUP[c.group].recurrent && C::RECURS) continue;  // nothing goes back further
             if (H % L) std::memset((float *)y.W_T[i], 0, 4 * square * products * c.count);
             for (int k = 0; k < products; k++) {
                 const Plain &from = w.product[product_of(c.group) + k];
