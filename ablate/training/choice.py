@@ -43,7 +43,7 @@ def build(
     Raises CombinationError where this machine has not the products of `precision`.
     """
     check_precision(configs[0], vocabulary_size, device)
-    if engine == "cohort" and not is_derived(configs[0]):
+    if engine == "cohort" and not is_derived(configs[0], device):
         return StackedCohort(
             configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
         )
@@ -72,7 +72,7 @@ def kernel(engine: str, config: Config, vocabulary_size: Vocabulary | Sizes, dev
     """What computes inside the engine: `native`, or `torch` and why not native."""
     if engine != "cohort":
         return "torch"
-    if not is_derived(config):
+    if not is_derived(config, device):
         return stacked.computed_by(resolve(config), torch.float32, device)
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)
