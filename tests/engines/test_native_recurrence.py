@@ -1,6 +1,6 @@
 """One layer by the native kernel against the steps of its graph under autograd in float64; random cells among them.
 
-CPU; needs a C++ compiler. A minute, most of it to compile, here with -O1.
+CPU; needs a C++ compiler. A minute, most of it to compile, here without optimisation.
 """
 
 import math
@@ -32,7 +32,7 @@ R = 2
 
 @pytest.fixture(autouse=True)
 def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "FLAGS", ("-O1", *build.FLAGS[1:]))
+    monkeypatch.setattr(build, "FLAGS", ("-O0", *build.FLAGS[1:]))
 
 
 def by_graph(

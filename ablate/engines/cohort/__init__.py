@@ -1,12 +1,11 @@
-"""The cohort engine: the replicas of a cell trained as one batched program, without autograd.
+"""The cohort engine: the replicas of a network trained as one batched program, by the derivative of its cell.
 
-steps     each cell's step forward and back, by hand
-bptt      the loop over time, and the embedding
+bptt      the loop over time, and the embedding, of plainly stacked layers
 output    the output layer and the loss, over the targets that count
 weights   all parameters of a cohort in one buffer
-products  the recurrent product, with packed weights where that pays
 graphs    the same as CUDA graphs
-updates   clipping and update rules
+stacked   networks of any other form: layers as here, under autograd
+native    kernels in C++, made from a cell's equations
 replicas  Cohort: stacking, training, freezing, checkpoint
 capacity  chunks and memory
 """
