@@ -19,9 +19,11 @@ from ablate.config.resolved import Resolved
 State = tuple[Tensor, ...]
 """(…, B, H) each; the first is what the next layer reads."""
 
-Recurrence = Callable[[Derived, Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, State]]
+Tensors = Sequence[Tensor]
+Recurrence = Callable[[Derived, Tensor, Tensors, Tensors, Tensors, bool], tuple[Tensor, State]]
 """All steps of a layer of R replicas: (the cell's derivative, shares of the input (R, T, B, K·H) in the order of its
-inputs, states, matrices (R, k·H, n·H) of its groups, vectors (R, 1, H)) → outputs (R, T, B, H), states after them."""
+inputs, states, matrices (R, k·H, n·H) of its groups, vectors (R, 1, H), whether from the last step to the first) →
+outputs (R, T, B, H), states after them."""
 
 
 class Layer:
@@ -66,8 +68,7 @@ class Layer:
         shares = self._shares(X, tuple(d.inputs))
         matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
         vectors = [self.p[parameter(*key)] for key in d.vectors]
-        outputs, new = self.recurrence(d, shares.flip(1) if reverse else shares, state, matrices, vectors)
-        return outputs.flip(1) if reverse else outputs, new
+        return self.recurrence(d, shares, state, matrices, vectors, reverse)
 
     def __call__(self, X: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
@@ -182,7 +183,9 @@ class WithBias:
 
 def linear(X: Tensor, W: Tensor, b: Tensor) -> Tensor:
     """X W + b with X (…, T, B, in), W (in, out) or (R, in, out), b (out,) or (R, 1, out) → (…, T, B, out)."""
-    return (X.flatten(-3, -2) @ W + b).view(*X.shape[:-1], W.shape[-1])
+    rows = X.flatten(-3, -2)
+    made = torch.baddbmm(b, rows, W) if W.dim() == 3 and rows.dim() == 3 else rows @ W + b
+    return made.view(*X.shape[:-1], W.shape[-1])
 
 
 def looked_up(tokens: Tensor, W: Tensor) -> Tensor:

@@ -14,24 +14,31 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived
-from ablate.networks.scan import scanned
+from ablate.networks import scan
 from ablate.networks.steps import Shape, Steps, replicas_first
 
 
 def recurrence(
-    d: Derived, shares: Tensor, states: Sequence[Tensor], matrices: Sequence[Tensor], vectors: Sequence[Tensor]
+    d: Derived,
+    shares: Tensor,
+    states: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Outputs (R, T, B, H) and the states after the last step, (R, B, H) each.
 
     `shares` (R, T, B, K·H) in the order of `d.inputs`, biases in them; `states` (R, B, H) each; `matrices`
-    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. Gradients can be taken
-    once for each call. A linear recurrence is scanned on a GPU, where the launch of an operation counts; on a CPU the
-    loop is 3 to 6 times as fast, since it reads and writes each number once.
+    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. `reverse` goes from the
+    last step to the first; outputs stay in the order of the shares. Gradients can be taken once for each call.
     """
-    if d.scan is not None and shares.is_cuda:
-        return scanned(d, shares, states, matrices, vectors)
-    outputs, *new = _Recurrence.apply(d, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
-    return outputs, tuple(new)
+    if reverse:
+        outputs, new = recurrence(d, shares.flip(1), states, matrices, vectors)
+        return outputs.flip(1), new
+    if scan.scans(d, shares.shape[1], shares.device):
+        return scan.scanned(d, shares, states, matrices, vectors)
+    outputs, *after = _Recurrence.apply(d, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
+    return outputs, tuple(after)
 
 
 SPARE = 4

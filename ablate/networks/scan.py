@@ -18,6 +18,14 @@ from ablate.cells.lowering import ARITHMETIC, End
 from ablate.cells.trace import Graph, Value
 
 
+def scans(d: Derived, steps: int, device: torch.device) -> bool:
+    """Whether these steps of a cell are scanned rather than taken one after the other: those of a linear recurrence on
+    a GPU, where the launch of an operation counts. On a CPU the loop is 3 to 6 times as fast, since it reads and writes
+    each number once.
+    """
+    return d.scan is not None and steps > 1 and device.type == "cuda"
+
+
 def linear_recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     """a, b (R, T, B, H) and the state before the first step (R, B, H) → the states after each step (R, T, B, H)."""
     b = torch.cat([a[:, :1] * start.unsqueeze(1) + b[:, :1], b[:, 1:]], 1)

@@ -115,7 +115,7 @@ def runs_that_fit(
     plenty = PLENTY * stacked.memory_bytes(config, 1, vocabulary_size)
     if most is not None and (fit := free // (side_by_side * plenty)) >= most:
         return int(fit)
-    one = memory_bytes(config, 1, vocabulary_size)
+    one = memory_bytes(config, 1, vocabulary_size, device=device)
     fit = free // (side_by_side * one)
     if fit < 1:
         raise MemoryError(

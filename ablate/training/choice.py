@@ -46,7 +46,7 @@ def build(
     Raises CombinationError where this machine has not the products of `precision`.
     """
     check_precision(configs[0], vocabulary_size, device)
-    if engine == "cohort" and not is_derived(configs[0]):
+    if engine == "cohort" and not is_derived(configs[0], device):
         return StackedCohort(
             configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
         )
@@ -75,7 +75,7 @@ def kernel(engine: str, config: Resolved, vocabulary_size: Vocabulary | Sizes, d
     """What computes inside the engine: `native`, or `torch` and why not native."""
     if engine != "cohort":
         return "torch"
-    if not is_derived(config):
+    if not is_derived(config, device):
         return stacked.computed_by(config, torch.float32, device)
     assert isinstance(vocabulary_size, int)
     return computed_by(config, vocabulary_size, torch.float32, device)

@@ -13,9 +13,10 @@ from ablate.config.schema import Config, with_seed
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.capacity import chunk_size, is_derived, memory_bytes
 from ablate.engines.cohort.stacked import StackedCohort
-from ablate.networks import recurrence
+from ablate.networks import recurrence, scan
 from ablate.networks.parameters import Sizes, initial
-from ablate.training.choice import any_minibatch
+from ablate.training.choice import any_minibatch, kernel
+from ablate.training.choice import build as program_of
 
 SMALL = ["num_hiddens=5", "num_steps=6", "batch_size=4", "val_tokens=0", "optimizer=momentum", "lr=0.3"]
 NETWORKS = {
@@ -118,6 +119,31 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
 def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
     apart = ("bidirectional", "residual", "dense", "translation")
     assert is_derived(configs(name)[0]) == (name not in apart)
+
+
+@pytest.mark.parametrize("model", ["mingru", "minlstm"])
+def test_a_plain_stack_is_scanned_by_the_same_rule_as_any_other(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, here on the CPU: the cohort that scans against the one that takes one step after the other."""
+    assert (is_derived(compose([f"model={model}"]), "cuda"), is_derived(compose(["model=gru"]), "cuda")) == (
+        False,
+        True,
+    )
+    own = [with_seed(compose([f"model={model}", "layers=2", *SMALL]), k) for k in range(R)]
+    parameters = [initial(c, 11, Generator().manual_seed(c.seed), torch.float64) for c in own]
+    made = []
+    for forced in (False, True):
+        monkeypatch.setattr(scan, "scans", lambda d, steps, device, forced=forced: forced)
+        generators = [Generator() for _ in own]
+        made.append(program_of("cohort", own, 11, parameters, generators, torch.device("cpu"), 3))
+        assert ("scanned" in kernel("cohort", own[0], 11, torch.device("cpu"))) == forced
+    for step in range(3):
+        losses = []
+        for forced, program in zip((False, True), made, strict=True):
+            monkeypatch.setattr(scan, "scans", lambda d, steps, device, forced=forced: forced)
+            losses.append(program.step(*minibatch("minlstm", step), carry=step > 0))
+        torch.testing.assert_close(*losses, rtol=1e-10, atol=1e-10)
+    for k in range(R):
+        torch.testing.assert_close(made[1].named_tensors(k), made[0].named_tensors(k), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.full

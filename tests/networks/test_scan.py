@@ -7,10 +7,11 @@ from torch import Tensor
 from ablate.cells.derivative import derivative_of
 from ablate.config.composing import compose
 from ablate.config.resolved import resolve
+from ablate.networks import scan
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
 from ablate.networks.recurrence import recurrence
-from ablate.networks.scan import linear_recurrence, scanned
+from ablate.networks.scan import linear_recurrence
 
 V, R, H, B = 5, 2, 4, 3
 SCANNED = {
@@ -44,8 +45,8 @@ def test_it_is_the_loop(T: int) -> None:
 
 @pytest.mark.parametrize("name", [*SCANNED, *OTHERS])
 @pytest.mark.parametrize("form", [[], ["model.bidirectional=true", "sampling=random"]], ids=["", "bidirectional"])
-def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) -> None:
-    """Logits, states and gradients, from states that are not zero."""
+def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits, states and gradients, from states that are not zero; scanned where that is possible."""
     options = {**SCANNED, **OTHERS}[name]
     config = resolve(compose([*options, *form, f"num_hiddens={H}", "layers=2", "init=torch"]))
     assert (derivative_of(config).scan is not None) == (name in SCANNED)
@@ -54,7 +55,8 @@ def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) ->
     stacked = {key: value.unsqueeze(1) if value.dim() == 2 else value for key, value in stacked.items()}
     tokens = torch.randint(V, (R, 6, B), generator=torch.Generator().manual_seed(9))
     found: list[list[Tensor]] = []
-    for at_once in (None, recurrence, *([scanned] if name in SCANNED else [])):
+    for at_once, forced in ((None, False), (recurrence, False), *([(recurrence, True)] if name in SCANNED else [])):
+        monkeypatch.setattr(scan, "scans", lambda d, steps, device, forced=forced: forced)
         p = {key: value.clone().requires_grad_() for key, value in stacked.items()}
         network = Network(config, V, p, project=True, recurrence=at_once)
         torch.manual_seed(1)
@@ -67,3 +69,11 @@ def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str]) ->
     for own in found[1:]:
         for one, other in zip(found[0], own, strict=True):
             torch.testing.assert_close(one, other.expand_as(one), rtol=1e-10, atol=1e-12)
+
+
+def test_what_is_scanned() -> None:
+    """Linear recurrences of several steps on a GPU; nothing on a CPU."""
+    linear, other = (derivative_of(compose([f"model={name}"])) for name in ("minlstm", "gru"))
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert scan.scans(linear, 35, gpu)
+    assert not any((scan.scans(linear, 1, gpu), scan.scans(linear, 35, cpu), scan.scans(other, 35, gpu)))

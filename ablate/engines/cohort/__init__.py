@@ -1,4 +1,4 @@
-"""The cohort engine: the replicas of a cell trained as one batched program, without autograd.
+"""The cohort engine: the replicas of a network trained as one batched program, by the derivative of its cell.
 
 bptt      the layers of a minibatch, the embedding
 output    the output layer and the loss, over the targets that count

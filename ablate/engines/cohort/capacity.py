@@ -15,6 +15,7 @@ from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.native.build import unavailable
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.updates import Update
+from ablate.networks import scan
 from ablate.networks.families import reads_tokens
 from ablate.networks.parameters import Sizes, Vocabulary
 
@@ -31,10 +32,14 @@ STACKED_LIMIT = 20
 """Replicas that a cohort under autograd may have: its steps cost calls to torch more than anything else."""
 
 
-def is_derived(config: Resolved) -> bool:
-    """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative."""
+def is_derived(config: Resolved, device: str | torch.device = "cpu") -> bool:
+    """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative.
+
+    It takes one step after the other, so not where a linear recurrence is better scanned.
+    """
     plain = config.model.stacks_plainly and not why_underivable(config)
-    return plain and reads_tokens(config) and TASKS[config.task.name].loss is None
+    plain = plain and reads_tokens(config) and TASKS[config.task.name].loss is None
+    return plain and not scan.scans(derivative_of(config), config.num_steps, torch.device(device))
 
 
 def chunk_size(config: Resolved, device: str | torch.device = "cpu") -> int | None:
@@ -73,14 +78,18 @@ def chunks(items: Sequence[Item], size: int | None, threads: int = 1) -> list[Se
 
 
 def memory_bytes(
-    config: Resolved, R: int, vocabulary_size: Vocabulary | Sizes, dtype: torch.dtype = torch.float32
+    config: Resolved,
+    R: int,
+    vocabulary_size: Vocabulary | Sizes,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
 ) -> int:
     """Bytes that a cohort of R replicas keeps for training and held-out evaluation.
 
     Counted on a program without storage. What torch allocates for the length of one call comes on top: an
     update's temporary parameters, and with dropout the masks.
     """
-    if not is_derived(config):
+    if not is_derived(config, device):
         return stacked.memory_bytes(config, R, vocabulary_size)
     assert isinstance(vocabulary_size, int)
     layout = Layout(config, vocabulary_size)

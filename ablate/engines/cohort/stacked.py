@@ -18,6 +18,7 @@ from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.build import native
 from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
+from ablate.networks import scan
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.language_model import dropout_mask
 from ablate.networks.layer import Recurrence
@@ -141,6 +142,8 @@ def computed_by(config: Resolved, dtype: torch.dtype, device: torch.device) -> s
         return f"torch, autograd on stacked parameters (no derivative of the cell: {reason})"
     reason = no_native_layers(config, dtype, device)
     layers = f"torch layers (no native kernel: {reason})" if reason else "native layers"
+    if scan.scans(derivative_of(config), config.num_steps, device):
+        layers = "torch layers, all steps scanned at once"
     return f"{layers}, autograd on stacked parameters"
 
 

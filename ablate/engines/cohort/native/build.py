@@ -150,8 +150,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     sizes, address, i64 = ctypes.POINTER(Sizes), ctypes.c_void_p, ctypes.c_int64
     library.workspace_bytes.argtypes, library.workspace_bytes.restype = [sizes, ctypes.c_int], i64
     library.minibatch.argtypes, library.minibatch.restype = [sizes, *[address] * 8], ctypes.c_double
-    library.layer_forward.argtypes, library.layer_forward.restype = [sizes, *[address] * 7], None
-    library.layer_backward.argtypes, library.layer_backward.restype = [sizes, *[address] * 7], None
+    for function in (library.layer_forward, library.layer_backward):
+        function.argtypes, function.restype = [sizes, ctypes.c_int, *[address] * 7], None
     library.clipped_descent.argtypes = [address, address, i64, ctypes.c_float, ctypes.c_float]
     library.clipped_descent.restype = ctypes.c_int
     library.functions.argtypes, library.functions.restype = [*[address] * 4, i64], None

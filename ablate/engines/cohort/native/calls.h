@@ -31,20 +31,20 @@ double minibatch(const Sizes *sizes, const i64 *places, const float *parameters,
     return network.run(places, parameters, grads, tokens, targets, states, masks);
 }
 
-void layer_forward(const Sizes *sizes, const float *shares, float *const *states, float *const *matrices,
+void layer_forward(const Sizes *sizes, int reverse, const float *shares, float *const *states, float *const *matrices,
                    float *const *vectors, float *outputs, float *const *new_states, char *workspace) {
     [[maybe_unused]] const Tiles tiles;
     Workspace work{(uintptr_t)workspace};
     Network<Cell> network(*sizes, work, true);
-    network.layer_forward(shares, states, matrices, vectors, outputs, new_states);
+    network.layer_forward(reverse, shares, states, matrices, vectors, outputs, new_states);
 }
 
-void layer_backward(const Sizes *sizes, const float *d_outputs, const float *const *d_new_states, float *d_shares,
+void layer_backward(const Sizes *sizes, int reverse, const float *d_outputs, const float *const *d_new_states, float *d_shares,
                     float *const *d_states, float *const *d_matrices, float *const *d_vectors, char *workspace) {
     [[maybe_unused]] const Tiles tiles;
     Workspace work{(uintptr_t)workspace};
     Network<Cell> network(*sizes, work, true);
-    network.layer_backward(d_outputs, d_new_states, d_shares, d_states, d_matrices, d_vectors);
+    network.layer_backward(reverse, d_outputs, d_new_states, d_shares, d_states, d_matrices, d_vectors);
 }
 
 // parameters −= lr · min(1, clip / ‖grads‖) · grads; the numbers of each, n, are a multiple of 32. Returns what is not

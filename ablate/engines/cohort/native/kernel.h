@@ -490,6 +490,7 @@ template <class C> struct Network {
     const i64 N, units, words;
     const bool tabled;  // X of the first layer: a row for each word, or for each token where these are fewer
     const bool alone;   // one layer without embedding and output
+    bool reverse = false;  // of a layer alone: its first step is the caller's last
     Layer layer[LAYERS_LIMIT];
     Panels P, Y_scored, dY, carried[C::STATES], scratch, dW_out, W_rows;
     float *W_logits, *b_logits, *db;
@@ -577,6 +578,15 @@ template <class C> struct Network {
         for (int k = 0; k < C::VECTORS; k++) pack(y.vectors.from(0, k), w.vector[k], 0, 1, H);
     }
 
+    // The first of the caller's rows that are step t.
+    i64 callers(i64 t) const { return (reverse ? s.T - 1 - t : t) * s.B; }
+
+    // f(the caller's first row, ours, how many): all rows at once, or step by step in reverse.
+    template <class F> void each_run(F f) const {
+        if (!reverse) return f(0, 0, N);
+        for (i64 t = 0; t < s.T; t++) f(callers(t), t * s.B, s.B);
+    }
+
     Of step(Layer &y, i64 t, const i64 *tokens) {
         Of of;
         const i64 n0 = t * s.B;
@@ -587,7 +597,7 @@ template <class C> struct Network {
         }
         for (int k = 0; k < C::INNERS; k++) of.inner[k] = y.inner[k].from(n0);
         of.X = y.shares, of.words = tokens ? tokens + n0 : nullptr;
-        if (!tokens) of.X.at += n0 * of.X.row;
+        if (!tokens) of.X.at += callers(t) * of.X.row;
         of.D = y.D.from(n0), of.later = y.D.from(n0 + s.B), of.extra = y.extra.from(n0), of.last = t == s.T - 1;
         of.output = y.own_output.from(n0), of.above = dY.from(n0);
         of.vectors = y.vectors, of.d_vectors = y.d_vectors, of.scratch = scratch;
@@ -955,7 +965,8 @@ template <class C> struct Network {
 
     // One layer by itself. Plain arrays: shares (T, B, inputs·H), states and d_states (B, H) each, matrices
     // (parts·H, products·H) one for each group, vectors (H,) each, outputs (T, B, H). What `layer_forward` leaves in the
-    // workspace is what `layer_backward` goes on from.
+    // workspace is what `layer_backward` goes on from. `reversed`: from the last step to the first, all in the caller's
+    // order.
     static Weights weights(i64 H, float *const *matrices, float *const *vectors) {
         Weights out;
         int k = 0;
@@ -965,9 +976,10 @@ template <class C> struct Network {
         return out;
     }
 
-    void layer_forward(const float *shares, float *const *states, float *const *matrices, float *const *vectors,
-                       float *outputs, float *const *new_states) {
+    void layer_forward(bool reversed, const float *shares, float *const *states, float *const *matrices,
+                       float *const *vectors, float *outputs, float *const *new_states) {
         Layer &y = layer[0];
+        reverse = reversed;
         const i64 H = s.H;
         prepare(y, weights(H, matrices, vectors));
         if (H % L == 0) {
@@ -977,21 +989,25 @@ template <class C> struct Network {
             for (int g = 0; g < C::INPUTS; g++) pack(y.X.from(0, g), shares + g * H, C::INPUTS * H, N, H);
         }
         forward(y, states, nullptr);
-        unpack(outputs, H, output_of(y), N, H);
+        each_run([&](i64 theirs, i64 own, i64 rows) { unpack(outputs + theirs * H, H, output_of(y).from(own), rows, H); });
         for (int j = 0; j < C::STATES; j++) unpack(new_states[j], H, y.states[j].from(C::RECURS ? N : 0), s.B, H);
     }
 
-    void layer_backward(const float *d_outputs, const float *const *d_new_states, float *d_shares,
+    void layer_backward(bool reversed, const float *d_outputs, const float *const *d_new_states, float *d_shares,
                         float *const *d_states, float *const *d_matrices, float *const *d_vectors) {
         Layer &y = layer[0];
+        reverse = reversed;
         const i64 H = s.H;
         if (H % L) std::memset(dY.at, 0, 4 * units * N * L);
-        pack(dY, d_outputs, H, N, H);
+        each_run([&](i64 theirs, i64 own, i64 rows) { pack(dY.from(own), d_outputs + theirs * H, H, rows, H); });
         backward(y, d_new_states);
         sum_up(y);
         unpack_weights(y, weights(H, d_matrices, d_vectors));
-        for (int g = 0; g < C::INPUTS; g++)
-            unpack(d_shares + g * H, C::INPUTS * H, y.D.from(0, C::D_INPUTS + g), N, H);
+        const i64 row = C::INPUTS * H;
+        each_run([&](i64 theirs, i64 own, i64 rows) {
+            for (int g = 0; g < C::INPUTS; g++)
+                unpack(d_shares + theirs * row + g * H, row, y.D.from(own, C::D_INPUTS + g), rows, H);
+        });
         first_states(y, d_states);
     }
 };

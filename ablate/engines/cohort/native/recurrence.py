@@ -20,21 +20,27 @@ from ablate.engines.cohort.native.workspace import workspace
 
 
 def native_recurrence(
-    d: Derived, shares: Tensor, states: Sequence[Tensor], matrices: Sequence[Tensor], vectors: Sequence[Tensor]
+    d: Derived,
+    shares: Tensor,
+    states: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Outputs (R, T, B, H) and the states after the last step, (R, B, H) each.
 
     `shares` (R, T, B, K·H) in the order of `d.inputs`, biases in them; `states` (R, B, H) each; `matrices`
-    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. Gradients are found
-    once for each call. Raises RuntimeError where there is no kernel, with the reason.
+    (R, k·H, n·H), one for each of `d.groups`; `vectors` (R, 1, H), one for each of `d.vectors`. `reverse` goes from the
+    last step to the first; outputs stay in the order of the shares. Gradients are found once for each call. Raises
+    RuntimeError where there is no kernel, with the reason.
     """
-    outputs, *new = _Recurrence.apply(d, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
+    outputs, *new = _Recurrence.apply(d, reverse, shares, *states, *matrices, *vectors)  # type: ignore[no-untyped-call]
     return outputs, tuple(new)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, d: Derived, shares: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, d: Derived, reverse: bool, shares: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         library, reason = (made := native(d)).library, made.reason
         if library is None:
             raise RuntimeError(f"no native kernel: {reason}")
@@ -52,10 +58,10 @@ class _Recurrence(torch.autograd.Function):
         for k in range(R):
             own = [_addresses(tensors, k) for tensors in (states, matrices, vectors)]
             library.layer_forward(
-                sizes, shares[k].data_ptr(), *own, outputs[k].data_ptr(), _addresses(new, k), _start(spaces, k)
+                sizes, reverse, shares[k].data_ptr(), *own, outputs[k].data_ptr(), _addresses(new, k), _start(spaces, k)
             )
         if training:
-            ctx.library, ctx.sizes, ctx.spaces, ctx.ends = library, sizes, spaces, ends
+            ctx.library, ctx.sizes, ctx.reverse, ctx.spaces, ctx.ends = library, sizes, reverse, spaces, ends
             ctx.shapes = [tensor.shape for tensor in (shares, *given)]
         else:
             _spaces.give_back(spaces)
@@ -78,6 +84,7 @@ class _Recurrence(torch.autograd.Function):
             own = [_addresses(tensors, k) for tensors in (states, matrices, vectors)]
             ctx.library.layer_backward(
                 ctx.sizes,
+                ctx.reverse,
                 d_outputs[k].data_ptr(),
                 _addresses(d_new, k),
                 d_shares[k].data_ptr(),
@@ -85,7 +92,7 @@ class _Recurrence(torch.autograd.Function):
                 _start(spaces, k),
             )
         _spaces.give_back(spaces)
-        return None, d_shares, *d_given
+        return None, None, d_shares, *d_given
 
 
 class _Spaces(threading.local):
