@@ -94,8 +94,8 @@ def sweep(
         words = words_of(one)
         if callable(experiment):
             words = about(experiment, words)
-        elif experiment is not None:
-            words = translated([f"experiment={quote(experiment)}", *words])
+        else:
+            words = translated([*([] if experiment is None else [f"experiment={quote(experiment)}"]), *words])
         planned.append((*expand(words), command_line(*words)))  # all, before one is trained
     folders, notes = [], list[str]()
     for configs, asked, command in planned:

@@ -103,8 +103,8 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
-    words = translated(words)
     config_dir = folder_of_configs(arguments)
+    words = translated(words, config_dir)
     plugins.load([*presets.plugins_of(words, config_dir), *presets.plugins_of_config(config_file(options, config_dir))])
     overrides = for_hydra(words, sweeper_options())
     overrides += _preset(overrides, config_dir)

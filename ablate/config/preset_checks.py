@@ -20,6 +20,7 @@ from ablate.config.overrides import (
     type_in_words,
     with_decimal_point,
 )
+from ablate.config.preset_experiments import preset_nodes
 from ablate.config.presets import SWEEPER, SWEEPING, knobs_below, knobs_of_entry, sweeper_tables
 from ablate.config.schema import CONFIG_ROOT
 from ablate.config.yaml_nodes import (
@@ -31,7 +32,6 @@ from ablate.config.yaml_nodes import (
     is_value,
     items,
     kind_of,
-    read_nodes,
     shown,
     type_of,
     where,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 def check_preset(path: Path, options: Collection[str]) -> None:
     """Raise UserError, with file and line, for what no preset may say; `options` are those of the sweepers."""
-    top = read_nodes(path)
+    top = preset_nodes(path)
     _check_shapes(path, top)
     for key, value in entries(top):
         if key.value == "hydra":
@@ -66,7 +66,7 @@ def check_choice(path: Path, group: str) -> None:
     """Raise UserError, with file and line, for what a person's own `./model/mine.yaml` may not say."""
     if path.is_relative_to(CONFIG_ROOT) or "# @package" in path.read_text(encoding="utf-8", errors="replace"):
         return
-    for key, value in entries(read_nodes(path)):
+    for key, value in entries(preset_nodes(path)):
         if key.value != "defaults":
             _check_values(path, key, value, f"{group}.")
             for node, name, _ in knobs_below(key, value, f"{group}."):
@@ -75,12 +75,7 @@ def check_choice(path: Path, group: str) -> None:
 
 
 def _check_named(path: Path, node: "yaml.Node", name: str) -> None:
-    """Raise UserError for a key that names no knob, or one of the command line."""
-    if name == "experiment":
-        raise UserError(
-            f"{where(path, node)}: experiment= is of the command line; a preset names its function by "
-            "plugins: [FILE.py:FUNCTION] and defaults: [{override /task: FUNCTION}], its knobs by task.NAME"
-        )
+    """Raise UserError for a key that names no knob."""
     if not is_knob(name):
         raise UserError(f"{where(path, node)}: {no_knob(name)}")
 

@@ -12,7 +12,8 @@ from ablate.config import former_names
 from ablate.config.choice_files import SEARCHED, find_preset, roots
 from ablate.config.errors import UserError, short_path
 from ablate.config.overrides import SWEEPERS, Override, knobs
-from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, read_nodes, yaml_line
+from ablate.config.preset_experiments import preset_nodes, reference_of
+from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, yaml_line
 
 if TYPE_CHECKING:
     import yaml
@@ -29,7 +30,7 @@ def sweeper_of(path: Path) -> str | None:
 
     Hydra lets the primary config decide that, so that the command line asks here.
     """
-    for key, value in entries(read_nodes(path)):
+    for key, value in entries(preset_nodes(path)):
         for item in items(value) if key.value == "defaults" else ():
             for name, chosen in entries(item):
                 if name.value == f"override /{SWEEPER}":
@@ -47,7 +48,7 @@ def _given_by(preset: str) -> Iterator[str]:
     """The knobs that a preset sets or sweeps; none for one that is not found any more."""
     folders = SEARCHED.get() or roots()
     path = next((one for root in folders if os.path.isfile(one := root / "sweeps" / f"{preset}.yaml")), None)
-    for key, value in entries(None if path is None else read_nodes(path)):
+    for key, value in entries(None if path is None else preset_nodes(path)):
         if key.value == "hydra":
             for option, table in sweeper_tables(value):
                 for name, content in entries(table):
@@ -80,6 +81,23 @@ def knobs_below(key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> "Iter
         yield key, name, value
 
 
+def of_words(words: Iterable[str], config_dir: Path | None = None) -> Path | None:
+    """The file of the preset that overrides choose; None where they choose none, or none that is there."""
+    name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
+    try:
+        return find_preset(name, config_dir) if name else None
+    except UserError:  # which is said when the preset is looked at
+        return None
+
+
+def experiment_of(path: Path) -> str | None:
+    """What a preset names as its experiment. Raises UserError, with file and line, for one that is not there."""
+    reference = reference_of(path)
+    if reference is not None:
+        preset_nodes(path)
+    return reference
+
+
 def plugins_of(words: Iterable[str], config_dir: Path | None = None) -> list[str]:
     """The files of a person's own that the preset among these overrides names: what they bring may be typed, too."""
     name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
@@ -98,7 +116,7 @@ def plugins_of_config(path: Path) -> list[str]:
 
 
 def _plugins_in(path: Path) -> list[str]:
-    found = [value for key, value in entries(read_nodes(path)) if key.value == "plugins"]
+    found = [value for key, value in entries(preset_nodes(path)) if key.value == "plugins"]
     return [str(item.value) for value in found for item in items(value)]
 
 
@@ -108,7 +126,7 @@ def swept_words(preset: str, config_dir: Path | None = None) -> list[tuple[Path,
         path = find_preset(preset, config_dir)
         return [
             (path, f"{name.value}={value.value}")
-            for key, hydra in entries(read_nodes(path))
+            for key, hydra in entries(preset_nodes(path))
             for option, table in (sweeper_tables(hydra) if key.value == "hydra" else ())
             for name, value in (entries(table) if option in SWEEPING else ())
             if is_value(value)
@@ -127,7 +145,7 @@ def load(path: Path) -> tuple[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        content = OmegaConf.create(text)
+        content = OmegaConf.create(text if reference_of(path) is None else yaml.serialize(preset_nodes(path)))
         return text, OmegaConf.create(_todays(path, OmegaConf.to_container(content)))
     except yaml.YAMLError as error:
         raise UserError(yaml_line(error, path)) from error

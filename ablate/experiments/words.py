@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.config import plugins
+from ablate.config import plugins, presets
 from ablate.config.errors import UserError, nearest
 from ablate.config.overrides import Override, plugin_files
+from ablate.config.preset_experiments import sets_objective
 from ablate.config.quoting import quote, unquote
 from ablate.config.registry import TASKS
 from ablate.experiments.declaring import OF_RUN, Experiment, declare
@@ -27,15 +28,21 @@ BELOW = ("hydra.sweeper.params.", "hydra.sweeper.conditions.", "hydra.sweeper.ba
 """Options of a search that name a knob."""
 
 
-def translated(words: Sequence[str]) -> list[str]:
+def translated(words: Sequence[str], config_dir: Path | None = None) -> list[str]:
     """The same words without `experiment=`; as they are where there is none. What it names is loaded.
 
+    Where the preset names the experiment, in `config_dir` or elsewhere, a bare name is a knob of its function, too.
     Raises UserError, one line, for a file or function that is not there and for what the function has no knob for.
     """
     read = [Override.read(word) for word in words]
     given = [word for word in read if word.key == KEY]
     if not given:
-        return list(words)
+        preset = presets.of_words(words, config_dir)
+        reference = None if preset is None else presets.experiment_of(preset)
+        if preset is None or reference is None:
+            return list(words)
+        facts = chosen(reference)
+        return list(map(str, _completed(read, facts, searched_for=sets_objective(preset))))
     if len(given) > 1 or given[0].sign or not given[0].value:
         raise UserError(f"{KEY} is given {len(given)} times or without a value; write {KEY}=FILE.py:FUNCTION")
     if typed := next((word for word in read if word.key == "task"), None):
@@ -43,12 +50,18 @@ def translated(words: Sequence[str]) -> list[str]:
     reference = unquote(given[0].value.strip())
     facts = chosen(reference)
     files = [*(file for file in plugin_files(read) if file != reference), reference]
-    own = [knob.name for knob in facts.knobs]
-    out = [_of(word, own, facts.name) for word in read if word.key not in (KEY, "plugins")]
-    keys = {word.key for word in out}
-    if SWEEPER in keys and OBJECTIVE not in keys:
-        out.append(Override("", OBJECTIVE, facts.main))
+    out = _completed([word for word in read if word.key not in (KEY, "plugins")], facts)
     return [f"plugins=[{','.join(map(quote, files))}]", f"task={facts.name}", *map(str, out)]
+
+
+def _completed(words: Sequence[Override], facts: Experiment, searched_for: bool = False) -> list[Override]:
+    """The words with each knob by its full name; a search that is not `searched_for` anything has the main metric."""
+    own = [knob.name for knob in facts.knobs]
+    out = [_of(word, own, facts.name) for word in words]
+    keys = {word.key for word in out}
+    if SWEEPER in keys and OBJECTIVE not in keys and not searched_for:
+        out.append(Override("", OBJECTIVE, facts.main))
+    return out
 
 
 def about(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
@@ -82,12 +95,13 @@ def chosen(reference: str) -> Experiment:
 def _of(word: Override, own: Sequence[str], experiment: str) -> Override:
     """A word with each knob by its full name."""
     if word.is_zipped:
-        keys = ":".join(_full(name, own, experiment) for name in word.knobs)
+        keys = ":".join(full_name(name, own, experiment) for name in word.knobs)
         return Override(word.sign, keys, word.value)
-    return Override(word.sign, _full(word.key, own, experiment), word.value)
+    return Override(word.sign, full_name(word.key, own, experiment), word.value)
 
 
-def _full(key: str, own: Sequence[str], experiment: str) -> str:
+def full_name(key: str, own: Sequence[str], experiment: str) -> str:
+    """A knob by the name that Hydra knows, `task.lr` of `lr`. Raises UserError for what the experiment has not."""
     below = next((start for start in BELOW if key.startswith(start)), "")
     name = key.removeprefix(below)
     if name in own:
