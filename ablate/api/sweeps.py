@@ -206,9 +206,9 @@ class Sweep:
     @property
     def failures(self) -> list[tuple[str, str]]:
         """Settings that could not be trained, each with the reason."""
-        from ablate.report.material import failures
+        from ablate.records.failures import failures
 
-        return [failure for folder in self.folders for failure in failures(folder)]
+        return [(one.name, one.error) for folder in self.folders for one in failures(folder)]
 
     # --- answers --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ JSON = """\
   settings, runs       numbers of those that have finished; diverged: how many of the runs have diverged
   missing              runs that the commands ask for and that have not finished; null where that is not known
   begun                runs with a checkpoint, from which the same command goes on
-  failed, damaged      the settings that failed, each with its error; the files that are no record
+  failed, damaged      the settings that failed and have not been run since, each with its name and error; the files
+                       that are no record
   in_use               whether an ablate is working on it now"""
 
 
@@ -51,29 +52,23 @@ def status(arguments: list[str]) -> int:
     for one in found:
         print(line_of(one))
         for failure in one["failed"]:
-            print(f"  failed: {failure['setting']}: {failure['error']}")
+            print(f"  failed: {failure['name']}: {failure['error']}")
     return 0
 
 
 def of_sweep(folder: Path) -> dict[str, Any]:
     """What a folder holds."""
-    import json
-
     from ablate.records import results
+    from ablate.records.failures import failures
     from ablate.records.files import entries
     from ablate.records.manifest import load_manifest
-    from ablate.records.places import failures_dir
     from ablate.records.planned import missing
     from ablate.records.reading import RecordError
 
     found = list(results.records(folder))
     records = [record for record in found if not isinstance(record, RecordError)]
     damaged = [record for record in found if isinstance(record, RecordError)]
-    failed = []
-    for path in sorted(entries(failures_dir(folder))):
-        if path.suffix == ".json":
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            failed.append({"setting": stored.get("setting_id") or path.stem, "error": stored.get("error")})
+    failed = [{"setting": one.setting_id, "name": one.name, "error": one.error} for one in failures(folder, records)]
     try:
         commands = load_manifest(folder)["commands"]
     except RecordError:

@@ -35,12 +35,11 @@ from ablate.claims.protocol import preset_path
 from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
-from ablate.config.registry import TASKS, task_name
 from ablate.records import results
-from ablate.records.files import entries
+from ablate.records.failures import failures
 from ablate.records.manifest import load_manifest, plugins_of
-from ablate.records.places import failures_dir, is_sweep
-from ablate.records.reading import RecordError, read_json
+from ablate.records.places import is_sweep
+from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
 from ablate.report.wording import main_metric, seeing, training_metric
@@ -169,7 +168,7 @@ def gather(
         swept=[],
         factors=[],
         skipped=skipped,
-        failures=failures(folder),
+        failures=[(one.name, one.error) for one in failures(folder)],
         search=search,
         attempt=attempt,
     )
@@ -247,22 +246,3 @@ def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
         m.variance = attempt("the variance split", lambda: variance_split(runs, m.main, names))
     if len(names) > 1:
         m.importance = attempt("the importance of the knobs", lambda: importance(runs, m.main, names, level=m.level))
-
-
-def failures(folder: Path) -> list[tuple[str, str]]:
-    """Settings that could not be run: model and setting, and the error in a line."""
-    found = []
-    for path in entries(failures_dir(folder)):
-        if path.suffix != ".json":
-            continue
-        try:
-            failure = read_json(path)
-            if failure["setting_id"] != path.stem:  # a copy
-                continue
-            config = failure["config"]
-            task = TASKS.known(task_name(config))
-            subject = config["model"]["name"] if task.has_network else task.name
-            found.append((f"{subject} ({failure['setting_id']})", str(failure["error"]).splitlines()[0]))
-        except (RecordError, KeyError, TypeError, IndexError):
-            found.append((path.stem, "its record is damaged"))
-    return found

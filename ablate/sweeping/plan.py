@@ -386,5 +386,6 @@ def write_failure(folder: Path, setting: Setting, error: BaseException) -> None:
             "error": reason(error),
             "traceback": "".join(traceback.format_exception(error)),
             "config": to_dict(setting.config),
+            "had": [run.config.seed for run in setting.runs if results.holds(folder, run.run_id, run.former)],
         },
     )
