@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
+from ablate.records.results import former_settings
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -60,14 +61,23 @@ def stored_search(folder: Path) -> StoredSearch | None:
     changed = max((_changed(folder / f"{name}{end}") for name in (SQLITE, JOURNAL) for end in ("", "-wal")), default=0)
     if facts and _changed(table) >= changed:
         objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
-        return _by_bare_names(StoredSearch(trials_frame(folder), facts["space"], objectives, facts))
+        return _of_today(folder, StoredSearch(trials_frame(folder), facts["space"], objectives, facts))
     if not changed:
         return None
     trials, design = read_study(folder)
     if not design:
         return None  # begun, and stopped before it knew what to search
     frame = read_table(io.StringIO(trial_table(trials, list(design["space"]), design["objectives"])))
-    return _by_bare_names(StoredSearch(frame, design["space"], design["objectives"], facts))
+    return _of_today(folder, StoredSearch(frame, design["space"], design["objectives"], facts))
+
+
+def _of_today(folder: Path, found: StoredSearch) -> StoredSearch:
+    """Settings by the ids that they have now, so that a trial finds its runs; knobs by the names that are typed."""
+    if "setting_id" in found.trials and found.trials["setting_id"].notna().any():
+        now = former_settings(folder)
+        ids = found.trials["setting_id"].map(lambda one: now.get(one, one))
+        found = replace(found, trials=found.trials.assign(setting_id=ids))
+    return _by_bare_names(found)
 
 
 def _by_bare_names(found: StoredSearch) -> StoredSearch:

@@ -18,6 +18,7 @@ import pytest
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
+from ablate.analysis.study import stored_search
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.config.schema import CONFIG_ROOT
 
@@ -77,3 +78,15 @@ def test_what_is_committed_is_records_and_few_files() -> None:
     figures = [path.relative_to(CONFIG_ROOT).as_posix() for path in paths if path.name == "figure.png"]
     without_records = ("results/model-by-num-hiddens/figure.png",)
     assert [name for name in figures if name not in readme and name not in without_records] == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [path.parent.name for path in sorted(RESULTS.glob("*/trials.csv"))])
+def test_a_trial_of_a_committed_search_finds_its_runs(name: str) -> None:
+    """Its settings have other ids in trials.csv, which is older than those of today."""
+    search = stored_search(RESULTS / name)
+    assert search is not None
+    measured = search.trials[search.trials["n"] > 0]
+    assert len(measured) > 0
+    runs, _ = runs_frame(RESULTS / name)
+    assert set(measured["setting_id"]) <= set(runs["setting_id"])
