@@ -2,8 +2,11 @@
 
 import hashlib
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 from ablate.config.errors import counted
 from ablate.report.blocks import Sheet
@@ -45,13 +48,36 @@ ESCAPES = {
     "\N{NARROW NO-BREAK SPACE}": r"\,",
     "\N{THIN SPACE}": r"\,",
 }
+ACCENTS = {
+    "\N{COMBINING GRAVE ACCENT}": "`",
+    "\N{COMBINING ACUTE ACCENT}": "'",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+    "\N{COMBINING TILDE}": "~",
+    "\N{COMBINING MACRON}": "=",
+    "\N{COMBINING BREVE}": "u",
+    "\N{COMBINING DOT ABOVE}": ".",
+    "\N{COMBINING DIAERESIS}": '"',
+    "\N{COMBINING RING ABOVE}": "r",
+    "\N{COMBINING CARON}": "v",
+    "\N{COMBINING DOT BELOW}": "d",
+    "\N{COMBINING CEDILLA}": "c",
+}
+"""An accent that has no character together with its letter → its command: that of the candidate, H̃."""
 PAGE = 45
-"""Rows that fit on a page; a longer table goes on in further ones."""
+"""Rows of one line that a page has at most; a longer table goes on in further ones."""
+RULES = 50.0
+"""Points: what rules, heading and the space around a table take of a page's height."""
+CAPTION_LINE = 12.0
+"""Points from one line of a caption to the next."""
+UNBROKEN, PIECE = 30, 10
+"""Letters of the longest word in a caption that is not broken, and of the pieces of a longer one."""
 TEXT_WIDTH, TEXT_HEIGHT = 455.0, 640.0
 """Points: a text block of 16 cm on A4, as the figures are made for; a table on its side has the height. In a narrower
 document tables are scaled down."""
 SIZES = {r"\small": (9, 1.028), r"\footnotesize": (8, 1.0625), r"\scriptsize": (7, 1.139)}
 """Size of type → its points, and how much wider Computer Modern's letters of that size are than those of 10 points."""
+LINE = {r"\small": 11.0, r"\footnotesize": 9.5, r"\scriptsize": 8.0}
+"""Size of type → points from one line to the next."""
 SEPARATION = r"\setlength{\tabcolsep}{3.5pt}"
 GAP = 7.0
 """Points between two columns."""
@@ -84,18 +110,19 @@ def latex(sheet: Sheet, title: str, sweep: str = "") -> str:
     environment = "table"
     if layout.width > TEXT_WIDTH:
         layout, environment = _layout(shown, TEXT_HEIGHT), "sidewaystable"
-    rows_on_page = PAGE if environment == "table" else PAGE * 2 // 3
-    starts = range(0, max(1, len(shown.rows)), rows_on_page)
+    caption = _caption(sheet, title, same)
+    width, height = (TEXT_WIDTH, TEXT_HEIGHT) if environment == "table" else (TEXT_HEIGHT, TEXT_WIDTH)
+    ends = _ends(shown.rows, layout, height - RULES - _lines(caption, width) * CAPTION_LINE)
     heading = _row([escaped(column.heading) for column in shown.columns])
     wrapped = [column.startswith("p") for column in layout.columns]
     parts = []
-    for start in starts:
+    for page, (start, end) in enumerate(pairwise([0, *ends])):
         rows = [
-            _styled(row, wrapped, start + number in shown.foreign)
-            for number, row in enumerate(shown.rows[start : start + rows_on_page])
+            _styled(row, wrapped, start + number in shown.foreign) for number, row in enumerate(shown.rows[start:end])
         ]
-        caption = _caption(sheet, title, same) if not start else f"{escaped(sheet.title)}, {escaped(title)}, continued."
-        name = label(sweep or title, sheet.name) + (f":{start // rows_on_page + 1}" if start else "")
+        if page:
+            caption = breakable(f"{sheet.title}, {title}, continued.")
+        name = label(sweep or title, sheet.name) + (f":{page + 1}" if page else "")
         lines = [rf"\begin{{{environment}}}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{name}}}"]
         lines += [layout.size + SEPARATION, r"\begin{adjustbox}{max width=\linewidth}"]
         lines += [rf"\begin{{tabular}}{{{''.join(layout.columns)}}}", r"\toprule", heading, r"\midrule", *rows]
@@ -118,7 +145,30 @@ def _caption(sheet: Sheet, title: str, same: str) -> str:
     notes = [*[same] * bool(same), *sheet.notes]
     if sheet.left_out:
         notes.append(f"In {sheet.name}.csv: {counted(sheet.left_out, 'more row')}.")
-    return " ".join(escaped(text) for text in (f"{sheet.title}, {title}.", *notes))
+    return " ".join(breakable(text) for text in (f"{sheet.title}, {title}.", *notes))
+
+
+def breakable(text: str) -> str:
+    """Text that means nothing but itself, of which a line may end within a word that would fill it."""
+    return "".join(
+        r"\allowbreak{}".join(map(escaped, re.findall(rf".{{1,{PIECE}}}", word)))
+        if len(word) > UNBROKEN
+        else escaped(word)
+        for word in re.split(r"(\s+)", text)
+    )
+
+
+def _lines(text: str, width: float, size: str = "") -> int:
+    """How many lines of `width` points a text takes that breaks at its spaces."""
+    points, wider = SIZES.get(size, (10, 1.0))
+    lines, used = 1, 0.0
+    for word in text.split(" "):
+        own = text_points(word, points, wider)
+        if used and used + own > width:
+            lines, used = lines + 1, 0.0
+        lines += int(own / width)
+        used += min(own, width) + text_points(" ", points, wider)
+    return lines
 
 
 def _without_constant_columns(sheet: Sheet) -> tuple[Sheet, str]:
@@ -165,11 +215,34 @@ class _Layout:
     size: str
     columns: list[str]
     width: float
+    wraps: list[bool]
+    """Of each column, whether its text is wrapped, in `share` points."""
+    share: float
+
+
+def _ends(rows: Sequence[Sequence[str]], layout: _Layout, height: float) -> list[int]:
+    """The row after the last one of each page: as many lines as are `height` points high, and no more than `PAGE`."""
+    room = max(1, min(PAGE, int(height / LINE[layout.size])))
+    ends, used = [], 0
+    for number, row in enumerate(rows):
+        lines = max(
+            (_lines(cell, layout.share, layout.size) for cell, wraps in zip(row, layout.wraps, strict=True) if wraps),
+            default=1,
+        )
+        if used and used + lines > room:
+            ends.append(number)
+            used = 0
+        used += lines
+    return [*ends, len(rows)]
 
 
 def escaped(text: str) -> str:
-    """Text that means nothing but itself."""
-    return "".join(ESCAPES.get(character, character) for character in re.sub(r"[\t\r\n]+", " ", text))
+    """Text that means nothing but itself; an accent is one with its letter, as LaTeX has them."""
+    plain = unicodedata.normalize("NFC", re.sub(r"[\t\r\n]+", " ", text))
+    return "".join(
+        rf"\{ACCENTS[one[1]]}{{{ESCAPES.get(one[0], one[0])}}}" if one[1:] in ACCENTS else ESCAPES.get(one[0], one[0])
+        for one in re.findall(rf".[{''.join(ACCENTS)}]?", plain)
+    )
 
 
 def _packages(text: str, environment: str) -> str:
@@ -198,7 +271,7 @@ def _layout(sheet: Sheet, line: float) -> _Layout:
     plain = ["r" if column.number else "l" for column in sheet.columns]
     wrapped = rf"p{{{share / line:.2f}\linewidth}}"
     columns = [wrapped if wrap else one for wrap, one in zip(wraps, plain, strict=True)]
-    return _Layout(size, columns, fixed + sum(wraps) * share)
+    return _Layout(size, columns, fixed + sum(wraps) * share, wraps, share)
 
 
 BREAKS = re.compile(r"(?<=[/=_])(?=\w)|(?<=,)(?=[^\W\d])")

@@ -1,6 +1,8 @@
 """Tables: numbers recomputed from the runs in plain pandas, and names that try to be markup. CPU, 2 s."""
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,6 +228,71 @@ def test_what_has_no_spaces_is_wrapped_at_its_signs() -> None:
     assert r"model.activation=\allowbreak tanh,\allowbreak relu/\allowbreak a\_\allowbreak name" in text
     assert "1,000,000" in text
     assert printed_width(text) <= 1
+
+
+def test_a_long_table_goes_on_before_its_page_is_full() -> None:
+    """Wrapped text counts by its lines: forty rows of five lines are four pages and more."""
+    columns = [Column("claim", long=True), Column("n", True)]
+    rows = [[" ".join(["statement"] * 50), str(k)] for k in range(40)]
+    text = latex(Sheet("verdicts", "Verdicts", columns, rows, pd.DataFrame()), "t")
+    parts = text.split(r"\begin{table}")[1:]
+    lines = [part.count("raggedright") * 5 for part in parts]
+    assert sum(part.count("raggedright") for part in parts) == len(rows)
+    assert max(lines) * 11 < TEXT_HEIGHT
+    assert len(set(re.findall(r"\\label\{(.*)\}", text))) == len(parts)
+
+
+def test_a_title_without_spaces_may_be_broken_and_an_accent_stands_on_its_letter() -> None:
+    text = latex(hostile(), "x" * 100 + " H\N{COMBINING TILDE} a\N{COMBINING ACUTE ACCENT}")
+    assert "x" * 31 not in text
+    assert r"\~{H} á" in text
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_tables_of_alike_names_compile_in_one_document(tmp_path: Path) -> None:
+    """No label twice, nothing wider than the text or higher than the page: what LaTeX itself says."""
+    names = [
+        "a_b",
+        "a-b",
+        "a b",
+        "ä_b",
+        "A_b",
+        "a.b",
+        "a,b",
+        "a%b",
+        "{a}",
+        "x" * 120,
+        "-a",
+        "a^b",
+        "H\N{COMBINING TILDE}",
+    ]
+    for name in names:
+        write_sweep(tmp_path / name, [config("gru", num_hiddens=hidden) for hidden in (8, 16)], seeds=4)
+    varied = (
+        {"num_hiddens": h, "lr": lr, "layers": k, "batch_size": b}
+        for h in (8, 32)
+        for lr in (0.1, 1)
+        for k in (1, 2)
+        for b in (8, 9)
+    )
+    write_sweep(tmp_path / "long", [config("gru", **knobs) for knobs in varied], seeds=3)
+    body = [
+        latex(make(), one.title, one.folder.name)
+        for one in map(material, (tmp_path / name for name in [*names, "long"]))
+        for make in sheets(one).values()
+    ]
+    lines = [
+        r"\documentclass[a4paper]{article}\usepackage[T1]{fontenc}\usepackage{booktabs,adjustbox,rotating}",
+        r"\usepackage[textwidth=16cm,textheight=24cm]{geometry}\begin{document}",
+        *(f"{table}\\clearpage" for table in body),
+        r"\end{document}",
+    ]
+    (tmp_path / "all.tex").write_text("\n".join(lines), encoding="utf-8")
+    for _ in range(2):
+        subprocess.run(["pdflatex", "-interaction=nonstopmode", "all.tex"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    log = (tmp_path / "all.log").read_text(encoding="utf-8", errors="replace")
+    assert not [line for line in log.splitlines() if re.search("^!|multiply|Overfull|Float too large", line)]
 
 
 def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) -> None:
