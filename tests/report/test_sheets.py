@@ -244,7 +244,7 @@ def test_a_long_table_goes_on_before_its_page_is_full() -> None:
 
 def test_a_title_without_spaces_may_be_broken_and_an_accent_stands_on_its_letter() -> None:
     text = latex(hostile(), "x" * 100 + " H\N{COMBINING TILDE} a\N{COMBINING ACUTE ACCENT}")
-    assert "x" * 31 not in text
+    assert "x" * 31 not in text.partition(r"\label")[0]
     assert r"\~{H} á" in text
 
 
