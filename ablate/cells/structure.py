@@ -241,7 +241,10 @@ def _check_new_states(variant: Variant, new: Sequence[Any], reads_input: set[str
         raise ConfigError(f"{where}: its equations read nothing of the input{given}; write x.NAME for a share of it")
     if new[0] is ABSENT:
         gates = listing(tuple(variant.fixed))
-        raise ConfigError(f"{where}: with {gates} fixed its output has no value; use x.NAME and W.NAME in gate.NAME(…)")
+        raise ConfigError(
+            f"{where}: with {gates} fixed its output has no value: x, W and P of that name go with the gate; use them "
+            "in gate.NAME(…) alone, and others by another name"
+        )
     if new[0] is None or isinstance(new[0], float | int):
         raise ConfigError(f"{where}: its output is {new[0]}; return the new {cell.states[0]} first")
 

@@ -367,10 +367,14 @@ def known(margin: float) -> float:
 
 
 def signed(value: float, top: float) -> str:
-    """A difference with the digits that a share (top 1), or a number up to 100, can be told apart by."""
+    """A difference with the digits that a share (top 1), or a number up to 100, can be told apart by; where nothing is
+    known of its size, three that count."""
     if not math.isfinite(value):
         return "?" if math.isnan(value) else f"{value:+}".replace("inf", "∞")
-    text = f"{value:+.{3 if top <= 1 else 1}f}".replace("-", "−")
+    digits = 3 if top <= 1 else 1
+    if math.isinf(top) and value:
+        digits = min(max(0, 2 - math.floor(math.log10(abs(value)))), 12)
+    text = f"{value:+.{digits}f}".replace("-", "−")
     return text[1:] if not float(text[1:]) else text
 
 

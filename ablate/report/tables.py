@@ -52,8 +52,11 @@ MEASURED = {
 
 def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
     """Metric → heading of what the table on the terminal shows."""
-    own = own_metrics(settings)
-    return {name: heading(name) for name in shown_metrics(settings)} if own else MEASURED
+    shown = shown_metrics(settings)
+    if own_metrics(settings):
+        return {name: heading(name) for name in shown}
+    further = {name: heading(name) for name in shown if name not in MEASURED}
+    return {"tail_perplexity": MEASURED["tail_perplexity"], **further, **MEASURED}
 
 
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:

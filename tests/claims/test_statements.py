@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number, telling_digits
+from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number, signed, telling_digits
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
 from ablate.stats import difference, difference_contrast, ratio
 
@@ -204,3 +204,20 @@ def test_what_differs_from_1_is_not_printed_as_1(low: float, high: float, ends: 
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "top", "text"),
+    [
+        (-0.0735, math.inf, "−0.0735"),  # of a metric that has no largest value, such as a loss
+        (0.0000441, math.inf, "+0.0000441"),
+        (1234.5, math.inf, "+1234"),
+        (0.0, math.inf, "0.0"),
+        (-0.0004, 1.0, "0.000"),
+        (0.586, 1.0, "+0.586"),
+        (12.34, 100.0, "+12.3"),
+        (math.inf, math.inf, "+∞"),
+    ],
+)
+def test_a_difference_has_the_digits_that_tell_it_apart(value: float, top: float, text: str) -> None:
+    assert signed(value, top) == text

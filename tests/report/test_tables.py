@@ -2,12 +2,18 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ablate.report.tables import PLAIN, laid_out, plus_minus, value_text
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import runs_frame
+from ablate.config.metrics import METRICS, Metric
+from ablate.config.registry import scoped
+from ablate.report.tables import PLAIN, laid_out, measured_columns, plus_minus, value_text
+from tests.report.made import config, write_sweep
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,12 @@ def test_a_table_of_many_rows_is_laid_out_as_rich_does(rows: int) -> None:
     consoles[1].print(laid_out(table), highlight=False, soft_wrap=True)
     by_rich, ours = (console.file.getvalue() for console in consoles)  # type: ignore[attr-defined]
     assert ours == by_rich
+
+
+def test_a_metric_of_ones_own_stands_in_the_table_on_the_terminal(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "own", [config("gru")], seeds=2)
+    with scoped():
+        METRICS.add(Metric("gain", "gain", "higher", shown=True, of=lambda record: 1.0))
+        columns = measured_columns(aggregate(runs_frame(sweep)[0], 0.95))
+    assert list(columns) == ["tail_perplexity", "gain", "perplexity", "val_perplexity"]
+    assert columns["gain"] == "gain"
