@@ -205,6 +205,10 @@ def random(x, h):
 def random(x, h, *, P):
     v0 = maximum(P.p0, 0.2) ** 2
     return tanh(x.last + h * v0)"""),
+    "a coefficient, and the same one negative": RandomCell("""\
+def random(x, h, c, *, W_b):
+    v0 = tanh(concat(h, c) @ W_b.p0)
+    return tanh(x.last), tanh(1 - (v0 + h))"""),
     "an operand of which one part needs no gradient": RandomCell(
         """\
 def random(x, h, *, W):

@@ -140,7 +140,7 @@ class Backward(Forward):
         forms = [made.terms(end) for end in ends]
         jacobian.plan(
             [
-                c
+                _unsigned(c)[0]
                 for terms in (*made.pivots.values(), *forms, *made.carried)
                 for c in terms.values()
                 if isinstance(c, Value)
@@ -177,18 +177,16 @@ class Backward(Forward):
 
     def _coefficient(self, coefficient: Value, jacobian: Writer) -> tuple[str, int]:
         """The name of a coefficient at each step, and its sign."""
-        if coefficient.node.op == "neg" and isinstance(coefficient.node.of[0], Value):
-            name, sign = self._coefficient(coefficient.node.of[0], jacobian)
-            return name, -sign
+        coefficient, sign = _unsigned(coefficient)
         index = coefficient.index
         if index in self.there:
-            return self.there[index], 1
+            return self.there[index], sign
         if index not in self.coefficient_of:
             whole = self.shape.zeros(self.shape.T, self.shape.R, self.shape.B, self.shape.H)
             name = self._name(f"e{index}", list(whole.unbind(0)), replicas_first(whole))
             jacobian.value(coefficient, name)
             self.coefficient_of[index] = name
-        return self.coefficient_of[index], 1
+        return self.coefficient_of[index], sign
 
     def _accumulated(self, to: str, terms: Iterable[tuple[str, End]], jacobian: Writer, first: bool) -> list[str]:
         """Lines that add Σ coefficient ⊙ source to a tensor, or with `first` that write it there."""
@@ -346,3 +344,12 @@ class Backward(Forward):
             writer.value(end) if isinstance(end, Value) else None for end in self.d.d_vectors.values()
         ]
         self._sum_vectors = self._batched(writer.lines)
+
+
+def _unsigned(coefficient: Value) -> tuple[Value, int]:
+    """What is computed of a coefficient, and its sign, which goes into the sum."""
+    of = coefficient.node.of[0] if coefficient.node.op == "neg" else None
+    if not isinstance(of, Value):
+        return coefficient, 1
+    value, sign = _unsigned(of)
+    return value, -sign
