@@ -83,7 +83,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
 @pytest.mark.full
 def test_a_run_that_has_diverged_stays_so(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
     calm, wild = members(small, "cohort", "model.activation=relu", "clip=null", "lr=0.1")[:2]
-    wild.lr = 300.0
+    wild = wild.but(lr=300.0)
     whole = train_together([calm, wild], corpus, Choice("cohort", {}))
     assert [record.status for record in whole] == ["ok", "diverged"]
     ids = [record.run_id for record in whole]
