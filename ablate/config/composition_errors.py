@@ -84,16 +84,16 @@ def _wrong_type(error: Exception) -> str:
         value, cause = override[2], str(error.__cause__ or "")
     else:
         return ""
+    knob = knobs().get(name)
+    if knob is not None and get_origin(knob.kind) is dict and not file:
+        return f"{where} is {value!r}; give each of them by itself: {where}.NAME=VALUE"
     kinds = r"could not be converted to (\w+)|is not a valid (bool)|(Incompatible value 'None'|Optional)"
     if kind := re.search(kinds, cause):
         words = {"Integer": "a whole number", "Float": "a number", "bool": "true or false", "Boolean": "true or false"}
         must = "given (null is not possible)" if kind[3] else words.get(kind[1] or kind[2], "a text")
         return f"{where} is {value!r}; it must be {must}"
-    knob = knobs().get(name)
     if knob is None:
         return ""
-    if get_origin(knob.kind) is dict and not file:
-        return f"{where} is {value!r}; give each of them by itself: {where}.NAME=VALUE"
     must = f"must be {type_in_words(knob.kind)}"
     return f"{where} {must} ({value})" if file else f"{where} is {value!r}; it {must}"
 

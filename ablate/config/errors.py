@@ -4,6 +4,7 @@ The command line prints them without a traceback and exits with status 2.
 """
 
 import errno
+import itertools
 import os
 import sysconfig
 import traceback
@@ -144,10 +145,11 @@ def place(function: Any) -> str:
 
 
 def own_line(error: BaseException) -> str:
-    """`mine.py:12`: the innermost line that an error passed through of a file that is neither ours nor installed; empty
-    where there is none."""
+    """`mine.py:12`: the innermost line that an error passed through of a file that is neither ours nor installed, and
+    that we called; empty where there is none."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file, line) for file, line in frames if _is_own(file)]
+    called = itertools.dropwhile(lambda frame: _is_own(frame[0]), frames)  # not who called us: a notebook
+    own = [(file, line) for file, line in called if _is_own(file)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 

@@ -38,8 +38,9 @@ class Failure:
     @property
     def seeds(self) -> set[int]:
         """Those that were asked for when it failed."""
-        first = 0 if self.config is None else int(self.config["seed"])
-        return {*range(first, first + (1 if self.config is None else int(self.config["seeds"])))}
+        config = self.config or {}
+        first = int(config.get("seed", 0))
+        return {*range(first, first + int(config.get("seeds", 1)))}
 
 
 def failures(sweep: Path, records: Iterable[Mapping[str, Any]] | None = None) -> list[Failure]:

@@ -184,6 +184,13 @@ def random_cells(draw: Any) -> RandomCell:
 
 
 FOUND = {
+    "a slope that is kept, and what it is the negative of is not": RandomCell("""\
+def random(x, h, c):
+    v0 = x.p0
+    v1 = -(v0 + v0)
+    v2 = v1 * v1
+    v3 = 0.3 * (v0 + v1 + v2 + x.last)
+    return tanh(v3), sigmoid(v3) * c + (1 - sigmoid(v3)) * tanh(v2)"""),
     "a dead share of a state that nothing reads": RandomCell("""\
 def random(x, h, c, *, W):
     v0 = x.p0 + concat(h, c) @ W.p0

@@ -489,7 +489,6 @@ def test_in_zsh(tmp_path: Path, program_environment: dict[str, str]) -> None:
         (["num_hiddens=1,000"], r"1 and 000; .*num_hiddens=1000"),
         (["learning_rate=0.1"], "did you mean lr"),
         (["model.gates.rest=1"], r"did you mean model\.gates\.reset"),
-        (["model.gates.reset=1,null"], "without it"),
         (["sweeps=mine"], r"\./sweeps/mine\.yaml"),
         (["--epochs", "2"], "write epochs=2"),
         (["--num-hiddens=8"], "write num_hiddens=8"),

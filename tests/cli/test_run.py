@@ -300,7 +300,6 @@ MISTAKES = [
     ("hydra.sweeper.blocks=[null]", "hydra.sweeper.blocks is null"),
     ("hydra.sweeper.params=3", "hydra.sweeper.params is 3"),
     ("hydra/sweeper=optuna hydra.sweeper.params=[lr]", "hydra.sweeper.params is lr"),
-    ("model.gates.reset=null", "model.gates.reset is 'null'"),
     ('task=fill_in prefixes=["the!"]', "made-up.txt has no '!'"),
     pytest.param(
         "device=cuda",

@@ -7,7 +7,6 @@ precision=bf16 a CPU with tiles.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,7 +38,7 @@ def stacked_in_torch(*given: Any) -> StackedCohort:
 
 
 def bf16(configs: list[Config], *given: Any) -> NativeCohort:
-    return NativeCohort([replace(config, precision="bf16") for config in configs], *given)
+    return NativeCohort([config.but(precision="bf16") for config in configs], *given)
 
 
 def plain(engine: str) -> Callable[..., AutogradProgram]:

@@ -89,8 +89,8 @@ EDITS: dict[str, tuple[Any, str, str, str, set[str]]] = {
     "the gru's equation": (CELLS["gru"], "equations", "(1 - Z) * H_tilde", "H_tilde", {"gru", "gru before", "memory"}),
     "its reset gate, where it comes first": (CELLS["gru"], "equations", "(R * h)", "h", {"gru before"}),
     "the lstm's equation": (CELLS["lstm"], "equations", "C = F * c", "C = c", {"lstm", "translation"}),
-    "clipping": (autograd, "clip_gradients", "clip / norm", "clip", EVERY - {"adam"}),
-    "when it clips": (autograd, "clip_gradients", "clip < norm < math.inf", "norm < math.inf", EVERY - {"adam"}),
+    "clipping": (autograd, "clip_gradients", "(norm, clip)", "(norm, 2 * clip)", EVERY - {"adam"}),
+    "when it clips": (autograd, "clip_gradients", "clip < norm < math.inf", "False", EVERY - {"adam"}),
     "the loss": (autograd.AutogradProgram, "step", "/ scored(Y).clamp(min=1)", "/ Y.numel()", EVERY),
     "the carried state": (trajectory, "train_epoch", "carry=bool(losses) and", "carry=not losses and", EVERY - {
         "random", "memory", "fill_in", "translation"}),

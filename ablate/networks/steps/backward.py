@@ -5,7 +5,7 @@ Axes: R replicas, T steps, B sequences, H hidden units, K blocks of H columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from torch import Tensor
 
@@ -140,7 +140,7 @@ class Backward(Forward):
         forms = [made.terms(end) for end in ends]
         jacobian.plan(
             [
-                _unsigned(c)[0]
+                _unsigned(c, self.there)[0]
                 for terms in (*made.pivots.values(), *forms, *made.carried)
                 for c in terms.values()
                 if isinstance(c, Value)
@@ -177,7 +177,7 @@ class Backward(Forward):
 
     def _coefficient(self, coefficient: Value, jacobian: Writer) -> tuple[str, int]:
         """The name of a coefficient at each step, and its sign."""
-        coefficient, sign = _unsigned(coefficient)
+        coefficient, sign = _unsigned(coefficient, self.there)
         index = coefficient.index
         if index in self.there:
             return self.there[index], sign
@@ -346,10 +346,10 @@ class Backward(Forward):
         self._sum_vectors = self._batched(writer.lines)
 
 
-def _unsigned(coefficient: Value) -> tuple[Value, int]:
-    """What is computed of a coefficient, and its sign, which goes into the sum."""
-    of = coefficient.node.of[0] if coefficient.node.op == "neg" else None
+def _unsigned(coefficient: Value, there: Collection[int]) -> tuple[Value, int]:
+    """What is computed of a coefficient, and its sign, which goes into the sum; what is `there` is taken as it is."""
+    of = coefficient.node.of[0] if coefficient.node.op == "neg" and coefficient.index not in there else None
     if not isinstance(of, Value):
         return coefficient, 1
-    value, sign = _unsigned(of)
+    value, sign = _unsigned(of, there)
     return value, -sign
