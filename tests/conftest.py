@@ -83,9 +83,13 @@ def _apart(monkeypatch: pytest.MonkeyPatch, own_machine: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(own_machine))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_machine))
     monkeypatch.setattr(tempfile, "tempdir", str(own_machine))
-    # An error that a test makes stands for one of ours, not for one of a person's own file.
-    monkeypatch.setattr(errors, "INSTALLED", (*errors.INSTALLED, str(Path(__file__).parent)))
     torch.set_flush_denormal(False)  # a sweep in this process switches it on, and hypothesis needs it off
+
+
+@pytest.fixture
+def errors_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that the test makes stands for one of ours, not for one of a person's own file."""
+    monkeypatch.setattr(errors, "INSTALLED", (*errors.INSTALLED, str(Path(__file__).parent)))
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ def fails(error: BaseException) -> Callable[[], int]:
     return work
 
 
+@pytest.mark.usefixtures("errors_are_ours")
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -100,6 +101,7 @@ def test_what_a_person_can_put_right_is_one_line(
     assert len(line) < 400
 
 
+@pytest.mark.usefixtures("errors_are_ours")
 def test_an_error_of_ours_is_no_mistake_of_theirs() -> None:
     with pytest.raises(ZeroDivisionError):
         answer(fails(ZeroDivisionError()))

@@ -47,6 +47,7 @@ def test_this_table_is_complete() -> None:
     assert {path.stem for path in (CONFIG_ROOT / "sweeps").glob("search_*.yaml")} == PRESETS.keys()
 
 
+@pytest.mark.usefixtures("errors_are_ours")
 @pytest.mark.full
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_search_preset(preset: str, problem_of: Callable[..., Problem]) -> None:
@@ -66,6 +67,7 @@ def test_a_search_preset(preset: str, problem_of: Callable[..., Problem]) -> Non
     make_pruner(settings.pruner, settings.pruner_options, 60, len(settings.objectives) > 1)
 
 
+@pytest.mark.usefixtures("errors_are_ours")
 @pytest.mark.full
 def test_the_options_of_a_preset_can_be_typed_over(problem_of: Callable[..., Problem]) -> None:
     problem = problem_of("sweeps=search_gru", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random", "lr=0.5")

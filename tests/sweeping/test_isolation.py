@@ -69,6 +69,7 @@ def test_a_setting_too_long_for_its_text_among_others(small: Configs, sweep: Cal
     assert "training tokens" in why
 
 
+@pytest.mark.usefixtures("errors_are_ours")
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("error", "said"),
