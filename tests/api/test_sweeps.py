@@ -167,6 +167,7 @@ def test_a_mistake_is_a_plain_error_in_one_line(train: Train, knobs: dict[str, A
     assert "\n" not in said
 
 
+@pytest.mark.full
 def test_a_setting_that_fails_is_warned_about_and_the_others_are_trained(train: Train) -> None:
     with pytest.warns(UserWarning, match="Sweep.failures"):
         sweep = train(**{"model.bidirectional": [False, True]}, model="gru", sampling="sequential")

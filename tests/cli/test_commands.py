@@ -123,6 +123,7 @@ def test_what_is_typed_wrong_is_one_line(main: CLI, typed: list[str], says: str)
     assert says in line
 
 
+@pytest.mark.full
 def test_no_command_is_run(main: CLI) -> None:
     shown = main("run", "--cfg", "job", "num_hiddens=7")
     assert "num_hiddens: 7" in shown.out

@@ -344,6 +344,7 @@ def test_a_mistake_in_a_program_of_its_own(cli: CLI, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["no-data"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["My Course (2026)", "Zoë's [x]", "a=b{c},d"])
 def test_any_folder_may_be_worked_in(main: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A folder's own presets are found, whatever its name; options may stand anywhere."""

@@ -104,6 +104,7 @@ def test_its_knobs_are_swept(mine: Path) -> None:
     assert len({run_id(resolve(one), CORPUS) for one in found}) == 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("words", "says"),
     [

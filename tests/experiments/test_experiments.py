@@ -78,6 +78,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [record for record in results.records(folder) if isinstance(record, dict)]
 
 
+@pytest.mark.full
 def test_a_sweep_is_compared_claimed_and_reported(tmp_path: Path, ablated: Callable[..., tuple[int, str]]) -> None:
     status, _ = ablated(HILL, "lr=0.01,0.1", "seeds=6", report=True)
     assert status == 0
@@ -435,6 +436,7 @@ def train(lr=0.1, width=4, engine="a", loss=0.0, *, seed, report):
 """
 
 
+@pytest.mark.full
 def test_a_stored_sweep_is_read_without_its_file(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -587,6 +589,7 @@ def test_a_preset_searches_an_experiment(ablated: Callable[..., tuple[int, str]]
     assert (status, "2 of 2 trials" in said) == (0, True), said
 
 
+@pytest.mark.full
 def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
     def squared(x: float = 0.0, *, seed: int = 0) -> dict[str, float]:
         return {"loss": (x - 1) ** 2 + seed / 100}

@@ -45,6 +45,7 @@ READ: dict[str, Callable[[Path, str], pd.DataFrame]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("to", ["csv", "parquet", "xlsx"])
 def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     if to == "xlsx":

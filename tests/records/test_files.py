@@ -288,6 +288,7 @@ def test_the_scan_lets_the_rest_pass(line: str) -> None:
     assert list(writes(ast.parse(line))) == []
 
 
+@pytest.mark.full
 def test_nothing_else_writes() -> None:
     """A table that is written in place is torn where the disk is full. Write with ablate.records.files."""
     sources = {str(path.relative_to(PACKAGE_DIR)): path for path in sorted(PACKAGE_DIR.rglob("*.py"))}

@@ -139,6 +139,7 @@ def test_curves_are_legible_for_every_shape_of_sweep(name: str) -> None:
     assert_legible(plots.curves(curves_of(runs, epochs=60), runs, swept_knobs(runs), "Curves"))
 
 
+@pytest.mark.full
 def test_by_value_has_a_panel_per_measure_and_a_line_per_model() -> None:
     figure = drawn("models_by_sizes")
     assert [axes.get_ylabel() for axes in figure.axes] == [
@@ -321,6 +322,7 @@ def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
     assert sorted(rows) == sorted(f"corpus={name}" for name in best)
 
 
+@pytest.mark.full
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
     assert panel(drawn("layers"), LAST_EPOCH).get_xscale() == "linear"
     assert panel(drawn("layers"), LAST_EPOCH).get_yscale() == "log"

@@ -59,6 +59,7 @@ def fails_late(*_: Any) -> Iterator[Any]:
 SOMETHING = {"blocks": lambda m, made: [Bullets(["Own words."])]}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("facts", "places"),
     [

@@ -139,6 +139,7 @@ def test_what_matters_is_told_of_the_tasks_own_measure(filled: Material) -> None
     assert made["comparisons_tail_perplexity"].title == "Comparisons: tail perplexity"
 
 
+@pytest.mark.full
 def test_figures_of_what_matters_show_the_tasks_own_measure(filled: Material) -> None:
     figures = wanted(filled)
     caption, draw = figures["effects"]

@@ -49,6 +49,7 @@ PAIRS = list(product(SAMPLES, SAMPLES))
 NUMBERS = ("estimate", "low", "high", "n", "rank_p", "rank_least_p")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("level", [0.95, 0.8])
 @pytest.mark.parametrize(("at_once", "alone"), [(pairwise_ratios, ratio), (pairwise_differences, difference)])
 def test_every_pair_has_what_it_has_alone(at_once: Any, alone: Any, level: float) -> None:

@@ -86,6 +86,7 @@ READ = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("knob", "beside", "why"), UNREAD)
 def test_a_knob_that_nothing_reads_is_said(compose: Configs, knob: str, beside: str, why: str) -> None:
     name = knob.partition("=")[0]

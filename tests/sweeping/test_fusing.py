@@ -84,6 +84,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_a_remedy(
     assert timed == [2]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("free", [2**34, 2**44])
 def test_memory_that_is_plenty_is_not_counted_and_never_too_much(
     compose: Configs, free: int, monkeypatch: pytest.MonkeyPatch

@@ -127,6 +127,7 @@ def test_the_same_setting_twice_is_one_setting_with_the_most_seeds(small: Config
     assert len(records(summary.folder)) == 3
 
 
+@pytest.mark.full
 def test_the_text_counts_and_not_its_name(small: Configs, sweep: Callable[..., Any], text_path: Path) -> None:
     sweep([small("model=gru")], "first")
     copy = text_path.with_name("copy.txt")

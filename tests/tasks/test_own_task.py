@@ -274,6 +274,7 @@ class OfTrainedExamples(Wrong):
         yield self.X[:, torch.randperm(4, generator=order)], torch.zeros(6, 4, dtype=torch.long)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -425,6 +426,7 @@ def test_a_claim_speaks_of_an_own_metric(sweep: Path) -> None:
         make_claim(said | {"metric": "bits_per_tokn"})
 
 
+@pytest.mark.full
 def test_a_task_adds_a_section_of_its_own(sweep: Path) -> None:
     """With a table, a sentence in short and a place on the page."""
     from ablate.report.answer import answer

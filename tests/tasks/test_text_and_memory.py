@@ -337,6 +337,7 @@ def test_too_little_is_refused_in_one_line(overrides: list[str], says: str) -> N
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

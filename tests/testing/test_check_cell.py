@@ -133,6 +133,7 @@ BROKEN: list[tuple[Callable[..., Any], str]] = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("equations", "said"), BROKEN, ids=[equations.__name__ for equations, _ in BROKEN])
 def test_a_broken_cell_is_told_what_is_wrong(equations: Callable[..., Any], said: str) -> None:
     KEPT.clear()

@@ -186,6 +186,7 @@ def test_a_clean_timing_of_another_sweep_is_taken_over(setting: dict[str, Config
     assert stored(tmp_path / "third", own, 1, "elsewhere") is None
 
 
+@pytest.mark.full
 def test_flops_are_counted(small: Configs) -> None:
     """The count of a training step against the matrix products written out by hand."""
     from ablate.data.corpora import load

@@ -131,6 +131,7 @@ def test_nothing_has_changed_where_nothing_was_edited(compose: Configs) -> None:
         assert changes({}, config.but(epochs=7, lr=0.3, num_hiddens=99, seed=4)) == []
 
 
+@pytest.mark.full
 def test_probes_need_no_disk(monkeypatch: pytest.MonkeyPatch, compose: Configs) -> None:
     """They are computed before and while a sweep runs, and a full disk is to cost a run at most."""
 
