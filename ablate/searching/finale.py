@@ -23,7 +23,7 @@ from ablate.searching.race import Comparison, compare, estimate, interval, same
 from ablate.searching.search import POLL_S, Search
 from ablate.searching.settings import SPEED, Objective, Settings
 from ablate.searching.space import Space, Values
-from ablate.searching.standings import front, ranked
+from ablate.searching.standings import front, ranked, with_values
 from ablate.searching.storage import takes_slot
 
 Runs = dict[int, dict[str, float]]
@@ -190,13 +190,7 @@ def numbers(values: Sequence[Any]) -> list[float]:
 
 def all_equal(trials: Sequence[FrozenTrial], settings: Settings) -> str:
     """A line where several configurations have values and none differs from the others; nothing where one does."""
-    told = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and trial.user_attrs.get("excluded") != "duplicate"
-        and all(map(math.isfinite, trial.values))
-    ]
+    told = with_values(trials)
     first = told[0].values if told else []
     if len(told) < 2 or not all(same(a, b) for t in told for a, b in zip(t.values, first, strict=True)):
         return ""

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
-from ablate.config.overrides import GROUPS
+from ablate.config.knobs import GROUPS
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores

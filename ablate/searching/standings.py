@@ -47,12 +47,22 @@ def seeds_of(trial: FrozenTrial, objective: Objective) -> dict[int, float]:
     return {int(seed): worst if value is None else float(value) for seed, value in stored.items()}
 
 
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial came to its end and is not the repetition of another."""
+    return trial.state == TrialState.COMPLETE and trial.user_attrs.get("excluded") != "duplicate"
+
+
+def with_values(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that count and have a finite value of every objective."""
+    return [trial for trial in trials if counts(trial) and all(map(math.isfinite, trial.values))]
+
+
 def ranked(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
     """Single objective: the trials with all their seeds and a finite value, best first, each configuration once."""
     sign = 1 if settings.objectives[0].better == "lower" else -1
     whole: dict[str, FrozenTrial] = {}
     for trial in trials:
-        if trial.state != TrialState.COMPLETE or trial.user_attrs.get("excluded") == "duplicate":
+        if not counts(trial):
             continue
         given = trial.user_attrs.get("n", 0)
         if math.isfinite(trial.values[0]) and (given >= len(settings.seeds) or not settings.trains):
@@ -63,14 +73,7 @@ def ranked(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTria
 def front(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
     """Several objectives: the trials that no other one beats in all of them, in the order of the first."""
     signs = np.array([1 if objective.better == "lower" else -1 for objective in settings.objectives])
-    told_ones = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and trial.user_attrs.get("excluded") != "duplicate"
-        and all(map(math.isfinite, trial.values))
-        and not trial.user_attrs.get("diverged")
-    ]
+    told_ones = [trial for trial in with_values(trials) if not trial.user_attrs.get("diverged")]
     points = [signs * np.array(trial.values) for trial in told_ones]
     kept = [
         trial
