@@ -20,8 +20,9 @@ import torch
 from hydra.core.plugins import Plugins
 from hypothesis import settings
 
-from ablate.config import errors
+from ablate.config import errors, plugins
 from ablate.config.composing import compose as compose_overrides
+from ablate.config.registry import scoped
 from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus, load
@@ -84,6 +85,14 @@ def _apart(monkeypatch: pytest.MonkeyPatch, own_machine: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_machine))
     monkeypatch.setattr(tempfile, "tempdir", str(own_machine))
     torch.set_flush_denormal(False)  # a sweep in this process switches it on, and hypothesis needs it off
+
+
+@pytest.fixture
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers, and the files that it loads, are gone after it."""
+    monkeypatch.setattr(plugins, "LOADED", {})
+    with scoped():
+        yield
 
 
 @pytest.fixture

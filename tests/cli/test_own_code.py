@@ -6,14 +6,12 @@ trained and 1 where other settings were; the settings that were trained all the 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ablate.cli import main
-from ablate.config import plugins
-from ablate.config.registry import scoped
 from ablate.records import results
 
 TASK = '''\
@@ -107,11 +105,7 @@ Said = tuple[int, str, Path]
 SMALL = ("num_hiddens=4", "num_steps=5", "batch_size=4", "epochs=2", "seeds=1")
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(plugins, "LOADED", {})
-    with scoped():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 @pytest.fixture

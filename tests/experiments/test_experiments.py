@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ablate.config import plugins
 from ablate.config.composing import compose
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS
-from ablate.config.registry import TASKS, scoped
+from ablate.config.registry import TASKS
 from ablate.config.resolved import resolve
 from ablate.data.corpora import load
 from ablate.experiments.declaring import numbers_of, source_of
@@ -42,11 +42,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 HILL = f"experiment={EXAMPLES / 'experiment.py'}:hill"
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(plugins, "LOADED", {})
-    with scoped():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS, FailedMetrics, metric_of, metrics_of
-from ablate.config.registry import DATASETS, FIGURES, TASKS, scoped
+from ablate.config.registry import DATASETS, FIGURES, TASKS
 from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
 from ablate.records import results
@@ -49,10 +49,7 @@ def example(name: str) -> ModuleType:
     return module
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
-    with scoped():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 def pitch(noise: float = 0.2) -> Config:
