@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
 from ablate.config.errors import ConfigError, counted
-from ablate.config.overrides import SWEEP_FUNCTION, knobs
+from ablate.config.knobs import knobs
+from ablate.config.overrides import SWEEP_FUNCTION
 from ablate.config.quoting import is_quoted, quote
 
 SPECIAL = re.compile(r"[,()\[\]{}\"'$=:\\]|^\s|\s$|^$|^(?i:null)$")

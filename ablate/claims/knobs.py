@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 from ablate.config.columns import OF_EXPERIMENTS, column, columns
 from ablate.config.errors import ConfigError, listing, nearest
-from ablate.config.overrides import Knob, knobs
+from ablate.config.knobs import Knob, knobs
 from ablate.config.registry import revision
 
 TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")

@@ -117,7 +117,7 @@ def run_command(command: Command, arguments: Sequence[str] | None = None) -> int
 def check_word(word: str) -> None:
     """Raise UserError for a first word that is neither a subcommand nor anything else that is typed."""
     from ablate.config.errors import UserError, listing, nearest
-    from ablate.config.overrides import is_knob
+    from ablate.config.knobs import is_knob
 
     if "=" in word or word[:1] in ("-", "~", "+") or is_knob(word):
         return

@@ -174,7 +174,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 def knob_words(current: str) -> Iterator[str]:
     """`num_hiddens=` for `num_h`, `model=gru,lstm` for `model=gru,ls`, `num_hiddens:lr=` for `num_hiddens:l`."""
-    from ablate.config.overrides import knobs
+    from ablate.config.knobs import knobs
 
     key, equals, value = current.partition("=")
     if not equals:
@@ -188,7 +188,8 @@ def knob_words(current: str) -> Iterator[str]:
 def choices_of(name: str) -> list[str]:
     """The values of a knob that can be listed."""
     from ablate.config.choice_files import summaries
-    from ablate.config.overrides import GROUPS, SWEEPERS, knobs
+    from ablate.config.knobs import GROUPS, knobs
+    from ablate.config.overrides import SWEEPERS
 
     if name in GROUPS:
         return list(summaries(name))

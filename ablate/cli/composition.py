@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 
 from ablate.cli.entry import say
 from ablate.config import plugins, presets
+from ablate.config.ambiguous import comma_in_path, decimal_comma
 from ablate.config.choice_files import SEARCHED, choices, find_preset, roots
 from ablate.config.composing import BASE, hydra_as_before, register_schema
 from ablate.config.errors import UserError, listing, short_path
-from ablate.config.overrides import SWEEPERS, Override, comma_in_path, decimal_comma, for_hydra, former_name, knobs
+from ablate.config.knobs import knobs
+from ablate.config.overrides import SWEEPERS, Override, for_hydra, former_name
 from ablate.config.preset_checks import check_choice, check_preset
 from ablate.config.quoting import split
 from ablate.config.registry import OF_GROUP

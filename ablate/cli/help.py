@@ -10,8 +10,8 @@ from ablate.config.choice_files import summaries
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
 from ablate.config.errors import UserError, listing, os_reason, own_line, reason
+from ablate.config.knobs import GROUPS
 from ablate.config.metrics import METRICS
-from ablate.config.overrides import GROUPS
 from ablate.config.registry import OF_GROUP, Knob, knobs_of
 from ablate.config.schema import CONFIG_ROOT
 from ablate.config.yaml_nodes import yaml_line

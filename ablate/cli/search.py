@@ -46,7 +46,8 @@ def help_of(words: list[str]) -> str:
 
 
 def search(arguments: list[str]) -> int:
-    from ablate.config.overrides import Override, is_knob
+    from ablate.config.knobs import is_knob
+    from ablate.config.overrides import Override
     from ablate.config.presets import SWEEPER
     from ablate.config.shell import command_line
 

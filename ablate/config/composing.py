@@ -27,7 +27,8 @@ from ablate.config.choices import choice
 from ablate.config.errors import ConfigError
 from ablate.config.former_names import value_of, with_todays_names
 from ablate.config.grid import Axis, product
-from ablate.config.overrides import GROUPS, ZIPPED, Override, for_hydra, knobs, members_of, type_in_words
+from ablate.config.knobs import GROUPS, knobs, members_of, type_in_words
+from ablate.config.overrides import ZIPPED, Override, for_hydra
 from ablate.config.registry import OF_GROUP, own_knobs, revision
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, DataConfig, Part

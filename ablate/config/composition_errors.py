@@ -5,7 +5,8 @@ from typing import get_origin
 
 from ablate.config.choice_files import summaries, unreadable
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import Override, can_be_swept, knobs, type_in_words
+from ablate.config.knobs import can_be_swept, knobs, type_in_words
+from ablate.config.overrides import Override
 from ablate.config.quoting import quote
 from ablate.config.shell import shell_line
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from ablate.config.choices import choice
 from ablate.config.columns import OF_DATA, column, own_columns
-from ablate.config.overrides import knobs
+from ablate.config.knobs import knobs
 from ablate.config.registry import OF_GROUP, knobs_of, revision
 from ablate.config.schema import CONFIG_ROOT, PARTS
 

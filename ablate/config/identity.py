@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ablate.config.errors import listing
 from ablate.config.former_ids import former_identities
-from ablate.config.overrides import Knob, knobs
+from ablate.config.knobs import Knob, knobs
 from ablate.config.registry import ALWAYS, FIRST_TASK
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, Part

@@ -5,32 +5,20 @@ whatever brackets, commas or digits are in it; a number or a choice is left to H
 """
 
 import itertools
-import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import lru_cache
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from ablate.config import former_names, plugins
 from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
+from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, is_knob, knobs, no_knob
 from ablate.config.quoting import is_quoted, quote, split, unquote
-from ablate.config.registry import CELLS, OF_GROUP, knobs_of, own_knobs, revision
-from ablate.config.schema import Config
 from ablate.config.shell import shell_line
 
-GROUPS = (*OF_GROUP, "sweeps")
-"""What is chosen among registered things and the files of a folder, in conf/, in sweeps/, or of one's own."""
-
-GATE = "model.gates."
-"""A gate that a model fixes, `model.gates.reset=1`: the only keys that a model may lack."""
-
 LAUNCHERS = ("ablate",)
+
 SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
 """Sweeper as it is typed → its name among all plugins of Hydra: `optuna` may be that of somebody else's."""
-
-HELP_HINT = "(ablate run --help lists them)"
 
 SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
 """Functions of Hydra's grammar that stand for several values."""
@@ -38,100 +26,9 @@ SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|exten
 NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
 """What Hydra reads as something else than a text."""
 
-
 ZIPPED = "hydra.sweeper.zipped"
 """The option of our grid sweeper with the knobs that change together, each a text such as `num_hiddens:lr=32:1,64:2`:
 Hydra's grammar has no word for them."""
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A knob by the name that is typed, `data.path`: its type and the metadata of its field."""
-
-    name: str
-    kind: Any
-    metadata: Mapping[str, Any]
-    owners: tuple[str, ...] = ()
-    """The things that have it of their own; none: all settings have it."""
-
-    @property
-    def decides(self) -> bool:
-        """Whether it decides an outcome, by itself or through another knob: what does not cannot be swept."""
-        return bool(self.metadata.get("identity", True)) or "through" in self.metadata
-
-    @property
-    def is_group(self) -> bool:
-        return self.name in GROUPS
-
-    @property
-    def optional(self) -> bool:
-        return type(None) in get_args(self.kind)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether any text is a value: no list of choices."""
-        return str in members_of(self.kind) and "choices" not in self.metadata and not self.is_group
-
-    @property
-    def is_texts(self) -> bool:
-        """Whether it is a list of texts."""
-        return get_origin(self.kind) is list and get_args(self.kind) == (str,)
-
-    @property
-    def is_scalar(self) -> bool:
-        return get_origin(self.kind) in (None, UnionType) and not is_dataclass(self.kind)
-
-
-def members_of(kind: Any) -> tuple[Any, ...]:
-    """The types that a value may have, of `int | None` two."""
-    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
-
-
-def type_in_words(kind: Any) -> str:
-    """What values of a type are, for a message."""
-    optional = type(None) in get_args(kind)
-    names = [one for one in members_of(kind) if one is not type(None)]
-    collections = {list: "a list", dict: "a table, {name: value}"}
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    said = [words.get(one, collections.get(get_origin(one), str(one))) for one in names]
-    return listing([*said, *["null"] * optional])
-
-
-def knobs() -> dict[str, Knob]:
-    """Every knob by its name, groups included, in the order of the configuration; also those of what users brought."""
-    return _all_knobs(revision())
-
-
-@lru_cache(1)
-def _all_knobs(_: tuple[int, ...]) -> dict[str, Knob]:
-    return {"sweeps": Knob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
-
-
-def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
-    hints = get_type_hints(kind)
-    for f in fields(kind):
-        if f.metadata.get("own"):
-            yield from _own(prefix.removesuffix("."))
-            continue
-        chosen = f.name == getattr(kind, "chosen_by", None)
-        choices = {"choices": OF_GROUP[prefix.removesuffix(".")].names} if chosen else {}
-        yield Knob(prefix + f.name, hints[f.name], {**f.metadata, **choices})
-        if is_dataclass(hints[f.name]):
-            yield from _knobs(hints[f.name], f"{prefix}{f.name}.")
-
-
-def _own(group: str) -> Iterator[Knob]:
-    """The knobs that things of a group have of their own; of one that several have, what is true of all."""
-    for name, (first, owners) in own_knobs(group).items():
-        declared = [knob for owner in owners for knob in knobs_of(OF_GROUP[group][owner]) if knob.name == name]
-        common = {
-            key for key, value in first.metadata.items() if all(knob.metadata.get(key) == value for knob in declared)
-        }
-        metadata = {key: value for key, value in first.metadata.items() if key in common}
-        if all(knob.choices for knob in declared):
-            metadata["choices"] = tuple(dict.fromkeys(choice for knob in declared for choice in knob.choices))
-        kind = first.kind if all(knob.kind == first.kind for knob in declared) else Any
-        yield Knob(f"{group}.{name}", kind, metadata, owners)
 
 
 @dataclass(frozen=True)
@@ -270,83 +167,6 @@ def former_name(word: str) -> str | None:
     now = _read(word)
     same = now.key == override.key and set(map(str.strip, split(override.value))) == set(split(now.value or ""))
     return None if same else f"{override} is written {now} now"
-
-
-def decimal_comma(word: str) -> str | None:
-    """A line for `lr=1,5`, two values and in many countries one number, and for `num_hiddens=1,000`; else None."""
-    override = Override.read(word)
-    whole_number = without_separators(override.key, override.value or "")
-    if whole_number is not None:
-        several = split(override.value or "")
-        values = f"{', '.join(several[:-1])} and {several[-1]}"
-        return f"{word} is {len(several)} values, {values}; one number is written {override.key}={whole_number}"
-    number = with_decimal_point(override.key, override.value or "")
-    if number is None:
-        return None
-    whole, part = number.split(".")
-    return f"{word} is two values, {whole} and {part}; one number has a decimal point: {override.key}={number}"
-
-
-def without_separators(key: str, text: str) -> str | None:
-    """`1000` of `1,000`, where a knob is a whole number and the groups are of three digits, one at least not to be
-    written so as a value of its own (`000`, `050`); None for all else."""
-    knob = knobs().get(key)
-    if knob is None or int not in members_of(knob.kind) or float in members_of(knob.kind):
-        return None
-    found = re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", text.strip())
-    groups = text.strip().split(",")
-    return "".join(groups) if found and any(group.startswith("0") for group in groups[1:]) else None
-
-
-def with_decimal_point(key: str, text: str) -> str | None:
-    """`1.5` of `1,5`, where a knob is a number that may have a fraction; None for all else."""
-    knob = knobs().get(key)
-    found = re.fullmatch(r"([-+]?\d+),(\d+)", text.strip())
-    return f"{found[1]}.{found[2]}" if knob and found and float in members_of(knob.kind) else None
-
-
-def comma_in_path(word: str) -> str | None:
-    """A line for `data.path=a,b.txt`, two files, where these are not there or one of the whole name is; else None."""
-    override = Override.read(word)
-    value = override.value or ""
-    parts = [unquote(part.strip()) for part in split(value)]
-    there = [os.path.exists(os.path.expanduser(name)) for name in (value, *parts)]
-    if override.key != "data.path" or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
-        return None
-    if not there[0] and all(there[1:]):
-        return None
-    quoted = shell_line(f"{override.key}={quote(value)}")
-    return f"{word} is {len(parts)} files, {', '.join(parts)}; a name with a comma stands in quotes: {quoted}"
-
-
-def can_be_swept(key: str) -> bool:
-    """Whether several values of a knob make several settings."""
-    knob = knobs().get(key)
-    return key != "sweeps" and (knob is None or knob.decides)
-
-
-def no_knob(key: str) -> str:
-    """The line for a key that is no knob."""
-    ours = ELSEWHERE.get(key.rpartition(".")[2])
-    names = {GATE + gate for cell in CELLS for gate in cell.gates} if key.startswith(GATE) else knobs()
-    meant = f"; did you mean {ours}?" if ours in knobs() else nearest(key, sorted(names))
-    return f"there is no knob {key!r}{meant} {HELP_HINT}"
-
-
-ELSEWHERE = {
-    "learning_rate": "lr",
-    "hidden_size": "num_hiddens",
-    "hidden_units": "num_hiddens",
-    "units": "num_hiddens",
-    "n_epochs": "epochs",
-    "random_state": "seed",
-}
-"""What other programs call a knob → its name here, where the spelling does not lead to it."""
-
-
-def is_knob(key: str) -> bool:
-    """Whether there is a knob of that name; a gate that no model has is none."""
-    return former_names.knob_of(key) in knobs() or key in {GATE + gate for cell in CELLS for gate in cell.gates}
 
 
 def _read(word: str) -> Override:

@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 from ablate.config import former_names
+from ablate.config.ambiguous import with_decimal_point
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.overrides import (
-    GROUPS,
-    Knob,
-    Override,
-    can_be_swept,
-    checked_rows,
-    is_knob,
-    knobs,
-    members_of,
-    no_knob,
-    type_in_words,
-    with_decimal_point,
-)
+from ablate.config.knobs import GROUPS, Knob, can_be_swept, is_knob, knobs, members_of, no_knob, type_in_words
+from ablate.config.overrides import Override, checked_rows
 from ablate.config.preset_experiments import preset_nodes
 from ablate.config.presets import SWEEPER, SWEEPING, knobs_below, knobs_of_entry, sweeper_tables
 from ablate.config.schema import CONFIG_ROOT

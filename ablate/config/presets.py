@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ablate.config import former_names
 from ablate.config.choice_files import SEARCHED, find_preset, roots
 from ablate.config.errors import UserError, short_path
-from ablate.config.overrides import SWEEPERS, Override, knobs
+from ablate.config.knobs import knobs
+from ablate.config.overrides import SWEEPERS, Override
 from ablate.config.preset_experiments import preset_nodes, reference_of
 from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, yaml_line
 

@@ -18,7 +18,8 @@ from ablate.config.composing import Composer
 from ablate.config.errors import ConfigError
 from ablate.config.grid import Axis, portions, product
 from ablate.config.identity import without_effect
-from ablate.config.overrides import GROUPS, Override, for_hydra
+from ablate.config.knobs import GROUPS
+from ablate.config.overrides import Override, for_hydra
 from ablate.config.schema import Config
 from ablate.sweeping.naming import Asked, folder_name
 

@@ -12,7 +12,8 @@ from ablate.config.errors import UserError
 from ablate.config.identity import (
     run_identity,
 )
-from ablate.config.overrides import Override, knobs
+from ablate.config.knobs import knobs
+from ablate.config.overrides import Override
 from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict

@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ablate.config.identity import short_hash
-from ablate.config.overrides import Override, can_be_swept, knobs
+from ablate.config.knobs import can_be_swept, knobs
+from ablate.config.overrides import Override
 from ablate.config.quoting import split, unquote
 
 BASELINE = "baseline"

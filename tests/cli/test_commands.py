@@ -18,7 +18,7 @@ from ablate.cli.commands import MODULES, commands
 from ablate.cli.completion import SCRIPTS, complete
 from ablate.config.choice_files import summaries
 from ablate.config.errors import ConfigError
-from ablate.config.overrides import GROUPS, knobs
+from ablate.config.knobs import GROUPS, knobs
 from ablate.config.registry import Knob
 from ablate.records.compaction import unpack
 

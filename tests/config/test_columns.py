@@ -9,7 +9,7 @@ from ablate.config.choices import choice
 from ablate.config.columns import OF_DATA, ORDER, column, columns, own_columns
 from ablate.config.composing import compose
 from ablate.config.dependence import brings, chosen
-from ablate.config.overrides import knobs
+from ablate.config.knobs import knobs
 from ablate.config.registry import OF_GROUP, knobs_of
 
 OF_A_RUN = {"seed", "updates", "match"}

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 
 from ablate.config.choice_files import SEARCHED
 from ablate.config.composing import BASE, Composer, compose, hydra_as_before, register_schema, to_config
-from ablate.config.overrides import knobs
+from ablate.config.knobs import knobs
 from ablate.config.registry import CELLS, DATASETS, OPTIMIZERS, SCHEDULES, TASKS
 from ablate.config.schema import CONFIG_ROOT, Config
 

@@ -17,7 +17,7 @@ from ablate.config.composing import compose as compose_overrides
 from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import CombinationError, ConfigError, UserError
 from ablate.config.identity import PROTOCOL, former_run_ids, run_id, run_identity, setting_id
-from ablate.config.overrides import GROUPS, knobs
+from ablate.config.knobs import GROUPS, knobs
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, to_dict, with_seed
 from ablate.config.validation import engines_for

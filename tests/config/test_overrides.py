@@ -7,8 +7,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.config.ambiguous import comma_in_path, decimal_comma
 from ablate.config.errors import UserError
-from ablate.config.overrides import comma_in_path, decimal_comma, for_hydra, knobs
+from ablate.config.knobs import knobs
+from ablate.config.overrides import for_hydra
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.sweeping.naming import folder_name
 

@@ -17,7 +17,7 @@ from ablate.config.composing import compose, compose_all, from_dict
 from ablate.config.dependence import independent
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.identity import cohort_key, run_id, run_identity, without_effect
-from ablate.config.overrides import knobs
+from ablate.config.knobs import knobs
 from ablate.config.registry import CELLS, OPTIMIZERS, TASKS, snapshot
 from ablate.config.resolved import resolve
 from ablate.config.schema import to_dict

@@ -34,7 +34,7 @@ class GroupsSource(ConfigSource):
         return os.path.isdir(self.path)
 
     def is_group(self, config_path: str) -> bool:
-        from ablate.config.overrides import GROUPS
+        from ablate.config.knobs import GROUPS
 
         return config_path == "" or (config_path in GROUPS and os.path.isdir(Path(self.path, config_path)))
 
@@ -48,7 +48,7 @@ class GroupsSource(ConfigSource):
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         from ablate.config.choice_files import files_of
-        from ablate.config.overrides import GROUPS
+        from ablate.config.knobs import GROUPS
 
         found: list[str] = []
         if config_path == "" and results_filter != ObjectType.CONFIG:
