@@ -5,7 +5,6 @@ Compared: the settings, metrics and directions with what the functions compute w
 
 import itertools
 import json
-import re
 import sys
 import threading
 from collections.abc import Callable
@@ -31,47 +30,14 @@ from ablate.config.resolved import resolve
 from ablate.data.corpora import load
 from ablate.experiments.declaring import numbers_of, source_of
 from ablate.experiments.words import translated
-from ablate.records import results
 from ablate.records.compaction import unpack
 from ablate.sweeping.path.question import read
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
 from ablate.training.trajectory import Stopped
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-HILL = f"experiment={EXAMPLES / 'experiment.py'}:hill"
-
+from tests.experiments.examples import EXAMPLES, HILL, TWO, records
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
-
-
-@pytest.fixture
-def ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> Callable[..., tuple[int, str]]:
-    """A command's exit status and what it said, its sweep in `sweep` below the test's folder; a report if asked for."""
-
-    def run(*words: str, command: str = "run", report: bool = False) -> tuple[int, str]:
-        report_or_not = [] if report else ["report=false"]
-        status = main([command, *words, f"results_dir={tmp_path}", "name=sweep", *report_or_not])
-        said = capsys.readouterr()
-        return status, said.out + said.err
-
-    return run
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Callable[[str], str]:
-    """A script of this text, as it is named on the command line; of another text it is another version."""
-
-    def write(text: str) -> str:
-        path = tmp_path / "train.py"
-        path.write_text(text, encoding="utf-8")
-        return f"experiment={path}:train"
-
-    return write
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    return [record for record in results.records(folder) if isinstance(record, dict)]
 
 
 @pytest.mark.full
@@ -425,13 +391,6 @@ def test_made_anew_in_a_notebook_it_is_another_experiment() -> None:
     assert origins[0] != origins[1] == origins[2]
 
 
-TWO = """
-def train(lr=0.1, width=4, engine="a", loss=0.0, *, seed, report):
-    report(1, loss=lr + seed / 100)
-    return {"loss": lr + seed / 100, "gain": lr * width}
-"""
-
-
 @pytest.mark.full
 def test_a_stored_sweep_is_read_without_its_file(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, capsys: pytest.CaptureFixture[str]
@@ -497,95 +456,6 @@ def test_a_loaded_experiment_changes_no_column_of_a_network() -> None:
 
 
 @pytest.mark.full
-def test_a_preset_of_an_experiment(
-    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    written(TWO)
-    (tmp_path / "sweeps").mkdir()
-    preset = tmp_path / "sweeps" / "mine.yaml"
-    preset.write_text(
-        "# Mine\nplugins: ['train.py:train']\nseeds: 2\ndefaults: [{override /task: train}]\n"
-        "hydra: {sweeper: {params: {task.lr: '0.1,0.3'}}}\n"
-    )
-    status, said = ablated("sweeps=mine")
-    assert status == 0, said
-    assert runs_frame(tmp_path / "sweep")[0]["lr"].tolist() == [0.1, 0.1, 0.3, 0.3]
-    status, said = ablated("sweeps=mine", "experiment=train.py:train", "width=4")
-    assert status == 0, said
-
-
-PRESET = """# Mine
-experiment: train.py:train
-seeds: 2
-{more}hydra: {{sweeper: {{params: {{lr: "0.1,0.3"}}}}}}
-"""
-
-
-@pytest.fixture
-def preset(tmp_path: Path, written: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Write sweeps/mine.yaml, of the function train.py:train."""
-    monkeypatch.chdir(tmp_path)
-    written(TWO)
-    (tmp_path / "sweeps").mkdir()
-
-    def write(text: str = PRESET, more: str = "") -> None:
-        (tmp_path / "sweeps" / "mine.yaml").write_text(text.format(more=more))
-
-    return write
-
-
-def test_a_preset_names_an_experiment_as_a_command_does(
-    tmp_path: Path, ablated: Callable[..., tuple[int, str]], preset: Callable[..., None]
-) -> None:
-    preset(more="width: 4\n")
-    status, said = ablated("sweeps=mine")
-    assert status == 0, said
-    runs, _ = runs_frame(tmp_path / "sweep")
-    assert runs["lr"].tolist() == [0.1, 0.1, 0.3, 0.3]
-    assert set(runs["width"]) == {4}
-    status, said = ablated("experiment=train.py:train", "lr=0.1,0.3", "width=4", "seeds=2")
-    assert "4 already there" in said, said  # the same sweep, typed
-    status, said = ablated("sweeps=mine", "lr=0.1", "width=4")
-    assert (status, "2 already there" in said) == (0, True), said
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("# M\nexperiment: train.py:trian\n", r"mine\.yaml, line 2: .*no function 'trian'; did you mean train"),
-        ("# M\nexperiment: gone.py:train\n", r"mine\.yaml, line 2: .*gone\.py"),
-        ("# M\nexperiment: [a, b]\n", r"mine\.yaml, line 2: .*FILE\.py:FUNCTION"),
-        ("# M\nexperiment: train.py:train\nwitdh: 4\n", r"mine\.yaml, line 3: .*'witdh'; did you mean width"),
-        ("# M\nexperiment: train.py:train\nnum_hiddens: 4\n", r"mine\.yaml, line 3: .*no knob 'num_hiddens'"),
-        (
-            "# M\nexperiment: train.py:train\nhydra: {{sweeper: {{params: {{'lr:widht': '1:2'}}}}}}\n",
-            r"mine\.yaml, line 3: .*'widht'; did you mean width",
-        ),
-        (
-            "# M\ndefaults: [{{override /task: memory}}]\nexperiment: train.py:train\n",
-            r"mine\.yaml, line 2: .*leave out override /task: memory",
-        ),
-    ],
-)
-def test_a_mistake_in_a_preset_of_an_experiment_has_its_line(
-    text: str, says: str, ablated: Callable[..., tuple[int, str]], preset: Callable[..., None]
-) -> None:
-    preset(text)
-    status, said = ablated("sweeps=mine")
-    assert (status, len(said.splitlines())) == (2, 1)
-    assert re.search(says, said)
-
-
-@pytest.mark.full
-def test_a_preset_searches_an_experiment(ablated: Callable[..., tuple[int, str]], preset: Callable[..., None]) -> None:
-    space = "{{n_trials: 2, params: {{lr: 'interval(0.1,0.5)'}}}}"
-    preset(f"experiment: train.py:train\nseeds: 2\nhydra: {{{{sweeper: {space}}}}}\n")
-    status, said = ablated("sweeps=mine", command="search")
-    assert (status, "2 of 2 trials" in said) == (0, True), said
-
-
-@pytest.mark.full
 def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
     def squared(x: float = 0.0, *, seed: int = 0) -> dict[str, float]:
         return {"loss": (x - 1) ** 2 + seed / 100}
@@ -599,13 +469,6 @@ def test_it_is_swept_from_python(tmp_path: Path, written: Any) -> None:
     assert sweep.frame()["lr"].tolist() == [0.1] * 4 + [0.3] * 4
     with pytest.raises(ablate.UserError, match="has no knob 'lrr'; did you mean lr"):
         ablate.sweep(experiment=script, lrr=0.1, **place)
-
-
-def test_its_preset_is_swept_from_python(tmp_path: Path, preset: Callable[..., None]) -> None:
-    preset()
-    sweep = ablate.sweep(sweeps="mine", width=2, results_dir=tmp_path / "results", progress=False)
-    assert sweep.frame()["lr"].tolist() == [0.1] * 2 + [0.3] * 2
-    assert set(sweep.frame()["width"]) == {2}
 
 
 @pytest.mark.full
@@ -622,16 +485,3 @@ def test_a_failure_is_dropped_once_the_mended_code_has_run(
     assert (status, "failures" in said) == (0, False)
     assert not list((tmp_path / "sweep" / "failures").glob("*.json"))
     assert main(["status", str(tmp_path / "sweep"), "--json"]) == 0
-
-
-@pytest.mark.full
-def test_the_preset_of_the_documents(
-    tmp_path: Path, ablated: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    documents = EXAMPLES.parent
-    text = (documents / "experiments.md").read_text().partition("```yaml\n")[2].partition("```")[0]
-    monkeypatch.chdir(documents.parent)
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "mine.yaml").write_text(text.replace("seeds: 6", "seeds: 2"))
-    status, said = ablated("sweeps=mine", f"--config-dir={tmp_path}")
-    assert (status, "8 runs trained" in said) == (0, True), said

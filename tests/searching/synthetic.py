@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.trial import FrozenTrial
 
 from ablate.config.errors import ConfigError
 from ablate.config.metrics import METRICS
@@ -19,6 +20,7 @@ from ablate.searching.samplers import make_pruner
 from ablate.searching.search import Search
 from ablate.searching.settings import Objective, Race, Settings
 from ablate.searching.space import Space, build
+from ablate.searching.storage import takes_slot
 from ablate.searching.study import joined
 
 Truth = Callable[[dict[str, str]], float]
@@ -148,3 +150,20 @@ def run(space: Space, wanted: Settings, evaluator: Noisy, folder: Path) -> list[
     with searching(space, wanted, evaluator, folder) as (search, study):
         search.run()
         return study.get_trials()
+
+
+def bowl(knobs: dict[str, str]) -> float:
+    """Lowest, 5, at x = 0.3."""
+    return 5 + (float(knobs["x"]) - 0.3) ** 2
+
+
+def line(knobs: dict[str, str]) -> float:
+    return 5 + float(knobs["x"])
+
+
+LINE = space_of("x=range(0,10)")
+BOWL = space_of("x=interval(-2,2)")
+
+
+def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if takes_slot(trial)]
