@@ -141,10 +141,6 @@ class Cell:
                     f"{gate} gate; leave it out"
                 )
 
-    def has_parameters(self, model: Any, gate: str) -> bool:
-        """Whether a gate is computed from weights: it is neither fixed nor made from another one."""
-        return gate in self.variant(model, self._default_reset).structure.preactivations
-
     def beyond_torch_nn(self, model: Any) -> str:
         """What of a model torch.nn has not (a knob and its value), or an empty string; fixed gates apart."""
         if not self.torch_nn:
@@ -219,13 +215,6 @@ def variant_of(config: Resolved) -> Variant:
     """The cell of a config, as its model has it."""
     cell: Cell = CELLS[config.model.cell]
     return cell.variant(config.model, config.reset)
-
-
-def is_plain(config: Resolved) -> bool:
-    """Whether this is a cell as torch.nn knows it: no gate fixed, nothing read or kept otherwise."""
-    model = config.model
-    plain = not model.gates and model.readout == "state" and model.write_back
-    return plain and not variant_of(config).cell.beyond_torch_nn(model)
 
 
 def live_gates(config: Resolved) -> tuple[str, ...]:

@@ -11,9 +11,6 @@ from typing import Any
 
 from ablate.cells.functions import NUMBERS, SYMBOLIC, Absent
 
-POINTWISE = ("add", "sub", "mul", "div", "neg", "gt", "lt", "ge", "le", *NUMBERS)
-"""What a node may compute of its arguments, unit by unit."""
-
 
 class Untraceable(Exception):
     """What the equations do cannot be noted. Torch computes it none the less."""
