@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from ablate.config.errors import ConfigError
 from ablate.config.registry import SCHEDULES, Knob
@@ -57,7 +57,15 @@ class Schedule:
         return float(found)
 
 
-def schedule(*, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) -> Callable[[Factor], Factor]:
+@overload
+def schedule(function: Factor, /) -> Factor: ...
+
+
+@overload
+def schedule(*, source: str = ..., name: str = ..., knobs: Sequence[Knob] = ...) -> Callable[[Factor], Factor]: ...
+
+
+def schedule(function: Factor | None = None, /, *, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) -> Any:
     """Register the function (step, total, *, knobs) → factor that follows as `schedule=NAME`.
 
     `knobs` declare bounds, choices and help of its keyword parameters. Raises ConfigError for what cannot be one.
@@ -70,4 +78,4 @@ def schedule(*, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) ->
         SCHEDULES.add(Schedule(name or function.__name__, function, own, summary_of(function), source))
         return function
 
-    return register
+    return register if function is None else register(function)

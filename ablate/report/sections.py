@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ablate.analysis.tasks import each_task
 from ablate.config.errors import ConfigError, UserError, listing
@@ -175,13 +175,27 @@ class Figures:
     drawings: Callable[[Material], Drawings]
 
 
+@overload
+def figure(function: Callable[..., Drawing], /) -> Callable[..., Drawing]: ...
+
+
+@overload
 def figure(
-    caption: str = "",
+    caption: str = ...,
+    *,
+    name: str = ...,
+    applies: Callable[[Material], bool] | None = ...,
+    section: str = ...,
+) -> Callable[[Callable[..., Drawing]], Callable[..., Drawing]]: ...
+
+
+def figure(
+    caption: str | Callable[..., Drawing] = "",
     *,
     name: str = "",
     applies: Callable[[Material], bool] | None = None,
     section: str = OTHERS,
-) -> Callable[[Callable[..., Drawing]], Callable[..., Drawing]]:
+) -> Any:
     """A figure of every report, under the function's name: on the page, and as PNG, SVG and PDF in figures/.
 
     The function's parameters are any of settings, runs, curves, published (frames: `ablate.analysis`) and swept (the
@@ -189,6 +203,9 @@ def figure(
     if not given; `section` is the part of the page that it stands in, such as results, curves or comparisons. Raises
     ConfigError for another parameter, and for a name that another figure has.
     """
+
+    if not isinstance(caption, str):
+        return figure()(caption)
 
     def register(function: Callable[..., Drawing]) -> Callable[..., Drawing]:
         own = name or function.__name__

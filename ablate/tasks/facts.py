@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ablate.config.errors import ConfigError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, Metric, followed, loss_metrics
@@ -231,7 +231,26 @@ def recall(record: Mapping[str, Any]) -> None:
 TASKS.recalls = recall
 
 
+@overload
+def task(kind: type[Implementation], /) -> type[Implementation]: ...
+
+
+@overload
 def task(
+    *,
+    name: str = ...,
+    summary: str = ...,
+    data: Sequence[Any] = ...,
+    metrics: Sequence[str | Metric] = ...,
+    final_metrics: Sequence[str | Metric] = ...,
+    main: str = ...,
+    **facts: Any,
+) -> Callable[[type[Implementation]], type[Implementation]]: ...
+
+
+def task(
+    kind: type[Implementation] | None = None,
+    /,
     *,
     name: str = "",
     summary: str = "",
@@ -240,7 +259,7 @@ def task(
     final_metrics: Sequence[str | Metric] = (),
     main: str = DEFAULT_METRIC,
     **facts: Any,
-) -> Callable[[type[Implementation]], type[Implementation]]:
+) -> Any:
     """A task, whose code is the class below: `@ablate.task(metrics=["accuracy"], main="accuracy")`.
 
     `name` is that of the class in lower case with underscores, if nothing else, and `summary` the first line of its
@@ -274,7 +293,7 @@ def task(
         kind.facts = made
         return kind
 
-    return register
+    return register if kind is None else register(kind)
 
 
 def snake(name: str) -> str:

@@ -171,7 +171,7 @@ def test_rules_schedules_and_tasks_of_a_notebook() -> None:
 def mine(parameters, gradients, *, lr):
     parameters.sub_({factor} * lr * gradients)
 
-@ablate.schedule()
+@ablate.schedule
 def falling(step, total):
     return {factor} * (1 - step / total)
 

@@ -78,7 +78,7 @@ def mine(parameters, gradients, *, lr, sharp=1):
     if sharp > 1: raise RuntimeError("no good")
     parameters.sub_(lr * gradients)
 
-@ablate.schedule()
+@ablate.schedule
 def late(step, total, *, sharp=1):
     """Mine."""
     if sharp > 1 and step: raise RuntimeError("no good")

@@ -116,6 +116,17 @@ def test_a_figure_of_ones_own_stands_where_it_says(m: Material) -> None:
     assert (where["by_value"], where["curves"]) == ("results", "curves")
 
 
+def test_a_figure_without_parentheses_takes_its_caption_from_the_docstring(m: Material) -> None:
+    @ablate.figure
+    def own(settings: Any) -> None:
+        """What there is.
+
+        More.
+        """
+
+    assert wanted(m)["own"][0] == "What there is."
+
+
 def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(m: Material) -> None:
     with pytest.raises(ConfigError, match="there is a figure 'curves' already"):
         ablate.figure("Own.", name="curves")(lambda settings: None)

@@ -386,6 +386,15 @@ def test_a_metric_gives_one_number(value: Any) -> None:
     assert f"test_own_task.py:{several.__code__.co_firstlineno}" in line
 
 
+def test_a_task_without_parentheses() -> None:
+    @ablate.task
+    class Guess(ablate.Task):
+        """A task of its defaults."""
+
+    assert TASKS["guess"].summary == "A task of its defaults."
+    assert Guess.facts is TASKS["guess"]
+
+
 def test_a_figure_asks_for_what_there_is() -> None:
     with pytest.raises(ConfigError, match=r"setings.*settings"):
 
