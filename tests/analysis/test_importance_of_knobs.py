@@ -153,6 +153,7 @@ def test_marginals_of_a_large_grid_are_drawn() -> None:
     assert variances[1:].max() < 1e-4
 
 
+@pytest.mark.full
 def test_forest() -> None:
     pytest.importorskip("sklearn")
     values = 2.0 * GRID[:, 1] + 0.5 * GRID[:, 2]

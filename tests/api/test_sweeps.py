@@ -128,6 +128,7 @@ def test_knobs_that_change_together(train: Train, rows: list[Any]) -> None:
     assert sorted(zip(frame["batch_size"], frame["lr"], strict=True)) == [(2, 1.0), (3, 0.5)]
 
 
+@pytest.mark.full
 def test_only_what_is_missing_is_trained(train: Train) -> None:
     one = train(name="a", seeds=1)
     run_id = one.frame()["run_id"][0]
@@ -318,6 +319,7 @@ def test_the_table_of_a_notebook(sweep: "ablate.Sweep") -> None:
     assert str(sweep.folders[0]) in html
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("x", "y"), [(None, None), ("num_hiddens", "val_perplexity"), ("model", "best_perplexity")])
 def test_a_figure_shows_what_was_asked_for(sweep: "ablate.Sweep", x: str | None, y: str | None) -> None:
     figure = sweep.plot(x=x, y=y, title="made up")

@@ -289,6 +289,7 @@ def test_gru_no_update_as_published_remembers_nothing(config_of: Callable[..., C
     assert all(not part.any() for state in states for part in state)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("model", [name for name in options("model") if name != "gru-no-update-as-published"])
 def test_all_others_remember(config_of: Callable[..., Config], model: str) -> None:
     one, two = outputs_at_the_end(built(config_of(f"model={model}")))

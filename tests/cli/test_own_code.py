@@ -131,6 +131,7 @@ def ablated(
     return run
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("at", ["init", "exit init", "updates"])
 def test_where_nothing_can_be_trained_it_is_one_line(at: str, ablated: Callable[..., Said]) -> None:
     status, said, folder = ablated(TASK, "task=mine", f"task.at={at}")

@@ -152,6 +152,7 @@ def test_equal_shapes_are_probed_once(
     assert [task.config.model.name for task in probed] == ["rnn", "gru"]
 
 
+@pytest.mark.full
 def test_the_probe_measures_training(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ def test_help_tells_of_it(main: Any, mine: Path) -> None:
         assert line in told, line
 
 
+@pytest.mark.full
 def test_its_source_is_part_of_the_identity_of_what_uses_it_alone(mine: Path) -> None:
     plain, words = run_id(resolve(compose(["model=gru"])), CORPUS), ["model=leaky", "optimizer=signed"]
     before = run_identity(resolve(compose(overrides(*words))), CORPUS)
@@ -348,6 +349,7 @@ def test_files_that_are_gone_are_told_in_one_line_until_others_bring_all(mine: P
     assert plugins.still_needed(stored, now, complete=True) == now
 
 
+@pytest.mark.full
 def test_a_knob_of_one_cell_beside_another_is_answered_by_what_to_write(mine: Path) -> None:
     plugins.load([str(mine)])
     with pytest.raises(ConfigError, match=r"model:model\.alpha=leaky:0\.3,gru:0\.5$"):

@@ -52,6 +52,7 @@ def test_the_record_says_which_products() -> None:
     assert computed_by(config, 28, torch.float32) == "native, bf16 products"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("flags", ["fpu avx512f", ""])
 def test_a_cpu_without_tiles_is_told_and_never_computes_others_in_silence(
     flags: str, monkeypatch: pytest.MonkeyPatch, compose: Callable[..., Config]

@@ -76,6 +76,7 @@ def test_training_together_is_training_alone(name: str) -> None:
         torch.testing.assert_close(together.named_tensors(k), dict(one.named_tensors()), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_evaluation_is_that_of_each_alone_and_leaves_nothing_behind(name: str) -> None:
     together, alone = made(name)

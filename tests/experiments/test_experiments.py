@@ -123,6 +123,7 @@ def test_a_failure_is_its_settings_alone(tmp_path: Path, ablated: Callable[..., 
     assert any("in train" in failure["traceback"] for failure in failures)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("function", "says"),
     [
@@ -265,6 +266,7 @@ def test_what_cannot_be_a_knob_or_a_metric() -> None:
             return {"loss": 0.0}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("objective", ["tokens_per_s", "perplexity", "wall_s", "distanc"])
 def test_an_objective_that_it_does_not_measure_is_refused_before_a_trial(
     objective: str, tmp_path: Path, ablated: Callable[..., tuple[int, str]]

@@ -53,6 +53,7 @@ def preset(tmp_path: Path, written: Any, monkeypatch: pytest.MonkeyPatch) -> Cal
     return write
 
 
+@pytest.mark.full
 def test_a_preset_names_an_experiment_as_a_command_does(
     tmp_path: Path, ablated: Callable[..., tuple[int, str]], preset: Callable[..., None]
 ) -> None:

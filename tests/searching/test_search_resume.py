@@ -140,6 +140,7 @@ def orphan(study: optuna.Study, worker: str | None, x: float = 0.5) -> int:
     return trial.number
 
 
+@pytest.mark.full
 def test_whose_trial_it_is(tmp_path: Path) -> None:
     with searching(BOWL, settings(), Noisy(bowl), tmp_path) as (search, study):
         me = search.worker
