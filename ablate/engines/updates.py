@@ -49,9 +49,7 @@ class Update:
                 self.options[knob.name] = each(values) if any(values) else 0.0
         self.descends = all(self.optimizer.descends(options) for options in chosen)
         """Whether an update is parameters −= lr · gradients and no more."""
-        like = (
-            parameters.shape
-        )  # of zeros_like torch loads its compiler where there is no storage, as in `memory_bytes`
+        like = parameters.shape  # without storage, as in `memory_bytes`, zeros_like would load torch's compiler
         self.moments = {name: parameters.new_zeros(like) for name in self.optimizer.buffers(self.options)}
 
     def advance(self) -> None:
