@@ -206,8 +206,12 @@ def test_every_module_can_be_imported_on_windows() -> None:
 
 
 @pytest.mark.full
-def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_need(tmp_path: Path) -> None:
-    command = ["model=lstm", "num_hiddens=8", "max_tokens=2000", "val_tokens=100", "batch_size=4", "num_steps=5"]
+@pytest.mark.parametrize("command", [[], ["plan"]])
+def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_need(
+    tmp_path: Path, command: list[str]
+) -> None:
+    command = [*command, "model=lstm", "optimizer=adam", "num_hiddens=8", "max_tokens=2000", "val_tokens=100"]
+    command += ["batch_size=4", "num_steps=5"]
     command += ["seeds=1", "epochs=1", "report=false", "data=python_docs", f"results_dir={tmp_path}", "name=first"]
     found = loaded(f"from ablate.cli.commands import main; assert main({command}) == 0")
     assert "torch" in found

@@ -72,7 +72,8 @@ def generate(
             check_prefix(prefix, read, corpus)
         model = readable(found.config, len(corpus.vocabulary), parameters)
         draws = Generator().manual_seed(seed) if temperature else None
-        return prefix + continued(model, corpus, read, length, temperature, draws)[len(read) :]
+        [text] = continued(model, corpus, [read], length, temperature, draws)
+        return prefix + text[len(read) :]
     if temperature:
         raise UserError(f"temperature is {temperature:g}, but task={found.config.task.name} takes the likeliest words")
     texts = task.texts(parameters, [prefix])

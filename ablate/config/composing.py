@@ -142,6 +142,7 @@ class Base:
 
     composed: DictConfig
     values: Mapping[str, Any]
+    """Knob or part → what a config has there."""
     linked: frozenset[str]
     """The knobs and parts that refer to others, or are referred to: `lr`, which is `${optimizer.lr}`."""
     _changed: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
@@ -165,13 +166,13 @@ class Base:
         return out
 
     def _with(self, overrides: Sequence[Parsed]) -> dict[str, Any]:
-        """The values of the knobs and parts that these set, and of what is linked to them."""
+        """The knobs and parts that these set, and what is linked to them. Raises ConfigError too."""
         names = set(map(_name, overrides))
         names |= self.linked if names & self.linked else set()
         some = self._alone(frozenset(names)).copy()
         for override in overrides:
             OmegaConf.update(some, override.key_or_group, override.value(), force_add=override.is_force_add())
-        return cast(dict[str, Any], OmegaConf.to_container(some, resolve=True))
+        return _typed_values(some)
 
     def _alone(self, names: frozenset[str]) -> DictConfig:
         """These knobs and parts and no others: to copy all takes longer than all the rest."""
@@ -206,10 +207,12 @@ class Composer:
         """The typed config of these overrides. Raises what Hydra raises, and ConfigError for a value that is ???."""
         with self._one_at_a_time:
             values = self._values(words)
-        return to_config(self.load(words)) if values is None else _of_container(values)
+        if values is None:
+            return to_config(self.load(words))
+        return Config(**{name: _copied(value) for name, value in values.items()})
 
     def _values(self, words: Sequence[str]) -> dict[str, Any] | None:
-        """The values of the knobs; None where Hydra has to compose the whole."""
+        """The knobs and parts of the config; None where Hydra has to compose the whole."""
         try:
             last = dict.fromkeys(reversed(words))  # of a word that is there twice the last one counts
             plain = {word: override for word in reversed(last) if (override := _plain(word)) is not None}
@@ -218,12 +221,9 @@ class Composer:
                 return None
             if not set(map(_name, plain.values())) <= base.values.keys():
                 return None
-            changed = base.changed(plain)
+            return {**base.values, **base.changed(plain)}
         except Exception:  # which is Hydra's to raise
             return None
-        if MISSING in _texts(changed):
-            return None
-        return deepcopy({**base.values, **changed})
 
     def _base(self, choices: tuple[str, ...]) -> Base | None:
         """What these overrides compose; None where they are more than choices of groups, or it cannot stand alone."""
@@ -245,8 +245,7 @@ def _base_of(composed: DictConfig) -> Base | None:
     if OmegaConf.missing_keys(composed) or not all(targets):
         return None
     linked = {name for name, _ in links} | {target[1] for target in targets if target}
-    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
-    return Base(composed, values, frozenset(linked))
+    return Base(composed, _typed_values(composed), frozenset(linked))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -265,8 +264,13 @@ def _plain(word: str) -> Parsed | None:
     chooses = written.key in GROUPS or written.key.startswith("hydra")
     if chooses or written.sign not in ("", "++") or not KEY.fullmatch(written.key) or "${" in word:
         return None
-    [parsed] = OverridesParser.create().parse_overrides([word])
+    [parsed] = _parser().parse_overrides([word])
     return None if parsed.is_sweep_override() else parsed
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
 
 
 def compose_all(overrides: Sequence[str]) -> list[Config]:
@@ -282,9 +286,7 @@ def compose_all(overrides: Sequence[str]) -> list[Config]:
 def to_config(composed: DictConfig) -> Config:
     """A typed Config from what Hydra composed. Raises ConfigError for a value that is ???."""
     composed = without_hydra(composed)
-    for knob in sorted(OmegaConf.missing_keys(composed)):
-        raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
-    return _of_container(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+    return Config(**_typed_values(composed))
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
@@ -296,8 +298,17 @@ def without_hydra(composed: DictConfig) -> DictConfig:
     return composed
 
 
-def _of_container(values: Mapping[str, Any]) -> Config:
-    return _config({name: value_of(name, value) for name, value in values.items()}, given=True)
+def _typed_values(composed: DictConfig) -> dict[str, Any]:
+    """Knobs and parts as a config has them. Raises OmegaConf's errors, and ConfigError for a value that is ???."""
+    for knob in sorted(OmegaConf.missing_keys(composed)):
+        raise ConfigError(f"{knob.partition('[')[0]} has the value ???, which stands for a missing one; give another")
+    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+    return _with_parts({name: value_of(name, value) for name, value in values.items()}, given=True)
+
+
+def _copied(value: Any) -> Any:
+    """The same in containers of its own."""
+    return value.copied() if isinstance(value, Part) else deepcopy(value) if isinstance(value, list) else value
 
 
 def fallback_data() -> DataConfig:
@@ -313,12 +324,11 @@ def from_dict(values: Mapping[str, Any]) -> Resolved:
     """
     known = {f.name for f in fields(Config)}
     told = {name: value for name, value in with_todays_names(values).items() if name in known}
-    return resolve(_config(told, given=False))
+    return resolve(Config(**_with_parts(told, given=False)))
 
 
-def _config(values: Mapping[str, Any], given: bool) -> Config:
-    parts = {name: _part(name, values[name], given) for name in PARTS if name in values}
-    return Config(**{**values, **parts})
+def _with_parts(values: Mapping[str, Any], given: bool) -> dict[str, Any]:
+    return {**values, **{name: _part(name, values[name], given) for name in PARTS if name in values}}
 
 
 def _part(group: str, values: Mapping[str, Any], given: bool) -> Part:

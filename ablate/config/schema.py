@@ -109,6 +109,13 @@ class Part:
         """The same with other values of some knobs."""
         return type(self).of({**self.values(), **self.own, **changed}, given=True)
 
+    def copied(self) -> Self:
+        """The same in containers of its own."""
+        twin = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            twin.__dict__[name] = deepcopy(value) if isinstance(value, dict | list) else value
+        return twin
+
 
 OWN = {"own": True}
 """The metadata of the field with the knobs of a thing's own."""

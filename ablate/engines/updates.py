@@ -49,7 +49,8 @@ class Update:
                 self.options[knob.name] = each(values) if any(values) else 0.0
         self.descends = all(self.optimizer.descends(options) for options in chosen)
         """Whether an update is parameters −= lr · gradients and no more."""
-        self.moments = {name: torch.zeros_like(parameters) for name in self.optimizer.buffers(self.options)}
+        like = parameters.shape  # without storage, as in `memory_bytes`, zeros_like would load torch's compiler
+        self.moments = {name: parameters.new_zeros(like) for name in self.optimizer.buffers(self.options)}
 
     def advance(self) -> None:
         """Count an update, and set the rates at which it is made."""

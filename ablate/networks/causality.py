@@ -22,22 +22,21 @@ def is_causal(
 ) -> bool:
     """Whether no output of `network`, tokens (T, B) → logits (T, B, V), depends on a token that comes later.
 
-    Random tokens; each step but the first in turn has its tokens replaced by other ones. A network that remembers
-    nothing at all is causal, too. For a translator, hand over the decoder's inputs alone. Needs a vocabulary of
-    two and two steps. No random stream of torch's is touched.
+    Random tokens, B sequences for each step but the first, in which the tokens of that step are replaced by other ones:
+    all of them in two calls, in which each sequence has to be read by itself. A network that remembers nothing at all
+    is causal, too. For a translator, hand over the decoder's inputs alone. Needs a vocabulary of two and two steps. No
+    random stream of torch's is touched.
     """
     if vocabulary_size < 2 or T < 2:
         raise ValueError(f"vocabulary_size is {vocabulary_size} and T is {T}; give 2 or more of each")
-    tokens = torch.randint(vocabulary_size, (T, B), generator=Generator().manual_seed(0)).to(device)
-    before = network(tokens)
-    rounding = ROUNDING * torch.finfo(before.dtype).eps
-    for t in range(1, T):
-        changed = tokens.clone()
-        changed[t] = (changed[t] + 1) % vocabulary_size
-        moved = (network(changed) - before).abs().flatten(1).amax(1)
-        if moved[:t].max() > max(RELATIVE_SHIFT * moved.max(), rounding * before.abs().max()):
-            return False
-    return True
+    tokens = torch.randint(vocabulary_size, (T, T - 1, B), generator=Generator().manual_seed(0))
+    changed, replaced = tokens.clone(), torch.arange(T - 1)
+    changed[replaced + 1, replaced] = (changed[replaced + 1, replaced] + 1) % vocabulary_size
+    before, after = (network(one.flatten(1).to(device)) for one in (tokens, changed))
+    moved = (after - before).abs().amax(-1).view(T, T - 1, B).amax(-1)  # (step, step replaced − 1)
+    earlier = moved.triu().amax(0)
+    rounding = ROUNDING * torch.finfo(before.dtype).eps * before.abs().max()
+    return not bool((earlier > torch.maximum(RELATIVE_SHIFT * moved.amax(0), rounding)).any())
 
 
 def random_weights(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

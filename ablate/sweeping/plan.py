@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,7 @@ def short_value(value: Any) -> str:
 
 def knobs_of(config: Config) -> dict[str, Any]:
     """Every knob by the name that is typed, where it means something, but for the lists of a group's choice."""
-    deciding = {f.name for f in fields(config) if f.metadata.get("identity", True)} | {"data", "updates", "match"}
-    beside = set() if config.task.thing.has_network else deciding - {"task", "seed"}
+    beside = frozenset[str]() if config.task.thing.has_network else _of_networks()
     out: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
@@ -146,6 +145,13 @@ def knobs_of(config: Config) -> dict[str, Any]:
             out["model"] = value.name  # what is trained, as the frames of records have it
         out |= {f"{f.name}.{name}": one for name, one in value.values().items() if name != "name"}
     return out
+
+
+@cache
+def _of_networks() -> frozenset[str]:
+    """The knobs and parts that mean nothing where there is no network."""
+    deciding = {f.name for f in fields(Config) if f.metadata.get("identity", True)} | {"data", "updates", "match"}
+    return frozenset(deciding - {"task", "seed"})
 
 
 def varying(configs: Sequence[Config]) -> list[str]:

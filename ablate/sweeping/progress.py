@@ -48,7 +48,7 @@ class Progress:
             for setting in plan.settings
             for run in setting.missing
         }
-        self.cost_done = 0.0
+        self.cost_done, self.cost_left = 0.0, sum(self.outstanding.values())
         self.running: dict[str, tuple[float, int]] = {}  # first run of a program -> share done, how many runs
         self.began = time.monotonic()
         self.lock = threading.Lock()
@@ -104,14 +104,14 @@ class Progress:
         done, elapsed = self.cost_done + partly, time.monotonic() - self.began
         if done <= 0 or elapsed < 1:
             return ""
-        return f"{duration(elapsed * (sum(self.outstanding.values()) - partly) / done)} left"
+        return f"{duration(elapsed * (self.cost_left - partly) / done)} left"
 
     def dropped(self, task: Task) -> None:
         """A program has ended, well or not."""
         with self.lock:
             self.running.pop(task.runs[0].run_id, None)
             for run in task.runs:
-                self.outstanding.pop(run.run_id, None)
+                self.cost_left -= self.outstanding.pop(run.run_id, 0.0)
 
     def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None:
         """The runs of a program are on disk; in a log, say so when that completes a setting."""

@@ -100,7 +100,7 @@ def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
 PLENTY = 16
 """How many times as much as autograd is expected to keep is plenty for a cohort with any engine.
 
-Counting exactly takes a second, in which torch loads its compiler: that is done only where memory could be short.
+Counting exactly builds a program without its storage: that is done only where memory could be short.
 """
 
 

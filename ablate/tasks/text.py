@@ -24,6 +24,7 @@ from ablate.data.corpora import Corpus, split
 from ablate.data.vocabulary import Numbers
 from ablate.networks.causality import is_causal, random_weights
 from ablate.networks.language_model import LanguageModel
+from ablate.networks.layer import State
 from ablate.tasks.shipped import HELD_OUT_MASKED, HELD_OUT_WINDOW
 from ablate.tasks.task import Minibatch, Task, accuracy, readable
 
@@ -115,8 +116,9 @@ class LanguageModelling(TextTask):
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         model = readable(self.config, len(self.corpus.vocabulary), parameters)
-        read = {prefix: self.read(prefix) for prefix in prefixes}
-        return {prefix: prefix + generate(model, self.corpus, own)[len(own) :] for prefix, own in read.items()}
+        read = [self.read(prefix) for prefix in prefixes]
+        texts = zip(prefixes, read, continued(model, self.corpus, read), strict=True)
+        return {prefix: prefix + text[len(own) :] for prefix, own, text in texts}
 
 
 class FillIn(TextTask):
@@ -189,41 +191,50 @@ def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | N
     return tokens[:count].reshape(S, -1).T, tokens[1 : count + 1].reshape(S, -1).T
 
 
-def generate(model: LanguageModel, corpus: Corpus, prefix: str, predicted: int = PREDICTED_TOKENS) -> str:
-    """The prefix and its greedy continuation, see `continued`."""
-    return continued(model, corpus, prefix, predicted)
-
-
 @torch.inference_mode()
 def continued(
     model: LanguageModel,
     corpus: Corpus,
-    prefix: str,
-    predicted: int,
+    prefixes: Sequence[str],
+    predicted: int = PREDICTED_TOKENS,
     temperature: float = 0.0,
     generator: Generator | None = None,
-) -> str:
-    """The prefix and its continuation by `predicted` tokens: batch of one, zero state, warmed up on the prefix.
+) -> list[str]:
+    """Each prefix and its continuation by `predicted` tokens, from a zero state that is warmed up on the prefix.
 
-    Each is the likeliest or, at a temperature above 0, drawn with probabilities softmax(logits / temperature). A
-    bidirectional network cannot go on from a state: it reads the whole text so far again for each token.
+    Each token is the likeliest or, at a temperature above 0, drawn with probabilities softmax(logits / temperature).
+    All texts grow together, a token in a call. A bidirectional network cannot go on from a state: it reads each text
+    so far again for each token.
     """
     model.eval()
-    ids = corpus.encode(prefix) or [0]
-    carries = not model.config.model.bidirectional
-    logits, states = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
-    for _ in range(predicted):
-        if temperature > 0:
-            shares = torch.softmax(logits[-1].double() / temperature, -1)
-            ids.append(int(torch.multinomial(shares, 1, generator=generator)))
+    ids = [corpus.encode(prefix) or [0] for prefix in prefixes]
+    starts = [len(own) for own in ids]
+
+    def read_anew() -> tuple[Tensor, list[State]]:
+        """The logits (texts, V) after each text so far, and the states."""
+        ends = [model(torch.tensor(own).unsqueeze(1), model.initial_state(1)) for own in ids]
+        layers = zip(*(states for _, states in ends), strict=True)
+        together = [tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in layers]
+        return torch.stack([logits[-1] for logits, _ in ends]), together
+
+    def following(logits: Tensor) -> list[int]:
+        if temperature == 0:
+            chosen = logits.argmax(-1)
         else:
-            ids.append(int(logits[-1].argmax()))
-        if carries:
-            logits, states = model(torch.tensor([[ids[-1]]]), states)
+            shares = torch.softmax(logits.double() / temperature, -1)
+            chosen = torch.multinomial(shares, 1, generator=generator).squeeze(1)
+        return list(map(int, chosen.tolist()))
+
+    for made in range(predicted if ids else 0):
+        if made == 0 or model.config.model.bidirectional:
+            logits, states = read_anew()
         else:
-            logits, _ = model(torch.tensor(ids).unsqueeze(1), model.initial_state(1))
-    continuation = corpus.decode(ids[len(ids) - predicted :])
-    return corpus.separator.join([prefix, continuation]) if prefix else continuation
+            logits, states = model(torch.tensor([[own[-1] for own in ids]]), states)
+        for own, token in zip(ids, following(logits), strict=True):
+            own.append(token)
+    made_of_each = [corpus.decode(own[start:]) for own, start in zip(ids, starts, strict=True)]
+    texts = zip(prefixes, made_of_each, strict=True)
+    return [corpus.separator.join([prefix, made]) if prefix else made for prefix, made in texts]
 
 
 @torch.inference_mode()

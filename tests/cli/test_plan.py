@@ -119,7 +119,7 @@ def test_the_estimate_is_of_the_programs_that_would_run(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a made-up millisecond per update: settings that differ in lr are one group, and time goes by updates."""
-    monkeypatch.setattr(estimating, "probe", lambda _: 0.001)
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: 0.001)
     settings = [small("engine=cohort", "seeds=2", f"lr={lr}", "val_tokens=0") for lr in (0.5, 1)]
     other = small("engine=torch_nn", "seeds=3", "model=gru", "epochs=6", "val_tokens=0")
     fused, single = estimate(plan(*settings, other), 2)
@@ -136,7 +136,7 @@ def test_held_out_readings_take_time(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 held-out tokens are 5 minibatches, read after each of 3 epochs at a third of an update's cost."""
-    monkeypatch.setattr(estimating, "probe", lambda _: 0.001)
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: 0.001)
     [guess] = estimate(plan(small("engine=torch_nn", "val_tokens=100")), 1)
     assert guess.seconds == pytest.approx([0.001 * (19 * 3 + 3 * 5 / 3)])
 
@@ -146,10 +146,25 @@ def test_equal_shapes_are_probed_once(
     small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probed: list[Any] = []
-    monkeypatch.setattr(estimating, "probe", lambda task: probed.append(task) or 0.001)
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: probed.append(task) or 0.001)
     engine = "engine=torch_nn"
     estimate(plan(small(engine), small(engine, "epochs=9"), small(engine, "sampling=random"), small("model=gru")), 1)
     assert [task.config.model.name for task in probed] == ["rnn", "gru"]
+
+
+def test_many_kinds_share_the_time_of_the_probes(
+    small: Configs, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 5 configs 4 kinds; one alone has all that a probe may have."""
+    monkeypatch.setattr(estimating, "PROBES_S", 0.04)
+    told: list[float] = []
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: told.append(probe_s) or 0.001)
+    sizes = [small("engine=torch_nn", f"num_hiddens={H}") for H in (3, 4, 5, 6)]
+    estimate(plan(*sizes, small("engine=torch_nn", "num_hiddens=3", "epochs=9")), 1)
+    assert told == [pytest.approx(0.01)] * 4
+    told.clear()
+    estimate(plan(sizes[0]), 1)
+    assert told == [estimating.PROBE_S]
 
 
 @pytest.mark.full
@@ -332,7 +347,7 @@ def test_a_long_sweep_says_what_it_will_take_before_it_begins(
     main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     """At a made-up second per update, measured or by the choice of engines: 2 runs of 57 updates, and the readings."""
-    monkeypatch.setattr(estimating, "probe", lambda _: 1.0)
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: 1.0)
     choice = Choice("torch_nn", {"torch_nn": 1000.0} if engine == "engine=auto" else {})
     monkeypatch.setattr("ablate.sweeping.schedule.choose", lambda *_: choice)
     monkeypatch.setattr(estimating, "SLOWEST", 1.0)
@@ -350,7 +365,7 @@ def test_a_long_sweep_says_what_it_will_take_before_it_begins(
 def test_a_short_sweep_is_not_tried_out_first(
     main: CLI, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimating, "probe", lambda _: pytest.fail("trained for a moment"))
+    monkeypatch.setattr(estimating, "probe", lambda task, probe_s: pytest.fail("trained for a moment"))
     done = main(*small_arguments, "engine=torch_nn", "name=short")
     assert done.status == 0, done.err
     assert "training takes" not in done.err

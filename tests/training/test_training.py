@@ -22,7 +22,7 @@ from ablate.engines.autograd import clip_gradients
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.parameters import initial
 from ablate.records.record import Record
-from ablate.tasks.text import generate, streams
+from ablate.tasks.text import continued, streams
 from ablate.training.choice import Choice, build
 from ablate.training.loop import resolve_device, train, train_together
 from ablate.training.trajectory import Trajectory, check_shapes, measures_held_out, stream
@@ -419,7 +419,7 @@ def test_text_is_the_prefix_and_its_greedy_continuation(small: Configs, corpus: 
         for parameter in model.parameters():
             parameter.mul_(8)  # away from a text of one repeated letter
     prefix = "the cell "
-    text = generate(model, corpus, prefix, 12)
+    [text] = continued(model, corpus, [prefix], 12)
     ids = corpus.encode(prefix)
     with torch.no_grad():
         for _ in range(12):  # the whole text so far from a zero state, every time
@@ -428,13 +428,28 @@ def test_text_is_the_prefix_and_its_greedy_continuation(small: Configs, corpus: 
     assert text == corpus.decode(ids)
     assert text.startswith(prefix)
     assert len(set(text[len(prefix) :])) > 1
-    assert generate(model, corpus, prefix, 12) == text
+    assert continued(model, corpus, [prefix], 12) == [text]
 
 
 def test_a_prefix_stays_as_typed_even_where_the_text_lacks_its_letters(small: Configs, corpus: Corpus) -> None:
     model = built(small(), corpus)
-    assert generate(model, corpus, "Zoë!", 5).startswith("Zoë!")
-    assert len(generate(model, corpus, "", 5)) >= 5
+    with_prefix, without = continued(model, corpus, ["Zoë!", ""], 5)
+    assert with_prefix.startswith("Zoë!")
+    assert len(without) >= 5
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_texts_that_are_made_together_are_those_made_alone(small: Configs, corpus: Corpus, bidirectional: bool) -> None:
+    own = ["sampling=random", "model.bidirectional=true"] if bidirectional else []
+    model = built(small("model=gru", "num_hiddens=16", *own), corpus, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    prefixes = ["the cell ", "a", ""]
+    alone = [text for prefix in prefixes for text in continued(model, corpus, [prefix], 9)]
+    assert continued(model, corpus, prefixes, 9) == alone
+    assert len(set(alone)) == 3
+    assert continued(model, corpus, [], 9) == []
 
 
 def test_words_are_separated_in_generated_text(small: Configs) -> None:

@@ -100,7 +100,8 @@ class Embedding:
         self.tabled = vocabulary_size <= self.N
         rows = vocabulary_size if self.tabled else self.N
         self.rows = shape.zeros(self.R, rows, layer.columns)
-        self.first_row = vocabulary_size * torch.arange(self.R, device=shape.device).view(-1, 1, 1)
+        first = [vocabulary_size * replica for replica in range(self.R)]
+        self.first_row = torch.tensor(first, device=shape.device).view(-1, 1, 1)
 
     def forward(self, tokens: Tensor) -> None:
         """Tokens (R, T, B) → the input's share, in the layer's `A`. IndexError for one outside the vocabulary."""

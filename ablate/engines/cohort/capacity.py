@@ -94,8 +94,7 @@ def memory_bytes(
     assert isinstance(vocabulary_size, int)
     layout = Layout(config, vocabulary_size)
     with torch.inference_mode():
-        parameters = torch.empty(R, layout.size, dtype=dtype, device="meta")
-        grads = torch.empty_like(parameters)
+        parameters, grads = (torch.empty(R, layout.size, dtype=dtype, device="meta") for _ in range(2))
         update = Update([config] * R, parameters, updates=1)
         size = (config.num_steps, config.batch_size)
         training = Program(layout, parameters, grads, *size, vocabulary_size)

@@ -27,7 +27,7 @@ class Output:
         self.W, self.b = layout.output_views(parameters)
         self.shape, self.V = shape, V
         self.P = shape.zeros(shape.R, V, shape.T * shape.B)
-        self.minus_ones = shape.zeros(shape.R, 1, shape.T * shape.B).sub_(1)
+        self.minus_ones = shape.zeros(shape.R, 1, shape.T * shape.B).fill_(-1)
         if grads is not None:
             self.dW, self.db = layout.output_views(grads)
             self.d_Y = shape.zeros(shape.R if shape.R > 1 else 0, shape.T * shape.B, shape.H)

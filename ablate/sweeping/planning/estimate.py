@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Generator
@@ -34,7 +35,9 @@ from ablate.training.loop import resolve_device
 from ablate.training.trajectory import measures_held_out, train_epoch
 
 PROBE_S = 0.5
-"""Seconds of training from which the time of an update is read."""
+"""Seconds of training from which the time of an update is read …"""
+PROBES_S = 3.0
+"""… and of all that is probed: of many programs each is trained for its share, though for a few updates at least."""
 PROBE_UPDATES = 200
 """And no more updates than this."""
 LONG_S = 60.0
@@ -68,6 +71,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     probes: dict[Any, float] = {}
     memories: dict[Any, int] = {}
     threads = schedule.share_of(side_by_side, len(groups))
+    each_s = share_s([group for group in groups if group.config.task.thing.has_network])
     out = []
     with training_threads(side_by_side) as pool:
         for group in groups:
@@ -81,7 +85,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
                 at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
                 key = shape(largest), at_once
                 if key not in probes:
-                    probes[key] = max(pool.map(probe, [largest] * at_once))
+                    probes[key] = max(pool.map(partial(probe, probe_s=each_s), [largest] * at_once))
                 seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
             except MemoryError as error:
                 out.append(Estimate(group, problem=str(error)))
@@ -141,10 +145,11 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
     if wall_s(most, side_by_side) + timings_s <= LONG_S:
         return None
     probes: dict[Any, float] = {}
+    each_s = share_s([task for task, known in zip(tasks, seconds, strict=True) if math.isnan(known)])
     for at, task in enumerate(tasks):
         if math.isnan(seconds[at]):
             if shape(task) not in probes:
-                probes[shape(task)] = pool.submit(probe, task).result()
+                probes[shape(task)] = pool.submit(probe, task, each_s).result()
             seconds[at] = task_s(task, probes[shape(task)], plan)
     training_s = wall_s(seconds, side_by_side)
     if training_s + timings_s <= LONG_S:
@@ -158,12 +163,22 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
 
 def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
-    config = task.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
     assert task.choice is not None
-    return cohort_key(config, task.corpus.sha256), task.choice.engine, len(task.runs)
+    return kind(task), task.choice.engine, len(task.runs)
 
 
-def probe(task: Task) -> float:
+def kind(task: Task) -> str:
+    """What of its config the time of an update depends on."""
+    config = task.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
+    return cohort_key(config, task.corpus.sha256)
+
+
+def share_s(tasks: Sequence[Task]) -> float:
+    """Seconds for which to probe each kind among these."""
+    return min(PROBE_S, PROBES_S / max(1, len(set(map(kind, tasks)))))
+
+
+def probe(task: Task, probe_s: float = PROBE_S) -> float:
     """Seconds per update of a program like this one: the median over a moment of real training, warm-up apart."""
     config, corpus, device = task.config, task.corpus, resolve_device(task.config.device)
     assert task.choice is not None
@@ -181,9 +196,9 @@ def probe(task: Task) -> float:
 
     last = seconds(1)  # the warm-up
     took: list[float] = []
-    end = time.perf_counter() + PROBE_S
+    end = time.perf_counter() + probe_s
     while not took or (time.perf_counter() < end and len(took) < PROBE_UPDATES):
-        last = seconds(max(1, int(PROBE_S / 10 / last)))
+        last = seconds(max(1, int(probe_s / 10 / last)))
         took.append(last)
     return statistics.median(took)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.table import Table
@@ -41,6 +42,11 @@ class Planned:
         side_by_side = workers(configs)
         return cls(plan, configs, asked, estimate(plan, side_by_side), side_by_side)
 
+    @cached_property
+    def swept(self) -> list[str]:
+        """The knobs, other than the model, that tell the settings apart."""
+        return varying(self.configs)
+
     @property
     def question(self) -> str | None:
         return question(self.asked.preset) if self.asked.preset else None
@@ -62,18 +68,18 @@ class Planned:
         if self.question:
             say(self.question)
         say(f"\n{plan.folder}", style="bold")
-        print_whole(settings_table(plan, self.configs, estimates))
+        print_whole(settings_table(plan, self.swept, estimates))
         if estimates:
             say("")
             print_whole(programs_table(estimates))
         say("")
-        swept = varying(self.configs)
         for setting in plan.settings:
             if setting.error:
-                say(f"cannot run: {label(setting.config, swept)} ({setting.setting_id}): {setting.error}", style="red")
+                name = label(setting.config, self.swept)
+                say(f"cannot run: {name} ({setting.setting_id}): {setting.error}", style="red")
         for guess in estimates:
             if guess.problem:
-                say(f"cannot run: {label(guess.group.config, swept)}: {guess.problem}", style="red")
+                say(f"cannot run: {label(guess.group.config, self.swept)}: {guess.problem}", style="red")
         for line in totals(plan, estimates, self.side_by_side):
             say(line)
         for metric in metrics_of(plan):
@@ -81,7 +87,7 @@ class Planned:
 
     def to_json(self) -> dict[str, Any]:
         """The same, by names that stay (see `ablate plan --help`)."""
-        plan, swept = self.plan, ["model", *varying(self.configs)]
+        plan, swept = self.plan, ["model", *self.swept]
         numbers = {s.setting_id: k for k, guess in enumerate(self.estimates, 1) for s in guess.group.settings}
         names = ("runs", "done", "reused", "to_train")
         settings = [
@@ -137,9 +143,9 @@ def updates(setting: Setting) -> int:
     return round(setting.config.epochs * setting.extent.updates_per_epoch)
 
 
-def settings_table(plan: Plan, configs: Sequence[Config], estimates: Sequence[Estimate]) -> Table:
+def settings_table(plan: Plan, varied: Sequence[str], estimates: Sequence[Estimate]) -> Table:
     """One row per setting: what is varied, its runs, and the group in which the missing ones train."""
-    swept = ["model", *varying(configs)]
+    swept = ["model", *varied]
     numbers = {setting.setting_id: k for k, guess in enumerate(estimates, 1) for setting in guess.group.settings}
     table = Table(**PLAIN)
     for name in swept:
