@@ -260,6 +260,8 @@ class _Sweep:
         )
         for record in records:
             results.save(self.plan.folder, record)
+        if records and (why := str(records[0].timing.get("cuda_graphs", ""))).startswith("failed"):
+            self.warn(f"{name}: no CUDA graphs, each operation was launched by itself ({why})")
         drop_older(self.plan.folder, task.runs)
         checkpoints.remove()
         return records
