@@ -142,6 +142,17 @@ def test_what_does_not_fit_on_the_device_at_once_comes_in_pieces(monkeypatch: py
     assert {loop.capacity for loop in silent._loops.values()} == {2}
 
 
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_rows_of_the_embedding_summed_by_a_product_are_the_same(reset: str) -> None:
+    config = network("model=gru", reset=reset, bias_vectors=2)
+    x, y = batches(config, V, R, 1)[0]
+    cohorts = both(Cohort, [config] * R, [weights(config, V, seed) for seed in range(R)])
+    cohorts[1]._program(*x.shape[1:], training=True).embedding.use_one_hot()
+    added, multiplied = (cohort.gradients(x, y, carry=False) for cohort in cohorts)
+    for own, other in zip(added, multiplied, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-13, atol=1e-15)
+
+
 def test_windows_are_read_where_they_begin() -> None:
     text = torch.randint(V, (50,), generator=Generator().manual_seed(0), dtype=torch.uint8)
     starts = torch.randint(40, (J, R, 3), generator=Generator().manual_seed(1))
@@ -225,7 +236,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(graphs.torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(graphs.torch.cuda, "graph", record)
     monkeypatch.setattr(graphs.torch.cuda, "device", here)
-    monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: None)
+    monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: 1)
+    monkeypatch.setattr(graphs.torch.cuda, "default_stream", lambda *_: 0)
     return events
 
 

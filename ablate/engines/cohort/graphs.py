@@ -58,11 +58,13 @@ class Replay:
         try:
             with _recording, torch.cuda.device(self.device):
                 one, several = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-                # On the stream that the first runs took, and with other threads free to allocate.
-                stream, apart = torch.cuda.current_stream(self.device), "thread_local"
-                with torch.cuda.graph(one, stream=stream, capture_error_mode=apart):
+                # On the stream that the first runs took, unless it is the one on which nothing can be recorded; and
+                # with other threads free to allocate.
+                own = torch.cuda.current_stream(self.device)
+                stream = None if own == torch.cuda.default_stream(self.device) else own
+                with torch.cuda.graph(one, None, stream, "thread_local"):
                     self.function()
-                with torch.cuda.graph(several, one.pool(), stream, apart):
+                with torch.cuda.graph(several, one.pool(), stream, "thread_local"):
                     for _ in range(AT_ONCE):
                         self.function()
         except torch.OutOfMemoryError:

@@ -26,6 +26,8 @@ from ablate.engines.updates import Update
 from ablate.networks.language_model import dropout_mask, not_dropped
 from ablate.networks.parameters import Sizes, Vocabulary
 
+CPU = torch.device("cpu")
+
 READ = (
     "model",
     "num_hiddens",
@@ -401,18 +403,22 @@ def _shared(part: Part) -> dict[str, Any]:
     return {name: value for name, value in part.values().items() if name not in each}
 
 
-def prepare_thread() -> None:
-    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero."""
+def prepare_thread(device: torch.device = CPU) -> None:
+    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero, and on a GPU
+    a stream of its own, beside which those of other threads run."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def training_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def training_threads(count: int, device: torch.device = CPU) -> Iterator[ThreadPoolExecutor]:
     """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
     before = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(count, initializer=prepare_thread) as pool:
+        with ThreadPoolExecutor(count, initializer=prepare_thread, initargs=(device,)) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)
