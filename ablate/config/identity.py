@@ -120,7 +120,8 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
             for knob in value.own_knobs:
                 if knob.per_replica:
                     identity[f.name].pop(knob.name, None)
-    return short_hash(identity | {"engine": config.engine, "device": config.device})
+    how = {"engine": config.engine, "device": config.device, "graphs": config.cuda_graphs}
+    return short_hash(identity | how | {"drops": config.dropout > 0})  # a mask costs those who need none
 
 
 # --- knobs that are given and that nothing reads ------------------------------------------------------------------

@@ -247,7 +247,11 @@ class Config:
     num_hiddens: int = knob(minimum=1, follows=("task",))
     layers: int = knob(minimum=1, follows=("task",))
     dropout: float = knob(
-        minimum=0, below=1, needs="two layers or more, between which it acts", follows=("layers", "task")
+        minimum=0,
+        below=1,
+        per_replica=True,
+        needs="two layers or more, between which it acts",
+        follows=("layers", "task"),
     )
     formulation: str = knob(choices=("torch", "textbook"), through="init, reset and bias_vectors")
     init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"), follows=("formulation", "task"))
@@ -282,6 +286,7 @@ class Config:
 
     engine: str = knob(choices=("auto", "cohort", "torch_nn", "eager"), identity=False)
     device: str = knob(identity=False)
+    cuda_graphs: bool = knob(default=True, identity=False)
     threads: int | None = knob(minimum=1, identity=False)
 
     name: str | None = knob(identity=False)

@@ -45,6 +45,21 @@ def epoch(config: Resolved, tokens: Tensor, generator: Generator) -> Iterator[tu
     return sample(tokens, config.batch_size, config.num_steps, generator)
 
 
+def starts(config: Resolved, tokens: int, generator: Generator) -> Tensor:
+    """Where the sequences of the minibatches of `epoch` begin, (minibatches, B), by the same draws.
+
+    Inputs are the T tokens from there on, targets those one later.
+    """
+    B, T = config.batch_size, config.num_steps
+    offset = int(torch.randint(0, largest_offset(config) + 1, (), generator=generator))
+    count = updates_per_epoch(config, tokens, offset)
+    if config.sampling == "random":
+        order = torch.randperm((tokens - offset - 1) // T, generator=generator)
+        return offset + T * order[: count * B].view(count, B)
+    length = (tokens - offset - 1) // B  # of a stream
+    return offset + T * torch.arange(count).unsqueeze(1) + length * torch.arange(B)
+
+
 def carries_state(config: Resolved) -> bool:
     """Whether a minibatch starts from the state in which the one before it ended."""
     return config.sampling == "sequential"

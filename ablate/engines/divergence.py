@@ -12,7 +12,9 @@ From then on it is not updated. Axes: R replicas, P numbers per replica.
 """
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,6 +22,32 @@ from torch import Tensor
 CAUSES = ("", "loss", "gradient", "update")
 """What is not finite, by its number in `FINITE, LOSS, GRADIENT, UPDATE`."""
 FINITE, LOSS, GRADIENT, UPDATE = range(len(CAUSES))
+
+
+class _Silence(threading.local):
+    on = False
+
+
+_silence = _Silence()
+
+
+def asks(tensor: Tensor) -> bool:
+    """Whether to ask for a number of this tensor costs next to nothing: on a GPU it would wait for all that was begun.
+
+    Who may not ask computes what the answer would have been about: the same numbers, bit for bit.
+    """
+    return tensor.device.type == "cpu" and not _silence.on
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """In this thread, nothing is asked on the CPU either."""
+    before, _silence.on = _silence.on, True
+    try:
+        yield
+    finally:
+        _silence.on = before
+
 
 UNDERFLOW = 1e-15
 """Norms in float32 below this may have lost squares to underflow."""
@@ -35,7 +63,7 @@ def norms(gradients: Tensor) -> Tensor:
     if gradients.device.type == "cpu":
         fast = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
         usable = (fast > UNDERFLOW) & (fast < math.inf)
-        if bool(usable.all()):
+        if asks(gradients) and bool(usable.all()):
             return fast
     exact: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True, dtype=torch.float64).to(gradients.dtype)
     return exact if fast is None else torch.where(usable, fast, exact)
@@ -66,7 +94,7 @@ def clip_factors(norm: Tensor, clip: Tensor | float) -> tuple[Tensor, Tensor]:
 
 def finite_rows(numbers: Tensor) -> Tensor:
     """Whether all numbers in each row of (R, P) are finite: (R,). On the CPU a finite sum proves it in one pass."""
-    if numbers.device.type == "cpu":
+    if asks(numbers):
         finite = numbers.sum(1).isfinite()
         if bool(finite.all()):
             return finite

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ablate.config.registry import OPTIMIZERS, SCHEDULES
 from ablate.config.schema import Config, ScheduleConfig
-from ablate.engines.divergence import clip_factors, finite_rows
+from ablate.engines.divergence import asks, clip_factors, finite_rows
 from ablate.optimizers.optimizer import Optimizer
 
 
@@ -61,18 +61,38 @@ class Update:
             self.rates = [lr * factors[k] for lr, k in zip(self.base_rates, self.of_replica, strict=True)]
             self.lr.copy_(self.lr.new_tensor(self.rates).unsqueeze(1))
 
+    def coming(self, count: int) -> list[Tensor]:
+        """What the next updates are made at, on the CPU: rates (count, R, 1), and their numbers (count,).
+
+        They count as done.
+        """
+        factors = [
+            [schedule.factor(self.done + k, self.updates, **options) for schedule, options in self.schedules]
+            for k in range(count)
+        ]
+        base = torch.tensor(self.base_rates, dtype=torch.float64)
+        rates = base * torch.tensor(factors, dtype=torch.float64)[:, self.of_replica]
+        numbers = torch.arange(self.done + 1, self.done + count + 1, dtype=torch.float64)
+        self.done += count
+        self.factors, self.rates = factors[-1], rates[-1].tolist()
+        return [rates.to(self.lr.dtype).unsqueeze(2), numbers]
+
     def __call__(self, grads: Tensor, norms: Tensor | None = None) -> None:
         """Move the parameters by the gradients (R, P), clipped, in place, where their norms (R, 1) are given."""
         self.advance()
+        self.move(grads, norms, self.done)
+
+    def move(self, grads: Tensor, norms: Tensor | None, number: int | Tensor) -> None:
+        """The same at the rates in `lr`; `number` of the update, from 1, or () of the parameters' device."""
         if self.clip is not None and norms is not None:
             first, scale = clip_factors(norms, self.clip)
-            if norms.device.type != "cpu" or bool((first < 1).any()):
+            if not asks(norms) or bool((first < 1).any()):
                 grads.mul_(first)
             if self.descends:
                 self.parameters.addcmul_(grads, self.lr * scale, value=-1)  # both factors in one pass
                 return
             grads.mul_(scale)
-        self.optimizer(self.parameters, grads, self.moments, self.lr, self.done, **self.options)
+        self.optimizer(self.parameters, grads, self.moments, self.lr, number, **self.options)
 
     def finite(self) -> Tensor:
         """Whether each replica's parameters and moments are: (R,)."""

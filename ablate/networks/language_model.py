@@ -79,7 +79,12 @@ def dropout_mask(
     shape: torch.Size | tuple[int, ...], share: float, generator: Generator | None, dtype: torch.dtype
 ) -> Tensor:
     """Zeros for the dropped share, 1/(1 − share) elsewhere; drawn on the CPU, the same for every engine."""
-    return (torch.rand(shape, generator=generator) >= share).to(dtype) / (1 - share)
+    return not_dropped(shape, share, generator).to(dtype) / (1 - share)
+
+
+def not_dropped(shape: torch.Size | tuple[int, ...], share: float, generator: Generator | None) -> Tensor:
+    """Where a mask drops nothing."""
+    return torch.rand(shape, generator=generator) >= share
 
 
 def without_dots(parameters: Mapping[str, Tensor]) -> nn.ParameterDict:

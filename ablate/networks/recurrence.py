@@ -5,8 +5,9 @@ Axes: R replicas, T steps, B sequences, H hidden units, K shares of the input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from threading import Lock
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock, local
 from typing import Any
 
 import torch
@@ -43,8 +44,26 @@ def recurrence(
 
 SPARE = 4
 """Buffers of one form that are kept for the next call."""
-_spare: dict[Any, list[Steps]] = {}
+Spare = dict[Any, list[Steps]]
+_shared: Spare = {}
 _lock = Lock()
+
+
+class _Place(local):
+    spare = _shared
+
+
+_place = _Place()
+
+
+@contextmanager
+def buffers_in(spare: Spare) -> Iterator[None]:
+    """In this thread, buffers come from there: those of a recorded CUDA graph must not serve anybody else."""
+    before, _place.spare = _place.spare, spare
+    try:
+        yield
+    finally:
+        _place.spare = before
 
 
 class _Recurrence(torch.autograd.Function):
@@ -55,8 +74,9 @@ class _Recurrence(torch.autograd.Function):
         states, matrices, vectors = given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] :]
         shape = (R, T, B, width // len(d.inputs), shares.dtype, shares.device)
         key = d, shape, any(ctx.needs_input_grad)
+        place = _place.spare
         with _lock:
-            spare = _spare.setdefault(key, [])
+            spare = place.setdefault(key, [])
             steps = spare.pop() if spare else None
         if steps is None:
             with torch.inference_mode(False):  # so that it can be used again in any mode
@@ -73,9 +93,9 @@ class _Recurrence(torch.autograd.Function):
         new = [steps.state(number)[:, last].clone() for number in range(len(states))]
         outputs = steps.output.clone()
         if any(ctx.needs_input_grad):
-            ctx.steps, ctx.key, ctx.matrices = steps, key, matrices
+            ctx.steps, ctx.key, ctx.place, ctx.matrices = steps, key, place, matrices
         else:
-            _give_back(key, steps)
+            _give_back(place, key, steps)
         return outputs, *new
 
     @staticmethod
@@ -91,11 +111,11 @@ class _Recurrence(torch.autograd.Function):
         d_shares = steps.D[..., : steps.columns][..., steps.from_input].clone()
         d_vectors = [gradient.clone() for gradient in steps.vector_gradients()]
         d_states = [gradient.clone() for gradient in steps.initial_gradients()]
-        _give_back(ctx.key, steps)
+        _give_back(ctx.place, ctx.key, steps)
         return None, d_shares, *d_states, *d_matrices, *d_vectors
 
 
-def _give_back(key: Any, steps: Steps) -> None:
+def _give_back(place: Spare, key: Any, steps: Steps) -> None:
     with _lock:
-        if len(_spare[key]) < SPARE:
-            _spare[key].append(steps)
+        if len(place[key]) < SPARE:
+            place[key].append(steps)

@@ -9,8 +9,8 @@ Axes: R replicas, P numbers per replica. A rule is a function that moves the par
 
 `parameters` and `gradients` are (R, P); what follows them are moments (R, P), zeros at first, which are saved with a
 run; all may be changed in place. Behind the star stand `lr` (R, 1), each replica's own, after its schedule; `step` if
-the rule asks for it, the number of this update from 1; and the rule's own knobs with their defaults. A knob that is
-declared `per_replica` comes as (R, 1), or as 0.0 where it is 0 in all of them.
+the rule asks for it, the number of this update from 1 (on a GPU as a tensor () of float64); and the rule's own knobs
+with their defaults. A knob that is declared `per_replica` comes as (R, 1), or as 0.0 where it is 0 in all of them.
 
 Numbers of a row beyond those of the network are zero, and so are their gradients: a rule leaves them zero.
 """
@@ -79,7 +79,13 @@ class Optimizer:
         return self.is_descent and all(options[knob.name] == knob.default for knob in self.knobs)
 
     def __call__(
-        self, parameters: Tensor, gradients: Tensor, moments: dict[str, Tensor], lr: Tensor, step: int, **options: Any
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        moments: dict[str, Tensor],
+        lr: Tensor,
+        step: int | Tensor,
+        **options: Any,
     ) -> None:
         """Move parameters (R, P) by gradients (R, P), both in place, at lr (R, 1).
 

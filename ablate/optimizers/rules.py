@@ -47,13 +47,18 @@ def momentum(
     parameters.addcmul_(velocity, lr, value=-1)
 
 
+def _root(value: Any) -> Any:
+    """Of a number, or of a tensor."""
+    return math.sqrt(value) if isinstance(value, float) else value.sqrt()
+
+
 def _adam(
-    parameters: Tensor, gradients: Tensor, mean: Tensor, square: Tensor, lr: Tensor, step: int, betas: Any, eps: float
+    parameters: Tensor, gradients: Tensor, mean: Tensor, square: Tensor, lr: Tensor, step: Any, betas: Any, eps: float
 ) -> None:
     beta_1, beta_2 = betas
     mean.lerp_(gradients, 1 - beta_1)
     square.mul_(beta_2).addcmul_(gradients, gradients, value=1 - beta_2)
-    root = square.sqrt().div_(math.sqrt(1 - beta_2**step)).add_(eps)
+    root = square.sqrt().div_(_root(1 - beta_2**step)).add_(eps)
     parameters.sub_(mean.mul(lr / (1 - beta_1**step)).div_(root))
 
 
@@ -65,7 +70,7 @@ def adam(
     square: Tensor,
     *,
     lr: Tensor,
-    step: int,
+    step: Any,
     betas: list[float],
     eps: float,
     weight_decay: Any,
@@ -84,7 +89,7 @@ def adamw(
     square: Tensor,
     *,
     lr: Tensor,
-    step: int,
+    step: Any,
     betas: list[float],
     eps: float,
     weight_decay: Any,

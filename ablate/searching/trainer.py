@@ -24,7 +24,7 @@ from ablate.config.metrics import METRICS, FailedMetrics, metrics_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
-from ablate.engines.cohort import chunk_size, chunks, training_threads
+from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
 from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.reading import RecordError
@@ -308,6 +308,7 @@ class Trainer:
     def _train(self, task: Task, choice: Choice) -> None:
         """In a worker: train one program's runs, and tell of each epoch that is measured."""
         config = task.config
+        prepare_thread(resolve_device(config.device))
         together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]
         for runs in together:
             if self._given_up([run.run_id for run in runs]):

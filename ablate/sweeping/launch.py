@@ -200,7 +200,7 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
         elif failed_before:
             sweep.clear_failure(setting)
     side_by_side = schedule.workers(configs)
-    with training_threads(side_by_side) as pool:
+    with training_threads(side_by_side, resolve_device(configs[0].device)) as pool:
         try:
             # In a worker, set up as all are: engines are timed against each other while nothing else runs.
             tasks = pool.submit(sweep.programs, side_by_side).result()
@@ -260,6 +260,8 @@ class _Sweep:
         )
         for record in records:
             results.save(self.plan.folder, record)
+        if records and (why := str(records[0].timing.get("cuda_graphs", ""))).startswith("failed"):
+            self.warn(f"{name}: no CUDA graphs, each operation was launched by itself ({why})")
         drop_older(self.plan.folder, task.runs)
         checkpoints.remove()
         return records

@@ -91,6 +91,8 @@ def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
     if choice.engine == "cohort" and extent.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
     tasks = []
+    if device.type != "cpu" and choice.engine == "cohort":
+        threads = 1  # one program as wide as can be: there it costs little more than a narrow one
     for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
         tasks.append(Task(settings, list(runs), corpus, choice))
@@ -137,14 +139,18 @@ def free_memory(device: torch.device) -> int | None:
     return values["MemAvailable"] * 1024 or None
 
 
+STREAMS = 4
+"""Programs side by side on a GPU: where a small network leaves most of it idle, another one has room. No more than a
+guess as yet; `threads` says otherwise."""
+
+
 def workers(configs: Sequence[Config]) -> int:
-    """Programs side by side: `threads`, or one per core; one on a GPU, which a single cohort fills.
+    """Programs side by side: `threads`, or one per core, or on a GPU `STREAMS`.
 
     And one of functions of a person's own: what they share, as generators of random numbers, they share within a
     process.
     """
     if not all(config.task.thing.has_network for config in configs):
         return 1
-    if resolve_device(configs[0].device).type == "cuda":
-        return 1
-    return configs[0].threads or cores()
+    on_gpu = resolve_device(configs[0].device).type == "cuda"
+    return configs[0].threads or (STREAMS if on_gpu else cores())

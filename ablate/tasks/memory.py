@@ -52,8 +52,7 @@ class Memory(Task):
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         for _ in range(self.epoch_updates):
-            X, Y = self.made(self.config.batch_size, order)
-            yield X.to(self.device), Y.to(self.device)
+            yield self.made(self.config.batch_size, order)
 
     def updates_per_epoch(self) -> float:
         return int(self.config.task.sequences) // self.config.batch_size

@@ -27,7 +27,7 @@ class Task(ABC):
                             `Features(inputs, outputs)` of a task that reads real numbers
     train_tokens            tokens that there are to train on
     val_tokens              tokens that are held out
-    held_out                inputs and targets, of any T and B, on which runs are measured, or None
+    held_out                inputs and targets, of any T and B and on the device, on which runs are measured, or None
     carries_state           whether a minibatch starts from the state in which the one before it ended
     same_count_every_epoch  whether each epoch has equally many minibatches: only then replicas stay in step
     scores_some             whether some targets are not scored, and their number differs between minibatches
@@ -57,7 +57,18 @@ class Task(ABC):
     @abstractmethod
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         """An epoch: inputs (T, B), or (T, B, features) of real numbers, and targets (T, B); `order` decides what is
-        random. A target of −1, or of real ones NaN, is not scored."""
+        random. A target of −1, or of real ones NaN, is not scored. Of any device: best on the CPU, from where training
+        takes many at once."""
+
+    def starts(self, order: Generator) -> Tensor | None:
+        """The same minibatches, by the same draws, as the places in `text` at which their sequences begin,
+        (minibatches, B), on the CPU; None where they are no windows of a text."""
+        return None
+
+    @property
+    def text(self) -> Tensor:
+        """The tokens (n,), on the device, of which there are `starts`."""
+        raise NotImplementedError
 
     @abstractmethod
     def updates_per_epoch(self) -> float:

@@ -68,7 +68,11 @@ class TextTask(Task):
 
     @cached_property
     def tokens(self) -> Tensor:
-        return torch.tensor(self.training_ids, device=self.device)  # of the type in which the corpus keeps it
+        return torch.tensor(self.training_ids)  # of the type in which the corpus keeps it
+
+    @cached_property
+    def text(self) -> Tensor:
+        return self.tokens.to(self.device)
 
     def updates_per_epoch(self) -> float:
         offsets = range(batches.largest_offset(self.config) + 1)
@@ -104,6 +108,11 @@ class LanguageModelling(TextTask):
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         return batches.epoch(self.config, self.tokens, order)
+
+    def starts(self, order: Generator) -> Tensor | None:
+        if type(self).minibatches is not LanguageModelling.minibatches:  # a user's, of which this knows nothing
+            return None
+        return batches.starts(self.config, self.train_tokens, order)
 
     def sees_future(self, parameters: Mapping[str, Tensor]) -> bool | None:
         V = len(self.corpus.vocabulary)  # held-out text has sequences of more than one step, whatever num_steps is

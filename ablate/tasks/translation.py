@@ -49,7 +49,10 @@ class Translation(Task):
         self.target = Vocabulary((word for pair in training for word in pair[1].split(" ")), RESERVED, MIN_COUNT)
         self.sizes = self._sizes = Sizes(len(self.source), len(self.target))
         self.training = self.made(training)
-        self._held_out = self.made(self.held_out_pairs) if self.held_out_pairs else None
+        self._held_out = None
+        if self.held_out_pairs:
+            X, Y = self.made(self.held_out_pairs)
+            self._held_out = X.to(device), Y.to(device)
         self.shown(config.prefixes)  # a sentence that cannot be translated is refused before anything is trained
 
     @property
@@ -73,8 +76,7 @@ class Translation(Task):
         source = self.padded(pair[0] for pair in pairs)
         target = _padded((self.target.encode(pair[1].split(" ")) for pair in pairs), self.config.num_steps)
         shifted = torch.cat((torch.full_like(target[:1], BOS), target[:-1]))
-        X, Y = torch.stack((source, shifted)), target.masked_fill(target == PAD, UNSCORED)
-        return X.to(self.device), Y.to(self.device)
+        return torch.stack((source, shifted)), target.masked_fill(target == PAD, UNSCORED)
 
     def padded(self, sentences: Iterable[str]) -> Tensor:
         """Sentences in the source's language → (T, B)."""
@@ -82,7 +84,7 @@ class Translation(Task):
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         X, Y = self.training
-        for chosen in torch.split(torch.randperm(Y.shape[1], generator=order).to(self.device), self.config.batch_size):
+        for chosen in torch.split(torch.randperm(Y.shape[1], generator=order), self.config.batch_size):
             yield X[:, :, chosen], Y[:, chosen]
 
     def updates_per_epoch(self) -> int:

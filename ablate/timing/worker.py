@@ -75,7 +75,7 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
     while True:
         first = True
         for parts in zip(*(task.minibatches(order) for order in orders), strict=False):
-            X, Y = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+            X, Y = (torch.stack(tensors).to(task.device) for tensors in zip(*parts, strict=True))
             yield X, Y, not first and task.carries_state
             first = False
 

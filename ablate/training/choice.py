@@ -18,6 +18,7 @@ from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, chunk_size, stacked
 from ablate.engines.cohort.capacity import is_derived
+from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
@@ -162,7 +163,8 @@ def _fastest(
         X, Y = (part.to(device) for part in any_minibatch(V, size, generator))
         programs[engine] = build(engine, [config] * R, V, parameters, [generator] * R, device, TIMED_UPDATES), X, Y
     fastest = dict.fromkeys(candidates, float("inf"))
-    for _ in range(1 + TIMED_ROUNDS):  # the minimum leaves the warm-up out
+    warm_ups = 1 if device.type == "cpu" else WARM_UPS + 1  # the minimum leaves them out
+    for _ in range(warm_ups + TIMED_ROUNDS):
         for engine, (program, X, Y) in programs.items():
             began = time.perf_counter()
             program.step(X, Y, carry=False).tolist()

@@ -21,6 +21,7 @@ from ablate.config.metrics import evaluation
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus, as_used
+from ablate.engines.cohort import Cohort
 from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
@@ -162,6 +163,8 @@ def train_together(
         "kernel": computed,
         "calibration_ms": choice.milliseconds,
     }
+    if isinstance(program, Cohort) and program.silent:
+        timing["cuda_graphs"] = program.graphs
     records = []
     for k, replica in enumerate(replicas):
         text: dict[str, str] = {}

@@ -13,10 +13,13 @@ from torch import Generator, Tensor
 from ablate.config.errors import UserError, place
 from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.resolved import Resolved
+from ablate.engines.cohort import Cohort
+from ablate.engines.cohort.portions import Stacked
 from ablate.engines.program import Program
 from ablate.networks.parameters import Sizes
 from ablate.networks.targets import counted
 from ablate.tasks.task import Task
+from ablate.training.portions import portions
 
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
@@ -148,20 +151,51 @@ def train_epoch(
     """
     losses: list[Tensor] = []
     scored: list[Tensor] = []
+    if isinstance(program, Cohort) and program.silent:
+        return _train_portions(task, program, orders, stop, updates)
     minibatches = (islice(task.minibatches(order), updates) for order in orders)
     for replicas in zip(*minibatches, strict=True):
         if stop():
             raise Stopped
-        X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
+        X, Y = (torch.stack(parts).to(task.device) for parts in zip(*replicas, strict=True))
         if not losses and not isinstance(task.sizes, Sizes):
             check_shapes(X[0], Y[0])
         losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
         if task.scores_some:
             scored.append(counted(Y).sum((1, 2)))
     if not losses:
-        raise UserError(f"an epoch of the task {task.config.task.name} has no minibatch ({place(task.minibatches)})")
+        raise _no_minibatch(task)
     values: list[list[float]] = torch.stack(losses).tolist()
     return values, torch.stack(scored).tolist() if scored else []
+
+
+def _train_portions(
+    task: Task, program: Cohort, orders: Sequence[Generator], stop: Callable[[], bool], updates: int | None
+) -> tuple[list[list[float]], list[list[float]]]:
+    """The same, of a program of which nothing is asked until the epoch's end."""
+
+    def between() -> None:
+        if stop():
+            raise Stopped
+
+    losses: list[Tensor] = []
+    scored: list[Tensor] = []
+    for portion in portions(task, orders, updates):
+        if isinstance(portion, Stacked):
+            if not losses and not isinstance(task.sizes, Sizes):
+                check_shapes(portion.inputs[0, 0], portion.targets[0, 0])
+            if task.scores_some:
+                scored.append(counted(portion.targets).sum((2, 3)))
+        carry = bool(losses) and task.carries_state
+        losses.append(program.train(portion, carry=carry, carries=task.carries_state, between=between))
+    if not losses:
+        raise _no_minibatch(task)
+    values: list[list[float]] = torch.cat(losses).tolist()
+    return values, torch.cat(scored).tolist() if scored else []
+
+
+def _no_minibatch(task: Task) -> UserError:
+    return UserError(f"an epoch of the task {task.config.task.name} has no minibatch ({place(task.minibatches)})")
 
 
 def check_shapes(X: Tensor, Y: Tensor) -> None:

@@ -271,6 +271,7 @@ MEANS = {
     "updates": ["updates=100"],
     "engine": ["engine=eager"],
     "device": ["device=auto"],
+    "cuda_graphs": ["cuda_graphs=false"],
     "threads": ["threads=2"],
     "name": ["name=elsewhere"],
     "title": ["title=Table 12"],

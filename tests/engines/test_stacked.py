@@ -164,7 +164,7 @@ def test_the_memory_estimate_is_about_what_autograd_keeps(
     """And what the layers themselves keep, where torch computes them; the kernels keep less."""
     monkeypatch.setenv("ABLATE_NATIVE", "0")
     spare: dict[object, list[recurrence.Steps]] = {}
-    monkeypatch.setattr(recurrence, "_spare", spare)
+    monkeypatch.setattr(recurrence._place, "spare", spare)
     config = resolve(compose([*NETWORKS[name], "num_hiddens=32", "num_steps=20", "batch_size=32", "val_tokens=0"]))
     sizes = SIZES[name == "translation"]
     parameters = [initial(config, sizes, Generator().manual_seed(k)) for k in range(2)]

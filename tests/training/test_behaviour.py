@@ -210,7 +210,7 @@ def test_every_engine_computes_what_the_readable_network_does(compose: Configs, 
 
 ELSEWHERE = {
     "the derivative of a sigmoid": (derivative, "local_gradients", '"mul", y, op("sub", 1.0, y)', '"mul", y, y', "gru"),
-    "the cohort's update": (updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2", ""),
+    "the cohort's update": (updates.Update, "move", "self.lr * scale, value=-1", "self.lr * scale, value=-2", ""),
 }
 
 
@@ -249,7 +249,7 @@ def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pyt
     config = compose("model=mgu")  # torch.nn has none
     edit(monkeypatch, CELLS["mgu"], "equations", "(1 - F)", "F")
     assert disagreement("cohort", config) == ""  # whose derivatives are autograd's, of the same equations
-    edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
+    edit(monkeypatch, updates.Update, "move", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
     assert engines.agreeing(config) == ("eager",)
 
 
@@ -271,7 +271,7 @@ def test_the_native_kernel_is_asked_too(compose: Configs, monkeypatch: pytest.Mo
 def test_a_sweep_says_which_engine_auto_leaves_out(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    edit(monkeypatch, updates.Update, "__call__", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
+    edit(monkeypatch, updates.Update, "move", "self.lr * scale, value=-1", "self.lr * scale, value=-2")
     sweep([small("model=mgu", "engine=auto")])
     told = capfd.readouterr()
     assert " ".join((told.out + told.err).split()).count("engine=cohort") == 1

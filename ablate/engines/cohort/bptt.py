@@ -102,6 +102,15 @@ class Embedding:
         self.rows = shape.zeros(self.R, rows, layer.columns)
         first = [vocabulary_size * replica for replica in range(self.R)]
         self.first_row = torch.tensor(first, device=shape.device).view(-1, 1, 1)
+        self.one_hot: Tensor | None = None
+        if shape.device.type == "cuda":
+            # There index_add_ adds in another order each time, and a run would not come out the same twice.
+            self.use_one_hot()
+
+    def use_one_hot(self) -> None:
+        """Sum the gradients of a row by a product, where there is a table."""
+        if self.tabled and self.layer.grads is not None:
+            self.one_hot = self.layer.shape.zeros(self.R, self.V, self.N)
 
     def forward(self, tokens: Tensor) -> None:
         """Tokens (R, T, B) → the input's share, in the layer's `A`. IndexError for one outside the vocabulary."""
@@ -124,8 +133,11 @@ class Embedding:
         layer, inputs = self.layer, self.layer.steps.from_input
         assert layer.grads is not None
         if self.tabled:
-            order = (tokens + self.first_row).flatten()
-            self.rows.zero_().flatten(0, 1).index_add_(0, order, layer.D.flatten(0, 1))
+            if self.one_hot is not None:
+                torch.bmm(self.one_hot.zero_().scatter_(1, tokens.flatten(1).unsqueeze(1), 1), layer.D, out=self.rows)
+            else:
+                order = (tokens + self.first_row).flatten()
+                self.rows.zero_().flatten(0, 1).index_add_(0, order, layer.D.flatten(0, 1))
             layer.grads.W_x.copy_(self.rows[..., inputs])
             layer.bias_gradients(self.rows.sum(1, keepdim=True))
             return
@@ -184,7 +196,11 @@ class Program:
             Projection(below, layer) for below, layer in zip(self.layers[:-1], self.layers[1:], strict=True)
         ]
         self.output = Output(layout, parameters, grads, shape, vocabulary_size)
-        self.allocated_bytes = shape.allocated_bytes
+        self.shape = shape
+
+    @property
+    def allocated_bytes(self) -> int:
+        return self.shape.allocated_bytes
 
     def losses(
         self,

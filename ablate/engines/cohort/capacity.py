@@ -98,6 +98,8 @@ def memory_bytes(
         update = Update([config] * R, parameters, updates=1)
         size = (config.num_steps, config.batch_size)
         training = Program(layout, parameters, grads, *size, vocabulary_size)
+        if torch.device(device).type == "cuda":
+            training.embedding.use_one_hot()
         held_out = Program(layout, parameters, None, *size, vocabulary_size)
     buffers = [parameters, grads, *update.moments.values()]
     kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)

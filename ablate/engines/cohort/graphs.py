@@ -1,49 +1,75 @@
-"""CUDA graphs: the whole forward and backward pass of a minibatch as one launch instead of some thousands.
+"""CUDA graphs: what takes a thousand launches, recorded once and then started as one.
 
-Written for torch's documented capture, and not yet run on a GPU: off unless asked for.
+Torch's rules for what is recorded (its notes on CUDA graphs): tensors that stay in their places, no question to the
+device, a few runs before on the stream that records, no random numbers but of registered generators. What is recorded
+here draws none.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from ablate.engines.cohort.bptt import Program
+from ablate.config.errors import reason
 
 WARM_UPS = 3
+"""Runs before the recording: libraries allocate and choose in the first ones."""
+AT_ONCE = 8
+"""Runs that one graph holds, where there are as many to come."""
+
+_recording = threading.Lock()
+"""One recording at a time: beginning one waits for the whole device, which another recording forbids."""
 
 
 class Replay:
-    """A program's losses and gradients, captured once for inputs of these shapes and states in this place."""
+    """A function without arguments, run again and again.
 
-    def __init__(
-        self, program: Program, tokens: Tensor, targets: Tensor, states: list[list[Tensor]], masks: Sequence[Tensor]
-    ) -> None:
-        self.inputs = [tensor.clone() for tensor in (tokens, targets, *masks)]
-        own_tokens, own_targets, *own_masks = self.inputs
-        before = [[part.clone() for part in state] for state in states]
+    On a GPU, if `graphs`, it is recorded after `WARM_UPS` runs, which count: nothing is computed twice. Elsewhere, and
+    where the recording fails, it is called. `failure` says why it did. To stay what it is from run to run, it may
+    change tensors in place alone.
+    """
 
-        def compute() -> Tensor:
-            losses = program.losses(own_tokens, own_targets, states, own_masks or None)
-            program.backward()
-            return losses
+    def __init__(self, function: Callable[[], None], device: torch.device, graphs: bool) -> None:
+        self.function, self.device = function, device
+        self.graphs = graphs and device.type == "cuda"
+        self.failure = ""
+        self.runs = 0
+        self.one: torch.cuda.CUDAGraph | None = None
+        self.several: torch.cuda.CUDAGraph | None = None
 
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                compute()
-        torch.cuda.current_stream().wait_stream(aside)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.losses = compute()
-        for state, kept in zip(states, before, strict=True):  # the warm-up moved them
-            for part, value in zip(state, kept, strict=True):
-                part.copy_(value)
+    def __call__(self, times: int, between: Callable[[], None] = lambda: None) -> None:
+        """Run it so many times; `between` is called before each launch, and may raise."""
+        while times > 0:
+            between()
+            if self.graphs and self.one is None and self.runs >= WARM_UPS:
+                self._record()
+            if self.one is None:
+                done = 1
+                self.function()
+            else:
+                done = AT_ONCE if self.several is not None and times >= AT_ONCE else 1
+                graph = self.several if self.several is not None and done > 1 else self.one
+                graph.replay()
+            times -= done
+            self.runs += done
 
-    def __call__(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """Losses (R,); the gradients are in the program's buffer, the states have moved on."""
-        for own, given in zip(self.inputs, (tokens, targets, *masks), strict=True):
-            own.copy_(given)
-        self.graph.replay()
-        return self.losses.clone()
+    def _record(self) -> None:
+        """Out of memory is not caught: who trains may do with less."""
+        try:
+            with _recording, torch.cuda.device(self.device):
+                one, several = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+                # On the stream that the first runs took, unless it is the one on which nothing can be recorded; and
+                # with other threads free to allocate.
+                own = torch.cuda.current_stream(self.device)
+                stream = None if own == torch.cuda.default_stream(self.device) else own
+                with torch.cuda.graph(one, None, stream, "thread_local"):
+                    self.function()
+                with torch.cuda.graph(several, one.pool(), stream, "thread_local"):
+                    for _ in range(AT_ONCE):
+                        self.function()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a rule or a loss of the user's does that cannot be recorded
+            self.graphs, self.failure = False, reason(error)
+            return
+        self.one, self.several = one, several

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ablate.config.metrics import UNSCORED
 from ablate.engines.cohort.weights import Layout
+from ablate.engines.divergence import asks
 from ablate.networks.steps import Shape
 
 
@@ -79,11 +80,11 @@ class Output:
 
 
 def lowest_of(words: Tensor, allowed: range) -> int | None:
-    """The lowest of these numbers of words; None on a GPU, which checks its indices itself.
+    """The lowest of these numbers of words; None where nothing is asked: a GPU checks its indices itself.
 
     Raises IndexError if any is not allowed: torch's own check would not see that a replica reads another's rows.
     """
-    if words.device.type != "cpu":
+    if not asks(words):
         return None
     lowest, highest = (int(end) for end in words.aminmax())
     if lowest < allowed.start or highest >= allowed.stop:

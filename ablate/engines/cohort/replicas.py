@@ -3,7 +3,9 @@
 Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers per replica.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
@@ -16,12 +18,15 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
 from ablate.config.schema import Part
 from ablate.engines.cohort.bptt import Program
-from ablate.engines.cohort.graphs import Replay
+from ablate.engines.cohort.loops import Loop
+from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
 from ablate.engines.updates import Update
-from ablate.networks.language_model import dropout_mask
+from ablate.networks.language_model import dropout_mask, not_dropped
 from ablate.networks.parameters import Sizes, Vocabulary
+
+CPU = torch.device("cpu")
 
 READ = (
     "model",
@@ -52,6 +57,10 @@ class Cohort:
     replicas, where the batch size is a multiple of 32 (otherwise to rounding: where torch's vectors end, its
     scalar functions round differently, and where they end depends on R).
 
+    On a GPU it is `silent`: whole portions of minibatches are trained on without a question to the device, each by
+    the replay of a CUDA graph where `cuda_graphs` (None: as the config says). With `cuda_graphs` on a CPU the same is
+    done there, by calls in the place of replays: the same numbers, bit for bit, and slower.
+
     Raises ValueError for configs that cannot be one program, or parameters that are not theirs.
     """
 
@@ -64,20 +73,22 @@ class Cohort:
         device: str | torch.device = "cpu",
         generators: Sequence[Generator] | None = None,
         updates: int | None = None,
-        cuda_graphs: bool = False,
+        cuda_graphs: bool | None = None,
     ) -> None:
         check_alike(configs)
         if len(parameters) != len(configs):
             raise ValueError(f"{len(configs)} configs, but parameters for {len(parameters)}")
         self.config = configs[0]
-        if self.config.dropout > 0 and (generators is None or len(generators) != len(configs)):
+        self.shares = [config.dropout for config in configs]
+        drops = max(self.shares) > 0
+        if drops and (generators is None or len(generators) != len(configs)):
             raise ValueError("dropout needs a generator for each replica")
         self.V: Any = vocabulary_size
         self.device = torch.device(device)
-        if cuda_graphs and self.device.type != "cuda":
-            raise ValueError(f"cuda_graphs needs a CUDA device, not {self.device}")
-        self.cuda_graphs = cuda_graphs
-        self.generators = generators if self.config.dropout > 0 else None
+        on_gpu = self.device.type != "cpu"
+        self.cuda_graphs = (on_gpu and self.config.cuda_graphs) if cuda_graphs is None else cuda_graphs
+        self.silent = on_gpu or self.cuda_graphs
+        self.generators = generators if drops else None
         self.layout = self._laid_out(vocabulary_size)
         with torch.inference_mode():
             self.parameters = self.layout.stack(parameters, self.device)
@@ -87,10 +98,12 @@ class Cohort:
             self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
             self.causes = torch.zeros(R, dtype=torch.uint8, device=self.device)  # of divergence, see `CAUSES`
             self.last_losses = torch.zeros(R, dtype=self.parameters.dtype, device=self.device)
+            self.remaining = self.last_losses.new_tensor([1 - share for share in self.shares])
         self._all_alive = True
         self._programs: dict[tuple[int, int, bool], Program] = {}
-        self._replays: dict[Program, Replay] = {}
+        self._loops: dict[Hashable, Loop] = {}
         self._states: list[list[Tensor]] = []
+        self._states_of: dict[int, list[list[Tensor]]] = {}  # number of sequences → the states of so many, in place
 
     def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
         assert isinstance(vocabulary_size, int), "a plain stack reads and writes one vocabulary"
@@ -117,58 +130,140 @@ class Cohort:
         replica that has diverged (`ablate.engines.divergence`) is not updated any more, and its loss is reported again
         at every later step.
         """
-        losses = self._backpropagate(tokens, targets, carry)
+        if self.silent:
+            return self.train(Stacked(tokens.unsqueeze(0), targets.unsqueeze(0)), carry=carry)[0]
+        T, B = targets.shape[-2:]
+        self._start(B, carry)
+        losses = self._backpropagate(tokens, targets, self._masks(T, B))
+        self.update.advance()
+        if self._all_alive:
+            lengths = norms(self.grads)
+            if bool((losses + lengths.squeeze(1)).isfinite().all()):
+                self.update.move(self.grads, lengths, self.update.done)
+                finite = self.update.finite()
+                if not bool(finite.all()):
+                    self.last_losses.copy_(losses)
+                    self._freeze(torch.where(finite, FINITE, UPDATE))
+                return losses.clone()
+        self._settle(losses, self.update.done)
+        self._all_alive = bool(self.alive.all())
+        return self.last_losses.clone()
+
+    @torch.inference_mode()
+    def train(
+        self, portion: Portion, *, carry: bool, carries: bool = True, between: Callable[[], None] = lambda: None
+    ) -> Tensor:
+        """As so many `step`s: minibatches (J, R, T, B) → losses (J, R), and no question to the device.
+
+        `carry` is that of the first minibatch, `carries` of those after it. `between` is called now and then, and may
+        raise. Of a silent cohort alone.
+        """
+        assert self.silent
+        T, B = portion.size
+        count = len(portion.parts[0])
+        shapes = self._mask_shapes(T, B)
+        numbers = len(self) * sum(math.prod(shape) for shape in shapes)
+        each = numbers + sum(part[0].numel() * part.element_size() for part in portion.parts)
+        most = max(1, AT_ONCE_BYTES // each)
+        losses = []
+        for start in range(0, count, most):
+            some = portion.some(start, min(count, start + most))
+            self._start(B, carry if start == 0 else carries)
+            J = len(some.parts[0])
+            tables = [*some.parts, *self._masks_to_come(J, shapes), *self.update.coming(J)]
+            losses.append(self._loop(some, tables, carries or count == 1).run(tables, between))
+        return torch.cat(losses)
+
+    def _loop(self, portion: Portion, tables: Sequence[Tensor], carries: bool) -> Loop:
+        """What trains on minibatches like these: made once, and again for more at once than there were."""
+        key = portion.kind, carries
+        loop = self._loops.get(key)
+        if loop is None or loop.capacity < len(tables[0]):
+            states, own = self._states, weakref.proxy(self)  # no circle: what is on the device goes with the last user
+            read, count = portion.read(), len(portion.parts)
+
+            def minibatch(rows: Sequence[Tensor]) -> Tensor:
+                *masks, rate, number = rows[count:]
+                tokens, targets = read(rows[:count])
+                losses: Tensor = own._minibatch(tokens, targets, masks, rate, number, states, carries)
+                return losses
+
+            losses = self.last_losses.expand(len(tables[0]), -1)
+            loop = self._loops[key] = Loop(minibatch, tables, losses, self.device, self.cuda_graphs)
+        return loop
+
+    def _minibatch(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        kept: Sequence[Tensor],
+        rate: Tensor,
+        number: Tensor,
+        states: list[list[Tensor]],
+        carries: bool,
+    ) -> Tensor:
+        """A step in tensors that stay in their places; `kept` are the dropout masks as truth values."""
+        if not carries:
+            for state in states:
+                for part in state:
+                    part.zero_()
+        masks = [mask.to(self.remaining.dtype) / self.remaining.view(-1, *[1] * (mask.ndim - 1)) for mask in kept]
+        losses = self._backpropagate(tokens, targets, masks)
+        self.update.lr.copy_(rate)
+        self._settle(losses, number)
+        return self.last_losses
+
+    @property
+    def graphs(self) -> str:
+        """How the minibatches of a silent cohort were computed, for the record."""
+        if not self.cuda_graphs:
+            return "off"
+        failures = [loop.replay.failure for loop in self._loops.values() if loop.replay.failure]
+        return f"failed: {failures[0]}" if failures else "on"
+
+    def _settle(self, losses: Tensor, number: int | Tensor) -> None:
+        """Update those alive by the gradients there are, and end those of which something is not finite: in place."""
         lengths = norms(self.grads)
-        if self._all_alive and self.device.type == "cpu" and bool((losses + lengths.squeeze(1)).isfinite().all()):
-            self.update(self.grads, lengths)
-            finite = self.update.finite()
-            if not bool(finite.all()):
-                self.last_losses = losses
-                self._freeze(torch.where(finite, FINITE, UPDATE))
-            return losses.clone()
-        self.last_losses = torch.where(self.alive, losses, self.last_losses)
+        self.last_losses.copy_(torch.where(self.alive, losses, self.last_losses))
         causes = torch.where(lengths.squeeze(1).isfinite(), FINITE, GRADIENT)
         self._freeze(torch.where(losses.isfinite(), causes, LOSS))
         before = self.parameters.clone()
-        self.update(self.grads, lengths)
+        self.update.move(self.grads, lengths, number)
         self.parameters.copy_(torch.where(self.alive.unsqueeze(1), self.parameters, before))
         self._freeze(torch.where(self.update.finite(), FINITE, UPDATE))
-        return self.last_losses.clone()
 
     def _freeze(self, causes: Tensor) -> None:
         """End those replicas still alive for which there is a cause (R,)."""
-        self.causes = torch.where(self.alive, causes.to(self.causes.dtype), self.causes)
-        self.alive = self.causes == FINITE
-        # Where asking costs a synchronisation, never ask.
-        self._all_alive = self.device.type != "cpu" or bool(self.alive.all())
+        self.causes.copy_(torch.where(self.alive, causes.to(self.causes.dtype), self.causes))
+        torch.eq(self.causes, FINITE, out=self.alive)
+        self._all_alive = False  # or so: who may ask finds out
 
     @torch.inference_mode()
     def gradients(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> list[dict[str, Tensor]]:
         """As `step`, states included, but without the update: each replica's unclipped gradients, by name."""
-        self._backpropagate(tokens, targets, carry)
+        T, B = targets.shape[-2:]
+        self._start(B, carry)
+        self._backpropagate(tokens, targets, self._masks(T, B))
         return [_plain(self.layout.named_views(self.grads, k)) for k in range(len(self))]
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """Losses (R,), from the states, which move on in place; the gradients are in `grads`."""
         _, T, B = tokens.shape
-        self._start(B, carry)
-        program, masks = self._program(T, B, training=True), self._masks(T, B)
-        if self.cuda_graphs:
-            if program not in self._replays:
-                self._replays = {program: Replay(program, tokens, targets, self._states, masks)}
-            return self._replays[program](tokens, targets, masks)
+        program = self._program(T, B, training=True)
         losses = program.losses(tokens, targets, self._states, masks)
         program.backward()
         return losses
 
     def _start(self, B: int, carry: bool) -> None:
-        """The states, in place where there are any: those of the minibatch before, or zeros."""
+        """The states, in place: those of the minibatch before, or zeros."""
         sequences = self._states[0][0].shape[1] if self._states else None
         if carry and sequences not in (None, B):
             raise ValueError(f"carried states have {sequences} sequences, tokens {B}")
         if sequences != B:
-            self._states = self._zero_states(B)
-            self._replays = {}
-        elif not carry:
+            if B not in self._states_of:
+                self._states_of[B] = self._zero_states(B)
+            self._states = self._states_of[B]
+        if not carry:
             for state in self._states:
                 for part in state:
                     part.zero_()
@@ -187,17 +282,33 @@ class Cohort:
         parts, H = len(self.layout.derived.states), self.config.num_hiddens
         return [[self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)]
 
+    def _mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        """Of each replica's dropout masks; none where nothing is dropped."""
+        return [(T, B, self.config.num_hiddens)] * (self.config.layers - 1) if self.generators else []
+
     def _masks(self, T: int, B: int) -> list[Tensor]:
         """Dropout masks (R, T, B, H) below each layer but the first, from each replica's own generator."""
-        share, H = self.config.dropout, self.config.num_hiddens
-        if share == 0 or self.generators is None:
+        if self.generators is None:
             return []
-        dtype = self.parameters.dtype
+        shapes, dtype = self._mask_shapes(T, B), self.parameters.dtype
         drawn = [
-            [dropout_mask((T, B, H), share, generator, dtype) for _ in range(self.config.layers - 1)]
-            for generator in self.generators
+            [dropout_mask(shape, share, generator, dtype) for shape in shapes]
+            for share, generator in zip(self.shares, self.generators, strict=True)
         ]
         return [torch.stack(masks).to(self.device) for masks in zip(*drawn, strict=True)]
+
+    def _masks_to_come(self, count: int, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+        """What is kept in the masks of so many minibatches, (count, R, T, B, H) each, drawn in the same order."""
+        if self.generators is None:
+            return []
+        drawn = [
+            [[not_dropped(shape, share, generator) for shape in shapes] for _ in range(count)]
+            for share, generator in zip(self.shares, self.generators, strict=True)
+        ]
+        return [
+            torch.stack([torch.stack([own[j][layer] for own in drawn]) for j in range(count)])
+            for layer in range(len(shapes))
+        ]
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -258,12 +369,13 @@ class Cohort:
         self.update.done = saved[0]["updates"]
         layers = zip(*(s["states"] for s in saved), strict=True)
         self._states = [[torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers]
+        self._states_of = {self._states[0][0].shape[1]: self._states} if self._states else {}
+        self._loops = {}
         causes = [s.get("cause", FINITE if s["alive"] else LOSS) for s in saved]  # older ones knew of losses only
-        self.causes = self.causes.new_tensor(causes)
-        self.alive = self.causes == FINITE
-        self.last_losses = self.last_losses.new_tensor([s["last_loss"] for s in saved])
-        self._replays = {}
-        self._all_alive = self.device.type != "cpu" or bool(self.alive.all())
+        self.causes.copy_(self.causes.new_tensor(causes))
+        torch.eq(self.causes, FINITE, out=self.alive)
+        self.last_losses.copy_(self.last_losses.new_tensor([s["last_loss"] for s in saved]))
+        self._all_alive = not any(causes)
         for generator, s in zip(self.generators or (), saved, strict=False):
             generator.set_state(s["generator"])
 
@@ -291,18 +403,22 @@ def _shared(part: Part) -> dict[str, Any]:
     return {name: value for name, value in part.values().items() if name not in each}
 
 
-def prepare_thread() -> None:
-    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero."""
+def prepare_thread(device: torch.device = CPU) -> None:
+    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero, and on a GPU
+    a stream of its own, beside which those of other threads run."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def training_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def training_threads(count: int, device: torch.device = CPU) -> Iterator[ThreadPoolExecutor]:
     """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
     before = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(count, initializer=prepare_thread) as pool:
+        with ThreadPoolExecutor(count, initializer=prepare_thread, initargs=(device,)) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)

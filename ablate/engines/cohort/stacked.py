@@ -7,6 +7,7 @@ operation, forward and back by the derivative of the cell: that of its native ke
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +21,10 @@ from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.networks import scan
 from ablate.networks.families import carries, family, network_of
-from ablate.networks.language_model import dropout_mask
 from ablate.networks.layer import Recurrence
 from ablate.networks.network import Network
 from ablate.networks.parameters import Sizes, Vocabulary, ends, shapes
-from ablate.networks.recurrence import recurrence
+from ablate.networks.recurrence import Spare, buffers_in, recurrence
 from ablate.networks.targets import Loss, counted, loss_of, losses
 from ablate.networks.translator import Translator
 
@@ -77,31 +77,36 @@ class StackedCohort(Cohort):
         return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=self._recurrence)
 
     @cached_property
+    def _buffers(self) -> Spare:
+        return {}
+
+    @cached_property
     def _recurrence(self) -> Recurrence:
         """What takes the steps of a layer."""
         return recurrence if no_native_layers(self.config, self.parameters.dtype, self.device) else native_recurrence
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad():
+    def _zero_states(self, B: int) -> list[list[Tensor]]:
+        states = self._network(self.parameters).initial_state(len(self), B)
+        return [[part.clone() for part in state] for state in states]
+
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        buffers = buffers_in(self._buffers) if self.silent else nullcontext()
+        with torch.inference_mode(False), torch.enable_grad(), buffers:
             leaf = self.parameters.clone().requires_grad_()  # a tensor made under inference_mode cannot be one
             network = self._network(leaf)
-            T, B = targets.shape[-2:]
-            states = self._states if carry and self._states else network.initial_state(len(self), B)
-            states = [tuple(part.clone() for part in state) for state in states]  # may be loaded, under inference_mode
-            logits, states = network(tokens, states, self._masks(T, B))
+            states = [tuple(_plain(part) for part in state) for state in self._states]
+            logits, after = network(_plain(tokens), states, [_plain(mask) for mask in masks])
+            targets = _plain(targets)
             means = masked_means(logits, targets, loss_of(self.config))
             (gradients,) = torch.autograd.grad(means.sum(), leaf)  # replicas share nothing: each has its own
-            self._states = [[part.detach() for part in state] for state in states]
+        for state, new in zip(self._states, after, strict=True):
+            for part, value in zip(state, new, strict=True):
+                part.copy_(value.detach())
         self.grads.copy_(gradients)
         return means.detach()
 
-    def _masks(self, T: int, B: int) -> list[Tensor]:
-        if self.generators is None:
-            return []
-        shapes_of_one = self._network(self.parameters).mask_shapes(T, B)
-        share, dtype = self.config.dropout, self.parameters.dtype
-        drawn = [[dropout_mask(shape, share, own, dtype) for shape in shapes_of_one] for own in self.generators]
-        return [torch.stack(masks).to(self.device) for masks in zip(*drawn, strict=True)]
+    def _mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+        return self._network(self.parameters).mask_shapes(T, B) if self.generators else []
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -125,6 +130,11 @@ class StackedCohort(Cohort):
             logits, states = network(x, states)
             total += masked_means(logits, y, own).double() * scored(y)
         return total / scored(targets).clamp(min=1)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """One that autograd may keep, which a tensor made under inference_mode is not."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def no_native_layers(config: Resolved, dtype: torch.dtype, device: torch.device) -> str:

@@ -73,7 +73,8 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     threads = schedule.share_of(side_by_side, len(groups))
     each_s = share_s([group for group in groups if group.config.task.thing.has_network])
     out = []
-    with training_threads(side_by_side) as pool:
+    device = resolve_device(plan.settings[0].config.device)
+    with training_threads(side_by_side, device) as pool:
         for group in groups:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.
@@ -104,7 +105,7 @@ def _memory(task: Task, known: dict[Any, int]) -> int:
     config, corpus = task.config.but(init="normal"), task.corpus
     key = cohort_key(config, corpus.sha256), len(task.runs)
     if key not in known:
-        known[key] = memory_bytes(config, len(task.runs), task.extent.sizes)
+        known[key] = memory_bytes(config, len(task.runs), task.extent.sizes, device=resolve_device(config.device))
     return known[key]
 
 

@@ -84,7 +84,7 @@ class NativeCohort(Cohort):
         self.update.advance()
         rates = self.update.rates
         losses, causes = self.last_losses.tolist(), self.causes.tolist()
-        masks = self._masks_of_each(*tokens.shape[1:])
+        masks = self._each_mask(self._masks(*tokens.shape[1:]))
         batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), self.rows, masks, strict=True)
         for k, (x, y, states, (parameters, grads), own_masks) in enumerate(batches):
             if causes[k] != FINITE:
@@ -99,14 +99,11 @@ class NativeCohort(Cohort):
             self._freeze(torch.tensor(causes))
         return self.last_losses.clone()
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, carry: bool) -> Tensor:
-        self._start(tokens.shape[2], carry)
-        masks = self._masks_of_each(*tokens.shape[1:])
-        return self._losses(tokens, targets, self._states, training=True, masks=masks)
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        return self._losses(tokens, targets, self._states, training=True, masks=self._each_mask(masks))
 
-    def _masks_of_each(self, T: int, B: int) -> list[Sequence[Tensor]]:
+    def _each_mask(self, masks: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Each replica's dropout masks (T, B, H)."""
-        masks = self._masks(T, B)
         return list(zip(*(mask.unbind() for mask in masks), strict=True)) if masks else [()] * len(self)
 
     def _losses(
