@@ -18,6 +18,7 @@ from torch import Generator
 from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
+from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Plan
@@ -174,6 +175,7 @@ def probe(task: Task) -> float:
     updates = config.epochs * trained.epoch_updates
     program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
+    @computing(config.precision)
     def seconds(updates: int) -> float:
         began = time.perf_counter()
         losses, _ = train_epoch(trained, program, generators, updates=updates)
