@@ -15,6 +15,7 @@ from ablate.config.columns import added_later, columns, columns_in, experiment_v
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, FailedMetrics, loss_metrics, metrics_of
 from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
+from ablate.records.devices import GPU_FACTS
 from ablate.records.exclusion import exclusions
 from ablate.records.reading import RecordError
 from ablate.records.record import newer, outdated
@@ -170,7 +171,7 @@ def measured_values(
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
         "cpu": record["environment"]["cpu"],
-        "gpu": record["environment"]["gpu"],
+        **{name: record["environment"][name] for name in GPU_FACTS if name in record["environment"]},
         **{name: record["environment"].get(name) for name in ("cores", "platform", "python", "ablate")},
         "torch": record["environment"]["torch"],
         "git_commit": record["environment"]["git_commit"],

@@ -43,6 +43,7 @@ TAKEN = frozenset(
         *("run_id", "setting_id", "seed", "status", "task", "model", "corpus", "corpus_sha256", "unit", "cleaning"),
         *("started", "diverged_epoch", "parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens"),
         *("epochs_done", "engine", "threads", "device", "cpu", "gpu", "cores", "platform", "python", "ablate", "torch"),
+        *("gpu_capability", "gpu_memory_bytes", "gpu_index", "gpu_uuid", "driver", "cuda", "cudnn"),
         *("git_commit", "git_dirty", "reused_from", "sees_future", "match", "equal_updates", "n", "diverged", "sweep"),
         *("updates", "why", "source", "whose", "differs", "repeats_course", "tokens_per_s", "optimizer", "schedule"),
     )

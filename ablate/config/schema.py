@@ -275,7 +275,7 @@ class Config:
 
     lr: float = knob(above=0, per_replica=True, follows=("optimizer", "task"))
     clip: float | None = knob(above=0, per_replica=True, follows=("task",))
-    precision: str = knob(default="ieee", choices=("ieee", "bf16"), absent="ieee")
+    precision: str = knob(default="ieee", choices=("ieee", "tf32", "bf16"), absent="ieee")
     epochs: int = knob(minimum=1, follows=("task",))
     updates: int | None = knob(default=None, minimum=1, identity=False, through="epochs")
 

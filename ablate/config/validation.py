@@ -24,7 +24,7 @@ def engines_for(config: Resolved) -> tuple[str, ...]:
     """
     if not config.task.thing.has_network:
         return (FUNCTION,)
-    if config.precision != "ieee":
+    if config.precision == "bf16":
         if config.engine not in ("auto", "cohort"):
             raise CombinationError(
                 f"precision={config.precision} is what engine=cohort computes, not engine={config.engine}; "

@@ -1,17 +1,17 @@
-"""What a number was computed with: versions, code, machine. Imports no torch; reads it if it is loaded."""
+"""What a number was computed with: versions, code, machine. Imports no torch."""
 
 import hashlib
 import os
 import platform
 import re
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ablate.config.schema import PACKAGE_DIR
+from ablate.records.devices import gpu_facts
 
 DISTRIBUTION = "ablate-rnn"
 
@@ -22,7 +22,7 @@ SOURCE_SUFFIXES = (".py", ".cpp")
 def environment(device: str = "cpu") -> dict[str, Any]:
     """Versions of Python, torch and this project, its commit, and the machine.
 
-    `device` is torch's name of what computed: of the GPUs that one counts, and none where a CPU did.
+    `device` is torch's name of what computed: that GPU is described (`ablate.records.devices`), none where a CPU did.
     """
     return {
         "python": platform.python_version(),
@@ -32,7 +32,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "cores": cores(),
-        "gpu": gpu_model(device),
+        **gpu_facts(device),
     }
 
 
@@ -114,11 +114,3 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def gpu_model(device: str) -> str | None:
-    """The name of this GPU; None for a CPU."""
-    torch = sys.modules.get("torch")
-    if torch is None or not device.startswith("cuda"):
-        return None
-    return str(torch.cuda.get_device_name(device))

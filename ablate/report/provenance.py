@@ -35,6 +35,7 @@ def provenance(m: Material) -> list[tuple[str, str]]:
 
 MACHINES = {
     "Machine": ["cpu", "gpu", "cores", "platform"],
+    "GPU": ["gpu_memory_bytes", "gpu_capability", "driver", "cuda", "cudnn"],
     "Device and threads": ["device", "threads"],
     "Engine": ["engine"],
     "ablate": ["ablate"],
@@ -67,6 +68,14 @@ def _said(name: str, value: Any) -> str:
             return counted(int(value), "core")
         case "threads":
             return counted(int(value), "thread")
+        case "gpu_memory_bytes":
+            return f"{value / 2**30:.0f} GiB"
+        case "gpu_capability":
+            return f"compute capability {value}"
+        case "driver" | "cuda":
+            return f"{'CUDA' if name == 'cuda' else name} {value}"
+        case "cudnn":
+            return f"cuDNN {int(value)}"
         case "git_commit":
             return str(value)[:12]
         case "git_dirty":

@@ -30,6 +30,7 @@ from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import chunk_size, chunks, training_threads
+from ablate.engines.precision import computing
 from ablate.engines.program import Program
 from ablate.networks.parameters import initial
 from ablate.records.environment import environment
@@ -64,6 +65,7 @@ class Settings:
     vocabularies: list[int] = field(default_factory=lambda: [V])
 
 
+@computing("ieee")
 def run(settings: Settings) -> pd.DataFrame:
     """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
     make_folder(settings.out)

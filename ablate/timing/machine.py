@@ -11,6 +11,7 @@ from typing import Any
 
 from ablate.config.errors import UserError
 from ablate.config.identity import short_hash
+from ablate.records.devices import SAME_KIND, gpu_facts
 from ablate.records.environment import cores, environment
 from ablate.records.locks import InUse, held_on_machine
 
@@ -22,14 +23,15 @@ LANE = 1
 
 @cache
 def fingerprint(device: str = "cpu") -> dict[str, Any]:
-    """What must agree before two timings may be compared: processor, cores, the GPU if it is one's, torch, lane."""
-    known = environment()
-    facts = {"cpu": known["cpu"], "cores": cores(), "torch": known["torch"], "lane": LANE, "gpu": None}
-    if device != "cpu":
-        import torch
+    """What must agree before two timings may be compared: processor, cores, kind of GPU if one computes, torch, lane.
 
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts | {"id": short_hash(facts)}
+    `id` is the hash of that. Which one of equal cards it was stands beside it.
+    """
+    known = environment()
+    facts = {"cpu": known["cpu"], "cores": cores(), "torch": known["torch"], "lane": LANE}
+    card = gpu_facts(device)
+    facts |= {name: card[name] for name in SAME_KIND if name in card}
+    return facts | {name: card[name] for name in card if name not in facts} | {"id": short_hash(facts)}
 
 
 def default_threads() -> list[int]:

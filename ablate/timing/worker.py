@@ -26,6 +26,7 @@ from ablate.config.resolved import Resolved
 from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load
 from ablate.engines.cohort import chunk_size
+from ablate.engines.precision import computing, tf32_state
 from ablate.engines.program import Program
 from ablate.networks.families import trainable
 from ablate.networks.parameters import count, initial
@@ -43,7 +44,12 @@ WARM_UP_S = 0.5
 
 
 def engine_of(config: Resolved) -> str:
-    """The engine that `formulation` means: torch.nn where the model is torch.nn's, else the readable settings."""
+    """The engine that `formulation` means: torch.nn where the model is torch.nn's, else the readable settings.
+
+    The cohort's where only that has the products of `precision`: other products would be another speed.
+    """
+    if config.precision == "bf16":
+        return "cohort"
     return "eager" if config.formulation == "textbook" or api_cannot(config) else "torch_nn"
 
 
@@ -179,6 +185,7 @@ class Setting:
             "last_epoch_tokens_per_s": last_epoch,
             "memory_bytes": None if (peak := peak_memory_bytes(self.device)) is None else peak - before,
             "flops_per_token": self.flops_per_token(),
+            **({"tf32": tf32_state()} if self.device.type == "cuda" else {}),
         }
 
 
@@ -216,12 +223,13 @@ def serve() -> None:
     if setting_id(config, corpus.sha256) != task["setting_id"]:
         files = " or ".join([corpus.name, *config.plugins])
         raise DataError(f"{files} is not what this setting was trained with any more")
-    setting = Setting(config, corpus)
-    _answer(setting.facts())
-    setting.cpu_told = time.process_time()
-    for line in sys.stdin:
-        request = json.loads(line)
-        _answer(setting.sample(request["subject"], request["seconds"]))
+    with computing(config.precision):
+        setting = Setting(config, corpus)
+        _answer(setting.facts())
+        setting.cpu_told = time.process_time()
+        for line in sys.stdin:
+            request = json.loads(line)
+            _answer(setting.sample(request["subject"], request["seconds"]))
 
 
 def _answer(value: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
+from ablate.engines.precision import computing, unavailable
 from ablate.engines.program import Program
 from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
 from ablate.networks.targets import loss_of
@@ -62,12 +63,12 @@ def build(
 
 def check_precision(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
     """Raise CombinationError where the products asked for cannot be had: others are never taken in silence."""
-    if config.precision == "ieee":
-        return
-    if is_derived(config) and isinstance(vocabulary_size, int):
-        reason = not_covered(config, vocabulary_size, torch.float32, device)
-    else:
-        reason = "only networks of plainly stacked layers that read tokens have them"
+    reason = unavailable(config.precision, device) if device.type != "cpu" or config.precision == "tf32" else ""
+    if config.precision == "bf16" and not reason:
+        if not is_derived(config, device) or not isinstance(vocabulary_size, int):
+            reason = "only networks of plainly stacked layers that read tokens have them"
+        elif device.type == "cpu":
+            reason = not_covered(config, vocabulary_size, torch.float32, device)
     if reason:
         raise CombinationError(f"precision={config.precision} cannot be computed here: {reason}; leave it out")
 
@@ -144,9 +145,11 @@ def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.
     shape = (str(config.model), str(config.task), *sizes, config.bias_vectors, config.dropout)
     parts = (config.model, config.optimizer, config.task)
     sources = tuple(part.source for part in parts)  # in a notebook a cell may be defined again
-    key = (*shape, *sources, config.optimizer.name, vocabulary_size, str(device), together, candidates)
+    means = (config.optimizer.name, config.precision, vocabulary_size, str(device), together, candidates)
+    key = (*shape, *sources, *means)
     if key not in _choices:
-        _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
+        with computing(config.precision):
+            _choices[key] = _fastest(candidates, config, vocabulary_size, device, together)
     return _choices[key]
 
 

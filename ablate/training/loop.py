@@ -22,6 +22,7 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus, as_used
 from ablate.engines.cohort import Cohort
+from ablate.engines.precision import as_asked, tf32_state
 from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
@@ -54,6 +55,7 @@ def train(config: Config, corpus: Corpus, on_epoch: OnEpoch | None = None) -> Re
     return train_together([own], corpus, choice, on_epoch=on_epoch)[0]
 
 
+@as_asked
 def train_together(
     configs: Sequence[Resolved],
     corpus: Corpus,
@@ -260,7 +262,7 @@ def make_record(
         engine=engine,
         timing=timing,
         code=behaviour(config),
-        environment=environment(str(task.device)),
+        environment=environment(str(task.device)) | ({"tf32": tf32_state()} if task.device.type == "cuda" else {}),
         divergence=trajectory.divergence,
         measures=measures(config.task),
         evaluation=evaluation(to_dict(config)),

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ablate.records import environment
+from ablate.records import devices, environment
+from ablate.timing import machine
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -97,11 +98,67 @@ def test_of_a_package_or_a_copy(package: Path, text: str | None, commit: str | N
     assert told["source"] == hashlib.sha256(b"module.py\0x = 1\n\0").hexdigest()[:12]
 
 
-def test_the_gpu_is_that_of_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = SimpleNamespace(is_available=lambda: True, get_device_name=lambda device: f"card {device}")
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    assert environment.environment("cpu")["gpu"] is None
-    assert environment.environment("cuda:1")["gpu"] == "card cuda:1"
+def torch_with_two_gpus() -> SimpleNamespace:
+    """A torch that knows two cards, of which the second one is the current one."""
+
+    def properties(index: int) -> SimpleNamespace:
+        return SimpleNamespace(name=f"card {index}", major=9, minor=0, total_memory=2**37, uuid=f"abc-{index}")
+
+    cuda = SimpleNamespace(current_device=lambda: 1, get_device_properties=properties)
+    cudnn = SimpleNamespace(version=lambda: 91002)
+    backends = SimpleNamespace(cudnn=cudnn)
+    return SimpleNamespace(cuda=cuda, backends=backends, version=SimpleNamespace(cuda="13.0"))
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    forgotten = (environment.environment, devices._of_cuda, devices.driver_version, machine.fingerprint)
+    for one in forgotten:
+        one.cache_clear()
+    monkeypatch.setitem(sys.modules, "torch", torch_with_two_gpus())
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release\n")
+    monkeypatch.setattr(devices, "DRIVER", tmp_path / "version")
+    yield
+    for one in forgotten:
+        one.cache_clear()
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("device", "index"), [("cuda:0", 0), ("cuda:1", 1), ("cuda", 1)])
+def test_the_gpu_is_the_one_that_computed(device: str, index: int) -> None:
+    known = environment.environment(device)
+    assert (known["gpu"], known["gpu_index"], known["gpu_uuid"]) == (f"card {index}", index, f"GPU-abc-{index}")
+    assert (known["gpu_capability"], known["gpu_memory_bytes"]) == ("9.0", 2**37)
+    assert (known["driver"], known["cuda"], known["cudnn"]) == ("580.65.06", "13.0", 91002)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_nothing_of_a_gpu_is_recorded_where_a_cpu_computed() -> None:
+    known = environment.environment("cpu")
+    assert known["gpu"] is None
+    assert not known.keys() & (set(devices.GPU_FACTS) - {"gpu"})
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_equal_cards_are_one_kind_of_machine_and_another_driver_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = sys.modules["torch"].cuda.get_device_properties
+    alike = SimpleNamespace(**vars(properties(0)) | {"uuid": "other"})
+    monkeypatch.setattr(sys.modules["torch"].cuda, "get_device_properties", lambda i: [properties(0), alike][i])
+    first, second, cpu = (machine.fingerprint(device) for device in ("cuda:0", "cuda:1", "cpu"))
+    assert first["id"] == second["id"] != cpu["id"]
+    assert first["gpu_uuid"] != second["gpu_uuid"]
+    for one in (machine.fingerprint, devices._of_cuda):
+        one.cache_clear()
+    monkeypatch.setattr(devices, "driver_version", lambda: "999.1")
+    assert machine.fingerprint("cuda:0")["id"] != first["id"]
+
+
+def test_a_system_without_a_driver_tells_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(devices, "DRIVER", tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    devices.driver_version.cache_clear()
+    assert devices.driver_version() is None
+    devices.driver_version.cache_clear()
 
 
 @pytest.mark.full

@@ -17,6 +17,7 @@ from ablate.report import drawn, write_report
 from ablate.report.blocks import Attempts
 from ablate.report.cautions import warnings
 from ablate.report.material import gather
+from ablate.report.provenance import MACHINES, _tally
 from tests.report.made import config, write_manifest, write_run, write_sweep
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
@@ -429,3 +430,9 @@ def test_the_reason_for_a_missing_timing_stands_on_the_page(tmp_path: Path) -> N
         tmp_path / "untimed", settings, seeds=1, epochs=3, timed=False, commands=["python -m ablate -m speed=true"]
     )
     assert any("speed=true" in line for line in warnings(gather(untimed, Attempts(pytest.fail))))
+
+
+def test_of_a_gpu_the_page_says_what_decides_its_numbers() -> None:
+    runs = pd.DataFrame([{"gpu_memory_bytes": 2**37, "gpu_capability": "9.0", "driver": "580.65", "cuda": "13.0"}])
+    assert _tally(runs, MACHINES["GPU"]) == "128 GiB, compute capability 9.0, driver 580.65, CUDA 13.0"
+    assert _tally(pd.DataFrame([{"cpu": "A Processor"}]), MACHINES["GPU"]) == ""

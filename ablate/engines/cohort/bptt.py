@@ -18,6 +18,7 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
 from ablate.engines.cohort.weights import LayerWeights, Layout
+from ablate.networks.products import products_of
 from ablate.networks.steps import Shape, Steps, replicas_first, runs
 
 
@@ -158,7 +159,7 @@ class Projection:
         """The output of the layer below (⊙ mask (R, T, B, H)) → the input's share, in the layer's `A`."""
         layer, Y = self.layer, self.below.steps.output
         self.X, self.mask = (Y if mask is None else Y * mask).flatten(1, 2), mask
-        torch.bmm(self.X, layer.weights.W_x, out=self.rows[..., layer.steps.from_input])
+        layer.shape.products.write(self.rows[..., layer.steps.from_input], self.X, layer.weights.W_x)
         rows = layer.pre_activations(self.rows).view(*Y.shape[:3], -1)
         for A, part in layer.steps.split(rows):
             replicas_first(A).copy_(part)
@@ -168,9 +169,11 @@ class Projection:
         layer = self.layer
         assert layer.grads is not None
         D = layer.D[..., layer.steps.from_input]
-        torch.bmm(self.X.transpose(1, 2), D, out=layer.grads.W_x)
+        layer.shape.products.write(layer.grads.W_x, self.X.transpose(1, 2), D)
         layer.bias_gradients(layer.D.sum(1, keepdim=True))
-        d_X = torch.bmm(D, layer.weights.W_x.transpose(1, 2)).view(self.below.steps.d_output.shape)
+        d_X = torch.empty_like(self.X)
+        layer.shape.products.write(d_X, D, layer.weights.W_x.transpose(1, 2))
+        d_X = d_X.view(self.below.steps.d_output.shape)
         self.below.steps.d_output.copy_(d_X if self.mask is None else d_X.mul_(self.mask))
 
 
@@ -185,7 +188,8 @@ class Program:
         self, layout: Layout, parameters: Tensor, grads: Tensor | None, T: int, B: int, vocabulary_size: int
     ) -> None:
         config = layout.config
-        shape = Shape(parameters.shape[0], T, B, config.num_hiddens, parameters.dtype, parameters.device)
+        products = products_of(config.precision, parameters.device)
+        shape = Shape(parameters.shape[0], T, B, config.num_hiddens, parameters.dtype, parameters.device, products)
         grad_layers = [None] * config.layers if grads is None else layout.layer_views(grads)
         self.layers = [
             Layer(layout.derived, shape, weights, grad)

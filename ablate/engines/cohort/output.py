@@ -26,7 +26,7 @@ class Output:
 
     def __init__(self, layout: Layout, parameters: Tensor, grads: Tensor | None, shape: Shape, V: int) -> None:
         self.W, self.b = layout.output_views(parameters)
-        self.shape, self.V = shape, V
+        self.shape, self.products, self.V = shape, shape.products, V
         self.P = shape.zeros(shape.R, V, shape.T * shape.B)
         self.minus_ones = shape.zeros(shape.R, 1, shape.T * shape.B).fill_(-1)
         if grads is not None:
@@ -43,7 +43,7 @@ class Output:
         if self.factors is not None:
             self.targets = torch.where(self.targets == UNSCORED, 0, self.targets)
         log2_e = 1 / math.log(2)
-        P = torch.baddbmm(self.b, self.W, Y.transpose(1, 2), beta=log2_e, alpha=log2_e, out=self.P)
+        P = self.products.add(self.P, self.W, Y.transpose(1, 2), to=self.b, beta=log2_e, alpha=log2_e)
         P.sub_(P.amax(1, keepdim=True))
         of_targets = P.gather(1, self.targets)
         self.total = P.exp2_().sum(1, keepdim=True)
@@ -70,11 +70,11 @@ class Output:
         if self.factors is not None:
             scale, of_targets = scale * self.factors, -self.factors
         d_L = self.P.mul_(scale).scatter_add_(1, self.targets, of_targets)
-        self.dW.baddbmm_(d_L, self.Y, beta=0, alpha=share)
+        self.products.add(self.dW, d_L, self.Y, beta=0, alpha=share)
         torch.mul(d_L.sum(2, keepdim=True), share, out=self.db)
         alone = self.shape.R == 1  # then the two layouts of steps are one
         d_Y = d_output.flatten(1, 2) if alone else self.d_Y
-        d_Y.baddbmm_(d_L.transpose(1, 2), self.W, beta=0, alpha=share)
+        self.products.add(d_Y, d_L.transpose(1, 2), self.W, beta=0, alpha=share)
         if not alone:
             d_output.copy_(d_Y.view(d_output.shape))
 

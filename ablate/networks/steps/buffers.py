@@ -17,6 +17,7 @@ from ablate.cells.lowering import End, arguments_of
 from ablate.cells.stages import LEAVES
 from ablate.cells.trace import Graph, Value
 from ablate.networks.pointwise import Writer, function_of
+from ablate.networks.products import EXACT, Products
 from ablate.networks.steps.sums import Gradients
 
 
@@ -30,6 +31,7 @@ class Shape:
     H: int
     dtype: torch.dtype
     device: torch.device
+    products: Products = EXACT
     allocated_bytes: int = 0
 
     def zeros(self, *sizes: int) -> Tensor:

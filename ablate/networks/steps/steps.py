@@ -28,7 +28,9 @@ class Steps(Backward):
             key = (number, columns.start, columns.stop, transposed)
             if key not in made:
                 W = matrices[number][..., columns]
-                made[key] = Product(W.transpose(1, 2) if transposed else W, self.shape.H, self.shape.B)
+                made[key] = Product(
+                    W.transpose(1, 2) if transposed else W, self.shape.H, self.shape.B, self.shape.products
+                )
             self.bound.append(made[key].add_to if added else made[key].write_to)
 
     def prefill(self, rows: Tensor) -> None:
@@ -84,7 +86,8 @@ class Steps(Backward):
         """Those of the groups' matrices (R, n·H, k·H)."""
         for number, (operand, into) in enumerate(zip(self.operands, out, strict=True)):
             for columns, _, D in self._runs_back(number):
-                torch.bmm(operand.flatten(1, 2).transpose(1, 2), D.flatten(1, 2), out=into[..., columns])
+                own = operand.flatten(1, 2).transpose(1, 2)
+                self.shape.products.write(into[..., columns], own, D.flatten(1, 2))
 
     def vector_gradients(self) -> list[Tensor]:
         """Those of the vectors, (R, 1, H) each."""

@@ -19,6 +19,7 @@ from torch import Generator
 from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
+from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import Plan
@@ -190,6 +191,7 @@ def probe(task: Task, probe_s: float = PROBE_S) -> float:
     updates = config.epochs * trained.epoch_updates
     program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
+    @computing(config.precision)
     def seconds(updates: int) -> float:
         began = time.perf_counter()
         losses, _ = train_epoch(trained, program, generators, updates=updates)

@@ -71,7 +71,9 @@ def native(d: Derived, precision: str = "ieee") -> Native:
 
 
 def unavailable(precision: str = "ieee") -> str:
-    """Why this machine has no native kernels; empty where it can make them."""
+    """Why this machine has no native kernels of these products; empty where it can make them."""
+    if precision not in PRECISION_FLAGS:
+        return f"no native kernel has {precision} products"
     if os.environ.get("ABLATE_NATIVE") == "0":
         return "ABLATE_NATIVE=0"
     try:

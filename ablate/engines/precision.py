@@ -1,0 +1,132 @@
+"""Which products torch takes: of float32 factors (ieee), or of factors that a GPU shortens to TF32 on its own.
+
+torch keeps that as flags of the process, one for products and one for cuDNN's recurrent kernels, and their defaults
+differ: cuDNN shortens, products do not. Here is the one place that sets them. bf16 needs no flag: its factors are
+rounded where they are multiplied (`ablate.networks.products`, `ablate.engines.cohort.native`).
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+
+from ablate.config.resolved import Resolved
+
+AMPERE = (8, 0)
+"""The compute capability from which NVIDIA's GPUs multiply in TF32 and bfloat16."""
+
+GPU_FLAGS = (("cuda", "matmul"), ("cuda", "rnn"), ("cuda", "conv"))
+CPU_FLAGS = (("mkldnn", "matmul"), ("mkldnn", "rnn"), ("mkldnn", "conv"))
+"""torch's flags by back end and operator. A CPU's are always ieee: a program around us may have set others."""
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def unavailable(precision: str, device: torch.device) -> str:
+    """Why this device has not these products in the torch form; empty where it has."""
+    if precision == "ieee":
+        return ""
+    name = {"tf32": "TF32", "bf16": "bfloat16"}[precision]
+    if device.type != "cuda":
+        return f"{name} products of this kind are those of an NVIDIA GPU, and device={device.type}"
+    if torch.cuda.get_device_capability(device) < AMPERE:
+        return f"{torch.cuda.get_device_name(device)} is older than Ampere and has no {name} products"
+    if precision == "bf16" and not _multiplies_into_float32():
+        return f"torch {torch.__version__} has no bfloat16 products with sums in float32, torch 2.8 has"
+    return ""
+
+
+def _multiplies_into_float32() -> bool:
+    return "dtype" in torch.ops.aten.bmm.overloads()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def computing(precision: str) -> Iterator[None]:
+    """While it lasts torch's products and cuDNN's recurrent kernels are as `precision` says; then as they were.
+
+    Several threads may compute at once where they want the same; one that wants others waits until these are done.
+    Raises RuntimeError within a context of the same thread that wants others.
+    """
+    _flags.enter("tf32" if precision == "tf32" else "ieee")
+    try:
+        yield
+    finally:
+        _flags.leave()
+
+
+def as_asked(
+    function: Callable[Concatenate[Sequence[Resolved], P], Result],
+) -> Callable[Concatenate[Sequence[Resolved], P], Result]:
+    """The same function of configs with one precision, called while torch computes as they say."""
+
+    @wraps(function)
+    def inner(configs: Sequence[Resolved], /, *args: P.args, **options: P.kwargs) -> Result:
+        with computing(configs[0].precision):
+            return function(configs, *args, **options)
+
+    return inner
+
+
+def tf32_state() -> dict[str, bool]:
+    """Whether torch may shorten factors on a GPU now: of products, and in cuDNN's recurrent kernels. For records."""
+    if _has_flags():
+        found = [torch._C._get_fp32_precision_getter(*flag) for flag in GPU_FLAGS[:2]]
+        return {"matmul": found[0] == "tf32", "cudnn": found[1] == "tf32"}
+    return {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
+
+
+def _has_flags() -> bool:
+    """Whether torch has a flag for each operator (from 2.9 on); the two allow_tf32 of before must not be mixed in."""
+    return hasattr(torch._C, "_set_fp32_precision_setter")
+
+
+class _Flags:
+    """The flags of the process, those that they had before, and who computes with them."""
+
+    def __init__(self) -> None:
+        self.free = threading.Condition()
+        self.mode, self.inside = "", 0
+        self.before: list[Any] = []
+        self.of_thread = threading.local()
+
+    def enter(self, mode: str) -> None:
+        own = getattr(self.of_thread, "modes", [])
+        if own and own[-1] != mode:
+            raise RuntimeError(f"this thread computes in {own[-1]} already, and cannot in {mode} meanwhile")
+        with self.free:
+            self.free.wait_for(lambda: self.inside == 0 or self.mode == mode)
+            if self.inside == 0:
+                self.before = _read()
+                _write(["ieee" if mode == "ieee" else "tf32"] * len(GPU_FLAGS) + ["ieee"] * len(CPU_FLAGS))
+            self.mode, self.inside = mode, self.inside + 1
+        self.of_thread.modes = [*own, mode]
+
+    def leave(self) -> None:
+        self.of_thread.modes.pop()
+        with self.free:
+            self.inside -= 1
+            if self.inside == 0:
+                _write(self.before)
+                self.free.notify_all()
+
+
+_flags = _Flags()
+
+
+def _read() -> list[Any]:
+    if _has_flags():
+        return [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)]
+    return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+
+
+def _write(values: Sequence[Any]) -> None:
+    if _has_flags():
+        for flag, value in zip((*GPU_FLAGS, *CPU_FLAGS), values, strict=True):
+            torch._C._set_fp32_precision_setter(*flag, value)
+        return
+    products, cudnn = (value in (True, "tf32") for value in values[:2])
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, cudnn
