@@ -7,6 +7,12 @@ from typing import Self
 
 from ablate.stats.power import fewest
 
+NEEDED_LEVEL = 0.8
+"""Confidence level of the numbers of runs between which the one that is needed lies."""
+
+Needed = tuple[int | None, int | None]
+"""A smallest and a largest number of runs; None: more than 10,000, or not told."""
+
 
 @dataclass(frozen=True)
 class Contrast(ABC):
@@ -46,6 +52,11 @@ class Contrast(ABC):
         return math.nan, math.nan
 
     @property
+    def rank_name(self) -> str:
+        """What that test is called."""
+        return "exact rank test"
+
+    @property
     def rank_p(self) -> float:
         """Two-sided p of the rank test against 0."""
         return min(1.0, 2 * least) if (least := min(self.rank_tails())) == least else math.nan
@@ -60,6 +71,19 @@ class Contrast(ABC):
         """Whether chance has no part in it: the runs are the same, seed by seed."""
         return False
 
+    @property
+    def is_always_valid(self) -> bool:
+        """Whether its p and its interval hold however often somebody looked (see `always_valid`)."""
+        return False
+
+    def log_e_below(self, bound: float = 0.0) -> float:
+        """Logarithm of the e-value of H1: the contrast lies below the bound; NaN of a test of fixed n."""
+        return math.nan
+
+    def log_e_above(self, bound: float = 0.0) -> float:
+        """Logarithm of the e-value of H1: the contrast lies above the bound."""
+        return math.nan
+
     def at(self, level: float) -> Self:
         """The same test at another level; its interval stays that of the old one."""
         return replace(self, level=level)
@@ -70,10 +94,30 @@ class Contrast(ABC):
         At least one more than there are where these do not decide. None where that is more than 10,000, or cannot
         be told. The spread is that of the finite values alone: diverged runs enter the estimate, not it.
         """
-        effect = abs(self.estimate - bound)
+        return self._enough(abs(self.estimate - bound), bound, power)
+
+    def needed_between(self, bound: float = 0.0, power: float = 0.8, level: float = NEEDED_LEVEL) -> Needed:
+        """Between which numbers that of `needed` lies, at this confidence level; None: over 10,000, or not told.
+
+        From the interval of the effect in standard deviations, whose sign is what needs the runs. Where it holds 0 no
+        number is enough for sure.
+        """
+        low, high = self._effects(bound, level)
+        smallest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        fewest_ = self._enough(max(abs(low), abs(high)), bound, power)
+        return fewest_, self._enough(smallest, bound, power)
+
+    def _enough(self, effect: float, bound: float, power: float) -> int | None:
+        if math.isnan(effect):
+            return None
         n = self._least if math.isinf(effect) else fewest(effect, lambda n: self._detectable(n, power), self._least)
         decided = min(self.p_below(bound), self.p_above(bound)) <= (1 - self.level) / 2
         return n if n is None or decided else max(n, self.n + 1)
+
+    def _effects(self, bound: float, level: float) -> tuple[float, float]:
+        """An interval, at a level of its own, of the distance from the bound, in the spread that `_detectable` takes as
+        known; NaN where there is none."""
+        return math.nan, math.nan
 
     @property
     @abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ablate.stats import always_valid
 from ablate.stats.effect import Effect
 from ablate.stats.independent import known, two_samples
 from ablate.stats.paired import common_seeds, signed_rank
@@ -43,6 +44,15 @@ def difference_contrast(
 ) -> DifferenceTest:
     """The weighted sum of the settings' means, tested against 0; see `ratio_contrast`."""
     return DifferenceTest(contrast(weights, values, level))
+
+
+def always_valid_difference(
+    weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95
+) -> DifferenceTest:
+    """`difference_contrast`, and with weights 1 and −1 `difference`, by the test that holds however often one looks."""
+    two = list(weights.values()) == [1.0, -1.0]
+    means = tuple(_finite_mean(values[name]) for name in weights) if two else ()
+    return DifferenceTest(always_valid.by_seed(weights, values, level), means)
 
 
 def paired_difference(a: pd.Series, b: pd.Series, level: float = 0.95) -> DifferenceTest:

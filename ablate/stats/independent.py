@@ -21,7 +21,7 @@ from scipy import special
 
 from ablate.stats import rank_sum
 from ablate.stats.contrast import Contrast
-from ablate.stats.power import detectable_log, least_runs
+from ablate.stats.power import detectable_log, least_runs, standardised_interval
 from ablate.stats.signed_rank import DECIMALS, invert, median
 
 
@@ -67,6 +67,13 @@ class Welch(Contrast):
     @property
     def _least(self) -> int:
         return 2
+
+    def _effects(self, bound: float, level: float) -> tuple[float, float]:
+        error, df = self._error
+        if math.isnan(error):
+            return math.nan, math.nan
+        low, high = standardised_interval((self.estimate - bound) / error, df, level)
+        return low * error, high * error
 
     def _detectable(self, n: int, power: float) -> float:
         if min(map(len, self.samples)) < 2:

@@ -64,7 +64,14 @@ def signed_rank(left: np.ndarray, right: np.ndarray, level: float) -> SignedRank
 
 
 def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float) -> SignedRank:
-    """The weighted sums, seed by seed, of values that add up, over the seeds (the index) that all settings have.
+    """The signed-rank test of the weighted sums, seed by seed; see `sums_by_seed`."""
+    total, _ = sums_by_seed(weights, values)
+    return signed_rank(total, np.zeros(len(total)), level)
+
+
+def sums_by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series]) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted sums (n,), seed by seed, of values that add up, over the seeds (the index) that all settings have;
+    and where one says nothing (n,), because what diverged in it cancels.
 
     A diverged run counts as a value that grows, or falls, without bound: with several of them in a seed, the sign of
     the sum of their weights decides.
@@ -76,7 +83,7 @@ def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level
     growth = np.round((np.sign(table) * diverged * factors).sum(axis=1), 9)
     finite = np.where(diverged, 0.0, table) @ factors
     total = np.where(growth == 0, finite, np.copysign(np.inf, growth))
-    return signed_rank(total, np.zeros(len(total)), level)
+    return total, diverged.any(axis=1) & (growth == 0)
 
 
 def common_seeds(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series]:

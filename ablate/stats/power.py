@@ -62,6 +62,16 @@ def detectable_each(
     return detected
 
 
+def standardised_interval(t: float, df: float, level: float) -> tuple[float, float]:
+    """The noncentralities of a t statistic with which what is seen, or more of it on one side, is no rarer than
+    (1 − level)/2: an effect in standard errors, with what is not known of the spread."""
+    tail = (1 - level) / 2
+    low, high = special.nctdtrinc(df, 1 - tail, t), special.nctdtrinc(df, tail, t)
+    if t < 0:  # by reflection, where scipy's search for the noncentrality is at home
+        low, high = -special.nctdtrinc(df, tail, -t), -special.nctdtrinc(df, 1 - tail, -t)
+    return float(low), float(high)
+
+
 def fewest(effect: float, detectable: Callable[[int], float], least: int) -> int | None:
     """The smallest n, from `least` on, whose detectable effect is no larger than this one; None: over 10,000."""
     if not effect > 0 or math.isnan(detectable(least)):

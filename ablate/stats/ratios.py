@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ablate.stats import always_valid
+from ablate.stats.always_valid import SequentialT
 from ablate.stats.contrast import Contrast
 from ablate.stats.effect import Effect
-from ablate.stats.independent import two_samples, welch
+from ablate.stats.independent import Welch, two_samples, welch
 from ablate.stats.paired import by_seed, common_seeds, identical, signed_rank
 
 
@@ -38,7 +40,8 @@ class RatioTest(Effect):
 
     @property
     def method(self) -> str:
-        return f"{self.contrast.method}, on logarithms" if self.contrast.method == "Welch t" else self.contrast.method
+        on_logarithms = isinstance(self.contrast, Welch | SequentialT)
+        return f"{self.contrast.method}, on logarithms" if on_logarithms else self.contrast.method
 
 
 def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
@@ -61,6 +64,16 @@ def ratio_contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series]
     """
     scaled = {name: pd.Series(logs(values[name]), values[name].index) for name in weights}
     return RatioTest(contrast(weights, scaled, level))
+
+
+def always_valid_ratio(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> RatioTest:
+    """`ratio_contrast`, and with weights 1 and −1 `ratio`, by the test that holds however often one looks."""
+    scaled = {name: pd.Series(logs(values[name]), values[name].index) for name in weights}
+    if list(weights.values()) == [1.0, -1.0]:
+        first, second = scaled.values()
+        if same := identical(first, second, level):
+            return RatioTest(same)
+    return RatioTest(always_valid.by_seed(weights, scaled, level))
 
 
 def contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> Contrast:
