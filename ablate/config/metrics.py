@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class Metric:
     unmeasured: str = ""
     """Why a run may lack it, after "cannot be tested: "."""
     of: Callable[..., float | None] | None = None
-    """Of a user's metric: its value from a run's record, or from record and curve; None where it has none."""
+    """Of one that follows from what a run recorded: its value from the record, or from record and curve; None where a
+    run has none."""
 
     @property
     def in_logs(self) -> bool:
@@ -134,7 +136,7 @@ def loss_metrics() -> tuple[str, ...]:
 
 
 def followed() -> tuple[Metric, ...]:
-    """The users' metrics that follow from what a run recorded."""
+    """The metrics that follow from what a run recorded: the users', and of ours those that older runs have, too."""
     return tuple(metric for metric in METRICS if metric.of is not None)
 
 
@@ -167,13 +169,12 @@ def _followed(
     curve: Callable[[], Any] | None,
     failed: "FailedMetrics | None" = None,
 ) -> float | None:
-    """The value of a user's metric. Whatever its code raises is a fault of its own, and no reason to lose the rest."""
+    """The value of such a metric. Whatever its code raises is a fault of its own, and no reason to lose the rest."""
     if record["status"] != "ok":
         return None
     assert metric.of is not None
     try:
-        wants_curve = len(signature(metric.of).parameters) > 1
-        value = metric.of(record, curve() if curve else None) if wants_curve else metric.of(record)
+        value = metric.of(record, curve() if curve else None) if _wants_curve(metric.of) else metric.of(record)
         if isinstance(value, Mapping | str):
             raise TypeError(f"it returns {value!r:.60}; give one number, or None")
         return None if value is None else float(value)
@@ -181,6 +182,11 @@ def _followed(
         if failed is not None:
             failed.add(metric, error)
         return None
+
+
+@cache
+def _wants_curve(function: Callable[..., Any]) -> bool:
+    return len(signature(function).parameters) > 1
 
 
 class FailedMetrics:

@@ -25,6 +25,9 @@ NAMED_CHARACTERS = 6
 LARGE_VOCABULARY = 50_000
 """Different tokens from which on the first and the last layer are most of a network."""
 
+LINE_END = "\n"
+"""What lines are joined by where words have to stay apart: another white space than any that stands within a line."""
+
 NUMBER = "number"
 """The unit of a corpus of arrays."""
 
@@ -48,6 +51,7 @@ class Corpus:
     tokens: int = 0  # of the whole text
     left_out: dict[str, int] = field(default_factory=dict)  # characters that cleaning took away, the commonest first
     arrays: Mapping[str, Numbers] = field(default_factory=dict)  # of `of_arrays`, by their names
+    widths: Numbers | None = None  # (n,): characters that each of `ids` covers; None: one each, or not known
 
     @classmethod
     def of_arrays(cls, name: str | Path, **arrays: Any) -> "Corpus":
@@ -78,6 +82,17 @@ class Corpus:
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.separator.join(self.vocabulary.decode(ids))
+
+    def covered(self, start: int, stop: int) -> int | None:
+        """How many characters of the text the tokens from `start` to before `stop` cover; None where it is not known.
+
+        The text is that which is cut into tokens: what cleaning left, as it left it. A word covers its letters and all
+        the white space before it, which no word is, so that as many characters stand for the same text whatever it is
+        cut into. What lines are joined by counts for neither: characters are joined by nothing.
+        """
+        if self.unit == "char":
+            return stop - start
+        return None if self.widths is None else int(self.widths[start:stop].sum())
 
     def holds(self, tokens: int | None) -> bool:
         """Whether so many tokens, or with None all, are in `ids`, as far as the text has them."""
@@ -129,7 +144,7 @@ class Letters(Cleaning):
     """The rule `letters`: in each line every run of characters other than A-Z and a-z becomes one space.
 
     Lines are stripped, lower-cased and joined by `between_lines`, which `characters` does not count: with nothing, as
-    the course does it, or with a space, so that words stay apart.
+    the course does it, or with white space, so that words stay apart.
     """
 
     def __init__(self, between_lines: str = "") -> None:
@@ -157,7 +172,10 @@ class Letters(Cleaning):
         ended[0] &= self._letter
         space = gap if self.between_lines else gap & ~ended
         out = np.full(len(at) + int(space.sum()), ord(" "), dtype=np.uint8)
-        out[np.arange(len(at)) + np.cumsum(space)] = lower[at]
+        letters = np.arange(len(at)) + np.cumsum(space)
+        out[letters] = lower[at]
+        if self.between_lines:
+            out[letters[gap & ended] - 1] = ord(self.between_lines)
         self.characters += len(at) + int((gap & ~ended).sum())
         self._letter, self._gap = True, bool(at[-1] < len(points) - 1)
         self._line_end = bool(len(line_ends) and line_ends[-1] > at[-1])
@@ -198,8 +216,9 @@ def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
 def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None) -> Corpus:
     """The same of a text that is at hand, in pieces, as if it were what `data` names."""
     words = data.tokens == "word"
-    cleaning = Letters(" " * words) if data.cleaning == "letters" else Cleaning()
-    numbering = Words(tokens) if words else Characters(tokens)
+    joint = LINE_END if words and data.cleaning == "letters" else ""
+    cleaning = Letters(joint) if data.cleaning == "letters" else Cleaning()
+    numbering = Words(tokens, joint) if words else Characters(tokens)
     for block in blocks:
         numbering.add(cleaning(block))
     numbering.close()
@@ -221,6 +240,7 @@ def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None
         vocabulary=vocabulary,
         tokens=numbering.total,
         left_out={mark: count for mark, count in cleaning.left_out.most_common() if not mark.isspace()},
+        widths=numbering.covered() if isinstance(numbering, Words) else None,
     )
 
 

@@ -12,6 +12,9 @@ UNKNOWN = "<unk>"
 
 CODE_POINTS = 0x110000
 
+WHITE = np.array([chr(point).isspace() for point in range(0x3001)] + [False])
+"""Which code points are white space; the last place is that of all larger ones."""
+
 Numbers = npt.NDArray[Any]
 """Whole numbers of the smallest signed or 8-bit type that holds them, (n,)."""
 
@@ -140,12 +143,18 @@ class Characters(Numbering):
 
 
 class Words(Numbering):
-    """What stands between white space is a token."""
+    """What stands between white space is a token; it covers its letters and the white space before it.
 
-    def __init__(self, limit: int | None = None) -> None:
+    `joint` is a character that stands for nothing in the text, and which no token covers: what lines were joined by.
+    """
+
+    def __init__(self, limit: int | None = None, joint: str = "") -> None:
         super().__init__(limit)
         self._numbers = _FirstSight()
         self._cut = ""  # the beginning of a word whose end is in the next piece
+        self._joint = ord(joint) if joint else -1
+        self._before = 0  # characters since the end of the last whole word, without the cut one
+        self._covered: list[Numbers] = []
 
     def different(self) -> list[str]:
         seen = list(self._numbers)
@@ -157,7 +166,27 @@ class Words(Numbering):
         text = self._cut + text
         words = text.split()
         self._cut = words.pop() if words and not text[-1].isspace() else ""
+        if self.limit is None or self.kept < self.limit:
+            self._cover(text[: len(text) - len(self._cut)])
         return words
+
+    def _cover(self, text: str) -> None:
+        """Count the characters that each word of a piece covers, which ends after a word."""
+        points = code_points(text)
+        white = WHITE.take(points, mode="clip")
+        until = np.cumsum(points != self._joint)
+        ends = np.flatnonzero(~white[:-1] & white[1:])
+        if len(ends):
+            widths = np.diff(until[ends], prepend=-self._before)
+            self._covered.append(widths.astype(smallest_type(int(widths.max()) + 1)))
+            self._before = -int(until[ends[-1]])
+        self._before += int(until[-1]) if len(until) else 0
+
+    def covered(self) -> Numbers:
+        """How many characters of the text each of the kept tokens covers, (n,); once."""
+        found = np.concatenate(self._covered) if self._covered else np.zeros(0, np.uint8)
+        self._covered.clear()
+        return found[: self.kept]
 
     def add(self, text: str) -> None:
         self._take(self.split(text))

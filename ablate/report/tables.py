@@ -56,7 +56,8 @@ def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
     if own_metrics(settings):
         return {name: heading(name) for name in shown}
     further = {name: heading(name) for name in shown if name not in MEASURED}
-    return {"tail_perplexity": MEASURED["tail_perplexity"], **further, **MEASURED}
+    on_held_out = {name: further.pop(name) for name in list(further) if METRICS[name].held_out}
+    return {"tail_perplexity": MEASURED["tail_perplexity"], **further, **MEASURED, **on_held_out}
 
 
 def print_settings(settings: pd.DataFrame, runs: pd.DataFrame, title: str, level: float = 0.95) -> None:

@@ -127,7 +127,14 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
     first = [*first, *(name for name in further_metrics(frame) if _measured(frame, name))]
     if not of_networks(frame):
         return first or [DEFAULT_METRIC]
-    return [*first, "perplexity", *["val_perplexity"] * _measured(frame, "val_perplexity")]
+    further = [name for name in ("val_perplexity", *across_texts(frame)) if _measured(frame, name)]
+    return [*first, "perplexity", *further]
+
+
+def across_texts(frame: pd.DataFrame) -> list[str]:
+    """The measure by which language models of different texts, or of the same one in other tokens, are compared."""
+    several = "corpus_sha256" in frame and frame["corpus_sha256"].nunique() > 1
+    return ["bits_per_character"] if several and task_of(frame) == FIRST_TASK else []
 
 
 def _measured(frame: pd.DataFrame, metric: str) -> bool:
@@ -142,7 +149,9 @@ def explanations(frame: pd.DataFrame) -> list[str]:
         for task in each_task(frame)
         if metric in task.own_metrics
     ]
-    said += [METRICS[name].explained for name in further_metrics(frame) if _measured(frame, name)]
+    said += [
+        METRICS[name].explained for name in (*further_metrics(frame), *across_texts(frame)) if _measured(frame, name)
+    ]
     return [one for one in dict.fromkeys(said) if one]
 
 

@@ -1,10 +1,11 @@
 """The tasks that come with ablate, and the metrics that were made for them. Loads no torch."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.config.metrics import METRICS, Metric
-from ablate.config.registry import FIRST_TASK, TASKS, Knob
+from ablate.config.metrics import METRICS, NOTHING_HELD_OUT, Metric
+from ablate.config.registry import FIRST_TASK, TASKS, Knob, task_name
 from ablate.tasks.facts import HeldOut, Task, Words
 
 HELD_OUT_WINDOW = 35
@@ -43,7 +44,42 @@ def _windows(config: Mapping[str, Any], of_old: bool) -> str:
     return f"windows of {min(window, config['val_tokens'])} tokens"
 
 
+def bits_per_character(record: Mapping[str, Any]) -> float | None:
+    """The held-out loss in bits, of all scored tokens, by the characters of the text that these cover; or None.
+
+    The text is that which is cut into tokens (`ablate.data.corpora.Corpus.covered`): white space between words counts,
+    what cleaning took away does not, neither as bits nor as characters. So a vocabulary of words and one of characters
+    can be compared on the same text under the same cleaning. Of words the white space itself costs no bits: with
+    data.cleaning=keep, where it can be a space or a line end, that favours them.
+
+    Of characters it is the logarithm of the perplexity to base 2; of words it follows from what the run counted, and
+    there is none for runs from before that. There is none of a network that sees later tokens.
+    """
+    config, perplexity = record["config"], record["metrics"].get("val_perplexity")
+    if task_name(config) != FIRST_TASK or perplexity is None or record.get("sees_future"):
+        return None
+    if config["model"].get("bidirectional"):
+        return None
+    characters = record["counts"].get("val_characters")
+    if characters:
+        return math.log2(perplexity) * float(record["counts"]["val_scored"]) / float(characters)
+    return math.log2(perplexity) if record["corpus"].get("unit") == "char" else None
+
+
 for _metric in (
+    Metric(
+        "bits_per_character",
+        "held-out bits per character",
+        "lower",
+        unit="bits",
+        logs=False,
+        heading="bits/character",
+        held_out=True,
+        explained="Bits/character: the held-out loss in bits by the characters of the text that the tokens cover, so "
+        "that vocabularies can be compared.",
+        unmeasured=NOTHING_HELD_OUT,
+        of=bits_per_character,
+    ),
     Metric(
         "bleu",
         "held-out BLEU",

@@ -90,6 +90,10 @@ class Task(ABC):
         assert not isinstance(self.sizes, Sizes), "an encoder–decoder has two sequences"
         return readable(self.config, self.sizes, parameters)
 
+    def held_out_counts(self) -> dict[str, int]:
+        """What a record counts of the held-out data, beside `val_tokens`."""
+        return {}
+
     @torch.inference_mode()
     def logits(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """What the trained network makes of inputs (T, B) or (T, B, features), on the CPU: (T, B, outputs)."""

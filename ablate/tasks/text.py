@@ -106,6 +106,17 @@ class LanguageModelling(TextTask):
         windows = self.windows()
         return None if windows is None else (windows[:-1].to(self.device), windows[1:].to(self.device))
 
+    def held_out_counts(self) -> dict[str, int]:
+        """The tokens whose loss is the held-out one, and the characters that they cover, where these are known.
+
+        A network that reads backwards, too, is told what it scores: there is no code of so many bits.
+        """
+        if self.held_out is None or self.config.model.bidirectional:
+            return {}
+        scored, first = self.held_out[1].numel(), self.train_tokens + 1  # of the first token nothing is predicted
+        characters = self.corpus.covered(first, first + scored)
+        return {} if characters is None else {"val_scored": scored, "val_characters": characters}
+
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         return batches.epoch(self.config, self.tokens, order)
 

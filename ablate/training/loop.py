@@ -255,6 +255,7 @@ def make_record(
             "tokens_per_epoch": task.tokens_per_epoch,
             "train_tokens": task.train_tokens,
             "val_tokens": task.val_tokens,
+            **task.held_out_counts(),
             "epochs_done": len(trajectory.perplexity),
         },
         text=text,
