@@ -105,7 +105,10 @@ SOLVED = {"solves": {"at_least": 0.9, "in_share": 0.5}}
         ({"order": {"along": "model", "ascending": [["gru", "lstm"], "gru"]}}, ["twice"]),
         ({"order": {"along": "model", "ascending": ["gru", []]}}, ["an empty place"]),
         (TWO | {"metric": "accuracy"}, ["'accuracy'", "may be 0", "use difference, not ratio"]),
-        ({"difference": {**TWO["ratio"]}}, ["'tail_perplexity'", "difference is for accuracy, bleu", "there is ratio"]),
+        (
+            {"difference": {**TWO["ratio"]}},
+            ["'tail_perplexity'", "difference is for accuracy", "bleu", "there is ratio"],
+        ),
         ({"difference": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["exactly one of below or above"]),
         ({"equivalent": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["lacks margin", "bleu, 0 to 100"]),
         ({"no_trend": {"along": "lr"}, "metric": "accuracy"}, ["lacks margin", "accuracy, 0 to 1"]),
