@@ -63,6 +63,8 @@ class Metric:
     of: Callable[..., float | None] | None = None
     """Of one that follows from what a run recorded: its value from the record, or from record and curve; None where a
     run has none."""
+    tasks: tuple[str, ...] = ()
+    """Of such a one: the tasks whose runs have it; every task's where none is named."""
 
     @property
     def in_logs(self) -> bool:

@@ -153,12 +153,13 @@ class Task:
     def measured(self) -> tuple[str, ...]:
         """All that a run of it has, in the order of `METRICS`."""
         of_loss = loss_metrics() if self.has_network else ()
-        return (*of_loss, *self.metrics, *self.final_metrics, *(metric.name for metric in followed()))
+        return (*of_loss, *self.metrics, *self.measured_finally)
 
     @property
     def measured_finally(self) -> tuple[str, ...]:
         """Those of them that no epoch has."""
-        return (*self.final_metrics, *(metric.name for metric in followed()))
+        follow = (metric.name for metric in followed() if not metric.tasks or self.name in metric.tasks)
+        return (*self.final_metrics, *follow)
 
     def main_of(self, config: Any) -> str:
         """What settings like this one are compared by: the foremost of its metrics that will be measured."""

@@ -79,6 +79,7 @@ for _metric in (
         "that vocabularies can be compared.",
         unmeasured=NOTHING_HELD_OUT,
         of=bits_per_character,
+        tasks=(FIRST_TASK,),
     ),
     Metric(
         "bleu",

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ablate.config.composing import compose
 from ablate.config.resolved import Resolved, resolve
 from ablate.engines.autograd import clip_gradients
+from ablate.engines.cohort import Cohort
 from ablate.networks.language_model import ENGINES, LanguageModel
 from ablate.networks.parameters import initial
 from tests.optimizers.torch_rules import torch_optimizer
@@ -52,6 +53,13 @@ def backpropagate(model: LanguageModel, of_replica: Sequence[Batch], carry: bool
         loss = F.cross_entropy(logits, y.flatten(), ignore_index=-1)
         loss.backward()
     return loss.detach()
+
+
+def losses_of(cohort: Cohort, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
+    """Each replica's loss (R,) of a minibatch that changes no weight; the gradients are in `cohort.grads`."""
+    with torch.inference_mode():
+        cohort._start(targets.shape[-1], carry)
+        return cohort._backpropagate(tokens, targets, []).clone()
 
 
 def named_gradients(model: LanguageModel) -> dict[str, Tensor]:

@@ -24,7 +24,16 @@ from ablate.engines.cohort.native.program import Kernel, memory_bytes
 from ablate.engines.cohort.native.workspace import LARGE_PAGE, workspace
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import EagerModel
-from tests.engines.sample_networks import Batch, backpropagate, batches, composed, named_gradients, network, weights
+from tests.engines.sample_networks import (
+    Batch,
+    backpropagate,
+    batches,
+    composed,
+    losses_of,
+    named_gradients,
+    network,
+    weights,
+)
 
 pytestmark = [
     pytest.mark.full,
@@ -92,7 +101,7 @@ def compare(config: Config, V: int, carry: bool) -> None:
     for x, y in minibatches:
         ours = cohort.gradients(x, y, carry=carry)
     other = NativeCohort([config] * 2, V, parameters)
-    first, second = (other._backpropagate(x, y, carry and i > 0) for i, (x, y) in enumerate(minibatches))
+    first, second = (losses_of(other, x, y, carry=carry and i > 0) for i, (x, y) in enumerate(minibatches))
     assert first.isfinite().all()
     for k in range(2):
         model = EagerModel(config, V, {name: value.double() for name, value in parameters[k].items()})
