@@ -73,7 +73,7 @@ def run_program(command: Callable[[], int]) -> NoReturn:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    OWN_PROGRAM.set(True)
+    own = OWN_PROGRAM.set(True)
     presses = 0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -89,6 +89,8 @@ def run_program(command: Callable[[], int]) -> NoReturn:
         status = command()
     except KeyboardInterrupt:  # before or behind all that is answered
         status = STOPPED
+    finally:
+        OWN_PROGRAM.reset(own)
     if signal.getsignal(signal.SIGINT) is interrupt:
         signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # nothing is left but to go
     raise SystemExit(status)

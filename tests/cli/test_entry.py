@@ -217,11 +217,15 @@ def test_nothing_is_near() -> None:
 
 
 def test_no_garbage_is_looked_for_while_a_program_of_its_own_loads_modules() -> None:
-    token = OWN_PROGRAM.set(True)
-    try:
-        with pytest.raises(KeyboardInterrupt), loading():
+    def stopped() -> None:
+        with loading():
             assert not gc.isenabled()
             raise KeyboardInterrupt
+
+    token = OWN_PROGRAM.set(True)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
         assert gc.isenabled()
         assert gc.get_freeze_count() > 0
     finally:
