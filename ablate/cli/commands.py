@@ -28,7 +28,7 @@ MODULES = (
     "exclude",
     "completion",
 )
-"""The modules of ablate.cli that hold a COMMAND, in the order of the help."""
+"""The modules of ablate.cli that hold a COMMAND, each of its module's name, in the order of the help."""
 
 OVERVIEW = """\
 usage: ablate [COMMAND] [knob=value | knob=value,value,… | group=option | FOLDER | --option] …
@@ -48,11 +48,16 @@ ablate --version shows the version. `python -m ablate` is the same command."""
 HELP = ("--help", "-h")
 
 
+def command_of(name: str) -> Command:
+    """The subcommand of this name, one of MODULES; no other is loaded."""
+    found: Command = import_module(f"ablate.cli.{name}").COMMAND
+    return found
+
+
 @cache
 def commands() -> dict[str, Command]:
     """All subcommands by their names."""
-    found = [import_module(f"ablate.cli.{module}").COMMAND for module in MODULES]
-    return {command.name: command for command in found}
+    return {name: command_of(name) for name in MODULES}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,15 +93,15 @@ def dispatch(arguments: Sequence[str]) -> int:
     if set(words) <= {*HELP, "-m", "--multirun"}:
         print(overview())
         return 0
-    if "--version" in words and words[0] not in commands():
+    if "--version" in words and words[0] not in MODULES:
         from ablate.records.environment import DISTRIBUTION, installed
 
         print(f"{DISTRIBUTION} {installed(DISTRIBUTION)}")
         return 0
-    name, rest = (words[0], words[1:]) if words[0] in commands() else ("run", words)
+    name, rest = (words[0], words[1:]) if words[0] in MODULES else ("run", words)
     if name != words[0]:
         check_word(words[0])
-    return call(commands()[name], rest)
+    return call(command_of(name), rest)
 
 
 def call(command: Command, words: Sequence[str]) -> int:
@@ -123,8 +128,7 @@ def check_word(word: str) -> None:
         return
     if os.path.isdir(word):
         raise UserError(f"{word} is a folder; for a sweep's report type {NAME} report {word}")
-    names = list(commands())
-    raise UserError(f"there is no command {word!r}; choose {listing(names)}{nearest(word, names)}")
+    raise UserError(f"there is no command {word!r}; choose {listing(MODULES)}{nearest(word, MODULES)}")
 
 
 def overview() -> str:

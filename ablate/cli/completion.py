@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ablate.cli.command import Command
-from ablate.cli.commands import commands, run_command
+from ablate.cli.commands import MODULES, command_of, run_command
 
 BASH = """\
 # completion of ablate for bash; to have it in every shell:  ablate completion bash >> ~/.bashrc
@@ -112,13 +112,13 @@ def complete(words: Sequence[str]) -> list[str]:
 def _candidates(before: Sequence[str], current: str) -> Iterator[str]:
     if before and before[-1] in WITH_FILE:
         return
-    named = bool(before) and before[0] in commands()
-    command = commands()[before[0] if named else "run"]
+    named = bool(before) and before[0] in MODULES
+    command = command_of(before[0] if named else "run")
     if before and before[-1] in command.values:
         yield from command.values[before[-1]]
         return
     if not before:
-        yield from commands()
+        yield from MODULES
         if not current:
             return
     if current.startswith("-"):

@@ -4,6 +4,7 @@ Exit status: 0 done, 1 some of it failed or standard output could not be written
 not let us, 130 stopped.
 """
 
+import gc
 import io
 import logging
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from errno import EPIPE
 from pathlib import Path
 from types import FrameType
@@ -71,6 +73,7 @@ def run_program(command: Callable[[], int]) -> NoReturn:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    own = OWN_PROGRAM.set(True)
     presses = 0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -86,9 +89,33 @@ def run_program(command: Callable[[], int]) -> NoReturn:
         status = command()
     except KeyboardInterrupt:  # before or behind all that is answered
         status = STOPPED
+    finally:
+        OWN_PROGRAM.reset(own)
     if signal.getsignal(signal.SIGINT) is interrupt:
         signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # nothing is left but to go
     raise SystemExit(status)
+
+
+OWN_PROGRAM: ContextVar[bool] = ContextVar("own_program", default=False)
+"""Whether the process is ours alone, so that what is set in it may stay."""
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Modules are loaded within: what they leave is there until the program ends, and so no garbage.
+
+    To look for some in it, again and again, is a good part of what a short command takes. Nothing of this in a program
+    of others, where it would be theirs that is never looked through again.
+    """
+    looks = OWN_PROGRAM.get() and gc.isenabled()
+    if looks:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if looks:
+            gc.freeze()
+            gc.enable()
 
 
 def say(text: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ablate.cli.command import Command, flag
 from ablate.cli.commands import run_command
+from ablate.cli.entry import loading
 from ablate.cli.run import OPTIONS
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ ablate run --help lists the knobs."""
 
 
 def plan(arguments: list[str]) -> int:
-    from ablate.cli.as_json import print_json
-    from ablate.cli.composition import one_preset_each, say_notes, with_configs
+    with loading():
+        from ablate.cli.as_json import print_json
+        from ablate.cli.composition import one_preset_each, say_notes, with_configs
 
     as_json, words = flag(arguments, "--json")
     say_notes(words)
@@ -46,7 +48,8 @@ def plan(arguments: list[str]) -> int:
         batches: list[tuple[Sequence[Config], Asked]] = []
         with_configs(one, lambda configs, asked: batches.append((configs, asked)))  # noqa: B023
         if batches:
-            from ablate.sweeping.planning.show import Planned
+            with loading():
+                from ablate.sweeping.planning.show import Planned
 
             planned = Planned.of([config for configs, _ in batches for config in configs], batches[0][1])
             if as_json:

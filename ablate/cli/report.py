@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
+from ablate.cli.entry import loading
 
 JSON = """\
 --json prints one JSON object on standard output in the place of the tables: {"reports": […], "page": …}, and of each
@@ -28,7 +29,8 @@ def parser() -> Parser:
 
 def report(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
-    from ablate.report import write_reports
+    with loading():
+        from ablate.report import write_reports
 
     if not options.json:
         return write_reports(options.sweep, options.out, options.title, options.level)

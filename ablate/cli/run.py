@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
-from ablate.cli.entry import STOPPED
+from ablate.cli.entry import STOPPED, loading
 from ablate.config.errors import counted
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
 
     `command(*words)` is what a person would type for one of them. Returns the worst of their exit statuses.
     """
-    from ablate.cli.composition import one_preset_each, say_notes
+    with loading():
+        from ablate.cli.composition import one_preset_each, say_notes
 
     say_notes(arguments)
     worst = 0
@@ -70,12 +71,14 @@ def train(arguments: Sequence[str], command: str) -> int:
     found: list[Found] = []
 
     def sweep(configs: Sequence["Config"], asked: "Asked") -> None:
-        from ablate.sweeping.launch import run_sweep
+        with loading():
+            from ablate.sweeping.launch import run_sweep
 
         summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given))
 
     def search(problem: "Problem") -> None:
-        from ablate.searching.run import run_search
+        with loading():
+            from ablate.searching.run import run_search
 
         found.append(run_search(problem, command))
 
@@ -101,7 +104,9 @@ def report(folder: Path) -> int:
     """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
     from ablate.config.errors import StorageError
     from ablate.config.shell import command_line
-    from ablate.report import refresh_report
+
+    with loading():
+        from ablate.report import refresh_report
 
     say = _console()
     again = f"{command_line('report', folder)} draws it"

@@ -1,7 +1,7 @@
 """From overrides to a Config: the same composition as on the command line, for Python and for tests."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, make_dataclass, replace
@@ -203,6 +203,12 @@ class Composer:
         self._bases: dict[tuple[str, ...], Base | None] = {}
         self._one_at_a_time = Lock()  # OmegaConf changes for a moment what it copies
 
+    def begin(self, words: Sequence[str], composed: DictConfig) -> None:
+        """What overrides compose that all configs to come have among theirs: their choices of groups are known then."""
+        choices = tuple(word for word in words if _plain(word) is None)
+        if _chooses_groups(choices):
+            self._bases[choices] = _base_of(composed)
+
     def config(self, words: Sequence[str]) -> Config:
         """The typed config of these overrides. Raises what Hydra raises, and ConfigError for a value that is ???."""
         with self._one_at_a_time:
@@ -228,9 +234,13 @@ class Composer:
     def _base(self, choices: tuple[str, ...]) -> Base | None:
         """What these overrides compose; None where they are more than choices of groups, or it cannot stand alone."""
         if choices not in self._bases:
-            known = all(Override.read(word).key in GROUPS or word.startswith("hydra") for word in choices)
-            self._bases[choices] = _base_of(self.load(choices)) if known else None
+            self._bases[choices] = _base_of(self.load(choices)) if _chooses_groups(choices) else None
         return self._bases[choices]
+
+
+def _chooses_groups(words: Iterable[str]) -> bool:
+    """Whether these are choices of groups, or Hydra's own, and nothing else."""
+    return all(Override.read(word).key in GROUPS or word.startswith("hydra") for word in words)
 
 
 def _base_of(composed: DictConfig) -> Base | None:

@@ -121,6 +121,9 @@ def launch(
     load = partial(context.config_loader.load_sweep_config, config)
     if hasattr(task, "run_sweep"):
         composer = Composer(lambda overrides: load(list(overrides)))
+        same = fixed(config.hydra.overrides.task)
+        if all(set(same) <= set(overrides) for overrides in job_overrides):
+            composer.begin(same, config)  # Hydra has composed it once, to find the sweeper
         configs = [composer.config(overrides) for overrides in job_overrides]
         outcomes = task.run_sweep(configs, asked_for(config, configs, job_overrides))
         return [
@@ -144,6 +147,12 @@ def launch(
         )
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return returns
+
+
+def fixed(words: Sequence[str]) -> list[str]:
+    """The overrides of one value among these, as a job has them."""
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    return [word for override in parsed if not override.is_sweep_override() for [word] in Axis.of(override).rows]
 
 
 def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequence[Sequence[str]]) -> Asked:

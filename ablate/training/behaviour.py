@@ -20,6 +20,7 @@ Records that are older than this know nothing of it: `GOLDEN` has the numbers of
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -293,8 +294,8 @@ def _minibatch(config: Resolved, number: int) -> tuple[Tensor, Tensor]:
     return tokens.unsqueeze(0), targets.unsqueeze(0)
 
 
-def _program(engine: str, config: Resolved, sizes: int | Sizes) -> Program:
-    parameters, dropout = _weights(config, sizes), Generator().manual_seed(1000)
+def _program(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Program:
+    dropout = Generator().manual_seed(1000)
     if engine in ("eager", "torch_nn"):
         return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
     if engine == "native":
@@ -304,12 +305,25 @@ def _program(engine: str, config: Resolved, sizes: int | Sizes) -> Program:
     return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
 
 
-@FixedDraws.during
 def _trained(engine: str, config: Resolved) -> Series:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
     sizes = V if family(config).steps else Sizes(V, V)
+    draws = FixedDraws()
+    with draws:
+        parameters = _weights(config, sizes)
+    with draws if _may_draw(config) else nullcontext():  # which every call of torch passes through
+        return _losses(engine, config, sizes, parameters)
+
+
+def _may_draw(config: Resolved) -> bool:
+    """Whether training may draw random numbers: for dropout, and in what a user brought."""
+    parts = (config.model, config.optimizer, config.schedule, config.task)
+    return config.dropout > 0 or any(part.source is not None for part in parts)
+
+
+def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Series:
     carried = carries(config)
-    program = _program(engine, config, sizes)
+    program = _program(engine, config, sizes, parameters)
     losses = [
         float(program.step(*_minibatch(config, number), carry=carried and number > 0)) for number in range(MINIBATCHES)
     ]

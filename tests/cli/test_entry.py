@@ -1,6 +1,7 @@
 """How commands begin and end: streams that fail, signals, threads, errors of the system. CPU, 2 s."""
 
 import errno
+import gc
 import io
 import logging
 import os
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from ablate.cli.entry import STOPPED, answer
+from ablate.cli.entry import OWN_PROGRAM, STOPPED, answer, loading
 from ablate.config.errors import UserError, nearest
 
 
@@ -213,3 +214,26 @@ def test_the_nearest_choice(value: str, found: str) -> None:
 
 def test_nothing_is_near() -> None:
     assert nearest("xyz", ["gru"]) == nearest("", ["gru"]) == ""
+
+
+def test_no_garbage_is_looked_for_while_a_program_of_its_own_loads_modules() -> None:
+    def stopped() -> None:
+        with loading():
+            assert not gc.isenabled()
+            raise KeyboardInterrupt
+
+    token = OWN_PROGRAM.set(True)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        OWN_PROGRAM.reset(token)
+        gc.unfreeze()
+
+
+def test_the_garbage_of_a_program_of_others_is_its_own() -> None:
+    with loading():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -154,3 +154,19 @@ def test_words_are_those_that_are_typed() -> None:
     """`compose` takes what is typed: texts without quotes, gates without a sign."""
     config = compose(["title=a, b", "model=gru", "model.gates.reset=1"])
     assert (config.title, config.model.gates) == ("a, b", {"reset": 1.0})
+
+
+def test_what_is_composed_already_is_not_composed_again(whole: Any) -> None:
+    """Values that were among the words it was composed of stand in every config, and change none of the others."""
+    begun = ["model=gru", "lr=0.25", "optimizer=adam"]
+    choices = ["model=gru", "optimizer=adam"]
+
+    def load(words: Sequence[str]) -> Any:
+        assert list(words) != choices
+        return whole(words)
+
+    composer = Composer(load)
+    composer.begin(begun, whole(begun))
+    for more in ([], ["optimizer.lr=0.5"], ["lr=0.5"], ["seed=3", "model.gates.reset=0.5"]):
+        alike(composer, ["model=gru", "lr=0.25", *more, "optimizer=adam"])
+    alike(composer, ["model=rnn", "lr=0.25"])

@@ -14,10 +14,11 @@ import pytest
 
 from ablate.cli.composition import with_configs
 from ablate.config.choice_files import opening_comment, question
-from ablate.config.composing import fallback_data
+from ablate.config.composing import Composer, fallback_data, to_config
 from ablate.config.registry import TASKS
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load
+from ablate.sweeping import hydra_jobs
 from ablate.sweeping import plan as planning
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, make_plan
@@ -140,10 +141,38 @@ def test_a_preset_opens_with_its_question_and_its_command(preset: str) -> None:
     assert command == f"python -m ablate sweeps={preset}"
 
 
-@pytest.mark.parametrize(
+EVERY_PRESET = pytest.mark.parametrize(
     "preset",
     [name if name == "smoke" else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
 )
+
+
+@EVERY_PRESET
+def test_its_configs_are_those_that_hydra_composes_by_itself(
+    preset: str, monkeypatch: pytest.MonkeyPatch, hydra_restore_singletons: None
+) -> None:
+    """The first and the last: most of their knobs are set in a copy of what Hydra composes of the choices of groups."""
+    made: list[tuple[Composer, list[str]]] = []
+
+    class Kept(Composer):
+        def config(self, words: Sequence[str]) -> Config:
+            made.append((self, list(words)))
+            return super().config(words)
+
+    compared = []
+
+    def compare(configs: Sequence[Config], asked: Asked) -> None:
+        for at in (0, -1):
+            composer, words = made[at]
+            compared.append(configs[at])
+            assert repr(configs[at]) == repr(to_config(composer.load(words)))
+
+    monkeypatch.setattr(hydra_jobs, "Composer", Kept)
+    with_configs([f"sweeps={preset}", "lr=0.125", *TYPED.get(preset, [])], compare)
+    assert len(compared) == 2
+
+
+@EVERY_PRESET
 def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))
     assert len(plan.settings) == CELLS[preset]
