@@ -25,6 +25,7 @@ from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.manifest import check_same_question, write_manifest
+from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, Run, Setting, label, make_plan, varying, write_failure
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.progress import Progress
@@ -226,7 +227,7 @@ class _Sweep:
 
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
-        groups = schedule.groups(self.plan, self.progress.warn)
+        groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []

@@ -25,13 +25,15 @@ from ablate.training.loop import resolve_device
 
 @dataclass
 class Task:
-    """Runs that train as one program: of one setting or, where settings differ in lr or clip only, of several."""
+    """Runs that train as one program, the widest first: of one setting or, where settings differ only in what replicas
+    may differ in, of several."""
 
     settings: list[Setting]
     runs: list[Run]
     corpus: Corpus
     choice: Choice | None = None
     begun_with: str | None = None  # the engine that brought these runs to their checkpoint
+    epoch: int = 0  # the one after which that was
 
     @property
     def config(self) -> Resolved:
@@ -57,7 +59,7 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
         for run in setting.missing:
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
             key = shape, epoch, engine
-            task = found.setdefault(key, Task([], [], setting.corpus, begun_with=engine))
+            task = found.setdefault(key, Task([], [], setting.corpus, None, engine, epoch))
             task.runs.append(run)
             if not task.settings or task.settings[-1] is not setting:
                 task.settings.append(setting)

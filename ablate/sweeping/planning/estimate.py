@@ -20,6 +20,7 @@ from ablate.config.identity import cohort_key
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
+from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
@@ -64,7 +65,7 @@ class Estimate:
 
 def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     """One estimate for each group of missing runs, in the order of training."""
-    groups = schedule.groups(plan)
+    groups = packed(schedule.groups(plan), side_by_side)
     probes: dict[Any, float] = {}
     memories: dict[Any, int] = {}
     threads = schedule.share_of(side_by_side, len(groups))
@@ -161,7 +162,8 @@ def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
     config = task.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
     assert task.choice is not None
-    return cohort_key(config, task.corpus.sha256), task.choice.engine, len(task.runs)
+    widths = tuple(run.config.num_hiddens for run in task.runs)
+    return cohort_key(config, task.corpus.sha256), task.choice.engine, widths
 
 
 def probe(task: Task) -> float:
@@ -170,8 +172,8 @@ def probe(task: Task) -> float:
     assert task.choice is not None
     trained, R = task_of(config, corpus, device), len(task.runs)
     generators = [Generator().manual_seed(seed) for seed in range(R)]
-    parameters = [initial(config, trained.sizes, generator) for generator in generators]
     configs = [run.config for run in task.runs]
+    parameters = [initial(own, trained.sizes, draws) for own, draws in zip(configs, generators, strict=True)]
     updates = config.epochs * trained.epoch_updates
     program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
