@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.config.terminal import lines
 from ablate.engines.cohort import training_threads
+from ablate.engines.cohort.capacity import is_out_of_memory, release
 from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.files import entries, remove
@@ -25,6 +26,7 @@ from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.manifest import check_same_question, write_manifest
+from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, Run, Setting, label, make_plan, varying, write_failure
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.progress import Progress
@@ -206,8 +208,7 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
             tasks = pool.submit(sweep.programs, side_by_side).result()
             if (ahead := what_is_ahead(plan, tasks, pool, side_by_side)) is not None:
                 progress.say(ahead)
-            sweep.futures = {pool.submit(sweep.train, task): task for task in tasks}
-            sweep.wait()
+            sweep.wait(pool, tasks)
         except BaseException:
             sweep.stop.set()
             pool.shutdown(cancel_futures=True)
@@ -222,11 +223,13 @@ class _Sweep:
         self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
         self.stop = threading.Event()
         self.full: StorageError | None = None
+        self.waiting: list[Task] = []  # to be submitted
+        self.alone: list[Task] = []  # and when nothing else is in flight
         self.futures: dict[Future[list[Record]], Task] = {}
 
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
-        groups = schedule.groups(self.plan, self.progress.warn)
+        groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []
@@ -243,7 +246,17 @@ class _Sweep:
         return tasks
 
     def train(self, task: Task) -> list[Record]:
-        """In a worker: train one program's runs and store them."""
+        """In a worker: train one program's runs and store them. Raises MemoryError, all of it given back."""
+        try:
+            return self._train(task)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            why = reason(error)
+        release(resolve_device(task.config.device))  # here, where no frame of the error's holds the program any more
+        raise MemoryError(why)
+
+    def _train(self, task: Task) -> list[Record]:
         assert task.choice is not None
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
         checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.warn)
@@ -259,6 +272,8 @@ class _Sweep:
             keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
         )
         for record in records:
+            if task.too_many:
+                record.timing["out_of_memory_with"] = list(task.too_many)
             results.save(self.plan.folder, record)
         if records and (why := str(records[0].timing.get("cuda_graphs", ""))).startswith("failed"):
             self.warn(f"{name}: no CUDA graphs, each operation was launched by itself ({why})")
@@ -271,12 +286,32 @@ class _Sweep:
         if not self.full:
             self.progress.warn(line)
 
-    def wait(self) -> None:
-        """Until every program has ended; here so that Ctrl-C is heard at once."""
-        while self.futures:
+    def wait(self, pool: Executor, tasks: Iterable[Task]) -> None:
+        """Train these, until every program has ended; here so that Ctrl-C is heard at once."""
+        self.waiting += tasks
+        while self.futures or self.waiting or self.alone:
+            if not self.futures and not self.waiting:
+                self.waiting.append(self.alone.pop(0))
+            self.futures |= {pool.submit(self.train, task): task for task in self.waiting}
+            self.waiting = []
             self.harvest(wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done)
             if self.full:
                 raise self.full
+
+    def again(self, task: Task, error: MemoryError) -> bool:
+        """Train a program that was too large for the memory otherwise, if that is possible."""
+        name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
+        if len(task.runs) > 1:
+            self.waiting += schedule.halves(task)
+            self.warn(
+                f"{name}: {len(task.runs)} runs at once are too much for the memory, trained as two halves ({error})"
+            )
+            return True
+        if self.futures and not task.waited:
+            self.alone.append(replace(task, waited=True))
+            self.warn(f"{name}: too much for the memory that others leave, trained after them ({error})")
+            return True
+        return False
 
     def harvest(self, ended: Iterable[Future[list[Record]]]) -> None:
         """Count and show what has ended."""
@@ -288,6 +323,8 @@ class _Sweep:
             elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 self.progress.dropped(task)
                 self.full = self.full or error
+            elif isinstance(error, MemoryError) and self.again(task, error):
+                self.progress.ended(task)
             elif error:
                 self.progress.dropped(task)
                 self.failed(task.settings, error)

@@ -106,10 +106,15 @@ class Progress:
             return ""
         return f"{duration(elapsed * (self.cost_left - partly) / done)} left"
 
-    def dropped(self, task: Task) -> None:
-        """A program has ended, well or not."""
+    def ended(self, task: Task) -> None:
+        """A program is no longer running; its runs may still be to train."""
         with self.lock:
             self.running.pop(task.runs[0].run_id, None)
+
+    def dropped(self, task: Task) -> None:
+        """A program has ended, well or not."""
+        self.ended(task)
+        with self.lock:
             for run in task.runs:
                 self.cost_left -= self.outstanding.pop(run.run_id, 0.0)
 

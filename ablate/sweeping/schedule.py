@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,13 +25,17 @@ from ablate.training.loop import resolve_device
 
 @dataclass
 class Task:
-    """Runs that train as one program: of one setting or, where settings differ in lr or clip only, of several."""
+    """Runs that train as one program, the widest first: of one setting or, where settings differ only in what replicas
+    may differ in, of several."""
 
     settings: list[Setting]
     runs: list[Run]
     corpus: Corpus
     choice: Choice | None = None
     begun_with: str | None = None  # the engine that brought these runs to their checkpoint
+    epoch: int = 0  # the one after which that was
+    too_many: tuple[int, ...] = ()  # so many runs together, of which these are some, were too much for the memory
+    waited: bool = False  # until nothing else was training, because of the memory
 
     @property
     def config(self) -> Resolved:
@@ -40,6 +44,17 @@ class Task:
     @property
     def extent(self) -> Extent:
         return self.settings[0].extent
+
+
+def halves(task: Task) -> list[Task]:
+    """A program that needs too much memory as two."""
+    middle = (len(task.runs) + 1) // 2
+    out = []
+    for runs in (task.runs[:middle], task.runs[middle:]):
+        ids = {run.run_id for run in runs}
+        settings = [one for one in task.settings if any(run.run_id in ids for run in one.runs)]
+        out.append(replace(task, settings=settings, runs=runs, too_many=(*task.too_many, len(task.runs))))
+    return out
 
 
 def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task]:
@@ -57,7 +72,7 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
         for run in setting.missing:
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
             key = shape, epoch, engine
-            task = found.setdefault(key, Task([], [], setting.corpus, begun_with=engine))
+            task = found.setdefault(key, Task([], [], setting.corpus, None, engine, epoch))
             task.runs.append(run)
             if not task.settings or task.settings[-1] is not setting:
                 task.settings.append(setting)

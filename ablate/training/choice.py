@@ -55,7 +55,8 @@ def build(
     if engine == "cohort":
         assert isinstance(vocabulary_size, int)
         uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
-        kind = Cohort if uncovered else NativeCohort
+        of_one_width = len({config.num_hiddens for config in configs}) == 1
+        kind = NativeCohort if of_one_width and not uncovered else Cohort
         return kind(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
     (config,), (own,), (generator,) = configs, parameters, generators
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)

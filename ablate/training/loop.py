@@ -68,7 +68,8 @@ def train_together(
     watch: Watch | None = None,
     keep: Keep | None = None,
 ) -> list[Record]:
-    """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program.
+    """Runs that differ in per-replica knobs only (one, unless the engine is cohort), as one program; where it can be
+    filled up with zeros (`ablate.engines.cohort.padding`), in their width, too.
 
     Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
     epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
@@ -77,12 +78,16 @@ def train_together(
     Raises CombinationError where the corpus is too short, Stopped soon after `stop()` became true: with a checkpoint,
     if the program is one that `resumes()` later.
     """
-    config = configs[0]
+    config = max(configs, key=lambda own: own.num_hiddens)
     if not config.task.thing.has_network:
         return [called(own, corpus, on_epoch=on_epoch, stop=stop, watch=watch) for own in configs]
     device = resolve_device(config.device)
     started, clock = datetime.now(UTC), time.perf_counter()
     task = task_of(config, corpus, device)
+    tasks = {config.num_hiddens: task}
+    for replica_config in configs:  # what is made of a trained network is made by the task of its own width
+        if replica_config.num_hiddens not in tasks:
+            tasks[replica_config.num_hiddens] = task_of(replica_config, corpus, device)
     V, held_out = task.sizes, task.held_out
     updates = config.epochs * task.epoch_updates
     together, computed = len(configs), kernel(choice.engine, config, V, device)
@@ -124,7 +129,7 @@ def train_together(
                 [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
             )
             if own and measures_held_out(config, epoch):
-                replica.trajectory.score(scores(task, program.named_tensors(k)))
+                replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
         running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
         if not running:
             break
@@ -170,13 +175,15 @@ def train_together(
     records = []
     for k, replica in enumerate(replicas):
         text: dict[str, str] = {}
+        own_task = tasks[replica.config.num_hiddens]
         parameters_now = program.named_tensors(k)
         if not replica.trajectory.divergence:
-            text = task.texts(parameters_now, config.prefixes)
+            text = own_task.texts(parameters_now, config.prefixes)
             last = replica.trajectory.perplexity[-1]
-            replica.trajectory.score(final_scores(task, parameters_now, last))
-        record = make_record(replica.config, task, replica.trajectory, text, choice.engine, timing)
-        record.sees_future = task.sees_future(parameters_now)
+            replica.trajectory.score(final_scores(own_task, parameters_now, last))
+        width = {"padded_to": config.num_hiddens} if replica.config.num_hiddens < config.num_hiddens else {}
+        record = make_record(replica.config, own_task, replica.trajectory, text, choice.engine, timing | width)
+        record.sees_future = own_task.sees_future(parameters_now)
         if keep:
             keep(record.run_id, {name: value.cpu().contiguous().numpy() for name, value in parameters_now.items()})
         records.append(record)

@@ -192,8 +192,17 @@ class Questions(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "lstm-peepholes", "mgu", "mingru", "minlstm"])
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        ("gru", "adam"),
+        *(pytest.param("rnn", optimizer, marks=pytest.mark.full) for optimizer in OPTIMIZERS),
+        *(
+            pytest.param(model, "sgd", marks=pytest.mark.full)
+            for model in ("gru", "lstm", "lstm-peepholes", "mgu", "mingru", "minlstm")
+        ),
+    ],
+)
 def test_no_question_is_asked_in_a_portion(model: str, optimizer: str) -> None:
     config = network(f"model={model}", f"optimizer={optimizer}", "schedule=cosine", layers=2, dropout=0.2)
     configs = differing(config)

@@ -248,8 +248,8 @@ def test_weights_go_in_and_come_out_unchanged_and_usable_by_autograd() -> None:
 def test_what_cannot_be_one_program_is_refused() -> None:
     config = network("model=rnn")
     own = weights(config, V, 0)
-    with pytest.raises(ValueError, match="num_hiddens: 5 and 6"):
-        Cohort([config, config.but(num_hiddens=6)], V, [own, own])
+    with pytest.raises(ValueError, match="layers: 1 and 2"):
+        Cohort([config, config.but(layers=2)], V, [own, own])
     with pytest.raises(ValueError, match="must agree in optimizer"):
         Cohort([config, config.but(optimizer=compose(["optimizer=adam"]).optimizer)], V, [own, own])
     with pytest.raises(ValueError, match="2 configs, but parameters for 1"):

@@ -1,5 +1,6 @@
 """How many replicas make a cohort, and the memory it takes."""
 
+import gc
 import itertools
 import math
 from collections.abc import Sequence
@@ -104,3 +105,21 @@ def memory_bytes(
     buffers = [parameters, grads, *update.moments.values()]
     kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
     return kept + training.allocated_bytes + held_out.allocated_bytes
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its device did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""What torch, CUDA and its libraries say in errors of no class of their own."""
+
+
+def release(device: torch.device) -> None:
+    """Give back what a program that has ended kept."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

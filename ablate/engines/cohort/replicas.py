@@ -19,12 +19,13 @@ from ablate.config.resolved import Resolved
 from ablate.config.schema import Part
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.loops import Loop
+from ablate.engines.cohort.padding import fill, padded, pads, part_of
 from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
 from ablate.engines.updates import Update
-from ablate.networks.language_model import dropout_mask, not_dropped
-from ablate.networks.parameters import Sizes, Vocabulary
+from ablate.networks.language_model import not_dropped
+from ablate.networks.parameters import Sizes, Vocabulary, shapes
 
 CPU = torch.device("cpu")
 
@@ -61,8 +62,13 @@ class Cohort:
     the replay of a CUDA graph where `cuda_graphs` (None: as the config says). With `cuda_graphs` on a CPU the same is
     done there, by calls in the place of replays: the same numbers, bit for bit, and slower.
 
+    Replicas may have different numbers of hidden units where `pads` says so: the program is as wide as the widest, and
+    what a narrower one computes is the same to rounding.
+
     Raises ValueError for configs that cannot be one program, or parameters that are not theirs.
     """
+
+    takes_any_width = True
 
     def __init__(
         self,
@@ -75,10 +81,12 @@ class Cohort:
         updates: int | None = None,
         cuda_graphs: bool | None = None,
     ) -> None:
-        check_alike(configs)
+        wide = len({config.num_hiddens for config in configs}) > 1
+        check_alike(configs, any_width=wide and self.takes_any_width and all(map(pads, configs)))
         if len(parameters) != len(configs):
             raise ValueError(f"{len(configs)} configs, but parameters for {len(parameters)}")
-        self.config = configs[0]
+        self.configs = configs
+        self.config = max(configs, key=lambda config: config.num_hiddens)
         self.shares = [config.dropout for config in configs]
         drops = max(self.shares) > 0
         if drops and (generators is None or len(generators) != len(configs)):
@@ -91,7 +99,7 @@ class Cohort:
         self.generators = generators if drops else None
         self.layout = self._laid_out(vocabulary_size)
         with torch.inference_mode():
-            self.parameters = self.layout.stack(parameters, self.device)
+            self.parameters = self.layout.stack(parameters, self.device, configs)
             self.grads = torch.zeros_like(self.parameters)
             self.update = Update(configs, self.parameters, updates)
             R = len(configs)
@@ -161,8 +169,7 @@ class Cohort:
         assert self.silent
         T, B = portion.size
         count = len(portion.parts[0])
-        shapes = self._mask_shapes(T, B)
-        numbers = len(self) * sum(math.prod(shape) for shape in shapes)
+        numbers = len(self) * sum(math.prod(shape) for shape in self._mask_shapes(T, B, self.config))
         each = numbers + sum(part[0].numel() * part.element_size() for part in portion.parts)
         most = max(1, AT_ONCE_BYTES // each)
         losses = []
@@ -170,7 +177,7 @@ class Cohort:
             some = portion.some(start, min(count, start + most))
             self._start(B, carry if start == 0 else carries)
             J = len(some.parts[0])
-            tables = [*some.parts, *self._masks_to_come(J, shapes), *self.update.coming(J)]
+            tables = [*some.parts, *self._masks_to_come(J, T, B), *self.update.coming(J)]
             losses.append(self._loop(some, tables, carries or count == 1).run(tables, between))
         return torch.cat(losses)
 
@@ -207,8 +214,7 @@ class Cohort:
             for state in states:
                 for part in state:
                     part.zero_()
-        masks = [mask.to(self.remaining.dtype) / self.remaining.view(-1, *[1] * (mask.ndim - 1)) for mask in kept]
-        losses = self._backpropagate(tokens, targets, masks)
+        losses = self._backpropagate(tokens, targets, [self._mask(own) for own in kept])
         self.update.lr.copy_(rate)
         self._settle(losses, number)
         return self.last_losses
@@ -244,7 +250,16 @@ class Cohort:
         T, B = targets.shape[-2:]
         self._start(B, carry)
         self._backpropagate(tokens, targets, self._masks(T, B))
-        return [_plain(self.layout.named_views(self.grads, k)) for k in range(len(self))]
+        return [_plain(self._named(self.grads, k)) for k in range(len(self))]
+
+    def _named(self, buffer: Tensor, k: int) -> dict[str, Tensor]:
+        """The tensors of one replica in their own shapes, views where it is as wide as the program."""
+        views = self.layout.named_views(buffer, k)
+        config, H = self.configs[k], self.config.num_hiddens
+        if config.num_hiddens == H:
+            return views
+        own = shapes(config, self.V)
+        return {name: part_of(view, own[name], H).reshape(own[name]) for name, view in views.items()}
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """Losses (R,), from the states, which move on in place; the gradients are in `grads`."""
@@ -282,33 +297,34 @@ class Cohort:
         parts, H = len(self.layout.derived.states), self.config.num_hiddens
         return [[self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)]
 
-    def _mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
-        """Of each replica's dropout masks; none where nothing is dropped."""
-        return [(T, B, self.config.num_hiddens)] * (self.config.layers - 1) if self.generators else []
+    def _mask_shapes(self, T: int, B: int, config: Resolved) -> list[tuple[int, ...]]:
+        """Of a replica's dropout masks; none where nothing is dropped."""
+        return [(T, B, config.num_hiddens)] * (config.layers - 1) if self.generators else []
+
+    def _drawn(self, T: int, B: int, k: int) -> list[Tensor]:
+        """What a replica does not drop in one minibatch, below each layer but the first."""
+        assert self.generators is not None
+        shapes = self._mask_shapes(T, B, self.configs[k])
+        return [not_dropped(shape, self.shares[k], self.generators[k]) for shape in shapes]
+
+    def _masks_to_come(self, count: int, T: int, B: int) -> list[Tensor]:
+        """What is kept in the masks of so many minibatches, (count, R, T, B, H) each, from each replica's generator."""
+        if self.generators is None:
+            return []
+        widest = [shape[-1] for shape in self._mask_shapes(T, B, self.config)]
+        each = [[self._drawn(T, B, k) for _ in range(count)] for k in range(len(self))]
+        return [
+            torch.stack([torch.stack([padded(own[j][layer], widest[layer]) for own in each]) for j in range(count)])
+            for layer in range(len(widest))
+        ]
 
     def _masks(self, T: int, B: int) -> list[Tensor]:
-        """Dropout masks (R, T, B, H) below each layer but the first, from each replica's own generator."""
-        if self.generators is None:
-            return []
-        shapes, dtype = self._mask_shapes(T, B), self.parameters.dtype
-        drawn = [
-            [dropout_mask(shape, share, generator, dtype) for shape in shapes]
-            for share, generator in zip(self.shares, self.generators, strict=True)
-        ]
-        return [torch.stack(masks).to(self.device) for masks in zip(*drawn, strict=True)]
+        """Dropout masks (R, T, B, H) below each layer but the first."""
+        return [self._mask(table[0].to(self.device)) for table in self._masks_to_come(1, T, B)]
 
-    def _masks_to_come(self, count: int, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """What is kept in the masks of so many minibatches, (count, R, T, B, H) each, drawn in the same order."""
-        if self.generators is None:
-            return []
-        drawn = [
-            [[not_dropped(shape, share, generator) for shape in shapes] for _ in range(count)]
-            for share, generator in zip(self.shares, self.generators, strict=True)
-        ]
-        return [
-            torch.stack([torch.stack([own[j][layer] for own in drawn]) for j in range(count)])
-            for layer in range(len(shapes))
-        ]
+    def _mask(self, kept: Tensor) -> Tensor:
+        """Zeros for what is dropped, of the rest what makes up for it."""
+        return kept.to(self.remaining.dtype) / self.remaining.view(-1, *[1] * (kept.ndim - 1))
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -335,16 +351,38 @@ class Cohort:
 
     def named_tensors(self, replica: int) -> dict[str, Tensor]:
         """Copies of one replica's parameters under the names of `ablate.networks.parameters`."""
-        return _plain(self.layout.named_views(self.parameters, replica))
+        return _plain(self._named(self.parameters, replica))
+
+    def _narrow(self, buffer: Tensor, k: int) -> Tensor:
+        """A replica's row of (R, P) as it would be in a program of its own width: (P,)."""
+        if self.configs[k].num_hiddens == self.config.num_hiddens:
+            return buffer[k]
+        layout = Layout(self.configs[k], self.V)
+        row = buffer.new_zeros(1, layout.size)
+        own = self._named(buffer, k)
+        for name, view in layout.named_views(row, 0).items():
+            view.copy_(own[name])
+        return row[0]
+
+    def _widen(self, buffer: Tensor, k: int, row: Tensor) -> None:
+        """Put what `_narrow` gave back."""
+        if self.configs[k].num_hiddens == self.config.num_hiddens:
+            buffer[k].copy_(row)
+            return
+        own = Layout(self.configs[k], self.V).named_views(row.unsqueeze(0), 0)
+        for name, view in self.layout.named_views(buffer, k).items():
+            fill(view, own[name].to(buffer.device), self.config.num_hiddens)
 
     def replica_states(self) -> list[dict[str, Any]]:
         """For each replica, copies of everything that the rest of its trajectory depends on, on the CPU."""
         return [
             {
-                "parameters": _saved(self.parameters[k]),
-                "moments": {name: _saved(moment[k]) for name, moment in self.update.moments.items()},
+                "parameters": _saved(self._narrow(self.parameters, k)),
+                "moments": {name: _saved(self._narrow(moment, k)) for name, moment in self.update.moments.items()},
                 "updates": self.update.done,
-                "states": [[_saved(part[k]) for part in state] for state in self._states],
+                "states": [
+                    [_saved(part[k, ..., : self.configs[k].num_hiddens]) for part in state] for state in self._states
+                ],
                 "alive": bool(self.alive[k]),
                 "cause": int(self.causes[k]),
                 "last_loss": float(self.last_losses[k]),
@@ -359,16 +397,21 @@ class Cohort:
 
         Raises ValueError for those of other networks or optimizers, or saved after unequal numbers of updates.
         """
-        kinds = {(s["parameters"].shape, tuple(s["moments"]), s["updates"]) for s in saved}
-        own = {(self.parameters[0].shape, tuple(self.update.moments), s["updates"]) for s in saved[:1]}
-        if len(saved) != len(self) or kinds != own:
+        kinds = [(s["parameters"].numel(), tuple(s["moments"]), s["updates"]) for s in saved]
+        sizes = [self._narrow(self.parameters, k).numel() for k in range(len(self))]
+        if kinds != [(size, tuple(self.update.moments), saved[0]["updates"]) for size in sizes]:
             raise ValueError("the checkpoint is that of other replicas: their number, sizes, optimizer or updates")
-        self.parameters.copy_(torch.stack([s["parameters"] for s in saved]))
-        for name, moment in self.update.moments.items():
-            moment.copy_(torch.stack([s["moments"][name] for s in saved]))
+        for k, s in enumerate(saved):
+            self._widen(self.parameters, k, s["parameters"])
+            for name, moment in self.update.moments.items():
+                self._widen(moment, k, s["moments"][name])
         self.update.done = saved[0]["updates"]
         layers = zip(*(s["states"] for s in saved), strict=True)
-        self._states = [[torch.stack(part).to(self.device) for part in zip(*layer, strict=True)] for layer in layers]
+        H = self.config.num_hiddens
+        self._states = [
+            [torch.stack([padded(own, H) for own in part]).to(self.device) for part in zip(*layer, strict=True)]
+            for layer in layers
+        ]
         self._states_of = {self._states[0][0].shape[1]: self._states} if self._states else {}
         self._loops = {}
         causes = [s.get("cause", FINITE if s["alive"] else LOSS) for s in saved]  # older ones knew of losses only
@@ -380,13 +423,16 @@ class Cohort:
             generator.set_state(s["generator"])
 
 
-def check_alike(configs: Sequence[Resolved]) -> None:
-    """Raise ValueError unless the configs differ, of what a cohort reads, in per-replica fields only."""
+def check_alike(configs: Sequence[Resolved], any_width: bool = False) -> None:
+    """Raise ValueError unless the configs differ, of what a cohort reads, in per-replica fields only.
+
+    With `any_width` also in their number of hidden units.
+    """
     if not configs:
         raise ValueError("a cohort needs a replica")
     first, *others = configs
     for f in fields(first):
-        if f.name not in READ or f.metadata.get("per_replica"):
+        if f.name not in READ or f.metadata.get("per_replica") or (any_width and f.name == "num_hiddens"):
             continue
         for other in others:
             ours, theirs = getattr(first, f.name), getattr(other, f.name)

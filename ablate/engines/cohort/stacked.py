@@ -51,7 +51,9 @@ class FlatLayout:
         parts = torch.split(buffer[replica], self.lengths)
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
-    def stack(self, parameters: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tensor:
+    def stack(
+        self, parameters: Sequence[Mapping[str, Tensor]], device: torch.device, configs: Sequence[Resolved] = ()
+    ) -> Tensor:
         """The named tensors of each replica → one buffer (R, P). Raises ValueError for those of another network."""
         for replica, tensors in enumerate(parameters):
             if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != self.shapes:
@@ -68,6 +70,7 @@ class StackedCohort(Cohort):
     """
 
     layout: FlatLayout  # type: ignore[assignment]
+    takes_any_width = False
 
     def _laid_out(self, vocabulary_size: Any) -> Any:
         return FlatLayout(self.config, vocabulary_size)
@@ -105,7 +108,7 @@ class StackedCohort(Cohort):
         self.grads.copy_(gradients)
         return means.detach()
 
-    def _mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+    def _mask_shapes(self, T: int, B: int, config: Resolved) -> list[tuple[int, ...]]:
         return self._network(self.parameters).mask_shapes(T, B) if self.generators else []
 
     @torch.inference_mode()

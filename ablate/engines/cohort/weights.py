@@ -18,6 +18,8 @@ from ablate.cells.cell import variant_of
 from ablate.cells.derivative import derivative_of
 from ablate.cells.structure import parameter
 from ablate.config.resolved import Resolved
+from ablate.engines.cohort.padding import fill
+from ablate.networks.parameters import shapes
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -87,7 +89,7 @@ class Layout:
     """
 
     def __init__(self, config: Resolved, vocabulary_size: int) -> None:
-        self.config = config
+        self.config, self.vocabulary_size = config, vocabulary_size
         self.derived = derivative_of(config)
         self.size = 0
         self.named: dict[str, tuple[Place, slice]] = {}  # name → place, columns
@@ -153,17 +155,20 @@ class Layout:
         W, b = self.output_views(buffer)
         return out | {"output.W": W[replica].t(), "output.b": b[replica, :, 0]}
 
-    def stack(self, parameters: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tensor:
+    def stack(
+        self, parameters: Sequence[Mapping[str, Tensor]], device: torch.device, configs: Sequence[Resolved] = ()
+    ) -> Tensor:
         """The named tensors of each replica → one buffer (R, P); padding is zero.
 
-        Raises ValueError where a replica's tensors are not those of the config.
+        `configs` are the replicas' own, where some have fewer hidden units. Raises ValueError where a replica's tensors
+        are not those of its config.
         """
         dtype = parameters[0]["output.W"].dtype
         buffer = torch.zeros(len(parameters), self.size, dtype=dtype, device=device)
         for replica, tensors in enumerate(parameters):
-            views = self.named_views(buffer, replica)
-            if {name: t.shape for name, t in tensors.items()} != {name: v.shape for name, v in views.items()}:
+            own = shapes(configs[replica] if configs else self.config, self.vocabulary_size)
+            if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != own:
                 raise ValueError(f"the parameters of replica {replica} are not those of its config")
-            for name, view in views.items():
-                view.copy_(tensors[name])
+            for name, view in self.named_views(buffer, replica).items():
+                fill(view, tensors[name], self.config.num_hiddens)
         return buffer

@@ -22,6 +22,7 @@ from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
+from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
@@ -68,7 +69,7 @@ class Estimate:
 
 def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     """One estimate for each group of missing runs, in the order of training."""
-    groups = schedule.groups(plan)
+    groups = packed(schedule.groups(plan), side_by_side)
     probes: dict[Any, float] = {}
     memories: dict[Any, int] = {}
     threads = schedule.share_of(side_by_side, len(groups))
@@ -166,7 +167,7 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
 def shape(task: Task) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
     assert task.choice is not None
-    return kind(task), task.choice.engine, len(task.runs)
+    return kind(task), task.choice.engine, tuple(run.config.num_hiddens for run in task.runs)
 
 
 def kind(task: Task) -> str:
@@ -186,8 +187,8 @@ def probe(task: Task, probe_s: float = PROBE_S) -> float:
     assert task.choice is not None
     trained, R = task_of(config, corpus, device), len(task.runs)
     generators = [Generator().manual_seed(seed) for seed in range(R)]
-    parameters = [initial(config, trained.sizes, generator) for generator in generators]
     configs = [run.config for run in task.runs]
+    parameters = [initial(own, trained.sizes, draws) for own, draws in zip(configs, generators, strict=True)]
     updates = config.epochs * trained.epoch_updates
     program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 

@@ -57,6 +57,8 @@ class NativeCohort(Cohort):
     weight decay is part of the kernel; with other optimizers the kernel computes the gradients.
     """
 
+    takes_any_width = False
+
     def __init__(
         self,
         configs: Sequence[Resolved],
