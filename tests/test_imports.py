@@ -112,6 +112,8 @@ DOORS = {
     "testing/cells.py",
     "testing/tasks.py",
     "timing/engines.py",
+    "timing/gpu/work.py",
+    "training/agreement.py",  # the networks that a device is tried with
     "training/behaviour.py",  # the configs of its probes
     "training/loop.py",  # one run in Python
 }

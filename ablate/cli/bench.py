@@ -3,9 +3,11 @@
 ablate bench engines                        the cohort engine against torch.nn
 ablate bench settings model=gru,lstm …      tokens per second of any settings
 ablate bench results/NAME                   … of the settings of a sweep that have no clean timing here
+ablate bench gpu                            what a GPU computes and how fast, in eight minutes: a page for each card
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +20,14 @@ Item = TypeVar("Item")
 
 
 def bench(arguments: list[str]) -> int:
-    """0, or 2 where nothing could be timed."""
+    """0; 2 where nothing could be timed, 1 where a GPU does not compute what it should."""
     if arguments[:1] == ["cells"]:  # its name until version 0.1
         arguments = ["settings", *arguments[1:]]
     if arguments[:1] == ["engines"]:
         bench_engines(arguments[1:])
         return 0
+    if arguments[:1] == ["gpu"]:
+        return 0 if bench_gpu(arguments[1:]) else 1
     return 0 if bench_settings(arguments) else 2
 
 
@@ -32,6 +36,13 @@ def bench_engines(arguments: Sequence[str]) -> None:
     from ablate.timing.engines import Settings, run
 
     run(Settings(**vars(options)))
+
+
+def bench_gpu(arguments: Sequence[str]) -> bool:
+    options = gpu_parser().parse_args(arguments)
+    from ablate.timing.gpu.bench import Options, run
+
+    return run(Options(**vars(options)))
 
 
 def bench_settings(arguments: Sequence[str]) -> bool:
@@ -70,9 +81,25 @@ def engines_parser() -> Parser:
     return engines
 
 
+def gpu_parser() -> Parser:
+    gpu = Parser(
+        "bench gpu",
+        "Check that a GPU computes what the CPU does, time each model and size as it is trained there, one run at a "
+        "time by torch.nn and in cohorts, and time whole commands; one page and one JSON file with the card's name.",
+    )
+    gpu.add_argument(
+        "--device", type=device, default="cuda", help="cuda, cuda:1 … (default: cuda); cpu: a rehearsal, tiny sizes"
+    )
+    gpu.add_argument(
+        "--budget", type=duration, default=480.0, help="at most so long, such as 90s or 8min (default: 8min)"
+    )
+    gpu.add_argument("--out", type=Path, default=Path("results/bench-gpu"), help="folder of the page")
+    return gpu
+
+
 def settings_parser() -> Parser:
     settings = Parser("bench", __doc__)
-    settings.add_argument("what", nargs="+", help="engines, a sweep's folder, or: settings and knob=value …")
+    settings.add_argument("what", nargs="+", help="engines, gpu, a sweep's folder, or: settings and knob=value …")
     settings.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
     settings.add_argument(
         "--limit", type=seconds, default=30.0, help="seconds per setting and thread count (default: 30)"
@@ -105,6 +132,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device to measure; choose cuda, cuda:1 … or cpu")
+    return text
+
+
+def duration(text: str) -> float:
+    """Seconds of 90, 90s or 1.5min."""
+    for unit, length in (("min", 60.0), ("s", 1.0)):
+        if text.endswith(unit):
+            return length * seconds(text.removesuffix(unit))
+    return seconds(text)
+
+
 def share(text: str) -> float:
     value = seconds(text)
     if not 0 < value < 1:
@@ -113,7 +154,8 @@ def share(text: str) -> float:
 
 
 def help_of(words: list[str]) -> str:
-    return (engines_parser() if words[:1] == ["engines"] else settings_parser()).format_help()
+    parsers = {"engines": engines_parser, "gpu": gpu_parser}
+    return parsers.get("".join(words[:1]), settings_parser)().format_help()
 
 
 COMMAND = by_parser(
@@ -121,7 +163,7 @@ COMMAND = by_parser(
     "tokens per second of settings, and of the engines against each other",
     bench,
     settings_parser,
-    takes=("engines", "settings", "sweeps"),
+    takes=("engines", "gpu", "settings", "sweeps"),
     help=help_of,
 )
 

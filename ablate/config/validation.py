@@ -114,8 +114,8 @@ def validate(config: Config) -> None:
             f"data.path is {config.data.path!r}, but data is {data.name}, which reads no file of yours; "
             f"{', or '.join(remedies or ['leave data.path out'])}"
         )
-    if config.device not in ("cpu", "cuda", "auto") and not config.device.startswith("cuda:"):
-        raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 … or auto")
+    if config.device not in ("cpu", "cuda", "mps", "auto") and not config.device.startswith("cuda:"):
+        raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 …, mps or auto")
     if config.name is not None and (
         not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')
     ):

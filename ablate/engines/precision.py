@@ -32,7 +32,7 @@ def unavailable(precision: str, device: torch.device) -> str:
         return ""
     name = {"tf32": "TF32", "bf16": "bfloat16"}[precision]
     if device.type != "cuda":
-        return f"{name} products of this kind are those of an NVIDIA GPU, and device={device.type}"
+        return f"only GPUs of NVIDIA multiply in {name}, and device={device.type}"
     if torch.cuda.get_device_capability(device) < AMPERE:
         return f"{torch.cuda.get_device_name(device)} is older than Ampere and has no {name} products"
     if precision == "bf16" and not _multiplies_into_float32():

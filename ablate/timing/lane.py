@@ -18,8 +18,9 @@ from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.timing.kept import at_hand, machine_of, store
 from ablate.timing.machine import gemm_gflops, speed_lane
-from ablate.timing.process import WorkerFailed, worker
+from ablate.timing.process import Processes, WorkerFailed
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, conclude, enough, sample
+from ablate.training.loop import resolve_device
 
 TOGETHER = 12
 """Settings whose rounds are interleaved; more would only hold memory."""
@@ -78,7 +79,8 @@ def measure(
 
     The caller holds the machine (`ablate.timing.machine.speed_lane`).
     """
-    limits = {n: gemm_gflops(n) for n in threads}
+    where = {one: (str(resolve_device(config.device)), config.precision) for one, config in settings.items()}
+    limits = {(n, *each): gemm_gflops(n, *each) for n in threads for each in dict.fromkeys(where.values())}
     jobs = [(setting_id, config, n) for n in threads for setting_id, config in settings.items()]
     for start in range(0, len(jobs), TOGETHER):
         timings = [
@@ -87,19 +89,22 @@ def measure(
             )
             for setting_id, config, n in jobs[start : start + TOGETHER]
         ]
-        for launch in range(protocol.launches):
-            say(
-                f"settings {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of "
-                f"{protocol.launches}"
-            )
-            run_rounds(timings, launch, protocol)
+        with Processes(protocol.answer_s) as processes:
+            for launch in range(protocol.launches):
+                say(
+                    f"settings {start + 1}–{start + len(timings)} of {len(jobs)}, process {launch + 1} of "
+                    f"{protocol.launches}"
+                )
+                here = sum(not timing.failure for timing in timings)
+                processes.prepare(here, here * (protocol.launches - 1 - launch))
+                run_rounds(timings, launch, protocol, processes)
         for timing in timings:
             if not timing.failure:
-                conclude(timing, protocol, limits[timing.threads])
+                conclude(timing, protocol, limits[timing.threads, *where[timing.setting_id]])
             yield timing
 
 
-def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> None:
+def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol, processes: Processes) -> None:
     """One fresh process per setting, and rounds of one sample per subject until all are precise or out of time."""
     with ExitStack() as stack:
         open_ended = []
@@ -107,9 +112,9 @@ def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol) -> No
             if timing.failure:
                 continue
             try:
-                ask, facts = stack.enter_context(
-                    worker(timing.config, timing.setting_id, timing.threads, protocol.answer_s)
-                )
+                task = {"config": timing.config, "setting_id": timing.setting_id, "threads": timing.threads}
+                task["count"] = "flops_per_token" not in timing.facts
+                ask, facts = stack.enter_context(processes.take(task))
             except WorkerFailed as error:
                 timing.failure = str(error)
                 continue

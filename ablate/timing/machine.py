@@ -96,18 +96,23 @@ def clock_mhz() -> float | None:
     return sum(clocks) / len(clocks) if clocks else None
 
 
-def gemm_gflops(threads: int, size: int = 1024, repeats: int = 7) -> float:
-    """This machine's limit: float32 GFLOP/s of a square matrix product, the best of a few."""
+def gemm_gflops(
+    threads: int, device: str = "cpu", precision: str = "ieee", size: int | None = None, repeats: int = 7
+) -> float:
+    """The limit of what computes: GFLOP/s of a square product of float32 matrices, the best of a few.
+
+    On a GPU the products are as `precision` says; on a CPU of float32 in any case.
+    """
     import torch
 
+    from ablate.engines.precision import computing
+    from ablate.timing.clock import seconds
+
+    size = size or (1024 if device == "cpu" else 8192)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    out = torch.empty(size, size)
-    best = float("inf")
-    for _ in range(repeats):
-        began = time.perf_counter()
-        torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - began)
+    a, b, out = (torch.rand(size, size, device=device) for _ in range(3))
+    with computing(precision):
+        best = min(seconds(lambda: torch.mm(a, b, out=out), torch.device(device)) for _ in range(repeats))
     torch.set_num_threads(before)
     return 2 * size**3 / best / 1e9

@@ -1,17 +1,20 @@
-"""The process that times one setting: started, asked, and ended, also where it hangs."""
+"""The processes that time settings, one each: started, asked, and ended, also where they hang."""
 
 import json
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import Empty, Queue
 from threading import Thread
-from typing import IO, Any
+from typing import IO, Any, Self
 
 ENDING_S = 10.0
 """Time for a process to end when it is told to."""
-
+AHEAD = 12
+"""Processes that are started together at most, unless more are needed at once: a waiting one holds memory."""
 
 Ask = Callable[[Any], dict[str, Any]]
 """Puts a request to the process, and returns its answer. Raises WorkerFailed."""
@@ -21,52 +24,101 @@ class WorkerFailed(Exception):
     """A setting cannot be timed; the message says why."""
 
 
-@contextmanager
-def worker(
-    config: Mapping[str, Any], setting_id: str, threads: int, answer_s: float
-) -> Iterator[tuple[Ask, dict[str, Any]]]:
-    """A fresh process for one setting: how to ask it, and what it says of the setting. It ends with the context.
+class Process:
+    """A fresh process that loads what it needs and waits to be told its setting."""
 
-    Raises WorkerFailed where it ends by itself, or gives no answer within `answer_s` seconds, which ends it.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ablate.timing.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    send, receive = process.stdin, process.stdout
-    lines: Queue[str] = Queue()
-    reader = Thread(target=_read, args=(receive, lines), daemon=True)
-    reader.start()
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ablate.timing.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.send, self.receive = self.process.stdin, self.process.stdout
+        self.lines: Queue[str] = Queue()
+        self.reader = Thread(target=_read, args=(self.receive, self.lines), daemon=True)
+        self.reader.start()
+        self.failure = ""
 
-    def ask(request: Any) -> dict[str, Any]:
-        with suppress(OSError):  # it has ended: what it last said tells why
-            send.write(json.dumps(request) + "\n")
-            send.flush()
+    def wait(self, answer_s: float) -> None:
+        """Until it is ready; `failure` says why it is not."""
         try:
-            line = lines.get(timeout=answer_s)
+            self._answer(answer_s)
+        except WorkerFailed as error:
+            self.failure = str(error)
+
+    def ask(self, request: Any, answer_s: float) -> dict[str, Any]:
+        """Raises WorkerFailed where it ends by itself, or gives no answer within `answer_s` seconds, which ends it."""
+        with suppress(OSError):  # it has ended: what it last said tells why
+            self.send.write(json.dumps(request) + "\n")
+            self.send.flush()
+        return self._answer(answer_s)
+
+    def _answer(self, answer_s: float) -> dict[str, Any]:
+        try:
+            line = self.lines.get(timeout=answer_s)
         except Empty:
-            process.kill()
+            self.process.kill()
             raise WorkerFailed(f"the process that times this setting gave no answer for {answer_s:g} s") from None
         if not line:
-            raise WorkerFailed(f"the process that times this setting ended with status {process.wait()}")
+            raise WorkerFailed(f"the process that times this setting ended with status {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerFailed(answer["error"])
         return answer
 
-    try:
-        yield ask, ask({"config": config, "setting_id": setting_id, "threads": threads})
-    finally:
+    def end(self) -> None:
         with suppress(OSError):
-            send.close()
+            self.send.close()
         try:
-            process.wait(ENDING_S)
+            self.process.wait(ENDING_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join()
-        receive.close()
+            self.process.kill()
+            self.process.wait()
+        self.reader.join()
+        self.receive.close()
+
+
+class Processes:
+    """Processes that are started together, while nothing is measured: loading torch takes longer than a sample.
+
+    Each is as fresh as one that is started when it is needed, and waits without using its processor.
+    """
+
+    def __init__(self, answer_s: float) -> None:
+        self.answer_s = answer_s
+        self.waiting: deque[Process] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self.waiting:
+            self.waiting.popleft().end()
+
+    def prepare(self, now: int, later: int) -> None:
+        """Have at least `now` of them; where some have to be started, those needed `later`, too, up to `AHEAD`."""
+        if len(self.waiting) >= now:
+            return
+        there = len(self.waiting)
+        for _ in range(max(now, min(now + later, AHEAD)) - there):
+            self.waiting.append(Process())
+        for process in list(self.waiting)[there:]:
+            process.wait(self.answer_s)
+
+    @contextmanager
+    def take(self, task: Mapping[str, Any]) -> Iterator[tuple[Ask, dict[str, Any]]]:
+        """One of them for a setting: how to ask it, and what it says of the setting. It ends with the context.
+
+        Raises WorkerFailed.
+        """
+        self.prepare(1, 0)
+        process = self.waiting.popleft()
+        try:
+            if process.failure:
+                raise WorkerFailed(process.failure)
+            yield partial(process.ask, answer_s=self.answer_s), process.ask(task, self.answer_s)
+        finally:
+            process.end()
 
 
 def _read(stream: IO[str], lines: "Queue[str]") -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ablate.timing import cards
+from ablate.timing.cards import spoiled
 from ablate.timing.machine import Load, clock_mhz
 from ablate.timing.process import Ask
 
@@ -62,6 +64,10 @@ class Timing:
     failure: str = ""
 
     @property
+    def on_gpu(self) -> bool:
+        return self.machine_facts.get("gpu") is not None
+
+    @property
     def clean(self) -> bool:
         """Whether the setting's own tokens per second can be believed."""
         return bool(self.summary) and self.summary["train"]["tokens_per_s"] is not None
@@ -69,19 +75,24 @@ class Timing:
 
 def sample(timing: Timing, ask: Ask, name: str, launch: int, protocol: Protocol) -> dict[str, Any]:
     """One sample with what else the machine was doing, and why it is not clean if it is not."""
+    uuid = timing.machine_facts.get("gpu_uuid")
+    card = [cards.state(uuid)]
     before = Load.now()
     got = ask({"subject": name, "seconds": protocol.sample_s})
     after = Load.now()
     elapsed = after.at - before.at
     # The worker also warms up inside this window, so its own time is read off the machine's, not off the sample's.
     own = got["cpu_since_last_s"]
+    off_cpu = round(max(0.0, 1 - got["cpu_s"] / got["seconds"]), 3)
     got |= {
         "launch": launch,
         "others": share(before.busy_s, after.busy_s, elapsed, own),
         "stolen": share(before.stolen_s, after.stolen_s, elapsed),
-        "off_cpu": round(max(0.0, 1 - got["cpu_s"] / got["seconds"]), 3) if timing.threads == 1 else None,
+        "off_cpu": off_cpu if timing.threads == 1 and not timing.on_gpu else None,
         "clock_mhz": clock_mhz(),
     }
+    if timing.on_gpu:
+        got["gpu"] = [*card, cards.state(uuid)]
     return got | {"unclean": why_unclean(got)}
 
 
@@ -93,8 +104,12 @@ def share(before: float | None, after: float | None, elapsed: float, own: float 
 
 
 def checked(taken: Mapping[str, Any]) -> bool:
-    """Whether the system told what else was running during a sample. Without that, none is called clean."""
-    return taken.get("others") is not None and taken.get("stolen") is not None
+    """Whether the system told what else was running during a sample, on the GPU, too, if one computed.
+
+    Without that, none is called clean.
+    """
+    told = taken.get("others") is not None and taken.get("stolen") is not None
+    return told and all(state is not None and state["others"] is not None for state in taken.get("gpu", ()))
 
 
 def why_unclean(taken: Mapping[str, Any]) -> str:
@@ -105,7 +120,7 @@ def why_unclean(taken: Mapping[str, Any]) -> str:
         return f"the host took {taken['stolen']:.0%} of a core away"
     if taken["off_cpu"] is not None and taken["off_cpu"] > OFF_CPU:
         return f"the program was off its core for {taken['off_cpu']:.0%} of the time"
-    return ""
+    return spoiled(*taken["gpu"]) if "gpu" in taken else ""
 
 
 def enough(timing: Timing, name: str, launch: int, protocol: Protocol) -> bool:

@@ -1,6 +1,9 @@
 """A fresh process that times one setting: `python -m ablate.timing.worker`, one JSON line in, one out.
 
-In:  {"config": …, "setting_id": …, "threads": n}   first, answered by the subjects and what is known of them
+It says that it is ready once it has loaded what it needs.
+
+In:  {"config": …, "setting_id": …, "threads": n, "count": …}   first, answered by what is known of the setting;
+                                         with `count` what a step multiplies, too, which takes longer than loading torch
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
@@ -16,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.config import plugins
 from ablate.config.composing import from_dict
@@ -32,6 +34,7 @@ from ablate.networks.families import trainable
 from ablate.networks.parameters import count, initial
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
+from ablate.timing import clock
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import stream
@@ -56,23 +59,24 @@ def engine_of(config: Resolved) -> str:
 class Timed:
     """Something that is done minibatch by minibatch, and for how many tokens each."""
 
-    def __init__(self, step: Callable[[Tensor, Tensor, bool], Any], minibatches: Iterator[Any], replicas: int) -> None:
-        self.step, self.minibatches, self.replicas = step, minibatches, replicas
+    def __init__(
+        self,
+        step: Callable[[Tensor, Tensor, bool], Any],
+        minibatches: Iterator[Any],
+        replicas: int,
+        device: torch.device,
+    ) -> None:
+        self.step, self.minibatches, self.replicas, self.device = step, minibatches, replicas, device
 
     def run(self, n: int) -> float:
         """Seconds for n minibatches, the time to draw them included, as in training."""
-        _synchronise()
-        began = time.perf_counter()
-        for _ in range(n):
-            X, Y, carry = next(self.minibatches)
-            self.step(X, Y, carry)
-        _synchronise()
-        return time.perf_counter() - began
 
+        def work() -> None:
+            for _ in range(n):
+                X, Y, carry = next(self.minibatches)
+                self.step(X, Y, carry)
 
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+        return clock.seconds(work, self.device)
 
 
 def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
@@ -102,7 +106,7 @@ class Setting:
         if name not in self.timed:
             replicas = self.together if name == "cohort_R" else 1
             minibatches = real_minibatches(self.task, replicas)
-            self.timed[name] = Timed(self.work(name, replicas), minibatches, replicas)
+            self.timed[name] = Timed(self.work(name, replicas), minibatches, replicas, self.device)
             self.warm_up(name)
         return self.timed[name]
 
@@ -143,6 +147,8 @@ class Setting:
 
     def flops_per_token(self) -> int:
         """Multiplications and additions of the matrix products in one training step, counted as it runs."""
+        from torch.utils.flop_counter import FlopCounterMode  # which few processes need
+
         X, Y, _ = next(real_minibatches(self.task, 1))
         program = self.program("eager", 1)
         with FlopCounterMode(display=False) as counter:
@@ -152,7 +158,7 @@ class Setting:
     def last_epoch(self) -> float:
         """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""
         n = self.task.epoch_updates
-        timed = Timed(self.work("train", 1), real_minibatches(self.task, 1), 1)
+        timed = Timed(self.work("train", 1), real_minibatches(self.task, 1), 1, self.device)
         timed.run(n)
         return self.task.tokens_per_epoch / timed.run(n)
 
@@ -174,7 +180,7 @@ class Setting:
             "minibatches": n,
         }
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, count_flops: bool) -> dict[str, Any]:
         before = peak_memory_bytes(self.device) or 0
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
         return {
@@ -184,7 +190,7 @@ class Setting:
             "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,
             "memory_bytes": None if (peak := peak_memory_bytes(self.device)) is None else peak - before,
-            "flops_per_token": self.flops_per_token(),
+            **({"flops_per_token": self.flops_per_token()} if count_flops else {}),
             **({"tf32": tf32_state()} if self.device.type == "cuda" else {}),
         }
 
@@ -214,7 +220,11 @@ def main() -> None:
 
 
 def serve() -> None:
-    task = json.loads(sys.stdin.readline())
+    _answer({"ready": True})
+    line = sys.stdin.readline()
+    if not line:
+        return
+    task = json.loads(line)
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)
     plugins.load(task["config"].get("plugins", ()))
@@ -225,7 +235,7 @@ def serve() -> None:
         raise DataError(f"{files} is not what this setting was trained with any more")
     with computing(config.precision):
         setting = Setting(config, corpus)
-        _answer(setting.facts())
+        _answer(setting.facts(task["count"]))
         setting.cpu_told = time.process_time()
         for line in sys.stdin:
             request = json.loads(line)

@@ -31,6 +31,7 @@ from ablate.tasks import task_of
 from ablate.tasks.facts import measures
 from ablate.tasks.measured import final_scores, scores
 from ablate.tasks.task import Task
+from ablate.training.agreement import disagreement
 from ablate.training.behaviour import behaviour
 from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
@@ -279,9 +280,19 @@ def make_record(
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `device=name` means here. Raises ConfigError for a GPU where there is none."""
+    """The device that `device=name` means here.
+
+    Raises ConfigError for a GPU where there is none, and for one by MPS that computes something else than the CPU.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError(
+                "device is 'mps', but torch finds no GPU of Apple's here; choose device=cpu or device=auto"
+            )
+        if differs := disagreement(torch.device(name)):
+            raise ConfigError(f"device=mps does not compute what the CPU does: {differs}; choose device=cpu")
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
             raise ConfigError(f"device is {name!r}, but torch finds no CUDA GPU here; choose device=cpu or device=auto")

@@ -22,10 +22,10 @@ from ablate.data.corpora import Corpus
 from ablate.records.environment import cores
 from ablate.records.places import timing_path
 from ablate.records.reading import read_json
-from ablate.timing import lane
+from ablate.timing import lane, process
 from ablate.timing.kept import store, stored
 from ablate.timing.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane
-from ablate.timing.samples import SUBJECTS, Protocol, Timing, share
+from ablate.timing.samples import SUBJECTS, Protocol, Timing, checked, sample, share
 
 Configs = Callable[..., Config]
 QUICK = Protocol(precision=0.5, limit_s=2.0, sample_s=0.02, launches=2)
@@ -106,32 +106,32 @@ def setting_parameters(config: Config) -> int:
 
 HANGS = """
 import sys, time
-print('{"last_epoch_tokens_per_s": 1.0}' if sys.argv[1] == "later" else "", end=sys.argv[1] == "later" and "\\n" or "")
+told = ['{"ready": true}', '{"last_epoch_tokens_per_s": 1.0}'][: int(sys.argv[1])]
+print(*told, sep="\\n", end="\\n" * bool(told))
 sys.stdout.flush()
 time.sleep(600)
 """
 
 
-ANSWERS = {"at once": 0, "later": 1}
+ANSWERS = {"while it loads": 0, "at its setting": 1, "at a sample": 2}
 """How many answers the process gives that hangs."""
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize("when", ANSWERS)
 def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Of two settings the first one hangs, before its first answer or at a sample: it alone is given up, once."""
-    hung: list[subprocess.Popen[str]] = []
+    """Of two settings the first one hangs: it alone is given up, once, and of all processes none is left."""
+    started: list[subprocess.Popen[str]] = []
     popen = subprocess.Popen
 
     def start(command: list[str], **options: Any) -> "subprocess.Popen[str]":
         if command[-1] != "ablate.timing.worker":  # what else is asked of the machine meanwhile
             return popen(command, **options)
-        if not started:
-            hung.append(popen([sys.executable, "-c", HANGS, when], **options))
-        started.append(command)
-        return hung[0] if len(started) == 1 else popen(command, **options)
+        hangs = [sys.executable, "-c", HANGS, str(ANSWERS[when])]
+        started.append(popen(command if started else hangs, **options))
+        return started[-1]
 
     class Answers(Queue[str]):
         """Those of one process: what never comes is not waited for, what comes late on a busy machine is."""
@@ -145,15 +145,68 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
             self.coming -= 1
             return super().get(timeout=600 if self.coming >= 0 else 0.01)
 
-    started: list[list[str]] = []
     monkeypatch.setattr("ablate.timing.process.subprocess.Popen", start)
     monkeypatch.setattr("ablate.timing.process.Queue", Answers)
     [(own, config)] = setting.items()
     [first, second] = lane.measure({"hangs": config, own: config}, [1], replace(QUICK, answer_s=20.0))
     assert "no answer for 20 s" in first.failure
-    assert hung[0].poll() is not None
+    assert (first.summary, first.facts.get("parameters")) == ({}, None)
     assert (second.failure, second.summary["train"]["of"] > 0) == ("", True)
-    assert len(started) == 1 + LAUNCHES  # the one that hung was not started again
+    assert len(started) == 2 * LAUNCHES  # together, before anything was measured
+    assert all(process.poll() is not None for process in started)
+
+
+def test_processes_are_started_together_and_no_more_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        def __init__(self) -> None:
+            self.failure, self.waited, self.ended = "", 0, False
+            made.append(self)
+
+        def wait(self, answer_s: float) -> None:
+            self.waited += 1
+
+        def end(self) -> None:
+            self.ended = True
+
+        def ask(self, request: Any, answer_s: float) -> dict[str, Any]:
+            return {"told": request}
+
+    made: list[Made] = []
+    monkeypatch.setattr(process, "Process", Made)
+    with process.Processes(1.0) as processes:
+        processes.prepare(2, 8)
+        assert len(made) == 10
+        for _ in range(8):
+            with processes.take({"n": 1}) as (ask, facts):
+                assert (facts, ask(2)) == ({"told": {"n": 1}}, {"told": 2})
+        processes.prepare(2, 0)
+        assert len(made) == 10, "two are left"
+        processes.prepare(3, 100)
+        assert len(made) == 8 + process.AHEAD
+        processes.prepare(process.AHEAD + 5, 0)
+        assert len(processes.waiting) == process.AHEAD + 5, "as many as are needed at once"
+    assert all(one.waited == 1 and one.ended for one in made)
+
+
+def test_on_a_gpu_a_sample_is_checked_by_what_the_card_was_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[dict[str, Any] | None] = [{"limits": [], "others": 0, "clock_mhz": 1980.0}]
+    monkeypatch.setattr("ablate.timing.samples.cards.state", lambda uuid: states[-1] if uuid == "GPU-1" else None)
+    got = {"tokens_per_s": 1.0, "seconds": 1.0, "cpu_s": 0.1, "cpu_since_last_s": 1e9}
+
+    def taken(**facts: Any) -> dict[str, Any]:
+        timing = Timing("a", "b", 1, {}, {"gpu": None, **facts})
+        return sample(timing, lambda _: dict(got), "train", 0, QUICK)
+
+    one = taken(gpu="A Card", gpu_uuid="GPU-1")
+    assert [state["clock_mhz"] for state in one["gpu"]] == [1980.0, 1980.0]
+    assert (one["unclean"], one["off_cpu"]) == ("", None)
+    assert checked(one) == (one["others"] is not None)
+    states.append({"limits": ["hardware thermal slowdown"], "others": 0})
+    assert "thermal" in taken(gpu="A Card", gpu_uuid="GPU-1")["unclean"]
+    states.append(None)
+    assert not checked(taken(gpu="A Card", gpu_uuid="GPU-1")), "nothing told"
+    assert "gpu" not in taken()
+    assert taken()["off_cpu"] == 0.9
 
 
 def test_a_clean_timing_is_not_measured_again(setting: dict[str, Config], tmp_path: Path) -> None:
@@ -220,9 +273,9 @@ def hogs() -> Iterator[None]:
     while (Load.now().busy_s or 0) - (before.busy_s or 0) < 0.5 * cores():
         pass
     yield
-    for process in processes:
-        process.kill()
-        process.wait()
+    for hog in processes:
+        hog.kill()
+        hog.wait()
 
 
 @pytest.mark.slow  # not for its time: it needs a machine whose cores the hogs get
