@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived
 from ablate.networks import scan
-from ablate.networks.steps import Shape, Steps, replicas_first
+from ablate.networks.steps import LayerSteps, Shape, replicas_first, steps_for
 
 
 def recurrence(
@@ -43,7 +43,7 @@ def recurrence(
 
 SPARE = 4
 """Buffers of one form that are kept for the next call."""
-_spare: dict[Any, list[Steps]] = {}
+_spare: dict[Any, list[LayerSteps]] = {}
 _lock = Lock()
 
 
@@ -60,7 +60,7 @@ class _Recurrence(torch.autograd.Function):
             steps = spare.pop() if spare else None
         if steps is None:
             with torch.inference_mode(False):  # so that it can be used again in any mode
-                steps = Steps(d, Shape(*shape), training=any(ctx.needs_input_grad))
+                steps = steps_for(d, Shape(*shape), training=any(ctx.needs_input_grad))
         steps.bind(matrices, vectors)
         rows = shares.new_zeros(R, T * B, steps.columns)
         steps.prefill(rows)
@@ -95,7 +95,7 @@ class _Recurrence(torch.autograd.Function):
         return None, d_shares, *d_states, *d_matrices, *d_vectors
 
 
-def _give_back(key: Any, steps: Steps) -> None:
+def _give_back(key: Any, steps: LayerSteps) -> None:
     with _lock:
         if len(_spare[key]) < SPARE:
             _spare[key].append(steps)
