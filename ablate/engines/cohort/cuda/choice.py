@@ -23,10 +23,10 @@ UNITS_LIMIT = 256
 """Hidden units up to which one kernel takes all steps."""
 SHARED_BYTES = 227 * 1024
 """Of shared memory that a program may have on an H100 or H200."""
-HELD_IEEE_UNITS = 32
+HELD_IEEE_UNITS = 64
 """Hidden units up to which weights stay on the chip in products without tensor cores: those of a thread fill its
 registers (`docs/benchmarks/kernel_resources.py`)."""
-SPILLS_LIMIT = 64
+SPILLS_LIMIT = 128
 """Numbers of a thread that may wait in memory for a register."""
 EXAMPLE = (2, 3)
 """Replicas and steps of the example."""

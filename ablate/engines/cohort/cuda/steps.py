@@ -44,7 +44,9 @@ def tile_of(form: str, multiplies: bool, B: int, H: int, precision: str = "ieee"
         HP = min(128, units)
         return Tile(max(1, min(_power_above(B), 1024 // HP)), HP, LEAST, 4, 1)
     BB = 2 * LEAST if wide else LEAST
-    return Tile(BB, units, 16 if precision == "ieee" else 32, 8 if BB * units > 1024 else 4, 2)
+    BK = 32 if precision == "tf32" and units <= 128 else 16
+    stages = 3 if form == "streamed" else 1  # so that the next rows of weights come while these are multiplied
+    return Tile(BB, units, BK, 8 if BB * units >= 1024 else 4, stages)
 
 
 def _power_above(count: int) -> int:
