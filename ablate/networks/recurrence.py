@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived
 from ablate.networks import scan
-from ablate.networks.steps import Shape, Steps, replicas_first
+from ablate.networks.steps import LayerSteps, Shape, replicas_first, steps_for
 
 
 def recurrence(
@@ -44,7 +44,7 @@ def recurrence(
 
 SPARE = 4
 """Buffers of one form that are kept for the next call."""
-Spare = dict[Any, list[Steps]]
+Spare = dict[Any, list[LayerSteps]]
 _shared: Spare = {}
 _lock = Lock()
 
@@ -80,7 +80,7 @@ class _Recurrence(torch.autograd.Function):
             steps = spare.pop() if spare else None
         if steps is None:
             with torch.inference_mode(False):  # so that it can be used again in any mode
-                steps = Steps(d, Shape(*shape), training=any(ctx.needs_input_grad))
+                steps = steps_for(d, Shape(*shape), training=any(ctx.needs_input_grad))
         steps.bind(matrices, vectors)
         rows = shares.new_zeros(R, T * B, steps.columns)
         steps.prefill(rows)
@@ -115,7 +115,7 @@ class _Recurrence(torch.autograd.Function):
         return None, d_shares, *d_states, *d_matrices, *d_vectors
 
 
-def _give_back(place: Spare, key: Any, steps: Steps) -> None:
+def _give_back(place: Spare, key: Any, steps: LayerSteps) -> None:
     with _lock:
         if len(place[key]) < SPARE:
             place[key].append(steps)

@@ -6,6 +6,8 @@ weights   all parameters of a cohort in one buffer
 graphs    the same as CUDA graphs
 replicas  Cohort: stacking, training, freezing, checkpoint
 native    the same minibatches by a kernel compiled for the cell
+cuda      the same layers by kernels for a GPU
+arrangement   what generators of kernels ask of a derivative
 stacked   networks that are no plain stack, under autograd
 capacity  chunks and memory
 """

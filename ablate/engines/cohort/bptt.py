@@ -19,7 +19,7 @@ from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
 from ablate.engines.cohort.weights import LayerWeights, Layout
 from ablate.networks.products import products_of
-from ablate.networks.steps import Shape, Steps, replicas_first, runs
+from ablate.networks.steps import Shape, replicas_first, runs, steps_for
 
 
 class Layer:
@@ -29,7 +29,7 @@ class Layer:
         self.shape = shape
         self.weights = weights
         self.grads = grads
-        self.steps = Steps(d, shape, training=grads is not None)
+        self.steps = steps_for(d, shape, training=grads is not None)
         self.columns = self.steps.columns
         self.bias = shape.zeros(shape.R, 1, self.columns)
         self.seconds = _second_biases(d, shape.H) if weights.b_h is not None else []

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ablate.cells.derivative import derivative_of, why_underivable
 from ablate.config.resolved import Resolved
+from ablate.engines.cohort.cuda import choose
 from ablate.engines.cohort.native.build import native
 from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
@@ -155,6 +156,8 @@ def computed_by(config: Resolved, dtype: torch.dtype, device: torch.device) -> s
         return f"torch, autograd on stacked parameters (no derivative of the cell: {reason})"
     reason = no_native_layers(config, dtype, device)
     layers = f"torch layers (no native kernel: {reason})" if reason else "native layers"
+    if device.type == "cuda":
+        layers = f"{choose(derivative_of(config), 1, config.batch_size, config.num_hiddens, dtype, device).name} layers"
     if scan.scans(derivative_of(config), config.num_steps, device):
         layers = "torch layers, all steps scanned at once"
     return f"{layers}, autograd on stacked parameters"

@@ -6,12 +6,47 @@ Axes: R replicas, T steps, B sequences, H hidden units, K blocks of H columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ablate.cells.derivative import Derived
 from ablate.networks.products import Product
 from ablate.networks.steps.backward import Backward
+from ablate.networks.steps.buffers import Shape
+
+
+class LayerSteps(Protocol):
+    """What `Steps` is to others; what computes the same otherwise, as kernels for a GPU do, is that, too."""
+
+    recurs: bool
+    columns: int
+    from_input: slice
+    output: Tensor
+    d_output: Tensor
+    D: Tensor
+
+    def bind(self, matrices: Sequence[Tensor], vectors: Sequence[Tensor]) -> None: ...
+    def prefill(self, rows: Tensor) -> None: ...
+    def split(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]: ...
+    def load(self, states: Sequence[Tensor]) -> None: ...
+    def store(self, states: Sequence[Tensor]) -> None: ...
+    def state(self, number: int) -> Tensor: ...
+    def forward(self) -> None: ...
+    def backward(self, final: Sequence[Tensor] | None = None, initial: bool = False) -> None: ...
+    def initial_gradients(self) -> list[Tensor]: ...
+    def matrix_gradients(self, out: Sequence[Tensor]) -> None: ...
+    def vector_gradients(self) -> list[Tensor]: ...
+
+
+MAKERS: dict[str, Callable[[Derived, Shape, bool], LayerSteps]] = {}
+"""Type of a device → what makes the steps of a layer there, in the place of `Steps`."""
+
+
+def steps_for(d: Derived, shape: Shape, training: bool) -> LayerSteps:
+    """The steps of a layer as they are taken on the device of the shape."""
+    return MAKERS.get(shape.device.type, Steps)(d, shape, training)
 
 
 class Steps(Backward):

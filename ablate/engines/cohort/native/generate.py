@@ -23,6 +23,7 @@ from ablate.cells.derivative import Derived
 from ablate.cells.lowering import End, Underivable, arguments_of, index_of
 from ablate.cells.stages import Group, Stage
 from ablate.cells.trace import Value
+from ablate.engines.cohort.arrangement import gradient_slots, key, made_in, same, with_inner_leaves_first
 from ablate.engines.cohort.native.pointwise import Place, Pointwise
 
 REGISTER_COLUMNS = 4
@@ -57,9 +58,9 @@ class CellCode:
         self.d = d
         self.nodes = d.graph.nodes
         self.recurs = tuple(index_of(end) for end in d.new_states) != d.states
-        self.forward_stages = _with_inner_leaves_first(d) or (Stage((), ()),)
+        self.forward_stages = with_inner_leaves_first(d) or (Stage((), ()),)
         self.backward_stages = d.backward or (Stage((), ()),)
-        self.slots, self.group_slot, self.input_slot = _slots(d)
+        self.slots, self.group_slot, self.input_slot = gradient_slots(d)
         self.forth, forth_columns = _chunks(d.groups, self.forward_stages, lambda group: len(group.products))
         recurrent = tuple(k for k, group in enumerate(d.groups) if group.recurrent and self.recurs)
         back = [Stage((*recurrent, *stage.groups) if n == 0 else stage.groups, stage.values)
@@ -67,11 +68,11 @@ class CellCode:
         self.backward_stages = tuple(back)
         self.back, back_columns = _chunks(d.groups, self.backward_stages, lambda group: len(group.operand))
 
-        self.made = _made_in(self.forward_stages, d.groups, lambda group: group.products)
-        self.gone = _made_in(self.backward_stages, d.groups, lambda group: d.backs.get(d.groups.index(group), ()))
+        self.made = made_in(self.forward_stages, d.groups, lambda group: group.products)
+        self.gone = made_in(self.backward_stages, d.groups, lambda group: d.backs.get(d.groups.index(group), ()))
         for leaf in (d.d_output, *d.d_states):
             self.gone[leaf] = 0
-        self.own_output = not (self.recurs and _same(d.output, d.new_states[0]))
+        self.own_output = not (self.recurs and same(d.output, d.new_states[0]))
         self.places: dict[int, Place] = {}
         self.inner: list[int] = []
         self._place_states_and_operands()
@@ -162,8 +163,8 @@ class CellCode:
 
     def _summed(self) -> list[tuple[int, End]]:
         """Vectors whose gradient is in no slot."""
-        keys = [_key(end) for end in self.slots]
-        return [(k, end) for k, end in enumerate(self.d.d_vectors.values()) if _key(end) not in keys]
+        keys = [key(end) for end in self.slots]
+        return [(k, end) for k, end in enumerate(self.d.d_vectors.values()) if key(end) not in keys]
 
     def _carried(self) -> tuple[list[bool], list[int]]:
         """Of each state whether anything reaches it past the products; and the column for what comes from outside."""
@@ -203,8 +204,8 @@ class CellCode:
             "SCRATCH": self.scratch,
             "D_INPUTS": self.input_slot,
         }
-        slots = [_key(end) for end in self.slots]
-        vector_slots = [slots.index(_key(end)) if _key(end) in slots else -1 for end in d.d_vectors.values()]
+        slots = [key(end) for end in self.slots]
+        vector_slots = [slots.index(key(end)) if key(end) in slots else -1 for end in d.d_vectors.values()]
         chunks = "{{{0.group}, {0.first}, {0.count}, {0.column}}}".format
         groups = [self._group(number, group) for number, group in enumerate(d.groups)]
         lines = [
@@ -310,53 +311,6 @@ class CellCode:
         return Pointwise(
             self, f"backward{number}", stage.values, results, stores, sums, ("D",), reaching if number == 0 else {}
         ).text()
-
-
-def _same(a: End, b: End) -> bool:
-    return isinstance(a, Value) and isinstance(b, Value) and a.index == b.index
-
-
-def _key(end: End) -> int | float:
-    """What is the same for the same value."""
-    return end.index if isinstance(end, Value) else -1 - float(end)
-
-
-def _with_inner_leaves_first(d: Derived) -> tuple[Stage, ...]:
-    """A stage before the first products where these multiply a share of the input, or a vector, as such."""
-    first = d.forward[:1]
-    leaves = any(
-        d.node(part).op in ("input", "vector") for s in first for k in s.groups for part in d.groups[k].operand
-    )
-    return (Stage((), ()), *d.forward) if leaves else d.forward
-
-
-def _made_in(
-    stages: Sequence[Stage], groups: Sequence[Group], results: Callable[[Group], Iterable[int]]
-) -> dict[int, int]:
-    """The stage at which a value is there."""
-    made: dict[int, int] = {}
-    for number, stage in enumerate(stages):
-        for k in stage.groups:
-            made |= dict.fromkeys(results(groups[k]), number)
-        made |= dict.fromkeys(stage.values, number)
-    return made
-
-
-def _slots(d: Derived) -> tuple[list[End], list[int], int]:
-    """Gradients side by side: of each group's products, and of the shares of the input; where these begin."""
-    slots: list[End] = []
-
-    def placed(ends: Sequence[End]) -> int:
-        wanted, there = [_key(end) for end in ends], [_key(end) for end in slots]
-        for start in range(len(there) + 1):  # found as a whole; or the end is their beginning
-            common = there[start : start + len(wanted)]
-            if common == wanted[: len(common)]:
-                slots.extend(ends[len(common) :])
-                return start
-        raise AssertionError
-
-    groups = [placed([d.d_products[product] for product in group.products]) for group in d.groups]
-    return slots, groups, placed(list(d.d_inputs.values()))
 
 
 def _chunks(groups: Sequence[Group], stages: Sequence[Stage], width: Callable[[Group], int]) -> tuple[list[Chunk], int]:

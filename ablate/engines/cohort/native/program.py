@@ -18,6 +18,7 @@ from ablate.cells.derivative import derivative_of
 from ablate.cells.lowering import Underivable
 from ablate.cells.structure import parameter
 from ablate.config.resolved import Resolved
+from ablate.engines.cohort.cuda import choose
 from ablate.engines.cohort.native.build import Sizes, native
 from ablate.engines.cohort.native.workspace import workspace
 from ablate.engines.cohort.replicas import Cohort
@@ -45,6 +46,8 @@ def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, devi
 
 def computed_by(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """What computes a cohort of this config, for the record."""
+    if torch.device(device).type == "cuda":
+        return choose(derivative_of(config), 1, config.batch_size, config.num_hiddens, dtype, torch.device(device)).name
     reason = not_covered(config, vocabulary_size, dtype, device)
     native = "native" if config.precision == "ieee" else f"native, {config.precision} products"
     return f"torch (no native kernel: {reason})" if reason else native
