@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from ablate.config.plugins import load_again
 from ablate.config.quoting import quote
 from ablate.config.shell import command_line
 from ablate.experiments.words import about, translated
+from ablate.records.design import Designs
 from ablate.records.files import present
 from ablate.records.manifest import plugins_of
 from ablate.report import wording
@@ -326,7 +327,9 @@ class Sweep:
         if len(self.folders) == 1:
             return Frames(self._runs, sweep=self.folders[0])
         curves = self.curves().drop(columns="sweep").drop_duplicates(["run_id", "epoch"], ignore_index=True)
-        return Frames(self._runs, curves)
+        settings = set(self._runs["setting_id"])
+        designs = reduce(Designs.joined, (Designs.read(folder, settings) for folder in self.folders))
+        return Frames(self._runs, curves, designs=designs)
 
     def _measured(self, metric: str | None) -> str:
         """A metric that some run has. Raises UserError for any other."""

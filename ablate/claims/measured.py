@@ -17,8 +17,18 @@ from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
+from ablate.records.design import Designs
 from ablate.records.places import is_sweep
-from ablate.stats import DifferenceTest, RatioTest, difference, difference_contrast, ratio, ratio_contrast
+from ablate.stats import (
+    DifferenceTest,
+    RatioTest,
+    always_valid_difference,
+    always_valid_ratio,
+    difference,
+    difference_contrast,
+    ratio,
+    ratio_contrast,
+)
 
 SPEED = "tokens_per_s"
 ROUGHNESS = "roughness"
@@ -62,6 +72,10 @@ class Samples:
     unit: str = "seeds"
     halved: bool = False
     """Whether as many seeds again chose the settings, so that a claim that needs n needs twice as many in all."""
+    always_valid: bool = False
+    """Whether somebody could look before the last runs were asked for (see `claims.designs`)."""
+    design: str = ""
+    """What the verdict says of that."""
 
     @property
     def kind(self) -> type[Comparison]:
@@ -70,14 +84,19 @@ class Samples:
 
     def compare(self, a: str, b: str) -> RatioTest | DifferenceTest:
         """Setting a against setting b."""
+        if self.always_valid:
+            return self.contrast({a: 1.0, b: -1.0})
         test = difference if self.kind is DifferenceComparison else ratio
         return test(self.values[a], self.values[b], self.level)
 
     def contrast(self, weights: Mapping[str, float]) -> RatioTest | DifferenceTest:
         """The product of the settings' values, each to the power of its weight; of differences, the weighted sum."""
         used = {setting: weight for setting, weight in weights.items() if weight}
-        test = difference_contrast if self.kind is DifferenceComparison else ratio_contrast
-        return test(used, self.values, self.level)
+        if self.kind is DifferenceComparison:
+            of_differences = always_valid_difference if self.always_valid else difference_contrast
+            return of_differences(used, self.values, self.level)
+        of_ratios = always_valid_ratio if self.always_valid else ratio_contrast
+        return of_ratios(used, self.values, self.level)
 
     def part(
         self, text: str, where: str, test: RatioTest | DifferenceTest, bound: float | None = None, below: bool = True
@@ -100,6 +119,8 @@ class Frames:
     problems: list[str] = field(default_factory=list)
     halved: bool = False
     """Whether these are the runs of the seeds that judge, beside as many that chose the settings."""
+    designs: Designs | None = None
+    """What was declared, of a sweep that has no folder."""
 
     @classmethod
     def read(cls, sweep: Path) -> "Frames":
@@ -117,6 +138,13 @@ class Frames:
     @cached_property
     def settings(self) -> pd.DataFrame:
         return settings_of(self.runs)
+
+    @cached_property
+    def declared(self) -> Designs | None:
+        """With how many seeds the settings were declared; None where there is nothing to read it from."""
+        if self.designs is None and self.sweep:
+            return Designs.read(self.sweep, set(self.runs["setting_id"]))
+        return self.designs
 
     def of(self, settings: pd.DataFrame) -> pd.DataFrame:
         """The runs of these settings."""

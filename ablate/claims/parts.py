@@ -14,10 +14,21 @@ import numpy as np
 
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
-from ablate.stats import DifferenceTest, RatioTest, share_interval
+from ablate.stats import (
+    NEEDED_LEVEL,
+    DifferenceTest,
+    Needed,
+    RatioTest,
+    p_of,
+    runs_for_share,
+    share_evidence,
+    share_interval,
+    share_sequence,
+)
 
 SAID = {"tail_perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}
 """Metric → what its ratio is called, where METRICS has no title for it, or none is needed."""
+ALWAYS_VALID_SHARE = "always-valid binomial, with its confidence sequence"
 MOST_SEEDS = 10_000
 """What takes more runs than these cannot be told."""
 
@@ -65,9 +76,15 @@ class Comparison(ABC):
     def against(self) -> str:
         """The bound in words, where it is not equality."""
 
-    @abstractmethod
     def needed(self, level: float, power: float) -> int | None:
         """The seeds that decide it."""
+        n: int | None = self.test.at(level).needed(self.bound, power)
+        return n
+
+    def needed_between(self, level: float, power: float) -> Needed:
+        """The numbers between which those lie."""
+        between: Needed = self.test.at(level).needed_between(self.bound, power)
+        return between
 
     @cached_property
     def confirm(self) -> float:
@@ -80,6 +97,17 @@ class Comparison(ABC):
             return 1.0 - self.confirm
         p: float = self.test.p_above(self.bound) if self.below else self.test.p_below(self.bound)
         return p
+
+    def log_e(self, confirming: bool) -> float:
+        """Logarithm of the e-value of this, or of its contrary; NaN where the number of runs was fixed."""
+        if self.is_fact:
+            return math.inf if (self.confirm if confirming else self.contrary) == 0 else -math.inf
+        below: float = self.test.log_e_below(self.bound)
+        return below if self.below == confirming else float(self.test.log_e_above(self.bound))
+
+    @property
+    def rank_name(self) -> str:
+        return str(self.test.rank_name)
 
     def rank_p(self, confirming: bool) -> float:
         """One-sided p of the rank test, the check on the other, for this or for its contrary; NaN without one."""
@@ -136,9 +164,6 @@ class RatioComparison(Comparison):
     def estimate(self) -> float:
         return self.test.ratio
 
-    def needed(self, level: float, power: float) -> int | None:
-        return self.test.at(level).needed(self.bound, power)
-
     @property
     def margin(self) -> float:
         with np.errstate(divide="ignore"):
@@ -186,9 +211,6 @@ class DifferenceComparison(Comparison):
     def estimate(self) -> float:
         return self.test.difference
 
-    def needed(self, level: float, power: float) -> int | None:
-        return self.test.at(level).needed(self.bound, power)
-
     @property
     def margin(self) -> float:
         above = self.estimate - self.bound
@@ -223,7 +245,7 @@ class DifferenceComparison(Comparison):
 
 @dataclass(frozen=True)
 class Share:
-    """Elementary: at least (or at most) a share of all runs does this. Exact binomial tests on n independent runs."""
+    """Elementary: at least (or at most) a share of all runs does this. Exact tests on n independent runs."""
 
     where: str  # ` at num_hiddens=32`, or nothing
     count: int  # of n runs that do
@@ -232,10 +254,22 @@ class Share:
     at_least: bool
     level: float
     what: str = "fail"
+    always_valid: bool = False
 
-    method = "exact binomial, interval of Clopper and Pearson"
     is_fact = False
     rank_least_p = math.nan
+    rank_name = ""
+
+    @property
+    def method(self) -> str:
+        return ALWAYS_VALID_SHARE if self.always_valid else "exact binomial, interval of Clopper and Pearson"
+
+    def log_e(self, confirming: bool) -> float:
+        if not self.always_valid:
+            return math.nan
+        if self.at_least == confirming:
+            return float(share_evidence(self.count, self.n, self.share))
+        return float(share_evidence(self.n - self.count, self.n, 1 - self.share))
 
     def rank_p(self, confirming: bool) -> float:
         return math.nan
@@ -249,11 +283,15 @@ class Share:
         return self._few() if self.at_least else self._many()
 
     def _many(self) -> float:
+        if self.always_valid:
+            return p_of(self.log_e(self.at_least))
         from scipy import stats  # a second of imports, for claims about shares alone
 
         return float(stats.binom.sf(self.count - 1, self.n, self.share))
 
     def _few(self) -> float:
+        if self.always_valid:
+            return p_of(self.log_e(not self.at_least))
         from scipy import stats
 
         return float(stats.binom.cdf(self.count, self.n, self.share))
@@ -269,24 +307,19 @@ class Share:
 
     def needed(self, level: float, power: float) -> int | None:
         """The runs that decide if the share is as it seems; a half of a run is added to either side (Jeffreys)."""
-        from scipy import stats
+        return self._enough((self.count + 0.5) / (self.n + 1), level, power)
 
-        alpha = (1 - level) / 2
-        truth = (self.count + 0.5) / (self.n + 1)
-        least = max(1, self.n if min(self.confirm, self.contrary) <= alpha else self.n + 1)
-        # One by one up to 50, then in steps of 2 %.
-        many = 50 * 1.02 ** np.arange(math.log(MOST_SEEDS / 50) / math.log(1.02) + 1)
-        runs = np.unique(np.concatenate([np.arange(1, 51), many.astype(int)]))
-        runs = runs[(runs >= least) & (runs <= MOST_SEEDS)]
-        if truth > self.share:
-            critical = stats.binom.isf(alpha, runs, self.share)  # P(X > critical) ≤ alpha
-            reached = stats.binom.sf(critical, runs, truth)
-        else:
-            critical = stats.binom.ppf(alpha, runs, self.share)  # P(X ≤ critical) ≥ alpha
-            critical -= stats.binom.cdf(critical, runs, self.share) > alpha
-            reached = stats.binom.cdf(critical, runs, truth)
-        enough = runs[reached >= power]
-        return int(enough[0]) if len(enough) else None
+    def needed_between(self, level: float, power: float) -> Needed:
+        """From the interval of the share; where it holds the share claimed no number is enough for sure."""
+        low, high = share_interval(self.count, self.n, NEEDED_LEVEL)
+        far, near = sorted((low, high), key=lambda end: -abs(end - self.share))
+        inside = low <= self.share <= high
+        return self._enough(far, level, power), None if inside else self._enough(near, level, power)
+
+    def _enough(self, truth: float, level: float, power: float) -> int | None:
+        decided = min(self.confirm, self.contrary) <= (1 - level) / 2
+        least = max(1, self.n if decided else self.n + 1)
+        return runs_for_share(truth, self.share, level, power, least, MOST_SEEDS, self.always_valid)
 
     def decisive(self, confirming: bool) -> "Part":
         return self
@@ -296,8 +329,8 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Two-sided, exact (Clopper & Pearson 1934): what the test does not reject."""
-        return share_interval(self.count, self.n, self.level)
+        """Two-sided, exact: what the test does not reject; Clopper & Pearson (1934), or a confidence sequence."""
+        return (share_sequence if self.always_valid else share_interval)(self.count, self.n, self.level)
 
     @property
     def effect(self) -> str:
@@ -322,6 +355,7 @@ class Fact:
     method = "fact: alike in every run"
     is_fact = True
     rank_least_p = math.nan
+    rank_name = ""
 
     @property
     def confirm(self) -> float:
@@ -344,6 +378,12 @@ class Fact:
 
     def needed(self, level: float, power: float) -> int | None:
         return self.n
+
+    def needed_between(self, level: float, power: float) -> Needed:
+        return self.n, self.n
+
+    def log_e(self, confirming: bool) -> float:
+        return math.inf if self.holds == confirming else -math.inf
 
     def decisive(self, confirming: bool) -> "Part":
         return self

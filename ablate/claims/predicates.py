@@ -127,7 +127,8 @@ class InShare(Predicate):
     def statement(self, group: Group, data: Samples) -> Statement:
         values = data.values[group.settings[()]].to_numpy()
         count = int(self.counts(values).sum())
-        return Share(group.where, count, len(values), self.share, self.at_least, data.level, self.what(data.metric))
+        what, n = self.what(data.metric), len(values)
+        return Share(group.where, count, n, self.share, self.at_least, data.level, what, data.always_valid)
 
     def counts(self, values: np.ndarray) -> np.ndarray:
         """Which of the runs (n,) do it."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ablate.claims.verdicts import VERDICTS, Verdict, p_text
+from ablate.claims.verdicts import VERDICTS, Verdict, family, needed_text, p_text
 from ablate.config.terminal import console as terminal
 
 STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
@@ -41,7 +41,7 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
             str(verdict.n) if verdict.n else "–",
             "fact" if verdict.fact else p_text(verdict.p),
             p_text(verdict.p_rank),
-            "–" if verdict.needed is None else str(verdict.needed),
+            needed_text(verdict.needed, (verdict.needed_low, verdict.needed_high), short=True),
         )
     return table
 
@@ -54,9 +54,10 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
     methods = "; ".join(dict.fromkeys(verdict.method for verdict in verdicts if verdict.method))
     return (
         f"{counts}. effect: of the comparison that decides, with its interval; n: seeds, or processes for "
-        "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims; ranks: p of the exact "
-        "rank test of that comparison alone, a check; needed: about how large an n settles it in four of five "
-        f"sweeps{f'. {methods}' if methods else ''}."
+        "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims, and 1/e where it is "
+        "always valid; ranks: p of the rank test of that comparison alone, a check; needed: about how large an n "
+        f"settles it in four of five sweeps, which lies from … to in 80 %{f'. {methods}' if methods else ''}. "
+        f"{family(verdicts)}"
         + " † rests on settings that see the future."
         * any(verdict.sees_future for verdict in verdicts)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ablate.claims.designs import BY_PROTOCOL, Design, design_of
 from ablate.claims.knobs import knob_fields
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
 from ablate.claims.parts import Comparison, DifferenceComparison, Fact, Part, RatioComparison, Share
@@ -16,6 +17,7 @@ from ablate.claims.reading import Claim
 from ablate.claims.settings import Group, NotTestable, grouped, matching
 from ablate.claims.statements import Statement, every, most
 from ablate.config.errors import counted
+from ablate.stats import Needed, of_a_page
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
 POWER = 0.8
@@ -38,6 +40,13 @@ class Verdict:
     of the deciding comparison by itself, a check. `fact`: chance has no part in the verdict, and there is no p.
     `needed`: about how many seeds would settle an undecided claim, on the side that its estimate speaks for, in four
     sweeps of five (processes, for tokens per second; where half of the seeds choose and half judge, both halves).
+    `needed_low` and `needed_high` are the numbers between which that lies, in four of five sweeps; the latter is None
+    where no number up to 10,000 is enough for sure.
+
+    `design` says with how many seeds the settings were declared, and whether that was before the first run. Where it
+    was not, the verdict is `always_valid`: `e` is the two-sided e-value of the side that it speaks for, p is 1/e, and
+    both hold however often somebody looked. `p_page` is the level at which the verdict stands beside all others that
+    were asked for together (see `over_the_page`).
     `sees_future`: the outputs of some of the settings depend on the very tokens that they are to predict.
     """
 
@@ -67,6 +76,12 @@ class Verdict:
     sees_future: bool = False
     p_rank: float = math.nan
     fact: bool = False
+    always_valid: bool = False
+    design: str = ""
+    e: float = math.nan
+    needed_low: int | None = None
+    needed_high: int | None = None
+    p_page: float = math.nan
 
 
 def evaluate(
@@ -78,7 +93,16 @@ def evaluate(
     person asked for just these claims, the verdict says how the protocols differ.
     """
     frames = sweep if isinstance(sweep, Frames) else Frames.read(sweep)
-    return [judge(frames, claim, level, any_protocol) for claim in claims]
+    return over_the_page([judge(frames, claim, level, any_protocol) for claim in claims])
+
+
+def over_the_page(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts with the level at which each stands beside the others: by Holm's correction of those of a fixed n,
+    by e-BH of those that are always valid, which share the level by their numbers. Facts have none."""
+    fixed = [math.nan if one.always_valid else one.p for one in verdicts]
+    sequential = [math.log(one.e) if one.always_valid and one.e > 0 else math.nan for one in verdicts]
+    levels = of_a_page(fixed, sequential)
+    return [replace(one, p_page=float(level)) for one, level in zip(verdicts, levels, strict=True)]
 
 
 def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool = False) -> Verdict:
@@ -102,6 +126,7 @@ def found(
         raise NotTestable(f"this needs {claim.needs}")
     predicate = claim.predicate
     settings = matching(frames.settings, claim.where)
+    looked_at, candidates = frames.runs, settings
     notes = departures(claim, settings)
     if notes and not any_protocol:
         raise NotTestable(f"this holds under another protocol: {'; '.join(notes)}")
@@ -121,6 +146,11 @@ def found(
         notes.append(left_out({at: missing for at, missing in lacking.items() if missing}, noun))
     notes += [f"{name} differs too ({', '.join(values)})" for name, values in along_with.items()]
     used = _used(whole)
+    if data.unit == "seeds":
+        design = design_of(frames.declared, looked_at, set(candidates["setting_id"] if claim.tuned else used))
+    else:
+        design = Design(False, f"fixed n, {BY_PROTOCOL}")
+    data = replace(data, always_valid=design.always_valid, design=design.text)
     diverged = sum(int(np.isinf(data.values[setting]).sum()) for setting in used)
     notes += [f"{counted(diverged, 'run')} diverged"] * (diverged > 0)
     return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
@@ -175,16 +205,20 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
     part = whole.decisive(speaks_for)
     p = math.nan if part.is_fact else min(1.0, 2 * (whole.confirm if speaks_for else whole.contrary))
     p_rank = float(np.minimum(1.0, 2 * part.rank_p(speaks_for)))
-    needed = whole.needed(data.level, POWER) if verdict == "undecided" else None
-    if needed is not None and data.halved:
-        needed *= 2
-    told = [evidence(whole, part, verdict, speaks_for, p, data.unit), *notes]
+    log_e = math.nan if part.is_fact else whole.log_e(speaks_for) - math.log(2)
+    needed: int | None = None
+    between: Needed = None, None
+    if verdict == "undecided":
+        seeds = whole.needed(data.level, POWER), *whole.needed_between(data.level, POWER)
+        needed, *ends = (n if n is None else n * (1 + data.halved) for n in seeds)
+        between = ends[0], ends[1]
+    told = [evidence(whole, part, verdict, speaks_for, p, data), *notes]
     if verdict != "undecided" and part.rank_least_p > alpha:
         told.insert(1, "so few runs leave no rank test to check it by")
     elif verdict != "undecided" and p_rank > 2 * alpha:
-        told.insert(1, f"the exact rank test of this comparison does not agree (p = {p_text(p_rank)})")
+        told.insert(1, f"the {part.rank_name} of this comparison does not agree (p = {p_text(p_rank)})")
     if verdict == "undecided":
-        told.insert(1, outlook(part, needed, speaks_for, data.unit))
+        told.insert(1, outlook(part, needed, between, speaks_for, data.unit))
     return verdict_of(
         claim,
         sweep,
@@ -196,6 +230,11 @@ def conclude(claim: Claim, sweep: str, whole: Statement, data: Samples, notes: S
         p_rank=p_rank,
         fact=part.is_fact,
         needed=needed,
+        needed_low=between[0],
+        needed_high=between[1],
+        always_valid=data.always_valid and not part.is_fact,
+        design="" if part.is_fact else data.design,
+        e=math.exp(min(log_e, 700.0)),
         evidence=sentence("; ".join(told)),
         **estimates(part),
     )
@@ -217,25 +256,48 @@ def estimates(part: Part) -> dict[str, float]:
     return {}
 
 
-def evidence(whole: Statement, part: Part, verdict: str, speaks_for: bool, p: float, unit: str) -> str:
+def evidence(whole: Statement, part: Part, verdict: str, speaks_for: bool, p: float, data: Samples) -> str:
     """The part that decides, and how it stands among the others."""
     count = len(list(whole.parts()))
     for_it = "the weakest" if verdict == "confirmed" else "the least settled"
     lead = f"{for_it if speaks_for else 'the clearest contradiction'} of {count} comparisons: " if count > 1 else ""
     if part.is_fact:
         return f"{lead}{part.effect}{part.against}: {part.method.removeprefix('fact: ')}, a fact and no estimate"
-    runs = f", n = {part.n} {unit}" if isinstance(part, Comparison) else ""
-    return f"{lead}{part.effect}{part.against}{runs}, p = {p_text(p)}"
+    runs = f", n = {part.n} {data.unit}" if isinstance(part, Comparison) else ""
+    return f"{lead}{part.effect}{part.against}{runs}, p = {p_text(p)}{f'; {data.design}' if data.design else ''}"
 
 
-def outlook(part: Part, needed: int | None, speaks_for: bool, unit: str) -> str:
+def outlook(part: Part, needed: int | None, between: Needed, speaks_for: bool, unit: str) -> str:
     """What it would take to decide an undecided claim."""
     if needed is not None:
         against = "" if speaks_for else "points against the claim; "
-        return f"{against}about {needed} {unit} would {'settle' if speaks_for else 'refute'} it in four of five sweeps"
+        about = f"{against}about {needed_text(needed, between)} {unit}"
+        return f"{about} would {'settle' if speaks_for else 'refute'} it in four of five sweeps"
     if part.n < 2:
         return "from a single value nothing can be said of the spread"
     return f"no number of {unit} up to 10,000 would settle it if this is how it is"
+
+
+def needed_text(needed: int | None, between: Needed, short: bool = False) -> str:
+    """`31 (18–240)`, or `31 (18 or more)`, in a table `31 (18–)`."""
+    low, high = between
+    if needed is None or low is None:
+        return "–" if needed is None else str(needed)
+    return f"{needed} ({low}{'–' if short else ' or more'})" if high is None else f"{needed} ({low}–{high})"
+
+
+def family(verdicts: Sequence[Verdict], level: float = 0.95) -> str:
+    """How many of the verdicts stand beside all others, and by which correction; empty where none is a test."""
+    tested = [one for one in verdicts if not math.isnan(one.p_page)]
+    decided = [one for one in tested if one.verdict in VERDICTS[:2]]
+    if not decided:
+        return ""
+    stand = sum(one.p_page <= 1 - level for one in decided)
+    names = ["Holm"] * any(not one.always_valid for one in tested) + ["e-BH"] * any(one.always_valid for one in tested)
+    return (
+        f"Over the {counted(len(tested), 'claim')} tested here ({' and '.join(names)}), "
+        f"{stand} of {counted(len(decided), 'decided verdict')} {'stands' if stand == 1 else 'stand'}."
+    )
 
 
 def p_text(p: float) -> str:
@@ -256,4 +318,4 @@ def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row per verdict, its fields as columns; `needed` is empty where it is not told."""
     names = [field.name for field in fields(Verdict)]
     frame = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=names)
-    return frame.astype({"needed": "Int64"})
+    return frame.astype(dict.fromkeys(("needed", "needed_low", "needed_high"), "Int64"))

@@ -23,7 +23,8 @@ JSON = """\
   folder, sweep   where it is, and its name
   problems        records that were skipped, one sentence each
   claims          id, statement, source, verdict (confirmed, refuted, undecided, not testable), metric, effect,
-                  evidence, n, p, p_rank, method, needed, fact, sees_future; of the comparison that decides
+                  evidence, n, p, p_rank, method, needed, needed_low, needed_high, fact, sees_future; always_valid,
+                  design and e (see docs/claims.md), p_page (corrected over these claims); of what decides
                   ratio, low, high and bound, or difference, difference_low, difference_high, or share, share_low,
                   share_high and share_bound
 Numbers that are none are null. A folder that cannot be judged is named on standard error, and left out."""

@@ -10,6 +10,7 @@ from ablate.records import results
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
+from ablate.records.design import Declared, as_manifest, of_manifest
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.files import compact_json, exact_json, make_folder, write_json, write_text
 from ablate.records.manifest import load_manifest
@@ -117,6 +118,7 @@ def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
 def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
     """The manifests as one: all commands, and the values of all knobs. Raises UserError for different presets."""
     found: dict[str, Any] = {}
+    designs: dict[str, Declared] = {}
     for folder in folders:
         try:
             one = load_manifest(folder)
@@ -135,7 +137,12 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         planned = with_planned(
             found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
         )
+        designs = {
+            setting: max(declared, designs.get(setting, ()), key=len)
+            for setting, declared in (designs | of_manifest(one)).items()
+        }
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}
+        found |= {"design": as_manifest(designs)} if designs else {}
     return found

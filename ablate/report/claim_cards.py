@@ -3,6 +3,7 @@
 from functools import partial
 
 from ablate.claims import Verdict, verdicts_frame
+from ablate.claims.verdicts import family, needed_text
 from ablate.config.errors import counted
 from ablate.report.blocks import Badge, Block, Card, Cards, Column, Sheet
 from ablate.report.material import Material
@@ -25,7 +26,8 @@ def _details(v: Verdict) -> str:
 def verdicts_sheet(m: Material) -> Sheet:
     frame = verdicts_frame(m.verdicts)
     columns = [Column("claim", long=True), Column("source"), Column("verdict"), Column("effect", long=True)]
-    columns += [Column(name, True) for name in ("n", "p", "p (ranks)", "seeds needed")]
+    columns += [Column(name, True) for name in ("n", "p", "p (page)", "p (ranks)", "seeds needed")]
+    columns += [Column("number of seeds", long=True)]
     rows = [
         [
             marked(row["statement"], row["sees_future"]),
@@ -34,18 +36,27 @@ def verdicts_sheet(m: Material) -> Sheet:
             text_or_dash(row["effect"]),
             whole(row["n"] or None),
             "fact" if row["fact"] else p_text(row["p"]),
+            p_text(row["p_page"]),
             p_text(row["p_rank"]),
-            whole(row["needed"]),
+            needed_text(v.needed, (v.needed_low, v.needed_high), short=True),
+            text_or_dash(v.design),
         ]
-        for _, row in frame.iterrows()
+        for v, (_, row) in zip(m.verdicts, frame.iterrows(), strict=True)
     ]
     notes = [
         f"Effect: of the comparison that decides, with its {percent(m.level)} interval: ratios are those of geometric "
         "means (Welch's t on logarithms), shares have exact intervals (Clopper–Pearson). p: corrected over the parts "
-        f"of each claim, not over the {counted(len(frame), 'claim')}. p (ranks): the exact rank test of that comparison"
-        " alone, a check. Seeds needed: about how many would decide an undecided one, for it or against it as its "
-        "estimate points, in four of five repetitions."
+        f"of each claim, not over the {counted(len(frame), 'claim')}; p (page): over these, too. p (ranks): the rank "
+        "test of that comparison alone, a check. Seeds needed: about how many would decide an undecided one, for it or "
+        "against it as its estimate points, in four of five repetitions, and between which numbers these lie in 80 %."
     ]
+    if frame["always_valid"].any():
+        notes.append(
+            "Always-valid: the sweep was extended after somebody could look, or is seen before it is whole. p is "
+            "1/e of a test by seed that holds however often one looks (a sequential t test, a binomial mixture), and "
+            "the interval is a confidence sequence; p (ranks) is that of the sign test."
+        )
+    notes += [family(m.verdicts, m.level)] * bool(family(m.verdicts, m.level))
     notes += [FUTURE_NOTE] * bool(frame["sees_future"].any())
     return Sheet("verdicts", "Claims and verdicts", columns, rows, frame, notes)
 

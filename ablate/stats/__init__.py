@@ -12,12 +12,12 @@
     intervals      of means and shares; bootstrap; runs that lie far outside their group
     processes      timings repeated in several processes
     multiplicity   several tests at once
-    power          about how many runs an effect takes
+    power, shares  about how many runs an effect takes, and a share
 
 numpy, pandas and scipy alone; each formula with its source.
 """
 
-from ablate.stats.contrast import Needed
+from ablate.stats.contrast import NEEDED_LEVEL, Needed
 from ablate.stats.differences import (
     DifferenceTest,
     always_valid_difference,
@@ -41,9 +41,11 @@ from ablate.stats.pairwise import Comparisons, pairwise_differences, pairwise_im
 from ablate.stats.power import detectable_ratio, least_runs, seeds_for
 from ablate.stats.processes import LEAST_PROCESSES, process_interval, too_few_processes
 from ablate.stats.ratios import RatioTest, always_valid_ratio, paired_ratio, ratio, ratio_contrast
+from ablate.stats.shares import runs_for_share
 
 __all__ = [
     "LEAST_PROCESSES",
+    "NEEDED_LEVEL",
     "Comparisons",
     "DifferenceTest",
     "Needed",
@@ -73,6 +75,7 @@ __all__ = [
     "process_interval",
     "ratio",
     "ratio_contrast",
+    "runs_for_share",
     "seeds_for",
     "share_evidence",
     "share_interval",

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ablate.config.overrides import Override
 from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
-from ablate.records import results
+from ablate.records import design, results
 from ablate.records.files import entries, remove, to_json, write_json
 from ablate.records.manifest import NO_QUESTION, load_manifest
 from ablate.records.places import failure_path, failures_dir, manifest_path
@@ -140,6 +141,31 @@ def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
             yield path.stem
 
 
+def _designs(plan: Plan, manifest: Mapping[str, Any], earlier: Sequence[int]) -> dict[str, design.Declared]:
+    """What each setting is declared with, those of this plan by the runs that are there before it begins.
+
+    `earlier`: what the commands of a manifest asked for that did not keep it.
+    """
+    known, now = design.of_manifest(manifest), datetime.now(UTC).isoformat(timespec="seconds")
+    elsewhere: dict[Path, design.Designs] = {}
+    for setting in plan.settings:
+        if setting.error:
+            continue
+        there = len(setting.runs) - len(setting.missing)
+        found = [known.pop(name) for name in {setting.setting_id, *setting.former_ids} & known.keys()]
+        before = max(found, key=len, default=())
+        if not before and there:
+            sources = [run.reused_from for run in setting.runs if run.reused_from]
+            for source in sources:
+                if source not in elsewhere:
+                    elsewhere[source] = design.Designs.read(source, {setting.setting_id})
+            numbers = max((elsewhere[source].numbers(setting.setting_id) for source in sources), key=len, default=())
+            before = tuple((seeds, None) for seeds in numbers or (() if sources else earlier))
+        seen = there > 0 or bool(before and setting.changed)
+        known[setting.setting_id] = design.declare(before, len(setting.runs), there, seen, now)
+    return known
+
+
 def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole: bool = True) -> None:
     """Keep the commands given so far, the question behind them, the values of the knobs, and what `data=auto` was.
 
@@ -149,6 +175,7 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
         manifest = load_manifest(plan.folder)
     except RecordError:
         manifest = {"commands": []}
+    earlier = design.numbers_of(manifest["commands"])
     before = manifest.get("knobs") or (_values_on_disk(plan.folder) if manifest["commands"] else {})
     if command not in manifest["commands"]:
         manifest["commands"].append(command)
@@ -165,6 +192,7 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
             remove(failure_path(plan.folder, stale))
             planned.pop(stale, None)
         manifest["planned"] = with_planned(planned, asked)
+        manifest["design"] = design.as_manifest(_designs(plan, manifest, earlier))
     if files := plugins.hashes(plan.settings[0].config.plugins):
         complete = all(
             loaded(group, name) for group in OF_GROUP for name in manifest["knobs"].get(group, ()) if name is not None

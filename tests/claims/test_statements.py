@@ -31,6 +31,12 @@ class Known:
     def needed(self, level: float, power: float) -> int | None:
         return self.seeds
 
+    def needed_between(self, level: float, power: float) -> tuple[int | None, int | None]:
+        return self.seeds, self.seeds
+
+    def log_e(self, confirming: bool) -> float:
+        return math.nan
+
     def decisive(self, confirming: bool) -> Part:
         return self  # type: ignore[return-value]
 

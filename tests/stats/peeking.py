@@ -3,7 +3,9 @@
 Axes: S sweeps, n seeds. Everything is computed for all sweeps and all looks at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import special
@@ -84,6 +86,78 @@ def _row(n: int, most: int, bound: float, above: bool) -> np.ndarray:
 def signs(sums: np.ndarray) -> np.ndarray:
     """The same of "more than half of the sums lie above 0"."""
     return share(sums > 0, 0.5)
+
+
+def at_least(u: int, children: Sequence[np.ndarray]) -> np.ndarray:
+    """The same (S, n) of "at least u of the children are true", which is the mean of as many of the smallest as must
+    hold one of a child that is not."""
+    smallest = np.sort(np.stack(children), axis=0)[: len(children) - u + 1]
+    joined: np.ndarray = np.logaddexp.reduce(smallest, axis=0) - np.log(len(smallest))
+    return joined
+
+
+def every(children: Sequence[np.ndarray]) -> np.ndarray:
+    return at_least(len(children), children)
+
+
+def some(children: Sequence[np.ndarray]) -> np.ndarray:
+    return at_least(1, children)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A kind of claim as near to true as what is not true can be, or to false as what is not false: on its bound.
+
+    `sides`: the evidence (S, n) for the claim, and for its contrary, from n seeds of independent normal settings.
+    """
+
+    means: tuple[float, ...]
+    sides: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def evidence(self, rng: np.random.Generator, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
+        runs = rng.normal(0, 1, (len(self.means), sweeps, LAST)) + np.array(self.means)[:, None, None]
+        return self.sides(runs)
+
+
+def order(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each setting lies below the next one."""
+    steps = [after - before for before, after in pairwise(runs)]
+    return every([evidence(one) for one in steps]), some([evidence(one, above=False) for one in steps])
+
+
+def u_shape(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of four settings one of the two between the ends lies below all others, and they fall to it and rise from it."""
+    steps = [after - before for before, after in pairwise(runs)]
+    falls, rises = ([evidence(one, above=above) for one in steps] for above in (False, True))
+    first, second = every([falls[0], *rises[1:]]), every([*falls[:2], rises[2]])
+    against = some([rises[0], *falls[1:]]), some([*rises[:2], falls[2]])
+    return some([first, second]), every(against)
+
+
+def within(sums: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two one-sided tests of a contrast."""
+    inside = every([evidence(sums, margin, above=False), evidence(sums, -margin)])
+    return inside, some([evidence(sums, margin), evidence(sums, -margin, above=False)])
+
+
+def narrows(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The gap of the first two settings exceeds that of the others, and on the mean of both the first lies above."""
+    change, mean = runs[0] - runs[1] - runs[2] + runs[3], (runs[0] - runs[1] + runs[2] - runs[3]) / 2
+    return every([evidence(change), evidence(mean)]), some([evidence(change, above=False), evidence(mean, above=False)])
+
+
+EDGES = {
+    "two settings": Edge((0, 0), order),
+    "order of three": Edge((0, 0, 5), order),
+    "order of three equals": Edge((0, 0, 0), order),
+    "u-shape": Edge((5, 0, 0, 0), u_shape),
+    "u-shape of four equals": Edge((0, 0, 0, 0), u_shape),
+    "equivalence": Edge((1, 0), lambda runs: within(runs[0] - runs[1], 1.0)),
+    "no trend": Edge((0, 0.5, 1), lambda runs: within(runs[2] - runs[0], 1.0)),
+    "narrows": Edge((5, 0, 5, 0), narrows),
+    "converged": Edge((0.2,), lambda runs: within(runs[0], 0.2)),
+}
+"""Every kind of claim that compares means; that on a share is `share`, that on diverged runs `signs`."""
 
 
 def ever(log_e: np.ndarray, level: float = LEVEL) -> np.ndarray:

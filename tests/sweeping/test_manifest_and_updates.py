@@ -40,6 +40,8 @@ def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> 
     kept = load_manifest(made.folder)
     assert kept.pop("knobs")["model"] == ["rnn"]
     assert kept.pop("planned") == {setting.setting_id: "0" for setting in made.settings}
+    [design] = kept.pop("design")
+    assert ([seeds for seeds, _ in design["declared"]], design["settings"]) == ([1], [made.settings[0].setting_id])
     assert kept == {
         "commands": ["python -m ablate sweeps=gates"],
         "preset": "gates",

@@ -1,0 +1,62 @@
+"""With which number of seeds a claim's settings were declared, and so which test its verdict may come from.
+
+Where every setting has just as many runs as were declared before the first of them, the test of a fixed n. Where a
+sweep was extended after somebody could look, or is looked at before it is whole, the test that holds however often one
+looks.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ablate.records.design import Designs
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the verdict on a claim says of its number of runs."""
+
+    always_valid: bool
+    text: str
+
+
+BY_PROTOCOL = "laid down by the timing protocol"
+
+
+def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[str]) -> Design:
+    """That of a claim on these settings; runs are those of the sweep, also those that chose. None: nothing is known."""
+    counts = runs.loc[runs["setting_id"].isin(settings), "setting_id"].value_counts()
+    there = {str(name): int(n) for name, n in counts.items()}
+    if designs is None:
+        return Design(False, f"fixed n = {span(there.values())}")
+    numbers = {name: designs.numbers(name) for name in there}
+    if not all(numbers.values()):
+        return Design(True, "always-valid, for no number of seeds was declared")
+    whole = {name: n + designs.excluded.get(name, 0) for name, n in there.items()}
+    extended = {name for name, own in numbers.items() if len(own) > 1 or whole[name] > own[0]}
+    if extended:
+        return Design(True, f"always-valid, extended from {_steps(numbers, whole, extended)}")
+    if any(whole[name] < own[0] for name, own in numbers.items()):
+        return Design(True, f"always-valid, {_part(numbers, whole)} declared seeds are there")
+    when = "before the first run" if numbers.keys() <= designs.of_setting.keys() else "by its command"
+    return Design(False, f"fixed n = {span(there.values())}, declared {when}")
+
+
+def span(numbers: Collection[int]) -> str:
+    """`6`, or `6 to 20`."""
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _steps(numbers: Mapping[str, tuple[int, ...]], whole: Mapping[str, int], extended: Collection[str]) -> str:
+    """`6 to 20`, of the setting that was extended most often, or most."""
+    longest = max((numbers[name] for name in extended), key=lambda own: (len(own), own))
+    most = max(whole[name] for name in extended)
+    return " to ".join(map(str, longest if most <= max(longest) else (*longest, most)))
+
+
+def _part(numbers: Mapping[str, tuple[int, ...]], whole: Mapping[str, int]) -> str:
+    """`4 of the 20`, of the setting that lacks most."""
+    name = min(whole, key=lambda name: whole[name] - numbers[name][0])
+    return f"{whole[name]} of the {numbers[name][0]}"

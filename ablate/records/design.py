@@ -1,0 +1,116 @@
+"""How many runs of each setting were asked for before any of it was there, and to how many that grew.
+
+A test of a fixed number of runs keeps its level only where that number was declared before anybody could look. The
+manifest keeps it (`design`): for the settings that have a history in common, the numbers of seeds asked for, one after
+the other, each with the time; without it where they are older than this, or of the sweep that runs were taken from.
+"""
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from ablate.config.choice_files import find_preset
+from ablate.config.errors import UserError
+from ablate.config.schema import CONFIG_ROOT
+from ablate.records import results
+from ablate.records.exclusion import excluded_runs
+from ablate.records.manifest import load_manifest
+from ablate.records.reading import RecordError
+
+Declared = tuple[tuple[int, str | None], ...]
+"""Numbers of seeds, in the order in which they were asked for, with the time."""
+
+WITHOUT_A_NUMBER = ("search", "settle")
+"""Commands that decide by what comes out how many runs there are."""
+
+
+@dataclass(frozen=True)
+class Designs:
+    """What the settings of a sweep were declared with."""
+
+    of_setting: Mapping[str, Declared] = field(default_factory=dict)
+    by_commands: tuple[int, ...] = ()
+    """Of settings that the manifest says nothing of, as one of before it did: what its commands asked for."""
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """setting_id → how many of its runs somebody has excluded."""
+
+    @classmethod
+    def read(cls, sweep: Path, settings: Collection[str]) -> Self:
+        """Those of the settings that a sweep has; of one without a manifest nothing is known."""
+        try:
+            manifest = load_manifest(sweep)
+            excluded = [results.read(sweep, run)["setting_id"] for run in excluded_runs(sweep)]
+        except RecordError:
+            return cls()
+        declared = of_manifest(manifest)
+        today = results.former_settings(sweep) if declared.keys() - settings else {}
+        counts = {setting: excluded.count(setting) for setting in excluded}
+        named = {today.get(setting, setting): one for setting, one in declared.items()}
+        return cls(named, numbers_of(manifest["commands"]), counts)
+
+    def numbers(self, setting: str) -> tuple[int, ...]:
+        """The numbers of seeds that a setting was asked for, one after the other; none where nothing was declared."""
+        declared = self.of_setting.get(setting)
+        return self.by_commands if declared is None else tuple(seeds for seeds, _ in declared)
+
+    def joined(self, other: "Designs") -> "Designs":
+        """Those of two sweeps that are read as one: what both hold was extended from the one to the other."""
+        both = {name: max(one, other.of_setting.get(name, ()), key=len) for name, one in self.of_setting.items()}
+        commands = max(self.by_commands, other.by_commands, key=len)
+        return Designs({**other.of_setting, **both}, commands, {**self.excluded, **other.excluded})
+
+
+def of_manifest(manifest: Mapping[str, Any]) -> dict[str, Declared]:
+    """setting_id → what it was declared with."""
+    try:
+        return {
+            str(setting): tuple((int(seeds), when) for seeds, when in entry["declared"])
+            for entry in manifest.get("design", ())
+            for setting in entry["settings"]
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def as_manifest(designs: Mapping[str, Declared]) -> list[dict[str, Any]]:
+    """The same as a manifest keeps it: settings of one history together."""
+    together: dict[Declared, list[str]] = {}
+    for setting, declared in designs.items():
+        together.setdefault(declared, []).append(setting)
+    return [{"declared": [list(one) for one in declared], "settings": own} for declared, own in together.items()]
+
+
+def declare(before: Declared, asked: int, there: int, seen: bool, when: str) -> Declared:
+    """What a setting is declared with once so many seeds are asked for, of which so many runs are there.
+
+    As long as nobody can have seen any it may be declared anew.
+    """
+    if not seen:
+        return ((asked, when),)
+    if not before:
+        before = ((there, None),)
+    return (*before, (asked, when)) if asked > max(seeds for seeds, _ in before) else before
+
+
+def numbers_of(commands: Iterable[str]) -> tuple[int, ...]:
+    """The numbers of seeds that commands ask for, one after the other, each said once as long as it stays."""
+    numbers = [seeds for command in commands if (seeds := seeds_asked_for(shlex.split(command))) is not None]
+    return tuple(seeds for place, seeds in enumerate(numbers) if place == 0 or seeds != numbers[place - 1])
+
+
+def seeds_asked_for(words: Sequence[str]) -> int | None:
+    """What a command says, else its preset, else the default; None where what comes out decides."""
+    if any(word in WITHOUT_A_NUMBER for word in words if "=" not in word):
+        return None
+    said: dict[str, Any] = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+    try:
+        presets = [find_preset(said["sweeps"])] if "sweeps" in said else []
+        for path in (*presets, CONFIG_ROOT / "conf" / "config.yaml"):
+            said = yaml.safe_load(path.read_text(encoding="utf-8")) | said
+        return int(said["seeds"])
+    except (UserError, OSError, TypeError, ValueError, KeyError, yaml.YAMLError):
+        return None

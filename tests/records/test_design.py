@@ -1,0 +1,82 @@
+"""The numbers of seeds that a sweep was declared with, as its manifest keeps them and as older ones imply. CPU."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.records import results
+from ablate.records.design import Declared, Designs, as_manifest, declare, numbers_of, of_manifest, seeds_asked_for
+from ablate.records.exclusion import exclude
+from tests.report.made import config, write_manifest, write_run
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "there", "seen", "numbers"),
+    [
+        ((), 6, 0, False, [6]),
+        (((6, "t"),), 20, 0, False, [20]),  # nobody can have looked
+        (((6, "t"),), 20, 6, True, [6, 20]),
+        (((6, "t"),), 20, 3, True, [6, 20]),
+        (((20, "t"),), 20, 3, True, [20]),  # stopped, and going on
+        (((6, "t"), (20, "t")), 10, 20, True, [6, 20]),
+        (((6, "t"),), 20, 0, True, [6, 20]),  # trained again by other code
+        ((), 6, 6, True, [6]),  # of another sweep
+        ((), 20, 6, True, [6, 20]),
+    ],
+)
+def test_a_declaration(before: Declared, asked: int, there: int, seen: bool, numbers: list[int]) -> None:
+    assert [seeds for seeds, _ in declare(before, asked, there, seen, "now")] == numbers
+
+
+def test_as_the_manifest_has_it_and_back() -> None:
+    designs: dict[str, Declared] = {"a": ((6, "t"),), "b": ((6, "t"), (20, "u")), "c": ((6, "t"),)}
+    kept = as_manifest(designs)
+    assert [entry["settings"] for entry in kept] == [["a", "c"], ["b"]]
+    assert of_manifest({"design": kept}) == designs
+    assert of_manifest({}) == of_manifest({"design": "damaged"}) == of_manifest({"design": [{"settings": ["a"]}]}) == {}
+
+
+@pytest.mark.parametrize(
+    ("commands", "numbers"),
+    [
+        (["ablate model=gru seeds=10"], (10,)),
+        (["ablate model=gru"], (6,)),
+        (["python -m ablate sweeps=table20_lstm_layers"], (20,)),
+        (["python -m ablate sweeps=table20_lstm_layers seeds=3"], (3,)),
+        (["ablate seeds=10 a=1", "ablate seeds=6 a=1", "ablate seeds=17 a=1"], (10, 6, 17)),
+        (["ablate seeds=6 a=1", "ablate seeds=6 a=2"], (6,)),
+        (["ablate search model=gru seeds=5"], ()),
+        (["ablate seeds=6 a=1", "ablate settle results/x --seeds 40"], (6,)),
+        (["ablate sweeps=no_such_preset"], ()),
+    ],
+)
+def test_what_commands_asked_for(commands: list[str], numbers: tuple[int, ...]) -> None:
+    assert numbers_of(commands) == numbers
+
+
+def test_a_number_that_is_none_is_not_known() -> None:
+    assert seeds_asked_for(["ablate", "seeds=many"]) is None
+
+
+def test_an_older_manifest_says_it_by_its_commands(tmp_path: Path) -> None:
+    write_manifest(tmp_path, commands=["ablate seeds=6", "ablate seeds=20"])
+    assert Designs.read(tmp_path, {"a"}).numbers("a") == (6, 20)
+
+
+def test_a_folder_without_a_manifest_says_nothing(tmp_path: Path) -> None:
+    assert Designs.read(tmp_path, {"a"}).numbers("a") == ()
+
+
+def test_excluded_runs_are_counted(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, config(), seed, 3.0)
+    setting = str(next(iter(results.records(tmp_path)))["setting_id"])
+    write_manifest(tmp_path, commands=["ablate seeds=2"])
+    exclude(tmp_path, ["seed=1"], "the machine was hot")
+    assert Designs.read(tmp_path, {setting}).excluded == {setting: 1}
+
+
+def test_sweeps_read_as_one() -> None:
+    one, other = Designs({"a": ((6, "t"),), "b": ((6, "t"),)}), Designs({"a": ((6, "t"), (20, "u"))}, (3,))
+    joined = one.joined(other)
+    assert (joined.numbers("a"), joined.numbers("b"), joined.numbers("c")) == ((6, 20), (6,), (3,))
