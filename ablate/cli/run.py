@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--config-dir", "--config-name", "--resolve")
 
+DETACH = "--detach"
+"""Short for `hydra.launcher.detach=true`."""
+
 MOST_NAMED = 12
 """Settings that failed and are named at the end; of more, the number."""
 
 
 def run(arguments: list[str]) -> int:
+    from ablate.cli.command import flag
     from ablate.config.shell import command_line
 
-    return run_each(arguments, command_line)
+    detach, words = flag(arguments, DETACH)
+    return run_each([*words, "hydra.launcher.detach=true"] if detach else words, command_line)
 
 
 def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
@@ -74,7 +79,7 @@ def train(arguments: Sequence[str], command: str) -> int:
         with loading():
             from ablate.sweeping.launch import run_sweep
 
-        summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given))
+        summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given, launcher=asked.launcher))
 
     def search(problem: "Problem") -> None:
         with loading():
@@ -123,6 +128,7 @@ def report(folder: Path) -> int:
 
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
+    from ablate.config.shell import command_line
     from ablate.records.files import entries
     from ablate.records.places import failures_dir, holds_runs
     from ablate.sweeping.launch import compacted
@@ -151,6 +157,10 @@ def conclude(summary: "Summary") -> int:
         return summary.exit_status
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")
+    if summary.away:
+        again = command_line("status", summary.folder)
+        say(f"{counted(summary.away, 'job')} at work; {again} tells how far they are, the same command collects them")
+        return summary.exit_status
     reports = reports and summary.report
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
@@ -168,7 +178,7 @@ def _console() -> Callable[..., None]:
 
 
 COMMAND = Command(
-    "run", "train what is missing of a sweep, and report it", run, help_of, options=OPTIONS, takes=("knobs",)
+    "run", "train what is missing of a sweep, and report it", run, help_of, options=(*OPTIONS, DETACH), takes=("knobs",)
 )
 
 main = partial(run_command, COMMAND)

@@ -15,7 +15,10 @@ JSON = """\
   begun                runs with a checkpoint, from which the same command goes on
   failed, damaged      the settings that failed and have not been run since, each with its name and error; the files
                        that are no record
-  in_use               whether an ablate is working on it now"""
+  in_use               whether an ablate is working on it now
+  jobs                 of a cluster, that have not been collected: of each its id, its state (waiting, running, done, or
+                       how else it has ended), its host, the runs that it was given, those it has trained, and the
+                       seconds since it was last heard of"""
 
 
 def parser() -> Parser:
@@ -51,6 +54,8 @@ def status(arguments: list[str]) -> int:
         print(f"no sweep in {results}/")
     for one in found:
         print(line_of(one))
+        for job in one["jobs"]:
+            print(f"  {line_of_job(job)}")
         for failure in one["failed"]:
             print(f"  failed: {failure['name']}: {failure['error']}")
     return 0
@@ -84,7 +89,41 @@ def of_sweep(folder: Path) -> dict[str, Any]:
         "failed": failed,
         "damaged": list(map(str, damaged)),
         "in_use": in_use(folder),
+        "jobs": jobs_of(folder),
     }
+
+
+def jobs_of(folder: Path) -> list[dict[str, Any]]:
+    """The jobs of a cluster that work for a sweep, or have ended and are not collected yet."""
+    from ablate.records.jobs import batches
+    from ablate.sweeping.launching.following import fate, known_states, runs_of_order
+
+    found = []
+    for batch in batches(folder):
+        known = known_states(batch)
+        for job in range(batch.jobs):
+            state = batch.state(job)
+            found.append(
+                {
+                    "id": batch.id_of(job),
+                    "launcher": batch.launcher,
+                    "state": fate(batch, job, state, known, state.silent_s),
+                    "host": state.host,
+                    "runs": len(runs_of_order(batch, job)),
+                    "trained": state.trained,
+                    "silent_s": round(state.silent_s) if state.begun else None,
+                }
+            )
+    return found
+
+
+def line_of_job(job: dict[str, Any]) -> str:
+    """`12_0 on node1: running, 2 of 6 runs trained, heard of 3 s ago`"""
+    from ablate.config.errors import counted
+
+    at = f" on {job['host']}" if job["host"] else ""
+    heard = "" if job["silent_s"] is None else f", heard of {job['silent_s']} s ago"
+    return f"{job['id']}{at}: {job['state']}, {job['trained']} of {counted(job['runs'], 'run')} trained{heard}"
 
 
 def in_use(folder: Path) -> bool:
@@ -113,6 +152,7 @@ def line_of(found: dict[str, Any]) -> str:
     parts += [f"{len(found['failed'])} failed"] * bool(found["failed"])
     parts += [f"{len(found['damaged'])} damaged"] * bool(found["damaged"])
     parts += ["in use"] * found["in_use"]
+    parts += [f"{counted(len(found['jobs']), 'job')} of a cluster"] * bool(found["jobs"])
     return f"{found['folder']}: {', '.join(parts)}"
 
 

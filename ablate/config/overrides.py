@@ -9,13 +9,11 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ablate.config import former_names, plugins
+from ablate.config import former_names, launchers, plugins
 from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
 from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, is_knob, knobs, no_knob
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.config.shell import shell_line
-
-LAUNCHERS = ("ablate",)
 
 SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
 """Sweeper as it is typed → its name among all plugins of Hydra: `optuna` may be that of somebody else's."""
@@ -109,6 +107,7 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
             zipped.append(_together(rows))
     if once:
         check_once(read)
+        check_launcher(read)
     if zipped:
         checked.append(f"{ZIPPED}=[{','.join(map(quote, zipped))}]")
     # Hydra fails on a group that is set to nothing: no preset is what there is without a word of it
@@ -136,6 +135,21 @@ def plugin_files(overrides: Sequence[Override]) -> list[str]:
     """The files that `plugins=[a.py,b.py]` names."""
     given = [_texts(knobs()["plugins"], word.value) for word in overrides if word.key == "plugins" and word.value]
     return [unquote(part) for value in given if value[1:-1] for part in split(value[1:-1])]
+
+
+def check_launcher(overrides: Sequence[Override]) -> None:
+    """Raise UserError for an option that the launcher of these words does not have. A preset may choose another."""
+    given = {override.key: override.value or "" for override in overrides}
+    chosen = given.get("hydra/launcher", launchers.LOCAL)
+    has = launchers.launchers().get(chosen, {})
+    for key in given:
+        option = key.removeprefix("hydra.launcher.").partition(".")[0]
+        if key.startswith("hydra.launcher.") and option not in has and "sweeps" not in given:
+            of = [name for name, options in launchers.launchers().items() if option in options]
+            raise UserError(
+                f"hydra/launcher={chosen} has no option {option}; "
+                + (f"give hydra/launcher={listing(of)}" if of else f"choose {listing(sorted(has))}")
+            )
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -209,11 +223,13 @@ def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
 
 
 def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
-    """A setting of Hydra that means something here: the sweeper and its options; of launchers there is one."""
+    """A setting of Hydra that means something here: the sweeper, the launcher, and their options."""
     key, value = override.key, override.value or ""
-    chosen = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": tuple(SWEEPERS)}.get(key)
+    chosen = {"hydra/launcher": launchers.names(), "hydra/sweeper": tuple(SWEEPERS)}.get(key)
     if chosen:
-        if key == "hydra/sweeper" and value in SWEEPERS.values():
+        if (key == "hydra/sweeper" and value in SWEEPERS.values()) or (
+            key == "hydra/launcher" and value == launchers.FORMER
+        ):
             return override
         if value not in chosen or override.sign == "~":
             raise UserError(f"{key} is {value!r}; choose {listing(chosen)}{nearest(value, chosen)}")
@@ -229,12 +245,20 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
             f"there is no option {key}; choose hydra.sweeper.{{{','.join(sorted(sweeper_options))}}}"
             f"{nearest(option[1], sweeper_options)}"
         )
+    if option := re.match(r"hydra\.launcher\.(\w+)", key):
+        if option[1] not in launchers.all_options():
+            known = launchers.all_options()
+            raise UserError(
+                f"there is no option {key}; choose hydra.launcher.{{{','.join(sorted(known))}}}"
+                f"{nearest(option[1], known)}"
+            )
+        return override
     remedy = {
         "hydra.searchpath": "--config-dir FOLDER adds a folder of configurations",
         "hydra.run.dir": "results_dir=FOLDER and name=NAME say where results are kept",
         "hydra.sweep.dir": "results_dir=FOLDER and name=NAME say where results are kept",
         "hydra.sweep.subdir": "results_dir=FOLDER and name=NAME say where results are kept",
-    }.get(key, "of Hydra's own settings there are hydra/sweeper and hydra.sweeper.…")
+    }.get(key, "of Hydra's own settings there are hydra/sweeper, hydra/launcher and what is below them")
     raise UserError(f"{key} has no effect here; {remedy}")
 
 

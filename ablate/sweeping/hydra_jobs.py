@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override as Parsed
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, ListConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ablate.config import presets
 from ablate.config.composing import Composer
@@ -162,7 +162,8 @@ def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequ
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)
     unread = without_effect(configs, given)
-    return Asked(folder_name(typed, preset, unread), preset, given)
+    launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    return Asked(folder_name(typed, preset, unread), preset, given, cast(dict[str, Any], launcher))
 
 
 def _numbered(job: DictConfig, number: int) -> DictConfig:

@@ -1,11 +1,13 @@
 """Run a sweep: train what is missing, keep what is done, go on after a failure, stop cleanly."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -25,11 +27,14 @@ from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
+from ablate.sweeping.launching.collect import over_queue
+from ablate.sweeping.launching.following import refuse_beside_jobs
+from ablate.sweeping.launching.options import Options, check_alone, options_of
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, Run, Setting, label, make_plan, varying, write_failure
 from ablate.sweeping.planning.estimate import what_is_ahead
-from ablate.sweeping.progress import Progress
+from ablate.sweeping.progress import Listener, Progress
 from ablate.sweeping.schedule import Task
 from ablate.timing.lane import time_missing
 from ablate.timing.machine import default_threads, quality_jobs
@@ -52,6 +57,7 @@ class Summary:
     interrupted: bool = False
     storage: str | None = None  # why records could not be kept any more: the sweep ended there
     lost: int = 0  # runs that were trained, and whose records are gone
+    away: int = 0  # jobs of a cluster that go on
     report: bool = True  # whether one is wanted
     notes: list[str] = field(default_factory=list)  # what was said before the training began
 
@@ -66,6 +72,7 @@ class Summary:
             self.interrupted or later.interrupted,
             self.storage or later.storage,
             self.lost + later.lost,
+            self.away + later.away,
             self.report and later.report,
             self.notes + later.notes,
         )
@@ -82,17 +89,24 @@ def run_sweep(
     preset: str | None = None,
     given: Sequence[str] = (),
     quiet: bool = False,
+    launcher: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress. `launcher`
+    is what trains it, with its options (`conf/hydra/launcher/`), this machine without.
     """
     folder = folder_of(configs, default_name)
+    options = options_of(launcher or {})
     plan = make_plan(configs, folder, fallback_data(), given=given)
-    for config in configs:
+    for config in configs if options is None else ():
         resolve_device(config.device)
+    if options is not None and configs[0].speed:
+        check_alone(options)
     summary = Summary(folder, report=all(config.report for config in configs))
-    with quality_jobs(), exclusive(folder):
+    with quality_jobs() if options is None else nullcontext(), exclusive(folder):
+        if options is None:
+            refuse_beside_jobs(folder)
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
@@ -103,13 +117,13 @@ def run_sweep(
             for warning in plan.warnings:
                 progress.warn(warning)
             try:
-                run_settings(plan, configs, progress, summary)
+                run_settings(plan, configs, progress, summary, options)
             except KeyboardInterrupt:
                 summary.interrupted = True
             except StorageError as error:
                 summary.storage = str(error)
         count_lost(plan, summary)
-    if configs[0].speed and not summary.interrupted and not summary.storage:
+    if configs[0].speed and options is None and not summary.interrupted and not summary.storage:
         time_settings(plan, configs[0].speed_s, summary, quiet)
     return summary
 
@@ -190,8 +204,10 @@ def count_lost(plan: Plan, summary: Summary) -> None:
     summary.lost = max(0, summary.trained + summary.reused + summary.already - stored)
 
 
-def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary) -> None:
-    """Train what is missing, a few programs side by side; what goes wrong in a setting does not touch the others."""
+def run_settings(
+    plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary, options: Options | None
+) -> None:
+    """Train what is missing, here or by a cluster; what goes wrong in a setting does not touch the others."""
     swept = varying(configs)
     names = {setting.setting_id: label(setting.config, swept) for setting in plan.settings}
     sweep = _Sweep(plan, names, progress, summary)
@@ -201,31 +217,58 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
             sweep.failed([setting], setting.error)
         elif failed_before:
             sweep.clear_failure(setting)
+    if options is not None:
+        over_queue(plan, names, progress, summary, options, configs[0].speed_s if configs[0].speed else None)
+        return
     side_by_side = schedule.workers(configs)
-    with training_threads(side_by_side, resolve_device(configs[0].device)) as pool:
-        try:
-            # In a worker, set up as all are: engines are timed against each other while nothing else runs.
-            tasks = pool.submit(sweep.programs, side_by_side).result()
-            if (ahead := what_is_ahead(plan, tasks, pool, side_by_side)) is not None:
-                progress.say(ahead)
-            sweep.wait(pool, tasks)
-        except BaseException:
-            sweep.stop.set()
-            pool.shutdown(cancel_futures=True)
-            sweep.harvest([future for future in sweep.futures if future.done()])
-            raise
+    sweep.train_all(side_by_side, lambda tasks, pool: what_is_ahead(plan, tasks, pool, side_by_side))
+
+
+def train_job(
+    plan: Plan, names: Mapping[str, str], progress: Listener, summary: Summary, stop: threading.Event, cores: int
+) -> None:
+    """In a job of a cluster, on so many cores: what is missing of its part of a sweep, until `stop` is set."""
+    configs = [setting.config for setting in plan.settings]
+    on_cpu = resolve_device(configs[0].device).type == "cpu"
+    side_by_side = schedule.workers(configs)
+    sweep = _Sweep(plan, names, progress, summary, stop)
+    sweep.train_all(min(side_by_side, configs[0].threads or cores) if on_cpu else side_by_side)
 
 
 class _Sweep:
     """The programs of a sweep in flight."""
 
-    def __init__(self, plan: Plan, names: dict[str, str], progress: Progress, summary: Summary) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        names: Mapping[str, str],
+        progress: Listener,
+        summary: Summary,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self.full: StorageError | None = None
         self.waiting: list[Task] = []  # to be submitted
         self.alone: list[Task] = []  # and when nothing else is in flight
         self.futures: dict[Future[list[Record]], Task] = {}
+
+    def train_all(
+        self, side_by_side: int, ahead: Callable[[Sequence[Task], Executor], str | None] = lambda *_: None
+    ) -> None:
+        """Train what is missing, a few programs side by side; `ahead` makes a line to be said before that."""
+        with training_threads(side_by_side, resolve_device(self.plan.settings[0].config.device)) as pool:
+            try:
+                # In a worker, set up as all are: engines are timed against each other while nothing else runs.
+                tasks = pool.submit(self.programs, side_by_side).result()
+                if (line := ahead(tasks, pool)) is not None:
+                    self.progress.say(line)
+                self.wait(pool, tasks)
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+                self.harvest([future for future in self.futures if future.done()])
+                raise
 
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""

@@ -1,8 +1,9 @@
 """Names of folders, made from what a person typed."""
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ablate.config.identity import short_hash
 from ablate.config.knobs import can_be_swept, knobs
@@ -19,11 +20,12 @@ NAME_LIMIT = 100
 @dataclass(frozen=True)
 class Asked:
     """What a command asks for beside its configs: the folder's name where none is given, the preset, the knobs given
-    on the command line or by the preset."""
+    on the command line or by the preset, and the launcher with its options (`ablate.config.launchers`)."""
 
     name: str
     preset: str | None = None
     given: tuple[str, ...] = ()
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
 
 def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Collection[str] = ()) -> str:

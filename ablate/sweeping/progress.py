@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
@@ -26,6 +26,24 @@ def cost(config: Resolved, tokens_per_epoch: int) -> float:
     gates = len(live_gates(config)) * len(directions(config))
     per_token = gates * config.layers * (config.num_hiddens * (2 * config.num_hiddens + 30) + 5_000)
     return float(config.epochs * tokens_per_epoch * per_token)
+
+
+class Listener(Protocol):
+    """What hears of programs that train. Called from several threads."""
+
+    def say(self, text: str) -> None: ...
+
+    def warn(self, line: str) -> None: ...
+
+    def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None: ...
+
+    def ended(self, task: Task) -> None: ...
+
+    def dropped(self, task: Task) -> None: ...
+
+    def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None: ...
+
+    def failed(self, name: str, reason: str) -> None: ...
 
 
 class Progress:

@@ -20,7 +20,11 @@ ConfigStore.instance().store(group="hydra/launcher", name="ablate", node=AblateL
 
 
 class AblateLauncher(Launcher):
-    """Jobs in this process, one after the other; a task with `run_sweep` gets them all together."""
+    """Jobs in this process, one after the other; a task with `run_sweep` gets them all together, and what is said
+    below `hydra.launcher` (`conf/hydra/launcher/`), by which it can have them trained elsewhere."""
+
+    def __init__(self, **options: Any) -> None:
+        pass
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context

@@ -1,0 +1,140 @@
+"""What a cluster computes for a sweep, as its folder keeps it until it has been collected.
+
+results/<sweep>/jobs/<batch>/batch.json        what was submitted together: the launcher, the id of each job
+results/<sweep>/jobs/<batch>/<n>.order.json    the work order of job n: settings, their runs, the version of the code
+results/<sweep>/jobs/<batch>/<n>.state.json    what job n last said of itself: where it is, how far it is, what failed
+results/<sweep>/jobs/<batch>/log/              what the cluster keeps of it
+
+A job writes its records into the folder of the sweep as any program does; they alone tell what is finished.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ablate.records.files import entries, exact_json, remove, write_json, write_text
+from ablate.records.reading import RecordError, read_json
+
+BEAT_S = 10.0
+"""So often a job says that it is still there."""
+
+
+@dataclass
+class Batch:
+    """Jobs that were submitted together."""
+
+    path: Path
+    launcher: str
+    jobs: int
+    ids: list[str] | None = None
+    """The id of each job, as the cluster calls it; None until it has answered."""
+    silent_s: float = 600.0
+    """A job of which the cluster says nothing is lost once it has said nothing for so long."""
+
+    def write(self) -> None:
+        """Raises StorageError."""
+        facts = {name: value for name, value in asdict(self).items() if name != "path"}
+        write_json(self.path / "batch.json", facts)
+
+    def id_of(self, job: int) -> str:
+        return self.ids[job] if self.ids else f"{self.path.name}/{job}"
+
+    def order_path(self, job: int) -> Path:
+        return self.path / f"{job}.order.json"
+
+    def state_path(self, job: int) -> Path:
+        return self.path / f"{job}.state.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    def order(self, job: int) -> dict[str, Any]:
+        """Raises RecordError."""
+        return read_json(self.order_path(job))
+
+    def write_order(self, job: int, order: Mapping[str, Any]) -> None:
+        """Raises StorageError."""
+        write_text(self.order_path(job), exact_json(order))
+
+    def state(self, job: int) -> "State":
+        try:
+            return State.of(read_json(self.state_path(job)))
+        except RecordError:
+            return State()
+
+    def remove(self, keep_log: bool = False) -> None:
+        """All of it; a job that has not begun finds no order then, and ends."""
+        if not keep_log:
+            shutil.rmtree(self.path, ignore_errors=True)
+        for path in entries(self.path):
+            if path != self.log:
+                remove(path)
+
+
+@dataclass
+class State:
+    """What a job last said of itself; nothing of one that has not begun."""
+
+    id: str | None = None
+    host: str | None = None
+    beat: int = 0
+    """How often it has been written: a reader whose clock is another's sees that it goes on."""
+    at: float = 0.0
+    """When, by the clock of its own machine: seconds since 1970."""
+    programs: list[dict[str, Any]] = field(default_factory=list)
+    """What trains now: its runs, how many epochs are done, the perplexity."""
+    trained: int = 0
+    failures: list[list[str]] = field(default_factory=list)
+    """The settings that failed in it, each by its label, and why."""
+    warnings: list[str] = field(default_factory=list)
+    stopped: str | None = None
+    """Why it has saved its checkpoints and gone."""
+    ended: str | None = None
+    """`done`, or what ended it as a whole."""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "State":
+        return cls(**{f.name: stored[f.name] for f in fields(cls) if f.name in stored})
+
+    @property
+    def begun(self) -> bool:
+        return self.beat > 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was last heard of, as far as two clocks agree."""
+        return max(0.0, time.time() - self.at)
+
+
+def jobs_dir(sweep: Path) -> Path:
+    return sweep / "jobs"
+
+
+def batches(sweep: Path) -> list[Batch]:
+    """What has been submitted for a sweep and is not collected yet, from the first on."""
+    found = []
+    for path in entries(jobs_dir(sweep)):
+        try:
+            found.append(read_batch(path))
+        except RecordError:
+            continue
+    return found
+
+
+def read_batch(path: Path) -> Batch:
+    """Raises RecordError where there is none."""
+    stored = read_json(path / "batch.json")
+    try:
+        return Batch(path, **{f.name: stored[f.name] for f in fields(Batch) if f.name != "path"})
+    except (KeyError, TypeError) as error:
+        raise RecordError(f"{path}: no batch of jobs of ablate") from error
+
+
+def new_batch(sweep: Path, launcher: str, jobs: int, silent_s: float) -> Batch:
+    """A place for what is to be submitted, after all that are there."""
+    numbers = [int(path.name) for path in entries(jobs_dir(sweep)) if path.name.isdigit()]
+    return Batch(jobs_dir(sweep) / f"{max(numbers, default=0) + 1:04d}", launcher, jobs, silent_s=silent_s)

@@ -1,0 +1,326 @@
+"""Jobs of a cluster, submitted and followed until what they were given is on disk, or known to be lost.
+
+What a job has finished is read from the sweep's folder, what it says of itself from its state there. Whether it is
+still to be waited for is asked of the cluster and, where that does not answer, told by its silence.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.config.errors import UserError, counted
+from ablate.records import results
+from ablate.records.files import entries
+from ablate.records.jobs import Batch, State, batches, jobs_dir, new_batch
+from ablate.records.places import runs_dir
+from ablate.records.reading import RecordError
+from ablate.records.record import Record
+from ablate.records.timings import timings
+from ablate.sweeping import schedule
+from ablate.sweeping.launching.following import GONE, SILENT, fate, known_states, runs_of_order
+from ablate.sweeping.launching.options import Options
+from ablate.sweeping.launching.orders import dealt, order_of, timing_order, written_at
+from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
+from ablate.sweeping.launching.worker import DONE
+from ablate.sweeping.plan import Plan, Run, Setting, write_failure
+from ablate.sweeping.progress import Progress
+from ablate.sweeping.schedule import Task
+
+if TYPE_CHECKING:
+    from ablate.sweeping.launch import Summary
+
+LATE_S = 20.0
+"""So long the last words and records of a job may take to be seen on this machine, by a network file system."""
+LOOK_S = 1.0
+"""Jobs are looked after so often, or less often where a look takes long."""
+CANCELLED_S = 60.0
+"""So long jobs that were cancelled are waited for: they save their checkpoints."""
+
+
+class JobLost(UserError):
+    """A job that ended without having done what it was given."""
+
+
+@dataclass
+class Followed:
+    """A job, as far as it is known."""
+
+    batch: Batch
+    job: int
+    runs: dict[str, int | None]
+    """The runs that are not on disk yet; with when a record of it was written that is to be replaced."""
+    queue: Queue | None = None
+    state: State = field(default_factory=State)
+    heard: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    failures: int = 0
+    """How many of its failures have been told."""
+
+    @property
+    def id(self) -> str:
+        return self.batch.id_of(self.job)
+
+    def look(self) -> None:
+        state = self.batch.state(self.job)
+        if state.beat != self.state.beat:
+            self.heard = time.monotonic()
+        self.state = state
+
+
+class Following:
+    """The jobs of a sweep, from their submission until their runs are on disk or known to be lost."""
+
+    def __init__(self, plan: Plan, names: Mapping[str, str], progress: Progress, summary: "Summary") -> None:
+        self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
+        self.owner = {run.run_id: (setting, run) for setting in plan.settings for run in setting.missing}
+        self.jobs: list[Followed] = []
+        self.lost: list[Batch] = []
+        self.warned: set[str] = set()
+        self.came: set[str] = set()
+        """The runs that jobs have brought to disk."""
+        for batch in batches(plan.folder):
+            self.add(batch)
+        self._drop_ended()
+
+    def add(self, batch: Batch, queue: Queue | None = None) -> None:
+        for job in range(batch.jobs):
+            runs = {run["run_id"]: run["old"] for run in runs_of_order(batch, job)}
+            self.jobs.append(Followed(batch, job, runs, queue))
+
+    @property
+    def in_flight(self) -> set[str]:
+        return {run_id for one in self.jobs for run_id in one.runs}
+
+    def _drop_ended(self) -> None:
+        """Of jobs submitted before: those that have ended are collected; what they leave undone is to be done again."""
+        there = {path.stem for path in entries(runs_dir(self.plan.folder))}
+        known = {one.batch.path: known_states(one.batch) for one in self.jobs}
+        for one in list(self.jobs):
+            one.look()
+            self._count(one, there)
+            how = fate(one.batch, one.job, one.state, known[one.batch.path], one.state.silent_s)
+            if how in (WAITING, RUNNING):
+                continue
+            self.jobs.remove(one)
+            if one.runs and not one.state.failures and how != DONE:
+                self.progress.warn(self._why(one, how))
+        self._clear()
+
+    def look(self) -> None:
+        """Once at everything: what is on disk, what the jobs say, what the cluster says of those that say nothing."""
+        there = {path.stem for path in entries(runs_dir(self.plan.folder))}
+        known: dict[Path, Mapping[str, str] | None] = {}
+        for one in list(self.jobs):
+            one.look()
+            self._tell(one)
+            self._count(one, there)
+            if one.batch.path not in known:
+                known[one.batch.path] = known_states(one.batch, one.queue)
+            how = fate(one.batch, one.job, one.state, known[one.batch.path], time.monotonic() - one.heard)
+            if how in (WAITING, RUNNING):
+                one.ended = None
+                continue
+            one.ended = time.monotonic() if one.ended is None else one.ended
+            if (how == DONE and not self._expected(one)) or time.monotonic() - one.ended > LATE_S:
+                self._close(one, how)
+        self._clear()
+
+    def _expected(self, one: Followed) -> bool:
+        """Whether a job that is done still owes a record of a setting of which it does not say that it has failed."""
+        failed = {name for name, _ in one.state.failures}
+        owed = (self.owner[run_id][0] for run_id in one.runs if run_id in self.owner)
+        return any(self.names[setting.setting_id] not in failed for setting in owed)
+
+    def _tell(self, one: Followed) -> None:
+        """What a job says: failures, warnings, how far its programs are."""
+        for name, why in one.state.failures[one.failures :]:
+            if (name, why) not in self.summary.failures:
+                self.summary.failures.append((name, why))
+                self.progress.failed(name, why)
+        one.failures = len(one.state.failures)
+        for line in one.state.warnings:
+            if line not in self.warned:
+                self.warned.add(line)
+                self.progress.warn(line)
+        for program in one.state.programs:
+            if all(run_id in one.runs and run_id in self.owner for run_id in program["runs"]):
+                task = self._task(program["runs"])
+                name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
+                self.progress.epoch(task, name, program["epoch"], program["perplexity"])
+
+    def _count(self, one: Followed, there: set[str]) -> None:
+        """What has come to be on disk of a job."""
+        came = [
+            run_id
+            for run_id, old in one.runs.items()
+            if run_id in there and (old is None or written_at(self.plan.folder, run_id) != old)
+        ]
+        known = []
+        self.came.update(came)
+        for run_id in came:
+            del one.runs[run_id]
+            if run_id in self.owner:
+                known.append(run_id)
+        for setting_id in dict.fromkeys(self.owner[run_id][0].setting_id for run_id in known):
+            own = [run_id for run_id in known if self.owner[run_id][0].setting_id == setting_id]
+            self.progress.done(self._task(own), self._records(own), self.names)
+            self.summary.trained += len(own)
+
+    def _records(self, run_ids: Iterable[str]) -> list[Record]:
+        found = []
+        for run_id in run_ids:
+            with suppress(RecordError):
+                found.append(Record(**results.read(self.plan.folder, run_id)))
+        return found
+
+    def _task(self, run_ids: Sequence[str]) -> Task:
+        pairs = [self.owner[run_id] for run_id in run_ids]
+        settings: list[Setting] = list({setting.setting_id: setting for setting, _ in pairs}.values())
+        runs: list[Run] = [run for _, run in pairs]
+        return Task(settings, runs, settings[0].corpus)
+
+    def _close(self, one: Followed, how: str) -> None:
+        """A job has ended; what it leaves undone has failed, once per setting."""
+        self.jobs.remove(one)
+        owed = [self.owner[run_id] for run_id in one.runs if run_id in self.owner]
+        failed = {name for name, _ in one.state.failures}
+        settings = {setting.setting_id: setting for setting, _ in owed if self.names[setting.setting_id] not in failed}
+        if how != DONE and not one.runs and not one.state.failures:
+            return  # killed when all was done
+        why = self._why(one, how)
+        if settings and self.summary.interrupted and one.queue is not None:
+            return  # we ended it
+        for setting in settings.values():
+            name = self.names[setting.setting_id]
+            if (name, why) not in self.summary.failures:
+                write_failure(self.plan.folder, setting, JobLost(why))
+                self.summary.failures.append((name, why))
+                self.progress.failed(name, why)
+        if settings or (how != DONE and one.state.ended is not None):
+            self.lost.append(one.batch)
+
+    def _why(self, one: Followed, how: str) -> str:
+        at = f" on {one.state.host}" if one.state.host else ""
+        job = f"job {one.id}{at}"
+        if one.state.ended == DONE:
+            return f"{job} is done, and its records are not in {self.plan.folder}: do both see the same folder?"
+        if one.state.ended is not None:
+            return f"{job}: {one.state.ended}"
+        if how == SILENT:
+            how = f"has said nothing for {one.batch.silent_s / 60:g} min"
+        elif how == GONE:
+            how = "is gone from the queue" if one.state.begun else "is gone from the queue, and had not begun"
+        else:
+            how = f"ended, and the cluster says {how}"
+        then = f" ({one.state.stopped})" if one.state.stopped else ""
+        return f"{job} {how}{then}; its log is in {one.batch.log}; the same command goes on from its checkpoints"
+
+    def _clear(self) -> None:
+        """Batches that are collected leave nothing but the log of what was lost."""
+        open_now = {one.batch.path for one in self.jobs}
+        lost = {batch.path for batch in self.lost}
+        for batch in batches(self.plan.folder):
+            if batch.path not in open_now:
+                batch.remove(keep_log=batch.path in lost)
+        if not open_now and not lost and not self.summary.failures:
+            for path in entries(jobs_dir(self.plan.folder)):
+                Batch(path, "", 0).remove()
+            with suppress(OSError):
+                jobs_dir(self.plan.folder).rmdir()
+
+    def wait(self) -> None:
+        """Until nothing is to be waited for."""
+        while self.jobs:
+            began = time.monotonic()
+            self.look()
+            if self.jobs:
+                time.sleep(max(LOOK_S, 10 * (time.monotonic() - began)))
+
+    def cancel(self) -> None:
+        """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
+        own = {one.batch.path: one for one in self.jobs if one.queue is not None}
+        for one in own.values():
+            assert one.queue is not None
+            one.queue.cancel(one.batch)
+        deadline = time.monotonic() + CANCELLED_S
+        while any(one.queue is not None and one.state.begun for one in self.jobs) and time.monotonic() < deadline:
+            self.look()
+            if all(one.state.stopped for one in self.jobs if one.queue is not None and one.state.begun):
+                break
+            time.sleep(LOOK_S / 2)
+        for one in [one for one in self.jobs if one.queue is not None]:
+            self.jobs.remove(one)
+        self._clear()
+
+
+def over_queue(
+    plan: Plan,
+    names: Mapping[str, str],
+    progress: Progress,
+    summary: "Summary",
+    options: Options,
+    speed_s: float | None = None,
+) -> None:
+    """Have what is missing trained by a cluster: collect what was submitted before, submit the rest and, unless it is
+    to be left, wait for all of it; then, with `speed_s`, the same of the timings of its settings.
+
+    Raises UserError where the cluster cannot be had or refuses, KeyboardInterrupt once its jobs have ended.
+    """
+    queue = queue_of(options)
+    following = Following(plan, names, progress, summary)
+    settled = following.in_flight | following.came
+    groups = []
+    for group in schedule.groups(plan, progress.warn):
+        if runs := [run for run in group.runs if run.run_id not in settled]:
+            groups.append(Task(group.settings, runs, group.corpus, begun_with=group.begun_with))
+    try:
+        if groups:
+            hands = dealt(groups, options.runs_per_job, options.jobs)
+            orders = [order_of(plan, shares, names, options) for shares in hands]
+            submit(orders, queue, options, following)
+        if not options.detach:
+            following.wait()
+        if speed_s is not None and not following.jobs and (settings := untimed(plan)):
+            submit([timing_order(plan, settings, names, options, speed_s)], queue, options, following)
+            if not options.detach:
+                following.wait()
+    except KeyboardInterrupt:
+        summary.interrupted = True
+        progress.say("ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)")
+        following.cancel()
+        if left := len(following.jobs):
+            progress.say(f"{counted(left, 'job')} of before go on; ablate status {plan.folder} tells how far they are")
+        raise
+    summary.away = len(following.jobs)
+
+
+def untimed(plan: Plan) -> list[Setting]:
+    """The settings of which there is a timing of no machine: which one a job will get is not known beforehand."""
+    there = {timing["setting_id"] for timing in timings(plan.folder)}
+    return [one for one in plan.settings if not one.error and one.setting_id not in there]
+
+
+def submit(orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, following: Following) -> None:
+    """A batch with a job for each order. Raises UserError, and leaves nothing then."""
+    batch = new_batch(following.plan.folder, options.name, len(orders), 60 * options.silent_min)
+    for job, order in enumerate(orders):
+        batch.write_order(job, order)
+    batch.write()
+    try:
+        batch.ids = queue.submit(batch)
+    except BaseException:
+        batch.remove()
+        raise
+    batch.write()
+    following.add(batch, queue)
+    runs = sum(len(setting["runs"]) for order in orders for setting in order["settings"])
+    what = counted(runs, "run") if runs else "the speed lane"
+    following.progress.say(f"{queue.name}: {counted(len(orders), 'job')} for {what}: {span(batch.ids)}")
+
+
+def span(ids: Sequence[str]) -> str:
+    """`12_0 … 12_7`"""
+    return ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"

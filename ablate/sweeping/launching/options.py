@@ -1,0 +1,101 @@
+"""The options of launchers, `conf/hydra/launcher/*.yaml`, checked: one line for each that cannot be meant."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from ablate.config.errors import ConfigError
+from ablate.config.launchers import FORMER, LOCAL, launchers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every cluster has."""
+
+    name: str
+    detach: bool
+    jobs: int
+    runs_per_job: int | None
+    cpus: int
+    gpus: int
+    mem_gb: float | None
+    silent_min: float
+    exclusive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slurm(Options):
+    at_once: int | None
+    time_min: int
+    requeues: int
+    partition: str | None
+    account: str | None
+    qos: str | None
+    python: tuple[str, ...] | None
+    setup: tuple[str, ...]
+    sbatch: Mapping[str, Any]
+    notice_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray(Options):
+    address: str | None
+    resources: Mapping[str, Any]
+    retries: int
+    runtime_env: Mapping[str, Any]
+
+
+KINDS: dict[str, type[Options]] = {"slurm": Slurm, "ray": Ray}
+
+AT_LEAST = {"jobs": 1, "runs_per_job": 1, "at_once": 1, "cpus": 1, "time_min": 1, "silent_min": 0.1, "notice_s": 1}
+"""Of numbers; 0 of those that are not named."""
+
+
+def options_of(launcher: Mapping[str, Any]) -> Options | None:
+    """The checked options of the launcher that Hydra composed; None for this machine. Raises ConfigError."""
+    name = str(launcher.get("name") or LOCAL)
+    if name in (LOCAL, FORMER):
+        return None
+    kind = KINDS[name]
+    known = {f.name: f for f in fields(kind)}
+    given = launchers()[name] | {key: value for key, value in launcher.items() if key in known}
+    values = {key: _value(f"hydra.launcher.{key}", given[key], known[key]) for key in known if key in given}
+    if lacking := [key for key, f in known.items() if key not in values and f.default is MISSING]:
+        raise ConfigError(f"hydra/launcher={name} lacks {', '.join(lacking)}")
+    found = kind(**values)
+    if found.detach and name == "ray":
+        raise ConfigError(
+            "Ray ends what a driver that leaves has begun; leave the driver in the cluster instead: "
+            "ray job submit --no-wait -- ablate run …"
+        )
+    return found
+
+
+def check_alone(options: Options) -> None:
+    """Raise ConfigError where the speed lane would share its machine with others."""
+    if options.name != "slurm":
+        raise ConfigError("speed=true needs a machine to itself, of which Ray knows nothing; leave it out")
+    if not options.exclusive:
+        raise ConfigError("speed=true needs a machine to itself; give hydra.launcher.exclusive=true, too")
+
+
+def _value(key: str, value: Any, field: Any) -> Any:
+    """A value as its field's type has it. Raises ConfigError."""
+    kind = str(field.type)
+    if value is None and "None" in kind:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if "bool" in kind and not isinstance(value, bool):
+        raise ConfigError(f"{key} is {value!r}; it must be true or false")
+    if "float" in kind or ("int" in kind and "bool" not in kind):
+        least = AT_LEAST.get(key.rpartition(".")[2], 0)
+        whole = "float" not in kind
+        if not number or (whole and not isinstance(value, int)) or value < least:
+            raise ConfigError(f"{key} is {value!r}; it must be a {'whole ' * whole}number, {least} or more")
+    if "tuple" in kind:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{key} is {value!r}; it must be a list: [a, b]")
+        return tuple(map(str, value))
+    if "Mapping" in kind and not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {value!r}; it must be a table: {{constraint: amd}}")
+    return str(value) if "str" in kind and "Mapping" not in kind else value

@@ -1,0 +1,45 @@
+"""What a launcher needs of a cluster."""
+
+from typing import Protocol
+
+from ablate.config.errors import UserError
+from ablate.records.jobs import Batch
+from ablate.sweeping.launching.options import Options, Slurm
+from ablate.sweeping.launching.options import Ray as RayOptions
+
+WAITING, RUNNING = "waiting", "running"
+"""The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended."""
+
+
+class Queue(Protocol):
+    """A cluster that runs jobs."""
+
+    name: str
+    """As sentences call it."""
+
+    def submit(self, batch: Batch) -> list[str]:
+        """The ids of the batch's jobs. Raises UserError."""
+
+    def states(self, batch: Batch) -> dict[str, str] | None:
+        """Id → state, of those of which something is known; None where nothing can be known now."""
+
+    def cancel(self, batch: Batch) -> None:
+        """End its jobs, each with its checkpoints saved where that can be."""
+
+
+def queue_of(options: Options) -> Queue:
+    """The cluster of a launcher. Raises UserError where it cannot be reached, or its package is not installed."""
+    if isinstance(options, Slurm):
+        from ablate.sweeping.launching.slurm import SlurmQueue
+
+        return SlurmQueue(options)
+    from ablate.sweeping.launching.ray import RayQueue
+
+    assert isinstance(options, RayOptions)
+    return RayQueue(options)
+
+
+def not_installed(package: str, extra: str) -> UserError:
+    return UserError(
+        f"{package} is not installed, which hydra/launcher={extra} needs: pip install 'ablate-rnn[{extra}]'"
+    )

@@ -1,0 +1,84 @@
+"""Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from ablate.config.errors import UserError, reason
+from ablate.records.jobs import Batch
+from ablate.sweeping.launching.options import Ray
+from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.worker import Work
+
+
+class RayQueue:
+    """A `Queue`; connected when something is submitted."""
+
+    name = "Ray"
+
+    def __init__(self, options: Ray) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise not_installed("ray", "ray") from error
+        self.ray, self.options = ray, options
+        self.tasks: dict[str, Any] = {}
+
+    def submit(self, batch: Batch) -> list[str]:
+        own = self.options
+        if not self.ray.is_initialized():
+            self._connect()
+        task = self.ray.remote(_carry_out).options(
+            num_cpus=own.cpus,
+            num_gpus=own.gpus,
+            memory=None if own.mem_gb is None else round(own.mem_gb * 2**30),
+            resources=dict(own.resources) or None,
+            max_retries=own.retries,
+            name="ablate",
+        )
+        ids = []
+        for job in range(batch.jobs):
+            reference = task.remote(str(batch.path.absolute()), job)
+            ids.append(reference.task_id().hex()[:16])
+            self.tasks[ids[-1]] = reference
+        return ids
+
+    def _connect(self) -> None:
+        own = self.options
+        address = own.address or os.environ.get("RAY_ADDRESS")
+        try:
+            self.ray.init(
+                address=address,
+                runtime_env=dict(own.runtime_env) or None,
+                log_to_driver=False,
+                logging_level="ERROR",
+                include_dashboard=None if address else False,
+            )
+        except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
+            at = f" at {address}" if address else ""
+            raise UserError(f"Ray cannot be reached{at}: {reason(error)}") from error
+
+    def states(self, batch: Batch) -> dict[str, str] | None:
+        own = {name: self.tasks[name] for name in batch.ids or () if name in self.tasks}
+        done, _ = self.ray.wait(list(own.values()), num_returns=len(own), timeout=0)
+        return {name: self._ended(task) if task in done else self._doing(batch, name) for name, task in own.items()}
+
+    def _doing(self, batch: Batch, name: str) -> str:
+        return RUNNING if batch.state((batch.ids or []).index(name)).begun else WAITING
+
+    def _ended(self, task: Any) -> str:
+        """What Ray says of a task that has ended, in a word."""
+        try:
+            self.ray.get(task)
+        except Exception as error:
+            return type(error).__name__
+        return "ENDED"
+
+    def cancel(self, batch: Batch) -> None:
+        for name in batch.ids or ():
+            with suppress(Exception):  # one that has ended meanwhile
+                self.ray.cancel(self.tasks[name])
+
+
+def _carry_out(batch: str, job: int) -> None:
+    Work(batch, job)()

@@ -1,0 +1,146 @@
+"""Jobs of SLURM: an array for each batch, submitted by submitit, asked for by squeue.
+
+Nothing here needs SLURM's accounting: without it a job that was killed is simply not in the queue any more.
+"""
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable
+from typing import Any
+
+from ablate.config.errors import UserError
+from ablate.records.jobs import Batch
+from ablate.sweeping.launching.options import Slurm
+from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+
+OF_SLURM = {
+    "PENDING": WAITING,
+    "CONFIGURING": WAITING,
+    "REQUEUED": WAITING,
+    "REQUEUE_FED": WAITING,
+    "REQUEUE_HOLD": WAITING,
+    "SPECIAL_EXIT": WAITING,
+    "RUNNING": RUNNING,
+    "COMPLETING": RUNNING,
+    "SUSPENDED": RUNNING,
+    "STOPPED": RUNNING,
+    "SIGNALING": RUNNING,
+    "STAGE_OUT": RUNNING,
+    "RESIZING": RUNNING,
+    "PREEMPTED": RUNNING,  # it is queued again, or is killed: then the queue has it no more
+}
+"""SLURM's word for the state of a job that is in the queue → ours."""
+
+ASK_S = 30.0
+
+
+def states_of(ids: Iterable[str]) -> dict[str, str] | None:
+    """Job → its state, of those that SLURM still knows; None where it does not answer."""
+    asked = sorted({one.partition("_")[0] for one in ids})
+    found: dict[str, str] = {}
+    for first in range(0, len(asked), 100):
+        answer = _ask(asked[first : first + 100])
+        if answer is None:
+            return None
+        found |= answer
+    return found
+
+
+def _ask(jobs: list[str]) -> dict[str, str] | None:
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if done.returncode and "Invalid job id" in done.stderr:
+        # Of one job alone: it has left the queue. Of several SLURM leaves those out that it does not know any more.
+        return {} if len(jobs) == 1 else _each(jobs)
+    if done.returncode:
+        return None
+    rows = (line.split("|") for line in done.stdout.splitlines() if "|" in line)
+    return {job: OF_SLURM.get(state, state) for job, state in rows}
+
+
+def _each(jobs: list[str]) -> dict[str, str] | None:
+    answers = [_ask([job]) for job in jobs]
+    if any(one is None for one in answers):
+        return None
+    return {job: state for one in answers if one for job, state in one.items()}
+
+
+def reachable() -> bool:
+    return shutil.which("squeue") is not None
+
+
+class SlurmQueue:
+    """A `Queue`."""
+
+    name = "SLURM"
+
+    def __init__(self, options: Slurm) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise not_installed("submitit", "slurm") from error
+        for program in ("sbatch", "srun", "squeue"):
+            if shutil.which(program) is None:
+                raise UserError(
+                    f"there is no {program} on this machine; hydra/launcher=slurm is given where SLURM's commands are, "
+                    "as on the login node of a cluster"
+                )
+        self.submitit, self.options = submitit, options
+
+    def submit(self, batch: Batch) -> list[str]:
+        from ablate.sweeping.launching.worker import Work
+
+        own = self.options
+        python = None if own.python is None else shlex.join(own.python)
+        executor = self.submitit.SlurmExecutor(batch.log, max_num_timeout=own.requeues, python=python)
+        executor.update_parameters(**self._parameters())
+        works = [Work(str(batch.path.absolute()), job) for job in range(batch.jobs)]
+        try:
+            if len(works) == 1:
+                return [str(executor.submit(works[0]).job_id)]
+            with executor.batch():
+                jobs = [executor.submit(work) for work in works]
+            return [str(job.job_id) for job in jobs]
+        except self.submitit.core.utils.FailedJobError as error:
+            raise UserError(f"SLURM refuses the jobs: {_said(error)}") from error
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UserError(f"SLURM cannot be given the jobs: {error}") from error
+
+    def _parameters(self) -> dict[str, Any]:
+        own = self.options
+        found: dict[str, Any] = {
+            "job_name": "ablate",
+            "time": own.time_min,
+            "cpus_per_task": own.cpus,
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "signal_delay_s": own.notice_s,
+            "setup": list(own.setup) or None,
+            "srun_args": ["--cpu-bind=none"],
+            "stderr_to_stdout": True,
+        }
+        found |= {"gpus_per_node": own.gpus} if own.gpus else {}
+        found |= {"mem": f"{round(own.mem_gb * 1024)}MB"} if own.mem_gb else {}
+        found |= {"partition": own.partition, "account": own.account, "qos": own.qos}
+        found |= {"exclusive": True} if own.exclusive else {}
+        found |= {"array_parallelism": own.at_once or 1_000_000}
+        extra = {"requeue": True, **own.sbatch}
+        return {**found, "additional_parameters": extra}
+
+    def states(self, batch: Batch) -> dict[str, str] | None:
+        return states_of(batch.ids or ())
+
+    def cancel(self, batch: Batch) -> None:
+        jobs = sorted({one.partition("_")[0] for one in batch.ids or ()})
+        if jobs:
+            subprocess.run(["scancel", *jobs], capture_output=True, timeout=ASK_S)
+
+
+def _said(error: Exception) -> str:
+    """What sbatch itself says, of all that submitit does."""
+    lines = [line for line in str(error).splitlines() if "sbatch: error" in line]
+    return (lines[0] if lines else str(error).splitlines()[0]).strip()
