@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 
 from ablate.config.resolved import Resolved
+from ablate.networks.products import has_flags, shortened
 
 AMPERE = (8, 0)
 """The compute capability from which NVIDIA's GPUs multiply in TF32 and bfloat16."""
@@ -73,15 +74,11 @@ def as_asked(
 
 def tf32_state() -> dict[str, bool]:
     """Whether torch may shorten factors on a GPU now: of products, and in cuDNN's recurrent kernels. For records."""
-    if _has_flags():
-        found = [torch._C._get_fp32_precision_getter(*flag) for flag in GPU_FLAGS[:2]]
-        return {"matmul": found[0] == "tf32", "cudnn": found[1] == "tf32"}
-    return {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
-
-
-def _has_flags() -> bool:
-    """Whether torch has a flag for each operator (from 2.9 on); the two allow_tf32 of before must not be mixed in."""
-    return hasattr(torch._C, "_set_fp32_precision_setter")
+    if has_flags():
+        cudnn = torch._C._get_fp32_precision_getter("cuda", "rnn") == "tf32"
+    else:
+        cudnn = torch.backends.cudnn.allow_tf32
+    return {"matmul": shortened(), "cudnn": cudnn}
 
 
 class _Flags:
@@ -118,13 +115,13 @@ _flags = _Flags()
 
 
 def _read() -> list[Any]:
-    if _has_flags():
+    if has_flags():
         return [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)]
     return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
 
 
 def _write(values: Sequence[Any]) -> None:
-    if _has_flags():
+    if has_flags():
         for flag, value in zip((*GPU_FLAGS, *CPU_FLAGS), values, strict=True):
             torch._C._set_fp32_precision_setter(*flag, value)
         return

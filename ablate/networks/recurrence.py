@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.cells.derivative import Derived
 from ablate.networks import scan
+from ablate.networks.products import shortened
 from ablate.networks.steps import LayerSteps, Shape, replicas_first, steps_for
 
 
@@ -73,7 +74,7 @@ class _Recurrence(torch.autograd.Function):
         ends = [len(d.states), len(d.states) + len(d.groups)]
         states, matrices, vectors = given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] :]
         shape = (R, T, B, width // len(d.inputs), shares.dtype, shares.device)
-        key = d, shape, any(ctx.needs_input_grad)
+        key = d, shape, any(ctx.needs_input_grad), shortened()
         place = _place.spare
         with _lock:
             spare = place.setdefault(key, [])

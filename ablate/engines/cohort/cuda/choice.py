@@ -17,6 +17,7 @@ from ablate.cells.derivative import Derived
 from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
 from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
+from ablate.networks.products import EXACT, Products
 from ablate.networks.steps import LayerSteps, Shape, Steps, replicas_first
 
 UNITS_LIMIT = 256
@@ -52,16 +53,20 @@ class Chosen:
 
 def steps(d: Derived, shape: Shape, training: bool) -> LayerSteps:
     """The steps of a layer on a GPU."""
-    chosen = choose(d, shape.R, shape.B, shape.H, shape.dtype, shape.device)
+    chosen = choose(d, shape.R, shape.B, shape.H, shape.dtype, shape.device, shape.products)
     if not chosen.form:
         return Steps(d, shape, training)
     return KernelSteps(d, shape, training, chosen.form, chosen.tile)
 
 
-def choose(d: Derived, R: int, B: int, H: int, dtype: torch.dtype, device: torch.device) -> Chosen:
+def choose(
+    d: Derived, R: int, B: int, H: int, dtype: torch.dtype, device: torch.device, products: Products = EXACT
+) -> Chosen:
     """What computes the steps of R replicas of a layer."""
     if reason := unavailable(device):
         return Chosen("", None, reason)
+    if not products.exact:
+        return Chosen("", None, "factors rounded to bfloat16")
     if dtype != torch.float32:
         return Chosen("", None, "not float32")
     return _chosen(d, _wide(R, B, H, device), B, H, device, precision_now())

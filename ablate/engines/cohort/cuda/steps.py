@@ -17,6 +17,7 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.cuda.build import kernels
 from ablate.engines.cohort.cuda.code import Kernel
+from ablate.networks.products import shortened
 from ablate.networks.steps import Shape
 
 FORMS = ("held", "streamed", "stages")
@@ -55,7 +56,7 @@ def _power_above(count: int) -> int:
 
 def precision_now() -> str:
     """How torch multiplies float32 now, and so the kernels: `ieee` or `tf32`."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    return "tf32" if shortened() else "ieee"
 
 
 class KernelSteps:

@@ -24,6 +24,7 @@ from ablate.engines.cohort.native.workspace import workspace
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import FINITE, LOSS
+from ablate.networks.products import products_of
 
 LAYER_LIMIT = 16
 """`LAYERS_LIMIT` of the kernel."""
@@ -46,8 +47,10 @@ def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, devi
 
 def computed_by(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """What computes a cohort of this config, for the record."""
-    if torch.device(device).type == "cuda":
-        return choose(derivative_of(config), 1, config.batch_size, config.num_hiddens, dtype, torch.device(device)).name
+    device = torch.device(device)
+    if device.type == "cuda":
+        sizes = 1, config.batch_size, config.num_hiddens
+        return choose(derivative_of(config), *sizes, dtype, device, products_of(config.precision, device)).name
     reason = not_covered(config, vocabulary_size, dtype, device)
     native = "native" if config.precision == "ieee" else f"native, {config.precision} products"
     return f"torch (no native kernel: {reason})" if reason else native
