@@ -40,7 +40,7 @@ from ablate.timing.lane import time_missing
 from ablate.timing.machine import default_threads, quality_jobs
 from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import Checkpoints, path_of
-from ablate.training.choice import left_out
+from ablate.training.choice import left_out, make_kernels
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped
 
@@ -273,6 +273,7 @@ class _Sweep:
     def programs(self, side_by_side: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
+        make_kernels(group.config for group in groups)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []

@@ -214,8 +214,23 @@ def _by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, 
 
 
 def _has_native(part: str, values: Mapping[str, Any]) -> bool:
-    config = _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
+    config = _tiny(part, values)
     return is_derived(config) and not not_covered(config, V, torch.float32)
+
+
+def _tiny(part: str, values: Mapping[str, Any]) -> Resolved:
+    return _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
+
+
+def compared(config: Resolved) -> list[Resolved]:
+    """The tiny configs on which the engines that could compute this one are compared, see `disagreement`."""
+    parts = keys(config)
+    return [_tiny_by_name(parts[part], revision()) for part in ("network", "update") if parts]
+
+
+@cache
+def _tiny_by_name(key: str, _: tuple[int, ...]) -> Resolved:
+    return _tiny(*_parsed(key))
 
 
 def _parsed(key: str) -> tuple[str, dict[str, Any]]:

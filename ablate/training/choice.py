@@ -16,7 +16,7 @@ from ablate.config.errors import CombinationError, ConfigError
 from ablate.config.resolved import Resolved
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort import Cohort, chunk_size, stacked
+from ablate.engines.cohort import Cohort, chunk_size, native, stacked
 from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
@@ -25,7 +25,7 @@ from ablate.engines.precision import computing, unavailable
 from ablate.engines.program import Program
 from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
 from ablate.networks.targets import loss_of
-from ablate.training.behaviour import disagreement
+from ablate.training.behaviour import compared, disagreement
 
 TIMED_ROUNDS = 3
 TIMED_UPDATES = 1000
@@ -90,6 +90,19 @@ class Choice:
 
     engine: str
     milliseconds: dict[str, float]
+
+
+def make_kernels(configs: Iterable[Resolved]) -> None:
+    """Compile what the engine cohort needs for these configs, and to be compared with others, where that is not there.
+
+    One by one, when each is needed, a first sweep over many cells would wait for the compiler, which takes seconds
+    for a cell, while other cores have nothing to do.
+    """
+    wanted: list[Resolved] = []
+    for config in configs:
+        with suppress(ConfigError):  # which `choose` raises
+            wanted += [config, *compared(config)] if "cohort" in engines_for(config) else []
+    native.make(wanted)
 
 
 def agreeing(config: Resolved) -> tuple[str, ...]:

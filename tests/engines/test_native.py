@@ -24,6 +24,8 @@ from ablate.engines.cohort.native.program import Kernel, memory_bytes
 from ablate.engines.cohort.native.workspace import LARGE_PAGE, workspace
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import EagerModel
+from ablate.training import behaviour
+from ablate.training.choice import choose, make_kernels
 from tests.engines.sample_networks import (
     Batch,
     backpropagate,
@@ -308,6 +310,35 @@ def test_what_it_does_not_cover_it_says() -> None:
     with pytest.raises(IndexError, match="vocabulary of 28"):
         NativeCohort([plain], V, [single(plain, V, 0)]).step(outside, outside, carry=False)
     assert memory_bytes(plain, 20, V) > 2 * 4 * 20 * Layout(plain, V).size
+
+
+def test_the_kernels_of_several_cells_are_made_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three configs two kernels: none of the two is ready before the other one is begun. Then they are there."""
+    both, made = threading.Barrier(2, timeout=60), list[str]()
+
+    def begun(text: str, precision: str) -> Path:
+        made.append(text)
+        both.wait()
+        raise RuntimeError("no compiler today")
+
+    monkeypatch.setattr(build, "_made", {})
+    monkeypatch.setattr(build, "cores", lambda: 2)
+    monkeypatch.setattr(build, "built", begun)
+    configs = [composed("model=rnn"), composed("model=gru"), composed("model=gru", "num_hiddens=7")]
+    build.make(configs)
+    assert len(set(made)) == len(made) == 2
+    assert all("no compiler today" in not_covered(config, 5, torch.float32) for config in configs)
+    assert len(made) == 2
+
+
+def test_what_a_sweep_needs_is_made_before_its_engines_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a cell, and that of the cell on which updates are compared."""
+    config = composed("model=gru")
+    monkeypatch.setattr(build, "_made", {})
+    make_kernels([config])
+    monkeypatch.setattr(build, "built", lambda *_: pytest.fail("compiled one by one"))
+    behaviour._by_engine.cache_clear()
+    assert choose(config, 5, torch.device("cpu"), 1).engine
 
 
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

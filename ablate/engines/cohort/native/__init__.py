@@ -8,7 +8,7 @@ recurrence  one layer over all its steps, for networks of any other form
 workspace   the memory of both
 """
 
-from ablate.engines.cohort.native.build import unavailable
+from ablate.engines.cohort.native.build import make, unavailable
 from ablate.engines.cohort.native.program import NativeCohort, computed_by, memory_bytes, not_covered
 
-__all__ = ["NativeCohort", "computed_by", "memory_bytes", "not_covered", "unavailable"]
+__all__ = ["NativeCohort", "computed_by", "make", "memory_bytes", "not_covered", "unavailable"]

@@ -12,13 +12,18 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ablate.cells.derivative import Derived
+from ablate.cells.derivative import Derived, derivative_of, why_underivable
 from ablate.cells.lowering import Underivable
+from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.generate import source
+from ablate.records.environment import cores
 from ablate.records.files import cache_folder
 
 HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernel.h", "bf16.h", "calls.h"))
@@ -44,9 +49,10 @@ class Native:
     reason: str
 
 
-_lock = threading.Lock()
 _made: dict[tuple[str, str], Native] = {}
 """By the source of the cell and the precision of its products."""
+_locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+"""Each is held while that library is made: others can be made meanwhile, in other threads."""
 
 
 def native(d: Derived, precision: str = "ieee") -> Native:
@@ -57,8 +63,8 @@ def native(d: Derived, precision: str = "ieee") -> Native:
         text = source(d)
     except Underivable as error:
         return Native(None, str(error))
-    with _lock:
-        key = text, precision
+    key = text, precision
+    with _locks[key]:
         if key not in _made:
             try:
                 library = _declared(ctypes.CDLL(str(built(text, precision))))
@@ -68,6 +74,13 @@ def native(d: Derived, precision: str = "ieee") -> Native:
             except (OSError, RuntimeError) as error:
                 _made[key] = Native(None, str(error))
         return _made[key]
+
+
+def make(configs: Iterable[Resolved]) -> None:
+    """Have the libraries of these configs' cells made side by side, so that `native` has them at once."""
+    wanted = {(derivative_of(one), one.precision): None for one in configs if not why_underivable(one)}
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(lambda one: native(*one), wanted))
 
 
 def unavailable(precision: str = "ieee") -> str:
