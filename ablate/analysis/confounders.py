@@ -282,11 +282,12 @@ def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame
     Nor where the training perplexity rose along, in half of the runs or more whose curves tell: that is a run that
     came apart.
     """
-    fitted = fitted_since_best(curves) if len(curves) else pd.Series(dtype=bool)
-    by_setting = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["setting_id"]).mean()
-    apart = settings["setting_id"].isin(by_setting.index[by_setting <= 0.5])
     settings = settings[~made_anew(settings)]
-    risen = (settings["val_perplexity"] / settings["best_val_perplexity"] - 1).mask(apart)
+    risen = settings["val_perplexity"] / settings["best_val_perplexity"] - 1
+    runs = runs[runs["setting_id"].isin(settings.loc[risen > OVERFITTED, "setting_id"])]  # their curves alone are read
+    fitted = fitted_since_best(curves, runs["run_id"]) if len(curves) and len(runs) else pd.Series(dtype=bool)
+    by_setting = runs["run_id"].map(fitted).dropna().astype(float).groupby(runs["setting_id"]).mean()
+    risen = risen.mask(settings["setting_id"].isin(by_setting.index[by_setting <= 0.5]))
     over = settings[risen > OVERFITTED]
     if len(over):
         worst = _largest(settings, risen)

@@ -86,8 +86,8 @@ class StoredCurves:
         wanted = set(run_ids)
         return read_curves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
 
-    def portions(self) -> Iterator["Portion"]:
-        """All of them, whole runs together, those of a file as they stand there."""
+    def portions(self, columns: Sequence[str] = COLUMNS[1:]) -> Iterator["Portion"]:
+        """All of them, whole runs together, those of a file as they stand there, and of these the named columns."""
         places = curve_places(self.sweep, self.run_ids)
         packed = [where for _, where in places if isinstance(where, Row)]
         loose = [run_id for run_id, where in places if not isinstance(where, Row)]
@@ -103,28 +103,22 @@ class StoredCurves:
             parts = (ends - 1) // self.PORTION
             for part in np.unique(parts):
                 own = [rows[place] for place in np.flatnonzero(parts == part).tolist()]
-                yield Portion([row.run_id for row in own], *curves.numbers(own, COLUMNS[1:])).ordered()
+                yield Portion([row.run_id for row in own], *curves.numbers(own, columns)).ordered()
         except TableError:
             return
 
     @cached_property
-    def _ends(self) -> tuple[pd.Series, pd.Series]:
-        found = [(portion.late_change(), portion.fitted_since_best()) for portion in self.portions()]
-        changes, fitted = (pd.concat(parts) for parts in zip(*found, strict=True)) if found else (NOTHING, NOTHING)
-        return changes, fitted.astype(bool)
-
-    @property
     def late_change(self) -> pd.Series:
         """`late_change` of all of them."""
-        return self._ends[0]
+        found = [portion.late_change() for portion in self.portions(("epoch", "perplexity"))]
+        return pd.concat(found) if found else pd.Series(dtype=float)
 
-    @property
-    def fitted_since_best(self) -> pd.Series:
-        """`fitted_since_best` of all of them."""
-        return self._ends[1]
-
-
-NOTHING = pd.Series(dtype=float)
+    def fitted_since_best(self, run_ids: Iterable[str]) -> pd.Series:
+        """`fitted_since_best` of some of them."""
+        wanted = set(run_ids)
+        some = StoredCurves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
+        found = [portion.fitted_since_best() for portion in some.portions()]
+        return pd.concat(found) if found else pd.Series(dtype=bool)
 
 
 def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
@@ -196,13 +190,16 @@ def late_change(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.
     return curves.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change(share)
 
 
-def fitted_since_best(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.Series:
-    """run_id → whether the training perplexity still fell after the epoch with the lowest held-out perplexity.
+def fitted_since_best(curves: pd.DataFrame | StoredCurves, run_ids: Iterable[str]) -> pd.Series:
+    """run_id → whether the training perplexity still fell after the epoch with the lowest held-out perplexity, of some
+    of the runs.
 
     It is that epoch's against the geometric mean of the last 5 % of epochs. Nothing of a run that no held-out
     perplexity was measured of, or whose last epochs were its best.
     """
-    return curves.fitted_since_best if isinstance(curves, StoredCurves) else Portion.of(curves).fitted_since_best(share)
+    if isinstance(curves, StoredCurves):
+        return curves.fitted_since_best(run_ids)
+    return Portion.of(curves[curves["run_id"].isin(list(run_ids))]).fitted_since_best()
 
 
 @dataclass(frozen=True)

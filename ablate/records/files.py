@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.config.errors import StorageError
+from ablate.records.csv_text import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """The columns of a frame, without its index. Raises StorageError."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(frame))
 
 
 def exact_json(value: Any) -> str:

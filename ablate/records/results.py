@@ -112,6 +112,22 @@ def read(sweep: Path, run_id: str, former: Sequence[str] = ()) -> dict[str, Any]
     return load(record_path(sweep, stem))
 
 
+def read_some(sweep: Path, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What `read` returns, of a few of the runs of a large sweep; nothing of one that cannot be read."""
+    rows, packed = dict[str, tables.Row](), None
+    with suppress(TableError, ValueError):
+        packed = tables.runs_of(sweep)
+        rows = {} if packed is None else packed.some(run_ids)
+    out: dict[str, dict[str, Any]] = {}
+    for run_id in run_ids:
+        with suppress(RecordError):
+            if packed is not None and run_id in rows and present(record_path(sweep, run_id)) != "file":
+                out[run_id] = _unpacked(packed, rows[run_id]).record
+            else:
+                out[run_id] = read(sweep, run_id)
+    return out
+
+
 def holds(sweep: Path, run_id: str, former: Sequence[str] = ()) -> bool:
     """Whether there is a record of the run that this user can read, whole or not."""
     if any(present(record_path(sweep, stem)) == "file" for stem in (run_id, *former)):

@@ -91,14 +91,27 @@ class Runs:
 
         Raises TableError.
         """
+        for batch in self._batches():
+            yield from _rows_of(batch)
+
+    def some(self, run_ids: Iterable[str]) -> dict[str, Row]:
+        """The rows of those of these runs that it has, without any other. Raises TableError."""
+        places = np.array(sorted({self._place[run_id] for run_id in run_ids if run_id in self._place}), dtype=int)
+        found: dict[str, Row] = {}
+        start = 0
+        for batch in self._batches() if len(places) else ():
+            here = places[(places >= start) & (places < start + batch.num_rows)] - start
+            found |= {row.run_id: row for row in _rows_of(batch.take(here))} if len(here) else {}
+            start += batch.num_rows
+        return found
+
+    def _batches(self) -> Iterator["pa.RecordBatch"]:
         names = ["run_id", "record", "curve", "curve_columns"]
         with _opened_file(self.path) as file:
             missing = sorted(set(names) - set(file.schema_arrow.names))
             if missing:
                 raise TableError(f"{self.path}: not a file of ablate, it lacks the column {missing[0]}")
-            for batch in file.iter_batches(BATCH, columns=names):
-                for run_id, record, curve, columns in zip(*(batch[name].to_pylist() for name in names), strict=True):
-                    yield Row(str(run_id), str(record), str(curve), _names(columns or "[]"))
+            yield from file.iter_batches(BATCH, columns=names)
 
     @cached_property
     def _curves(self) -> dict[str, tuple[str, str]]:
@@ -124,6 +137,12 @@ class Runs:
 
     def row(self, run_id: str) -> Row:
         return self.rows[self._place[run_id]]
+
+
+def _rows_of(batch: "pa.RecordBatch") -> Iterator[Row]:
+    columns = (batch[name].to_pylist() for name in ("run_id", "record", "curve", "curve_columns"))
+    for run_id, record, curve, names in zip(*columns, strict=True):
+        yield Row(str(run_id), str(record), str(curve), _names(names or "[]"))
 
 
 class Curves:

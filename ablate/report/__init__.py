@@ -185,6 +185,7 @@ def holds_sweep(folder: Path) -> bool:
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
     """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
+    from ablate.records.csv_text import csv_text
     from ablate.report.contents import sheets
     from ablate.report.drawn import draw
     from ablate.report.html import render
@@ -193,8 +194,8 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
 
     folder = material.folder
     with products(folder) as files:
-        files.write("runs.csv", material.runs.to_csv(index=False))
-        files.write("settings.csv", material.settings.to_csv(index=False))
+        files.write("runs.csv", csv_text(material.runs))
+        files.write("settings.csv", csv_text(material.settings))
         made = {}
         for name, make in sheets(material).items():
             table = attempt(f"the table {name}", lambda name=name, make=make: _table(name, make(), material))  # type: ignore[misc]
@@ -216,6 +217,7 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
 
 def _table(name: str, sheet: "Sheet", material: "Material") -> tuple["Sheet", dict[str, str]]:
     """A table, and the text of each of its files. Raises UserError for what is no table."""
+    from ablate.records.csv_text import csv_text
     from ablate.report.blocks import Sheet
     from ablate.report.latex import latex
     from ablate.report.markdown import markdown
@@ -223,7 +225,7 @@ def _table(name: str, sheet: "Sheet", material: "Material") -> tuple["Sheet", di
     if not isinstance(sheet, Sheet):
         raise UserError(f"it is {type(sheet).__name__}; make an ablate.report.blocks.Sheet")
     texts = {
-        "csv": sheet.data.to_csv(index=False),
+        "csv": csv_text(sheet.data),
         "md": markdown(sheet),
         "tex": latex(sheet, material.title, material.folder.resolve().name),
     }

@@ -8,7 +8,6 @@ from ablate.analysis.tasks import facts_of
 from ablate.config.metrics import METRICS
 from ablate.config.registry import FIRST_TASK, TASKS
 from ablate.records import results
-from ablate.records.reading import RecordError
 from ablate.report.blocks import Block, Sample, Samples
 from ablate.report.material import Material
 from ablate.report.sections import Made, Section
@@ -28,15 +27,14 @@ def samples(m: Material) -> list[Sample]:
     settings = m.settings[m.settings["n"] > 0]
     if len(settings) > MOST_SAMPLES:
         settings = settings.loc[settings.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
-    found = []
+    shown = []
     for _, setting in settings.head(3 * MOST_SAMPLES).iterrows():
         own = finished[finished["setting_id"] == setting["setting_id"]].sort_values(first)
-        run = own.iloc[(len(own) - 1) // 2]
-        try:
-            record = results.read(m.folder, run["run_id"])
-        except RecordError:
-            continue
-        pairs = _told(record, str(setting["task"]))
+        shown.append((setting, own.iloc[(len(own) - 1) // 2]))
+    records = results.read_some(m.folder, [str(run["run_id"]) for _, run in shown])
+    found = []
+    for setting, run in shown:
+        pairs = _told(records.get(str(run["run_id"]), {}), str(setting["task"]))
         if pairs:
             reached = f"{heading(first)} {run[first]:.3g}" if pd.notna(run[first]) else "–"
             who = f"{setting_name(setting, m.swept)} (seed {run['seed']}, {reached})"

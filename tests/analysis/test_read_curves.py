@@ -153,7 +153,10 @@ def test_whether_training_fell_after_the_best_held_out_epoch() -> None:
         pd.DataFrame({"run_id": run, "epoch": epochs, "perplexity": training, "val_perplexity": held_out})
         for run, (training, held_out) in made.items()
     ]
-    assert fitted_since_best(pd.concat(parts, ignore_index=True)).to_dict() == {"fell": True, "rose": False}
+    curves = pd.concat(parts, ignore_index=True)
+    assert fitted_since_best(curves, made).to_dict() == {"fell": True, "rose": False}
+    assert fitted_since_best(curves, ["rose", "not measured"]).to_dict() == {"rose": False}
+    assert fitted_since_best(curves, []).empty
 
 
 @pytest.mark.parametrize("rows_of_a_group", [1, 7, 1000])
@@ -180,8 +183,10 @@ def test_curves_that_are_read_a_part_at_a_time_say_the_same(
     monkeypatch.setattr(StoredCurves, "PORTION", portion)
     stored = StoredCurves(tmp_path, run_ids)
     pd.testing.assert_series_equal(late_change(stored).sort_index(), late_change(whole).sort_index(), check_names=False)
-    fitted = fitted_since_best(whole)
-    assert fitted_since_best(stored).to_dict() == fitted.to_dict()
+    for some in (run_ids, run_ids[1:4], []):
+        fitted = fitted_since_best(whole, some)
+        assert fitted.keys().isin(some).all()
+        assert fitted_since_best(stored, some).to_dict() == fitted.to_dict()
     pd.testing.assert_frame_equal(
         stored.of(run_ids[2:4]), whole[whole["run_id"].isin(run_ids[2:4])].reset_index(drop=True)
     )

@@ -15,6 +15,7 @@ from ablate.config.errors import StorageError
 from ablate.config.identity import PROTOCOL
 from ablate.config.schema import Config
 from ablate.records import results
+from ablate.records.compaction import compact
 from ablate.records.neighbours import Neighbours
 from ablate.records.places import curve_path, record_path
 from ablate.records.reading import RecordError
@@ -177,3 +178,15 @@ def test_a_folder_that_cannot_be_listed_is_an_error_in_a_line(tmp_path: Path, mo
     (tmp_path / "runs").mkdir()
     with pytest.raises(StorageError, match="permission denied"):
         list(results.records(tmp_path))
+
+
+def test_a_few_runs_of_a_sweep_in_either_form(tmp_path: Path, trained: Record) -> None:
+    """Those in runs.parquet, one that is a file of its own, which counts, and none that there is not."""
+    ids = [f"{k:012x}" for k in range(5)]
+    for k, run_id in enumerate(ids):
+        results.save(tmp_path, replace(trained, run_id=run_id, seed=k))
+    compact(tmp_path)
+    results.save(tmp_path, replace(trained, run_id=ids[1], seed=1, status="diverged"))
+    found = results.read_some(tmp_path, [ids[3], "f" * 12, ids[1], ids[0]])
+    assert found == {run_id: results.read(tmp_path, run_id) for run_id in (ids[3], ids[1], ids[0])}
+    assert [record["status"] for record in found.values()] == ["ok", "diverged", "ok"]

@@ -6,7 +6,7 @@ What a figure should show is worked out from the frames here; warnings are error
 import functools
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +391,26 @@ def test_files(tmp_path: Path) -> None:
     again = plots.save(drawn.__wrapped__("one_seed", title="costs $5 or 5 $"), tmp_path, "again")
     assert [path.read_bytes() for path in again] == [png, svg, pdf]
     assert not figure.axes
+
+
+def test_the_last_digits_of_a_layout_are_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They differ from drawing to drawing; by 1e-15 of the figure here, up in one and down in another."""
+    files = []
+    for number, shift in enumerate((0.0, 1e-15, -1e-15)):
+        figure, panels = style.panels(1, 2)
+        for panel in panels:
+            panel.plot([1, 2], [2, 3], "o-")
+        style.finish(figure, "A title")
+        draw = figure.draw_without_rendering
+
+        def laid_out(figure: Figure = figure, draw: Callable[[], None] = draw, shift: float = shift) -> None:
+            draw()
+            for panel in figure.axes:
+                panel.set_position([part + shift for part in panel.get_position().bounds])
+
+        monkeypatch.setattr(figure, "draw_without_rendering", laid_out)
+        files.append([path.read_bytes() for path in plots.save(figure, tmp_path / str(number), "any")])
+    assert files[0] == files[1] == files[2]
 
 
 @pytest.mark.full

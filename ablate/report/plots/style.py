@@ -172,12 +172,20 @@ def _height(artist: Text | Legend) -> float:
     return float(artist.get_window_extent().height / figure.dpi)
 
 
+def _settle(figure: Figure) -> None:
+    """Panels where they were laid out, but for the last digits, which follow from where in memory the solver has its
+    variables: an SVG names its clip paths by all digits."""
+    for panel in figure.axes:
+        panel.set_position([round(float(part), 9) for part in panel.get_position(original=True).bounds])
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, equal figures as equal bytes, and empty it; returns the paths."""
     png, svg, pdf = (folder / f"{name}.{ending}" for ending in ("png", "svg", "pdf"))
     with styled(*(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, for all three files
+        _settle(figure)
         # Figure.savefig would draw each of them twice.
         agg, vector, portable = (canvas(figure) for canvas in CANVASES)
         with replacing(png) as file:
