@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from ablate.records.places import failure_path
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping import schedule
+from ablate.sweeping.devices import Job, Lost, Processes, devices
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.packing import packed
@@ -201,19 +203,27 @@ def run_settings(plan: Plan, configs: Sequence[Config], progress: Progress, summ
             sweep.failed([setting], setting.error)
         elif failed_before:
             sweep.clear_failure(setting)
-    side_by_side = schedule.workers(configs)
-    with training_threads(side_by_side, resolve_device(configs[0].device)) as pool:
+    places, side_by_side = devices(configs), schedule.workers(configs)
+    at_once = len(places) * side_by_side
+    with training_threads(at_once, resolve_device(configs[0].device)) as pool, ExitStack() as stack:
         try:
             # In a worker, set up as all are: engines are timed against each other while nothing else runs.
-            tasks = pool.submit(sweep.programs, side_by_side).result()
-            if (ahead := what_is_ahead(plan, tasks, pool, side_by_side)) is not None:
+            cut = schedule.cut_for(configs, side_by_side, len(places))
+            tasks = pool.submit(sweep.programs, side_by_side, cut).result()
+            if (ahead := what_is_ahead(plan, tasks, pool, at_once)) is not None:
                 progress.say(ahead)
+            if len(places) > 1 and tasks:
+                sweep.processes = stack.enter_context(Processes(places, side_by_side).running())
             sweep.wait(pool, tasks)
         except BaseException:
             sweep.stop.set()
             pool.shutdown(cancel_futures=True)
             sweep.harvest([future for future in sweep.futures if future.done()])
             raise
+
+
+MOST_LOST = 2
+"""Processes that may end in the middle of a program before it has failed."""
 
 
 class _Sweep:
@@ -226,14 +236,15 @@ class _Sweep:
         self.waiting: list[Task] = []  # to be submitted
         self.alone: list[Task] = []  # and when nothing else is in flight
         self.futures: dict[Future[list[Record]], Task] = {}
+        self.processes: Processes | None = None  # one for each of several devices
 
-    def programs(self, side_by_side: int) -> list[Task]:
+    def programs(self, side_by_side: int, cut: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []
-        threads = schedule.share_of(side_by_side, len(groups))
+        threads = schedule.share_of(cut, len(groups))
         for group in groups:
             if self.stop.is_set():
                 break
@@ -259,18 +270,28 @@ class _Sweep:
     def _train(self, task: Task) -> list[Record]:
         assert task.choice is not None
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
-        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.warn)
-        if task.config.fresh:
-            checkpoints.remove()
-        records = train_together(
-            [run.config for run in task.runs],
-            task.corpus,
-            task.choice,
-            on_epoch=lambda epoch, perplexity: self.progress.epoch(task, name, epoch, perplexity),
-            checkpoints=checkpoints,
-            stop=self.stop.is_set,
-            keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
-        )
+        run_ids = [run.run_id for run in task.runs]
+        configs = [run.config for run in task.runs]
+        checkpoints = Checkpoints(self.plan.folder, run_ids, say=self.warn)
+
+        def on_epoch(epoch: int, perplexity: float) -> None:
+            self.progress.epoch(task, name, epoch, perplexity)
+
+        if self.processes is not None:
+            job = Job(configs, run_ids, task.corpus, task.choice, self.plan.folder)
+            records = self.processes.train(job, on_epoch, self.warn, self.stop.is_set)
+        else:
+            if task.config.fresh:
+                checkpoints.remove()
+            records = train_together(
+                configs,
+                task.corpus,
+                task.choice,
+                on_epoch=on_epoch,
+                checkpoints=checkpoints,
+                stop=self.stop.is_set,
+                keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
+            )
         for record in records:
             if task.too_many:
                 record.timing["out_of_memory_with"] = list(task.too_many)
@@ -298,8 +319,16 @@ class _Sweep:
             if self.full:
                 raise self.full
 
-    def again(self, task: Task, error: MemoryError) -> bool:
-        """Train a program that was too large for the memory otherwise, if that is possible."""
+    def again(self, task: Task, error: BaseException) -> bool:
+        """Train otherwise what was too large for the memory, or elsewhere what lost its process; whether that goes."""
+        if isinstance(error, Lost):
+            if task.lost >= MOST_LOST or not (self.processes and self.processes.left):
+                return False
+            self.waiting.append(replace(task, lost=task.lost + 1))
+            self.warn(f"{error}; what it trained is trained by another")
+            return True
+        if not isinstance(error, MemoryError):
+            return False
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
         if len(task.runs) > 1:
             self.waiting += schedule.halves(task)
@@ -323,7 +352,7 @@ class _Sweep:
             elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 self.progress.dropped(task)
                 self.full = self.full or error
-            elif isinstance(error, MemoryError) and self.again(task, error):
+            elif error and self.again(task, error):
                 self.progress.ended(task)
             elif error:
                 self.progress.dropped(task)
