@@ -24,7 +24,7 @@ the smallest difference that this number of seeds can detect. Writes nothing.
                     folder, preset, question      where it is kept, and what it asks
                     settings, groups              as in the two tables; settings name their group by its number, from 1
                     runs, done, reused, to_train  numbers of runs
-                    seconds, side_by_side, memory_bytes, free_bytes, timings, timings_s
+                    seconds, side_by_side, devices, memory_bytes, free_bytes, timings, timings_s
                     seeds, detectable             of each metric: the spread over seeds (sd), and the smallest
                                                   difference found; of logarithms where log is true
                     notes, warnings

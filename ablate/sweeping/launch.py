@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from ablate.records.places import failure_path
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping import schedule
+from ablate.sweeping.devices import Job, Lost, Processes, devices
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.launching.collect import over_queue
 from ablate.sweeping.launching.following import refuse_beside_jobs
@@ -221,7 +222,7 @@ def run_settings(
         over_queue(plan, names, progress, summary, options, configs[0].speed_s if configs[0].speed else None)
         return
     side_by_side = schedule.workers(configs)
-    sweep.train_all(side_by_side, lambda tasks, pool: what_is_ahead(plan, tasks, pool, side_by_side))
+    sweep.train_all(side_by_side, lambda tasks, pool, at_once: what_is_ahead(plan, tasks, pool, at_once))
 
 
 def train_job(
@@ -233,6 +234,10 @@ def train_job(
     side_by_side = schedule.workers(configs)
     sweep = _Sweep(plan, names, progress, summary, stop)
     sweep.train_all(min(side_by_side, configs[0].threads or cores) if on_cpu else side_by_side)
+
+
+MOST_LOST = 2
+"""Processes that may end in the middle of a program before it has failed."""
 
 
 class _Sweep:
@@ -252,17 +257,27 @@ class _Sweep:
         self.waiting: list[Task] = []  # to be submitted
         self.alone: list[Task] = []  # and when nothing else is in flight
         self.futures: dict[Future[list[Record]], Task] = {}
+        self.processes: Processes | None = None  # one for each of several devices
 
     def train_all(
-        self, side_by_side: int, ahead: Callable[[Sequence[Task], Executor], str | None] = lambda *_: None
+        self, side_by_side: int, ahead: Callable[[Sequence[Task], Executor, int], str | None] = lambda *_: None
     ) -> None:
-        """Train what is missing, a few programs side by side; `ahead` makes a line to be said before that."""
-        with training_threads(side_by_side, resolve_device(self.plan.settings[0].config.device)) as pool:
+        """Train what is missing, so many programs side by side on each device.
+
+        `ahead` makes a line to be said before that, of the programs, what runs them, and how many at once.
+        """
+        configs = [setting.config for setting in self.plan.settings]
+        places = devices(configs)
+        at_once = len(places) * side_by_side
+        with training_threads(at_once, resolve_device(configs[0].device)) as pool, ExitStack() as stack:
             try:
                 # In a worker, set up as all are: engines are timed against each other while nothing else runs.
-                tasks = pool.submit(self.programs, side_by_side).result()
-                if (line := ahead(tasks, pool)) is not None:
+                cut = schedule.cut_for(configs, side_by_side, len(places))
+                tasks = pool.submit(self.programs, side_by_side, cut).result()
+                if (line := ahead(tasks, pool, at_once)) is not None:
                     self.progress.say(line)
+                if len(places) > 1 and tasks:
+                    self.processes = stack.enter_context(Processes(places, side_by_side).running())
                 self.wait(pool, tasks)
             except BaseException:
                 self.stop.set()
@@ -270,14 +285,14 @@ class _Sweep:
                 self.harvest([future for future in self.futures if future.done()])
                 raise
 
-    def programs(self, side_by_side: int) -> list[Task]:
+    def programs(self, side_by_side: int, cut: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
         make_kernels(group.config for group in groups)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         tasks = []
-        threads = schedule.share_of(side_by_side, len(groups))
+        threads = schedule.share_of(cut, len(groups))
         for group in groups:
             if self.stop.is_set():
                 break
@@ -303,18 +318,28 @@ class _Sweep:
     def _train(self, task: Task) -> list[Record]:
         assert task.choice is not None
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
-        checkpoints = Checkpoints(self.plan.folder, [run.run_id for run in task.runs], say=self.warn)
-        if task.config.fresh:
-            checkpoints.remove()
-        records = train_together(
-            [run.config for run in task.runs],
-            task.corpus,
-            task.choice,
-            on_epoch=lambda epoch, perplexity: self.progress.epoch(task, name, epoch, perplexity),
-            checkpoints=checkpoints,
-            stop=self.stop.is_set,
-            keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
-        )
+        run_ids = [run.run_id for run in task.runs]
+        configs = [run.config for run in task.runs]
+        checkpoints = Checkpoints(self.plan.folder, run_ids, say=self.warn)
+
+        def on_epoch(epoch: int, perplexity: float) -> None:
+            self.progress.epoch(task, name, epoch, perplexity)
+
+        if self.processes is not None:
+            job = Job(configs, run_ids, task.corpus, task.choice, self.plan.folder)
+            records = self.processes.train(job, on_epoch, self.warn, self.stop.is_set)
+        else:
+            if task.config.fresh:
+                checkpoints.remove()
+            records = train_together(
+                configs,
+                task.corpus,
+                task.choice,
+                on_epoch=on_epoch,
+                checkpoints=checkpoints,
+                stop=self.stop.is_set,
+                keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
+            )
         for record in records:
             if task.too_many:
                 record.timing["out_of_memory_with"] = list(task.too_many)
@@ -342,8 +367,16 @@ class _Sweep:
             if self.full:
                 raise self.full
 
-    def again(self, task: Task, error: MemoryError) -> bool:
-        """Train a program that was too large for the memory otherwise, if that is possible."""
+    def again(self, task: Task, error: BaseException) -> bool:
+        """Train otherwise what was too large for the memory, or elsewhere what lost its process; whether that goes."""
+        if isinstance(error, Lost):
+            if task.lost >= MOST_LOST or not (self.processes and self.processes.left):
+                return False
+            self.waiting.append(replace(task, lost=task.lost + 1))
+            self.warn(f"{error}; what it trained is trained by another")
+            return True
+        if not isinstance(error, MemoryError):
+            return False
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
         if len(task.runs) > 1:
             self.waiting += schedule.halves(task)
@@ -367,7 +400,7 @@ class _Sweep:
             elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 self.progress.dropped(task)
                 self.full = self.full or error
-            elif isinstance(error, MemoryError) and self.again(task, error):
+            elif error and self.again(task, error):
                 self.progress.ended(task)
             elif error:
                 self.progress.dropped(task)

@@ -36,6 +36,7 @@ class Task:
     epoch: int = 0  # the one after which that was
     too_many: tuple[int, ...] = ()  # so many runs together, of which these are some, were too much for the memory
     waited: bool = False  # until nothing else was training, because of the memory
+    lost: int = 0  # so often a process ended that trained it
 
     @property
     def config(self) -> Resolved:
@@ -86,6 +87,13 @@ def share_of(side_by_side: int, groups: int) -> int:
     return math.ceil(side_by_side / max(1, groups))
 
 
+def cut_for(configs: Sequence[Config], side_by_side: int, devices: int) -> int:
+    """For how many places a sweep's programs are cut: not for those of one GPU, where a program as wide as can be takes
+    little more time than a narrow one."""
+    on_gpu = resolve_device(configs[0].device).type != "cpu"
+    return devices if on_gpu else devices * side_by_side
+
+
 def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
     """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
 
@@ -106,8 +114,6 @@ def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
     if choice.engine == "cohort" and extent.same_count_every_epoch:
         size = chunk_size(config, device) or len(group.runs)
     tasks = []
-    if device.type != "cpu" and choice.engine == "cohort":
-        threads = 1  # one program as wide as can be: there it costs little more than a narrow one
     for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
         tasks.append(Task(settings, list(runs), corpus, choice))

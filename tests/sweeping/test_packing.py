@@ -13,8 +13,10 @@ from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
 from ablate.sweeping import packing, schedule
+from ablate.sweeping.devices import Device
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, make_plan
+from ablate.sweeping.planning import estimate
 from ablate.sweeping.schedule import Task
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
@@ -88,3 +90,30 @@ def test_records_of_several_widths_are_those_of_each_by_itself(
         assert (record.run_id, record.counts, record.text.keys()) == (alone.run_id, alone.counts, alone.text.keys())
         assert record.metrics == pytest.approx(alone.metrics, rel=1e-4)
         assert record.timing.get("padded_to") == (9 if config.num_hiddens < 9 else None)
+
+
+def test_the_plan_says_how_programs_train_on_a_gpu(
+    groups: Callable[..., list[Task]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(schedule, "resolve_device", lambda name: torch.device("cuda"))
+    together = packed(groups("num_hiddens=32", "num_hiddens=40", "model=gru num_hiddens=1024"), side_by_side=1)
+    configs = [group.config for group in together]
+    for count, where in ((1, "on cuda"), (3, "3 GPUs")):
+        monkeypatch.setattr(estimate, "devices", lambda _, count=count: [Device("cuda")] * count)
+        first, filled = estimate.on_gpus(configs, [[group] for group in together])
+        assert where in first
+        assert "CUDA graph" in first
+        assert "num_hiddens=32 filled up to 40" in filled
+    monkeypatch.setattr(estimate, "resolve_device", lambda name: torch.device("cpu"))
+    assert estimate.on_gpus(configs, []) == []
+
+
+def test_a_group_alone_is_cut_for_gpus_and_not_for_what_each_has_side_by_side(
+    compose: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert schedule.cut_for([compose("device=cpu")], side_by_side=4, devices=1) == 4
+    monkeypatch.setattr(schedule, "resolve_device", lambda name: torch.device("cuda"))
+    assert schedule.cut_for([compose("device=auto")], side_by_side=4, devices=2) == 2
+    assert schedule.workers([compose("device=auto")]) == schedule.STREAMS
+    assert schedule.workers([compose("device=auto", "threads=2")]) == 2

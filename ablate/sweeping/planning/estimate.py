@@ -18,10 +18,12 @@ from torch import Generator
 
 from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
+from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.sweeping import schedule
+from ablate.sweeping.devices import devices
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
@@ -72,7 +74,8 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     groups = packed(schedule.groups(plan), side_by_side)
     probes: dict[Any, float] = {}
     memories: dict[Any, int] = {}
-    threads = schedule.share_of(side_by_side, len(groups))
+    configs = [setting.config for setting in plan.settings]
+    threads = schedule.share_of(schedule.cut_for(configs, side_by_side, len(devices(configs))), len(groups))
     each_s = share_s([group for group in groups if group.config.task.thing.has_network])
     out = []
     device = resolve_device(plan.settings[0].config.device)
@@ -158,10 +161,33 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
     if training_s + timings_s <= LONG_S:
         return None
     at_once = f"{min(side_by_side, len(tasks))} of {counted(len(tasks), 'program')} side by side"
+    for line in on_gpus([setting.config for setting in plan.settings], []):
+        at_once += f" ({line})"
     said = f"training takes about {duration(training_s)}, {at_once}"
     if timings:
         said += f"; then the speed lane about {duration(timings_s)}, for {counted(timings, 'timing')}"
     return f"{said}; Ctrl-C keeps what is finished, and the same command goes on from there"
+
+
+def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list[str]:
+    """Lines on how programs train on a GPU, none on a CPU: where, how many at once, and which are filled up."""
+    config = configs[0]
+    if resolve_device(config.device).type != "cuda":
+        return []
+    places = devices(configs)
+    where = f"{len(places)} GPUs, a process each" if len(places) > 1 else places[0].name
+    launched = (
+        "a minibatch is the replay of a CUDA graph" if config.cuda_graphs else "no CUDA graphs (cuda_graphs=false)"
+    )
+    out = [f"on {where}: up to {counted(schedule.workers(configs), 'program')} side by side on each; {launched}"]
+    for number, tasks in enumerate(groups, 1):
+        widths = sorted({run.config.num_hiddens for task in tasks for run in task.runs})
+        if len(widths) > 1:
+            narrower = ",".join(map(str, widths[:-1]))
+            out.append(
+                f"group {number}: num_hiddens={narrower} filled up to {widths[-1]} with zeros, which is faster here"
+            )
+    return out
 
 
 def shape(task: Task) -> tuple[Any, ...]:

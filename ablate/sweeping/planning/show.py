@@ -15,10 +15,11 @@ from ablate.config.errors import counted
 from ablate.config.schema import Config
 from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
+from ablate.sweeping.devices import devices
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
-from ablate.sweeping.planning.estimate import Estimate, estimate, timings_missing, wall_s
+from ablate.sweeping.planning.estimate import Estimate, estimate, on_gpus, timings_missing, wall_s
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
 from ablate.sweeping.progress import duration
 from ablate.sweeping.schedule import free_memory, workers
@@ -39,8 +40,8 @@ class Planned:
     def of(cls, configs: Sequence[Config], asked: Asked) -> "Planned":
         """Trains each kind of program for a moment. Raises UserError for input that cannot run."""
         plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
-        side_by_side = workers(configs)
-        return cls(plan, configs, asked, estimate(plan, side_by_side), side_by_side)
+        each = workers(configs)
+        return cls(plan, configs, asked, estimate(plan, each), len(devices(configs)) * each)
 
     @cached_property
     def swept(self) -> list[str]:
@@ -82,6 +83,8 @@ class Planned:
                 say(f"cannot run: {label(guess.group.config, self.swept)}: {guess.problem}", style="red")
         for line in totals(plan, estimates, self.side_by_side):
             say(line)
+        for line in on_gpus(self.configs, [guess.programs for guess in estimates]):
+            say(line)
         for metric in metrics_of(plan):
             say(detectable(spread_over_seeds(plan, metric), self.seeds, metric))
 
@@ -105,6 +108,7 @@ class Planned:
             {
                 "settings": [setting.setting_id for setting in guess.group.settings],
                 "programs": [len(task.runs) for task in guess.programs],
+                "num_hiddens": sorted({run.config.num_hiddens for run in guess.group.runs}),
                 "engine": guess.engine or None,
                 "update_s": guess.update_s if guess.programs else None,
                 "memory_bytes": guess.memory_bytes if guess.programs else None,
@@ -125,6 +129,7 @@ class Planned:
             **{name: sum(setting[name] for setting in settings) for name in names},
             "seconds": seconds,
             "side_by_side": self.side_by_side,
+            "devices": [device.name for device in devices(self.configs)],
             "memory_bytes": memory,
             "free_bytes": free_memory(resolve_device(config.device)),
             "timings": timings,
