@@ -19,6 +19,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ablate.engines.precision import widest
+
 CAUSES = ("", "loss", "gradient", "update")
 """What is not finite, by its number in `FINITE, LOSS, GRADIENT, UPDATE`."""
 FINITE, LOSS, GRADIENT, UPDATE = range(len(CAUSES))
@@ -65,7 +67,8 @@ def norms(gradients: Tensor) -> Tensor:
         usable = (fast > UNDERFLOW) & (fast < math.inf)
         if asks(gradients) and bool(usable.all()):
             return fast
-    exact: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True, dtype=torch.float64).to(gradients.dtype)
+    exact: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True, dtype=widest(gradients.device))
+    exact = exact.to(gradients.dtype)
     return exact if fast is None else torch.where(usable, fast, exact)
 
 
@@ -74,7 +77,7 @@ def norm_of(gradients: Sequence[Tensor]) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
     if UNDERFLOW < float(norm) < math.inf:
         return norm
-    each = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+    each = [torch.linalg.vector_norm(g, dtype=widest(g.device)) for g in gradients]
     exact: Tensor = torch.linalg.vector_norm(torch.stack(each))
     return exact.to(norm.dtype)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
@@ -43,6 +43,11 @@ def unavailable(precision: str, device: torch.device) -> str:
 
 def _multiplies_into_float32() -> bool:
     return "dtype" in torch.ops.aten.bmm.overloads()  # type: ignore[no-untyped-call]
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """What sums are kept in: float64, which MPS has not."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
@@ -87,7 +92,7 @@ class _Flags:
     def __init__(self) -> None:
         self.free = threading.Condition()
         self.mode, self.inside = "", 0
-        self.before: list[Any] = []
+        self.before: Before = [], None
         self.of_thread = threading.local()
 
     def enter(self, mode: str) -> None:
@@ -98,7 +103,7 @@ class _Flags:
             self.free.wait_for(lambda: self.inside == 0 or self.mode == mode)
             if self.inside == 0:
                 self.before = _read()
-                _write(["ieee" if mode == "ieee" else "tf32"] * len(GPU_FLAGS) + ["ieee"] * len(CPU_FLAGS))
+                _write(_as_asked(mode, self.before))
             self.mode, self.inside = mode, self.inside + 1
         self.of_thread.modes = [*own, mode]
 
@@ -114,16 +119,30 @@ class _Flags:
 _flags = _Flags()
 
 
-def _read() -> list[Any]:
-    if has_flags():
-        return [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)]
-    return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+Before = tuple[list[str], tuple[str, bool] | None]
 
 
-def _write(values: Sequence[Any]) -> None:
-    if has_flags():
-        for flag, value in zip((*GPU_FLAGS, *CPU_FLAGS), values, strict=True):
-            torch._C._set_fp32_precision_setter(*flag, value)
-        return
-    products, cudnn = (value in (True, "tf32") for value in values[:2])
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, cudnn
+def _read() -> Before:
+    """The flags of each operator, where torch has them, and the older two, unless the program around us mixed both."""
+    flags = [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)] if has_flags() else []
+    try:
+        return flags, (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    except RuntimeError:
+        return flags, None
+
+
+def _write(values: Before) -> None:
+    """Both kinds alike, the older ones first, which set some of the others: torch refuses to read where they differ."""
+    flags, older = values
+    if older is not None:
+        torch.set_float32_matmul_precision(older[0])
+        torch.backends.cudnn.allow_tf32 = older[1]
+    for flag, value in zip((*GPU_FLAGS, *CPU_FLAGS), flags, strict=bool(flags)):
+        torch._C._set_fp32_precision_setter(*flag, value)
+
+
+def _as_asked(mode: str, before: Before) -> Before:
+    shortened = mode == "tf32"
+    flags = [mode] * len(GPU_FLAGS) + ["ieee"] * len(CPU_FLAGS)
+    older = ("high" if shortened else "highest", shortened)
+    return flags if before[0] else [], None if before[1] is None else older

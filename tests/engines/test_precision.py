@@ -25,7 +25,7 @@ from tests.engines.sample_networks import batches, composed, weights
 V = 28
 
 
-def flags() -> list[str]:
+def flags() -> precision.Before:
     return precision._read()
 
 
@@ -48,13 +48,34 @@ def test_tf32_is_both_products_and_cudnn() -> None:
         assert tf32_state() == {"matmul": True, "cudnn": True}
 
 
+@pytest.mark.parametrize("asked", ["ieee", "tf32"])
+def test_torch_s_older_flags_say_the_same(asked: str) -> None:
+    """Where the two kinds differ torch raises as soon as one of the older ones is read, as other libraries do."""
+    with computing(asked):
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == (asked == "tf32")
+        assert torch.get_float32_matmul_precision() == ("high" if asked == "tf32" else "highest")
+
+
+def test_flags_that_a_program_has_mixed_are_left_as_they_are() -> None:
+    own = flags()
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # beside allow_tf32, which is still true
+    mixed = flags()
+    try:
+        assert mixed[1] is None
+        with computing("tf32"):
+            assert tf32_state() == {"matmul": True, "cudnn": True}
+        assert flags() == mixed
+    finally:
+        precision._write(own)
+
+
 def test_what_a_program_around_us_has_set_counts_for_nothing_and_is_restored() -> None:
     own = flags()
     torch.set_float32_matmul_precision("medium")
     others = flags()
     try:
         with suppress(KeyError), computing("ieee"):
-            assert set(flags()) == {"ieee"}
+            assert set(flags()[0]) == {"ieee"}
             raise KeyError
         assert flags() == others
         assert torch.get_float32_matmul_precision() == "medium"

@@ -23,6 +23,7 @@ from ablate.engines.cohort.padding import fill, padded, pads, part_of
 from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
+from ablate.engines.precision import widest
 from ablate.engines.updates import Update
 from ablate.networks.language_model import not_dropped
 from ablate.networks.parameters import Sizes, Vocabulary, shapes
@@ -328,7 +329,7 @@ class Cohort:
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy (R,) in nats per scored token, float64, from a zero state, without dropout or update.
+        """Mean cross-entropy (R,) in nats per scored token, in `widest`, from a zero state, without dropout or update.
 
         Tokens and targets: (T, B) for all replicas, or (R, T, B). A long text is read in pieces of the size of
         a training minibatch, the state carried from piece to piece.
@@ -338,10 +339,10 @@ class Cohort:
         _, T, B = tokens.shape
         piece = max(1, self.config.num_steps * self.config.batch_size // B)
         states = self._zero_states(B)
-        total = torch.zeros(len(self), dtype=torch.float64, device=self.device)
+        total = torch.zeros(len(self), dtype=widest(self.device), device=self.device)
         for start in range(0, T, piece):
             x, y = tokens[:, start : start + piece], targets[:, start : start + piece]
-            total += self._held_out(x, y, states).double() * _scored(y)
+            total += self._held_out(x, y, states).to(total.dtype) * _scored(y)
         return total / _scored(targets).clamp(min=1)
 
     def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:

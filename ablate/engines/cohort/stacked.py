@@ -20,6 +20,7 @@ from ablate.engines.cohort.cuda import choose
 from ablate.engines.cohort.native.build import native
 from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
+from ablate.engines.precision import widest
 from ablate.networks import scan
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.layer import Recurrence
@@ -121,7 +122,7 @@ class StackedCohort(Cohort):
         network = self._network(self.parameters)
         whole = not carries(self.config)
         T, B = targets.shape[-2:]
-        total = torch.zeros(len(self), dtype=torch.float64, device=self.device)
+        total = torch.zeros(len(self), dtype=widest(self.device), device=self.device)
         states = network.initial_state(len(self), B)
         read = self.config.num_steps * self.config.batch_size
         length, piece = (B, max(1, read // T)) if whole else (T, max(1, read // B))
@@ -132,7 +133,7 @@ class StackedCohort(Cohort):
             if whole:
                 states = network.initial_state(len(self), y.shape[-1])
             logits, states = network(x, states)
-            total += masked_means(logits, y, own).double() * scored(y)
+            total += masked_means(logits, y, own).to(total.dtype) * scored(y)
         return total / scored(targets).clamp(min=1)
 
 
