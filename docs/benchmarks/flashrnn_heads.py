@@ -116,6 +116,11 @@ def least_us(d, R, T, B, H, precision, processors, clock):
     return (steps + weights) / clock / R * 1e6
 
 
+def multiply(precision):
+    """From now on, for both."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
 def timed(run):
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
@@ -132,17 +137,17 @@ def compare(model, R, T, B, H, backends, rounds, clock):
     heads, initial = as_heads(model, d, *given)
     runs = {}
     for precision in PER_CLOCK:
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        multiply(precision)
         name = choose(d, R, B, H, torch.float32, device).name
         runs[f"ablate {name} {precision}"] = precision, ours(d, given)
     for backend in backends:
         for dtype in ("float32", "bfloat16"):
             runs[f"flashrnn {backend} {dtype}"] = "ieee", theirs(model, heads, initial, backend, dtype)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    multiply("ieee")
     exact, _ = next(iter(runs.values()))[1]()
     found, errors = {}, {}
     for name, (precision, run) in runs.items():
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        multiply(precision)
         try:
             made = run()[0]
         except Exception as error:  # a size that it has no kernel for
@@ -155,7 +160,7 @@ def compare(model, R, T, B, H, backends, rounds, clock):
     for _ in range(rounds):
         for name, times in found.items():
             precision, run = runs[name]
-            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+            multiply(precision)
             times.append(timed(run) / R)
     processors = torch.cuda.get_device_properties(device).multi_processor_count
     for name, times in found.items():
