@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from rich.console import RenderableType
 from rich.markup import escape
 
 from ablate.config.composing import fallback_data
@@ -80,10 +81,12 @@ def run_sweep(
     preset: str | None = None,
     given: Sequence[str] = (),
     quiet: bool = False,
+    above: RenderableType | None = None,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above` stands
+    over it on a terminal.
     """
     folder = folder_of(configs, default_name)
     plan = make_plan(configs, folder, fallback_data(), given=given)
@@ -95,7 +98,7 @@ def run_sweep(
         write_manifest(plan, command, preset)
         take_over(plan, summary)
         summary.notes += [*plan.notes, *plan.warnings]
-        with Progress(plan, summary.reused + summary.already, quiet) as progress:
+        with Progress(plan, summary.reused + summary.already, quiet, above) as progress:
             for note in plan.notes:
                 progress.say(escape(note))
             for warning in plan.warnings:
