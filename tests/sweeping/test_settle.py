@@ -1,6 +1,7 @@
 """`ablate settle`: seeds for undecided claims, on a function whose outcome is a function of its seed. CPU, 8 s."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +31,24 @@ def rule(effect: float = 0.0, *, seed: int) -> dict[str, float]:
 pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the sweep is trained, by the first test that asks for it."""
+    return tmp_path_factory.mktemp("settle") / "made"
+
+
 @pytest.fixture
-def made(main: CLI, tmp_path: Path) -> Path:
+def made(main: CLI, tmp_path: Path, once: Path) -> Path:
     """Six seeds of four settings: 0 and 0.02 can hardly be told apart, 1 and 5 can."""
+    folder = tmp_path / "results" / "made"
     (tmp_path / "made.py").write_text(RULE)
+    if once.exists():
+        shutil.copytree(once, folder)
+        return folder
     arguments = ("experiment=made.py:rule", "effect=0,0.02,1,5", "seeds=6", "name=made", "report=false")
     assert main("run", *arguments).status == 0
-    return tmp_path / "results" / "made"
+    shutil.copytree(folder, once)
+    return folder
 
 
 def seeds(folder: Path) -> dict[float, int]:
@@ -79,6 +91,7 @@ def test_the_plan_says_what_it_takes_and_trains_nothing(main: CLI, made: Path) -
     assert (made / "sweep.json").read_bytes() == before
 
 
+@pytest.mark.full
 def test_a_decided_claim_costs_nothing(main: CLI, made: Path) -> None:
     done = main("settle", "results/made", "0 < 5", "--by", "effect")
     assert "1 decided" in done.err
@@ -113,6 +126,7 @@ def test_a_budget_that_is_spent_leaves_claims_open(main: CLI, made: Path) -> Non
     assert set(seeds(made).values()) == {6}
 
 
+@pytest.mark.full
 def test_several_claims_share_settings(main: CLI, made: Path) -> None:
     """What is decided by a fixed number of seeds is judged anew once its settings were extended."""
     done = main("settle", "results/made", "0 < 1", "1 < 5", "0 < 5", "--by", "effect", "--seeds", "60")
@@ -162,6 +176,7 @@ def test_runs_of_an_edited_function_are_not_mixed(main: CLI, made: Path, tmp_pat
     assert set(seeds(made).values()) == {6}
 
 
+@pytest.mark.full
 def test_networks_are_extended_as_their_records_say(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
     arguments = [one for one in small_arguments if not one.startswith("seeds")]
     run = main("run", *arguments, "lr=0.5,0.501", "seeds=3", "seed=5", "name=nets", "report=false")
