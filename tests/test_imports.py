@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "testing": "cells config data engines networks optimizers tasks",
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
-    "sweeping": "analysis cells config data engines networks records report stats tasks timing training",
+    "sweeping": "analysis cells claims config data engines networks records report stats tasks timing training",
     "api": "analysis claims config data experiments export networks records report sweeping tasks",
     "searching": "analysis config engines records stats sweeping tasks timing training",
     "plugins": "config searching sweeping",

@@ -21,6 +21,9 @@ class Design:
     text: str
 
 
+SHOWN_STEPS = 4
+"""Numbers of seeds that are said one after the other."""
+
 BY_PROTOCOL = "laid down by the timing protocol"
 
 
@@ -50,10 +53,13 @@ def span(numbers: Collection[int]) -> str:
 
 
 def _steps(numbers: Mapping[str, tuple[int, ...]], whole: Mapping[str, int], extended: Collection[str]) -> str:
-    """`6 to 20`, of the setting that was extended most often, or most."""
+    """`6 to 20`, of the setting that was extended most often, or most; `6 to 40 in 5 steps`."""
     longest = max((numbers[name] for name in extended), key=lambda own: (len(own), own))
     most = max(whole[name] for name in extended)
-    return " to ".join(map(str, longest if most <= max(longest) else (*longest, most)))
+    steps = longest if most <= max(longest) else (*longest, most)
+    if len(steps) > SHOWN_STEPS:
+        return f"{steps[0]} to {steps[-1]} in {len(steps) - 1} steps"
+    return " to ".join(map(str, steps))
 
 
 def _part(numbers: Mapping[str, tuple[int, ...]], whole: Mapping[str, int]) -> str:

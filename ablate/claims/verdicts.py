@@ -156,6 +156,14 @@ def found(
     return whole, data, notes if predicate.reads == SEES_FUTURE else notes + sighted(frames, used)
 
 
+def candidates(frames: Frames, claim: Claim, level: float, any_protocol: bool = False) -> list[str]:
+    """The settings on whose runs a verdict rests, also those that were tried and not chosen. Raises NotTestable."""
+    groups, _, _ = found(frames, claim, level, any_protocol)
+    if claim.tuned:
+        return list(matching(frames.settings, claim.where)["setting_id"])
+    return list(dict.fromkeys(_used(groups)))
+
+
 def _used(groups: Sequence[Group]) -> list[str]:
     return [setting for group in groups for setting in group.settings.values()]
 

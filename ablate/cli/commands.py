@@ -20,6 +20,7 @@ MODULES = (
     "path",
     "report",
     "claims",
+    "settle",
     "export",
     "bench",
     "status",

@@ -19,6 +19,7 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
 from ablate.records.manifest import load_manifest
+from ablate.records.places import is_search
 from ablate.records.reading import RecordError
 
 Declared = tuple[tuple[int, str | None], ...]
@@ -40,7 +41,9 @@ class Designs:
 
     @classmethod
     def read(cls, sweep: Path, settings: Collection[str]) -> Self:
-        """Those of the settings that a sweep has; of one without a manifest nothing is known."""
+        """Those of the settings that a sweep has; of one without a manifest, and of a search, nothing is known."""
+        if is_search(sweep):
+            return cls()
         try:
             manifest = load_manifest(sweep)
             excluded = [results.read(sweep, run)["setting_id"] for run in excluded_runs(sweep)]

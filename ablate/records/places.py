@@ -77,6 +77,11 @@ def holds_timings(sweep: Path) -> bool:
     return present(speed_path(sweep)) == "file" or present(timings_dir(sweep)) == "folder"
 
 
+def is_search(folder: Path) -> bool:
+    """Whether what came out decided which runs there are, and how many."""
+    return present(folder / "search.json") == "file" or present(folder / "study.db") == "file"
+
+
 def is_sweep(folder: Path) -> bool:
     """Whether a folder has a place for records, or records."""
     return present(runs_dir(folder)) == "folder" or present(runs_path(folder)) == "file"

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
 from rich.markup import escape
 
 from ablate.config.composing import fallback_data
@@ -91,11 +92,12 @@ def run_sweep(
     given: Sequence[str] = (),
     quiet: bool = False,
     launcher: Mapping[str, Any] | None = None,
+    above: RenderableType | None = None,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress. `launcher`
-    is what trains it, with its options (`conf/hydra/launcher/`), this machine without.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above` stands
+    over it on a terminal. `launcher` is what trains it, with its options (`conf/hydra/launcher/`), this machine without.
     """
     folder = folder_of(configs, default_name)
     options = options_of(launcher or {})
@@ -112,7 +114,7 @@ def run_sweep(
         write_manifest(plan, command, preset)
         take_over(plan, summary)
         summary.notes += [*plan.notes, *plan.warnings]
-        with Progress(plan, summary.reused + summary.already, quiet) as progress:
+        with Progress(plan, summary.reused + summary.already, quiet, above) as progress:
             for note in plan.notes:
                 progress.say(escape(note))
             for warning in plan.warnings:

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -46,6 +47,17 @@ class Listener(Protocol):
     def failed(self, name: str, reason: str) -> None: ...
 
 
+class _Bar(Bar):
+    """The live line, and what stands above it."""
+
+    above: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.above is not None:
+            yield self.above
+        yield from super().get_renderables()
+
+
 class Progress:
     """Runs done, what is training now, time left by the speed so far, failures. Called from several threads.
 
@@ -53,7 +65,7 @@ class Progress:
     anywhere else a line per finished setting. `quiet`: nothing.
     """
 
-    def __init__(self, plan: Plan, done_before: int, quiet: bool = False) -> None:
+    def __init__(self, plan: Plan, done_before: int, quiet: bool = False, above: RenderableType | None = None) -> None:
         self.console = console(stderr=True, quiet=quiet)
         in_notebook = self.console.is_jupyter and find_spec("ipywidgets") is not None
         self.live = not quiet and (self.console.is_terminal or in_notebook)
@@ -70,7 +82,7 @@ class Progress:
         self.running: dict[str, tuple[float, int]] = {}  # first run of a program -> share done, how many runs
         self.began = time.monotonic()
         self.lock = threading.Lock()
-        self.bar = Bar(
+        self.bar = _Bar(
             TextColumn("{task.completed:.0f}/{task.total:.0f} runs", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=12, table_column=Column(min_width=12)),
             TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
@@ -81,6 +93,7 @@ class Progress:
             expand=True,
             disable=not self.live,
         )
+        self.bar.above = above
         self.task = self.bar.add_task("", total=self.total, completed=done_before, now="", left="", failures="")
 
     def __enter__(self) -> Self:

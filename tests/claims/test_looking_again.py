@@ -148,6 +148,7 @@ def test_a_share_has_its_evidence_interval_and_number_of_runs() -> None:
         ((6,), 9, True, "extended from 6 to 9"),
         ((6, 20), 20, True, "extended from 6 to 20"),
         ((10, 6, 17), 17, True, "extended from 10 to 6 to 17"),
+        ((6, 9, 14, 21, 32), 32, True, "extended from 6 to 32 in 4 steps"),
         ((), 6, True, "no number of seeds"),
     ],
 )

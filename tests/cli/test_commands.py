@@ -31,6 +31,7 @@ LISTED = (
     "path",
     "report",
     "claims",
+    "settle",
     "export",
     "bench",
     "status",

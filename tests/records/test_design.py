@@ -67,6 +67,12 @@ def test_a_folder_without_a_manifest_says_nothing(tmp_path: Path) -> None:
     assert Designs.read(tmp_path, {"a"}).numbers("a") == ()
 
 
+def test_of_a_search_nothing_was_declared(tmp_path: Path) -> None:
+    write_manifest(tmp_path, commands=["ablate seeds=6"])
+    (tmp_path / "search.json").write_text("{}")
+    assert Designs.read(tmp_path, {"a"}).numbers("a") == ()
+
+
 def test_excluded_runs_are_counted(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path, config(), seed, 3.0)

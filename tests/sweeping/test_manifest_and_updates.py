@@ -201,3 +201,54 @@ def test_a_short_time_for_a_setting_takes_fewer_processes_and_shorter_samples() 
     assert [protocol_within(s).launches for s in (0.5, 1, 5.9, 6, 14.9, 15, 30, 300)] == [1, 1, 1, 2, 4, 5, 5, 5]
     assert [protocol_within(s).sample_s for s in (0.6, 2.4, 3, 15, 30)] == pytest.approx([0.05, 0.2, 0.25, 0.25, 0.25])
     assert protocol_within(2.5).limit_s == 2.5
+
+
+# --- the number of seeds that was declared ---------------------------------------------------------------------------
+
+
+def declared(folder: Path) -> list[list[int]]:
+    """The numbers of seeds of each history of a folder's settings."""
+    return [[seeds for seeds, _ in entry["declared"]] for entry in load_manifest(folder)["design"]]
+
+
+def test_seeds_are_declared_before_the_first_run_and_extensions_after_it(
+    sweep: Callable[..., object], small: Configs, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results" / "made-up"
+    sweep([small("seeds=2")])
+    assert declared(folder) == [[2]]
+    sweep([small("seeds=2")])
+    assert declared(folder) == [[2]]
+    sweep([small("seeds=3")])
+    sweep([small("seeds=1")])
+    assert declared(folder) == [[2, 3]]
+    sweep([small("seeds=2", "lr=0.7")])
+    assert sorted(declared(folder)) == [[2], [2, 3]]
+
+
+def test_what_was_never_trained_may_be_declared_anew(plan: Callable[..., Plan]) -> None:
+    made = plan("seeds=2")
+    write_manifest(made, "python -m ablate seeds=2")
+    write_manifest(plan("seeds=5"), "python -m ablate seeds=5")
+    assert declared(made.folder) == [[5]]
+
+
+def test_runs_of_another_sweep_were_seen_there(sweep: Callable[..., object], small: Configs, tmp_path: Path) -> None:
+    sweep([small("seeds=2")], "first")
+    sweep([small("seeds=3")], "first")
+    sweep([small("seeds=3")], "same")
+    sweep([small("seeds=4")], "more")
+    assert declared(tmp_path / "results" / "same") == [[2, 3]]
+    assert declared(tmp_path / "results" / "more") == [[2, 3, 4]]
+
+
+def test_a_sweep_of_an_older_version_is_extended_from_what_its_commands_asked_for(
+    sweep: Callable[..., object], small: Configs, tmp_path: Path
+) -> None:
+    sweep([small("seeds=2")])
+    path = manifest_path(tmp_path / "results" / "made-up")
+    old = json.loads(path.read_text())
+    del old["design"]
+    path.write_text(json.dumps(old | {"commands": ["python -m ablate seeds=2"]}))
+    sweep([small("seeds=3")])
+    assert declared(path.parent) == [[2, 3]]

@@ -1,0 +1,136 @@
+"""`ablate settle results/NAME [--budget 30m] [--seeds 200] ["A < B" …]`: more seeds, until the claims are decided.
+
+Says first what that is expected to take, by the seconds that the sweep's own runs took. Then the claims get seeds,
+first where they decide most for a second, through the ordinary sweep: Ctrl-C loses nothing, and the same command goes
+on.
+The verdicts come from a test that holds however often one looks, so that stopping once one is decided is no fault.
+"""
+
+from argparse import ArgumentTypeError
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.cli.command import Parser, by_parser, level
+from ablate.cli.commands import run_command
+from ablate.cli.entry import STOPPED, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ablate.claims.measured import Frames
+    from ablate.claims.reading import Claim
+
+MOST = 100
+UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def duration(text: str) -> float:
+    """Seconds of `90s`, `30m`, `1.5h`."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text.removeprefix(number)
+    try:
+        seconds = float(number) * UNITS[unit]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is no time; write a number and its unit, such as 90s, 30m or 2h")
+    return seconds
+
+
+def seeds(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 2:
+        raise ArgumentTypeError(f"{text!r} is no number of seeds; write a whole number from 2 on, such as 200")
+    return number
+
+
+def parser() -> Parser:
+    found = Parser("settle", __doc__)
+    found.add_argument("sweep", nargs="+", metavar="FOLDER|CLAIM", help='a folder below results/; claims, "gru < lstm"')
+    found.add_argument("--budget", type=duration, metavar="TIME", help="train no longer than this: 90s, 30m, 2h")
+    found.add_argument(
+        "--seeds", type=seeds, default=MOST, metavar="N", help=f"no setting gets more than so many ({MOST})"
+    )
+    found.add_argument("--plan", action="store_true", help="only say what it would take; trains and writes nothing")
+    found.add_argument(
+        "--claims", type=Path, action="append", metavar="FILE", help="settle the claims of this file only (repeatable)"
+    )
+    found.add_argument("--metric", help="what claims on the line compare (default: what the task is judged by)")
+    found.add_argument("--by", metavar="KNOB", help="the knob of which they name values, where that is not clear")
+    found.add_argument(
+        "--where", metavar="KNOB=VALUE", action="append", default=[], help="only these settings (repeatable)"
+    )
+    found.add_argument("--margin", type=float, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
+    found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
+    found.add_argument("--level", type=level, default=0.95, help="confidence level of the verdicts (0.95)")
+    return found
+
+
+def settle(arguments: list[str]) -> int:
+    """Exit status: 0, 1 where a setting failed, 2 for wrong input, 130 after Ctrl-C."""
+    given = parser().parse_args(arguments)
+
+    from ablate.claims.choosing import claims_for
+    from ablate.claims.reading import read_claims
+    from ablate.claims.sentences import is_sentence
+    from ablate.cli.claims import said
+    from ablate.cli.run import report
+    from ablate.config.errors import UserError
+    from ablate.config.shell import command_line
+    from ablate.sweeping.launch import compacted
+    from ablate.sweeping.settle.settling import Settling, ending
+    from ablate.sweeping.settle.show import View
+
+    sentences = [word for word in given.sweep if is_sentence(word) and not Path(word).is_dir()]
+    folders = [Path(word) for word in given.sweep if word not in sentences]
+    if len(folders) != 1:
+        raise UserError(f"settle takes one folder, not {len(folders)}: {command_line('settle', 'results/NAME')}")
+    from_files = [claim for file in given.claims or () for claim in read_claims(file)]
+
+    def claims(frames: "Frames") -> "Sequence[Claim]":
+        asked = [*from_files, *(said(sentences, frames, given) if sentences else ())]
+        found = asked or claims_for(frames)
+        if not found:
+            raise UserError(
+                f"no claim belongs to {frames.name}; say one, such as "
+                f"{command_line('settle', folders[0], 'gru < lstm')}, or give --claims FILE"
+            )
+        return found
+
+    settling = Settling(
+        folders[0],
+        claims,
+        command_line("settle", *arguments),
+        given.seeds,
+        given.budget or float("inf"),
+        given.level,
+        any_protocol=bool(from_files or sentences),
+    )
+    view = View(given.level)
+    found = settling.go(view, given.plan)
+    summary = settling.summary
+    if given.plan:
+        return 0
+    if summary.storage:
+        say(f"stopped: {summary.storage}; the stored runs are kept, the same command goes on")
+        return summary.exit_status
+    drawn = 0
+    if summary.trained or summary.reused:
+        if not summary.interrupted:
+            compacted(folders[0])
+        drawn = report(folders[0]) if summary.report else 0
+    view.end(found, ending(found, given.seeds, settling.out_of_budget, summary.interrupted))
+    if summary.interrupted:
+        say("stopped; every finished run is kept, the same command goes on from here")
+        return STOPPED
+    return drawn or summary.exit_status
+
+
+COMMAND = by_parser("settle", "give a sweep more seeds, until its claims are decided", settle, parser)
+
+main = partial(run_command, COMMAND)
+"""`ablate settle` with these arguments; its exit status."""

@@ -1,0 +1,155 @@
+"""The loop of `ablate settle`: batches of seeds, as ordinary sweeps into the same folder, until all is decided."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ablate.claims.measured import Frames
+from ablate.claims.reading import Claim
+from ablate.config import plugins
+from ablate.config.composing import fallback_data, from_dict
+from ablate.config.errors import UserError, counted
+from ablate.config.resolved import Resolved
+from ablate.records.manifest import plugins_of
+from ablate.records.reading import RecordError
+from ablate.records.results import records
+from ablate.sweeping.launch import Summary, run_sweep
+from ablate.sweeping.plan import make_plan
+from ablate.sweeping.schedule import workers
+from ablate.sweeping.settle.show import View
+from ablate.sweeping.settle.standing import Outlook, Prices, Standing, best, standings
+
+
+@dataclass
+class Settling:
+    """Seeds for the claims of one sweep; what is done is on disk, so that another one goes on from there."""
+
+    folder: Path
+    claims: Callable[[Frames], Sequence[Claim]]
+    command: str
+    most: int
+    """Seeds that no setting gets more of."""
+    budget_s: float
+    level: float = 0.95
+    any_protocol: bool = False
+    summary: Summary = field(init=False)
+    out_of_budget: bool = field(init=False, default=False)
+    measured: float = field(init=False, default=1.0)
+    """Seconds that the last batches took, for one that was expected."""
+
+    def __post_init__(self) -> None:
+        self.summary = Summary(self.folder)
+        plugins.load(plugins_of(self.folder))
+        self.configs = configs_of(self.folder)
+        self.check_repeatable()
+        self.at_once = workers(list(self.configs.values()))
+        self.began = time.monotonic()
+
+    def check_repeatable(self) -> None:
+        """Raise UserError where what is trained would not be what is stored: seeds of two kinds in one setting."""
+        seeds = self.counts(Frames.read(self.folder))
+        plan = make_plan(
+            [config.but(seeds=seeds.get(name, 1)) for name, config in self.configs.items()],
+            self.folder,
+            fallback_data(),
+        )
+        for name, setting in zip(self.configs, plan.asked, strict=True):
+            if setting.error:
+                raise setting.error
+            if setting.setting_id != name or setting.missing:
+                changed = (
+                    f": {setting.changed[0]} has changed since" if setting.changed else ", or its text has changed"
+                )
+                raise UserError(
+                    f"the runs of {self.folder} are of another version{changed}; run its command again "
+                    "(ablate status names it), which trains them anew, then settle"
+                )
+
+    def counts(self, frames: Frames) -> dict[str, int]:
+        """setting → its runs, from the first seed on."""
+        seeds = frames.runs.groupby("setting_id")["seed"].nunique()
+        return {str(name): int(n) for name, n in seeds.items()}
+
+    def look(self) -> tuple[list[Standing], Prices]:
+        frames = Frames.read(self.folder)
+        found = standings(frames, self.claims(frames), self.level, self.most, self.any_protocol)
+        return found, Prices.of(frames, self.at_once, self.measured)
+
+    def go(self, view: View, plan_only: bool = False) -> list[Standing]:
+        """How the claims stand in the end. Says first what deciding them is expected to take."""
+        found, prices = self.look()
+        failed: set[str] = set()
+        if plan_only or any(one.is_open for one in found):
+            view.begin(found, self.ahead(found, prices))
+        while not plan_only and (open_ := [one for one in found if one.is_open and not failed & {*one.settings}]):
+            chosen = best(open_, prices)
+            n = self.affordable(chosen, prices)
+            if n <= chosen.there:
+                self.out_of_budget = True
+                break
+            view.batch(chosen, n, found)
+            summary = self.train(chosen.settings, n, prices.cost(chosen.settings, n), view)
+            self.summary += summary
+            if summary.interrupted or summary.storage or summary.lost:
+                break
+            if summary.failures:
+                failed |= {*chosen.settings}
+            found, prices = self.look()
+            view.looked(found)
+        return found
+
+    def ahead(self, found: Sequence[Standing], prices: Prices) -> tuple[int, float]:
+        """Runs and seconds that deciding all that can be decided is expected to take."""
+        outlook = Outlook.of([one for one in found if one.is_open])
+        return outlook.runs(prices), outlook.seconds(prices)
+
+    def affordable(self, chosen: Standing, prices: Prices) -> int:
+        """The seeds of the next batch that the budget is enough for."""
+        left = self.budget_s - (time.monotonic() - self.began)
+        n = chosen.next
+        while n > chosen.there and prices.cost(chosen.settings, n) > left:
+            n -= 1
+        return n if left > 0 else chosen.there
+
+    def train(self, settings: Collection[str], n: int, expected: float, view: View) -> Summary:
+        """Make it n seeds of each of the settings, which is expected to take so many seconds."""
+        configs = [self.configs[name].but(seeds=n) for name in settings]
+        began = time.monotonic()
+        summary = run_sweep(configs, self.folder.name, self.command, quiet=view.quiet, above=view.table)
+        if summary.trained and expected > 0:
+            self.measured = max(0.05, self.measured * (time.monotonic() - began) / expected)
+        return summary
+
+
+def configs_of(folder: Path) -> dict[str, Resolved]:
+    """setting_id → its config with its first seed, as the records have it, to be trained into the same folder.
+
+    What set another knob (match, updates) has done so: its value is in the record.
+    """
+    found: dict[str, Resolved] = {}
+    for record in records(folder):
+        if isinstance(record, RecordError):
+            continue
+        config = from_dict(record["config"])
+        known = found.get(record["setting_id"])
+        if known is None or config.seed < known.seed:
+            found[record["setting_id"]] = config
+    place = {"name": folder.resolve().name, "results_dir": str(folder.resolve().parent)}
+    once = {"match": None, "updates": None, "fresh": False, "speed": False}
+    return {name: config.but(**place, **once) for name, config in found.items()}
+
+
+def ending(found: Sequence[Standing], most: int, out_of_budget: bool, stopped: bool = False) -> str:
+    """`11 decided, 2 would need more than 400 seeds`."""
+    told = [one for one in found if one.counts]
+    decided = sum(one.is_decided for one in told)
+    beyond = sum(not one.is_decided and not one.is_open for one in told)
+    open_ = sum(one.is_open for one in told)
+    said = [f"{decided} decided"]
+    said += [f"{beyond} would need more than {counted(most, 'seed')}"] * bool(beyond)
+    why = "the budget is spent" if out_of_budget else "stopped" if stopped else "not tried"
+    said += [f"{open_} open ({why})"] * bool(open_)
+    others = len(found) - len(told)
+    said += [f"{others} that no seed decides"] * bool(others)
+    return ", ".join(said)

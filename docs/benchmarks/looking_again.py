@@ -1,0 +1,91 @@
+"""How often tests are wrong, and how soon they decide, when somebody looks after every seed from 6 to 100.
+
+python docs/benchmarks/looking_again.py [SWEEPS]     the tables of docs/claims.md; 20,000 sweeps: a minute
+
+Candidates for two settings, differences paired by seed but for Welch's t:
+    mixture c   the t mixture of ablate.stats.evidence, with effects of standard deviation c
+    grid r      Welch's t looked at after 6, 6r, 6r² … seeds alone, the k-th of these looks at α/(k (k + 1)): valid by
+                summing up, for any number of looks
+    equal r     the same, as many looks as there are up to 200 seeds at an equal share of α each
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ablate.stats import evidence as kernel
+from ablate.stats.evidence import decisive
+from tests.stats.peeking import DRAWS, FIRST, LAST, evidence, fixed
+
+ALPHA = 0.025
+"""Of one side."""
+AT = (6, 12, 20, 50, 100, 200)
+MOST = AT[-1]
+
+
+def looks(ratio: float) -> list[int]:
+    found = [FIRST]
+    while round(found[-1] * ratio) <= MOST:
+        found.append(round(found[-1] * ratio))
+    return found
+
+
+def at_looks(p: np.ndarray, ratio: float, equal: bool) -> np.ndarray:
+    decides, places = np.zeros(p.shape, bool), looks(ratio)
+    for k, n in enumerate(places, 1):
+        decides[:, n - 1] = p[:, n - 1] <= ALPHA * (1 / len(places) if equal else 1 / (k * (k + 1)))
+    return decides
+
+
+def candidates(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Name, and whether it decides at each number of seeds (S, n)."""
+    p = fixed(a, b)
+    seen = np.arange(1, MOST + 1) >= FIRST
+    own = kernel.EFFECT_SD
+    for sd in (own, own / 2, 1.5 * own):
+        kernel.EFFECT_SD = sd
+        yield f"mixture {sd:g}", (evidence(a - b) >= decisive(0.95)) & seen
+    kernel.EFFECT_SD = own
+    for ratio in (1.5, 2.0):
+        yield f"grid {ratio:g}", at_looks(p, ratio, equal=False)
+        yield f"equal {ratio:g}", at_looks(p, ratio, equal=True)
+    yield "fixed n, looked at after every seed", (p <= ALPHA) & seen
+
+
+def row(name: str, cells: Sequence[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main(sweeps: int) -> None:
+    rng = np.random.default_rng(0)
+    print("False verdicts, either way, in percent")
+    for name, draw in DRAWS.items():
+        sums = draw(rng, (sweeps, LAST))
+        wrong = (np.maximum(evidence(sums), evidence(sums, above=False)) >= decisive(0.95))[:, FIRST - 1 :].any(axis=1)
+        zeros = np.zeros_like(sums)
+        one_sided = fixed(sums, zeros)
+        peeked = (np.minimum(one_sided, 1 - one_sided) <= ALPHA)[:, FIRST - 1 :].any(axis=1)
+        print(row(name, [f"{100 * wrong.mean():.1f}", f"{100 * peeked.mean():.1f}"]), flush=True)
+    for effect in (0.5, 1.0, 1.5):
+        print(f"\nDecided by so many seeds, in percent; effect {effect:g} standard deviations of a run")
+        a, b = rng.normal(effect, 1, (sweeps, MOST)), rng.normal(0, 1, (sweeps, MOST))
+        for name, decides in candidates(a, b):
+            by = np.maximum.accumulate(decides, axis=1)
+            first = np.where(by[:, -1], by.argmax(axis=1) + 1, MOST)
+            print(row(name, [*(f"{100 * by[:, n - 1].mean():.0f}" for n in AT), f"{first.mean():.0f}"]), flush=True)
+        p = fixed(a, b)
+        print(row("fixed n, one look", [*(f"{100 * (p[:, n - 1] <= ALPHA).mean():.0f}" for n in AT), "–"]), flush=True)
+    print("\nA fixed number first, then the mixture as seeds are added: false verdicts at any time, in percent")
+    a, b = rng.normal(0, 1, (2, sweeps, LAST))
+    p = fixed(a, b)[:, FIRST - 1]
+    first_look = np.minimum(p, 1 - p) <= ALPHA
+    later = (np.maximum(evidence(a - b), evidence(b - a)) >= decisive(0.95))[:, FIRST - 1 :].any(axis=1)
+    print(f"{100 * (first_look | later).mean():.1f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
