@@ -50,6 +50,10 @@ def runs_of(folder: Path) -> list[str]:
     return sorted(record["run_id"] for record in results.records(folder) if isinstance(record, dict))
 
 
+def outcomes(folder: Path) -> dict[str, Any]:
+    return {record["run_id"]: record["metrics"] for record in results.records(folder) if isinstance(record, dict)}
+
+
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
     """Run these configs as a sweep by a cluster, in tmp_path/results."""
@@ -59,9 +63,8 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
 
     def run(configs: Sequence[Config], cluster: Cluster, **options: Any) -> Summary:
         monkeypatch.setattr(collect, "queue_of", lambda _: cluster)
-        monkeypatch.setattr(
-            following.slurm, "states_of", lambda ids: {} if cluster.says is None else dict.fromkeys(ids, cluster.says)
-        )
+        known = {} if cluster.says is None else {f"7_{job}": cluster.says for job in range(9)}
+        monkeypatch.setattr(following.slurm, "states_of", lambda _: known)
         monkeypatch.setattr(following.slurm, "reachable", lambda: True)
         launcher = {"name": "slurm", **launchers()["slurm"], **options}
         return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", launcher=launcher)
@@ -69,14 +72,15 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
     return run
 
 
+@pytest.mark.full
 def test_the_records_are_those_of_this_machine(small: Configs, launch: Any, sweep: Any) -> None:
-    configs = [small(f"model={name}", "seeds=3") for name in ("rnn", "gru")]
+    configs = [small(f"model={name}", "seeds=3", "engine=cohort") for name in ("rnn", "gru")]
     cluster = Cluster()
     summary = launch(configs, cluster, runs_per_job=2)
     assert (summary.trained, summary.away, summary.exit_status) == (6, 0, 0)
     assert [batch.jobs for batch in cluster.batches] == [4]
-    here = sweep(configs, name="here").folder  # copies nothing: it is another folder of results
-    assert runs_of(summary.folder) == runs_of(here)
+    here = sweep([config.but(fresh=True) for config in configs], name="here").folder
+    assert outcomes(summary.folder) == outcomes(here)
     assert not jobs_dir(summary.folder).exists()
     again = launch(configs, cluster)
     assert (again.trained, again.already, len(cluster.batches)) == (0, 6, 1)
@@ -105,6 +109,7 @@ def test_submit_leave_and_collect(small: Configs, launch: Any, capsys: pytest.Ca
     assert len(waiting.batches) == 1
 
 
+@pytest.mark.full
 def test_fresh_runs_are_collected_once(small: Configs, launch: Any) -> None:
     """Their records are there before; those that are written since tell that they have been trained again."""
     configs = [small("seeds=2")]
