@@ -10,6 +10,7 @@ The process ends when its input does. Axes: R replicas, T steps, B sequences.
 
 import importlib
 import json
+import platform
 import signal
 import sys
 import time
@@ -184,6 +185,7 @@ class Setting:
         before = peak_memory_bytes(self.device) or 0
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
         return {
+            "host": platform.node(),
             "engine": engine_of(self.config),
             "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
             "replicas_together": self.together,

@@ -107,6 +107,7 @@ class Following:
             self.jobs.remove(one)
             if one.runs and not one.state.failures and how != DONE:
                 self.progress.warn(self._why(one, how))
+                self.lost.append(one.batch)
         self._clear()
 
     def look(self) -> None:

@@ -1,0 +1,136 @@
+"""A SLURM of this machine alone, for as long as the tests take: its daemons, its configuration and its keys lie in a
+temporary folder, and it is ended by the numbers of its processes."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue")
+
+CONFIGURATION = """\
+ClusterName=trial
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmctldPort={port}
+SlurmdPort={port_of_node}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+MpiDefault=none
+ReturnToService=2
+SchedulerParameters=sched_interval=1,bf_interval=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=10
+MinJobAge=30
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=10 MaxTime=60 State=UP
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=60 State=UP
+"""
+"""Without accounting: what has ended is soon not known to it any more."""
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@contextmanager
+def daemon(*command: str, log: Path) -> Iterator[None]:
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Slurm:
+    """What a person asks of SLURM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.node = folder, socket.gethostname().partition(".")[0]
+
+    def ask(self, *command: str) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (command, done.stderr)
+        return done.stdout
+
+    def jobs(self) -> dict[str, str]:
+        """Job → its state, of those that wait or run."""
+        rows = self.ask("squeue", "-h", "-r", "-o", "%i|%T").splitlines()
+        return dict(row.split("|") for row in rows)
+
+    def node_is(self, state: str) -> None:
+        self.ask("scontrol", "update", f"nodename={self.node}", f"state={state}", "reason=trial")
+
+    def start_now(self) -> None:
+        """What was queued again waits two minutes otherwise."""
+        for job in self.jobs():
+            self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
+
+
+def until(true: Callable[[], object], limit_s: float = 180.0) -> None:
+    """Wait until something is so; fail where it does not come to be."""
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, "it did not come to be in time"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A SLURM of one node with two partitions; its commands find it by SLURM_CONF."""
+    pytest.importorskip("submitit")
+    if lacking := [name for name in DAEMONS if shutil.which(name) is None]:
+        pytest.skip(f"no {', '.join(lacking)} on this machine")
+    if os.getuid() != 0:
+        pytest.skip("slurmd starts jobs as their users, and is for root alone")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("munge", "state", "spool"):
+        (folder / name).mkdir()
+    key, made = folder / "munge" / "key", Slurm(folder)
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    facts = {"host": made.node, "port": free_port(), "port_of_node": free_port(), "folder": folder}
+    configuration = folder / "slurm.conf"
+    configuration.write_text(CONFIGURATION.format(**facts))
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("SLURM_CONF", str(configuration))
+        at = [f"--{what}-file={folder}/munge/{what}" for what in ("key", "pid", "log", "seed")]
+        munged = ("munged", "--foreground", "--force", "--num-threads=1", f"--socket={folder}/munge/socket", *at)
+        stack.enter_context(daemon(*munged, log=folder / "munged.out"))
+        until((folder / "munge" / "socket").exists, 20)
+        stack.enter_context(daemon("slurmctld", "-D", "-f", str(configuration), log=folder / "slurmctld.out"))
+        stack.enter_context(daemon("slurmd", "-D", "-f", str(configuration), log=folder / "slurmd.out"))
+        until(lambda: "idle" in subprocess.run(["sinfo", "-h"], capture_output=True, text=True).stdout, 60)
+        yield made
+        subprocess.run(["scancel", "--signal=KILL", "--user=root"], capture_output=True)
+        subprocess.run(["scancel", "--user=root"], capture_output=True)

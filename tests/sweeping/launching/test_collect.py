@@ -1,0 +1,241 @@
+"""Sweeps by jobs, with a cluster that runs each job in this process when it is told to, or never. CPU, 4 s."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.cli import main
+from ablate.config.errors import ConfigError
+from ablate.config.launchers import launchers
+from ablate.config.schema import Config
+from ablate.records import results
+from ablate.records.files import write_json
+from ablate.records.jobs import Batch, State, batches, jobs_dir
+from ablate.sweeping.launch import Summary, run_sweep
+from ablate.sweeping.launching import collect, following
+from ablate.sweeping.launching.following import GONE, SILENT, fate
+from ablate.sweeping.launching.options import options_of
+from ablate.sweeping.launching.queues import RUNNING, WAITING
+from ablate.sweeping.launching.worker import DONE, Work
+
+Configs = Callable[..., Config]
+
+
+class Cluster:
+    """Runs the jobs of which `runs(job)` says so, when they are submitted; of the others it says `says`."""
+
+    name = "a cluster"
+
+    def __init__(self, runs: Callable[[int], bool] = lambda job: True, says: str | None = WAITING) -> None:
+        self.runs, self.says = runs, says
+        self.batches: list[Batch] = []
+
+    def submit(self, batch: Batch) -> list[str]:
+        self.batches.append(batch)
+        for job in filter(self.runs, range(batch.jobs)):
+            Work(str(batch.path.absolute()), job)()
+        return [f"7_{job}" for job in range(batch.jobs)]
+
+    def states(self, batch: Batch) -> dict[str, str] | None:
+        return {} if self.says is None else {f"7_{job}": self.says for job in range(batch.jobs)}
+
+    def cancel(self, batch: Batch) -> None:
+        pass
+
+
+def runs_of(folder: Path) -> list[str]:
+    return sorted(record["run_id"] for record in results.records(folder) if isinstance(record, dict))
+
+
+def outcomes(folder: Path) -> dict[str, Any]:
+    return {record["run_id"]: record["metrics"] for record in results.records(folder) if isinstance(record, dict)}
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
+    """Run these configs as a sweep by a cluster, in tmp_path/results."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collect, "LATE_S", 0.0)
+    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+
+    def run(configs: Sequence[Config], cluster: Cluster, **options: Any) -> Summary:
+        monkeypatch.setattr(collect, "queue_of", lambda _: cluster)
+        known = {} if cluster.says is None else {f"7_{job}": cluster.says for job in range(9)}
+        monkeypatch.setattr(following.slurm, "states_of", lambda _: known)
+        monkeypatch.setattr(following.slurm, "reachable", lambda: True)
+        launcher = {"name": "slurm", **launchers()["slurm"], **options}
+        return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", launcher=launcher)
+
+    return run
+
+
+@pytest.mark.full
+def test_the_records_are_those_of_this_machine(small: Configs, launch: Any, sweep: Any) -> None:
+    configs = [small(f"model={name}", "seeds=3", "engine=cohort") for name in ("rnn", "gru")]
+    cluster = Cluster()
+    summary = launch(configs, cluster, runs_per_job=2)
+    assert (summary.trained, summary.away, summary.exit_status) == (6, 0, 0)
+    assert [batch.jobs for batch in cluster.batches] == [4]
+    here = sweep([config.but(fresh=True) for config in configs], name="here").folder
+    assert outcomes(summary.folder) == outcomes(here)
+    assert not jobs_dir(summary.folder).exists()
+    again = launch(configs, cluster)
+    assert (again.trained, again.already, len(cluster.batches)) == (0, 6, 1)
+
+
+def test_submit_leave_and_collect(small: Configs, launch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    configs = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru")]
+    waiting = Cluster(runs=lambda job: False)
+    summary = launch(configs, waiting, detach=True)
+    assert (summary.trained, summary.away, summary.exit_status) == (0, 2, 0)
+    assert launch(configs, waiting, detach=True).away == 2  # nothing is submitted twice
+    assert len(waiting.batches) == 1
+    assert main(["run", "results_dir=results", "name=a", "model=rnn", "data=copy", "task=memory"]) == 2
+    assert main(["status", "--json", "results/a"]) == 0
+    told = json.loads(capsys.readouterr().out)["sweeps"][0]
+    assert [(job["id"], job["state"], job["runs"]) for job in told["jobs"]] == [
+        ("7_0", WAITING, 2),
+        ("7_1", WAITING, 2),
+    ]
+    [batch] = batches(summary.folder)
+    Work(str(batch.path), 0)()
+    half = launch(configs, waiting, detach=True)
+    assert (half.already, half.away) == (2, 1)
+    Work(str(batch.path), 1)()
+    assert launch(configs, waiting).already == 4
+    assert len(waiting.batches) == 1
+
+
+@pytest.mark.full
+def test_fresh_runs_are_collected_once(small: Configs, launch: Any) -> None:
+    """Their records are there before; those that are written since tell that they have been trained again."""
+    configs = [small("seeds=2")]
+    launch(configs, Cluster())
+    fresh = [config.but(fresh=True) for config in configs]
+    cluster = Cluster(runs=lambda job: False)
+    assert launch(fresh, cluster, detach=True).away == 1
+    [batch] = batches(Path("results/a"))
+    Work(str(batch.path), 0)()
+    collected = launch(fresh, cluster, detach=True)
+    assert (collected.trained, collected.away, len(cluster.batches)) == (2, 0, 1)
+
+
+@pytest.mark.parametrize(("says", "word"), [("OUT_OF_MEMORY", "OUT_OF_MEMORY"), (None, "gone from the queue")])
+def test_a_job_that_is_lost_fails_its_settings_and_no_others(
+    small: Configs, launch: Any, says: str | None, word: str
+) -> None:
+    configs = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru")]
+    summary = launch(configs, Cluster(lambda job: job == 1, says))
+    assert (summary.trained, summary.exit_status) == (2, 1)
+    [(_, why)] = summary.failures
+    assert "7_0" in why
+    assert word in why
+    assert len(list((summary.folder / "failures").glob("*.json"))) == 1
+    again = launch(configs, Cluster())
+    assert (again.trained, again.exit_status) == (2, 0)
+    assert not jobs_dir(summary.folder).exists()
+
+
+def test_what_fails_in_a_job_is_told_as_on_this_machine(small: Configs, launch: Any) -> None:
+    configs = [small("num_steps=5"), small("num_steps=399"), small("num_steps=6")]
+    summary = launch(configs, Cluster())
+    assert (summary.trained, summary.exit_status) == (2, 1)
+    assert [name for name, _ in summary.failures] == ["rnn num_steps=399"]
+
+
+@pytest.mark.parametrize("what", ["ablate", "torch"])
+def test_a_machine_with_other_code_trains_nothing(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    submit = Cluster.submit
+
+    def changed(self: Cluster, batch: Batch) -> list[str]:
+        order = batch.order(0)
+        batch.write_order(0, order | {"code": order["code"] | {what: "0"}})
+        return submit(self, batch)
+
+    monkeypatch.setattr(Cluster, "submit", changed)
+    summary = launch([small("seeds=2")], Cluster())
+    assert (summary.trained, summary.exit_status) == (0, 1)
+    assert f"another {what}" in summary.failures[0][1]
+
+
+def test_another_text_of_the_same_name_trains_nothing(small: Configs, launch: Any, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("a text that a person writes " * 40)
+    cluster = Cluster(runs=lambda job: False)
+    assert launch([small(f"data.path={path}")], cluster, detach=True).away == 1
+    path.write_text("and changes before the job begins " * 40)
+    [batch] = batches(Path("results/a"))
+    Work(str(batch.path), 0)()
+    assert "its data differs" in str(batch.state(0).ended)
+    assert runs_of(Path("results/a")) == []
+
+
+def test_a_job_without_an_order_does_nothing(tmp_path: Path) -> None:
+    Work(str(tmp_path / "jobs" / "0001"), 0)()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_cluster_refuses_leaves_nothing(small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Cluster, batch: Batch) -> list[str]:
+        raise ConfigError("no such partition")
+
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    with pytest.raises(ConfigError, match="no such partition"):
+        launch([small()], Cluster())
+    assert batches(Path("results/a")) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "silent_s", "how"),
+    [
+        (State(), {"7_0": WAITING}, 1e6, WAITING),
+        (State(), {}, 0, GONE),
+        (State(), None, 1e6, WAITING),  # the queue does not answer, and it has not begun
+        (State(beat=3), None, 10, RUNNING),
+        (State(beat=3), None, 1e6, SILENT),
+        (State(beat=3), {"7_0": RUNNING}, 1e6, RUNNING),
+        (State(beat=3), {"7_0": "TIMEOUT"}, 0, "TIMEOUT"),
+        (State(beat=3), {}, 0, GONE),
+        (State(beat=3, ended=DONE), {}, 1e6, DONE),
+    ],
+)
+def test_what_has_become_of_a_job(state: State, known: Any, silent_s: float, how: str, tmp_path: Path) -> None:
+    assert fate(Batch(tmp_path, "slurm", 1, ["7_0"]), 0, state, known, silent_s) == how
+
+
+def test_a_batch_whose_submitter_was_killed_before_it_knew_the_ids(tmp_path: Path) -> None:
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1)
+    batch.write()
+    write_json(batch.state_path(0), {"id": "9_0", "beat": 1})
+    assert fate(batch, 0, batch.state(0), {"9_0": RUNNING}, 0) == RUNNING
+    assert fate(batch, 0, State(), {}, 0) == GONE
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("cpus", 0),
+        ("cpus", 1.5),
+        ("cpus", "4"),
+        ("detach", 1),
+        ("setup", "module load"),
+        ("sbatch", ["a"]),
+        ("jobs", 0),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_named(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"hydra.launcher.{option} is "):
+        options_of({"name": "slurm", **launchers()["slurm"], option: value})
+
+
+@pytest.mark.parametrize("name", [name for name in launchers() if name != "local"])
+def test_the_files_of_launchers_have_all_options(name: str) -> None:
+    found = options_of({"name": name})
+    assert found is not None
+    assert found.name == name
+    assert set(launchers()[name]) <= set(vars(found))

@@ -1,0 +1,129 @@
+"""Sweeps by a real Ray cluster of this machine, of three nodes: a node is lost, the program that submitted is killed.
+Needs ray. CPU, 2 min.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_slurm import until
+
+from ablate.cli import main
+from ablate.records import results
+from ablate.records.jobs import State, batches
+from ablate.sweeping.launching import collect
+
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("default")]  # ray's own warnings
+
+ON_RAY = ("hydra/launcher=ray", "hydra.launcher.cpus=1")
+SHORT = ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=20")
+LONG = ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=20000")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without a core, so that it is never lost with a task, and two nodes of one core each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.delenv("TMPDIR", raising=False)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+        made.wait_for_nodes()
+        patch.setenv("RAY_ADDRESS", made.address)
+        yield made
+        import ray
+
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def words(tmp_path: Path, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collect, "LATE_S", 3.0)
+    own = [word for word in small_arguments if not word.startswith(("seeds=", "epochs="))]
+    return [*own, "report=false", "name=a"]
+
+
+def states(folder: Path) -> list[State]:
+    return [batch.state(job) for batch in batches(folder) for job in range(batch.jobs)]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [record for record in results.records(folder) if isinstance(record, dict)]
+
+
+def training(folder: Path) -> bool:
+    found = states(folder)
+    return bool(found) and all(one.programs for one in found)
+
+
+def test_the_records_are_those_of_this_machine(cluster: Any, words: list[str]) -> None:
+    assert main([*words[:-1], *SHORT, "name=here"]) == 0
+    assert main([*words, *SHORT, *ON_RAY, "fresh=true"]) == 0
+    one, other = (
+        {record["run_id"]: record["metrics"] for record in records(Path("results") / name)} for name in ("a", "here")
+    )
+    assert one == other
+    assert len(one) == 4
+    assert not Path("results/a/jobs").exists()
+
+
+def test_a_node_that_is_lost(
+    cluster: Any, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its task is begun again on another node, and goes on from the records and checkpoints that there are."""
+    folder, look = Path("results/a"), collect.Following.look
+    lost = list[Any]()
+
+    def look_and_lose(self: collect.Following) -> None:
+        look(self)
+        if not lost and training(folder):
+            lost.append(cluster.nodes.pop())
+            cluster.remove_node(lost[0], allow_graceful=False)
+            cluster.nodes.append(cluster.add_node(num_cpus=1))
+
+    monkeypatch.setattr(collect.Following, "look", look_and_lose)
+    assert main([*words, *LONG, *ON_RAY]) == 0
+    assert lost
+    assert len(records(folder)) == 4
+
+
+def test_the_program_that_submitted_is_killed(cluster: Any, words: list[str]) -> None:
+    """Ray ends its tasks; the same command goes on from what they left."""
+    folder = Path("results/a")
+    command = [sys.executable, "-m", "ablate", "run", *words, *LONG, *ON_RAY]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as driver:
+        until(lambda: training(folder))
+        os.kill(driver.pid, signal.SIGKILL)
+    assert main([*words[:-1], *SHORT, *ON_RAY, "name=b"]) == 0  # another sweep has room in the cluster
+    assert main([*words, *LONG, *ON_RAY]) == 0
+    assert len(records(folder)) == 4
+
+
+def test_ctrl_c_saves_checkpoints(cluster: Any, words: list[str]) -> None:
+    folder = Path("results/a")
+    command = [sys.executable, "-m", "ablate", "run", *words, *LONG, "epochs=200000", *ON_RAY]
+    command.remove("epochs=20000")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as driver:
+        until(lambda: training(folder))
+        os.kill(driver.pid, signal.SIGINT)
+        assert driver.wait(120) == 130
+    assert len(list((folder / "checkpoints").glob("*.pt"))) == 4
+
+
+def test_what_cannot_be_reached_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    assert main([*words, *SHORT, *ON_RAY, "--detach"]) == 2
+    assert "ray job submit" in capsys.readouterr().err
+    assert main([*words, *SHORT, *ON_RAY, "speed=true"]) == 2
+    assert "machine to itself" in capsys.readouterr().err

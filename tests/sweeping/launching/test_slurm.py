@@ -1,0 +1,204 @@
+"""Sweeps by a real SLURM, of one node and without accounting, that is disturbed: jobs cancelled, killed, preempted and
+queued again, their time limit reached, the node drained and lost. After each the records are those of a sweep on this
+machine. Needs SLURM's daemons (Debian's slurm-wlm and munge), root, and submitit. CPU, 10 min.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_slurm import Slurm, until
+
+from ablate.cli import main
+from ablate.records import results
+from ablate.records.jobs import State, batches
+from ablate.sweeping.launching import collect
+
+pytestmark = pytest.mark.slow
+
+ON_SLURM = (
+    "hydra/launcher=slurm",
+    "hydra.launcher.cpus=1",
+    "hydra.launcher.time_min=20",
+)
+SHORT = ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=20")
+LONG = ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=20000")
+"""About half a minute a job: long enough to be disturbed."""
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`ablate run` in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collect, "LATE_S", 3.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def run(*words: str, name: str = "a") -> int:
+        own = [word for word in small_arguments if not word.startswith(("seeds=", "epochs="))]
+        return main([*own, "report=false", f"name={name}", *words])
+
+    return run
+
+
+def states(folder: Path) -> list[State]:
+    return [batch.state(job) for batch in batches(folder) for job in range(batch.jobs)]
+
+
+def outcomes(folder: Path) -> dict[str, Any]:
+    found = [record for record in results.records(folder) if isinstance(record, dict)]
+    return {record["run_id"]: (record["metrics"], record["text"]) for record in found}
+
+
+def resumed(folder: Path) -> list[bool]:
+    found = [record for record in results.records(folder) if isinstance(record, dict)]
+    return [bool(record["timing"]["resumed_at_epoch"]) for record in found]
+
+
+def training(folder: Path, epochs: int = 1) -> bool:
+    """Whether every job has trained so far."""
+    found = states(folder)
+    return bool(found) and all(one.programs and one.programs[0]["epoch"] >= epochs for one in found)
+
+
+def test_the_records_are_those_of_this_machine(slurm: Slurm, run: Run) -> None:
+    assert run(*SHORT, name="here") == 0
+    assert run(*SHORT, *ON_SLURM, "fresh=true") == 0
+    assert outcomes(Path("results/a")) == outcomes(Path("results/here"))
+    assert len(outcomes(Path("results/a"))) == 4
+    assert not Path("results/a/jobs").exists()
+    assert slurm.jobs() == {}
+
+
+def test_submit_and_leave(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("results/a")
+    assert run(*LONG, *ON_SLURM, "--detach") == 0
+    assert len(slurm.jobs()) == 2
+    until(lambda: training(folder))
+    capsys.readouterr()
+    assert main(["status", "--json", str(folder)]) == 0
+    told = json.loads(capsys.readouterr().out)["sweeps"][0]
+    assert [(job["state"], job["runs"]) for job in told["jobs"]] == [("running", 2)] * 2
+    assert told["missing"] == 4
+    assert run(*LONG) == 2  # the same runs are not trained twice
+    assert "jobs of a cluster" in capsys.readouterr().err
+    assert run(*LONG, *ON_SLURM) == 0
+    assert len(outcomes(folder)) == 4
+    assert not (folder / "jobs").exists()
+
+
+def test_a_job_that_was_cancelled_goes_on_from_its_checkpoints(slurm: Slurm, run: Run) -> None:
+    folder = Path("results/a")
+    assert run(*LONG, *ON_SLURM, "--detach") == 0
+    until(lambda: training(folder))
+    slurm.ask("scancel", next(iter(slurm.jobs())))
+    until(lambda: len(list((folder / "checkpoints").glob("*.pt"))) == 2)
+    until(lambda: any(one.stopped for one in states(folder)))
+    assert run(*LONG, *ON_SLURM) == 0
+    assert sorted(resumed(folder)) == [False, False, True, True]
+
+
+def test_a_job_that_was_killed_fails_and_the_others_do_not(
+    slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells of it but the queue, which has the job no more."""
+    folder, look = Path("results/a"), collect.Following.look
+    killed = list[int]()
+
+    def look_and_kill(self: collect.Following) -> None:
+        look(self)
+        if not killed and training(folder):
+            killed.append(process_of(self.jobs[0].id))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(collect.Following, "look", look_and_kill)
+    assert run(*LONG, *ON_SLURM) == 1
+    assert len(outcomes(folder)) == 2
+    [failure] = (folder / "failures").glob("*.json")
+    assert "the cluster says FAILED" in json.loads(failure.read_text())["error"]
+    assert any(path.is_file() for path in (folder / "jobs").rglob("log/*.out"))
+    assert run(*LONG, *ON_SLURM) == 0
+    assert len(outcomes(folder)) == 4
+    assert not (folder / "jobs").exists()
+
+
+def process_of(job: str) -> int:
+    """The process that trains for a job."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = dict(
+                entry.split("=", 1) for entry in (path / "environ").read_text().split("\0") if "=" in entry
+            )
+            command = (path / "cmdline").read_text()
+        except OSError:
+            continue
+        one = f"{environment.get('SLURM_ARRAY_JOB_ID')}_{environment.get('SLURM_ARRAY_TASK_ID')}"
+        if one == job and "submitit.core._submit" in command and "srun" not in command.split("\0")[0]:
+            found.append(int(path.name))
+    [process] = found
+    return process
+
+
+def test_the_time_limit(slurm: Slurm, run: Run) -> None:
+    """A minute before it the job is told, saves its checkpoints, and is queued again."""
+    folder = Path("results/a")
+    limits = ("hydra.launcher.time_min=2", "hydra.launcher.notice_s=60")
+    assert run("model=gru", "seeds=2", "engine=cohort", "epochs=200000", *ON_SLURM[:2], *limits, "--detach") == 0
+    until(lambda: any(one.stopped and "queued again" in one.stopped for one in states(folder)), 240)
+    until(lambda: slurm.jobs() and "RUNNING" not in slurm.jobs().values())
+    slurm.start_now()
+    until(lambda: training(folder, 2) and not states(folder)[0].stopped)
+    assert len(list((folder / "checkpoints").glob("*.pt"))) == 2
+    slurm.ask("scancel", *slurm.jobs())
+
+
+def test_a_preempted_job_is_queued_again_and_goes_on(slurm: Slurm, run: Run) -> None:
+    folder = Path("results/a")
+    assert run(*LONG, *ON_SLURM, "--detach", "hydra.launcher.partition=low") == 0
+    until(lambda: training(folder))
+    slurm.ask("sbatch", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 5")
+    until(lambda: "high" in slurm.ask("squeue", "-h", "-t", "R", "-o", "%P"))
+    until(lambda: "high" not in slurm.ask("squeue", "-h", "-o", "%P"))
+    slurm.start_now()
+    assert run(*LONG, *ON_SLURM) == 0
+    assert len(outcomes(folder)) == 4
+    assert any(resumed(folder))
+
+
+def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> None:
+    """On a drained node a job waits, and is not lost; from a lost node it is queued again."""
+    folder = Path("results/a")
+    slurm.node_is("drain")
+    assert run(*LONG, *ON_SLURM, "--detach") == 0
+    assert main(["status", str(folder)]) == 0
+    assert set(slurm.jobs().values()) == {"PENDING"}
+    slurm.node_is("resume")
+    until(lambda: training(folder))
+    slurm.node_is("down")
+    until(lambda: set(slurm.jobs().values()) == {"PENDING"})
+    slurm.node_is("resume")
+    slurm.start_now()
+    assert run(*LONG, *ON_SLURM) == 0
+    assert len(outcomes(folder)) == 4
+
+
+def test_the_speed_lane_has_a_node_to_itself(slurm: Slurm, run: Run) -> None:
+    speed = ("speed=true", "speed_s=1")
+    assert run(*SHORT, *ON_SLURM, *speed) == 2
+    assert run(*SHORT, *ON_SLURM, *speed, "hydra.launcher.exclusive=true") == 0
+    from ablate.records.timings import timings
+
+    found = list(timings(Path("results/a")))
+    assert {timing["facts"]["host"] for timing in found} == {slurm.node}
+
+
+def test_what_slurm_refuses_is_one_line(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*SHORT, *ON_SLURM, "hydra.launcher.partition=nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err or not batches(Path("results/a"))
+    assert batches(Path("results/a")) == []
