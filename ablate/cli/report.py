@@ -29,7 +29,10 @@ def parser() -> Parser:
 def report(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     from ablate.report import write_reports
+    from ablate.sweeping.baselines import add_baselines
 
+    for sweep in options.sweep:
+        add_baselines(sweep)
     if not options.json:
         return write_reports(options.sweep, options.out, options.title, options.level)
     from ablate.cli.as_json import Reports, print_json
