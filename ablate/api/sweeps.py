@@ -269,7 +269,10 @@ class Sweep:
         one page about all, in `report/` beside the first. `show` prints the table of settings."""
         load_reports()
         from ablate.report import PAGE, write_report, write_reports
+        from ablate.sweeping.baselines import add_baselines
 
+        for folder in self.folders:
+            add_baselines(folder)
         if len(self.folders) == 1:
             write_report(self.folders[0], self.level, quiet=not show)
             return self.folders[0] / PAGE

@@ -31,7 +31,10 @@ def report(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     with loading():
         from ablate.report import write_reports
+        from ablate.sweeping.baselines import add_baselines
 
+    for sweep in options.sweep:
+        add_baselines(sweep)
     if not options.json:
         return write_reports(options.sweep, options.out, options.title, options.level)
     from ablate.cli.as_json import Reports, print_json

@@ -112,10 +112,12 @@ def report(folder: Path) -> int:
 
     with loading():
         from ablate.report import refresh_report
+        from ablate.sweeping.baselines import add_baselines
 
     say = _console()
     again = f"{command_line('report', folder)} draws it"
     try:
+        add_baselines(folder)
         refresh_report(folder)
     except KeyboardInterrupt:
         say(f"the report is skipped; {again}")

@@ -15,7 +15,7 @@ from ablate.config.errors import CombinationError, DataError, UserError, counted
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.resolved import Resolved
 from ablate.config.schema import Config, DataConfig
-from ablate.data.cache import fetch
+from ablate.data.cache import data_dir, fetch, sha256_of
 from ablate.data.reading import BLOCK, expanded, text_blocks
 from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
 
@@ -125,6 +125,15 @@ def raw_blocks(data: DataConfig, instead: str = "python_docs") -> Iterator[str]:
     assert data.file is not None
     assert data.sha256 is not None
     return text_blocks(fetch(data.file, data.sha256, data.urls, instead))
+
+
+def at_hand(data: DataConfig) -> bool:
+    """Whether a text can be read without being fetched from somewhere."""
+    if data.name == "python_docs" or DATASETS[data.name].by_rule:
+        return True
+    if DATASETS[data.name].own_file:
+        return expanded(str(data.path)).is_file()
+    return data.file is not None and sha256_of(data_dir() / data.file) == data.sha256
 
 
 class Cleaning:

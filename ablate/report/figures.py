@@ -8,6 +8,7 @@ import pandas as pd
 from ablate.analysis.tasks import of_networks
 from ablate.claims import verdicts_frame
 from ablate.config.metrics import METRICS
+from ablate.report.baselines import best_baseline
 from ablate.report.finding_figures import FINDINGS, Wanted
 from ablate.report.material import Material
 from ablate.report.numbers import listed
@@ -39,7 +40,9 @@ def by_value_figure(m: Material) -> Wanted:
     if plots.by_task(m.settings, m.swept):
         measure = capital(heading(shown_metrics(m.settings)[0]))
         caption = f"{measure} against the length of the sequences, a panel for each task.{some}"
-    make = partial(plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level)
+    make = partial(
+        plots.by_value, runs, m.settings, m.swept, m.published, m.heading, m.level, without_network=best_baseline(m)
+    )
     return {"by_value": (caption, make)}
 
 

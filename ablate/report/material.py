@@ -9,6 +9,7 @@ import pandas as pd
 
 from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.aggregate import aggregate
+from ablate.analysis.baselines import baselines_frame
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.curves import StoredCurves
@@ -94,6 +95,11 @@ class Material:
     def curves(self) -> pd.DataFrame:
         """One row per run and epoch, of all runs: for whoever cannot do with some of them."""
         return self.stored_curves.frame
+
+    @cached_property
+    def baselines(self) -> pd.DataFrame:
+        """What predicts the held-out texts of the settings without a network, where the folder has it."""
+        return baselines_frame(self.folder, self.settings)
 
     @property
     def factor_names(self) -> list[str]:

@@ -96,8 +96,9 @@ def run_sweep(
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
-    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above` stands
-    over it on a terminal. `launcher` is what trains it, with its options (`conf/hydra/launcher/`), this machine without.
+    `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above`
+    stands over it on a terminal. `launcher` is what trains it, with its options (`conf/hydra/launcher/`), this machine
+    without.
     """
     folder = folder_of(configs, default_name)
     options = options_of(launcher or {})

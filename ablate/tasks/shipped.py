@@ -129,6 +129,7 @@ TASKS.add(
             continues=True,
             unpublished="No setting of this sweep has a setting for which there is a published number.",
         ),
+        sections=("ablate.report.baselines:BASELINES",),
     )
 )
 TASKS.add(

@@ -51,6 +51,7 @@ def by_value(
     level: float = 0.95,
     x: str | None = None,
     y: str | None = None,
+    without_network: tuple[str, float] | None = None,
 ) -> Figure:
     """What was made for the task, training and held-out perplexity and tokens/s (where measured) of a sweep's settings.
 
@@ -59,7 +60,7 @@ def by_value(
     Else against the swept number with the most values, a line for each combination of the other swept knobs; where no
     number was swept, a row for each setting. `x` and `y` are a swept knob and a metric of one's own choice.
     `runs` and `settings`: from runs_frame and aggregate (with_speed); `published`: setting_id, published_perplexity,
-    published_tokens_per_s, source.
+    published_tokens_per_s, source. `without_network`: a name and a perplexity, for a line across the held-out one.
     """
     if published is not None:
         published = published[published["setting_id"].isin(settings["setting_id"])].drop_duplicates("setting_id")
@@ -76,7 +77,7 @@ def by_value(
             return by_name(runs, settings, swept, published, title, level, measures)
         along = along_x(x, settings, of)
         facet, rest = facets(settings, [knob for knob in swept if knob != x and knob not in along])
-        shown = Shown(x, rest, measures, facet, along=along)
+        shown = Shown(x, rest, measures, facet, along=along, without_network=without_network)
         return _against(shown, runs, settings, published, title, level)
 
 
@@ -96,6 +97,7 @@ class Shown:
     facet: str | None
     log: bool = False  # whatever the values of x
     along: Sequence[str] = ()  # knobs that are confounded with x
+    without_network: tuple[str, float] | None = None  # what else predicts the held-out text, and how well
 
     def texts(self, settings: pd.DataFrame) -> dict[float, str] | None:
         """Value of x → its label, with the values of the knobs that vary along with it."""
@@ -123,7 +125,7 @@ def _against(
     if shown.along:
         axis = factor_name([x, *shown.along])
     unguessed: list[str] = []
-    guessed, reach = False, 0.0
+    guessed, reach, without = False, 0.0, list[str]()
     runs = finished(runs)
     every = lines_of(settings, rest)
     for spot in spots:
@@ -137,7 +139,11 @@ def _against(
         reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x, texts)
         _make_room(spot, places, max(map(abs, offsets)) + MARK)
-        spot.measure.axis(spot.panel, "y", spot.measure.shown(settings, runs, published))
+        values = spot.measure.shown(settings, runs, published)
+        if shown.without_network and spot.measure.metric == "val_perplexity":
+            spot.panel.axhline(shown.without_network[1], zorder=1, **GUESS)
+            values, without = np.append(values, shown.without_network[1]), [shown.without_network[0]]
+        spot.measure.axis(spot.panel, "y", values)
         known = _guess(spot)
         guessed |= known
         unguessed += [] if known else [spot.panel.get_title()]
@@ -160,6 +166,7 @@ def _against(
         [
             *handles_of(every, settings),
             *[Line2D([], [], label="best guess without memory", **GUESS)] * guessed,
+            *(Line2D([], [], label=name, **GUESS) for name in without),
             *further_handles(with_published, bool(settings["diverged"].sum())),
         ],
     )

@@ -1,0 +1,72 @@
+"""Baselines without a network for the texts of a finished sweep, computed once from the texts themselves."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ablate.config.composing import from_dict
+from ablate.config.errors import StorageError, UserError
+from ablate.config.registry import FIRST_TASK
+from ablate.data.baselines import VERSION, baselines
+from ablate.data.corpora import at_hand, load
+from ablate.records.baselines import TEXT, keep, stored
+from ablate.records.places import runs_path
+from ablate.records.reading import RecordError
+from ablate.records.results import read
+
+
+def add_baselines(sweep: Path) -> None:
+    """Compute and keep what the folder lacks of them, for each text of its language models that is at hand.
+
+    Fetches nothing; a text that is gone, or another one by now, has none. Silent: a report without them is whole.
+    """
+    known = stored(sweep, VERSION)
+    have = {tuple(text[name] for name in TEXT) for text in known}
+    made = []
+    for run_id, text in texts(sweep):
+        if tuple(text.values()) in have:
+            continue
+        with suppress(UserError, RecordError, KeyError):
+            if (found := _computed(sweep, run_id, text)) is not None:
+                made.append(found)
+    if made:
+        with suppress(StorageError):
+            keep(sweep, VERSION, [*known, *made])
+
+
+def texts(sweep: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The different texts of the language models of a sweep that has ended: a run that read it, and what TEXT names."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"corpus_sha256": "corpus_sha256", "data.tokens": "unit"}
+    columns |= {name: name for name in ("train_tokens", "val_tokens")}
+    try:
+        there = pq.read_schema(runs_path(sweep)).names
+        if not {*columns} <= {*there}:  # nothing was trained on a text
+            return
+        of_task = [name for name in ("task",) if name in there]  # what was trained before there were tasks
+        runs = pd.read_parquet(runs_path(sweep), columns=["run_id", *columns, *of_task])
+    except (OSError, pa.ArrowInvalid):  # the sweep has not ended
+        return
+    if of_task:
+        runs = runs[runs["task"].eq(FIRST_TASK)]
+    runs = runs[runs["val_tokens"] > 1].rename(columns=columns)
+    for row in runs.drop_duplicates(list(TEXT)).dropna().to_dict("records"):
+        own = {name: row[name] for name in TEXT}
+        yield row["run_id"], own | {name: int(own[name]) for name in ("train_tokens", "val_tokens")}
+
+
+def _computed(sweep: Path, run_id: str, text: dict[str, Any]) -> dict[str, Any] | None:
+    """None where the text is not at hand."""
+    data = from_dict(read(sweep, run_id)["config"]).data
+    if not at_hand(data):
+        return None
+    training, held_out = text["train_tokens"], text["val_tokens"]
+    corpus = load(data, training + held_out)
+    if corpus.sha256 != text["corpus_sha256"]:
+        return None
+    return text | {"baselines": [asdict(one) for one in baselines(corpus, training, held_out)]}
