@@ -176,7 +176,8 @@ def _settle(figure: Figure) -> None:
     """Panels where they were laid out, but for the last digits, which follow from where in memory the solver has its
     variables: an SVG names its clip paths by all digits."""
     for panel in figure.axes:
-        panel.set_position([round(float(part), 9) for part in panel.get_position(original=True).bounds])
+        left, bottom, width, height = (round(float(part), 9) for part in panel.get_position(original=True).bounds)
+        panel.set_position((left, bottom, width, height))
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
