@@ -24,7 +24,7 @@ from ablate.report.wording import (
 
 MOST_CURVES = 12
 """Settings in one figure of curves; of more, those evenly spaced from the best to the worst are drawn."""
-MOST_DOTS = 3000
+MOST_DOTS = 1000
 """Runs drawn as single dots; of more, those of the first seeds."""
 
 
