@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 
 from ablate.config.resolved import Resolved
+from ablate.networks.products import has_flags, shortened
 
 AMPERE = (8, 0)
 """The compute capability from which NVIDIA's GPUs multiply in TF32 and bfloat16."""
@@ -78,15 +79,11 @@ def as_asked(
 
 def tf32_state() -> dict[str, bool]:
     """Whether torch may shorten factors on a GPU now: of products, and in cuDNN's recurrent kernels. For records."""
-    if _has_flags():
-        found = [torch._C._get_fp32_precision_getter(*flag) for flag in GPU_FLAGS[:2]]
-        return {"matmul": found[0] == "tf32", "cudnn": found[1] == "tf32"}
-    return {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
-
-
-def _has_flags() -> bool:
-    """Whether torch has a flag for each operator, from 2.9 on."""
-    return hasattr(torch._C, "_set_fp32_precision_setter")
+    if has_flags():
+        cudnn = torch._C._get_fp32_precision_getter("cuda", "rnn") == "tf32"
+    else:
+        cudnn = torch.backends.cudnn.allow_tf32
+    return {"matmul": shortened(), "cudnn": cudnn}
 
 
 class _Flags:
@@ -127,7 +124,7 @@ Before = tuple[list[str], tuple[str, bool] | None]
 
 def _read() -> Before:
     """The flags of each operator, where torch has them, and the older two, unless the program around us mixed both."""
-    flags = [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)] if _has_flags() else []
+    flags = [torch._C._get_fp32_precision_getter(*flag) for flag in (*GPU_FLAGS, *CPU_FLAGS)] if has_flags() else []
     try:
         return flags, (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
     except RuntimeError:

@@ -82,6 +82,18 @@ class Bfloat16(Products):
 EXACT = Products()
 
 
+def shortened() -> bool:
+    """Whether torch's products of float32 on a GPU take TF32 factors now (`ablate.engines.precision` sets that)."""
+    if has_flags():
+        return bool(torch._C._get_fp32_precision_getter("cuda", "matmul") == "tf32")
+    return bool(torch.backends.cuda.matmul.allow_tf32)
+
+
+def has_flags() -> bool:
+    """Whether torch has a flag for each operator (from 2.9 on); the two allow_tf32 of before must not be mixed in."""
+    return hasattr(torch._C, "_set_fp32_precision_setter")
+
+
 def to_bfloat16(X: Tensor) -> Tensor:
     """X rounded to the nearest bfloat16 (8 bits of a number), in its own type."""
     return X.bfloat16().to(X.dtype)

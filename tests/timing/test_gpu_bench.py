@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ablate.cli.bench import duration, main
-from ablate.timing.gpu import checks, commands, page
+from ablate.timing.gpu import checks, commands, page, work
 from ablate.timing.gpu.budget import SHARES, Budget
 from ablate.timing.gpu.commands import Command
 from ablate.timing.gpu.goals import RATIOS, goals
@@ -104,10 +104,21 @@ def test_a_command_that_fails_says_why() -> None:
 
 
 def test_the_table_has_the_columns_of_both_precisions() -> None:
-    names = [way.name for way in ways(FULL)]
+    names = [way.name for way in ways(FULL, CPU)]
     assert names[:4] == ["torch.nn", "R 20", "R 20 graphs", "R 120 graphs"]
     assert names[4:] == ["torch.nn tf32", "R 20 graphs tf32", "R 120 graphs tf32"]
-    assert len(list(cells(FULL))) == len(names) * len(FULL.models) * len(FULL.hiddens)
+    assert len(list(cells(FULL, CPU))) == len(names) * len(FULL.models) * len(FULL.hiddens)
+
+
+def test_where_kernels_take_the_steps_torch_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"cpu": object()}
+    monkeypatch.setattr(work.steps, "MAKERS", made, raising=False)
+    names = [way.name for way in ways(FULL, CPU)]
+    beside = [name.removesuffix(", by torch") for name in names if name.endswith(", by torch")]
+    assert beside == [name for name in names if "graphs" in name and not name.endswith("by torch")]
+    with work.by_torch():
+        assert not made
+    assert "cpu" in made
 
 
 def table_of(alone: float, together: float) -> list[Cell]:
@@ -115,7 +126,7 @@ def table_of(alone: float, together: float) -> list[Cell]:
         Cell(model, H, way.name, way.precision, way.runs, us=alone if way.runs == 1 else together)
         for H in FULL.hiddens
         for model in FULL.models
-        for way in ways(FULL)
+        for way in ways(FULL, CPU)
     ]
 
 
