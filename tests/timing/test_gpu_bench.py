@@ -95,6 +95,7 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(monkeypatch
     assert started[0].poll() is not None
 
 
+@pytest.mark.full
 def test_a_command_that_fails_says_why() -> None:
     command = Command("one", ("model=nonsense",), limit_s=100.0)
     commands.run(command, REHEARSAL, "cpu")
