@@ -201,7 +201,7 @@ def test_without_a_gpu_it_says_how_to_rehearse(capsys: pytest.CaptureFixture[str
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="takes a lock of the machine")
 def test_the_rehearsal(tmp_path: Path) -> None:
-    assert main(["gpu", "--device", "cpu", "--budget", "120s", "--out", str(tmp_path)]) == 0
+    assert main(["gpu", "--device", "cpu", "--budget", "60min", "--out", str(tmp_path)]) == 0
     kept = json.loads((tmp_path / "rehearsal-cpu.json").read_text(encoding="utf-8"))
     assert kept["rehearsal"]
     assert {one["status"] for one in kept["checks"]} == {"passed", "not here"}
