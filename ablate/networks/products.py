@@ -90,7 +90,7 @@ def shortened() -> bool:
 
 
 def has_flags() -> bool:
-    """Whether torch has a flag for each operator (from 2.9 on); the two allow_tf32 of before must not be mixed in."""
+    """Whether torch has a flag for each operator, from 2.9 on."""
     return hasattr(torch._C, "_set_fp32_precision_setter")
 
 
