@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ablate.cli.bench import duration, main
-from ablate.timing.gpu import checks, commands, page
+from ablate.timing.gpu import checks, commands, page, work
 from ablate.timing.gpu.budget import SHARES, Budget
 from ablate.timing.gpu.commands import Command
 from ablate.timing.gpu.goals import RATIOS, goals
@@ -95,6 +95,7 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(monkeypatch
     assert started[0].poll() is not None
 
 
+@pytest.mark.full
 def test_a_command_that_fails_says_why() -> None:
     command = Command("one", ("model=nonsense",), limit_s=100.0)
     commands.run(command, REHEARSAL, "cpu")
@@ -104,10 +105,21 @@ def test_a_command_that_fails_says_why() -> None:
 
 
 def test_the_table_has_the_columns_of_both_precisions() -> None:
-    names = [way.name for way in ways(FULL)]
+    names = [way.name for way in ways(FULL, CPU)]
     assert names[:4] == ["torch.nn", "R 20", "R 20 graphs", "R 120 graphs"]
     assert names[4:] == ["torch.nn tf32", "R 20 graphs tf32", "R 120 graphs tf32"]
-    assert len(list(cells(FULL))) == len(names) * len(FULL.models) * len(FULL.hiddens)
+    assert len(list(cells(FULL, CPU))) == len(names) * len(FULL.models) * len(FULL.hiddens)
+
+
+def test_where_kernels_take_the_steps_torch_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"cpu": object()}
+    monkeypatch.setattr(work.steps, "MAKERS", made, raising=False)
+    names = [way.name for way in ways(FULL, CPU)]
+    beside = [name.removesuffix(", by torch") for name in names if name.endswith(", by torch")]
+    assert beside == [name for name in names if "graphs" in name and not name.endswith("by torch")]
+    with work.by_torch():
+        assert not made
+    assert "cpu" in made
 
 
 def table_of(alone: float, together: float) -> list[Cell]:
@@ -115,7 +127,7 @@ def table_of(alone: float, together: float) -> list[Cell]:
         Cell(model, H, way.name, way.precision, way.runs, us=alone if way.runs == 1 else together)
         for H in FULL.hiddens
         for model in FULL.models
-        for way in ways(FULL)
+        for way in ways(FULL, CPU)
     ]
 
 
@@ -189,7 +201,7 @@ def test_without_a_gpu_it_says_how_to_rehearse(capsys: pytest.CaptureFixture[str
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="takes a lock of the machine")
 def test_the_rehearsal(tmp_path: Path) -> None:
-    assert main(["gpu", "--device", "cpu", "--budget", "120s", "--out", str(tmp_path)]) == 0
+    assert main(["gpu", "--device", "cpu", "--budget", "60min", "--out", str(tmp_path)]) == 0
     kept = json.loads((tmp_path / "rehearsal-cpu.json").read_text(encoding="utf-8"))
     assert kept["rehearsal"]
     assert {one["status"] for one in kept["checks"]} == {"passed", "not here"}

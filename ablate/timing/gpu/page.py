@@ -11,7 +11,7 @@ from ablate.timing.gpu.checks import Outcome
 from ablate.timing.gpu.commands import Command
 from ablate.timing.gpu.goals import Goal
 from ablate.timing.gpu.table import Cell
-from ablate.timing.gpu.work import Sizes, ways
+from ablate.timing.gpu.work import Sizes
 
 NOT_A_MEASUREMENT = (
     "**A rehearsal with tiny sizes: it shows that every line runs; no number in it says anything of a GPU.**"
@@ -56,7 +56,7 @@ def page(facts: Mapping[str, Any], sizes: Sizes, parts: Mapping[str, Any]) -> It
     for what in parts["left_out"]:
         yield f"Left out, since there was no time: {what}."
     yield from _checks(parts["checks"])
-    yield from _table(parts["table"], sizes)
+    yield from _table(parts["table"])
     yield from _goals(parts["goals"])
     yield from _commands(parts["commands"])
     yield from _states(parts["states"])
@@ -73,7 +73,7 @@ def _checks(checks: Sequence[Outcome]) -> Iterator[str]:
     yield from _rows(["check", "", ""], [[one.check, one.status, one.told] for one in checks])
 
 
-def _table(table: Sequence[Cell], sizes: Sizes) -> Iterator[str]:
+def _table(table: Sequence[Cell]) -> Iterator[str]:
     yield from (
         "",
         "## How fast?",
@@ -82,22 +82,21 @@ def _table(table: Sequence[Cell], sizes: Sizes) -> Iterator[str]:
         "",
     )
     by = {(cell.num_hiddens, cell.model, cell.way): cell for cell in table}
-    names = [way.name for way in ways(sizes)]
+    names = list(dict.fromkeys(cell.way for cell in table))
     rows = []
-    for H in sizes.hiddens:
-        for model in sizes.models:
-            cells = [by.get((H, model, name)) for name in names]
-            texts = ["–" if c is None or c.us is None else _us(c.us) for c in cells]
-            rows.append([str(H), model, *texts])
+    for H, model in dict.fromkeys((cell.num_hiddens, cell.model) for cell in table):
+        cells = [by.get((H, model, name)) for name in names]
+        texts = ["–" if c is None or c.us is None else _us(c.us) for c in cells]
+        rows.append([str(H), model, *texts])
     yield from _rows(["H", "model", *names], rows)
-    whys: dict[str, list[str]] = {}
+    said: dict[str, list[str]] = {}
     for cell in table:
-        if cell.why:
-            whys.setdefault(cell.why, []).append(f"{cell.model} {cell.num_hiddens} {cell.way}")
+        for words in filter(None, (cell.why, f"computed by {cell.computed}" if cell.computed else "")):
+            said.setdefault(words, []).append(f"{cell.model} {cell.num_hiddens} {cell.way}")
     yield ""
-    for why, cells_of in whys.items():
+    for words, cells_of in said.items():
         more = f" and {len(cells_of) - 1} more" if len(cells_of) > 1 else ""
-        yield f"- {cells_of[0]}{more}: {why}"
+        yield f"- {cells_of[0]}{more}: {words}"
 
 
 def _us(value: float) -> str:

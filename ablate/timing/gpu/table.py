@@ -30,12 +30,14 @@ class Cell:
     high: float | None = None
     """Quartiles over epochs."""
     epochs: int = 0
+    computed: str = ""
+    """What computed the steps, in words."""
     why: str = ""
 
 
 def measured(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[str], None]) -> list[Cell]:
     """The table: row by row, smaller sizes first; what there is no time for is left out, and it is said."""
-    plan = list(cells(sizes))
+    plan = list(cells(sizes, device))
     out = []
     for number, (cell, way) in enumerate(plan):
         left = budget.left_s("table")
@@ -52,10 +54,10 @@ def measured(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[
     return out
 
 
-def cells(sizes: Sizes) -> Iterator[tuple[Cell, Way]]:
+def cells(sizes: Sizes, device: torch.device) -> Iterator[tuple[Cell, Way]]:
     for H in sizes.hiddens:
         for model in sizes.models:
-            for way in ways(sizes):
+            for way in ways(sizes, device):
                 yield Cell(model, H, way.name, way.precision, way.runs), way
 
 
@@ -67,6 +69,7 @@ def measure(cell: Cell, way: Way, sizes: Sizes, device: torch.device, for_s: flo
             last = program.microseconds()
         per_epoch = last * program.task.epoch_updates * program.runs / 1e6
         times = [program.microseconds() for _ in range(max(LEAST, min(MOST, int(for_s / per_epoch))))]
+        cell.computed = program.means
     quartiles = statistics.quantiles(times, n=4)
     cell.us, cell.low, cell.high, cell.epochs = statistics.median(times), quartiles[0], quartiles[2], len(times)
 

@@ -4,8 +4,8 @@ Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -20,11 +20,12 @@ from ablate.data.corpora import Corpus, as_used, of_blocks
 from ablate.engines.cohort import Cohort, memory_bytes
 from ablate.engines.precision import computing
 from ablate.engines.program import Program
+from ablate.networks import steps
 from ablate.networks.parameters import initial
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.timing.clock import seconds
-from ablate.training.choice import build, check_precision
+from ablate.training.choice import build, check_precision, kernel
 from ablate.training.trajectory import stream, train_epoch
 
 LETTERS = " etaoinshrdlcumwfgypbvkjxqz"
@@ -72,12 +73,17 @@ class Way:
     runs: int
     graphs: bool = False
     precision: str = "ieee"
+    kernels: bool = True
+    """Whether kernels written for the cell take the steps, where there are any for the device."""
 
 
-def ways(sizes: Sizes) -> tuple[Way, ...]:
-    """torch.nn's modules one run at a time, and cohorts of the engine, each in float32 and in TF32."""
+def ways(sizes: Sizes, device: torch.device) -> tuple[Way, ...]:
+    """torch.nn's modules one run at a time, and cohorts of the engine, each in float32 and in TF32.
+
+    Where kernels for the device take the steps of a cohort, the same by torch's operators stands beside them.
+    """
     few, many = sizes.few, sizes.many
-    return tuple(
+    found = tuple(
         Way(f"{name}{' tf32' * (precision == 'tf32')}", engine, runs, graphs, precision)
         for precision in ("ieee", "tf32")
         for name, engine, runs, graphs in (
@@ -88,6 +94,28 @@ def ways(sizes: Sizes) -> tuple[Way, ...]:
         )
         if precision == "ieee" or name != f"R {few}"
     )
+    if device.type not in makers():
+        return found
+    by_torch = [replace(way, name=f"{way.name}, by torch", kernels=False) for way in found if way.graphs]
+    return (*found, *by_torch)
+
+
+def makers() -> dict[str, Any]:
+    """Type of a device → what makes kernels for the steps of a layer there."""
+    made: dict[str, Any] = getattr(steps, "MAKERS", {})
+    return made
+
+
+@contextmanager
+def by_torch() -> Iterator[None]:
+    """While it lasts torch's operators take the steps of the programs that are made."""
+    own = makers()
+    before = dict(own)
+    own.clear()
+    try:
+        yield
+    finally:
+        own.update(before)
 
 
 def text(characters: int) -> str:
@@ -123,6 +151,7 @@ class Trained:
         parameters = [initial(config, self.task.sizes, Generator().manual_seed(0))] * way.runs
         updates = 1000 * self.task.epoch_updates
         self.program: Program
+        self.computed = kernel(way.engine, config, self.task.sizes, device) if way.kernels else "torch"
         if way.engine == "cohort" and device.type == "cuda":
             self.program = Cohort(
                 configs, self.task.sizes, parameters, device=device, updates=updates, cuda_graphs=way.graphs
@@ -135,6 +164,12 @@ class Trained:
     def epoch(self) -> list[list[float]]:
         """An epoch; the losses (R,) of each minibatch."""
         return train_epoch(self.task, self.program, self.orders)[0]
+
+    @property
+    def means(self) -> str:
+        """What computed the steps, and whether graphs were replayed where they were asked for."""
+        replayed = getattr(self.program, "graphs", "")
+        return f"{self.computed}; graphs {replayed}" if replayed else self.computed
 
     def microseconds(self) -> float:
         """µs per minibatch and run, of an epoch as it is trained: minibatches drawn, losses read."""
@@ -153,7 +188,7 @@ def check_memory(config: Resolved, runs: int, sizes: Any, device: torch.device) 
 @contextmanager
 def trained(config: Resolved, way: Way, corpus: Corpus, device: torch.device) -> Iterator[Trained]:
     """A program in its precision; what it held on the card is free afterwards."""
-    with computing(way.precision):
+    with computing(way.precision), nullcontext() if way.kernels else by_torch():
         made: Trained | None = None
         try:
             made = Trained(config, way, corpus, device)
