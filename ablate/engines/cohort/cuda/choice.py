@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from ablate.cells.derivative import Derived
 from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
-from ablate.engines.cohort.cuda.steps import LEAST, KernelSteps, Tile, precision_now, tile_of
+from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
 from ablate.networks.steps import LayerSteps, Shape, Steps, replicas_first
 
 UNITS_LIMIT = 256
@@ -92,7 +92,7 @@ def _chosen(d: Derived, sequences: int, B: int, H: int, device: torch.device, pr
 
 def candidates(d: Derived, sequences: int, B: int, H: int, precision: str) -> Iterator[tuple[str, Tile]]:
     """Forms and tiles, the one that is expected to be the fastest first."""
-    sizes = dict.fromkeys((sequences, LEAST))
+    sizes = dict.fromkeys((sequences, SEQUENCES["tf32"][-1]))  # of which the last are good for any product
     whole = ("held", "streamed") if H <= UNITS_LIMIT else ()
     for form in whole if d.groups else ("held",):
         for size in sizes:
