@@ -48,7 +48,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def use(form: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(recurrence, "_spare", {})
+    monkeypatch.setattr(recurrence, "SPARE", 0)  # buffers of another form would serve, too
     monkeypatch.setitem(MAKERS, "cpu", lambda d, shape, training: KernelSteps(d, shape, training, form))
     return form
 
