@@ -57,11 +57,11 @@ def resources(kernel, function, tile, H, precision, target):
     return int(found[1]), int(found[2]), made.metadata.shared
 
 
-def table(model, H, B, precision, target):
+def table(model, H, B, sequences, precision, target):
     config = resolve(compose([f"model={model}", f"num_hiddens={H}"]))
     d = derived(variant_of(config).structure, "state", True, config.bias_vectors)
     taken = False
-    for form, tile in candidates(d, True, B, H, precision):
+    for form, tile in candidates(d, sequences, B, H, precision):
         made = kernels(d, form, True)
         rows = []
         for kernel in (*made.forward, *made.backward):
@@ -84,9 +84,10 @@ if __name__ == "__main__":
     options.add_argument("--hiddens", default="32,64,128,256,512")
     options.add_argument("--precisions", default="ieee,tf32")
     options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--sequences", type=int, default=32, help="of a tile; 8 with ieee alone (default: 32)")
     options.add_argument("--target", type=int, default=90, help="compute capability (default: 90, an H100 or H200)")
     given = options.parse_args()
     for model in given.models.split(","):
         for H in given.hiddens.split(","):
             for precision in given.precisions.split(","):
-                table(model, int(H), given.batch, precision, given.target)
+                table(model, int(H), given.batch, given.sequences, precision, given.target)

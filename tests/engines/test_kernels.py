@@ -48,7 +48,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def use(form: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(recurrence, "_spare", {})
+    monkeypatch.setattr(recurrence, "SPARE", 0)  # buffers of another form would serve, too
     monkeypatch.setitem(MAKERS, "cpu", lambda d, shape, training: KernelSteps(d, shape, training, form))
     return form
 
@@ -105,17 +105,23 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """The CPU as if it were a GPU that has room for more programs."""
     choice._chosen.cache_clear()
     monkeypatch.setattr(choice, "unavailable", lambda device: "")
-    monkeypatch.setattr(choice, "_wide", lambda *of: False)
+    monkeypatch.setattr(choice, "_sequences", lambda *of: 8)
     return torch.device("cpu")
 
 
+def choose(device: torch.device, H: int) -> choice.Chosen:
+    return choice.choose(derived(structure_of("model=gru"), "state", True, 2), 2, 3, H, torch.float32, device)
+
+
 def chosen(device: torch.device, H: int) -> str:
-    d = derived(structure_of("model=gru"), "state", True, 2)
-    return choice.choose(d, 2, 3, H, torch.float32, device).name
+    return choose(device, H).name
 
 
 def test_kernels_that_agree_with_torch_are_taken(on_device: torch.device) -> None:
-    assert chosen(on_device, 5) == "triton-persistent"
+    found = choose(on_device, 5)
+    assert found.name == "triton-persistent"
+    assert found.tile
+    assert found.tile.BB == 8
 
 
 def test_wide_layers_are_taken_step_by_step(on_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:

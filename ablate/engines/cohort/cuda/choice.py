@@ -24,6 +24,8 @@ UNITS_LIMIT = 256
 """Hidden units up to which one kernel takes all steps."""
 SHARED_BYTES = 227 * 1024
 """Of shared memory that a program may have on an H100 or H200."""
+SEQUENCES = {"ieee": (32, 16, 8), "tf32": (32, 16)}
+"""Of a tile of whole steps; tensor cores take 16 at least."""
 HELD_IEEE_UNITS = 64
 """Hidden units up to which weights stay on the chip in products without tensor cores: those of a thread fill its
 registers (`docs/benchmarks/kernel_resources.py`)."""
@@ -69,19 +71,23 @@ def choose(
         return Chosen("", None, "factors rounded to bfloat16")
     if dtype != torch.float32:
         return Chosen("", None, "not float32")
-    return _chosen(d, _wide(R, B, H, device), B, H, device, precision_now())
+    return _chosen(d, _sequences(R, B, device), B, H, device, precision_now())
 
 
-def _wide(R: int, B: int, H: int, device: torch.device) -> bool:
-    """Whether there are enough replicas to fill the device with tiles of more sequences."""
-    programs = R * -(-B // tile_of("streamed", True, B, H, wide=True).BB)
-    return programs >= torch.cuda.get_device_properties(device).multi_processor_count
+def _sequences(R: int, B: int, device: torch.device) -> int:
+    """The most that a tile can have so that there are programs enough for the device; else the fewest.
+
+    A tile of more reads the weights for more sequences at once.
+    """
+    sizes = SEQUENCES[precision_now()]
+    processors = torch.cuda.get_device_properties(device).multi_processor_count
+    return next((size for size in sizes if R * -(-B // size) >= processors), sizes[-1])
 
 
 @lru_cache(256)
-def _chosen(d: Derived, wide: bool, B: int, H: int, device: torch.device, precision: str) -> Chosen:
+def _chosen(d: Derived, sequences: int, B: int, H: int, device: torch.device, precision: str) -> Chosen:
     reason = ""
-    for form, tile in candidates(d, wide, B, H, precision):
+    for form, tile in candidates(d, sequences, B, H, precision):
         reason = _why_not(d, form, tile, B, H, device, precision)
         if not reason:
             return Chosen(form, tile)
@@ -89,9 +95,9 @@ def _chosen(d: Derived, wide: bool, B: int, H: int, device: torch.device, precis
     return Chosen("", None, reason)
 
 
-def candidates(d: Derived, wide: bool, B: int, H: int, precision: str) -> Iterator[tuple[str, Tile]]:
+def candidates(d: Derived, sequences: int, B: int, H: int, precision: str) -> Iterator[tuple[str, Tile]]:
     """Forms and tiles, the one that is expected to be the fastest first."""
-    sizes = (True, False) if wide and B > tile_of("streamed", True, B, H).BB else (False,)
+    sizes = dict.fromkeys((sequences, SEQUENCES["tf32"][-1]))  # of which the last are good for any product
     whole = ("held", "streamed") if H <= UNITS_LIMIT else ()
     for form in whole if d.groups else ("held",):
         for size in sizes:

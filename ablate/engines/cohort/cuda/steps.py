@@ -36,18 +36,15 @@ class Tile:
     stages: int
 
 
-def tile_of(form: str, multiplies: bool, B: int, H: int, precision: str = "ieee", wide: bool = False) -> Tile:
-    """Tiles of whole steps have all units of a cell with products. `wide` ones have twice as many sequences, so that
-    weights are read half as often by half as many programs.
-    """
+def tile_of(form: str, multiplies: bool, B: int, H: int, precision: str = "ieee", sequences: int = LEAST) -> Tile:
+    """Tiles of whole steps have all units of a cell with products, and so many sequences."""
     units = max(LEAST, _power_above(H))
     if form == "stages" or not multiplies:
         HP = min(128, units)
         return Tile(max(1, min(_power_above(B), 1024 // HP)), HP, LEAST, 4, 1)
-    BB = 2 * LEAST if wide else LEAST
     BK = 32 if precision == "tf32" and units <= 128 else 16
     stages = 3 if form == "streamed" else 1  # so that the next rows of weights come while these are multiplied
-    return Tile(BB, units, BK, 8 if BB * units >= 1024 else 4, stages)
+    return Tile(sequences, units, BK, 8 if sequences * units >= 1024 else 4, stages)
 
 
 def _power_above(count: int) -> int:
