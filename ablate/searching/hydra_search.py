@@ -13,6 +13,7 @@ from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
 from ablate.config.knobs import GROUPS
+from ablate.config.launchers import LOCAL
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
@@ -70,6 +71,11 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
     context, config = sweeper.hydra_context, sweeper.config
     assert context is not None
     assert config is not None
+    if (launcher := config.hydra.launcher.get("name", LOCAL)) != LOCAL:
+        raise ConfigError(
+            f"hydra/launcher={launcher} is for sweeps; the processes of a search share the work: start the same "
+            "command in each job, with storage=journal or storage=postgresql://…"
+        )
     for override in overrides:
         check_searchable(override)
 

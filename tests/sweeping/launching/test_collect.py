@@ -239,3 +239,12 @@ def test_the_files_of_launchers_have_all_options(name: str) -> None:
     assert found is not None
     assert found.name == name
     assert set(launchers()[name]) <= set(vars(found))
+
+
+def test_a_search_is_not_begun_here_in_silence(
+    small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", *small_arguments, "lr=interval(0.1,1)", "n_trials=2", "hydra/launcher=slurm"]) == 2
+    assert "storage=journal" in capsys.readouterr().err
+    assert not Path("results").exists()
