@@ -53,6 +53,7 @@ def help_text(config_dir: Path | None = None) -> str:
     parts += ["", "flags", "  -m                 sweep (knobs with several values sweep without it, too)"]
     parts += ["  --cfg job          show the composed configuration"]
     parts += ["  --info [WHAT]      show how it is composed: config, defaults, defaults-tree, plugins, searchpath"]
+    parts += ["  --detach           with hydra/launcher=slurm: submit, and leave; the same command later collects"]
     parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
     parts += ["", "ablate --help lists the other commands: plan, report, search …"]
     return "\n".join(parts)

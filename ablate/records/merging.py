@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError
-from ablate.records import results
+from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
@@ -56,6 +56,8 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                     f"{run_id}: {differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
                 )
             else:
+                if weights.kept(folder, run_id) and not weights.kept(into, run_id):
+                    weights.copy(folder, into, run_id)
                 done.equal += 1
         _merge_timings(folder, into, done)
     known = [one for folder in (into, *folders) for one in exclusions(folder)]
@@ -78,12 +80,14 @@ def _records(folder: Path, done: Merged) -> dict[str, dict[str, Any]]:
 
 
 def _copy(folder: Path, into: Path, record: dict[str, Any]) -> None:
-    """The curve, then the record. Raises UserError for a run without its curve."""
+    """The weights where they are kept, the curve, then the record. Raises UserError for a run without its curve."""
     run_id = record["run_id"]
     try:
         curve = results.load_curve(folder, run_id)
     except RecordError as error:
         raise UserError(f"{error}; {run_id} cannot be merged without its curve") from error
+    if weights.kept(folder, run_id):
+        weights.copy(folder, into, run_id)
     write_text(curve_path(into, run_id), curve_csv(curve))
     write_text(record_path(into, run_id), exact_json(record))
 
@@ -98,7 +102,11 @@ def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
         one, two = (results.load_curve(where, record["run_id"]) for where in (folder, into))
     except RecordError as error:
         return f"no curve ({error})"
-    return "" if compact_json(one) == compact_json(two) else "another curve"
+    if compact_json(one) != compact_json(two):
+        return "another curve"
+    kept = [weights.weights_path(where, record["run_id"]) for where in (folder, into)]
+    same = not all(map(Path.is_file, kept)) or kept[0].read_bytes() == kept[1].read_bytes()
+    return "" if same else "other weights"
 
 
 def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
@@ -137,6 +145,7 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         planned = with_planned(
             found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
         )
+        files = {**one.get("plugins", {}), **found.get("plugins", {})}
         designs = {
             setting: max(declared, designs.get(setting, ()), key=len)
             for setting, declared in (designs | of_manifest(one)).items()
@@ -145,4 +154,5 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}
         found |= {"design": as_manifest(designs)} if designs else {}
+        found |= {"plugins": files} if files else {}
     return found

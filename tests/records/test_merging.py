@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.throughput import speed_frame
 from ablate.cli.exclude import main as exclude
 from ablate.cli.merge import main
+from ablate.records import weights
 from ablate.records.compaction import compact
+from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
+from ablate.records.places import manifest_path
 from tests.report.made import config, write_manifest, write_run, write_timing
 
 
@@ -71,3 +75,25 @@ def test_what_cannot_be_merged_is_one_line(tmp_path: Path, wrong: str, capsys: p
     assert main([str(tmp_path / "a"), str(other), "--into", str(tmp_path / "c")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert len(runs_frame(tmp_path / "a")[0]) == 2
+
+
+def test_weights_come_along_and_other_ones_are_a_conflict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [machine(tmp_path / name, range(2)) for name in ("a", "b", "other")]
+    first, second = runs_frame(folders[0])[0]["run_id"]
+    for folder, run_id, value in ((folders[0], first, 1.0), (folders[1], second, 2.0), (folders[2], first, 3.0)):
+        weights.keep(folder, run_id, {"output.W": np.full((2, 2), value, np.float32)})
+    into = tmp_path / "c"
+    assert main([*map(str, folders[:2]), "--into", str(into)]) == 0
+    assert [float(weights.load(into, run_id)["output.W"][0, 0]) for run_id in (first, second)] == [1.0, 2.0]
+    assert main([str(folders[2]), "--into", str(into)]) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("conflict")]
+    assert "weights" in line
+    assert first in line
+
+
+def test_the_files_of_a_persons_own_of_all_machines_are_known(tmp_path: Path) -> None:
+    folders = [machine(tmp_path / name, range(1)) for name in ("a", "b")]
+    for folder, files in zip(folders, ({"a.py": "1"}, {"b.py": "2"}), strict=True):
+        write_json(manifest_path(folder), load_manifest(folder) | {"plugins": files})
+    assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
+    assert load_manifest(tmp_path / "c")["plugins"] == {"a.py": "1", "b.py": "2"}
