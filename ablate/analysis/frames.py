@@ -194,6 +194,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
     absent = added_later("model")
     known = {
         "forget_bias": None,
+        "test_tokens": 0,
         **config,
         **{name: model.get(name, value) for name, value in absent.items()},
         **own_values("model", model),

@@ -26,6 +26,7 @@ ORDER = (
         "epochs",
         "max_tokens",
         "val_tokens",
+        "test_tokens",
         "corpus",
         "unit",
         "cleaning",

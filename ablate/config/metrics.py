@@ -50,6 +50,8 @@ class Metric:
     """Whether it follows from the course of the loss, so that every task has it."""
     held_out: bool = False
     """Whether it is measured on data that are held out, so that there is none where none are."""
+    of_test: bool = False
+    """Whether it is measured on data by which nothing may be chosen: no search, no best setting."""
     searchable: bool = True
     claimable: bool = True
     ranked: bool = True
@@ -94,6 +96,15 @@ class Metric:
 METRICS: Registry[Metric] = Registry("metric", unknown=lambda name: Metric(name, name.replace("_", " "), "neither"))
 """In the order in which tables have them. Those that only some tasks measure are declared with these tasks."""
 
+OF_TEST: dict[str, Any] = {
+    "of_test": True,
+    "held_out": True,
+    "searchable": False,
+    "ranked": False,
+    "unmeasured": "nothing was kept for a test (test_tokens=0)",
+}
+"""What holds of whatever is measured on the test data."""
+
 NOTHING_HELD_OUT = "no held-out perplexity was measured (val_tokens=0)"
 
 for _metric in (
@@ -117,7 +128,18 @@ for _metric in (
         held_out=True,
         unmeasured=NOTHING_HELD_OUT,
     ),
+    Metric(
+        "test_perplexity_at_best",
+        "test perplexity at the best held-out epoch",
+        "lower",
+        heading="test, at best epoch",
+        explained="Test, at best epoch: the perplexity of the test text in that epoch whose held-out perplexity is the "
+        "lowest.",
+        **OF_TEST,
+    ),
+    Metric("test_perplexity", "test perplexity", "lower", heading="test", **OF_TEST),
     Metric("accuracy", "accuracy", "higher", top=1.0),
+    Metric("test_accuracy", "test accuracy", "higher", top=1.0, **OF_TEST),
     Metric("wall_s", "time", "lower", "s", searchable=False, claimable=False),
 ):
     METRICS.found[_metric.name] = _metric
@@ -130,6 +152,11 @@ DEFAULT_METRIC = "tail_perplexity"
 def by_difference(metric: str) -> bool:
     """Whether a metric may be 0, so that its values have differences but no ratios."""
     return metric in METRICS and not METRICS[metric].in_logs
+
+
+def metrics_of_test() -> tuple[str, ...]:
+    """What is measured on test data, where there are any, the one that settings are compared by first."""
+    return tuple(metric.name for metric in METRICS if metric.of_test)
 
 
 def loss_metrics() -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def _values(config: Config) -> dict[str, Any]:
         "sampling": config.sampling if reads_text else "random",
         "max_tokens": config.max_tokens if reads_text else None,
         "val_tokens": config.val_tokens if reads_text else 0,
+        "test_tokens": config.test_tokens if reads_text else 0,
         "init": config.init or ("torch" if as_torch else "normal"),
         "reset": reset if config.model.has_reset_gate else None,
         "bias_vectors": config.bias_vectors or (2 if as_torch else 1),

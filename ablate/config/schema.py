@@ -273,6 +273,8 @@ class Config:
         minimum=0, needs="a task on a text; task=translation holds out task.val_pairs", follows=("task",)
     )
 
+    test_tokens: int = knob(default=0, absent=0, minimum=0, needs="a task on a text", follows=("task",))
+
     lr: float = knob(above=0, per_replica=True, follows=("optimizer", "task"))
     clip: float | None = knob(above=0, per_replica=True, follows=("task",))
     precision: str = knob(default="ieee", choices=("ieee", "tf32", "bf16"), absent="ieee")

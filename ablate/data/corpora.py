@@ -279,7 +279,12 @@ def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = No
 
 def tokens_asked_for(config: Config) -> int | None:
     """How many tokens of its text a config reads where there are as many; None: all."""
-    return None if config.max_tokens is None else config.max_tokens + config.val_tokens
+    return None if config.max_tokens is None else config.max_tokens + held_out_tokens(config)
+
+
+def held_out_tokens(config: Config) -> int:
+    """How many tokens are not trained on: those to choose by, and those to report."""
+    return config.val_tokens + config.test_tokens
 
 
 def as_used(config: Resolved, corpus: Corpus) -> Resolved:
@@ -294,7 +299,7 @@ def as_used(config: Resolved, corpus: Corpus) -> Resolved:
 
 def tokens_used(config: Resolved, corpus: Corpus) -> int | None:
     """The training tokens that this corpus gives a config; its `max_tokens` where there is no text, or too little."""
-    available = corpus.tokens - config.val_tokens
+    available = corpus.tokens - held_out_tokens(config)
     if not config.task.thing.reads_text or available < tokens_needed(config):
         return config.max_tokens
     return available if config.max_tokens is None else min(config.max_tokens, available)
@@ -307,17 +312,18 @@ def described(corpus: Corpus, configs: Sequence[Resolved]) -> str:
         return f"data: {corpus.name}: {shapes}; SHA-256 {corpus.sha256[:12]}…"
     different = len(corpus.vocabulary) - 1
     units = UNITS.get(corpus.unit, f"{corpus.unit}s")
-    used = [c for c in configs if corpus.tokens - c.val_tokens >= tokens_needed(c)]  # the others fail
+    used = [c for c in configs if corpus.tokens - held_out_tokens(c) >= tokens_needed(c)]  # the others fail
     trained = {tokens for config in used if (tokens := tokens_used(config, corpus)) is not None}
     cleaning = configs[0].data.cleaning
     parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
     if trained:
-        held_out = _span({config.val_tokens for config in used})
+        held_out, tested = (_span({getattr(config, name) for config in used}) for name in ("val_tokens", "test_tokens"))
         none = held_out == "0"
         parts.append(
             f"trained on the first {_span(trained)}, {'none' if none else f'the next {held_out}'} are held out"
+            + f", tested on {tested} after them" * (tested != "0")
         )
-        if max(trained) < corpus.tokens - max(config.val_tokens for config in used):
+        if max(trained) < corpus.tokens - max(held_out_tokens(config) for config in used):
             parts.append("max_tokens=null trains on all others")
     if corpus.left_out and DATASETS[configs[0].data.name].own_file:  # of the course's text everybody knows it
         first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
@@ -337,12 +343,12 @@ def _span(values: set[int]) -> str:
 
 
 def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:
-    """Training tokens from the start of the text, held-out tokens right after them.
+    """Training tokens from the start of the text, the held-out tokens of val_tokens right after them.
 
     Raises CombinationError where that leaves too little for one minibatch.
     """
     total = corpus.tokens
-    available = total - config.val_tokens
+    available = total - held_out_tokens(config)
     count = available if config.max_tokens is None else min(config.max_tokens, available)
     needed = tokens_needed(config)
     if count < needed:
@@ -353,11 +359,23 @@ def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:
         if count == config.max_tokens:
             raise CombinationError(f"{enough}, max_tokens is {count:,}; raise max_tokens or lower one of the others")
         raise CombinationError(
-            f"{enough}, but {corpus.name} has {total:,} {corpus.unit} tokens, of which val_tokens="
-            f"{config.val_tokens} are held out; lower one of them or give a longer text"
+            f"{enough}, but {corpus.name} has {total:,} {corpus.unit} tokens, of which "
+            f"{said_held_out(config.val_tokens, config.test_tokens)} are held out; lower one of them or give a longer "
+            "text"
         )
-    assert corpus.holds(count + config.val_tokens), "the corpus was loaded for fewer tokens"
+    assert corpus.holds(count + held_out_tokens(config)), "the corpus was loaded for fewer tokens"
     return corpus.ids[:count], corpus.ids[count : count + config.val_tokens]
+
+
+def split_for_test(config: Resolved, corpus: Corpus) -> Numbers:
+    """The tokens of test_tokens, right after those of `split`. Raises CombinationError as it does."""
+    start = sum(map(len, split(config, corpus)))
+    return corpus.ids[start : start + config.test_tokens]
+
+
+def said_held_out(val_tokens: int, test_tokens: int) -> str:
+    """`val_tokens=100`, or `val_tokens=100 and test_tokens=50`."""
+    return f"val_tokens={val_tokens}" + f" and test_tokens={test_tokens}" * bool(test_tokens)
 
 
 def tokens_needed(config: Resolved) -> int:

@@ -100,7 +100,9 @@ def _best(m: Material) -> Iterator[str]:
         if best is not None:
             what = "lowest training perplexity" if metric == "perplexity" else facts.extreme
             reached = f"{setting_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
-            yield f"{capital(what)}{of * facts.of_loss}: {reached}{_rivals(m, causal, best, metric)}."
+            test = best["test_perplexity"] if metric == "val_perplexity" else float("nan")
+            reported = "" if pd.isna(test) else f"; on the test text it has {mean_text(best, 'test_perplexity')}"
+            yield f"{capital(what)}{of * facts.of_loss}: {reached}{_rivals(m, causal, best, metric)}{reported}."
     if len(causal) < len(m.settings):
         some = counted(len(m.settings) - len(causal), "setting")
         one = len(m.settings) - len(causal) == 1

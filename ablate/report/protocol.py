@@ -31,7 +31,7 @@ SHOWN = (
         "optimizer",
         "lr",
     ),
-    *("clip", "epochs", "seeds", "max_tokens", "val_tokens", "corpus", "unit"),
+    *("clip", "epochs", "seeds", "max_tokens", "val_tokens", "test_tokens", "corpus", "unit"),
 )
 """The knobs of the protocol table, in the order of conf/config.yaml; others join in where they are swept."""
 
@@ -113,7 +113,9 @@ def _ours(m: Material, knob: str) -> list[Any]:
     if knob == "seeds":
         return sorted(set((m.settings["n"] + m.settings["diverged"]).tolist()))
     values = m.settings[knob].drop_duplicates().tolist()
-    if knob in ("max_tokens", "val_tokens", "sampling") and not says(m.settings, "reads_text").any():
+    if knob in ("max_tokens", "val_tokens", "test_tokens", "sampling") and not says(m.settings, "reads_text").any():
+        return []
+    if knob == "test_tokens" and values == [0]:
         return []
     optional = (own.name for own in facts_of(m.settings).knobs if NoneType in get_args(own.kind))
     applies = knob in ("clip", "max_tokens", *optional)  # where null is a value

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.tasks import each_task, facts_of, of_networks, task_names
-from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference, metrics_of_test
 from ablate.config.registry import FIRST_TASK
 
 SPEED_IS = "geometric mean of process medians"
@@ -56,7 +56,13 @@ def main_metric(settings: pd.DataFrame) -> str:
     Where there is none, what the task is compared by if not by a metric of its own: the tail perplexity.
     """
     finished = settings[settings["n"] > 0]
-    return next((name for name in own_metrics(settings) if finished[name].notna().all()), DEFAULT_METRIC)
+    names = [*tested(settings), *own_metrics(settings)]
+    return next((name for name in names if finished[name].notna().all()), DEFAULT_METRIC)
+
+
+def tested(frame: pd.DataFrame) -> list[str]:
+    """The metrics of the test data that some of these rows have."""
+    return [name for name in metrics_of_test() if _measured(frame, name) and METRICS[name].of is None]
 
 
 def training_metric(settings: pd.DataFrame) -> str:
@@ -127,6 +133,7 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
     first = [*first, *(name for name in further_metrics(frame) if _measured(frame, name))]
     if not of_networks(frame):
         return first or [DEFAULT_METRIC]
+    first = [*tested(frame), *(name for name in first if not METRICS.known(name).of_test)]
     further = [name for name in ("val_perplexity", *across_texts(frame)) if _measured(frame, name)]
     return [*first, "perplexity", *further]
 
@@ -134,7 +141,8 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
 def across_texts(frame: pd.DataFrame) -> list[str]:
     """The measure by which language models of different texts, or of the same one in other tokens, are compared."""
     several = "corpus_sha256" in frame and frame["corpus_sha256"].nunique() > 1
-    return ["bits_per_character"] if several and task_of(frame) == FIRST_TASK else []
+    names = ["bits_per_character", "test_bits_per_character"]
+    return names if several and task_of(frame) == FIRST_TASK else []
 
 
 def _measured(frame: pd.DataFrame, metric: str) -> bool:
@@ -150,7 +158,9 @@ def explanations(frame: pd.DataFrame) -> list[str]:
         if metric in task.own_metrics
     ]
     said += [
-        METRICS[name].explained for name in (*further_metrics(frame), *across_texts(frame)) if _measured(frame, name)
+        METRICS[name].explained
+        for name in (*tested(frame), *further_metrics(frame), *across_texts(frame))
+        if _measured(frame, name)
     ]
     return [one for one in dict.fromkeys(said) if one]
 

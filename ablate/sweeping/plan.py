@@ -33,6 +33,7 @@ from ablate.data.corpora import (
     described,
     load,
     resolve_auto,
+    said_held_out,
     tokens_asked_for,
     tokens_used,
 )
@@ -316,16 +317,16 @@ def beyond_the_text(read: Iterable[tuple[Resolved, Corpus]], noted: Collection[s
 
     Of a text that a note is about (`noted`: their names), which says that, only where it makes one setting of several.
     """
-    asked: dict[tuple[str, int, int, str], set[int]] = {}
+    asked: dict[tuple[str, int, tuple[int, int], str], set[int]] = {}
     for config, corpus in read:
         used = tokens_used(config, corpus)
         if used is not None and config.max_tokens is not None and used < config.max_tokens:
-            key = corpus.name, corpus.tokens, config.val_tokens, corpus.unit
+            key = corpus.name, corpus.tokens, (config.val_tokens, config.test_tokens), corpus.unit
             asked.setdefault(key, set()).add(config.max_tokens)
     return [
         f"max_tokens={','.join(map(str, sorted(values)))}: {name} has {tokens:,} {UNITS[unit]}, of which "
-        f"val_tokens={held} are held out; trained on the {tokens - held:,} that are left, and listed as "
-        f"max_tokens={tokens - held}"
+        f"{said_held_out(*held)} are held out; trained on the {tokens - sum(held):,} that are left, and listed as "
+        f"max_tokens={tokens - sum(held)}"
         for (name, tokens, held, unit), values in asked.items()
         if len(values) > 1 or name not in noted
     ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.config.metrics import METRICS, NOTHING_HELD_OUT, Metric
+from ablate.config.metrics import METRICS, NOTHING_HELD_OUT, OF_TEST, Metric
 from ablate.config.registry import FIRST_TASK, TASKS, Knob, task_name
 from ablate.tasks.facts import HeldOut, Task, Words
 
@@ -15,7 +15,7 @@ HELD_OUT_MASKED = 0.15
 """The share of the held-out tokens that is masked for task=fill_in, whatever `task.masked` it is trained on."""
 
 
-AFTER_THE_TRAINING_TEXT = ("corpus_sha256", "unit", "max_tokens", "val_tokens")
+AFTER_THE_TRAINING_TEXT = ("corpus_sha256", "unit", "max_tokens", "val_tokens", "test_tokens")
 """What decides which text is held out: it begins where the training text ends."""
 
 
@@ -55,14 +55,24 @@ def bits_per_character(record: Mapping[str, Any]) -> float | None:
     Of characters it is the logarithm of the perplexity to base 2; of words it follows from what the run counted, and
     there is none for runs from before that. There is none of a network that sees later tokens.
     """
-    config, perplexity = record["config"], record["metrics"].get("val_perplexity")
+    return _bits(record, "val")
+
+
+def bits_per_character_of_test(record: Mapping[str, Any]) -> float | None:
+    """The same of the test text."""
+    return _bits(record, "test")
+
+
+def _bits(record: Mapping[str, Any], part: str) -> float | None:
+    """Of the part of the text that is called so in metrics and counts."""
+    config, perplexity = record["config"], record["metrics"].get(f"{part}_perplexity")
     if task_name(config) != FIRST_TASK or perplexity is None or record.get("sees_future"):
         return None
     if config["model"].get("bidirectional"):
         return None
-    characters = record["counts"].get("val_characters")
-    if characters:
-        return math.log2(perplexity) * float(record["counts"]["val_scored"]) / float(characters)
+    counts = record["counts"]
+    if characters := counts.get(f"{part}_characters"):
+        return math.log2(perplexity) * float(counts[f"{part}_scored"]) / float(characters)
     return math.log2(perplexity) if record["corpus"].get("unit") == "char" else None
 
 
@@ -80,6 +90,16 @@ for _metric in (
         unmeasured=NOTHING_HELD_OUT,
         of=bits_per_character,
         tasks=(FIRST_TASK,),
+    ),
+    Metric(
+        "test_bits_per_character",
+        "test bits per character",
+        "lower",
+        unit="bits",
+        logs=False,
+        heading="test bits/character",
+        of=bits_per_character_of_test,
+        **OF_TEST,
     ),
     Metric(
         "bleu",
@@ -129,7 +149,7 @@ TASKS.add(
             continues=True,
             unpublished="No setting of this sweep has a setting for which there is a published number.",
         ),
-        sections=("ablate.report.baselines:BASELINES",),
+        sections=("ablate.report.baselines:BASELINES", "ablate.report.splits:SPLITS"),
     )
 )
 TASKS.add(
@@ -138,8 +158,9 @@ TASKS.add(
         "masked tokens of a text, from what stands around them",
         "ablate.tasks.text:FillIn",
         knobs=(Knob("masked", float, 0.15, "the share of the tokens that is masked in training", above=0, below=1),),
-        metrics=("accuracy",),
+        metrics=("accuracy", "test_accuracy"),
         main="accuracy",
+        drawn=("accuracy",),
         reads_text=True,
         held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT),
         evaluation=masked_rule,
@@ -154,6 +175,7 @@ TASKS.add(
             samples="Filled-in text",
             sample="every fourth token was masked; in brackets stands what it put there.",
         ),
+        sections=("ablate.report.splits:SPLITS",),
     )
 )
 TASKS.add(

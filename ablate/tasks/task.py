@@ -28,6 +28,7 @@ class Task(ABC):
     train_tokens            tokens that there are to train on
     val_tokens              tokens that are held out
     held_out                inputs and targets, of any T and B and on the device, on which runs are measured, or None
+    test                    the same of data by which nothing is chosen, and which alone are reported, or None
     carries_state           whether a minibatch starts from the state in which the one before it ended
     same_count_every_epoch  whether each epoch has equally many minibatches: only then replicas stay in step
     scores_some             whether some targets are not scored, and their number differs between minibatches
@@ -53,6 +54,10 @@ class Task(ABC):
     @property
     @abstractmethod
     def held_out(self) -> Minibatch | None: ...
+
+    @property
+    def test(self) -> Minibatch | None:
+        return None
 
     @abstractmethod
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:

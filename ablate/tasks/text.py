@@ -8,6 +8,7 @@ of all of them task=fill_in masks HELD_OUT_MASKED, at positions that are drawn f
 A record says by which rule it was measured: `ablate.config.metrics.evaluation`.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
@@ -20,7 +21,7 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
 from ablate.config.schema import CONFIG_ROOT
 from ablate.data import batches
-from ablate.data.corpora import Corpus, split
+from ablate.data.corpora import Corpus, split, split_for_test
 from ablate.data.vocabulary import Numbers
 from ablate.networks.causality import is_causal, random_weights
 from ablate.networks.language_model import LanguageModel
@@ -49,6 +50,7 @@ class TextTask(Task):
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.training_ids, self.held_out_ids = split(config, corpus)
+        self.test_ids = split_for_test(config, corpus)
         self.carries_state = batches.carries_state(config)
         self.same_count_every_epoch = batches.same_count_every_epoch(config, self.train_tokens)
         if tuple(config.prefixes) != usual_prefixes():
@@ -83,13 +85,17 @@ class TextTask(Task):
     def epoch_updates(self) -> int:
         return batches.updates_per_epoch(self.config, self.train_tokens)
 
-    def windows(self) -> Tensor | None:
-        """The held-out tokens cut into sequences of HELD_OUT_WINDOW (T, B), or into one where there are fewer."""
-        T = min(HELD_OUT_WINDOW, self.val_tokens)
-        if T < 2:
-            return None
-        ids = torch.tensor(self.held_out_ids).long()
-        return ids[: len(ids) // T * T].reshape(-1, T).T
+    @cached_property
+    def held_out(self) -> Minibatch | None:
+        return self.scored(self.held_out_ids)
+
+    @cached_property
+    def test(self) -> Minibatch | None:
+        return self.scored(self.test_ids)
+
+    @abstractmethod
+    def scored(self, ids: Numbers) -> Minibatch | None:
+        """Tokens that are not trained on, as they are read, and what is scored of them; None of too few."""
 
 
 class LanguageModelling(TextTask):
@@ -101,12 +107,11 @@ class LanguageModelling(TextTask):
         super().__init__(config, corpus, device)
         self.sizes = len(corpus.vocabulary)
 
-    @cached_property
-    def held_out(self) -> Minibatch | None:
+    def scored(self, ids: Numbers) -> Minibatch | None:
         if not self.config.model.bidirectional:
-            return streams(self.held_out_ids, self.device)
+            return streams(ids, self.device)
         # A network that reads backwards, too, begins each sequence anew: it carries nothing along a stream.
-        windows = self.windows()
+        windows = in_windows(ids)
         return None if windows is None else (windows[:-1].to(self.device), windows[1:].to(self.device))
 
     def held_out_counts(self) -> dict[str, int]:
@@ -114,11 +119,15 @@ class LanguageModelling(TextTask):
 
         A network that reads backwards, too, is told what it scores: there is no code of so many bits.
         """
-        if self.held_out is None or self.config.model.bidirectional:
-            return {}
-        scored, first = self.held_out[1].numel(), self.train_tokens + 1  # of the first token nothing is predicted
-        characters = self.corpus.covered(first, first + scored)
-        return {} if characters is None else {"val_scored": scored, "val_characters": characters}
+        out: dict[str, int] = {}
+        start = self.train_tokens
+        for name, ids, read in (("val", self.held_out_ids, self.held_out), ("test", self.test_ids, self.test)):
+            if read is not None and not self.config.model.bidirectional:
+                scored = read[1].numel()
+                characters = self.corpus.covered(start + 1, start + 1 + scored)  # nothing predicts the first token
+                out |= {} if characters is None else {f"{name}_scored": scored, f"{name}_characters": characters}
+            start += len(ids)
+        return out
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         return batches.epoch(self.config, self.tokens, order)
@@ -162,9 +171,8 @@ class FillIn(TextTask):
         self.mask = len(corpus.vocabulary)
         self.sizes = self.mask + 1
 
-    @cached_property
-    def held_out(self) -> Minibatch | None:
-        windows = self.windows()
+    def scored(self, ids: Numbers) -> Minibatch | None:
+        windows = in_windows(ids)
         if windows is None:
             return None
         X, Y = self.masked(windows, HELD_OUT_MASKED, Generator().manual_seed(HELD_OUT_SEED))
@@ -181,7 +189,9 @@ class FillIn(TextTask):
             yield self.masked(X, self.config.task.masked, order)
 
     def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
-        return accuracy(readable(self.config, self.mask + 1, parameters), self.held_out)
+        network = readable(self.config, self.mask + 1, parameters)
+        tested = accuracy(network, self.test)
+        return accuracy(network, self.held_out) | ({"test_accuracy": tested["accuracy"]} if tested else {})
 
     def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
         """Each prefix with every fourth of its tokens masked, and in brackets what the network puts there."""
@@ -207,6 +217,12 @@ def check_prefix(typed: str, read: str, corpus: Corpus) -> None:
     raise CombinationError(
         f"prefixes has {typed!r}, but {corpus.name} has no {unknown!r}; give prefixes {has}, or prefixes=[]"
     )
+
+
+def in_windows(ids: Numbers) -> Tensor | None:
+    """Held-out tokens cut into sequences of HELD_OUT_WINDOW (T, B), or into one where there are fewer."""
+    T = min(HELD_OUT_WINDOW, len(ids))
+    return None if T < 2 else torch.tensor(ids[: len(ids) // T * T]).long().reshape(-1, T).T
 
 
 def streams(ids: Numbers | Sequence[int], device: torch.device) -> Minibatch | None:

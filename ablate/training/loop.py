@@ -124,6 +124,7 @@ def train_together(
                 checkpoints.save(held_states)
             raise
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
+        tested = program.evaluate(*task.test).tolist() if task.test and measures_held_out(config, epoch) else None
         causes = program.divergences()
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
@@ -131,6 +132,8 @@ def train_together(
             )
             if own and measures_held_out(config, epoch):
                 replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
+                if tested:
+                    replica.trajectory.test(tested[k])
         running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
         if not running:
             break

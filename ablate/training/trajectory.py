@@ -76,6 +76,11 @@ class Trajectory:
             column += [None] * (len(self.perplexity) - len(column))
             column[-1] = value
 
+    def test(self, loss: float) -> None:
+        """Record the loss of the test data after the epoch just added; one that is not finite is none."""
+        if math.isfinite(perplexity(loss)):
+            self.score({"test_perplexity": perplexity(loss)})
+
     @property
     def metrics(self) -> dict[str, float | None]:
         """The numbers of `ablate.config.metrics` that this trajectory gives; those of a diverged run mean nothing."""
@@ -89,7 +94,17 @@ class Trajectory:
             "val_perplexity": measured[-1] if measured else None,
             "best_val_perplexity": min(measured, default=None),
             **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
+            **self._tested_at_best(),
         }
+
+    def _tested_at_best(self) -> dict[str, float | None]:
+        """What the test data say of the epoch that the validation chooses; nothing where there are no such data."""
+        tested = self.scores.get("test_perplexity")
+        chosen = [(value, epoch) for epoch, value in enumerate(self.val_perplexity) if value is not None]
+        if tested is None or not chosen:
+            return {}
+        _, epoch = min(chosen)
+        return {"test_perplexity_at_best": tested[epoch] if epoch < len(tested) else None}
 
     @property
     def curve(self) -> dict[str, list[float | None]]:

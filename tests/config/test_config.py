@@ -335,6 +335,7 @@ DECIDING = {
     "sampling": ["sampling=random"],
     "max_tokens": ["max_tokens=null"],
     "val_tokens": ["val_tokens=0"],
+    "test_tokens": ["test_tokens=500"],
     "lr": ["lr=0.5"],
     "clip": ["clip=null"],
     "precision": ["precision=bf16"],

@@ -371,8 +371,7 @@ def test_one_metric_of_a_run_is_asked_of_nobody_else() -> None:
     record = {"status": "ok", "metrics": {"accuracy": 0.5}}
     assert metric_of(record, "accuracy", lambda: asked.append("curve")) == 0.5
     assert not asked
-    values = metrics_of(record)
-    assert [values[name] for name in ("accuracy", "broken", "of_curve")] == [0.5, None, None]
+    assert metrics_of(record).items() >= {"accuracy": 0.5, "broken": None, "of_curve": None}.items()
 
 
 @pytest.mark.parametrize("value", [{"precision": 0.5}, "half", [0.5, 0.6]])
