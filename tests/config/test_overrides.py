@@ -122,6 +122,11 @@ def test_what_cannot_be_meant_is_refused(word: str, says: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_an_entry_of_a_launchers_table_need_not_be_there() -> None:
+    word = "hydra.launcher.sbatch.constraint=amd"
+    assert for_hydra(["hydra/launcher=slurm", word]) == ["hydra/launcher=slurm", f"++{word}"]
+
+
 def test_no_preset_is_left_to_the_defaults() -> None:
     assert for_hydra(["sweeps=null", "lr=2"]) == ["lr=2"]
 
