@@ -26,6 +26,11 @@ CAUSES = ("", "loss", "gradient", "update")
 FINITE, LOSS, GRADIENT, UPDATE = range(len(CAUSES))
 
 
+def named(causes: Tensor) -> list[str]:
+    """What is not finite in each replica, from the numbers (R,); an empty string where all is."""
+    return [CAUSES[cause] for cause in causes.tolist()]
+
+
 class _Silence(threading.local):
     on = False
 

@@ -6,7 +6,7 @@ draw from a generator of their own, whatever else is trained before, after or be
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,17 @@ from ablate.training.behaviour import behaviour
 from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel
-from ablate.training.trajectory import Replica, Stopped, Trajectory, Watched, measures_held_out, stream, train_epoch
+from ablate.training.trajectory import (
+    Epoch,
+    Replica,
+    Stopped,
+    Trajectory,
+    Watched,
+    epochs_ahead,
+    measures_held_out,
+    stream,
+    train_epochs,
+)
 
 GRACE_S = 2.0
 """Seconds that a program may go on after it was asked to stop, to end its epoch and lose nothing of it."""
@@ -115,20 +125,35 @@ def train_together(
     def states_after(epoch: int) -> list[dict[str, Any]]:
         return _states(program, replicas, means | {"epoch": epoch, "spent_s": time.perf_counter() - clock})
 
-    for epoch in range(done + 1, config.epochs + 1):
-        epoch_began = time.monotonic()
-        try:
-            losses, weights = train_epoch(task, program, [r.order for r in replicas], ending.now)
-        except Stopped:
-            if checkpoints and resumes() and held_states:
-                checkpoints.save(held_states)
-            raise
+    began = 0.0  # when the epochs did that were begun together
+
+    def epochs() -> Iterator[tuple[int, Epoch, bool]]:
+        """One after the other, with its number and whether the program stands where it was at the epoch's end."""
+        nonlocal began
+        epoch = done
+        while epoch < config.epochs:
+            silent = isinstance(program, Cohort) and program.silent and watch is None
+            count = epochs_ahead(config, epoch, task.epoch_updates) if silent else 1
+            began = time.monotonic()
+            try:
+                trained = train_epochs(task, program, [r.order for r in replicas], ending.now, count)
+            except Stopped:
+                if checkpoints and resumes() and held_states:
+                    checkpoints.save(held_states)
+                raise
+            for number, one in enumerate(trained, 1):
+                yield epoch + number, one, number == count
+            epoch += count
+
+    for epoch, measured, rests in epochs():
         held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
         tested = program.evaluate(*task.test).tolist() if task.test and measures_held_out(config, epoch) else None
-        causes = program.divergences()
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
-                [loss[k] for loss in losses], held[k] if held else None, [weight[k] for weight in weights], causes[k]
+                [loss[k] for loss in measured.losses],
+                held[k] if held else None,
+                [weight[k] for weight in measured.weights],
+                measured.causes[k],
             )
             if own and measures_held_out(config, epoch):
                 replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
@@ -153,13 +178,13 @@ def train_together(
             )
             program.load_replica_states([states[k] for k in kept])
             parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
-        if checkpoints and epoch < config.epochs:
+        if checkpoints and rests and epoch < config.epochs:
             stopping = stop()
             if checkpoints.due or (stopping and resumes()):
                 checkpoints.save(states_after(epoch))
                 held_states = []
             else:
-                long = time.monotonic() - epoch_began >= LONG_EPOCH_S
+                long = time.monotonic() - began >= LONG_EPOCH_S
                 held_states = copy.deepcopy(states_after(epoch)) if long else []  # the program goes on with its own
             if stopping:
                 raise Stopped

@@ -15,6 +15,7 @@ from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.portions import Stacked
+from ablate.engines.divergence import named
 from ablate.engines.program import Program
 from ablate.networks.parameters import Sizes
 from ablate.networks.targets import counted
@@ -23,6 +24,10 @@ from ablate.training.portions import portions
 
 VAL_READINGS = 20
 """How often the held-out perplexity is measured over a run."""
+
+
+MINIBATCHES_AHEAD = 256
+"""So many are begun on a GPU before their losses are read: it has no pause while this is done."""
 
 
 class Stopped(Exception):
@@ -152,6 +157,32 @@ class Watched(Protocol):
     def reading(self, epoch: int) -> dict[str, float] | None: ...
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured in one pass over each replica's minibatches."""
+
+    losses: list[list[float]]
+    """Of each minibatch those of the replicas (R,), before its update."""
+    weights: list[list[float]]
+    """And the numbers of its scored targets (R,): empty where these are all the same."""
+    causes: list[str]
+    """What is not finite in each replica at its end (`ablate.engines.divergence`)."""
+
+
+def train_epochs(
+    task: Task,
+    program: Program,
+    orders: Sequence[Generator],
+    stop: Callable[[], bool] = lambda: False,
+    count: int = 1,
+) -> list[Epoch]:
+    """So many passes over each replica's minibatches. Of a silent program nothing is asked before the last one ends."""
+    if isinstance(program, Cohort) and program.silent:
+        begun = [(*_launched(task, program, orders, stop, None), program.causes.clone()) for _ in range(count)]
+        return [Epoch(losses.tolist(), weights.tolist(), named(causes)) for losses, weights, causes in begun]
+    return [Epoch(*train_epoch(task, program, orders, stop), program.divergences()) for _ in range(count)]
+
+
 def train_epoch(
     task: Task,
     program: Program,
@@ -159,15 +190,12 @@ def train_epoch(
     stop: Callable[[], bool] = lambda: False,
     updates: int | None = None,
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """One pass over each replica's minibatches, or its first `updates`.
-
-    For each minibatch the losses (R,) before its update, and the numbers of its scored targets (R,): empty where
-    these are all the same.
-    """
+    """One pass over each replica's minibatches, or its first `updates`: losses and weights of an `Epoch`."""
+    if isinstance(program, Cohort) and program.silent:
+        measured, counts = _launched(task, program, orders, stop, updates)
+        return measured.tolist(), counts.tolist()
     losses: list[Tensor] = []
     scored: list[Tensor] = []
-    if isinstance(program, Cohort) and program.silent:
-        return _train_portions(task, program, orders, stop, updates)
     minibatches = (islice(task.minibatches(order), updates) for order in orders)
     for replicas in zip(*minibatches, strict=True):
         if stop():
@@ -184,10 +212,10 @@ def train_epoch(
     return values, torch.stack(scored).tolist() if scored else []
 
 
-def _train_portions(
+def _launched(
     task: Task, program: Cohort, orders: Sequence[Generator], stop: Callable[[], bool], updates: int | None
-) -> tuple[list[list[float]], list[list[float]]]:
-    """The same, of a program of which nothing is asked until the epoch's end."""
+) -> tuple[Tensor, Tensor]:
+    """Losses (J, R), on the device, and numbers of scored targets (J, R), or none (0,): of an epoch that has begun."""
 
     def between() -> None:
         if stop():
@@ -205,8 +233,13 @@ def _train_portions(
         losses.append(program.train(portion, carry=carry, carries=task.carries_state, between=between))
     if not losses:
         raise _no_minibatch(task)
-    values: list[list[float]] = torch.cat(losses).tolist()
-    return values, torch.cat(scored).tolist() if scored else []
+    return torch.cat(losses), torch.cat(scored) if scored else torch.empty(0)
+
+
+def epochs_ahead(config: Resolved, done: int, minibatches: int) -> int:
+    """How many epochs to begin before anything is read: none beyond the next at which something else is measured."""
+    most = min(config.epochs - done, max(1, MINIBATCHES_AHEAD // max(1, minibatches)))
+    return next((k for k in range(1, most) if measures_held_out(config, done + k)), most)
 
 
 def _no_minibatch(task: Task) -> UserError:

@@ -40,7 +40,9 @@ class Loop:
         """Losses (J, R) of as many minibatches as the tables have rows, at most `capacity`."""
         count = len(tables[0])
         for own, given in zip(self.tables, tables, strict=True):
-            own[:count].copy_(given)
+            # From pinned memory, or the copy would wait for all that was begun before.
+            pinned = given.pin_memory() if own.device.type == "cuda" and given.device.type == "cpu" else given
+            own[:count].copy_(pinned, non_blocking=True)
         self.at.zero_()
         with silence():
             self.replay(count, between)

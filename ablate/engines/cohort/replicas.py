@@ -22,7 +22,7 @@ from ablate.engines.cohort.loops import Loop
 from ablate.engines.cohort.padding import fill, padded, pads, part_of
 from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked
 from ablate.engines.cohort.weights import Layout
-from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, norms
+from ablate.engines.divergence import FINITE, GRADIENT, LOSS, UPDATE, named, norms
 from ablate.engines.precision import widest
 from ablate.engines.updates import Update
 from ablate.networks.language_model import not_dropped
@@ -128,7 +128,7 @@ class Cohort:
 
     def divergences(self) -> list[str]:
         """What is not finite in each replica that has diverged, else an empty string."""
-        return [CAUSES[cause] for cause in self.causes.tolist()]
+        return named(self.causes)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
