@@ -8,10 +8,9 @@ SPLITS = Section(
     "Training, held-out and test text",
     lambda m: bool(tested(m.settings)),
     within="protocol",
-    notes=lambda m: [
-        "Three parts of each text follow one another: what is trained on, the held-out one (val_tokens), by which all "
-        "that is chosen was chosen (best epoch, best setting, trials of a search, steps of a path), and the test one "
-        "(test_tokens), which is read alike and by which nothing is chosen. Settings are compared on the test text, in "
-        "the epoch that the held-out one chooses."
+    sentences=lambda m: [
+        "What was chosen (epoch, best setting, trials of a search, steps of a path) was chosen by the held-out text; "
+        "settings are compared on the test text after it, by which nothing was chosen, in the epoch that the held-out "
+        "text chooses."
     ],
 )
