@@ -252,8 +252,8 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
                 f"there is no option {key}; choose hydra.launcher.{{{','.join(sorted(known))}}}"
                 f"{nearest(option[1], known)}"
             )
-        below = key.count(".") > 2  # an entry of a table, which may be new there
-        return replace(override, sign="++") if below and override.sign != "~" else override
+        in_table = key.count(".") > 2  # an entry of a table, which may be new there
+        return replace(override, sign="++") if in_table and override.sign != "~" else override
     remedy = {
         "hydra.searchpath": "--config-dir FOLDER adds a folder of configurations",
         "hydra.run.dir": "results_dir=FOLDER and name=NAME say where results are kept",

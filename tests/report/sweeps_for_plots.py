@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import KNOBS, in_order
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, metrics_of_test
 
 BASELINE = {
     "model": "rnn",
@@ -69,6 +69,7 @@ def sweep(
                 "tail_perplexity": 1 + 1.02 * (train - 1),  # so that a figure of the one is not one of the other
                 "val_perplexity": held_out,
                 "best_val_perplexity": held_out,
+                **dict.fromkeys(metrics_of_test(), np.nan),  # no test text was kept
             }
             rows.append(
                 {
