@@ -20,8 +20,8 @@ from ablate.data.corpora import Corpus, as_used, of_blocks
 from ablate.engines.cohort import Cohort, memory_bytes
 from ablate.engines.precision import computing
 from ablate.engines.program import Program
-from ablate.networks import steps
 from ablate.networks.parameters import initial
+from ablate.networks.steps import MAKERS
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.timing.clock import seconds
@@ -94,28 +94,21 @@ def ways(sizes: Sizes, device: torch.device) -> tuple[Way, ...]:
         )
         if precision == "ieee" or name != f"R {few}"
     )
-    if device.type not in makers():
+    if device.type not in MAKERS:
         return found
     by_torch = [replace(way, name=f"{way.name}, by torch", kernels=False) for way in found if way.graphs]
     return (*found, *by_torch)
 
 
-def makers() -> dict[str, Any]:
-    """Type of a device → what makes kernels for the steps of a layer there."""
-    made: dict[str, Any] = getattr(steps, "MAKERS", {})
-    return made
-
-
 @contextmanager
 def by_torch() -> Iterator[None]:
     """While it lasts torch's operators take the steps of the programs that are made."""
-    own = makers()
-    before = dict(own)
-    own.clear()
+    before = dict(MAKERS)
+    MAKERS.clear()
     try:
         yield
     finally:
-        own.update(before)
+        MAKERS.update(before)
 
 
 def text(characters: int) -> str:
