@@ -40,6 +40,14 @@ def parser() -> Parser:
         metavar="FILE",
         help="test the claims of this file only, whichever the preset and protocol (repeatable)",
     )
+    add_options_of_the_line(found)
+    found.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
+    found.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    return found
+
+
+def add_options_of_the_line(found: Parser) -> None:
+    """What claims that stand on the command line are about."""
     found.add_argument("--metric", help="what claims on the line compare (default: what the task is judged by)")
     found.add_argument("--by", metavar="KNOB", help="the knob of which they name values, where that is not clear")
     found.add_argument(
@@ -47,9 +55,6 @@ def parser() -> Parser:
     )
     found.add_argument("--margin", type=float, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
     found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
-    found.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
-    found.add_argument("--json", action="store_true", help="print the verdicts as JSON")
-    return found
 
 
 def help_of(words: list[str]) -> str:

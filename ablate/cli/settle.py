@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.cli.claims import add_options_of_the_line
 from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, say
@@ -59,13 +60,7 @@ def parser() -> Parser:
     found.add_argument(
         "--claims", type=Path, action="append", metavar="FILE", help="settle the claims of this file only (repeatable)"
     )
-    found.add_argument("--metric", help="what claims on the line compare (default: what the task is judged by)")
-    found.add_argument("--by", metavar="KNOB", help="the knob of which they name values, where that is not clear")
-    found.add_argument(
-        "--where", metavar="KNOB=VALUE", action="append", default=[], help="only these settings (repeatable)"
-    )
-    found.add_argument("--margin", type=float, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
-    found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
+    add_options_of_the_line(found)
     found.add_argument("--level", type=level, default=0.95, help="confidence level of the verdicts (0.95)")
     return found
 
