@@ -159,6 +159,7 @@ def test_whether_training_fell_after_the_best_held_out_epoch() -> None:
     assert fitted_since_best(curves, []).empty
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rows_of_a_group", [1, 7, 1000])
 @pytest.mark.parametrize("portion", [1, 50, 10_000])
 def test_curves_that_are_read_a_part_at_a_time_say_the_same(

@@ -39,6 +39,7 @@ def verdict(kind: Kind, medians: Sequence[float], n: int, seed: int = 1, diverge
     return conclude(kind.claim, "", statement_of(kind.claim, groups, data), data)
 
 
+@pytest.mark.full
 @EVERY
 def test_true_and_false_are_told_apart_by_forty_seeds(kind: Kind) -> None:
     """Refutation is as strong as confirmation."""
@@ -52,6 +53,7 @@ def test_true_and_false_are_told_apart_by_forty_seeds(kind: Kind) -> None:
         assert one.method.startswith("always-valid")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name, kind in OF_SEEDS.items() if kind.measure not in ("shares", "solved")])
 def test_of_means_six_seeds_decide_nothing(name: str) -> None:
     kind = KINDS[name]

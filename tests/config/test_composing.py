@@ -156,6 +156,7 @@ def test_words_are_those_that_are_typed() -> None:
     assert (config.title, config.model.gates) == ("a, b", {"reset": 1.0})
 
 
+@pytest.mark.full
 def test_what_is_composed_already_is_not_composed_again(whole: Any) -> None:
     """Values that were among the words it was composed of stand in every config, and change none of the others."""
     begun = ["model=gru", "lr=0.25", "optimizer=adam"]

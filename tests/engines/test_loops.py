@@ -84,6 +84,7 @@ def assert_same(asking: Cohort, silent: Cohort) -> None:
             assert torch.equal(ours["generator"], theirs["generator"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("carries", [True, False], ids=["carried", "zero"])
 @pytest.mark.parametrize("kind", [Cohort, StackedCohort])
 @pytest.mark.parametrize("case", CASES)

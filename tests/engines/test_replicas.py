@@ -107,6 +107,7 @@ def test_a_replica_in_a_cohort_is_the_replica_alone(cell: str, H: int, dtype: to
             assert torch.equal(cohort.named_tensors(k)[name], tensor), name
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("B", [1, 3, 7])
 @pytest.mark.parametrize("cell", CELLS)
 def test_batches_that_fill_no_vector_agree_to_rounding(cell: str, B: int) -> None:

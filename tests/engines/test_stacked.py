@@ -116,6 +116,7 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
     assert together.frozen == [False, True, False]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
     apart = ("bidirectional", "residual", "dense", "translation")

@@ -82,6 +82,7 @@ def compare(engine: type[Cohort], config: Config, V: int, mask: Callable[[Tensor
             assert error <= relative * largest + 1e-7 * (dtype == torch.float32), f"{k} {name}: {error:.1e}"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("T", [1, 4])
@@ -91,6 +92,7 @@ def test_gradients(cell: str, T: int, layers: int, mask: Callable[[Tensor], Tens
     compare(Cohort, config, V, mask, torch.float64)
 
 
+@pytest.mark.full
 @needs_kernel
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("layers", [1, 2])

@@ -43,6 +43,7 @@ def test_it_is_the_loop(T: int) -> None:
     torch.testing.assert_close(linear_recurrence(a, b, start), torch.stack(states, 1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [*SCANNED, *OTHERS])
 @pytest.mark.parametrize("form", [[], ["model.bidirectional=true", "sampling=random"]], ids=["", "bidirectional"])
 def test_steps_at_once_are_those_of_the_equations(name: str, form: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,6 +297,7 @@ def test_readers_see_every_run_at_every_moment(tmp_path: Path) -> None:
 # --- copied, edited, damaged --------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["runs.parquet", "curves.parquet", "speed.parquet"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "bit"])
 def test_a_damaged_file_is_one_line_and_is_kept(tmp_path: Path, name: str, damage: str) -> None:

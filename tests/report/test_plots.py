@@ -226,6 +226,7 @@ def test_published_values_of_other_settings_are_left_out() -> None:
     assert legend(plots.by_value(runs, settings, ["num_hiddens"], others)) == ["rnn"]
 
 
+@pytest.mark.full
 def test_models_are_rows_in_their_order() -> None:
     figure = drawn("gates")
     order = ["rnn", "lstm", "gru", "gru-no-reset", "gru-no-update"]
@@ -393,6 +394,7 @@ def test_files(tmp_path: Path) -> None:
     assert not figure.axes
 
 
+@pytest.mark.full
 def test_the_last_digits_of_a_layout_are_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They differ from drawing to drawing; by 1e-15 of the figure here, up in one and down in another."""
     files = []

@@ -102,6 +102,7 @@ def test_a_knob_that_is_read_is_not(compose: Configs, knob: str, beside: str) ->
     assert without_effect([compose(*beside.split(), knob)], [knob.partition("=")[0]]) == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("knob", "chosen", "owner"),
     [

@@ -66,6 +66,7 @@ def test_halves_come_out_as_the_whole(
         assert record["timing"]["out_of_memory_with"] == [6, 3]
 
 
+@pytest.mark.full
 def test_one_run_that_is_too_large_by_itself_has_failed_and_the_others_go_on(
     small: Configs, sweep: Callable[..., Any], at_most: Callable[[int, BaseException], None]
 ) -> None:
@@ -77,6 +78,7 @@ def test_one_run_that_is_too_large_by_itself_has_failed_and_the_others_go_on(
     assert "CUDA out of memory" in why
 
 
+@pytest.mark.full
 def test_what_had_no_room_beside_others_is_trained_after_them(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_weight_decay_clip_rate_schedule_and_dropout_are_one_group(groups: Calla
     assert len(groups("layers=2 dropout=0.2", "layers=2")) == 2  # masks cost those who need none
 
 
+@pytest.mark.full
 def test_records_of_several_widths_are_those_of_each_by_itself(
     small: Configs, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ EVERY_PRESET = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.full
 @EVERY_PRESET
 def test_its_configs_are_those_that_hydra_composes_by_itself(
     preset: str, monkeypatch: pytest.MonkeyPatch, hydra_restore_singletons: None
@@ -172,6 +173,7 @@ def test_its_configs_are_those_that_hydra_composes_by_itself(
     assert len(compared) == 2
 
 
+@pytest.mark.full
 @EVERY_PRESET
 def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) -> None:
     plan = planned(f"sweeps={preset}", *TYPED.get(preset, []))

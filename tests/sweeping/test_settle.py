@@ -60,6 +60,7 @@ def seeds(folder: Path) -> dict[float, int]:
     return found
 
 
+@pytest.mark.full
 def test_it_trains_until_a_claim_is_decided_and_touches_no_other_setting(main: CLI, made: Path) -> None:
     done = main("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "80")
     assert done.status == 0
@@ -98,6 +99,7 @@ def test_a_decided_claim_costs_nothing(main: CLI, made: Path) -> None:
     assert set(seeds(made).values()) == {6}
 
 
+@pytest.mark.full
 def test_the_same_command_goes_on_where_it_was_stopped(main: CLI, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "80")
 

@@ -49,6 +49,7 @@ def test_words_and_characters_of_a_cleaned_text_cover_equally_many() -> None:
     assert words.covered(0, len(words.ids)) == letters.covered(0, len(letters.ids)) == letters.characters == 33
 
 
+@pytest.mark.full
 @given(st.lists(st.text(st.sampled_from("ab \n\t'\u3000\U0001f600"), max_size=9), max_size=9))
 def test_where_a_text_is_cut_into_pieces_makes_no_difference(blocks: list[str]) -> None:
     blocks = ["a ", *blocks]

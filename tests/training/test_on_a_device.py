@@ -83,6 +83,7 @@ def test_every_optimizer(compose: Configs, corpus: Corpus, optimizer: str) -> No
     train(resolve(compose("model=gru", f"optimizer={optimizer}", *SMALL, *TEXT)), corpus)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "overrides",
     [

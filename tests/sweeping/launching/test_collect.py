@@ -86,6 +86,7 @@ def test_the_records_are_those_of_this_machine(small: Configs, launch: Any, swee
     assert (again.trained, again.already, len(cluster.batches)) == (0, 6, 1)
 
 
+@pytest.mark.full
 def test_submit_leave_and_collect(small: Configs, launch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     configs = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru")]
     waiting = Cluster(runs=lambda job: False)
@@ -123,6 +124,7 @@ def test_fresh_runs_are_collected_once(small: Configs, launch: Any) -> None:
     assert (collected.trained, collected.away, len(cluster.batches)) == (2, 0, 1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("says", "word"), [("OUT_OF_MEMORY", "OUT_OF_MEMORY"), (None, "gone from the queue")])
 def test_a_job_that_is_lost_fails_its_settings_and_no_others(
     small: Configs, launch: Any, says: str | None, word: str
@@ -139,6 +141,7 @@ def test_a_job_that_is_lost_fails_its_settings_and_no_others(
     assert not jobs_dir(summary.folder).exists()
 
 
+@pytest.mark.full
 def test_what_fails_in_a_job_is_told_as_on_this_machine(small: Configs, launch: Any) -> None:
     configs = [small("num_steps=5"), small("num_steps=399"), small("num_steps=6")]
     summary = launch(configs, Cluster())
