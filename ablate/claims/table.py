@@ -56,7 +56,7 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
         f"{counts}. effect: of the comparison that decides, with its interval; n: seeds, or processes for "
         "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims, and 1/e where it is "
         "always valid; ranks: p of the rank test of that comparison alone, a check; needed: about how large an n "
-        f"settles it in four of five sweeps, which lies from … to in 80 %{f'. {methods}' if methods else ''}. "
+        f"settles it in four of five sweeps, with its 80 % interval{f'. {methods}' if methods else ''}. "
         f"{family(verdicts)}"
         + " † rests on settings that see the future."
         * any(verdict.sees_future for verdict in verdicts)

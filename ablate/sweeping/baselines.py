@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ablate.config.composing import from_dict
 from ablate.config.errors import StorageError, UserError
 from ablate.config.registry import FIRST_TASK
 from ablate.data.baselines import VERSION, baselines
@@ -62,6 +61,8 @@ def texts(sweep: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _computed(sweep: Path, run_id: str, text: dict[str, Any]) -> dict[str, Any] | None:
     """None where the text is not at hand."""
+    from ablate.config.composing import from_dict  # which loads Hydra: a report of what is known does not
+
     data = from_dict(read(sweep, run_id)["config"]).data
     if not at_hand(data):
         return None

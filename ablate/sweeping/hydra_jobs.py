@@ -121,7 +121,7 @@ def launch(
     load = partial(context.config_loader.load_sweep_config, config)
     if hasattr(task, "run_sweep"):
         composer = Composer(lambda overrides: load(list(overrides)))
-        same = fixed(config.hydra.overrides.task)
+        same = fixed(_typed(config))
         if all(set(same) <= set(overrides) for overrides in job_overrides):
             composer.begin(same, config)  # Hydra has composed it once, to find the sweeper
         configs = [composer.config(overrides) for overrides in job_overrides]
@@ -155,9 +155,14 @@ def fixed(words: Sequence[str]) -> list[str]:
     return [word for override in parsed if not override.is_sweep_override() for [word] in Axis.of(override).rows]
 
 
+def _typed(config: DictConfig) -> list[str]:
+    """The overrides as they were given, with interpolations as they stand there."""
+    return list(map(str, OmegaConf.to_container(config.hydra.overrides.task, resolve=False) or ()))
+
+
 def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequence[Sequence[str]]) -> Asked:
     """What was typed, and by which preset, as the sweep's folder and its warnings need it."""
-    typed = [str(override) for override in config.hydra.overrides.task]
+    typed = _typed(config)
     typed += [str(word) for word in config.hydra.sweeper.get("zipped") or ()]
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)

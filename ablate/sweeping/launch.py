@@ -1,6 +1,7 @@
 """Run a sweep: train what is missing, keep what is done, go on after a failure, stop cleanly."""
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, nullcontext
@@ -314,9 +315,10 @@ class _Sweep:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            why = reason(error)
+            own = MemoryError(reason(error))
+            own.add_note("".join(traceback.format_exception(error)))
         release(resolve_device(task.config.device))  # here, where no frame of the error's holds the program any more
-        raise MemoryError(why)
+        raise own
 
     def _train(self, task: Task) -> list[Record]:
         assert task.choice is not None

@@ -70,9 +70,9 @@ def _bits(record: Mapping[str, Any], part: str) -> float | None:
         return None
     if config["model"].get("bidirectional"):
         return None
-    counts = record["counts"]
-    if characters := counts.get(f"{part}_characters"):
-        return math.log2(perplexity) * float(counts[f"{part}_scored"]) / float(characters)
+    characters, scored = (record["counts"].get(f"{part}_{name}") for name in ("characters", "scored"))
+    if characters and scored:
+        return math.log2(perplexity) * float(scored) / float(characters)
     return math.log2(perplexity) if record["corpus"].get("unit") == "char" else None
 
 
@@ -99,6 +99,7 @@ for _metric in (
         logs=False,
         heading="test bits/character",
         of=bits_per_character_of_test,
+        tasks=(FIRST_TASK,),
         **OF_TEST,
     ),
     Metric(

@@ -241,7 +241,19 @@ def test_plan_as_json(main: CLI, small_arguments: list[str], monkeypatch: pytest
     assert done.status == 0, done.err
     [sweep] = json.loads(done.out)["sweeps"]
     assert set(sweep) == {
-        *("folder", "preset", "question", "settings", "groups", "runs", "done", "reused", "to_train", "seconds"),
+        *(
+            "folder",
+            "preset",
+            "question",
+            "settings",
+            "groups",
+            "devices",
+            "runs",
+            "done",
+            "reused",
+            "to_train",
+            "seconds",
+        ),
         *("side_by_side", "memory_bytes", "free_bytes", "timings", "timings_s", "seeds", "detectable", "notes"),
         "warnings",
     }

@@ -281,7 +281,7 @@ def test_damaged_records_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_fails_does_not_cost_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def strange(*_: object) -> None:
+    def strange(*_: object, **__: object) -> None:
         raise ValueError("a strange number")
 
     from ablate.report import findings, plots

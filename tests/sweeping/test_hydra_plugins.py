@@ -6,6 +6,7 @@ CPU, 15 s.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,10 @@ class TestSweeper:
 
         sweep.run_sweep = run_sweep  # the runner itself is the task that Hydra hands to the launcher
         with sweep:
-            assert calls == [([8, 16], Asked("num_hiddens-8-16_lr-0.5", None, ("num_hiddens", "lr")))]
+            [(sizes, asked)] = calls
+            assert sizes == [8, 16]
+            assert replace(asked, launcher={}) == Asked("num_hiddens-8-16_lr-0.5", None, ("num_hiddens", "lr"))
+            assert asked.launcher["name"] == "local"
             assert [job.return_value for job in sweep.returns[0]] == ["outcome 0", "outcome 1"]
 
 

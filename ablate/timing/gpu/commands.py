@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ablate.records.files import write_text
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.work import Sizes, text
 
@@ -65,7 +66,7 @@ def run(command: Command, sizes: Sizes, device: str) -> None:
     assert command.limit_s is not None
     with TemporaryDirectory() as folder:
         path = Path(folder) / "made-up.txt"
-        path.write_text(text(sizes.characters), encoding="utf-8")
+        write_text(path, text(sizes.characters))
         where = (f"results_dir={folder}/results", f"device={device}", "data=text_file", f"data.path={path}")
         words = [sys.executable, "-m", "ablate", "run", *command.words, *sizes.shape, *where]
         began = time.perf_counter()
