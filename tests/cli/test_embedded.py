@@ -4,6 +4,7 @@ Trains a few runs of milliseconds in processes of their own, where nothing has b
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -184,9 +185,7 @@ def test_optuna_is_not_ours_in_a_program_of_others(foreign) -> None:  # type: ig
 def test_beside_somebody_elses_optuna_each_has_its_own(foreign, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     theirs = foreign("-m", "a=3", config=OPTUNA, optuna_of_others=True)
     assert theirs.stdout.split("\n")[0] == "the sweeper of others a=3", theirs.stderr
-    (tmp_path / "plugins" / "hydra_plugins" / "zz_other.py").unlink()
-    (tmp_path / "plugins" / "hydra_plugins").rmdir()
-    (tmp_path / "plugins").rmdir()
+    shutil.rmtree(tmp_path / "plugins")
     shown = foreign("--cfg", "hydra", "hydra/sweeper=optuna", optuna_of_others=True, program="ablate")
     assert shown.returncode == 0, shown.stderr
     assert "hydra_plugins.ablate_hydra.optuna_sweeper.OptunaSweeper" in shown.stdout

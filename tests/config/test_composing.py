@@ -97,7 +97,7 @@ def test_it_is_what_hydra_composes(whole: Any, words: list[str]) -> None:
     alike(Composer(whole), words)
 
 
-@pytest.mark.full
+@pytest.mark.slow  # half a minute; the words above are always tried
 def test_it_is_what_hydra_composes_of_any_words(whole: Any) -> None:
     """Of 60 random lists of words, some with mistakes, which one composer is asked for."""
     source, composer = random.Random(5), Composer(whole)
