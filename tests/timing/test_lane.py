@@ -115,10 +115,12 @@ time.sleep(600)
 
 ANSWERS = {"while it loads": 0, "at its setting": 1, "at a sample": 2}
 """How many answers the process gives that hangs."""
+FULL, SLOW = pytest.mark.full, pytest.mark.slow
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("when", ANSWERS)
+@pytest.mark.parametrize(
+    "when", [pytest.param(when, marks=FULL if when == "at a sample" else SLOW) for when in ANSWERS]
+)
 def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:

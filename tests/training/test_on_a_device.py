@@ -67,7 +67,7 @@ def test_what_this_rests_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [model if model in ("gru", "minlstm") else pytest.param(model, marks=pytest.mark.full) for model in MODELS]
+    "model", [model if model in ("gru", "minlstm") else pytest.param(model, marks=pytest.mark.slow) for model in MODELS]
 )
 @pytest.mark.parametrize("form", ["steps", "scanned"])
 def test_every_cell(compose: Configs, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, model: str, form: str) -> None:
