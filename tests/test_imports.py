@@ -114,7 +114,8 @@ DOORS = {
     "timing/engines.py",
     "timing/gpu/work.py",
     "training/agreement.py",  # the networks that a device is tried with
-    "training/behaviour.py",  # the configs of its probes
+    "training/golden.py",  # a config of each family
+    "training/probes.py",  # tiny ones
     "training/loop.py",  # one run in Python
 }
 """Where a config is resolved; what is behind them takes resolved ones, as their types say."""

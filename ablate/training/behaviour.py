@@ -14,71 +14,27 @@ Sizes, learning rates and the like are fixed, so that few probes serve all setti
 sum on some processor nor the random numbers of a release of torch enter: compare with `TOLERANCE`.
 
 Records that are older than this know nothing of it: `GOLDEN` has the numbers of the code that computed them.
-`python -m ablate.behaviour` writes them; see `tests/test_behaviour.py` for when that is right.
+`python -m ablate.training.golden` writes them; see `tests/training/test_behaviour.py` for when that is right.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Generator, Tensor
-
-from ablate.config.choice_files import summaries
-from ablate.config.composing import compose, from_dict
-from ablate.config.metrics import UNSCORED
-from ablate.config.registry import DATASETS, FIRST_TASK, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
-from ablate.config.resolved import Resolved, resolve
-from ablate.config.schema import (
-    CONFIG_ROOT,
-    Config,
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TaskConfig,
-)
-from ablate.data.corpora import load, of_blocks
+from ablate.config.registry import DATASETS, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
+from ablate.config.resolved import Resolved
+from ablate.config.schema import ModelConfig, ScheduleConfig
 from ablate.data.sets import RULE
-from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort import Cohort
-from ablate.engines.cohort.capacity import is_derived
-from ablate.engines.cohort.native import NativeCohort, not_covered
-from ablate.engines.cohort.stacked import StackedCohort
-from ablate.engines.program import Program
-from ablate.networks.families import carries, family
-from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
-from ablate.records.files import entries, write_atomically
-from ablate.records.reading import RecordError
-from ablate.records.results import records
-from ablate.tasks import task_of
-from ablate.training.draws import FixedDraws
-from ablate.training.trajectory import Trajectory, stream, train_epoch
+from ablate.networks.families import family
+from ablate.training.probes import PROBED, TOLERANCE, TRANSITION, USUAL, Series, by_engine, probe, tiny_by_name
 
-Series = list[float]
 Behaviour = dict[str, Series]
 
-TOLERANCE = 1e-6
-"""Relative difference of two numbers of the same code at most, in float64."""
-NATIVE_TOLERANCE = 1e-4
-"""The same where one of them was computed in float32."""
-DIGITS = 10
-"""Significant digits that are kept."""
-
 GOLDEN_PATH = Path(__file__).with_name("behaviour.json")
-
-T, B, H, V = 4, 3, 4, 6
-"""The probe's steps, sequences, hidden units and vocabulary."""
-MINIBATCHES = 3
-CLIPS = (0.05, 50.0)
-"""Far below the norm of the probe's gradients, and far above."""
-TRANSITION = 5
-"""Width of the linear layer behind a densely connected one."""
 
 
 def behaviour(config: Resolved) -> Behaviour:
@@ -104,10 +60,16 @@ def disagreement(engine: str, config: Resolved) -> str:
     parts = keys(config)
     for part in ("network", "update") if parts else ():
         key = parts[part]
-        for series, tolerance in _by_engine(engine, key, revision()):
+        for series, tolerance in by_engine(engine, key, revision()):
             if not alike(series, probe(key), tolerance):
                 return NAMES[part](config)
     return ""
+
+
+def compared(config: Resolved) -> list[Resolved]:
+    """The tiny configs on which the engines that could compute this one are compared, see `disagreement`."""
+    parts = keys(config)
+    return [tiny_by_name(parts[part], revision()) for part in ("network", "update") if parts]
 
 
 def alike(before: Sequence[float], now: Sequence[float], tolerance: float = TOLERANCE) -> bool:
@@ -153,10 +115,6 @@ def keys(config: Resolved) -> dict[str, str]:
     return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
 
 
-PROBED = {"momentum": 0.6, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7, "weight_decay": 0.1}
-"""The values at which knobs of optimizers are probed; those of others are the config's."""
-
-
 def _of_update(config: Resolved) -> dict[str, Any]:
     """What the probe of a config's update depends on. What is off by default is probed as it is, on or off."""
     found, schedule = OPTIMIZERS[config.optimizer.name], SCHEDULES[config.schedule.name]
@@ -172,9 +130,6 @@ def _of_update(config: Resolved) -> dict[str, Any]:
     return out | ({"schedule": {"name": schedule.name} | paces} if config.schedule != ScheduleConfig() else {})
 
 
-USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": True, "name": None, "cell": None}
-
-
 def _usual(name: str) -> Any:
     """The value of a model's knob that the textbook's cell has."""
     if name in USUAL:
@@ -183,299 +138,8 @@ def _usual(name: str) -> Any:
     return own[name][0].off if name in own else next(f for f in fields(ModelConfig) if f.name == name).default
 
 
-def probe(key: str) -> Series:
-    """The numbers of the probe of this name, by the readable network or by what else is the reference."""
-    return _probe(key, revision())
-
-
-@cache
-def _probe(key: str, _: tuple[int, ...]) -> Series:
-    """The same, computed once for the things that there are: in a notebook a cell may be defined again."""
-    part, values = _parsed(key)
-    made = {
-        "network": lambda: _network("eager", values),
-        "initial": lambda: _initial(values),
-        "update": lambda: _update("eager", values),
-        "task": lambda: _task(values),
-        "measures": _measures,
-    }[part]()
-    return [_rounded(value) for value in made]
-
-
-@cache
-def _by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, float]]:
-    """The numbers of a probe by each form of an engine, with the tolerance that its precision needs."""
-    part, values = _parsed(key)
-    run = {"network": _network, "update": _update}[part]
-    out = [(run(engine, values), TOLERANCE)]
-    if engine == "cohort" and _has_native(part, values):
-        out.append((run("native", values), NATIVE_TOLERANCE))
-    return out
-
-
-def _has_native(part: str, values: Mapping[str, Any]) -> bool:
-    config = _tiny(part, values)
-    return is_derived(config) and not not_covered(config, V, torch.float32)
-
-
-def _tiny(part: str, values: Mapping[str, Any]) -> Resolved:
-    return _config(values) if part == "network" else _with_optimizer(_config({"cell": "rnn"}), values, CLIPS[0])
-
-
-def compared(config: Resolved) -> list[Resolved]:
-    """The tiny configs on which the engines that could compute this one are compared, see `disagreement`."""
-    parts = keys(config)
-    return [_tiny_by_name(parts[part], revision()) for part in ("network", "update") if parts]
-
-
-@cache
-def _tiny_by_name(key: str, _: tuple[int, ...]) -> Resolved:
-    return _tiny(*_parsed(key))
-
-
-def _parsed(key: str) -> tuple[str, dict[str, Any]]:
-    part, _, values = key.partition(" ")
-    return part, json.loads(values)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
-
-
-def _config(values: Mapping[str, Any]) -> Resolved:
-    """The tiny config that a key describes."""
-    known = {f.name for f in fields(ModelConfig)} | set(own_knobs("model"))
-    model: dict[str, Any] = {"name": "probe", **{name: value for name, value in USUAL.items() if value is not None}}
-    model |= {name: value for name, value in values.items() if name in known}
-    given = {"name": values.get("task", FIRST_TASK), "embed": 3, "symbols": 4, "sequences": 6, "pairs": 12}
-    given |= {name: values[name] for name in ("context", "attention") if name in values}
-    tiny = _defaults().but(
-        model=ModelConfig.of(model),
-        task=TaskConfig.of(given),
-        layers=values.get("layers", 1),
-        dropout=0.25 if values.get("dropout") else 0.0,
-        bias_vectors=values.get("bias_vectors", 1),
-        reset=values.get("reset"),
-        init=values.get("init", "torch"),
-        forget_bias=1.5 if values.get("forget_bias") else None,
-    )
-    return resolve(tiny)
-
-
-OPTIONS = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7}
-"""Of optimizers: other values than those by default."""
-
-
-def _defaults() -> Config:
-    """What no key says."""
-    return Config(
-        optimizer=OptimizerConfig.of({"name": "sgd", **OPTIONS}),
-        data=DataConfig(name="text_file", tokens="char", cleaning="keep"),
-        num_hiddens=H,
-        num_steps=T,
-        batch_size=B,
-        formulation="textbook",
-        sampling="random",
-        max_tokens=None,
-        val_tokens=0,
-        lr=0.5,
-        clip=None,
-        epochs=2,
-        seed=0,
-        seeds=1,
-        engine="eager",
-        device="cpu",
-    )
-
-
-def _weights(config: Resolved, sizes: Vocabulary | Sizes) -> dict[str, Tensor]:
-    """Parameters by rule, large enough that gates leave the linear range; biases too."""
-    out = {}
-    for number, (name, shape) in enumerate(shapes(config, sizes).items()):
-        out[name] = torch.empty(shape, dtype=torch.float64).uniform_(
-            -0.9, 0.9, generator=Generator().manual_seed(number + 1)
-        )
-    return out
-
-
-def _minibatch(config: Resolved, number: int) -> tuple[Tensor, Tensor]:
-    """Tokens of one replica: inputs (1, T, B), of a translator (1, 2, T, B), and targets (1, T, B), one not scored."""
-    steps, sequences = torch.arange(T).view(-1, 1), torch.arange(B)
-    tokens = (3 * steps + 2 * sequences + steps * sequences + number) % V
-    targets = ((tokens + steps + 1) % V).clone()
-    targets[number % T, 0] = UNSCORED
-    if not family(config).steps:
-        tokens = torch.stack([tokens, (tokens + sequences) % V])
-    return tokens.unsqueeze(0), targets.unsqueeze(0)
-
-
-def _program(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Program:
-    dropout = Generator().manual_seed(1000)
-    if engine in ("eager", "torch_nn"):
-        return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
-    if engine == "native":
-        single = {name: value.float() for name, value in parameters.items()}
-        return NativeCohort([config], V, [single], generators=[dropout], updates=MINIBATCHES)
-    kind = Cohort if is_derived(config) else StackedCohort
-    return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
-
-
-def _trained(engine: str, config: Resolved) -> Series:
-    """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
-    sizes = V if family(config).steps else Sizes(V, V)
-    draws = FixedDraws()
-    with draws:
-        parameters = _weights(config, sizes)
-    with draws if _may_draw(config) else nullcontext():  # which every call of torch passes through
-        return _losses(engine, config, sizes, parameters)
-
-
-def _may_draw(config: Resolved) -> bool:
-    """Whether training may draw random numbers: for dropout, and in what a user brought."""
-    parts = (config.model, config.optimizer, config.schedule, config.task)
-    return config.dropout > 0 or any(part.source is not None for part in parts)
-
-
-def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Series:
-    carried = carries(config)
-    program = _program(engine, config, sizes, parameters)
-    losses = [
-        float(program.step(*_minibatch(config, number), carry=carried and number > 0)) for number in range(MINIBATCHES)
-    ]
-    tokens, targets = _minibatch(config, 0)
-    weights = sum(float(value.double().sum()) for value in program.named_tensors(0).values())
-    return [*losses, float(program.evaluate(tokens[0], targets[0])), weights]
-
-
-def _network(engine: str, values: Mapping[str, Any]) -> Series:
-    return _trained(engine, _config(values))
-
-
-def _update(engine: str, values: Mapping[str, Any]) -> Series:
-    clips = CLIPS if values["clip"] else (None,)
-    return [n for clip in clips for n in _trained(engine, _with_optimizer(_config({"cell": "rnn"}), values, clip))]
-
-
-def _with_optimizer(config: Resolved, values: Mapping[str, Any], clip: float | None) -> Resolved:
-    found = OPTIMIZERS[values["name"]]
-    own = dict(values.get("own", {}))
-    for knob in found.knobs:
-        if knob.name in PROBED:
-            is_on = values.get("decay" if knob.name == "weight_decay" else knob.name, True)
-            own[knob.name] = PROBED[knob.name] if is_on else 0.0
-    pace = dict(values.get("schedule", {"name": ScheduleConfig().name}))
-    schedule = ScheduleConfig.of(pace, given=True)
-    return config.but(
-        optimizer=OptimizerConfig.of({"name": found.name, **own}, given=True),
-        schedule=schedule,
-        clip=clip,
-        lr=0.05,
-    )
-
-
-@FixedDraws.during
-def _initial(values: Mapping[str, Any]) -> Series:
-    config = _config(values)
-    sizes = V if family(config).steps else Sizes(V, V)
-    drawn = initial(config, sizes, stream(config.seed, "weights"), torch.float64)
-    numbers = torch.cat([value.flatten() for value in drawn.values()])
-    return [float(numbers.square().sum()), _weighted(numbers)]
-
-
-def _weighted(numbers: Tensor) -> float:
-    """A sum that depends on the order: with cos n as the weight of number n."""
-    return float((numbers.double().flatten() * torch.arange(numbers.numel(), dtype=torch.float64).cos()).sum())
-
-
-class _Reader:
-    """In the place of a program: notes what it is given to read."""
-
-    def __init__(self) -> None:
-        self.read: Series = []
-
-    def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
-        self.read.append(_weighted(torch.cat([tokens.flatten(), targets.flatten()])) + carry)
-        return torch.zeros(1)
-
-
-@FixedDraws.during
-def _task(values: Mapping[str, Any]) -> Series:
-    facts = TASKS[values["task"]]
-    if not facts.code.__module__.startswith("ablate."):  # of a file of the user's, whose hash stands in the identity
-        return []
-    config = _config({"cell": "rnn", **values})
-    named = None if facts.reads_text else values.get("data", "number_pairs")
-    data = replace(config.data, name=named or "text_file", tokens="char" if named is None else "word")
-    if named is None:
-        config = config.but(sampling=values["sampling"], val_tokens=40)
-    config = config.but(data=data, num_steps=8)
-    text = "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200))
-    corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
-    task = task_of(config, corpus)
-    order = stream(config.seed, "data")
-    out: Series = []
-    for _ in range(2):
-        reader = _Reader()
-        train_epoch(task, reader, [order])  # type: ignore[arg-type]
-        out += [len(reader.read), _weighted(torch.tensor(reader.read, dtype=torch.float64))]
-    held_out = task.held_out
-    out += [] if held_out is None else [_weighted(part) for part in held_out]
-    weights = _weights(config, task.sizes)
-    return [*out, *task.scores(weights).values(), *task.final_scores(weights, 5.0).values()]
-
-
-def _measures() -> Series:
-    trajectory = Trajectory()
-    for epoch in range(40):
-        trajectory.add([3 / (1 + epoch), 2.5 / (1 + epoch)], 1 + math.sin(epoch) if epoch % 4 == 3 else None, [3, 5])
-    return [float(value) for _, value in sorted(trajectory.metrics.items()) if value is not None]
-
-
 @cache
 def golden() -> dict[str, Series]:
     """The numbers of the code that computed the records which have none of their own, by the name of the probe."""
     table: dict[str, Series] = json.loads(GOLDEN_PATH.read_text(encoding="utf-8"))
     return table
-
-
-def write_golden(configs: Iterable[Resolved]) -> int:
-    """Write `GOLDEN` anew from the code as it is, for these configs; the number of probes."""
-    names = sorted({key for config in configs for key in keys(config).values()})
-    lines = [f"{json.dumps(name)}: {json.dumps(probe(name))}" for name in names]
-    write_atomically(GOLDEN_PATH, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
-    return len(names)
-
-
-def families() -> Iterator[Resolved]:
-    """A config of each family that is shipped, and of each that a record in `results/` without numbers belongs to."""
-    models = sorted(summaries("model"))
-    for model in models:
-        for formulation in ("torch", "textbook"):
-            one = _composed(f"model={model}", f"formulation={formulation}")
-            yield from (one, one.but(layers=2), one.but(layers=2, dropout=0.5))
-    for model in ("rnn", "gru", "lstm"):
-        one = _composed(f"model={model}")
-        for init in ("torch", "normal", "xavier", "orthogonal"):
-            yield from (one.but(init=init, forget_bias=bias) for bias in (None, 1.0))
-    for optimizer in sorted(summaries("optimizer")):
-        one = _composed(f"optimizer={optimizer}")
-        for decay in (0.0, 0.1):
-            options = one.optimizer.but(weight_decay=decay)
-            yield from (one.but(optimizer=options, clip=clip) for clip in (None, 1.0))
-    for task in TASKS:
-        for name in task.data:
-            one = _composed(f"task={task.name}")
-            one = one.but(data=replace(one.data, name=name))
-            yield from (one.but(sampling=how) for how in ("sequential", "random", "sequential-reset"))
-    for folder in entries(CONFIG_ROOT / "results"):
-        for record in records(folder):
-            if not isinstance(record, RecordError) and not record["code"]:
-                yield from_dict(record["config"])
-
-
-def _composed(*overrides: str) -> Resolved:
-    return resolve(compose(overrides))
-
-
-if __name__ == "__main__":
-    print(f"wrote {GOLDEN_PATH.name}: {write_golden(families())} probes")

@@ -24,7 +24,7 @@ from ablate.engines.cohort.native.program import Kernel, memory_bytes
 from ablate.engines.cohort.native.workspace import LARGE_PAGE, workspace
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.language_model import EagerModel
-from ablate.training import behaviour
+from ablate.training import probes
 from ablate.training.choice import choose, make_kernels
 from tests.engines.sample_networks import (
     Batch,
@@ -337,7 +337,7 @@ def test_what_a_sweep_needs_is_made_before_its_engines_are_chosen(monkeypatch: p
     monkeypatch.setattr(build, "_made", {})
     make_kernels([config])
     monkeypatch.setattr(build, "built", lambda *_: pytest.fail("compiled one by one"))
-    behaviour._by_engine.cache_clear()
+    probes.by_engine.cache_clear()
     assert choose(config, 5, torch.device("cpu"), 1).engine
 
 

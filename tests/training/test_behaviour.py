@@ -31,10 +31,12 @@ from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
 from ablate.optimizers import rules
 from ablate.records import files
-from ablate.training import behaviour, trajectory
+from ablate.training import behaviour, probes, trajectory
 from ablate.training import choice as engines
-from ablate.training.behaviour import alike, changes, disagreement, golden, keys, probe
+from ablate.training.behaviour import alike, changes, disagreement, golden, keys
 from ablate.training.draws import FixedDraws
+from ablate.training.golden import families
+from ablate.training.probes import probe
 
 Configs = Callable[..., Config]
 
@@ -48,8 +50,8 @@ def _afresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    behaviour._probe.cache_clear()
-    behaviour._by_engine.cache_clear()
+    probes._probe.cache_clear()
+    probes.by_engine.cache_clear()
 
 
 def edit(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: str) -> None:
@@ -114,7 +116,7 @@ def test_an_edit_is_seen_by_the_settings_that_it_concerns_and_by_no_other(
     before = {setting: behaviour.behaviour(config) for setting, config in configs.items()}
     owner, function, old, new, concerned = EDITS[name]
     edit(monkeypatch, owner, function, old, new)
-    for module in (behaviour, trajectory):  # which have it by its own name
+    for module in (behaviour, probes, trajectory):  # which have it by its own name
         if hasattr(module, function):
             monkeypatch.setattr(module, function, getattr(owner, function))
     seen = {setting for setting, config in configs.items() if changes(before[setting], config)}
@@ -139,7 +141,7 @@ def test_probes_need_no_disk(monkeypatch: pytest.MonkeyPatch, compose: Configs) 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     configs = [compose(*overrides) for overrides in SETTINGS.values()]
-    behaviour._probe.cache_clear()
+    probes._probe.cache_clear()
     monkeypatch.setattr(files, "write_atomically", full)
     for name in ("mkdtemp", "mkstemp"):
         monkeypatch.setattr(tempfile, name, full)
@@ -171,8 +173,9 @@ and the code that computed the records of results/ gave
     {before}
 so records that do not carry these numbers themselves count as those of other code, and are trained again.
 - If an equation, a rule or the order of the data was to stay as it was: undo what changed it.
-- If it was to change: raise PROTOCOL in ablate/identity.py, train what is committed anew, and then
-- if only the probe itself was changed (ablate/behaviour.py): python -m ablate.behaviour writes the table anew."""
+- If it was to change: raise PROTOCOL in ablate/config/identity.py, train what is committed anew, and then
+- if only the probe itself was changed (ablate/training/probes.py):
+  python -m ablate.training.golden writes the table anew."""
 
 
 def hold(name: str) -> None:
@@ -194,7 +197,7 @@ def test_all_the_code_is_that_of_the_committed_records() -> None:
 
 @pytest.mark.full
 def test_the_table_has_every_committed_setting_that_needs_it() -> None:
-    assert {key for config in behaviour.families() for key in keys(config).values()} <= golden().keys()
+    assert {key for config in families() for key in keys(config).values()} <= golden().keys()
 
 
 # --- engines --------------------------------------------------------------------------------------------
@@ -256,7 +259,7 @@ def test_what_remains_is_the_readable_network(compose: Configs, monkeypatch: pyt
 @pytest.mark.full
 @pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
 def test_the_native_kernel_is_asked_too(compose: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(behaviour, "NATIVE_TOLERANCE", 0.0)
+    monkeypatch.setattr(probes, "NATIVE_TOLERANCE", 0.0)
     assert disagreement("cohort", compose("model=lstm")) != ""
     assert disagreement("cohort", compose("model=lstm-peepholes", "optimizer=adam")) != ""  # its update's gradients
     monkeypatch.setenv("ABLATE_NATIVE", "0")

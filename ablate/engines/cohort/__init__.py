@@ -3,8 +3,12 @@
 bptt      the layers of a minibatch, the embedding
 output    the output layer and the loss, over the targets that count
 weights   all parameters of a cohort in one buffer
-graphs    the same as CUDA graphs
 replicas  Cohort: stacking, training, freezing, checkpoint
+alike     which configs can be its replicas
+padding   replicas of fewer hidden units than the others
+portions, loops   many minibatches without a question to the device
+graphs    the same as CUDA graphs
+threads   threads to train in
 native    the same minibatches by a kernel compiled for the cell
 cuda      the same layers by kernels for a GPU
 arrangement   what generators of kernels ask of a derivative
@@ -13,6 +17,7 @@ capacity  chunks and memory
 """
 
 from ablate.engines.cohort.capacity import chunk_size, chunks, memory_bytes
-from ablate.engines.cohort.replicas import Cohort, prepare_thread, training_threads
+from ablate.engines.cohort.replicas import Cohort
+from ablate.engines.cohort.threads import prepare_thread, training_threads
 
 __all__ = ["Cohort", "chunk_size", "chunks", "memory_bytes", "prepare_thread", "training_threads"]

@@ -5,18 +5,15 @@ Axes: R replicas, T steps, B sequences, H hidden units, V vocabulary, P numbers 
 
 import math
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any, cast
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
-from ablate.config.schema import Part
+from ablate.engines.cohort.alike import check_alike
 from ablate.engines.cohort.bptt import Program
 from ablate.engines.cohort.loops import Loop
 from ablate.engines.cohort.padding import fill, padded, pads, part_of
@@ -27,24 +24,6 @@ from ablate.engines.precision import widest
 from ablate.engines.updates import Update
 from ablate.networks.language_model import not_dropped
 from ablate.networks.parameters import Sizes, Vocabulary, shapes
-
-CPU = torch.device("cpu")
-
-READ = (
-    "model",
-    "num_hiddens",
-    "layers",
-    "dropout",
-    "reset",
-    "bias_vectors",
-    "optimizer",
-    "lr",
-    "schedule",
-    "clip",
-    "precision",
-    "seed",
-)
-"""The fields that a cohort computes from; of these, replicas may differ in those marked `per_replica`."""
 
 
 class Cohort:
@@ -422,53 +401,6 @@ class Cohort:
         self._all_alive = not any(causes)
         for generator, s in zip(self.generators or (), saved, strict=False):
             generator.set_state(s["generator"])
-
-
-def check_alike(configs: Sequence[Resolved], any_width: bool = False) -> None:
-    """Raise ValueError unless the configs differ, of what a cohort reads, in per-replica fields only.
-
-    With `any_width` also in their number of hidden units.
-    """
-    if not configs:
-        raise ValueError("a cohort needs a replica")
-    first, *others = configs
-    for f in fields(first):
-        if f.name not in READ or f.metadata.get("per_replica") or (any_width and f.name == "num_hiddens"):
-            continue
-        for other in others:
-            ours, theirs = getattr(first, f.name), getattr(other, f.name)
-            if isinstance(ours, Part):
-                ours, theirs = _shared(ours), _shared(theirs)
-            if ours != theirs:
-                raise ValueError(f"replicas of one cohort must agree in {f.name}: {ours} and {theirs}")
-
-
-def _shared(part: Part) -> dict[str, Any]:
-    """The knobs of a part that one program has once: neither those of each replica nor such as decide nothing."""
-    each = {knob.name for knob in part.own_knobs if knob.per_replica or not knob.decides}
-    each |= {f.name for f in fields(cast(Any, part)) if not f.metadata.get("identity", True)}
-    return {name: value for name, value in part.values().items() if name not in each}
-
-
-def prepare_thread(device: torch.device = CPU) -> None:
-    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero, and on a GPU
-    a stream of its own, beside which those of other threads run."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def training_threads(count: int, device: torch.device = CPU) -> Iterator[ThreadPoolExecutor]:
-    """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(count, initializer=prepare_thread, initargs=(device,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)
 
 
 def _scored(targets: Tensor) -> Tensor:

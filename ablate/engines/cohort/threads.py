@@ -1,0 +1,30 @@
+"""Threads to train cohorts in, each prepared alike."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+CPU = torch.device("cpu")
+
+
+def prepare_thread(device: torch.device = CPU) -> None:
+    """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero, and on a GPU
+    a stream of its own, beside which those of other threads run."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def training_threads(count: int, device: torch.device = CPU) -> Iterator[ThreadPoolExecutor]:
+    """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=prepare_thread, initargs=(device,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
