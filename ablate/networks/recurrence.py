@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from ablate.cells.derivative import Derived
 from ablate.networks import scan
 from ablate.networks.products import shortened
-from ablate.networks.steps import LayerSteps, Shape, replicas_first, steps_for
+from ablate.networks.steps import LayerSteps, Shape, steps_for, take
 
 
 def recurrence(
@@ -83,11 +83,7 @@ class _Recurrence(torch.autograd.Function):
             with torch.inference_mode(False):  # so that it can be used again in any mode
                 steps = steps_for(d, Shape(*shape), training=any(ctx.needs_input_grad))
         steps.bind(matrices, vectors)
-        rows = shares.new_zeros(R, T * B, steps.columns)
-        steps.prefill(rows)
-        rows[..., steps.from_input] += shares.flatten(1, 2)
-        for part, of_it in steps.split(rows.view(R, T, B, -1)):
-            replicas_first(part).copy_(of_it)
+        take(steps, shares)
         steps.load(states)
         steps.forward()
         last = -1 if steps.recurs else 0

@@ -24,6 +24,6 @@ Buffers and the views of each step are made once: a step of a small network cost
 """
 
 from ablate.networks.steps.buffers import Shape, replicas_first, runs
-from ablate.networks.steps.steps import MAKERS, LayerSteps, Steps, steps_for
+from ablate.networks.steps.steps import MAKERS, LayerSteps, Steps, steps_for, take
 
-__all__ = ["MAKERS", "LayerSteps", "Shape", "Steps", "replicas_first", "runs", "steps_for"]
+__all__ = ["MAKERS", "LayerSteps", "Shape", "Steps", "replicas_first", "runs", "steps_for", "take"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.networks.products import Product
 from ablate.networks.steps.backward import Backward
-from ablate.networks.steps.buffers import Shape
+from ablate.networks.steps.buffers import Shape, replicas_first
 
 
 class LayerSteps(Protocol):
@@ -47,6 +47,16 @@ MAKERS: dict[str, Callable[[Derived, Shape, bool], LayerSteps]] = {}
 def steps_for(d: Derived, shape: Shape, training: bool) -> LayerSteps:
     """The steps of a layer as they are taken on the device of the shape."""
     return MAKERS.get(shape.device.type, Steps)(d, shape, training)
+
+
+def take(steps: LayerSteps, shares: Tensor) -> None:
+    """Lay the input's shares (R, T, B, K·H), with the biases in them, where the steps read them."""
+    R, T, B, _ = shares.shape
+    rows = shares.new_zeros(R, T * B, steps.columns)
+    steps.prefill(rows)
+    rows[..., steps.from_input] += shares.flatten(1, 2)
+    for part, of_it in steps.split(rows.view(R, T, B, -1)):
+        replicas_first(part).copy_(of_it)
 
 
 class Steps(Backward):

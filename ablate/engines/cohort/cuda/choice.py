@@ -18,7 +18,7 @@ from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
 from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
 from ablate.networks.products import EXACT, Products
-from ablate.networks.steps import LayerSteps, Shape, Steps, replicas_first
+from ablate.networks.steps import LayerSteps, Shape, Steps, take
 
 UNITS_LIMIT = 256
 """Hidden units up to which one kernel takes all steps."""
@@ -144,11 +144,7 @@ def _example(own: LayerSteps, d: Derived, training: bool) -> list[Tensor]:
     matrices = [drawn(R, len(g.operand) * H, len(g.products) * H, scale=H**-0.5) for g in d.groups]
     own.bind(matrices, [drawn(R, 1, H) for _ in d.vectors])
     shares, states, d_output = drawn(R, T, B, len(d.inputs) * H), [drawn(R, B, H) for _ in d.states], drawn(R, T, B, H)
-    rows = shares.new_zeros(R, T * B, own.columns)
-    own.prefill(rows)
-    rows[..., own.from_input] += shares.flatten(1, 2)
-    for part, of_it in own.split(rows.view(R, T, B, -1)):
-        replicas_first(part).copy_(of_it)
+    take(own, shares)
     own.load(states)
     own.forward()
     last = -1 if own.recurs else 0
