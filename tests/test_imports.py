@@ -1,6 +1,7 @@
 """Who may import whom, read from the source; and what starts without torch. CPU, 4 s."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +220,20 @@ def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_n
     found = loaded(f"from ablate.cli.commands import main; assert main({command}) == 0")
     assert "torch" in found
     assert not found & {"torch._dynamo", "sympy", "scipy.stats", "seaborn", "matplotlib"}
+
+
+NAMED = re.compile(r"\b(?:ablate|tests|docs|conf)/[\w/]+\.(?:py|md|yaml|h)\b")
+"""A file of this checkout, as comments, messages and documents name it."""
+
+
+@pytest.mark.full
+def test_files_that_are_named_are_there() -> None:
+    root = PACKAGE_DIR.parent
+    texts = [*PACKAGE_DIR.rglob("*.py"), *(root / "tests").rglob("*.py"), *(root / "docs").rglob("*.md")]
+    named = {
+        f"{text.relative_to(root)}: {name}"
+        for text in [*texts, root / "README.md"]
+        for name in NAMED.findall(text.read_text(encoding="utf-8"))
+        if not (root / name).exists()
+    }
+    assert named == set()

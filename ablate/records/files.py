@@ -1,7 +1,7 @@
 """Everything that the package writes, whole or absent; and what can be read, asked without an error.
 
-Nothing else in the package opens a file for writing (tests/test_files.py): a reader never sees half a file, a failed
-write leaves the old content, and every error of the disk is a StorageError, which says in a line what happened.
+Nothing else in the package opens a file for writing (tests/records/test_files.py): a reader never sees half a file, a
+failed write leaves the old content, and every error of the disk is a StorageError, which says in a line what happened.
 """
 
 import io

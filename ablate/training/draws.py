@@ -51,7 +51,7 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **(kwargs or {}))
         make = MADE.get(func)
         if make is None:
-            raise NotImplementedError(f"{func} draws random numbers, and ablate/draws.py does not say how")
+            raise NotImplementedError(f"{func} draws random numbers, and ablate/training/draws.py does not say how")
         return make(self, *args, **(kwargs or {}))
 
     def uniform(self, shape: Sequence[int], generator: Generator | None) -> Tensor:
