@@ -468,5 +468,6 @@ def test_run_ids_stay(resolved: Configs, overrides: str) -> None:
     assert found == GOLDEN[overrides][0], (
         f"the run_id of '{overrides or 'the baseline'}' is now {found}: results stored so far will not be found again. "
         "If this change alters outcomes, raise PROTOCOL in ablate/config/identity.py as well; if it does not, undo "
-        f"what changed the identity. To accept it, write {found} into GOLDEN in tests/config/test_config.py and say so in CHANGELOG."
+        f"what changed the identity. To accept it, write {found} into GOLDEN in tests/config/test_config.py and say "
+        "so in CHANGELOG."
     )
