@@ -48,9 +48,11 @@ def accuracy_by_guessing(settings: pd.DataFrame) -> float | None:
     names = settings["corpus"].unique()
     if len(names) != 1 or names[0] not in DATASETS:
         return None
-    one = {name: settings[name].dropna().unique() for name in settings if name in _knobs(settings)}
+    data = DATASETS[str(names[0])]
+    known = _knobs(settings) | {knob.name for knob in data.knobs}
+    one = {name: settings[name].dropna().unique() for name in settings if name in known}
     alone = {name: values[0] for name, values in one.items() if len(values) == 1}
-    guess: float | None = DATASETS[str(names[0])].accuracy_by_guessing(alone)
+    guess: float | None = data.accuracy_by_guessing(alone)
     return guess
 
 

@@ -97,6 +97,10 @@ def _rule(name: str, asks: str, guess: str | None = "symbols") -> DataSet:
     return DataSet(name, ("memory",), asks, asks=asks, guess=guess, source="made by rule")
 
 
+def _group(name: str, asks: str, guess: float | str, *knobs: Knob) -> DataSet:
+    return DataSet(name, ("state_tracking",), asks, asks=asks, guess=guess, knobs=knobs, source="made by rule")
+
+
 for _set in (
     _text("auto", "The Time Machine where it can be had, else python_docs", stands_for_another=True),
     _text(
@@ -118,6 +122,15 @@ for _set in (
     _rule("first-token", "the first symbol of a sequence, at its end"),
     _rule("skip", "the few symbols of a sequence in order, without the blanks between them"),
     _rule("reset", "a running count that starts again at each break", None),
+    _group("parity", "whether the ones so far are odd in number", 1 / 2),
+    _group(
+        "modular",
+        "the sum so far, modulo data.modulus",
+        "modulus",
+        Knob("modulus", int, 5, "what the sums are taken modulo", minimum=2),
+    ),
+    _group("s3", "the product so far of permutations of 3 things", 1 / 6),
+    _group("s5", "the product so far of permutations of 5 things", 1 / 120),
     _pairs(
         "fra_eng",
         "English and French sentences",

@@ -1,79 +1,24 @@
-"""Memory tasks: new sequences in every epoch, accuracy on held-out ones that are the same for all runs."""
-
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+"""Memory tasks: what a network must remember, skip or forget."""
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from ablate.config.errors import CombinationError
-from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
 from ablate.data.corpora import Corpus
 from ablate.data.memory import RULES
-from ablate.tasks.task import Minibatch, Task, accuracy, readable
-
-HELD_OUT_SEED = 10_000
-HELD_OUT_SEQUENCES = 512
-SHOWN = 2
-"""Held-out sequences that stand in the record with their answers."""
+from ablate.tasks.made_by_rule import MadeByRule
+from ablate.tasks.task import Minibatch
 
 
-class Memory(Task):
+class Memory(MadeByRule):
     """A rule of `ablate.data.memory` at the length `num_steps`."""
 
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
-        super().__init__(config, corpus, device)
         self.rule = RULES[config.data.name]
         self.rule.check(config.data.name, config.num_steps)
-        if config.task.sequences < config.batch_size:
-            raise CombinationError(
-                f"task.sequences is {config.task.sequences}, fewer than one minibatch of batch_size="
-                f"{config.batch_size}; raise task.sequences or lower batch_size"
-            )
+        super().__init__(config, corpus, device)
         self.words = self.rule.words(config.task.symbols)
         self.sizes = len(self.words)
 
-    @cached_property
-    def held_out(self) -> Minibatch:
-        X, Y = self.made(HELD_OUT_SEQUENCES, Generator().manual_seed(HELD_OUT_SEED))
-        return X.to(self.device), Y.to(self.device)
-
-    @property
-    def train_tokens(self) -> int:
-        return self.tokens_per_epoch
-
-    @property
-    def val_tokens(self) -> int:
-        return self.held_out[1].numel()
-
     def made(self, B: int, generator: Generator) -> Minibatch:
         return self.rule.make(self.config.num_steps, B, self.config.task.symbols, generator)
-
-    def minibatches(self, order: Generator) -> Iterator[Minibatch]:
-        for _ in range(self.epoch_updates):
-            yield self.made(self.config.batch_size, order)
-
-    def updates_per_epoch(self) -> float:
-        return int(self.config.task.sequences) // self.config.batch_size
-
-    @property
-    def tokens_per_epoch(self) -> int:
-        return self.epoch_updates * self.config.batch_size * len(self.held_out[0])
-
-    def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
-        return accuracy(readable(self.config, len(self.words), parameters), self.held_out)
-
-    @torch.inference_mode()
-    def texts(self, parameters: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, str]:
-        """A few held-out sequences, and what the network answers where it is asked; to a wrong answer the right one."""
-        model = readable(self.config, len(self.words), parameters)
-        X, Y = (part[:, :SHOWN].cpu() for part in self.held_out)
-        answers = model(X, model.initial_state(SHOWN))[0].argmax(-1).view(Y.shape)
-        out = {}
-        for tokens, wanted, given in zip(X.T.tolist(), Y.T.tolist(), answers.T.tolist(), strict=True):
-            asked = [(self.words[g], self.words[w]) for g, w in zip(given, wanted, strict=True) if w != UNSCORED]
-            out[" ".join(self.words[token] for token in tokens)] = " → " + " ".join(
-                told if told == right else f"{told} (not {right})" for told, right in asked
-            )
-        return out

@@ -115,6 +115,14 @@ for _metric in (
         unmeasured="no translation was held out (task.val_pairs=0)",
     ),
     Metric(
+        "accuracy_long",
+        "accuracy beyond the training length",
+        "higher",
+        top=1.0,
+        heading="beyond",
+        held_out=True,
+    ),
+    Metric(
         "course_bleu",
         "course BLEU",
         "higher",
@@ -135,6 +143,19 @@ for _metric in (
     ),
 ):
     METRICS.add(_metric)
+
+OF_SEQUENCES = Words(
+    scored="of the answers",
+    answers="on held-out sequences",
+    data="sequences",
+    plural=True,
+    epoch="the last epoch, whose sequences were new",
+    held_out="on the same held-out sequences for all",
+    read="sequences",
+    read_more="some saw more of them",
+    sample="a sequence, and what it answered.",
+)
+"""Of sequences that are made by rule."""
 
 TASKS.add(
     Task(
@@ -197,18 +218,33 @@ TASKS.add(
         explained={
             "accuracy": "Accuracy: the share of right answers on 512 held-out sequences, the same for all runs.",
         },
-        words=Words(
-            scored="of the answers",
-            answers="on held-out sequences",
-            data="sequences",
-            plural=True,
-            epoch="the last epoch, whose sequences were new",
-            held_out="on the same held-out sequences for all",
-            read="sequences",
-            read_more="some saw more of them",
-            sample="a sequence, and what it answered.",
-        ),
+        words=OF_SEQUENCES,
         sections=("ablate.report.lengths:BY_LENGTH",),
+    )
+)
+TASKS.add(
+    Task(
+        "state_tracking",
+        "the running product of a group's elements, on longer sequences than the num_steps that are trained on",
+        "ablate.tasks.state_tracking:StateTracking",
+        knobs=(
+            Knob("sequences", int, 640, "training sequences per epoch", minimum=1),
+            Knob("long", int, 256, "elements of the sequences on which the trained network is tried", minimum=2),
+        ),
+        metrics=("accuracy",),
+        final_metrics=("accuracy_long",),
+        main="accuracy_long",
+        has_prefixes=False,
+        made_anew=True,
+        many_questions=True,
+        amount="sequences",
+        explained={
+            "accuracy": "Accuracy: the share of right products, over all steps of 512 held-out sequences of the "
+            "length that was trained on, the same for all runs.",
+            "accuracy_long": "Beyond: the share of right products at the steps after num_steps, until task.long, of "
+            "128 held-out sequences: one that only recalls what it has seen guesses there.",
+        },
+        words=OF_SEQUENCES,
     )
 )
 TASKS.add(

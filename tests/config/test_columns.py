@@ -10,7 +10,7 @@ from ablate.config.columns import OF_DATA, ORDER, column, columns, own_columns
 from ablate.config.composing import compose
 from ablate.config.dependence import brings, chosen
 from ablate.config.knobs import knobs
-from ablate.config.registry import OF_GROUP, knobs_of
+from ablate.config.registry import OF_GROUP, knobs_of, own_knobs
 
 OF_A_RUN = {"seed", "updates", "match"}
 """What tells runs of one setting apart, and what decides through another knob."""
@@ -20,7 +20,8 @@ def test_every_knob_that_decides_an_outcome_has_a_column() -> None:
     deciding = {
         column(name)
         for name, knob in knobs().items()
-        if name not in (*OF_GROUP, "sweeps", "model.cell") and not name.startswith("data.")
+        if name not in (*OF_GROUP, "sweeps", "model.cell")
+        and not (name.startswith("data.") and name.removeprefix("data.") not in own_knobs("data"))
         if knob.metadata.get("identity", True)
         if not name.endswith(".name")
     }

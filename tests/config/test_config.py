@@ -317,6 +317,7 @@ DECIDING = {
     "task.name": ["task=fill_in"],
     "task.masked": ["task=fill_in", "task.masked=0.2"],
     "task.symbols": ["task=memory", "task.symbols=5"],
+    "task.long": ["task=state_tracking", "task.long=100"],
     "task.sequences": ["task=memory", "task.sequences=64"],
     "task.pairs": ["task=translation", "task.pairs=100"],
     "task.val_pairs": ["task=translation", "task.val_pairs=10"],

@@ -42,6 +42,7 @@ CELLS = {
     "minimal_gates": 6,
     "seq2seq": 11,
     "smoke": 4,
+    "state_tracking": 20,
     "table09_sampling": 3,
     "table10_implementation": 3,
     "table12_rnn_num_hiddens": 6,
@@ -93,7 +94,7 @@ def planned(
     """The plan of a command line, on Python's own documentation."""
 
     def on_docs(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
-        if data.name in TASKS["memory"].data:
+        if data.name in (*TASKS["memory"].data, *TASKS["state_tracking"].data):
             return data, ""
         name = "number_pairs" if data.name in TASKS["translation"].data else fallback.name
         return replace(fallback, name=name, tokens=data.tokens, cleaning=data.cleaning), ""
@@ -187,7 +188,7 @@ def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) 
     task = plan.settings[0].config.task.name
     usual = {
         "translation": {("number_pairs", "adam", 0)},
-        "memory": {(name, "adam", 0) for name in TASKS["memory"].data},
+        **{task: {(name, "adam", 0) for name in TASKS[task].data} for task in ("memory", "state_tracking")},
     }
     assert protocol == usual.get(task, {("python_docs", "sgd", 10_000)})
 
