@@ -9,11 +9,11 @@ import pandas as pd
 from ablate.analysis.tasks import of_networks
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS
-from ablate.report.blocks import bullets
+from ablate.report.blocks import Block, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
 from ablate.report.search import search_answer
-from ablate.report.sections import Section, contributed, sentences_of
+from ablate.report.sections import Made, Section, contributed, sentences_of
 from ablate.report.tables import mean_text, setting_name, thousands
 from ablate.report.wording import (
     DAGGER,
@@ -235,4 +235,13 @@ def best_setting(settings: pd.DataFrame, metric: str) -> pd.Series | None:
     return settings.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]
 
 
-ANSWER = Section("answer", "In short", lambda m: True, blocks=lambda m, made: bullets(answer(m)))
+def main_figure(m: Material, made: Made) -> str:
+    """What the results are shown by, next to the answer: of few settings the curves."""
+    return "" if m.search is not None else "by_value" if "by_value" in made.figures else "curves"
+
+
+def _blocks(m: Material, made: Made) -> list[Block]:
+    return [*bullets(answer(m)), *made.of(main_figure(m, made))]
+
+
+ANSWER = Section("answer", "In short", lambda m: True, blocks=_blocks)

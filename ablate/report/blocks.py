@@ -1,9 +1,10 @@
 """What a page is made of: parts of blocks, in words and numbers, free of any markup."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 
@@ -124,7 +125,21 @@ class Samples:
     note: str
 
 
-Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples
+@dataclass
+class Explorer:
+    """The values of the runs, for the reader's browser to work on: `data` as JSON holds them."""
+
+    kind: ClassVar[str] = "explorer"
+    data: Mapping[str, Any]
+
+    @property
+    def json(self) -> str:
+        """The data as they can stand inside a script element, which nothing in them can end."""
+        text = json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.replace("<", "\\u003c")
+
+
+Block = Sheet | Figure | Bullets | Facts | Commands | Cards | Samples | Explorer
 """What can stand on a page."""
 
 
@@ -141,6 +156,11 @@ class Part:
     name: str  # of its anchor
     title: str
     blocks: Sequence[Block]
+
+    @property
+    def by_script(self) -> bool:
+        """Whether there is nothing to see of it before a script has run."""
+        return all(isinstance(block, Explorer) for block in self.blocks)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from ablate.report.answer import ANSWER
 from ablate.report.blocks import Sheet
 from ablate.report.cautions import WARNINGS
 from ablate.report.claim_cards import CLAIMS
+from ablate.report.explorer import EXPLORE
 from ablate.report.findings import ANALYSES, CURVES, FURTHER, RESULTS
 from ablate.report.material import Material
 from ablate.report.protocol import PROTOCOL
@@ -17,7 +18,7 @@ from ablate.report.sections import Drawings, Section, contributed, figures_of, s
 
 BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
 """Those above what tasks add."""
-AFTER = (FURTHER, CURVES, *ANALYSES, TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE)
+AFTER = (FURTHER, CURVES, EXPLORE, *ANALYSES, TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE)
 """Those below."""
 
 

@@ -11,6 +11,7 @@ from ablate.claims.parts import signed, telling_digits
 from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
+from ablate.report.answer import main_figure
 from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import (
@@ -248,15 +249,9 @@ def _path(m: Material) -> Tables:
 
 
 def _results(m: Material, made: Made) -> list[Block]:
-    """Where several data sets are different questions, these; then the settings as a figure and as a table."""
-    main = main_figure(m, made)
-    others = [name for name in made.names if name not in (main, "by_value", "settings")]
-    return [*bullets(questions(m)), *made.of(main), *made.within, *made.of(*others), *made.of("settings")]
-
-
-def main_figure(m: Material, made: Made) -> str:
-    """What the results are shown by: of few settings the curves."""
-    return "" if m.search is not None else "by_value" if "by_value" in made.figures else "curves"
+    """Where several data sets are different questions, these; then the settings, whose main figure the answer has."""
+    others = [name for name in made.names if name not in (main_figure(m, made), "by_value", "settings")]
+    return [*bullets(questions(m)), *made.within, *made.of(*others), *made.of("settings")]
 
 
 def _curves(m: Material, made: Made) -> list[Block]:

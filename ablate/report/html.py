@@ -1,8 +1,14 @@
-"""A page as one HTML file that needs nothing else: no network, no script, figures and style inside."""
+"""A page as one HTML file that needs nothing else: no network; figures, style and one script inside.
+
+The page is whole without its script, which sorts tables and lets a reader leave out seeds; no other script can run,
+since the page allows that one alone, by its hash.
+"""
 
 import base64
 import re
 from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import jinja2
@@ -12,9 +18,10 @@ from ablate.report.blocks import Badge, Figure, Page
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PNG_DPI = 220
-LARGEST_SVG = 300_000
-"""Bytes; a larger figure goes in as PNG."""
-MIME = {".svg": "image/svg+xml", ".png": "image/png"}
+LARGEST_SVG = 100_000
+"""Bytes; a larger figure goes in as PNG, so that a page of ten can still be sent by mail."""
+COLOURS = 256
+"""Of such a PNG: a figure has about ten, and the shades at the edges of its letters."""
 
 
 def render(pages: Sequence[Page], title: str, foot: str) -> str:
@@ -35,9 +42,15 @@ def render(pages: Sequence[Page], title: str, foot: str) -> str:
     }
     environment.globals["badge"] = Badge
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     names = anchors(pages)
     return environment.get_template("report.html.j2").render(
-        pages=list(zip(names, pages, strict=True)), title=title, style=style, foot=foot
+        pages=list(zip(names, pages, strict=True)),
+        title=title,
+        style=style,
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}"),
+        foot=foot,
     )
 
 
@@ -56,8 +69,22 @@ def slug(text: str) -> str:
 def embedded(figure: Figure) -> str:
     """The figure as a data URI: as an image of its own its letters and styles cannot meet those of the page."""
     svg = figure.path(".svg")
-    path = svg if svg.stat().st_size <= LARGEST_SVG else figure.path(".png")
-    return f"data:{MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    if svg.stat().st_size <= LARGEST_SVG:
+        kind, content = "svg+xml", svg.read_bytes()
+    else:
+        kind, content = "png", with_palette(figure.path(".png"))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def with_palette(path: Path) -> bytes:
+    """A PNG file of at most `COLOURS` colours: about a third of the bytes, and nothing that an eye could see."""
+    from PIL import Image  # as matplotlib, which needs it: where figures are drawn
+
+    with Image.open(path) as image:
+        reduced = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    content = BytesIO()
+    reduced.save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def inches(figure: Figure) -> str:

@@ -1,8 +1,9 @@
-"""The page in a real browser, headless: nothing wider than the screen, light, dark and on paper. 20 s.
+"""The page in a real browser, headless: nothing wider than the screen, light, dark, on paper, and its script. 30 s.
 
 Needs Chromium (apt-get install chromium); skipped where there is none.
 """
 
+import html
 import json
 import os
 import re
@@ -12,7 +13,14 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from ablate.analysis.aggregate import aggregate
+from ablate.report.blocks import Attempts, unheard
+from ablate.report.html import TEMPLATES
+from ablate.report.material import gather
+from ablate.report.tables import mean_text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -59,7 +67,7 @@ def browse(*arguments: str, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True, env=environment).stdout
 
 
-def measured(report: Path, folder: Path, width: int, dark: bool = False) -> dict[str, Any]:
+def measured(report: Path, folder: Path, width: int, dark: bool = False, script: str = MEASURE) -> dict[str, Any]:
     """What a script finds in a copy of the page, at a screen of this width.
 
     No window of the browser is narrower than 500 pixels: the page is measured inside a frame of the width.
@@ -68,7 +76,7 @@ def measured(report: Path, folder: Path, width: int, dark: bool = False) -> dict
     policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
     assert policy.search(text)
     copy = folder / "copy.html"
-    tell = MEASURE.replace("document.title = JSON.stringify(result)", "parent.postMessage(JSON.stringify(result), '*')")
+    tell = script.replace("document.title = JSON.stringify(result)", "parent.postMessage(JSON.stringify(result), '*')")
     copy.write_text(policy.sub("", text).replace("</body>", f"{tell}</body>"), encoding="utf-8")
     frame = folder / "frame.html"
     frame.write_text(
@@ -136,3 +144,116 @@ def _inflated(stream: bytes) -> bytes:
         return zlib.decompressobj().decompress(stream)
     except zlib.error:
         return b""
+
+
+USE = """
+<script>
+const box = document.querySelector(".explorer");
+const texts = (row) => [...row.cells].slice(0, -1).map((cell) => cell.textContent);
+const rows = () => [...box.querySelectorAll("tbody tr")].map(texts);
+const result = {
+  shown: !box.closest("section").hidden,
+  linked: !document.querySelector('nav a[href="#explore"]').parentElement.hidden,
+  before: rows(),
+  dots: box.querySelectorAll(".run").length,
+};
+const seeds = box.querySelectorAll("input");
+seeds[0].click();
+seeds[2].click();
+result.without = rows();
+result.said = box.querySelector(".note").textContent;
+box.querySelector("fieldset button").click();
+result.again = rows();
+const choice = box.querySelector("select");
+choice.value = "1";
+choice.dispatchEvent(new Event("change"));
+result.second = rows();
+const heading = [...box.querySelectorAll("th button")].find((b) => b.textContent === "num_hiddens");
+const sizes = () => rows().map((row) => row[1]);
+heading.click();
+result.upwards = sizes();
+heading.click();
+result.downwards = sizes();
+heading.click();
+result.original = sizes();
+document.title = JSON.stringify(result);
+</script>
+"""
+
+
+@pytest.mark.full
+def test_leaving_out_seeds_recomputes_what_the_tables_say(report: Path, tmp_path: Path) -> None:
+    found = measured(report, tmp_path, 1280, script=USE)
+    m = gather(report.parent, Attempts(unheard))
+    knobs = len(m.swept)
+
+    def expected(settings: Any, metric: str) -> list[list[str]]:
+        return [[str(one["n"]), mean_text(one, metric), str(one["diverged"])] for one in settings.to_dict("records")]
+
+    def computed(rows: list[list[str]]) -> list[list[str]]:
+        return [row[knobs:] for row in rows]
+
+    assert found["shown"]
+    assert found["linked"]
+    assert computed(found["before"]) == expected(m.settings, "tail_perplexity")
+    assert found["dots"] == int((m.runs["status"] == "ok").sum())
+    seeds = np.unique(m.runs["seed"])
+    fewer = aggregate(m.runs[~m.runs["seed"].isin(seeds[[0, 2]])])
+    assert computed(found["without"]) == expected(fewer, "tail_perplexity")
+    assert f"{len(seeds) - 2} of {len(seeds)} seeds" in found["said"]
+    assert found["again"] == found["before"]
+    assert computed(found["second"]) == expected(m.settings, "perplexity")
+    assert found["upwards"] == sorted(found["original"], key=int)
+    assert found["downwards"] == sorted(found["original"], key=int, reverse=True)
+    assert found["original"] == [row[1] for row in found["before"]]
+
+
+SORT = """
+<main><table><thead><tr><th>time</th></tr></thead><tbody>%s</tbody></table></main>
+<script>%s</script>
+<script>
+const button = document.querySelector("th button");
+const cells = () => [...document.querySelectorAll("td")].map((cell) => cell.textContent);
+button.click();
+const upwards = cells();
+button.click();
+document.title = JSON.stringify([upwards, cells()]);
+</script>
+"""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["0.9 ms", "0.527 s", "2 s", "1 min 5 s", "2 min", "1 h"],
+        ["\N{MINUS SIGN}1.5", "0", "0.02 (0.01\N{EN DASH}0.05)", "1.3 ± 0.1", "1,200"],
+        ["900", "229.5k ± 10.9", "2641.7k ± 20.2"],
+        ["1.3e-21", "< 0.001", "0.02", "0.9"],
+        ["4 MiB", "1.5 GiB"],
+        ["gru", "lstm", "rnn"],
+        ["model 2", "model 10"],
+    ],
+)
+def test_sorted_by_what_a_cell_means(cells: list[str], tmp_path: Path) -> None:
+    shuffled = ["\N{EN DASH}", *cells[1::2], *cells[::2]]
+    page = tmp_path / "table.html"
+    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in shuffled)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{SORT % (rows, script)}', encoding="utf-8")
+    dom = browse("--virtual-time-budget=2000", "--dump-dom", page.as_uri(), folder=tmp_path)
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert title, dom
+    upwards, downwards = json.loads(html.unescape(title[1]))
+    assert upwards == [*cells, "\N{EN DASH}"]
+    assert downwards == [*reversed(cells), "\N{EN DASH}"]
+
+
+@pytest.mark.full
+def test_the_script_runs_under_the_policy_of_the_page(report: Path, tmp_path: Path) -> None:
+    dom = browse("--virtual-time-budget=5000", "--dump-dom", report.as_uri(), folder=tmp_path)
+    assert 'class="run"' in dom
+    hostile = tmp_path / "hostile.html"
+    page = report.read_text(encoding="utf-8")
+    hostile.write_text(page.replace("</main>", "<script>document.body.id = 'run'</script></main>"), encoding="utf-8")
+    assert '<body id="run"' not in browse("--virtual-time-budget=5000", "--dump-dom", hostile.as_uri(), folder=tmp_path)

@@ -113,7 +113,7 @@ def test_a_figure_of_ones_own_stands_where_it_says(m: Material) -> None:
     page = build(m, {name: make() for name, make in sheets(m).items()}, figures)
     where = {block.name: part.name for part in page.sections for block in part.blocks if block.kind == "figure"}
     assert (where["one"], where["two"], where["three"]) == ("curves", "figures", "figures")
-    assert (where["by_value"], where["curves"]) == ("results", "curves")
+    assert (where["by_value"], where["curves"]) == ("answer", "curves")
 
 
 def test_a_figure_without_parentheses_takes_its_caption_from_the_docstring(m: Material) -> None:
