@@ -128,13 +128,18 @@ def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Ta
     return table
 
 
-def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
-    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen."""
+def finalists_table(
+    title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str], reported: Mapping[str, str]
+) -> Table:
+    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen.
+
+    `reported`: objective → the metric of the fresh seeds that report, where that is another one.
+    """
     table = Table(title=f"{title}: the best few on fresh seeds", **PLAIN)
     table.add_column("trial", justify="right")
     table.add_column("configuration")
     for name in objectives:
-        table.add_column(f"{name}, fresh", justify="right")
+        table.add_column(f"{reported.get(name, name)}, fresh", justify="right")
         table.add_column("when chosen", justify="right")
         table.add_column("in the search", justify="right")
     for one in finalists:
@@ -142,7 +147,11 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
         for name in objectives:
             told = one["in_the_search"].get(name)
             chosen = with_interval(one.get("choosing", {}).get(name))
-            settings += [with_interval(one["fresh"].get(name)), chosen, f"{told:.4g}" if told is not None else "–"]
+            settings += [
+                with_interval(one["fresh"].get(reported.get(name, name))),
+                chosen,
+                f"{told:.4g}" if told is not None else "–",
+            ]
         number = "baseline" if one["number"] is None else str(one["number"])
         table.add_row(number, configuration(one), *settings)
     return table

@@ -87,6 +87,15 @@ def short_scale(metric: str) -> str:
     return f"{'' if by_difference(metric) else 'log '}{heading(metric)}"
 
 
+def what_chose(chose: str, reports: str, frame: pd.DataFrame) -> str:
+    """A sentence on the data by which something was chosen, and those by which it is reported."""
+    words = facts_of(frame).words
+    s = "" if words.plural else "s"
+    if METRICS.known(reports).of_test:
+        return f"The {measure_name(chose, frame)} chose; the test {words.data}, by which nothing was chosen, report{s}."
+    return f"The same {words.data} chose and report{s}."
+
+
 def capital(text: str) -> str:
     """As a sentence begins."""
     return f"{text[:1].upper()}{text[1:]}"
@@ -163,6 +172,14 @@ def explanations(frame: pd.DataFrame) -> list[str]:
         if _measured(frame, name)
     ]
     return [one for one in dict.fromkeys(said) if one]
+
+
+def epoch_measure(settings: pd.DataFrame) -> str:
+    """What epochs have of that by which settings are compared: the task's own or the held-out measure, else that of the
+    training text. Never one of the test data."""
+    names = [*epoch_metrics(settings), "val_perplexity"]
+    found = (name for name in names if not METRICS.known(name).of_test and _measured(settings, name))
+    return next((name for name in found if settings.loc[settings["n"] > 0, name].notna().all()), "perplexity")
 
 
 def sees_future(row: pd.Series | Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from ablate.config.errors import CombinationError, counted
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.resolved import Resolved, resolve
-from ablate.config.schema import Config
+from ablate.config.schema import FILES_OF_PARTS, Config
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
@@ -133,7 +133,7 @@ def decides(knob: str) -> bool:
     """Whether a knob that is not searched may change what comes out."""
     group, _, part = knob.partition(".")
     if group == "data":
-        return part in ("", "path", "tokens", "cleaning")
+        return part in ("", "path", *FILES_OF_PARTS, "tokens", "cleaning")
     metadata = Config.__dataclass_fields__[group].metadata
     return bool(metadata.get("identity", True)) and knob not in ("seed", "optimizer.lr")
 
@@ -157,7 +157,7 @@ def conclude_search(found: Found) -> int:
     if outcome.confirmed and found.runnable:
         say(chosen_and_reported(settings))
     if outcome.against_baseline is not None:
-        say(f"against the baseline: {comparison_text(outcome.against_baseline, settings.primary)}")
+        say(f"against the baseline: {comparison_text(outcome.against_baseline, outcome.compared_by)}")
     if found.runnable:
         say(f"again: {files.again_line(found.folder)}")
     return found.exit_status
