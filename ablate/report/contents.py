@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+from ablate.report.across import ACROSS
 from ablate.report.answer import ANSWER
 from ablate.report.blocks import Sheet
+from ablate.report.budgets import BUDGETS
 from ablate.report.cautions import WARNINGS
 from ablate.report.claim_cards import CLAIMS
 from ablate.report.findings import ANALYSES, CURVES, FURTHER, RESULTS
@@ -14,10 +16,23 @@ from ablate.report.regenerate import REGENERATE
 from ablate.report.samples import TEXTS
 from ablate.report.search import SEARCHED
 from ablate.report.sections import Drawings, Section, contributed, figures_of, speaks, tables_of
+from ablate.report.time_to_quality import TIME_TO_QUALITY
 
 BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
 """Those above what tasks add."""
-AFTER = (FURTHER, CURVES, *ANALYSES, TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE)
+AFTER = (
+    FURTHER,
+    CURVES,
+    BUDGETS,
+    ACROSS,
+    TIME_TO_QUALITY,
+    *ANALYSES,
+    TEXTS,
+    WARNINGS,
+    PROTOCOL,
+    PROVENANCE,
+    REGENERATE,
+)
 """Those below."""
 
 
