@@ -24,7 +24,7 @@ FROM_DATA_SETS = 3
 
 
 def effect(found: Across) -> str:
-    return "difference to the best" if by_difference(found.metric) else "ratio to the best"
+    return "loss against the best" if by_difference(found.metric) else "ratio to the best"
 
 
 def ranks_sheet(found: Across) -> Sheet:
@@ -55,9 +55,9 @@ def _ranks_notes(found: Across) -> list[str]:
             f"differ where their ranks lie {found.critical_difference:.2f} or more apart (Nemenyi, "
             f"{percent(found.level)}). "
         )
-    how = "a difference from" if by_difference(found.metric) else "a ratio to"
+    how = "by how much it is worse than" if by_difference(found.metric) else "as a ratio to"
     told += (
-        f"IQM: interquartile mean over the runs of all data sets, each as {how} the mean of the best setting of its "
+        f"IQM: interquartile mean over the runs of all data sets, each {how} the mean of the best setting of its "
         "data set; interval: bootstrap within each data set, of more seeds on these data sets, not of others. Only "
         "settings that were trained on all of them."
     )
@@ -126,7 +126,10 @@ def _draw_ranks(found: Across, heading: str) -> "Drawing":
 def _draw_profile(found: Across, heading: str) -> "Drawing":
     from ablate.report import plots
 
-    return plots.profile(found.profile, effect(found), heading, found.level, ratios=not by_difference(found.metric))
+    alone = "model" in found.settings and found.settings["model"].is_unique
+    models = dict(zip(found.settings["at"], found.settings["model"], strict=True)) if alone else {}
+    ratios = not by_difference(found.metric)
+    return plots.profile(found.profile, effect(found), heading, found.level, ratios, models)
 
 
 ACROSS = Section(

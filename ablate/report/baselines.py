@@ -61,6 +61,14 @@ def part_that_reports(m: Material) -> str:
 
 
 TEXTS = {"val": "held-out", "test": "test"}
+NOTED = {
+    "gzip": "gzip, bzip2, xz: by how much what they write grows when that text follows the training text, and the "
+    "perplexity that so many bits are.",
+    "ppm": "PPM: prediction by partial matching of characters, method C, contexts up to 5 (Cleary, Teahan and Witten "
+    "1995), which like those learns from what it has read.",
+}
+"""What is said of a baseline where the table has it."""
+
 BITS = {"val": "bits_per_character", "test": "test_bits_per_character"}
 
 
@@ -112,9 +120,7 @@ def _notes(m: Material, part: str) -> list[str]:
         f"All learn from the same training text and predict the same {TEXTS[part]} text. The networks are the best of "
         f"their sweep {on}; what is no network has no seeds, and so no interval. Uniform: every "
         f"{unit_of(m.settings)} of the vocabulary is as likely. n-grams: interpolated modified Kneser–Ney (Chen and "
-        "Goodman 1999). gzip, bzip2, xz: by how much what they write grows when that text follows the training "
-        "text, and the perplexity that so many bits are. PPM: prediction by partial matching of characters, method C, "
-        "contexts up to 5 (Cleary, Teahan and Witten 1995), which like those learns from what it has read."
+        f"Goodman 1999).{''.join(f' {said}' for name, said in NOTED.items() if name in {*m.baselines['baseline']})}"
     ]
 
 

@@ -20,6 +20,7 @@ from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
     heading,
+    held_out_words,
     marked,
     own_metrics,
     scored,
@@ -205,6 +206,10 @@ def setting_name(setting: Facts, swept: Sequence[str]) -> str:
     return marked(name, sees_future(setting))
 
 
+USUAL = "right after the training tokens"
+"""Where held-out text lies, as a table says it."""
+
+
 def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | None = None) -> str:
     """What the numbers are and where they come from."""
     if not of_networks(runs):
@@ -223,7 +228,7 @@ def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | N
             f"corpus {corpora}"
         )
     return (
-        "perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text right after the training tokens); "
+        f"perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text {held_out_words(runs, USUAL)}); "
         f"{interval_note(level)}, over n seeds; corpus {corpora}"
         f"{f'. {seen}' if seen else ''}"
     )

@@ -60,6 +60,16 @@ def main_metric(settings: pd.DataFrame) -> str:
     return next((name for name in names if finished[name].notna().all()), DEFAULT_METRIC)
 
 
+def in_files(frame: pd.DataFrame) -> bool:
+    """Whether what is held out of every row lies in files of its own, and not after the training text."""
+    return "in_files" in frame and bool(frame["in_files"].eq(True).all())
+
+
+def held_out_words(frame: pd.DataFrame, usual: str = "right after it") -> str:
+    """Where the text that is held out lies: `right after it`, the training text, or in another file."""
+    return "in a file of its own" if in_files(frame) else usual
+
+
 def tested(frame: pd.DataFrame) -> list[str]:
     """The metrics of the test data that some of these rows have."""
     return [name for name in metrics_of_test() if _measured(frame, name) and METRICS[name].of is None]

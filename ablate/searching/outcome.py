@@ -129,14 +129,14 @@ def write_summary(
             "finalists": [_told(one, settings) for one in outcome.finalists],
             "front": [_told(one, settings) for one in outcome.front],
             "baseline": _told(outcome.baseline, settings),
-            "reported": _reported(outcome, settings),
+            "reported": reported(outcome, settings),
             "against_baseline": compared(outcome.against_baseline),
             "compared_by": outcome.compared_by or None,
         },
     )
 
 
-def _reported(outcome: Outcome, settings: Settings) -> dict[str, str]:
+def reported(outcome: Outcome, settings: Settings) -> dict[str, str]:
     """Objective → the metric that reports what it chose: of the test data, where all that is reported has it."""
     found = {}
     for objective in settings.objectives:

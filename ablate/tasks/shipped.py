@@ -174,7 +174,7 @@ TASKS.add(
         },
         words=Words(
             scored="of the masked {unit}s",
-            held_out="in the text right after the training's",
+            held_out="in the text {where}",
             samples="Filled-in text",
             sample="every fourth token was masked; in brackets stands what it put there.",
         ),

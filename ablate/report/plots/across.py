@@ -1,18 +1,22 @@
 """Settings over several data sets: a diagram of critical differences, and performance profiles."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.report.plots.fonts import wrapped
-from ablate.report.plots.lines import DASHES, OTHER_COLOURS, palette
+from ablate.report.plots.lines import DASHES, OTHER_COLOURS, model_looks, palette
 from ablate.report.plots.measures import level_text
 from ablate.report.plots.style import FAINT, INK, WIDTH, finish, panels, styled
 
 MOST_LINES = 8
 """Settings that a profile shows: of more, those with the best ranks."""
+NAME = 2.0
+"""Inches for the name of a setting and its rank."""
 ROW = 0.17
 """Inches between the names of two settings."""
 
@@ -32,13 +36,14 @@ def mean_ranks(
     names = sorted(ranks, key=lambda name: ranks[name])
     left = names[: (len(names) + 1) // 2]
     with styled(title, *names):
-        rows = len(left)
-        height = 0.62 + ROW * (rows + len(cliques) + 1)
+        step = 1 + max(wrapped(f"{name}  10.00", NAME, 7.5).count("\n") for name in names)  # rows of a name
+        rows = step * len(left)
+        height = 0.5 + ROW * (rows + len(cliques))
         figure, (axes,) = panels(1, 1, height, WIDTH)
         first, last = 1.0, float(len(names))
         margin = 0.42 * max(last - first, 1.0)
         axes.set_xlim(first - margin, last + margin)
-        axes.set_ylim(height / ROW, -2.2)
+        axes.set_ylim(rows + len(cliques) + 0.6, -2.4)
         axes.axis("off")
         axes.hlines(0, first, last, color=INK, linewidth=0.8)
         for rank in range(1, len(names) + 1):
@@ -50,9 +55,9 @@ def mean_ranks(
             ends = [ranks[name] for name in names_of_bar]
             axes.hlines(0.9 * place, min(ends) - 0.02, max(ends) + 0.02, color=INK, linewidth=2.4)
         for place, name in enumerate(left):
-            _name(axes, name, ranks[name], len(cliques) + 1 + place, first - 0.04 * margin, "right")
+            _name(axes, name, ranks[name], len(cliques) + 1 + step * place, first - 0.04 * margin, "right")
         for place, name in enumerate(reversed(names[len(left) :])):
-            _name(axes, name, ranks[name], len(cliques) + 1 + place, last + 0.04 * margin, "left")
+            _name(axes, name, ranks[name], len(cliques) + 1 + step * place, last + 0.04 * margin, "left")
         note = (
             f"Mean rank over {data_sets} data sets, 1 the best. A bar joins settings that lie less than the critical "
             "difference (CD, Nemenyi) apart."
@@ -60,10 +65,10 @@ def mean_ranks(
         return finish(figure, title, note)
 
 
-def _name(axes, name: str, rank: float, row: float, edge: float, side: str) -> None:  # type: ignore[no-untyped-def]
+def _name(axes: Axes, name: str, rank: float, row: float, edge: float, side: Literal["left", "right"]) -> None:
     """A setting's name beside its row, and the line from there to its rank."""
     axes.plot([edge, rank, rank], [row, row, 0], color=FAINT, linewidth=0.7)
-    text = wrapped(f"{name}  {rank:.2f}" if side == "right" else f"{rank:.2f}  {name}", 2.0, 7.5)
+    text = wrapped(f"{name}  {rank:.2f}" if side == "right" else f"{rank:.2f}  {name}", NAME, 7.5)
     gap = -1 if side == "right" else 1
     axes.annotate(
         text,
@@ -77,16 +82,26 @@ def _name(axes, name: str, rank: float, row: float, edge: float, side: str) -> N
     )
 
 
-def profile(table: pd.DataFrame, effect: str, title: str = "", level: float = 0.95, ratios: bool = True) -> Figure:
-    """The share of runs up to each τ, a line and a band for each setting; `table`: at, tau, share, low, high."""
+def profile(
+    table: pd.DataFrame,
+    effect: str,
+    title: str = "",
+    level: float = 0.95,
+    ratios: bool = True,
+    models: Mapping[str, str] | None = None,
+) -> Figure:
+    """The share of runs up to each τ, a line and a band for each setting; `table`: at, tau, share, low, high.
+
+    `models`: name → model, of settings that are told apart by that alone, which then have its colour.
+    """
     names = list(dict.fromkeys(table["at"]))
     shown = names[:MOST_LINES]
     with styled(title, *shown):
         figure, (axes,) = panels(1, 1, 2.9, 5.2)
-        handles = []
+        handles, looks = [], model_looks((models or {}).values())
         for number, name in enumerate(shown):
             own = table[table["at"] == name]
-            colour = palette()[OTHER_COLOURS[number % len(OTHER_COLOURS)]]
+            colour = looks[models[name]].colour if models else palette()[OTHER_COLOURS[number % len(OTHER_COLOURS)]]
             dash = DASHES[number % len(DASHES)]
             axes.step(own["tau"], own["share"], where="post", color=colour, linestyle=dash)
             if own["low"].notna().all():
