@@ -9,6 +9,7 @@ import pandas as pd
 
 from ablate.analysis.frames import runs_frame
 from ablate.analysis.samples import samples, typical
+from ablate.analysis.tuning import reporting
 from ablate.records.reading import RecordError, read_json
 from ablate.records.results import former_settings
 from ablate.stats import RatioTest, holm, ratio
@@ -34,6 +35,7 @@ COLUMNS = (
     "total_high",
     "tried",
     "method",
+    "chosen_by",
 )
 
 
@@ -43,7 +45,8 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     number, change ("baseline" in row 0), setting_id, reference_id (the setting before it); metric; n and diverged runs;
     value, value_low, value_high: geometric mean and t interval of the finished runs; ratio, low, high: to the step
     before, by `stats.ratio` (Welch's t on logarithms, see method), with p and p_holm (corrected over the steps); total,
-    total_low, total_high: to the baseline; tried: how many changes were left to choose from. Ratios are empty in row 0.
+    total_low, total_high: to the baseline; tried: how many changes were left to choose from; chosen_by: the metric that
+    chose. Where there are test data, `metric` is the same measured on these. Ratios are empty in row 0.
 
     The best of several tries is too good on the seeds that made it the best. So what was chosen is measured, and
     compared, by the seeds that did not choose it (`choosing_seeds` in path.json names those that did); what was not,
@@ -53,7 +56,7 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     try:
         path = read_json(sweep / "path.json")
         today = former_settings(sweep)
-        metric, baseline = str(path["metric"]), path["baseline"]["setting_id"]
+        chosen_by, baseline = str(path["metric"]), path["baseline"]["setting_id"]
         baseline = today.get(baseline, baseline)
         steps = [
             {name: step[name] for name in ("number", "change")}
@@ -66,6 +69,8 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     except (RecordError, KeyError, TypeError):
         return None
     runs, _ = runs_frame(sweep)
+    of_path = runs[runs["setting_id"].isin([baseline, *(step["setting_id"] for step in steps)])]
+    metric = reporting(of_path, chosen_by)
     by_setting = samples(runs, metric) if len(runs) else {}
     chosen = {step["setting_id"]: step["tried"] for step in steps if step["tried"] > 1}
 
@@ -84,7 +89,8 @@ def path_frame(sweep: Path, level: float = 0.95) -> pd.DataFrame | None:
     rows = []
     for step in (start, *steps):
         setting = step["setting_id"]
-        row: dict[str, Any] = step | {"metric": metric} | _measured(values(setting), metric, level)
+        row: dict[str, Any] = step | {"metric": metric, "chosen_by": chosen_by}
+        row |= _measured(values(setting), metric, level)
         if step["number"]:
             test, tries = compare(setting, step["reference_id"])
             row |= _ratio(test, "ratio", "low", "high") | {"method": test.method}

@@ -33,7 +33,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         updates=first["updates_per_epoch"] * first["epochs"],
         n=n,
         diverged=np.bincount(setting, minlength=len(setting_ids)) - n,
-        **({"match": first["match"]} if "match" in first else {}),
+        **{name: first[name] for name in ("match", "in_files") if name in first},
         **({"sees_future": any_sees_future(runs, setting_ids)} if "sees_future" in runs else {}),
         seed=0,
     )

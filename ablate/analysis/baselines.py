@@ -6,22 +6,24 @@ import pandas as pd
 
 from ablate.records.baselines import stored
 
-TEXT = ["corpus_sha256", "unit", "max_tokens", "val_tokens"]
+TEXT = ["corpus_sha256", "unit", "max_tokens", "val_tokens", "test_tokens"]
 """The columns of settings that tell two texts apart, and what of them is trained on and held out."""
 
-COLUMNS = ["corpus", *TEXT, "baseline", "val_perplexity", "bits_per_character"]
+MEASURED = ["val_perplexity", "bits_per_character", "test_perplexity", "test_bits_per_character"]
+COLUMNS = ["corpus", *TEXT, "baseline", *MEASURED]
 
 
 def baselines_frame(sweep: Path, settings: pd.DataFrame) -> pd.DataFrame:
     """What predicts the held-out texts of these settings without a network, as far as the sweep's folder has it.
 
-    Columns: those of COLUMNS; val_perplexity is per token, and bits_per_character empty where it is not known.
+    Columns: those of COLUMNS; perplexities are per token; bits per character are empty where they are not known, and
+    the numbers of the test text where there is none.
     """
     rows = [
         {
             **{name: text[name.replace("max_", "train_")] for name in TEXT},
             "baseline": one["name"],
-            **{name: one[name] for name in ("val_perplexity", "bits_per_character")},
+            **{name: one.get(name) for name in MEASURED},
         }
         for text in stored(sweep)
         for one in text["baselines"]
@@ -30,4 +32,4 @@ def baselines_frame(sweep: Path, settings: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     texts = settings[["corpus", *TEXT]].dropna().drop_duplicates(TEXT)
     found = texts.merge(pd.DataFrame(rows).astype({name: texts[name].dtype for name in TEXT}), on=TEXT)
-    return found[COLUMNS].astype({"bits_per_character": float})
+    return found[COLUMNS].astype(dict.fromkeys(MEASURED, float))

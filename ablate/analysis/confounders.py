@@ -165,7 +165,8 @@ def _held_out(settings: pd.DataFrame, named: Name) -> Found:
     """Held-out perplexities of different texts: one may be the easier to predict."""
     for task in each_task(settings):
         measured = settings[settings["task"].eq(task.name) & settings["val_perplexity"].notna()]
-        differing = [column for column in task.held_out.decided_by if measured[column].nunique(dropna=False) > 1]
+        decided_by = [name for name in task.held_out.decided_by if name != "max_tokens" or not _in_files(measured)]
+        differing = [column for column in decided_by if measured[column].nunique(dropna=False) > 1]
         if not differing:
             continue
         knobs = " and ".join("the corpus" if column == "corpus_sha256" else column for column in differing)
@@ -177,6 +178,11 @@ def _held_out(settings: pd.DataFrame, named: Name) -> Found:
             f"in held-out perplexity may be one between the {task.words.data}.",
         )
         return
+
+
+def _in_files(settings: pd.DataFrame) -> bool:
+    """Whether what is held out lies in files of its own, wherever the training text ends."""
+    return "in_files" in settings and bool(settings["in_files"].eq(True).all())
 
 
 def _training_only(settings: pd.DataFrame) -> Found:

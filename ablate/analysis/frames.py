@@ -183,6 +183,7 @@ def measured_values(
         "reused_from": record["reused_from"],
         "sees_future": record.get("sees_future"),
         "match": config.get("match"),
+        **({"in_files": True} if corpus.get("files") else {}),
         **({"equal_updates": config["updates"]} if config.get("updates") is not None else {}),
     }
 

@@ -49,6 +49,15 @@ class StoredSearch:
         """The objective by which configurations are ranked, pruned and raced."""
         return primary(self.objectives)
 
+    def reported(self, objective: str) -> str:
+        """The metric that reports what an objective has chosen: the same on the test data, where there are any."""
+        return str((self.facts.get("reported") or {}).get(objective, objective))
+
+    @property
+    def compared_by(self) -> str:
+        """The metric by which the winner is compared with the baseline."""
+        return str(self.facts.get("compared_by") or self.primary)
+
 
 def stored_search(folder: Path) -> StoredSearch | None:
     """The search in this folder; None where there is none.

@@ -8,7 +8,7 @@ import pandas as pd
 from ablate.analysis.frames import setting_name, swept_knobs
 from ablate.analysis.samples import added_up, measured, typical
 from ablate.config.errors import UserError, listing
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, chosen_by, reported_as
 
 
 def choosing(seeds: Collection[int]) -> np.ndarray:
@@ -17,16 +17,35 @@ def choosing(seeds: Collection[int]) -> np.ndarray:
     return half
 
 
+def reporting(runs: pd.DataFrame, metric: str) -> str:
+    """What reports that which a metric has chosen: the same of the test data, where every finished run has it."""
+    name = reported_as(metric)
+    finished = runs["status"] == "ok"
+    return name if name in runs and finished.any() and runs.loc[finished, name].notna().all() else metric
+
+
+def chooser(runs: pd.DataFrame, metric: str) -> str:
+    """What may choose that which this metric reports: of one of the test data the same of the held-out ones.
+
+    Raises UserError where no run has it.
+    """
+    name = chosen_by(metric)
+    if name != metric and (name not in runs or measured(runs, name).isna().all()):
+        raise UserError(f"{METRICS[metric].title} chooses nothing, and no run has {METRICS[name].title}")
+    return name
+
+
 def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd.DataFrame:
     """One row per setting of the other swept knobs: the value of `knob` that is best there, and what it reaches.
 
-    The value is chosen by the mean over the first half of the seeds; n, diverged, mean, low and high (Student t) come
-    from the other half alone. The best of several noisy means is too good on the seeds that made it the best (the
-    winner's curse); on fresh ones it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the
-    other swept knobs, at (their values as typed), setting_id, value, n, diverged, mean, low, high. Diverged runs speak
-    against a value and enter no mean: of two values the one with the smaller share of them is better, whatever the
-    means. Where every run that should choose diverged, none is the best: value and mean are NaN, n is 0, diverged
-    counts the other half at all values, and setting_id is that of the first value.
+    The value is chosen by the mean over the first half of the seeds (of a metric of the test data by that of the same
+    on the held-out ones, see `chooser`); n, diverged, mean, low and high (Student t) come from the other half alone.
+    The best of several noisy means is too good on the seeds that made it the best (the winner's curse); on fresh ones
+    it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the other swept knobs, at (their
+    values as typed), setting_id, value, n, diverged, mean, low, high. Diverged runs speak against a value and enter no
+    mean: of two values the one with the smaller share of them is better, whatever the means. Where every run that
+    should choose diverged, none is the best: value and mean are NaN, n is 0, diverged counts the other half at all
+    values, and setting_id is that of the first value.
 
     Raises UserError where `knob` was not swept or there is only one seed.
     """
@@ -39,14 +58,15 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
             "tuning needs two seeds or more: one half to choose by, the other to report; give seeds=2 or more"
         )
     others = [name for name in swept if name != knob]
-    table = runs.assign(measured=measured(runs, metric), scaled=added_up(runs, metric))
+    choosing_metric = chooser(runs, metric)
+    table = runs.assign(measured=measured(runs, metric), scaled=added_up(runs, choosing_metric))
     table["chooses"] = table["seed"].isin(choosing(seeds))
     table = table.loc[table["measured"].notna(), [*swept, "setting_id", "measured", "scaled", "chooses"]]
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
         if not group["chooses"].any():
             continue
-        best = best_setting(group[group["chooses"]], higher=METRICS[metric].better == "higher")
+        best = best_setting(group[group["chooses"]], higher=METRICS[choosing_metric].better == "higher")
         setting = group[group["setting_id"] == best].iloc[0] if best is not None else group.iloc[0]
         fresh = group[~group["chooses"] & ((group["setting_id"] == best) | (best is None))]
         diverged = int(np.isinf(fresh["measured"]).sum())

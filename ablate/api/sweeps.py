@@ -1,5 +1,6 @@
 """Sweeps from Python: train what is missing, and look at what is there."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ablate.analysis.across import Across, across
 from ablate.analysis.aggregate import aggregate
+from ablate.analysis.budgets import budget_correlation
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
 from ablate.analysis.throughput import speed_frame, with_speed
+from ablate.analysis.time_to_quality import Quality, time_to_quality
 from ablate.api.loading import load_reports, load_training
 from ablate.api.summary import html_table
 from ablate.api.words import words_of
 from ablate.claims import Frames, Verdict
+from ablate.claims.reading import Claim
 from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
 from ablate.config.errors import UserError, counted, listing, nearest
@@ -247,6 +252,67 @@ class Sweep:
             raise UserError(f'a claim is a sentence, such as "gru < lstm", not {type(sentence).__name__}')
         claim = claim_of(sentence, self._runs, self.swept, self._measured(metric), by, where, margin, most)
         return judge(self._frames, claim, self.level, any_protocol=True)
+
+    def time_to(self, quality: str) -> pd.DataFrame:
+        """One row per setting with timings: the share of seeds that reach `quality`, such as "val_perplexity<9", and
+        the seconds until then, by the speed lane (`ablate.analysis.time_to_quality`). Raises UserError without
+        timings."""
+        if not self._settings["tokens_per_s"].notna().any():
+            raise UserError(
+                "no setting has a timing, without which nothing tells how long it takes; train with speed=True"
+            )
+        return time_to_quality(self._runs, self.curves(), self._settings, Quality.read(quality), self.level)
+
+    def budget_correlation(self, metric: str | None = None, epochs: Sequence[int] | None = None) -> pd.DataFrame:
+        """One row per budget: how well ranks of the settings after so many epochs predict those at the end
+        (`ablate.analysis.budgets`). Without a metric, the one by which settings are compared, as epochs have it."""
+        metric = wording.epoch_measure(self._settings) if metric is None else self._measured(metric)
+        return budget_correlation(self._runs, self.curves(), metric, epochs, self.level)
+
+    def across(self, metric: str | None = None) -> Across:
+        """What the settings do over several data sets: mean ranks, aggregates, pairs (`ablate.analysis.across`).
+
+        Raises UserError where there are fewer than two data sets, or settings on all of them.
+        """
+        found = across(self._runs, self._measured(metric), self.level)
+        if found is None:
+            raise UserError("no two settings were trained on the same two data sets; sweep data, such as data=[…, …]")
+        return found
+
+    def settle(
+        self, *sentences: str, budget: float | None = None, seeds: int = 100, progress: bool = True
+    ) -> list[Verdict]:
+        """More seeds for claims, those of the sweep or some `sentences`, until they are decided, `budget` seconds are
+        spent or their settings have `seeds` seeds; what is then said of each. The same as `ablate settle`.
+
+        Raises UserError for several sweeps, for what cannot be read, and where there is no claim.
+        """
+        if len(self.folders) != 1:
+            raise UserError(f"settle takes one sweep, not {len(self.folders)}")
+        load_training()
+        from ablate.claims import claims_for
+        from ablate.sweeping.launch import compacted
+        from ablate.sweeping.settle.settling import Settling
+        from ablate.sweeping.settle.show import View
+
+        [folder] = self.folders
+
+        def claims(frames: Frames) -> Sequence[Claim]:
+            said = [claim_of(one, frames.runs, self.swept, self.metric) for one in sentences]
+            if not (found := said or claims_for(frames)):
+                raise UserError(f'no claim belongs to {folder.name}; give one, such as sweep.settle("gru < lstm")')
+            return found
+
+        command = command_line("settle", folder, *sentences)
+        most_s = math.inf if budget is None else budget
+        settling = Settling(folder, claims, command, seeds, most_s, self.level, any_protocol=bool(sentences))
+        found = settling.go(View(self.level, quiet=not progress))
+        if settling.summary.trained or settling.summary.reused:
+            compacted(folder)
+        for name in ("_frame", "_runs", "_settings", "_frames"):  # which are read anew
+            self.__dict__.pop(name, None)
+        _check(settling.summary)
+        return [one.verdict for one in found]
 
     # --- pictures -------------------------------------------------------------------------------------------------
 

@@ -116,11 +116,12 @@ class Found:
 
     def corpus(self) -> Corpus:
         """The text that it was trained on. Raises DataError where that is gone, or another one by now."""
-        corpus = load(self.config.data, tokens_asked_for(self.config))
+        data = self.config.data
+        corpus = load(data, tokens_asked_for(self.config))
         if corpus.sha256 != self.record["corpus"]["sha256"]:
             raise DataError(
-                f"{self.config.data.path or self.config.data.name} is not the text that {self.record['run_id']} was "
-                "trained on: it has changed since"
+                f"{data.train or data.path or data.name} is not the text that {self.record['run_id']} was trained on: "
+                "it has changed since"
             )
         return corpus
 

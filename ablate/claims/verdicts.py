@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.tuning import reporting
 from ablate.claims.designs import BY_PROTOCOL, Design, design_of
 from ablate.claims.knobs import knob_fields
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
@@ -17,6 +18,7 @@ from ablate.claims.reading import Claim
 from ablate.claims.settings import Group, NotTestable, grouped, matching
 from ablate.claims.statements import Statement, every, most
 from ablate.config.errors import counted
+from ablate.config.metrics import METRICS
 from ablate.stats import Needed, of_a_page
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
@@ -111,6 +113,8 @@ def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool 
         groups, data, notes = found(frames, claim, level, any_protocol)
     except NotTestable as reason:
         return verdict_of(claim, frames.name, "not testable", evidence=sentence(str(reason)))
+    if claim.tuned:
+        claim = replace(claim, metric=data.metric)
     verdict = conclude(claim, frames.name, statement_of(claim, groups, data), data, notes)
     return replace(verdict, sees_future=seeing(frames, _used(groups)) > 0)
 
@@ -124,17 +128,19 @@ def found(
     """
     if claim.needs:
         raise NotTestable(f"this needs {claim.needs}")
-    predicate = claim.predicate
+    predicate, metric = claim.predicate, claim.metric
     settings = matching(frames.settings, claim.where)
     looked_at, candidates = frames.runs, settings
     notes = departures(claim, settings)
     if notes and not any_protocol:
         raise NotTestable(f"this holds under another protocol: {'; '.join(notes)}")
     if claim.tuned:
-        frames = frames.tuned(claim.tuned, claim.metric, settings)
+        metric = reporting(frames.of(settings), metric)
+        frames = frames.tuned(claim.tuned, metric, settings)
         settings = frames.settings
-        notes.append(f"{claim.tuned} chosen on half of the seeds, judged on the others")
-    data = frames.samples(predicate.reads or claim.metric, settings, level)
+        text = ", and by the test data" if METRICS.known(metric).of_test else ""
+        notes.append(f"{claim.tuned} chosen on half of the seeds, judged on the others{text}")
+    data = frames.samples(predicate.reads or metric, settings, level)
     measured = settings[settings["setting_id"].isin(data.values)]
     groups, along_with = grouped(measured, predicate.keys, predicate.relevant)
     lacking = {group.at: predicate.missing(group.settings) for group in groups}

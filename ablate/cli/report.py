@@ -2,10 +2,14 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
-from ablate.cli.entry import loading
+from ablate.cli.entry import loading, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JSON = """\
 --json prints one JSON object on standard output in the place of the tables: {"reports": […], "page": …}, and of each
@@ -21,6 +25,13 @@ def parser() -> Parser:
     found.add_argument(
         "--out", type=Path, help="folder of the page about several sweeps (default: report/ beside the first)"
     )
+    found.add_argument(
+        "--until",
+        action="append",
+        metavar="QUALITY",
+        help="how long training takes until a metric reaches a value, 'val_perplexity<9', of sweeps with timings; kept "
+        "for later reports (repeatable; 'usual' for what half of the settings reach)",
+    )
     found.add_argument("--title", help="title of the page (default: the sweep's own, or its folder)")
     found.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
     found.add_argument("--json", action="store_true", help="print what is found as JSON")
@@ -33,6 +44,8 @@ def report(arguments: list[str]) -> int:
         from ablate.report import write_reports
         from ablate.sweeping.baselines import add_baselines
 
+    if options.until:
+        ask(options.sweep, [one for one in options.until if one != "usual"])
     for sweep in options.sweep:
         add_baselines(sweep)
     if not options.json:
@@ -44,6 +57,22 @@ def report(arguments: list[str]) -> int:
     several = options.out or options.sweep[0].parent / "report" if options.out or len(options.sweep) > 1 else None
     print_json(found.as_json(several))
     return status
+
+
+def ask(sweeps: "Sequence[Path]", until: "Sequence[str]") -> None:
+    """Keep what the reports of these sweeps are to time training up to. Raises UserError for what names no quality."""
+    from ablate.analysis.time_to_quality import Quality
+    from ablate.records.places import holds_runs, holds_timings
+    from ablate.records.qualities import keep_qualities
+
+    for text in until:
+        Quality.read(text)
+    for sweep in sweeps:
+        if not (holds_runs(sweep) or holds_timings(sweep)):  # which the report says
+            continue
+        if not holds_timings(sweep):
+            say(f"{sweep} has no timings, without which nothing tells how long it takes; speed=true measures them")
+        keep_qualities(sweep, until)
 
 
 COMMAND = by_parser("report", "tables, figures and a page about finished sweeps, from their records", report, parser)

@@ -6,6 +6,7 @@ import re
 from ablate.config.knobs import knobs, members_of
 from ablate.config.overrides import SWEEP_FUNCTION, Override
 from ablate.config.quoting import quote, split, unquote
+from ablate.config.schema import FILES_OF_PARTS
 from ablate.config.shell import shell_line
 
 
@@ -42,13 +43,17 @@ def with_decimal_point(key: str, text: str) -> str | None:
     return f"{found[1]}.{found[2]}" if knob and found and float in members_of(knob.kind) else None
 
 
+FILES = tuple(f"data.{name}" for name in ("path", *FILES_OF_PARTS))
+"""Knobs whose values are names of files."""
+
+
 def comma_in_path(word: str) -> str | None:
     """A line for `data.path=a,b.txt`, two files, where these are not there or one of the whole name is; else None."""
     override = Override.read(word)
     value = override.value or ""
     parts = [unquote(part.strip()) for part in split(value)]
     there = [os.path.exists(os.path.expanduser(name)) for name in (value, *parts)]
-    if override.key != "data.path" or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
+    if override.key not in FILES or len(parts) < 2 or SWEEP_FUNCTION.fullmatch(value.strip()):
         return None
     if not there[0] and all(there[1:]):
         return None

@@ -168,6 +168,8 @@ def _outcome(config: Config) -> list[Any]:
     """All that another value of a knob can change: the run, and what of the other knobs is kept when it is resolved."""
     if config.updates is not None:
         config = config.but(epochs=1)  # updates set them
+    if config.data.train:
+        config = config.but(val_tokens=0, test_tokens=0)  # the files set them
     resolved = resolve(config)
     kept = {f.name: getattr(resolved, f.name) for f in fields(Config) if not f.metadata.get("identity", True)}
     return [run_identity(resolved, ""), {name: value for name, value in kept.items() if not isinstance(value, Part)}]
@@ -208,6 +210,8 @@ def _why(config: Config, knob: Knob) -> str:
         return f"{group} is {_value(config, group).name}, and only {listing(knob.owners)} would read it"
     if knob.metadata.get("through") == option:
         return f"{option} is given by itself, {_value(config, option)}"
+    if config.data.train and knob.name in ("val_tokens", "test_tokens"):
+        return f"with data.train, data.{'valid' if knob.name == 'val_tokens' else 'test'} says what it is"
     if knob.name == "epochs":
         return f"updates={config.updates} sets the epochs"
     needs = knob.metadata.get("needs")

@@ -52,6 +52,8 @@ class Metric:
     """Whether it is measured on data that are held out, so that there is none where none are."""
     of_test: bool = False
     """Whether it is measured on data by which nothing may be chosen: no search, no best setting."""
+    tested_as: str = ""
+    """The same measured on the test data, where there are any: what is reported of that which this one has chosen."""
     searchable: bool = True
     claimable: bool = True
     ranked: bool = True
@@ -116,6 +118,7 @@ for _metric in (
         "held-out perplexity",
         "lower",
         heading="held-out",
+        tested_as="test_perplexity",
         of_loss=True,
         held_out=True,
         unmeasured=NOTHING_HELD_OUT,
@@ -124,6 +127,7 @@ for _metric in (
         "best_val_perplexity",
         "best held-out perplexity",
         "lower",
+        tested_as="test_perplexity_at_best",
         of_loss=True,
         held_out=True,
         unmeasured=NOTHING_HELD_OUT,
@@ -138,7 +142,7 @@ for _metric in (
         **OF_TEST,
     ),
     Metric("test_perplexity", "test perplexity", "lower", heading="test", **OF_TEST),
-    Metric("accuracy", "accuracy", "higher", top=1.0),
+    Metric("accuracy", "accuracy", "higher", top=1.0, tested_as="test_accuracy"),
     Metric("test_accuracy", "test accuracy", "higher", top=1.0, **OF_TEST),
     Metric("wall_s", "time", "lower", "s", searchable=False, claimable=False),
 ):
@@ -157,6 +161,16 @@ def by_difference(metric: str) -> bool:
 def metrics_of_test() -> tuple[str, ...]:
     """What is measured on test data, where there are any, the one that settings are compared by first."""
     return tuple(metric.name for metric in METRICS if metric.of_test)
+
+
+def reported_as(metric: str) -> str:
+    """The metric of the test data that is reported where this one has chosen; itself where none corresponds."""
+    return METRICS.known(metric).tested_as or metric
+
+
+def chosen_by(metric: str) -> str:
+    """The metric by which may be chosen what this one reports: of one of the test data that of the held-out ones."""
+    return next((one.name for one in METRICS if one.tested_as == metric), metric)
 
 
 def loss_metrics() -> tuple[str, ...]:

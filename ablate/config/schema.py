@@ -177,6 +177,10 @@ class TaskConfig(Part):
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
 
+FILES_OF_PARTS = ("train", "valid", "test")
+"""The knobs of `data` that give a text in files: one to train on, one to choose by, one to report by."""
+
+
 @dataclass(frozen=True)
 class DataConfig(Part):
     """A text, or pairs of sentences, and how they become tokens; or the name of a memory task."""
@@ -187,6 +191,9 @@ class DataConfig(Part):
     tokens: str = knob(choices=("char", "word"), follows=("corpus", "task"))
     cleaning: str = knob(choices=("letters", "keep"), follows=("corpus", "task"))
     path: str | None = knob(default=None, follows=("corpus", "task"))
+    train: str | None = knob(default=None, follows=("corpus", "task"))
+    valid: str | None = knob(default=None, follows=("corpus", "task"))
+    test: str | None = knob(default=None, follows=("corpus", "task"))
     file: str | None = knob(default=None, follows=("corpus", "task"))
     sha256: str | None = knob(default=None, follows=("corpus", "task"))
     urls: list[str] = field(default_factory=list, metadata={"identity": False, "follows": ("corpus", "task")})

@@ -8,7 +8,7 @@ from typing import Any, cast
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
 from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, Knob, knobs_of, own_knobs
 from ablate.config.resolved import Resolved
-from ablate.config.schema import PARTS, Config, Part
+from ablate.config.schema import FILES_OF_PARTS, PARTS, Config, Part
 
 FUNCTION = "function"
 """What computes a task that has no network of ours: a function of a person's own, called once a run."""
@@ -104,16 +104,7 @@ def validate(config: Config) -> None:
         if typed != only:
             known = f"data={config.data.name} knows data.{option}={only} alone"
             raise ConfigError(f"data.{option} is {typed}, but {known}; leave it out")
-    if data.own_file and not config.data.path:
-        raise ConfigError(f"data={config.data.name} needs a file: give data.path=FILE")
-    if config.data.path and not data.own_file:
-        reading = [one.name for one in DATASETS if one.own_file and task.name in one.tasks]
-        remedies = [f"choose data={listing(reading)}"] if reading else []
-        remedies += ["declare it with ablate.DataSet(…, own_file=True)"] * (data.name in DATASETS.origin)
-        raise ConfigError(
-            f"data.path is {config.data.path!r}, but data is {data.name}, which reads no file of yours; "
-            f"{', or '.join(remedies or ['leave data.path out'])}"
-        )
+    _check_files(config)
     if config.device not in ("cpu", "cuda", "mps", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 …, mps or auto")
     if config.name is not None and (
@@ -124,6 +115,35 @@ def validate(config: Config) -> None:
         raise ConfigError(
             f"name has {len(config.name.encode())} bytes; a folder's may have {NAME_LIMIT}: give a shorter one"
         )
+
+
+def _check_files(config: Config) -> None:
+    """Raise ConfigError for a file of the user's that is missing, or that nothing would read."""
+    data, thing, task = config.data, config.data.thing, config.task.name
+    parts = {part: getattr(data, part) for part in FILES_OF_PARTS if getattr(data, part)}
+    if thing.own_file and not data.path and not parts:
+        raise ConfigError(f"data={data.name} needs a file: give data.path=FILE")
+    for option, file in {"path": data.path, **parts}.items():
+        reads = "own_file" if option == "path" else "in_parts"
+        if not file or getattr(thing, reads):
+            continue
+        reading = [one.name for one in DATASETS if getattr(one, reads) and task in one.tasks]
+        remedies = [f"choose data={listing(reading)}"] if reading else []
+        remedies += [f"declare it with ablate.DataSet(…, {reads}=True)"] * (thing.name in DATASETS.origin)
+        raise ConfigError(
+            f"data.{option} is {file!r}, but data is {thing.name}, which reads no file of yours"
+            f"{' for a part of its text' * (reads == 'in_parts')}; "
+            f"{', or '.join(remedies or [f'leave data.{option} out'])}"
+        )
+    given = ", ".join(f"data.{part}" for part in parts)
+    if parts and data.path:
+        raise ConfigError(
+            f"data.path is given, and {given} too; give one file, data.path=FILE, or one for each part, "
+            "data.train=FILE data.valid=FILE data.test=FILE"
+        )
+    for part, use in {"train": "that is trained on", "valid": "by which is chosen"}.items() if parts else ():
+        if part not in parts:
+            raise ConfigError(f"{given} is given without data.{part}; give data.{part}=FILE, too, the text {use}")
 
 
 def check_combination(config: Resolved) -> None:

@@ -1,4 +1,4 @@
-"""What predicts a text without a network: uniform, n-grams, compressors. Facts of a text and of its split.
+"""What predicts a text without a network: uniform, n-grams, compressors, PPM. Facts of a text and of its split.
 
 All are given the training tokens and score the held-out ones but the first, of which a network predicts nothing. No
 knob of a network, no seed and no random number has a part in them.
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.data.corpora import Corpus
+from ablate.data.ppm import bits_after
 from ablate.data.vocabulary import Numbers
 
-VERSION = 1
+VERSION = 2
 """Raised when one of them is computed otherwise: stored ones of another version are computed again."""
 
 HIGHEST_ORDER = 5
@@ -24,6 +25,12 @@ HIGHEST_ORDER = 5
 
 MOST_TOKENS = 1_000_000
 """Of a longer text there are none: they are to take seconds, and memory for one text."""
+
+MOST_CHARACTERS = 300_000
+"""Of a longer text the contexts of PPM are not counted, for the same reason."""
+
+PPM = "ppm"
+"""Prediction by partial matching (`ablate.data.ppm`): what it would write, of which it writes nothing."""
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda text: zlib.compress(text, 9),
@@ -35,36 +42,55 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one of them makes of the held-out text."""
+    """What one of them makes of the held-out text, and of the test text where there is one."""
 
     name: str
     val_perplexity: float
     """Per token, exp(mean nats): of a compressor from the length of what it wrote."""
     bits_per_character: float | None
     """None where it is not known how many characters the tokens cover."""
+    test_perplexity: float | None = None
+    test_bits_per_character: float | None = None
 
 
-def baselines(corpus: Corpus, training: int, held_out: int) -> list[Baseline]:
-    """Of the first `training` tokens of a text, and the `held_out` ones after them; none of too few or too many."""
+def baselines(corpus: Corpus, training: int, held_out: int, tested: int = 0) -> list[Baseline]:
+    """Of the first `training` tokens of a text, the `held_out` ones after them and the `tested` ones after those, or of
+    files of their own; none of too few or too many.
+    """
+    found = predicted(corpus, training, "valid", training, held_out)
+    test = predicted(corpus, training, "test", training + held_out, tested)
+    return [Baseline(name, *own, *test.get(name, (None, None))) for name, own in found.items()]
+
+
+Predicted = tuple[float, float | None]
+"""Perplexity per token, bits per character."""
+
+
+def predicted(corpus: Corpus, training: int, part: str, start: int, held_out: int) -> dict[str, Predicted]:
+    """What each makes of `held_out` tokens, from `start` of the text on or in the file of that part."""
     if held_out < 2 or training < 1 or training + held_out > MOST_TOKENS:
-        return []
-    ids, scored = np.asarray(corpus.ids[: training + held_out]), held_out - 1
-    characters = corpus.covered(training + 1, training + held_out)
+        return {}
+    of, start = (corpus.parts[part], 0) if corpus.parts else (corpus, start)
+    ids = np.concatenate([corpus.ids[:training], of.ids[start : start + held_out]])
+    scored, characters = held_out - 1, None if of.unknown else of.covered(start + 1, start + held_out)
 
-    def of(name: str, bits: float) -> Baseline:
-        return Baseline(name, 2 ** (bits / scored), bits / characters if characters else None)
+    def told(bits: float) -> Predicted:
+        return 2 ** (bits / scored), bits / characters if characters else None
 
-    found = [of("uniform", scored * math.log2(len(corpus.vocabulary)))]
+    found = {"uniform": told(scored * math.log2(len(corpus.vocabulary)))}
     for order, probabilities in enumerate(ngrams(ids[:training], ids[training:], len(corpus.vocabulary)), 1):
         name = "unigram" if order == 1 else f"{order}-gram"
-        found.append(of(name, -float(np.log2(probabilities).sum())))
-    given, text = (
-        corpus.decode(part.tolist()).encode(errors="surrogatepass")
-        for part in (ids[: training + 1], ids[training + 1 :])
-    )
-    text = corpus.separator.encode() + text
+        found[name] = told(-float(np.log2(probabilities).sum()))
+    if of.unknown:  # what they would write is another text
+        return found
+    given, text = (corpus.decode(own.tolist()) for own in (ids[: training + 1], ids[training + 1 :]))
+    text = corpus.separator + text
+    first, both = (own.encode(errors="surrogatepass") for own in (given, given + text))
     for name, compress in COMPRESSORS.items():
-        found.append(of(name, 8.0 * (len(compress(given + text)) - len(compress(given)))))
+        found[name] = told(8.0 * (len(compress(both)) - len(compress(first))))
+    if len(given) + len(text) <= MOST_CHARACTERS:
+        alphabet = len({*given, *text, *"".join(corpus.vocabulary.itos[1:])})
+        found[PPM] = told(bits_after(given, text, alphabet))
     return found
 
 

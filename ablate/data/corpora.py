@@ -1,7 +1,6 @@
 """Texts: where they come from, how they are cleaned, and what of them is trained on and held out."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,10 +13,11 @@ import numpy as np
 from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.resolved import Resolved
-from ablate.config.schema import Config, DataConfig
+from ablate.config.schema import FILES_OF_PARTS, Config, DataConfig
 from ablate.data.cache import data_dir, fetch, sha256_of
+from ablate.data.cleaning import Cleaning, Letters
 from ablate.data.reading import BLOCK, expanded, text_blocks
-from ablate.data.vocabulary import Characters, Numbers, Vocabulary, Words, code_points
+from ablate.data.vocabulary import UNKNOWN, Characters, Numbers, Vocabulary, Words, smallest_type
 
 UNITS = {"char": "characters", "word": "words"}
 NAMED_CHARACTERS = 6
@@ -52,6 +52,9 @@ class Corpus:
     left_out: dict[str, int] = field(default_factory=dict)  # characters that cleaning took away, the commonest first
     arrays: Mapping[str, Numbers] = field(default_factory=dict)  # of `of_arrays`, by their names
     widths: Numbers | None = None  # (n,): characters that each of `ids` covers; None: one each, or not known
+    parts: Mapping[str, "Corpus"] = field(default_factory=dict)  # of files of their own: `valid` and perhaps `test`
+    unknown: int = 0  # tokens of such a part that the text to train on lacks, and which are <unk> there
+    files: Mapping[str, str] = field(default_factory=dict)  # of a text in files the hash of each part, `train` included
 
     @classmethod
     def of_arrays(cls, name: str | Path, **arrays: Any) -> "Corpus":
@@ -132,63 +135,8 @@ def at_hand(data: DataConfig) -> bool:
     if data.name == "python_docs" or DATASETS[data.name].by_rule:
         return True
     if DATASETS[data.name].own_file:
-        return expanded(str(data.path)).is_file()
+        return all(expanded(file).is_file() for file in files_of(data).values())
     return data.file is not None and sha256_of(data_dir() / data.file) == data.sha256
-
-
-class Cleaning:
-    """The rule `keep`: every character stays, line ends included. `characters` counts what came out."""
-
-    def __init__(self) -> None:
-        self.characters = 0
-        self.left_out: Counter[str] = Counter()  # without white space
-
-    def __call__(self, block: str) -> str:
-        """The next piece of a text, cleaned."""
-        self.characters += len(block)
-        return block
-
-
-class Letters(Cleaning):
-    """The rule `letters`: in each line every run of characters other than A-Z and a-z becomes one space.
-
-    Lines are stripped, lower-cased and joined by `between_lines`, which `characters` does not count: with nothing, as
-    the course does it, or with white space, so that words stay apart.
-    """
-
-    def __init__(self, between_lines: str = "") -> None:
-        super().__init__()
-        self.between_lines = between_lines
-        self._letter = False  # whether there has been one, …
-        self._gap = False  # … something else after it, …
-        self._line_end = False  # … and a line end among that
-
-    def __call__(self, block: str) -> str:
-        points = code_points(block)
-        lower = points | 32
-        letter = (lower >= ord("a")) & (lower <= ord("z")) & (points < 128)
-        others = np.bincount(points[~letter])
-        self.left_out.update({chr(point): int(others[point]) for point in np.flatnonzero(others)})
-        at, line_ends = np.flatnonzero(letter), np.flatnonzero(points == ord("\n"))
-        if len(at) == 0:
-            self._gap |= len(points) > 0
-            self._line_end |= len(line_ends) > 0
-            return ""
-        gap, ended = np.diff(at, prepend=-1) > 1, np.diff(np.searchsorted(line_ends, at), prepend=0) > 0
-        gap[0] |= self._gap
-        ended[0] |= self._line_end
-        gap[0] &= self._letter
-        ended[0] &= self._letter
-        space = gap if self.between_lines else gap & ~ended
-        out = np.full(len(at) + int(space.sum()), ord(" "), dtype=np.uint8)
-        letters = np.arange(len(at)) + np.cumsum(space)
-        out[letters] = lower[at]
-        if self.between_lines:
-            out[letters[gap & ended] - 1] = ord(self.between_lines)
-        self.characters += len(at) + int((gap & ~ended).sum())
-        self._letter, self._gap = True, bool(at[-1] < len(points) - 1)
-        self._line_end = bool(len(line_ends) and line_ends[-1] > at[-1])
-        return out.tobytes().decode("ascii")
 
 
 def load(data: DataConfig, tokens: int | None = None) -> Corpus:
@@ -217,9 +165,46 @@ def _a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
+def files_of(data: DataConfig) -> dict[str, str]:
+    """Option → the file that it names, of those that a text of the user's own consists of."""
+    options = ("path", *FILES_OF_PARTS)
+    return {option: str(getattr(data, option)) for option in options if getattr(data, option)}
+
+
 def load_text(data: DataConfig, tokens: int | None = None) -> Corpus:
     """A cleaned text, and the first `tokens` of it as numbers, or all. Raises DataError."""
-    return of_blocks(raw_blocks(data), data, tokens)
+    return in_files(data, tokens) if data.train else of_blocks(raw_blocks(data), data, tokens)
+
+
+def in_files(data: DataConfig, tokens: int | None = None) -> Corpus:
+    """The text to train on, or its first `tokens`, with those to choose and to report by as its `parts`.
+
+    The vocabulary is that of the text to train on; what the others have beside it is <unk> there. Raises DataError.
+    """
+    found = {}
+    for option, file in files_of(data).items():
+        blocks = text_blocks(expanded(file), f"data.{option}")
+        one = of_blocks(blocks, replace(data, path=file), tokens if option == "train" else None)
+        if one.tokens < 2:
+            raise DataError(f"data.{option} is {file!r}, of one {UNITS[one.unit][:-1]}; give a text of two or more")
+        found[option] = one
+    whole = found.pop("train")
+    files = {"train": whole.sha256} | {option: one.sha256 for option, one in found.items()}
+    return replace(
+        whole,
+        name="/".join(expanded(str(data.train)).absolute().parts[-2:]),  # train.txt is the name of many
+        sha256=hashlib.sha256(" ".join(files.values()).encode()).hexdigest(),
+        parts={option: numbered_by(whole.vocabulary, one) for option, one in found.items()},
+        files=files,
+    )
+
+
+def numbered_by(vocabulary: Vocabulary, corpus: Corpus) -> Corpus:
+    """The same text in the numbers of another one's vocabulary; what that lacks is <unk>."""
+    number = np.array(vocabulary.encode(corpus.vocabulary.itos), smallest_type(len(vocabulary)))
+    ids = number[corpus.ids]
+    unknown = int(np.count_nonzero((ids == 0) & (corpus.ids != 0)))
+    return replace(corpus, ids=ids, vocabulary=vocabulary, unknown=unknown)
 
 
 def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None) -> Corpus:
@@ -279,27 +264,32 @@ def resolve_auto(data: DataConfig, fallback: DataConfig, stored: str | None = No
 
 def tokens_asked_for(config: Config) -> int | None:
     """How many tokens of its text a config reads where there are as many; None: all."""
-    return None if config.max_tokens is None else config.max_tokens + held_out_tokens(config)
+    beside = 0 if config.data.train else config.val_tokens + config.test_tokens
+    return None if config.max_tokens is None else config.max_tokens + beside
 
 
-def held_out_tokens(config: Config) -> int:
-    """How many tokens are not trained on: those to choose by, and those to report."""
-    return config.val_tokens + config.test_tokens
+def held_out_tokens(config: Config, corpus: Corpus) -> int:
+    """How many tokens of the text that is trained on are kept back: those to choose by, and those to report."""
+    return 0 if corpus.parts else config.val_tokens + config.test_tokens
 
 
 def as_used(config: Resolved, corpus: Corpus) -> Resolved:
     """The config with the training tokens that this corpus gives it as its `max_tokens`.
 
-    null and everything above what is left beside val_tokens mean the same text: one setting, under one number.
-    Unchanged where there is no text, or too little of it.
+    null and everything above what is left beside val_tokens mean the same text: one setting, under one number. Files of
+    their own are held out whole: their tokens are val_tokens and test_tokens. Unchanged where there is no text, or too
+    little of it.
     """
-    used = tokens_used(config, corpus)
-    return config if used == config.max_tokens else config.but(max_tokens=used)
+    used: dict[str, Any] = {"max_tokens": tokens_used(config, corpus)}
+    if corpus.parts:
+        used |= {"val_tokens": corpus.parts["valid"].tokens}
+        used |= {"test_tokens": corpus.parts["test"].tokens if "test" in corpus.parts else 0}
+    return config if all(getattr(config, name) == value for name, value in used.items()) else config.but(**used)
 
 
 def tokens_used(config: Resolved, corpus: Corpus) -> int | None:
     """The training tokens that this corpus gives a config; its `max_tokens` where there is no text, or too little."""
-    available = corpus.tokens - held_out_tokens(config)
+    available = corpus.tokens - held_out_tokens(config, corpus)
     if not config.task.thing.reads_text or available < tokens_needed(config):
         return config.max_tokens
     return available if config.max_tokens is None else min(config.max_tokens, available)
@@ -312,18 +302,20 @@ def described(corpus: Corpus, configs: Sequence[Resolved]) -> str:
         return f"data: {corpus.name}: {shapes}; SHA-256 {corpus.sha256[:12]}…"
     different = len(corpus.vocabulary) - 1
     units = UNITS.get(corpus.unit, f"{corpus.unit}s")
-    used = [c for c in configs if corpus.tokens - held_out_tokens(c) >= tokens_needed(c)]  # the others fail
+    as_read = [as_used(config, corpus) for config in configs]
+    used = [c for c in as_read if corpus.tokens - held_out_tokens(c, corpus) >= tokens_needed(c)]  # the others fail
     trained = {tokens for config in used if (tokens := tokens_used(config, corpus)) is not None}
     cleaning = configs[0].data.cleaning
     parts = [f"text: {corpus.name}, {corpus.tokens:,} {units}, {different:,} different (data.cleaning={cleaning})"]
     if trained:
         held_out, tested = (_span({getattr(config, name) for config in used}) for name in ("val_tokens", "test_tokens"))
-        none = held_out == "0"
+        of_files = [f"{option}={one.name} ({one.tokens:,}{_said_unknown(one)})" for option, one in corpus.parts.items()]
+        beside = f"held out are {', '.join(of_files)}" if of_files else f"the next {held_out} are held out"
         parts.append(
-            f"trained on the first {_span(trained)}, {'none' if none else f'the next {held_out}'} are held out"
-            + f", tested on {tested} after them" * (tested != "0")
+            f"trained on the first {_span(trained)}, {'none are held out' if held_out == '0' else beside}"
+            + f", tested on {tested} after them" * (tested != "0" and not of_files)
         )
-        if max(trained) < corpus.tokens - max(held_out_tokens(config) for config in used):
+        if max(trained) < corpus.tokens - max(held_out_tokens(config, corpus) for config in used):
             parts.append("max_tokens=null trains on all others")
     if corpus.left_out and DATASETS[configs[0].data.name].own_file:  # of the course's text everybody knows it
         first = sorted(corpus.left_out, key=lambda mark: not mark.isalpha())[:NAMED_CHARACTERS]  # é before commas
@@ -337,18 +329,22 @@ def described(corpus: Corpus, configs: Sequence[Resolved]) -> str:
     return "; ".join(parts)
 
 
+def _said_unknown(part: Corpus) -> str:
+    return f", of which {part.unknown:,} are not in the training text: {UNKNOWN}" if part.unknown else ""
+
+
 def _span(values: set[int]) -> str:
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:
-    """Training tokens from the start of the text, the held-out tokens of val_tokens right after them.
+    """Training tokens from the start of the text, the held-out tokens of val_tokens right after them, or in data.valid.
 
     Raises CombinationError where that leaves too little for one minibatch.
     """
     total = corpus.tokens
-    available = total - held_out_tokens(config)
+    available = total - held_out_tokens(config, corpus)
     count = available if config.max_tokens is None else min(config.max_tokens, available)
     needed = tokens_needed(config)
     if count < needed:
@@ -358,17 +354,22 @@ def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:
         )
         if count == config.max_tokens:
             raise CombinationError(f"{enough}, max_tokens is {count:,}; raise max_tokens or lower one of the others")
+        held = said_held_out(config.val_tokens, config.test_tokens)
+        of_which = "" if corpus.parts else f", of which {held} are held out"
         raise CombinationError(
-            f"{enough}, but {corpus.name} has {total:,} {corpus.unit} tokens, of which "
-            f"{said_held_out(config.val_tokens, config.test_tokens)} are held out; lower one of them or give a longer "
-            "text"
+            f"{enough}, but {corpus.name} has {total:,} {corpus.unit} tokens{of_which}; lower one of them or give a "
+            "longer text"
         )
-    assert corpus.holds(count + held_out_tokens(config)), "the corpus was loaded for fewer tokens"
+    assert corpus.holds(count + held_out_tokens(config, corpus)), "the corpus was loaded for fewer tokens"
+    if corpus.parts:
+        return corpus.ids[:count], corpus.parts["valid"].ids
     return corpus.ids[:count], corpus.ids[count : count + config.val_tokens]
 
 
 def split_for_test(config: Resolved, corpus: Corpus) -> Numbers:
-    """The tokens of test_tokens, right after those of `split`. Raises CombinationError as it does."""
+    """The tokens of test_tokens, right after those of `split`, or in data.test. Raises CombinationError as it does."""
+    if corpus.parts:
+        return corpus.parts["test"].ids if "test" in corpus.parts else NO_TOKENS
     start = sum(map(len, split(config, corpus)))
     return corpus.ids[start : start + config.test_tokens]
 

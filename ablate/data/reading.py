@@ -35,16 +35,17 @@ def read_text(path: Path) -> str:
     return "".join(text_blocks(path))
 
 
-def text_blocks(path: Path) -> Iterator[str]:
+def text_blocks(path: Path, knob: str = "data.path") -> Iterator[str]:
     """The text of a UTF-8 file in pieces, any line end as `\\n`, without its byte-order mark.
 
-    Raises DataError for what is no such file: the reason, and a command that mends it where there is one.
+    Raises DataError for what is no such file: the reason, and a command that mends it where there is one. `knob` named
+    the file.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
     read = 0
     try:
-        _require_regular(path)
+        _require_regular(path, knob)
         with path.open("rb") as file:
             block = file.read(BLOCK)
             _refuse_other_encodings(path, block)
@@ -59,17 +60,17 @@ def text_blocks(path: Path) -> Iterator[str]:
                 block = file.read(BLOCK)
             yield _decoded(path, b"", read, decoder, lines)
     except OSError as error:
-        raise DataError(f"data.path is {str(path)!r}: {error.strerror}; give the path of a text file") from error
+        raise DataError(f"{knob} is {str(path)!r}: {error.strerror}; give the path of a text file") from error
     except ValueError as error:  # a NUL in the name
-        raise DataError(f"data.path is {str(path)!r}: {error}; give the path of a text file") from error
+        raise DataError(f"{knob} is {str(path)!r}: {error}; give the path of a text file") from error
 
 
-def _require_regular(path: Path) -> None:
+def _require_regular(path: Path, knob: str) -> None:
     """Raise DataError for a pipe or a device, which can be read once, or for ever, or wait for a writer."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder gets the system's own words when it is opened
         kind = "a pipe" if stat.S_ISFIFO(mode) else "a device" if stat.S_ISCHR(mode) else "no regular file"
-        raise DataError(f"data.path is {str(path)!r}: {kind}; save the text in a file and give its path")
+        raise DataError(f"{knob} is {str(path)!r}: {kind}; save the text in a file and give its path")
 
 
 def _refuse_other_encodings(path: Path, start: bytes) -> None:

@@ -36,6 +36,8 @@ class DataSet:
     loader: str | Callable[[Any, int | None], Any] = MADE_BY_RULE
     own_file: bool = False
     """Whether it is a file of the user's, given by data.path."""
+    in_parts: bool = False
+    """Whether it can also be a file to train on, one to choose by and one to report by: data.train, .valid, .test."""
     stands_for_another: bool = False
     """Whether which data it stands for is found out when it is loaded."""
     fixed: Mapping[str, str] = field(default_factory=lambda: WORDS_AS_THEY_ARE)
@@ -116,7 +118,7 @@ for _set in (
         source="pydoc_data.topics of the Python that runs",
         licence="PSF-2.0",
     ),
-    _text("text_file", "a text of one's own", own_file=True),
+    _text("text_file", "a text of one's own", own_file=True, in_parts=True),
     _rule("copy", "repeat the symbols of a sequence once it has ended"),
     _rule("adding", "the sum of the two marked numbers of a sequence"),
     _rule("first-token", "the first symbol of a sequence, at its end"),

@@ -1,6 +1,6 @@
 """What predicts the texts of a sweep without a network, kept beside its records: baselines.json.
 
-Of each text, by its hash, the kind of token and how much of it is trained on and held out, the numbers that
+Of each text, by its hash, the kind of token and how much of it is trained on, held out and tested, the numbers that
 `ablate.data.baselines` gives; they follow from the text alone, and a report needs no text to show them.
 """
 
@@ -14,7 +14,7 @@ from ablate.records.reading import RecordError, read_json
 
 FILE = "baselines.json"
 
-TEXT = ("corpus_sha256", "unit", "train_tokens", "val_tokens")
+TEXT = ("corpus_sha256", "unit", "train_tokens", "val_tokens", "test_tokens")
 """What tells two of them apart."""
 
 
@@ -24,7 +24,8 @@ def stored(sweep: Path, version: int | None = None) -> list[dict[str, Any]]:
     with suppress(RecordError, KeyError, TypeError):
         found = read_json(sweep / FILE)
         if version is None or found["version"] == version:
-            return [text for text in found["texts"] if {*TEXT, "baselines"} <= text.keys()]
+            texts = [{"test_tokens": 0} | text for text in found["texts"]]  # before there were texts for a test
+            return [text for text in texts if {*TEXT, "baselines"} <= text.keys()]
     return []
 
 

@@ -250,7 +250,9 @@ def _show(material: "Material") -> None:
     if material.search is None:
         print_settings(material.settings, material.runs, title=material.folder.name, level=material.level)
     elif finalists(material.search):
-        print_whole(finalists_table(material.folder.name, finalists(material.search), material.search.objectives))
+        search = material.search
+        reported = {name: search.reported(name) for name in search.objectives}
+        print_whole(finalists_table(material.folder.name, finalists(search), search.objectives, reported))
     for line in verdict_lines(material):
         lines(stderr=False)(line)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.tasks import of_networks
 from ablate.config.errors import counted
-from ablate.config.metrics import DEFAULT_METRIC, METRICS
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, reported_as
 from ablate.report.blocks import Block, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
@@ -100,8 +100,9 @@ def _best(m: Material) -> Iterator[str]:
         if best is not None:
             what = "lowest training perplexity" if metric == "perplexity" else facts.extreme
             reached = f"{setting_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
-            test = best["test_perplexity"] if metric == "val_perplexity" else float("nan")
-            reported = "" if pd.isna(test) else f"; on the test text it has {mean_text(best, 'test_perplexity')}"
+            test = reported_as(metric)
+            tested = test != metric and test in best and pd.notna(best[test])
+            reported = f"; its {METRICS[test].title} is {mean_text(best, test)}" * tested
             yield f"{capital(what)}{of * facts.of_loss}: {reached}{_rivals(m, causal, best, metric)}{reported}."
     if len(causal) < len(m.settings):
         some = counted(len(m.settings) - len(causal), "setting")

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.baselines import TEXT
+from ablate.config.metrics import METRICS, reported_as
+from ablate.report import wording
 from ablate.report.answer import best_setting
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
@@ -28,7 +30,7 @@ WITHOUT = "no network"
 
 def in_words(name: str) -> str:
     """A baseline as a table calls it."""
-    return f"{name}, Kneser–Ney" if name.endswith("-gram") else name
+    return f"{name}, Kneser–Ney" if name.endswith("-gram") else name.upper() if name == "ppm" else name
 
 
 def of_texts(m: Material) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -52,30 +54,54 @@ class Predictor:
     """The two numbers, those of networks with their intervals."""
 
 
-def predictors(settings: pd.DataFrame, baselines: pd.DataFrame, swept: Sequence[str]) -> Iterator[Predictor]:
-    """Of one text the best network at its last epoch, that at its best epoch, and all baselines."""
+def part_that_reports(m: Material) -> str:
+    """test where every text has test tokens, by which nothing was chosen, else val."""
+    tested = m.baselines["test_perplexity"].notna().all() and bool(wording.tested(m.settings))
+    return "test" if tested else "val"
+
+
+TEXTS = {"val": "held-out", "test": "test"}
+NOTED = {
+    "gzip": "gzip, bzip2, xz: by how much what they write grows when that text follows the training text, and the "
+    "perplexity that so many bits are.",
+    "ppm": "PPM: prediction by partial matching of characters, method C, contexts up to 5 (Cleary, Teahan and Witten "
+    "1995), which like those learns from what it has read.",
+}
+"""What is said of a baseline where the table has it."""
+
+BITS = {"val": "bits_per_character", "test": "test_bits_per_character"}
+
+
+def predictors(settings: pd.DataFrame, baselines: pd.DataFrame, swept: Sequence[str], part: str) -> Iterator[Predictor]:
+    """Of one text the best network at its last epoch, that at its best epoch, and all baselines.
+
+    The held-out text says which is the best; the numbers are those of `part`, val or test.
+    """
     for metric, what in OF_NETWORKS.items():
         best = best_setting(settings, metric)
+        shown = reported_as(metric) if part == "test" else metric
         if best is not None:
             last = metric == "val_perplexity"  # bits are those of the last epoch
-            bits = float(best["bits_per_character"]) if last else math.nan
-            texts = mean_text(best, metric), mean_text(best, "bits_per_character") if last else "–"
-            yield Predictor(setting_name(best, swept), what, float(best[metric]), bits, texts)
+            bits = float(best[BITS[part]]) if last else math.nan
+            texts = mean_text(best, shown), mean_text(best, BITS[part]) if last else "–"
+            yield Predictor(setting_name(best, swept), what, float(best[shown]), bits, texts)
     for _, one in baselines.iterrows():
-        bits = float(one["bits_per_character"])
-        texts = number(one["val_perplexity"]), "–" if math.isnan(bits) else f"{bits:.3f}"
-        yield Predictor(in_words(str(one["baseline"])), WITHOUT, float(one["val_perplexity"]), bits, texts)
+        bits, perplexity = float(one[BITS[part]]), float(one[f"{part}_perplexity"])
+        texts = number(perplexity), "–" if math.isnan(bits) else f"{bits:.3f}"
+        yield Predictor(in_words(str(one["baseline"])), WITHOUT, perplexity, bits, texts)
 
 
 def baselines_sheet(m: Material) -> Sheet:
     """What predicts each held-out text, networks first."""
     told = [name for name in SHOWN if m.baselines[name].nunique() > 1]
     columns = [Column(SHOWN[name], name.endswith("tokens")) for name in told]
-    columns += [Column("predicted by", long=True), Column("held-out perplexity", True), Column("bits/character", True)]
+    part = part_that_reports(m)
+    title = METRICS[f"{part}_perplexity"].title
+    columns += [Column("predicted by", long=True), Column(title, True), Column("bits/character", True)]
     columns.append(Column("to the first", True))
     rows, data = list[list[str]](), list[dict[str, Any]]()
     for settings, baselines in of_texts(m):
-        text, found = baselines.iloc[0], list(predictors(settings, baselines, m.swept))
+        text, found = baselines.iloc[0], list(predictors(settings, baselines, m.swept, part))
         for one in found:
             ratio = one.perplexity / found[0].perplexity
             said = [value_text(text[name]) for name in told]
@@ -83,18 +109,18 @@ def baselines_sheet(m: Material) -> Sheet:
             data.append(
                 {name: text[name] for name in ("corpus", *TEXT)}
                 | {"predicted_by": one.name, "what": one.what}
-                | {"val_perplexity": one.perplexity, "bits_per_character": one.bits, "to_first": ratio}
+                | {f"{part}_perplexity": one.perplexity, BITS[part]: one.bits, "to_first": ratio}
             )
-    return Sheet("baselines", "Predicted without a network", columns, rows, pd.DataFrame(data), _notes(m))
+    return Sheet("baselines", "Predicted without a network", columns, rows, pd.DataFrame(data), _notes(m, part))
 
 
-def _notes(m: Material) -> list[str]:
+def _notes(m: Material, part: str) -> list[str]:
+    on = "by the held-out text" if part == "test" else "on this very text"
     return [
-        "All learn from the same training text and predict the same held-out text. The networks are the best of their "
-        "sweep on this very text; what is no network has no seeds, and so no interval. Uniform: every "
+        f"All learn from the same training text and predict the same {TEXTS[part]} text. The networks are the best of "
+        f"their sweep {on}; what is no network has no seeds, and so no interval. Uniform: every "
         f"{unit_of(m.settings)} of the vocabulary is as likely. n-grams: interpolated modified Kneser–Ney (Chen and "
-        "Goodman 1999). gzip, bzip2, xz: by how much what they write grows when the held-out text follows the training "
-        "text, and the perplexity that so many bits are."
+        f"Goodman 1999).{''.join(f' {said}' for name, said in NOTED.items() if name in {*m.baselines['baseline']})}"
     ]
 
 
@@ -104,14 +130,16 @@ def sentences(m: Material) -> Iterator[str]:
     if len(texts) != 1:
         return
     [(settings, baselines)] = texts
+    part = part_that_reports(m)
+    column = f"{part}_perplexity"
     best = baselines.iloc[int(baselines["val_perplexity"].to_numpy(float).argmin())]
     told = [
-        f"{setting_name(own, m.swept)} has {number(own[metric])} {what}"
+        f"{setting_name(own, m.swept)} has {number(own[reported_as(metric) if part == 'test' else metric])} {what}"
         for metric, what in OF_NETWORKS.items()
         if (own := best_setting(settings, metric)) is not None
     ]
     yield (
-        f"Without a network the held-out text is predicted at perplexity {number(best['val_perplexity'])} "
+        f"Without a network the {TEXTS[part]} text is predicted at perplexity {number(best[column])} "
         f"({in_words(str(best['baseline']))}); of the networks, {' and '.join(told)}."
     )
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+from ablate.report.across import ACROSS
 from ablate.report.answer import ANSWER
 from ablate.report.blocks import Sheet
+from ablate.report.budgets import BUDGETS
 from ablate.report.cautions import WARNINGS
 from ablate.report.claim_cards import CLAIMS
 from ablate.report.explorer import EXPLORE
@@ -15,10 +17,24 @@ from ablate.report.regenerate import REGENERATE
 from ablate.report.samples import TEXTS
 from ablate.report.search import SEARCHED
 from ablate.report.sections import Drawings, Section, contributed, figures_of, speaks, tables_of
+from ablate.report.time_to_quality import TIME_TO_QUALITY
 
 BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
 """Those above what tasks add."""
-AFTER = (FURTHER, CURVES, EXPLORE, *ANALYSES, TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE)
+AFTER = (
+    FURTHER,
+    CURVES,
+    EXPLORE,
+    BUDGETS,
+    ACROSS,
+    TIME_TO_QUALITY,
+    *ANALYSES,
+    TEXTS,
+    WARNINGS,
+    PROTOCOL,
+    PROVENANCE,
+    REGENERATE,
+)
 """Those below."""
 
 

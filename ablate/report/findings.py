@@ -9,7 +9,7 @@ import pandas as pd
 from ablate.analysis.tasks import facts_of
 from ablate.claims.parts import signed, telling_digits
 from ablate.config.errors import counted
-from ablate.config.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference, chosen_by
 from ablate.config.registry import DATASETS
 from ablate.report.answer import main_figure
 from ablate.report.blocks import Block, Column, Sheet, bullets
@@ -38,6 +38,7 @@ from ablate.report.wording import (
     measure_name,
     scale_name,
     seeing,
+    what_chose,
 )
 
 
@@ -195,7 +196,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     ]
     notes = [
         f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.settings)}"
-        f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half."
+        f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half. "
+        f"{what_chose(chosen_by(m.main), m.main, m.settings)}"
     ]
     if table["value"].isna().any():
         notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
@@ -221,10 +223,12 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         ]
         for _, row in table.iterrows()
     ]
+    metric = str(table["metric"].iloc[0])
     notes = [
         "Each step was trained: of all changes left, the one that helped most on half of the seeds. What was chosen is "
-        "reported by the other half, baseline and target by all seeds. Ratios are those of geometric means, by Welch's "
-        "t on logarithms; p (Holm): corrected over the steps."
+        "reported by the other half, baseline and target by all seeds. "
+        f"{what_chose(str(table['chosen_by'].iloc[0]), metric, m.settings)} Ratios are those of geometric means, by "
+        "Welch's t on logarithms; p (Holm): corrected over the steps."
     ]
     return Sheet("path", "Ablation path", columns, rows, table, notes)
 

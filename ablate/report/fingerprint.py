@@ -18,7 +18,7 @@ PARTS = ("analysis", "claims", "config", "records", "report", "stats", "tasks")
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "scikit-learn", "optuna", "jinja2")
 INPUTS = (
     *("runs.parquet", "curves.parquet", "speed.parquet", "sweep.json", "path.json", "excluded.json"),
-    *("published.csv", "baselines.json"),
+    *("published.csv", "baselines.json", "quality.json"),
     *("search.json", "trials.csv", "study.db", "study.db-wal", "study.journal", "best.yaml"),
 )
 """Files of a sweep that a report reads, beside its folders of files of single runs."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.analysis.ablation_path import path_frame
+from ablate.analysis.across import Across, across
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.baselines import baselines_frame
+from ablate.analysis.budgets import FEWEST_SETTINGS, budget_correlation
 from ablate.analysis.compare import comparisons
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.curves import StoredCurves
@@ -43,7 +45,7 @@ from ablate.records.places import is_sweep
 from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
-from ablate.report.wording import main_metric, seeing, training_metric
+from ablate.report.wording import epoch_measure, main_metric, seeing, training_metric
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -100,6 +102,20 @@ class Material:
     def baselines(self) -> pd.DataFrame:
         """What predicts the held-out texts of the settings without a network, where the folder has it."""
         return baselines_frame(self.folder, self.settings)
+
+    @cached_property
+    def across(self) -> Across | None:
+        """What settings do over several data sets; None of one data set, and of a search."""
+        return None if self.search is not None or self.runs.empty else across(self.runs, self.main, self.level)
+
+    @cached_property
+    def budgets(self) -> pd.DataFrame:
+        """How well ranks after a part of the training predict those at its end; empty of few settings, of
+        several data sets, whose values are not ranked together, and of a search, which stops runs by what comes out."""
+        several = self.search is not None or self.runs["corpus_sha256"].nunique(dropna=False) > 1
+        if several or len(self.settings) < FEWEST_SETTINGS:
+            return pd.DataFrame()
+        return budget_correlation(self.runs, self.stored_curves, epoch_measure(self.settings), level=self.level)
 
     @property
     def factor_names(self) -> list[str]:

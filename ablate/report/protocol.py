@@ -143,9 +143,10 @@ def _values(values: list[Any]) -> str:
 
 def deviations(m: Material) -> list[str]:
     """What is not as published, in sentences; where nothing was published, why."""
+    noted = [line for section in contributed(m) for line in notes_of(section, m)]
     if m.published.empty:
         why = _why_unpublished(m)
-        return [why] if why else []
+        return [*([why] if why else []), *noted]
     said = [
         f"{counted(len(m.published), 'setting')} of {len(m.settings)} laid beside published values ({_sources(m)})."
     ]
@@ -159,8 +160,7 @@ def deviations(m: Material) -> list[str]:
     course = publication_of(task_of(m.settings))
     if course is not None and course.note and m.published["of_course"].any():
         said.append(course.note)
-    for section in contributed(m):
-        said += notes_of(section, m)
+    said += noted
     if m.timed and m.published["published_tokens_per_s"].notna().any():
         gpu = ", those of the gate study on a GPU" if "gate study" in set(m.published["source"]) else ""
         said.append(

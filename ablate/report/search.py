@@ -89,12 +89,13 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         names = " and ".join(title_of(name) for name in s.objectives)
         yield f"{counted(len(front), 'configuration')} that no other beats in both {names}."
     elif winner:
-        metric = s.primary
-        fresh, seen = winner["fresh"].get(metric), winner["in_the_search"].get(metric)
+        metric, reported = s.primary, s.reported(s.primary)
+        fresh, seen = winner["fresh"].get(reported), winner["in_the_search"].get(metric)
         if fresh:
+            had_seen = f"{seen:.4g}" if reported == metric else f"a {title_of(metric)} of {seen:.4g}"
             yield (
-                f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {seen:.4g}."
+                f"Best: {configuration(winner)}, with a {title_of(reported)} of {with_interval(fresh)} over "
+                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {had_seen}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."
@@ -129,7 +130,7 @@ def _against(s: "StoredSearch") -> Iterator[str]:
         return
     low, high = found.get("low"), found.get("high")
     known = low is not None and high is not None and math.isfinite(high)
-    title, n = title_of(s.primary), counted(found["n"], "seed")
+    title, n = title_of(s.compared_by), counted(found["n"], "seed")
     value = found.get("value", found.get("ratio"))
     if value is None:
         return
@@ -203,23 +204,24 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
     halves = any(one.get("choosing") for one in everyone)
     columns = [Column("trial", True), Column("configuration", long=True)]
     for name in s.objectives:
-        title = title_of(name)
+        title, chose = title_of(s.reported(name)), f" ({title_of(name)})" * (s.reported(name) != name)
         if name == SPEED:
             columns.append(Column(title, True))
         else:
             columns.append(Column(f"{title}, {'reporting' if halves else 'fresh'} seeds", True))
-            columns += [Column("choosing seeds", True)] * halves + [Column("in the search", True)]
+            columns += [Column(f"choosing seeds{chose}", True)] * halves + [Column(f"in the search{chose}", True)]
     rows, full = [], []
     for one in everyone:
         row = ["baseline" if one["number"] is None else str(one["number"]), configuration(one)]
         data: dict[str, Any] = {"trial": one["number"], "configuration": " ".join(one["overrides"])}
         for name in s.objectives:
-            fresh, seen = one["fresh"].get(name) or {}, one["in_the_search"].get(name)
+            reported = s.reported(name)
+            fresh, seen = one["fresh"].get(reported) or {}, one["in_the_search"].get(name)
             chosen = (one.get("choosing") or {}).get(name) or {}
             if name != SPEED:
                 row += [with_interval(fresh), *([with_interval(chosen)] if halves else [])]
             row.append(value_of(name, seen))
-            data |= {f"{name}_{key}": fresh.get(key) for key in ("value", "low", "high")}
+            data |= {f"{reported}_{key}": fresh.get(key) for key in ("value", "low", "high")}
             data |= {f"{name}_when_chosen": chosen.get("value")} if halves else {}
             data[f"{name}_in_the_search"] = seen
         rows.append(row)
@@ -233,8 +235,11 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
         "same for all, which chose the winner among them."
     )
     told = [said, f"{mean} with 95 % intervals."]
-    if any(name in METRICS and METRICS[name].held_out for name in s.objectives):
+    held_out = [name for name in s.objectives if name in METRICS and METRICS[name].held_out]
+    if any(s.reported(name) == name for name in held_out):
         told.append("Held out is the text by which the search chose, too: fresh seeds do not make it a fresh text.")
+    elif held_out:
+        told.append("The test data report, by which nothing was chosen.")
     told += [f"{one['failure'][:1].upper()}{one['failure'][1:]}." for one in everyone if one.get("failure")]
     title = "The front" if s.facts.get("front") else "The best few"
     return Sheet("finalists", title, columns, rows, pd.DataFrame(full), [" ".join(told)])

@@ -71,7 +71,7 @@ class Section:
     """Those of this sweep beside the ones that name the section in the registry `FIGURES`."""
     sentences: Callable[[Material], Iterable[str]] = lambda m: ()
     notes: Callable[[Material], Iterable[str]] = lambda m: ()
-    """Sentences of the protocol, on what is not as somebody else had it."""
+    """Sentences of the protocol: on what is not as somebody else had it, and on what was measured on what."""
     order: tuple[str, ...] = ()
     """Tables and figures in the order of the page; what is not named follows, figures first."""
     within: str = ""

@@ -27,6 +27,7 @@ from ablate.report.wording import (
     explanations,
     future_note,
     heading,
+    held_out_words,
     own_metrics,
     scored,
     seeing,
@@ -178,9 +179,12 @@ def perplexity_note(settings: pd.DataFrame) -> str:
     words = facts_of(settings).words
     if not own_metrics(settings):
         of = "on the training text, of the last epoch; tail: the geometric mean of the last 5 % of epochs"
-        after = "on the text right after it"
+        after = f"on the text {held_out_words(settings)}"
     else:
-        of, after = f"{of} in {words.epoch}".strip(), words.held_out
+        of, after = (
+            f"{of} in {words.epoch}".strip(),
+            words.held_out.format(where=held_out_words(settings, "right after the training's")),
+        )
     return f"Perplexity {of}{f'; held-out: {after}' if held_out else ''}."
 
 

@@ -20,6 +20,7 @@ from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
     heading,
+    held_out_words,
     marked,
     own_metrics,
     scored,
@@ -128,13 +129,18 @@ def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Ta
     return table
 
 
-def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
-    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen."""
+def finalists_table(
+    title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str], reported: Mapping[str, str]
+) -> Table:
+    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen.
+
+    `reported`: objective → the metric of the fresh seeds that report, where that is another one.
+    """
     table = Table(title=f"{title}: the best few on fresh seeds", **PLAIN)
     table.add_column("trial", justify="right")
     table.add_column("configuration")
     for name in objectives:
-        table.add_column(f"{name}, fresh", justify="right")
+        table.add_column(f"{reported.get(name, name)}, fresh", justify="right")
         table.add_column("when chosen", justify="right")
         table.add_column("in the search", justify="right")
     for one in finalists:
@@ -142,7 +148,11 @@ def finalists_table(title: str, finalists: Sequence[Mapping[str, Any]], objectiv
         for name in objectives:
             told = one["in_the_search"].get(name)
             chosen = with_interval(one.get("choosing", {}).get(name))
-            settings += [with_interval(one["fresh"].get(name)), chosen, f"{told:.4g}" if told is not None else "–"]
+            settings += [
+                with_interval(one["fresh"].get(reported.get(name, name))),
+                chosen,
+                f"{told:.4g}" if told is not None else "–",
+            ]
         number = "baseline" if one["number"] is None else str(one["number"])
         table.add_row(number, configuration(one), *settings)
     return table
@@ -196,6 +206,10 @@ def setting_name(setting: Facts, swept: Sequence[str]) -> str:
     return marked(name, sees_future(setting))
 
 
+USUAL = "right after the training tokens"
+"""Where held-out text lies, as a table says it."""
+
+
 def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | None = None) -> str:
     """What the numbers are and where they come from."""
     if not of_networks(runs):
@@ -214,7 +228,7 @@ def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | N
             f"corpus {corpora}"
         )
     return (
-        "perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text right after the training tokens); "
+        f"perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text {held_out_words(runs, USUAL)}); "
         f"{interval_note(level)}, over n seeds; corpus {corpora}"
         f"{f'. {seen}' if seen else ''}"
     )

@@ -60,6 +60,16 @@ def main_metric(settings: pd.DataFrame) -> str:
     return next((name for name in names if finished[name].notna().all()), DEFAULT_METRIC)
 
 
+def in_files(frame: pd.DataFrame) -> bool:
+    """Whether what is held out of every row lies in files of its own, and not after the training text."""
+    return "in_files" in frame and bool(frame["in_files"].eq(True).all())
+
+
+def held_out_words(frame: pd.DataFrame, usual: str = "right after it") -> str:
+    """Where the text that is held out lies: `right after it`, the training text, or in another file."""
+    return "in a file of its own" if in_files(frame) else usual
+
+
 def tested(frame: pd.DataFrame) -> list[str]:
     """The metrics of the test data that some of these rows have."""
     return [name for name in metrics_of_test() if _measured(frame, name) and METRICS[name].of is None]
@@ -85,6 +95,15 @@ def scale_name(metric: str, frame: pd.DataFrame) -> str:
 def short_scale(metric: str) -> str:
     """The same where room is scarce: `accuracy`, `log tail perplexity`."""
     return f"{'' if by_difference(metric) else 'log '}{heading(metric)}"
+
+
+def what_chose(chose: str, reports: str, frame: pd.DataFrame) -> str:
+    """A sentence on the data by which something was chosen, and those by which it is reported."""
+    words = facts_of(frame).words
+    s = "" if words.plural else "s"
+    if METRICS.known(reports).of_test:
+        return f"The {measure_name(chose, frame)} chose; the test {words.data}, by which nothing was chosen, report{s}."
+    return f"The same {words.data} chose and report{s}."
 
 
 def capital(text: str) -> str:
@@ -163,6 +182,14 @@ def explanations(frame: pd.DataFrame) -> list[str]:
         if _measured(frame, name)
     ]
     return [one for one in dict.fromkeys(said) if one]
+
+
+def epoch_measure(settings: pd.DataFrame) -> str:
+    """What epochs have of that by which settings are compared: the task's own or the held-out measure, else that of the
+    training text. Never one of the test data."""
+    names = [*epoch_metrics(settings), "val_perplexity"]
+    found = (name for name in names if not METRICS.known(name).of_test and _measured(settings, name))
+    return next((name for name in found if settings.loc[settings["n"] > 0, name].notna().all()), "perplexity")
 
 
 def sees_future(row: pd.Series | Mapping[str, Any]) -> bool:

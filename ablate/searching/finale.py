@@ -16,6 +16,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import ConfigError, counted
+from ablate.config.metrics import reported_as
 from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
@@ -54,6 +55,13 @@ class Finalist:
         """Seed → metric, on the seeds that report."""
         return by_seed(self.runs, metric)
 
+    def reported(self, objective: Objective) -> Objective:
+        """The objective as it is reported: measured on the test data, by which nothing was chosen, where every run on
+        the seeds that report has that."""
+        name = reported_as(objective.name)
+        on_test = bool(self.runs) and all(name in run for run in self.runs.values())
+        return Objective(name, objective.better) if on_test else objective
+
     def estimate(self, objective: Objective) -> float:
         """On the seeds that report."""
         return estimate(self.results(objective.name), objective.scale) if self.runs else math.nan
@@ -85,6 +93,7 @@ class Outcome:
     front: list[Finalist] = field(default_factory=list)  # of several objectives
     baseline: Finalist | None = None
     against_baseline: Comparison | None = None
+    compared_by: str = ""  # the metric of that comparison
     confirmed: bool = False  # whether the numbers are those of fresh seeds
     concluded: bool = False  # whether all trials are done, and this is what came of them
     notes: list[str] = field(default_factory=list)
@@ -247,7 +256,10 @@ class Finale:
         if baseline is not None and baseline.trouble:
             outcome.notes.append(baseline.trouble)
         if outcome.winner and baseline and baseline.runs:
-            leading = settings.leading
+            leading = outcome.winner.reported(settings.leading)
+            if baseline.reported(settings.leading) != leading:  # it holds out no test data
+                leading = settings.leading
+            outcome.compared_by = leading.name
             mine, theirs = outcome.winner.results(leading.name), baseline.results(leading.name)
             outcome.against_baseline = compare(mine, theirs, leading.scale)
         return outcome

@@ -6,7 +6,7 @@ search.json   the space, the settings, the winner and the finalists with their f
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from ablate.analysis.study import trial_table
 from ablate.config.errors import counted
 from ablate.config.metrics import METRICS
 from ablate.config.registry import OF_GROUP
-from ablate.config.schema import Config, Part
+from ablate.config.schema import FILES_OF_PARTS, Config, Part
 from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
-from ablate.searching.settings import SPEED, Settings
+from ablate.searching.settings import SPEED, Objective, Settings
 from ablate.searching.space import Space
 from ablate.searching.standings import finite
 
@@ -65,6 +65,7 @@ def result_line(one: Finalist, settings: Settings) -> str:
         if objective.name == SPEED:
             parts.append(f"{told:,.0f} tokens/s")
         elif one.runs:
+            objective = one.reported(objective)
             low, high = one.interval(objective)
             title, n = METRICS[objective.name].title, len(one.runs)
             reach = f" ({low:.4g} to {high:.4g})" if math.isfinite(high) else ""  # one seed has no interval
@@ -85,7 +86,7 @@ def differing(config: Config, default: Config) -> dict[str, Any]:
             known = usual.values() if usual.name == mine.name else {}  # those of another choice say nothing of this
             nested = {k: v for k, v in mine.values().items() if k != "name" and (k not in known or v != known[k])}
             if f.name == "data":
-                nested = {k: v for k, v in nested.items() if k in ("path", "tokens", "cleaning")}
+                nested = {k: v for k, v in nested.items() if k in ("path", *FILES_OF_PARTS, "tokens", "cleaning")}
             if nested:
                 out[f.name] = nested
         elif mine != usual:
@@ -128,9 +129,20 @@ def write_summary(
             "finalists": [_told(one, settings) for one in outcome.finalists],
             "front": [_told(one, settings) for one in outcome.front],
             "baseline": _told(outcome.baseline, settings),
+            "reported": reported(outcome, settings),
             "against_baseline": compared(outcome.against_baseline),
+            "compared_by": outcome.compared_by or None,
         },
     )
+
+
+def reported(outcome: Outcome, settings: Settings) -> dict[str, str]:
+    """Objective → the metric that reports what it chose: of the test data, where all that is reported has it."""
+    found = {}
+    for objective in settings.objectives:
+        names = {one.reported(objective).name for one in (*outcome.finalists, *outcome.front) if one.runs}
+        found[objective.name] = names.pop() if len(names) == 1 else objective.name
+    return found
 
 
 def compared(found: Comparison | None) -> dict[str, Any] | None:
@@ -149,17 +161,17 @@ def _told(one: Finalist | None, settings: Settings) -> dict[str, Any] | None:
         "values": one.values,
         "overrides": list(one.overrides),
         "in_the_search": dict(zip((o.name for o in settings.objectives), one.told, strict=False)),
-        "choosing": _fresh(one.choosing, settings),
-        "fresh": _fresh(one.runs, settings),
+        "choosing": _fresh(one.choosing, settings.objectives),
+        "fresh": _fresh(one.runs, dict.fromkeys((*settings.objectives, *map(one.reported, settings.objectives)))),
         "speed": one.speed,
         "failure": one.trouble or None,
     }
 
 
-def _fresh(runs: Runs, settings: Settings) -> dict[str, Any]:
+def _fresh(runs: Runs, objectives: Iterable[Objective]) -> dict[str, Any]:
     """Metric → its mean, interval and values by seed; null for what a diverged run leaves without a value."""
     out: dict[str, Any] = {}
-    for objective in settings.objectives:
+    for objective in objectives:
         results = by_seed(runs, objective.name)
         if not results or objective.name == SPEED:
             continue

@@ -14,7 +14,7 @@ from ablate.config.errors import CombinationError, counted
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.resolved import Resolved, resolve
-from ablate.config.schema import Config
+from ablate.config.schema import FILES_OF_PARTS, Config
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
@@ -133,7 +133,7 @@ def decides(knob: str) -> bool:
     """Whether a knob that is not searched may change what comes out."""
     group, _, part = knob.partition(".")
     if group == "data":
-        return part in ("", "path", "tokens", "cleaning")
+        return part in ("", "path", *FILES_OF_PARTS, "tokens", "cleaning")
     metadata = Config.__dataclass_fields__[group].metadata
     return bool(metadata.get("identity", True)) and knob not in ("seed", "optimizer.lr")
 
@@ -155,21 +155,24 @@ def conclude_search(found: Found) -> int:
     if outcome.winner is not None:
         say(f"best: {' '.join(map(as_typed, outcome.winner.overrides))}: {files.result_line(outcome.winner, settings)}")
     if outcome.confirmed and found.runnable:
-        say(chosen_and_reported(settings))
+        say(chosen_and_reported(settings, outcome))
     if outcome.against_baseline is not None:
-        say(f"against the baseline: {comparison_text(outcome.against_baseline, settings.primary)}")
+        say(f"against the baseline: {comparison_text(outcome.against_baseline, outcome.compared_by)}")
     if found.runnable:
         say(f"again: {files.again_line(found.folder)}")
     return found.exit_status
 
 
-def chosen_and_reported(settings: Settings) -> str:
+def chosen_and_reported(settings: Settings, outcome: Outcome) -> str:
     """Which seeds chose and which report; and what fresh seeds do not make fresh."""
     parts = []
     if settings.choosing_seeds:
         parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
     parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
-    if any(o.name in METRICS and METRICS[o.name].held_out for o in settings.objectives):
+    reported = files.reported(outcome, settings).values()
+    if any(name in METRICS and METRICS[name].of_test for name in reported):
+        parts.append("the text of the search chose, the test text reports")
+    elif any(name in METRICS and METRICS[name].held_out for name in reported):
         parts.append("all of them on the held-out text by which the search chose, too")
     return "; ".join(parts)
 

@@ -20,7 +20,7 @@ from rich.markup import escape
 from ablate.config.composing import fallback_data
 from ablate.config.errors import StorageError, UserError, own_line, reason
 from ablate.config.identity import cohort_key
-from ablate.config.metrics import METRICS, FailedMetrics, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, metrics_of, reported_as
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
@@ -392,6 +392,8 @@ def measured(
     """Metric → value; of a run that diverged the worst of each that its task measures."""
     if record["status"] == "diverged":
         names = dict.fromkeys((*record["metrics"], *TASKS.known(task_name(record["config"])).measured))
+        if record["config"].get("test_tokens"):
+            names |= dict.fromkeys(map(reported_as, names))
         return {name: -math.inf if METRICS[name].better == "higher" else math.inf for name in names}
     values = metrics_of(record, curve, failed)
     return {name: value for name, value in values.items() if value is not None}

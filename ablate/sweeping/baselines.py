@@ -47,16 +47,17 @@ def texts(sweep: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         there = pq.read_schema(runs_path(sweep)).names
         if not {*columns} <= {*there}:  # nothing was trained on a text
             return
-        of_task = [name for name in ("task",) if name in there]  # what was trained before there were tasks
-        runs = pd.read_parquet(runs_path(sweep), columns=["run_id", *columns, *of_task])
+        later = [name for name in ("task", "test_tokens") if name in there]  # what is older has neither
+        runs = pd.read_parquet(runs_path(sweep), columns=["run_id", *columns, *later])
     except (OSError, pa.ArrowInvalid):  # the sweep has not ended
         return
-    if of_task:
+    if "task" in later:
         runs = runs[runs["task"].eq(FIRST_TASK)]
     runs = runs[runs["val_tokens"] > 1].rename(columns=columns)
+    runs["test_tokens"] = runs["test_tokens"].fillna(0) if "test_tokens" in runs else 0
     for row in runs.drop_duplicates(list(TEXT)).dropna().to_dict("records"):
         own = {name: row[name] for name in TEXT}
-        yield row["run_id"], own | {name: int(own[name]) for name in ("train_tokens", "val_tokens")}
+        yield row["run_id"], own | {name: int(own[name]) for name in TEXT[2:]}
 
 
 def _computed(sweep: Path, run_id: str, text: dict[str, Any]) -> dict[str, Any] | None:
@@ -66,8 +67,8 @@ def _computed(sweep: Path, run_id: str, text: dict[str, Any]) -> dict[str, Any] 
     data = from_dict(read(sweep, run_id)["config"]).data
     if not at_hand(data):
         return None
-    training, held_out = text["train_tokens"], text["val_tokens"]
-    corpus = load(data, training + held_out)
+    training, held_out, tested = (text[name] for name in TEXT[2:])
+    corpus = load(data, training + held_out + tested)
     if corpus.sha256 != text["corpus_sha256"]:
         return None
-    return text | {"baselines": [asdict(one) for one in baselines(corpus, training, held_out)]}
+    return text | {"baselines": [asdict(one) for one in baselines(corpus, training, held_out, tested)]}

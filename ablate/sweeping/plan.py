@@ -321,7 +321,8 @@ def beyond_the_text(read: Iterable[tuple[Resolved, Corpus]], noted: Collection[s
     for config, corpus in read:
         used = tokens_used(config, corpus)
         if used is not None and config.max_tokens is not None and used < config.max_tokens:
-            key = corpus.name, corpus.tokens, (config.val_tokens, config.test_tokens), corpus.unit
+            held = (0, 0) if corpus.parts else (config.val_tokens, config.test_tokens)
+            key = corpus.name, corpus.tokens, held, corpus.unit
             asked.setdefault(key, set()).add(config.max_tokens)
     return [
         f"max_tokens={','.join(map(str, sorted(values)))}: {name} has {tokens:,} {UNITS[unit]}, of which "

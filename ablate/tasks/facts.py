@@ -40,6 +40,7 @@ class Words:
     """Whether there are several of these: `pairs`."""
     epoch: str = "the last epoch of training"
     held_out: str = "of what is not trained on"
+    """Of what the held-out perplexity is; `{where}` is `right after the training's`, or in a file of its own."""
     read: str = "tokens"
     """What of it is counted where settings read different amounts."""
     read_more: str = "some saw more text, or saw it more often"

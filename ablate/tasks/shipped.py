@@ -53,7 +53,8 @@ def bits_per_character(record: Mapping[str, Any]) -> float | None:
     data.cleaning=keep, where it can be a space or a line end, that favours them.
 
     Of characters it is the logarithm of the perplexity to base 2; of words it follows from what the run counted, and
-    there is none for runs from before that. There is none of a network that sees later tokens.
+    there is none for runs from before that. There is none of a network that sees later tokens, nor where the held-out
+    text has tokens that the training text lacks, whose <unk> is no code of them.
     """
     return _bits(record, "val")
 
@@ -68,7 +69,7 @@ def _bits(record: Mapping[str, Any], part: str) -> float | None:
     config, perplexity = record["config"], record["metrics"].get(f"{part}_perplexity")
     if task_name(config) != FIRST_TASK or perplexity is None or record.get("sees_future"):
         return None
-    if config["model"].get("bidirectional"):
+    if config["model"].get("bidirectional") or record["counts"].get(f"{part}_unknown"):
         return None
     characters, scored = (record["counts"].get(f"{part}_{name}") for name in ("characters", "scored"))
     if characters and scored:
@@ -85,6 +86,7 @@ for _metric in (
         logs=False,
         heading="bits/character",
         held_out=True,
+        tested_as="test_bits_per_character",
         explained="Bits/character: the held-out loss in bits by the characters of the text that the tokens cover, so "
         "that vocabularies can be compared.",
         unmeasured=NOTHING_HELD_OUT,
@@ -193,7 +195,7 @@ TASKS.add(
         },
         words=Words(
             scored="of the masked {unit}s",
-            held_out="in the text right after the training's",
+            held_out="in the text {where}",
             samples="Filled-in text",
             sample="every fourth token was masked; in brackets stands what it put there.",
         ),

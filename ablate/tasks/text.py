@@ -45,7 +45,7 @@ FILLED = ("[", "]")
 
 
 class TextTask(Task):
-    """Training tokens from the start of a text, held-out tokens right after them."""
+    """Training tokens from the start of a text, held-out tokens right after them, or in files of their own."""
 
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
@@ -120,13 +120,18 @@ class LanguageModelling(TextTask):
         A network that reads backwards, too, is told what it scores: there is no code of so many bits.
         """
         out: dict[str, int] = {}
-        start = self.train_tokens
-        for name, ids, read in (("val", self.held_out_ids, self.held_out), ("test", self.test_ids, self.test)):
-            if read is not None and not self.config.model.bidirectional:
-                scored = read[1].numel()
-                characters = self.corpus.covered(start + 1, start + 1 + scored)  # nothing predicts the first token
-                out |= {} if characters is None else {f"{name}_scored": scored, f"{name}_characters": characters}
-            start += len(ids)
+        after = self.train_tokens, self.train_tokens + self.val_tokens
+        for name, part, read, start in zip(
+            ("val", "test"), ("valid", "test"), (self.held_out, self.test), after, strict=True
+        ):
+            if read is None or self.config.model.bidirectional:
+                continue
+            own = self.corpus.parts.get(part)
+            of, start = (self.corpus, start) if own is None else (own, 0)
+            scored = read[1].numel()
+            characters = of.covered(start + 1, start + 1 + scored)  # nothing predicts the first token
+            out |= {} if characters is None else {f"{name}_scored": scored, f"{name}_characters": characters}
+            out |= {f"{name}_unknown": of.unknown} if of.unknown else {}
         return out
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:

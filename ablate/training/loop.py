@@ -282,6 +282,7 @@ def make_record(
             "unit": corpus.unit,
             "characters": corpus.characters,
             "tokens": corpus.tokens,
+            **({"files": dict(corpus.files)} if corpus.files else {}),
             "vocabulary": task.sizes if isinstance(task.sizes, int) else list(task.sizes),
         },
         metrics=trajectory.metrics,

@@ -146,3 +146,20 @@ def test_no_path(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "path.json").write_text(content)
     assert path_frame(tmp_path) is None
+
+
+def test_where_there_are_test_data_these_report(walked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, _ = ablation_path.runs_frame(walked)
+    path = PATH | {"metric": "val_perplexity", "choosing_seeds": [0, 1, 2]}
+    (walked / "path.json").write_text(json.dumps(path))
+    tested = runs.assign(test_perplexity=10 * runs["perplexity"])
+    monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep: (tested, []))
+    table = path_frame(walked)
+    assert table is not None
+    assert set(table["metric"]) == {"test_perplexity"}
+    assert set(table["chosen_by"]) == {"val_perplexity"}
+    assert table["value"].iloc[1] == pytest.approx(10 * stats.gmean([2.6, 2.8, 3.3, 3.4]))
+    monkeypatch.setattr(ablation_path, "runs_frame", lambda sweep: (runs.assign(test_perplexity=math.nan), []))
+    table = path_frame(walked)
+    assert table is not None
+    assert set(table["metric"]) == {"val_perplexity"}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.tuning import tuned
+from ablate.analysis.tuning import chooser, reporting, tuned
 from ablate.config.errors import UserError
 
 Setting = Callable[..., pd.DataFrame]
@@ -101,3 +101,20 @@ def test_where_every_value_diverged_once_the_one_that_did_so_least_is_the_best(
     often = [setting([None, None, 0.6, value, *[0.9] * 4], lr=lr) for value, lr in ((0.1, 0.5), (0.9, 2.0))]
     [row] = tuned(together(*often, rare), "lr", metric).to_dict("records")
     assert (row["value"], row["n"], row["mean"]) == (1.0, 4, pytest.approx(0.5))
+
+
+def test_the_test_data_report_and_never_choose(setting: Setting, together: Setting) -> None:
+    """The lr with the better held-out perplexity is chosen, though the other one is better on the test data."""
+    runs = together(
+        setting([1.0] * 4, lr=0.5, best_val_perplexity=3.0, test_perplexity_at_best=9.0),
+        setting([1.0] * 4, lr=1.0, best_val_perplexity=4.0, test_perplexity_at_best=2.0),
+    )
+    [row] = tuned(runs, "lr", "test_perplexity_at_best").to_dict("records")
+    assert (row["value"], row["mean"]) == (0.5, pytest.approx(9.0))
+    assert chooser(runs, "test_perplexity_at_best") == "best_val_perplexity"
+    assert reporting(runs, "best_val_perplexity") == "test_perplexity_at_best"
+    assert reporting(runs, "tail_perplexity") == "tail_perplexity"
+    some = runs.assign(test_perplexity_at_best=runs["test_perplexity_at_best"].where(runs["seed"] > 0))
+    assert reporting(some, "best_val_perplexity") == "best_val_perplexity"
+    with pytest.raises(UserError, match="chooses nothing"):
+        chooser(runs.assign(best_val_perplexity=math.nan), "test_perplexity_at_best")

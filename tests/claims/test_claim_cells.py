@@ -325,6 +325,21 @@ def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other()
     assert re.search(r"\blr chosen .*\bhalf\b", one.evidence)
 
 
+def test_what_is_tuned_by_held_out_text_is_judged_by_the_test_text() -> None:
+    settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
+    frame = runs(settings, [4, 2, 3, 5], seeds=16)
+    frame["best_val_perplexity"] = frame["tail_perplexity"]
+    # where the lr were chosen by the test text, 0.5 would be the rnn's and the gru's
+    worth = frame["setting_id"].map({"setting 0": 1.0, "setting 1": 9.0, "setting 2": 6.0, "setting 3": 1.0})
+    frame["test_perplexity_at_best"] = worth * frame["tail_perplexity"] / frame["tail_perplexity"].mean()
+    one = verdict(frame, order=MODELS, tuned="lr", metric="best_val_perplexity")
+    assert one.metric == "test_perplexity_at_best"
+    assert "test data" in one.evidence
+    chosen = frame[(frame["seed"] >= 8) & frame["setting_id"].isin(["setting 1", "setting 2"])]
+    logs = np.log(chosen["test_perplexity_at_best"]).groupby(chosen["setting_id"]).mean()
+    assert one.ratio == pytest.approx(np.exp(logs["setting 1"] - logs["setting 2"]))
+
+
 def test_timings_of_the_machine_that_timed_most_settings_with_one_thread() -> None:
     frame = runs(grid(model=["gru", "lstm", "rnn"]), [2, 2, 2])
     rng = np.random.default_rng(8)

@@ -442,3 +442,19 @@ def test_an_accuracy_is_shown_as_one(frame: pd.DataFrame, tmp_path: Path) -> Non
     (axes,) = plots.search_parallel(trials, SPACE, "accuracy").axes
     (bold,) = [line for line in axes.lines if line.get_marker() == "o" and line.get_linewidth() > 2]
     assert bold.get_ydata()[0] == pytest.approx((np.log10(best["lr"]) + 2) / 3)
+
+
+def test_what_the_held_out_text_chose_the_test_text_reports(tmp_path: Path, no_figures: None) -> None:
+    folder = write_search(tmp_path / "found", made_up())
+    facts = json.loads((folder / "search.json").read_text())
+    winner = facts["finalists"][0]
+    winner["fresh"]["test_perplexity"] = {"value": 8.25, "low": 8.0, "high": 8.5, "seeds": {"12": 8.25}}
+    more = {"winner": winner, "reported": {PERPLEXITY: "test_perplexity"}, "compared_by": "test_perplexity"}
+    (folder / "search.json").write_text(json.dumps(facts | more))
+    answer = said_of(folder)
+    assert "test perplexity of 8.25 (8 to 8.5)" in answer
+    assert "the search had seen a held-out perplexity of" in answer
+    assert "test perplexity of the baseline" in answer
+    table = page(folder).below["search"]
+    assert "fresh text" not in table
+    assert "test data report" in table

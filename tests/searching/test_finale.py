@@ -1,6 +1,7 @@
 """The end of a search on made-up objectives: the best few and the baseline on fresh seeds. CPU, 3 s."""
 
 import errno
+import json
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from synthetic import LINE, Noisy, knobs, line, searching, settings, space_of
 
 from ablate.searching.finale import alone, conclude
+from ablate.searching.outcome import result_line, write_summary
 from ablate.searching.settings import Objective, Race, objectives
 
 
@@ -169,3 +171,29 @@ def test_a_lock_that_cannot_be_had_is_not_one_that_is_held(tmp_path: Path, monke
     monkeypatch.undo()
     with alone(tmp_path) as first, alone(tmp_path) as second:
         assert (first, second) == (True, False)
+
+
+def test_what_the_held_out_text_chose_is_reported_by_the_test_text(tmp_path: Path) -> None:
+    """x = 1 is best on the test text: it does not win by that, and the winner's number is that of the test text."""
+
+    class Tested(Noisy):
+        def submit(self, ticket: int, overrides: Any, seeds: Any) -> None:
+            super().submit(ticket, overrides, seeds)
+            for run in self.events[-1].runs.values():  # type: ignore[union-attr]
+                run["test_perplexity"] = 1.0 if knobs(overrides)["x"] == "1" else 10 * run["val_perplexity"]  # type: ignore[index]
+
+    changed = {"objectives": objectives("val_perplexity"), "baseline": ("x=9",)}
+    found = concluded(Tested(line), tmp_path, **changed)
+    wanted = settings(**changed)
+    [objective] = wanted.objectives
+    assert found.winner.values == {"x": 0}
+    assert found.winner.reported(objective).name == found.compared_by == "test_perplexity"
+    assert "test perplexity 50" in result_line(found.winner, wanted)
+    write_summary(tmp_path, "made", "memory", {"space": {}, "fixed": {}}, wanted, found)
+    stored = json.loads((tmp_path / "search.json").read_text())
+    assert stored["reported"] == {"val_perplexity": "test_perplexity"}
+    assert stored["winner"]["fresh"]["test_perplexity"]["value"] == pytest.approx(50)
+    assert {*stored["winner"]["choosing"]} == {"val_perplexity"}
+    without = concluded(Noisy(line), tmp_path, **changed)
+    assert without.winner.reported(objective) == objective
+    assert without.compared_by == "val_perplexity"

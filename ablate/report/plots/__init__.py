@@ -6,12 +6,14 @@ lines, grid        which settings form a line and how it looks; which panels the
 measures           what panels show of settings and runs
 by_value, rows     the swept value against perplexity and speed; settings without an order
 curves             perplexity over the epochs
+across             settings over several data sets: mean ranks, performance profiles
 pareto, heatmap, effects, path, verdicts, speed
 search_trials      history, front and timeline of a search
 search_space       importance of its knobs, parallel coordinates, slices
 labels             texts beside points
 """
 
+from ablate.report.plots.across import mean_ranks, profile
 from ablate.report.plots.by_value import by_task, by_value
 from ablate.report.plots.curves import curves
 from ablate.report.plots.effects import effects, importance, variance
@@ -36,9 +38,11 @@ __all__ = [
     "effects",
     "heatmap",
     "importance",
+    "mean_ranks",
     "missing_glyphs",
     "model_looks",
     "pareto",
+    "profile",
     "save",
     "scale_of",
     "search_front",
