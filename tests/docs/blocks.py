@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 ANY = "…"
-FENCE = re.compile(r"^(`{3,})(\w+)?(.*)$")
+FENCE = re.compile(r"^(`{3,})(?:\{\.)?(\w+)?(.*)$")
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 
 
