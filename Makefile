@@ -2,6 +2,7 @@
 # make test       the tests, under two minutes: they need Python and this checkout alone
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
+# make docs       the documentation as a site, build/site/index.html
 # make check      linter, types and every test but the slow ones: what CI runs
 # Each creates .venv with the pinned dependencies first. PYTHON=python3.12 chooses another interpreter.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all test-slow lint check clean
+.PHONY: run test test-all test-slow lint check docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -30,10 +31,17 @@ lint: $(VENV)/.installed
 
 check: lint test-all
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("ablate needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,search,postgres,translation]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 clean:

@@ -1,0 +1,17 @@
+"""Pages of papers: the protocol and its deviations in words (docs/papers/*.md), and the numbers from the records.
+
+A line `{{ settings NAME }}`, `{{ verdicts NAME }}` or `{{ trained NAME }}` in a page is replaced by what the sweep
+results/NAME holds.
+"""
+
+import re
+
+from generating.sweeps import commands_of, settings_table, verdicts_table
+
+MADE = {"settings": settings_table, "verdicts": verdicts_table, "trained": commands_of}
+PLACE = re.compile(r"^\{\{ (\w+) ([\w-]+) \}\}$", re.MULTILINE)
+
+
+def filled(markdown: str) -> str:
+    """A page with its numbers. Raises KeyError for what nothing makes."""
+    return PLACE.sub(lambda found: MADE[found[1]](found[2]), markdown)

@@ -1,0 +1,67 @@
+"""What the committed sweeps hold, read once for the gallery and the papers."""
+
+from functools import cache
+from pathlib import Path
+
+from ablate.claims.verdicts import p_text
+from ablate.report.blocks import Attempts
+from ablate.report.material import Material, gather
+from ablate.report.sheets import SettingsSheet
+from generating.tables import code, table
+
+ROOT = Path(__file__).resolve().parents[2]
+SYMBOLS = {"confirmed": "✓ confirmed", "refuted": "✗ refuted", "undecided": "? undecided"}
+
+
+def folders() -> list[Path]:
+    """The sweeps whose records are kept, in alphabetical order; not what somebody trained beside them."""
+    from subprocess import run
+
+    done = run(["git", "ls-files", "results/*/runs.parquet"], cwd=ROOT, capture_output=True, text=True)
+    named = [ROOT / line for line in done.stdout.splitlines()] or sorted((ROOT / "results").glob("*/runs.parquet"))
+    return [path.parent for path in named]
+
+
+@cache
+def material(name: str) -> Material:
+    """Raises RuntimeError where anything of it cannot be made."""
+
+    def fail(line: str) -> None:
+        raise RuntimeError(f"results/{name}: {line}")
+
+    return gather(ROOT / "results" / name, Attempts(fail))
+
+
+def verdicts_table(name: str) -> str:
+    """What the runs of a sweep say of its claims; nothing where none belongs to it."""
+    rows = [
+        (
+            SYMBOLS.get(one.verdict, f"– {one.verdict}"),
+            one.statement,
+            one.effect or one.evidence,
+            one.n or "–",
+            "fact" if one.fact else p_text(one.p),
+        )
+        for one in material(name).verdicts
+    ]
+    return table(("verdict", "claim", "effect that decides", "n", "p"), rows) if rows else ""
+
+
+def settings_table(name: str) -> str:
+    """Each setting, below what was published of it where something was."""
+    sheet = SettingsSheet(material(name)).sheet()
+    rows = [
+        [f"*{cell}*" if cell and number in sheet.foreign else cell for cell in row]
+        for number, row in enumerate(sheet.rows)
+    ]
+    return table([column.heading for column in sheet.columns], rows)
+
+
+def commands_of(name: str) -> str:
+    """The commands that trained it, as a block."""
+    commands = material(name).manifest.get("commands", [])
+    return "```sh\n" + "\n".join(commands) + "\n```\n"
+
+
+def page_command(name: str) -> str:
+    return code(f"ablate report results/{name}")
