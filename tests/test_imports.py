@@ -237,3 +237,20 @@ def test_files_that_are_named_are_there() -> None:
         if not (root / name).exists()
     }
     assert named == set()
+
+
+NAMED_TEST = re.compile(r"\b(tests/[\w/]+\.py)::(test_\w+)")
+"""A test, as documents name it."""
+
+
+def test_tests_that_are_named_are_there() -> None:
+    """docs/promises.md says of each promise which tests show it."""
+    root = PACKAGE_DIR.parent
+    named = {
+        (file, test)
+        for text in [*(root / "docs").rglob("*.md"), root / "README.md"]
+        for file, test in NAMED_TEST.findall(text.read_text(encoding="utf-8"))
+    }
+    assert named
+    defined = {file: (root / file).read_text(encoding="utf-8") for file, _ in named}
+    assert {f"{file}::{test}" for file, test in named if f"def {test}(" not in defined[file]} == set()

@@ -14,7 +14,7 @@ import pandas as pd
 from ablate.config.metrics import METRICS, TAIL
 from ablate.records.curves import read_curve
 from ablate.records.places import curve_path
-from ablate.records.reading import RecordError
+from ablate.records.reading import RecordError, read_bytes
 from ablate.records.results import curve_places
 from ablate.records.tables import Curves, Row, TableError, curves_of
 
@@ -144,8 +144,8 @@ def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
 def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
     """The curves of these runs, or None unless all files have the same header and as many fields in every line."""
     try:
-        texts = [curve_path(sweep, stem).read_bytes() for _, stem in places]
-    except OSError:
+        texts = [read_bytes(curve_path(sweep, stem)) for _, stem in places]
+    except RecordError:
         return None
     header = texts[0][: texts[0].find(b"\n") + 1]
     names = header.decode(errors="replace").rstrip("\n").split(",")

@@ -23,6 +23,7 @@ FILE = "published.csv"
 SPEED = "tokens_per_s"
 FACTS = ("source", "repeats", "note")
 """Columns beside knobs and metrics."""
+MOST_REPEATS = 1_000_000_000
 
 
 def own_file(folder: Path, preset: Path | None) -> Path | None:
@@ -90,7 +91,7 @@ def _number(path: Path, line: int, name: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or (name == "repeats" and (value < 1 or value % 1)):
+    if not math.isfinite(value) or (name == "repeats" and (not 1 <= value <= MOST_REPEATS or value % 1)):
         raise DataError(f"{path}, line {line}: {name} is {text!r}; give a number")
     return value
 

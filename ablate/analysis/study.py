@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
+from ablate.records.csv_text import as_text
 from ablate.records.results import former_settings
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def trial_table(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives:
     text = io.StringIO()
     writer = csv.DictWriter(text, [*(columns or ["number", "state", *knobs, *objectives]), *LAST], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: as_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
+from ablate.records.csv_text import of_text
+from ablate.records.kinds import fits, misfit
 from ablate.records.reading import RecordError, read_json
 
 VALUED = ("done", "dropped", "reused")
@@ -40,14 +42,78 @@ def holds_search(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (SQLITE, JOURNAL, "trials.csv", "search.json"))
 
 
+FINALIST: dict[str, Any] = {
+    "number": int | None,
+    "values": dict[str, Any],
+    "overrides": list[str],
+    "in_the_search": dict[str, float | None],
+    "fresh": dict[str, dict[str, Any]],
+    "failure": str | None,
+}
+FACTS: dict[str, Any] = {
+    "space": dict[str, dict[str, Any]],
+    "settings": dict[str, Any],
+    **dict.fromkeys(("winner", "baseline", "against_baseline"), dict[str, Any] | None),
+    **dict.fromkeys(("finalists", "front"), list[dict[str, Any]]),
+    **dict.fromkeys(("choosing_seeds", "reporting_seeds"), list[int]),
+    "notes": list[str],
+}
+"""What search.json holds, each with its type."""
+DIMENSION: dict[str, Any] = {
+    "low": float,
+    "high": float,
+    "step": float | None,
+    "log": bool,
+    "choices": list[Any],
+    "conditions": dict[str, list[Any]],
+}
+"""What is said of a knob that is searched."""
+OF_KIND = {"choice": ("choices",), "int": ("low", "high", "step", "log"), "float": ("low", "high", "step", "log")}
+"""Kind of dimension → what has to be said of it."""
+
+
 def search_facts(folder: Path) -> dict[str, Any]:
     """search.json: space, settings, winner, finalists. Raises UserError for a folder without a concluded search."""
+    path = folder / "search.json"
     try:
-        return read_json(folder / "search.json")
+        facts = read_json(path)
     except RecordError as error:
         raise UserError(
             f"{folder} holds no finished search; give a folder that ablate search sweeps=search_… has concluded"
         ) from error
+    if wrong := _strange(facts):
+        raise UserError(f"{path} is not as a search writes it ({wrong}); delete it, and run the search again")
+    return facts
+
+
+def _strange(facts: Mapping[str, Any]) -> str:
+    """What is missing in search.json, or is of another type; empty where nothing is."""
+    if wrong := next((name for name in ("space", "settings") if name not in facts), "") or misfit(facts, FACTS):
+        return wrong
+    if not fits(facts["settings"].get("objectives"), list[dict[str, Any]]):
+        return "settings.objectives"
+    if not all(isinstance(one.get("name"), str) for one in facts["settings"]["objectives"]):
+        return "settings.objectives"
+    if wrong := strange_dimension(facts["space"]):
+        return f"space.{wrong}"
+    told = [*facts.get("finalists", ()), *facts.get("front", ()), facts.get("winner"), facts.get("baseline")]
+    for one in told:
+        if one is None:
+            continue
+        wrong = next((name for name in FINALIST if name not in one), "") or misfit(one, FINALIST)
+        known = one.get("fresh", {}).values() if not wrong else ()
+        if wrong or not all(fits(fresh.get("seeds"), dict[str, float | None]) for fresh in known):
+            return wrong or "fresh"
+    return ""
+
+
+def strange_dimension(space: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first knob of a stored space that is not described as one; empty where there is none."""
+    for name, one in space.items():
+        needed = OF_KIND.get(str(one.get("kind")))
+        if needed is None or not {*needed} <= one.keys() or misfit(one, DIMENSION):
+            return name
+    return ""
 
 
 def trials_frame(folder: Path) -> pd.DataFrame:
@@ -69,6 +135,8 @@ def read_table(table: Path | IO[str]) -> pd.DataFrame:
     and a trial that ended before it began, as it may when clocks go back, has no time.
     """
     frame = pd.read_csv(table, keep_default_na=False, na_values=[""]).rename(columns={"cell_id": "setting_id"})
+    for name in frame.select_dtypes("object"):
+        frame[name] = frame[name].map(of_text)
     zoned = any(frame[column].astype(str).str.contains(ZONE).any() for column in ("started", "ended"))
     for column in ("started", "ended"):
         frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=zoned)

@@ -20,7 +20,7 @@ from ablate.config.validation import api_cannot
 from ablate.data.corpora import Corpus, load, tokens_asked_for
 from ablate.networks.families import trainable
 from ablate.networks.language_model import LanguageModel
-from ablate.networks.parameters import Features, Sizes
+from ablate.networks.parameters import Features, Sizes, initial
 from ablate.records import results, weights
 from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.reading import RecordError
@@ -109,10 +109,15 @@ class Found:
         if not weights.kept(self.folder, run_id):
             again = _with_weights(self.folder)
             raise UserError(f"no weights of {run_id} were kept; train it again with them: {again}")
+        again = f"train it again: {_with_weights(self.folder)}"
         try:
-            return {name: torch.from_numpy(value) for name, value in weights.load(self.folder, run_id).items()}
-        except RecordError as error:
-            raise UserError(f"{error}; train it again: {_with_weights(self.folder)}") from error
+            found = {name: torch.from_numpy(value) for name, value in weights.load(self.folder, run_id).items()}
+        except (RecordError, TypeError) as error:  # TypeError: numbers that torch has not
+            raise UserError(f"{error}; {again}") from error
+        fitting = initial(self.config, self.sizes, Generator().manual_seed(0))
+        if {name: one.shape for name, one in found.items()} != {name: one.shape for name, one in fitting.items()}:
+            raise UserError(f"{weights.weights_path(self.folder, run_id)} is of another network; {again}")
+        return found
 
     def corpus(self) -> Corpus:
         """The text that it was trained on. Raises DataError where that is gone, or another one by now."""

@@ -83,9 +83,10 @@ def _protocol(path: Path) -> Mapping[str, tuple[str, ...]]:
 
     from ablate.config.composing import compose
     from ablate.config.errors import UserError
+    from ablate.config.yaml_nodes import value_of
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = value_of(path.read_text(encoding="utf-8"), path)
         sweeper = content.pop("hydra", {}).get("sweeper", {})
         fixed = [f"{knob}={_typed(value)}" for knob, value in content.items() if not isinstance(value, dict | list)]
         for choice in content.get("defaults", []):
@@ -93,7 +94,7 @@ def _protocol(path: Path) -> Mapping[str, tuple[str, ...]]:
         params, blocks = sweeper.get("params", {}), sweeper.get("blocks", [])
         swept = [*params.items(), *(item for block in blocks for item in block.items())]
         config = resolve(compose([knob for knob in fixed if not knob.startswith(("name=", "title="))]))
-    except (OSError, AttributeError, TypeError, yaml.YAMLError, UserError, HydraException):
+    except (OSError, AttributeError, TypeError, ValueError, UserError, HydraException):
         return {}
     corpus = "time_machine" if config.data.name == "auto" else config.data.name
     values = knob_values(to_dict(config), {"name": corpus, "sha256": None})

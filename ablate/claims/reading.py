@@ -35,12 +35,9 @@ Each of them may add `in: most`: it then has to hold in more than half of the se
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ablate.claims.along import NoTrend
 from ablate.claims.grammar import PREDICATES, Arguments, ClaimError, any_of, known_knob, mapping
@@ -49,6 +46,7 @@ from ablate.claims.predicates import Difference, Equivalent, Fails, InShare, Pre
 from ablate.config import former_names
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.yaml_nodes import value_of
 
 FIELDS = ("id", "statement", "source", "metric", "where", "tuned", "needs", "elsewhere")
 
@@ -78,13 +76,11 @@ class Claim:
 def read_claims(path: Path) -> list[Claim]:
     """The claims of a file. Raises ClaimError, in one line, for the first mistake."""
     try:
-        entries = _parsed(path.read_text(encoding="utf-8"))
+        entries = value_of(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ClaimError(f"{path}: {where}not YAML: {getattr(error, 'problem', None) or error}") from error
+    except UserError as error:
+        raise ClaimError(f"{error}; not YAML") from error
     if not isinstance(entries, list) or not entries:
         raise ClaimError(f"{path}: must be a list of claims, each beginning with `- id: NAME`")
     claims: dict[str, Claim] = {}
@@ -99,16 +95,6 @@ def read_claims(path: Path) -> list[Claim]:
         except UserError as error:
             raise ClaimError(f"{path}: claim {name}: {error}") from error
     return list(claims.values())
-
-
-def _parsed(text: str) -> Any:
-    """The content of a YAML file. By libyaml, where PyYAML has it, ten times as fast; what is wrong, in PyYAML's words.
-
-    Every report reads all claims.
-    """
-    with suppress(yaml.YAMLError):
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return yaml.safe_load(text)
 
 
 def make_claim(entry: Mapping[str, Any], preset: str = "") -> Claim:

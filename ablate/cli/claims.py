@@ -143,7 +143,7 @@ def condition(text: str) -> tuple[str, Any]:
         raise UserError(f"--where is {text!r}; write KNOB=VALUE, such as --where num_hiddens=32")
     try:
         return knob, yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, a thousand brackets
         return knob, value
 
 

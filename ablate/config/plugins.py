@@ -19,11 +19,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablate.config.errors import UserError, nearest, os_reason
+from ablate.config.errors import UserError, nearest, os_reason, short_path
 from ablate.config.registry import ORIGIN, TASKS, NameTaken, Registry, added_by, resolved, scoped, snapshot
 from ablate.config.sources import Source, beside, digest, module_hash
 
 ENTRY_POINTS = "ablate.plugins"
+
+MANIFEST = "sweep.json"
+"""The file that makes a folder that of a sweep."""
 
 LOADED: dict[Path, str] = {}
 """File → hash of its source, and of what it imports from beside it, when it was loaded."""
@@ -40,6 +43,7 @@ def load(paths: Iterable[str]) -> None:
     for given in paths:
         file, function = apart(given)
         path = _path(file)
+        _refuse_data(path, given)
         source = _read(path, given)
         others = beside(source, path.parent)
         now = digest(source, others)
@@ -51,6 +55,19 @@ def load(paths: Iterable[str]) -> None:
             LOADED[path] = now
         if function is not None:
             named(file, function)
+
+
+def _refuse_data(path: Path, given: str) -> None:
+    """Raise UserError for a file in the folder of a sweep: what lies there is data, handed on and read as such.
+
+    A manifest names the files that its sweep was trained with, and a report loads these again: without this rule a
+    folder of somebody else's results could bring code along, and have it run.
+    """
+    folder = next((one for one in path.resolve().parents if (one / MANIFEST).is_file()), None)
+    if folder is not None:
+        raise UserError(
+            f"{given} lies in {short_path(folder)}, the folder of a sweep, of which nothing is run; move it"
+        )
 
 
 def apart(given: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError
 from ablate.config.registry import resolved
-from ablate.config.yaml_nodes import entries, is_table, read_nodes, where
+from ablate.config.yaml_nodes import entries, is_table, read_nodes, value_of, where
 
 if TYPE_CHECKING:
     import yaml
@@ -32,11 +32,9 @@ def sets_objective(path: Path) -> bool:
 
 
 def _content(path: Path) -> dict[str, Any] | None:
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # which is said when the preset is looked at
+        content = value_of(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError, UserError):  # which is said when the preset is looked at
         return None
     return content if isinstance(content, dict) else None
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.config import former_names
 from ablate.config.choice_files import SEARCHED, find_preset, roots
-from ablate.config.errors import UserError, short_path
+from ablate.config.errors import UserError, reason, short_path
 from ablate.config.knobs import knobs
 from ablate.config.overrides import SWEEPERS, Override
 from ablate.config.preset_experiments import preset_nodes, reference_of
-from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, yaml_line
+from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, nodes_of, yaml_line
 
 if TYPE_CHECKING:
     import yaml
@@ -146,12 +146,15 @@ def load(path: Path) -> tuple[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
+        nodes_of(text, path)
         content = OmegaConf.create(text if reference_of(path) is None else yaml.serialize(preset_nodes(path)))
         return text, OmegaConf.create(_todays(path, OmegaConf.to_container(content)))
     except yaml.YAMLError as error:
         raise UserError(yaml_line(error, path)) from error
     except UnicodeDecodeError as error:
         raise UserError(encoding_line(error, path)) from error
+    except (ValueError, RecursionError) as error:  # of a number, or a date, that is none
+        raise UserError(f"{short_path(path)}: {reason(error)}") from error
 
 
 def _todays(path: Path, content: Any) -> Any:

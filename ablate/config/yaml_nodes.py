@@ -1,7 +1,8 @@
 """A YAML file as nodes, each of which knows its line: to say where in a person's file something is wrong."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.config.errors import UserError, short_path
 
@@ -10,20 +11,69 @@ if TYPE_CHECKING:
 
 Kind = Literal["value", "list", "table"]
 
+MOST = 100_000
+"""Values that a file may stand for."""
+
 
 def read_nodes(path: Path) -> "yaml.Node | None":
     """The table that a file is; None for an empty file. Raises UserError for what is no YAML, and no table."""
-    import yaml
-
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(yaml_line(error, path)) from error
+        node = nodes_of(path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError as error:
         raise UserError(encoding_line(error, path)) from error
     if node is not None and not is_table(node):
         raise UserError(f"{where(path, node)}: a preset is a table, knob: value")
     return node
+
+
+def nodes_of(text: str, path: Path) -> "yaml.Node | None":
+    """What a text of YAML is; None of an empty one.
+
+    Raises UserError for what is none, for what is nested too deeply, and for what stands for more than MOST values, as
+    a few lines of aliases do.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and "*" in text:
+            _size(node, {}, path)
+    except yaml.YAMLError as error:
+        raise UserError(yaml_line(error, path)) from error
+    except RecursionError as error:
+        raise UserError(f"{short_path(path)}: its lists and tables are nested too deeply") from error
+    return node
+
+
+def _size(node: "yaml.Node", known: "dict[yaml.Node, int]", path: Path) -> int:
+    """How many values a node stands for, each alias counted as all that it stands for. Raises UserError."""
+    if node not in known:
+        known[node] = MOST + 1  # until it is counted: of a list that holds itself
+        parts = [part for pair in node.value for part in pair] if is_table(node) else items(node)
+        known[node] = 1 + sum(_size(part, known, path) for part in parts)
+    if known[node] > MOST:
+        raise UserError(
+            f"{where(path, node)}: its aliases stand for more than {MOST:,} values; write out what is needed"
+        )
+    return known[node]
+
+
+def value_of(text: str, path: Path) -> Any:
+    """The values that a text of YAML holds. Raises UserError as `nodes_of`, and for what no value can be made of."""
+    import yaml
+
+    if "*" in text:
+        nodes_of(text, path)
+    try:
+        with suppress(yaml.YAMLError):  # by libyaml, where PyYAML has it, ten times as fast
+            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:  # which PyYAML says better
+        raise UserError(yaml_line(error, path)) from error
+    except RecursionError as error:
+        raise UserError(f"{short_path(path)}: its lists and tables are nested too deeply") from error
+    except (ValueError, TypeError, OverflowError) as error:  # of a date, or a number, that is none
+        raise UserError(f"{short_path(path)}: {error}") from error
 
 
 def entries(node: "yaml.Node | None") -> "list[tuple[yaml.Node, yaml.Node]]":

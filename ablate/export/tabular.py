@@ -1,6 +1,7 @@
 """Runs, settings and curves as files of a table program."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def to_parquet(frames: Exported, folder: Path) -> None:
 
 def to_xlsx(frames: Exported, path: Path) -> None:
     """One workbook of three sheets."""
-    library("openpyxl", "xlsx")
+    illegal = library("openpyxl.cell.cell", "xlsx").ILLEGAL_CHARACTERS_RE
     if path.suffix.lower() != ".xlsx":
         raise UserError(f"{path} is no name of a workbook; give --out FILE.xlsx")
     if len(frames.curves) > MOST_ROWS:
@@ -44,9 +45,25 @@ def to_xlsx(frames: Exported, path: Path) -> None:
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
         for name, frame in sheets(frames).items():
-            frame.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 0))
+            texts = {column: _cells(frame[column], illegal) for column in frame if frame[column].dtype == object}
+            known = frame.assign(**{str(column): own for column, own in texts.items()})
+            known.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 0))
+            for row in writer.sheets[name].iter_rows() if _holds_formulas(known) else ():
+                for cell in row:
+                    cell.data_type = "s" if cell.data_type == "f" else cell.data_type
     with replacing(path) as file:
         file.write(buffer.getvalue())
+
+
+def _cells(values: pd.Series, illegal: re.Pattern[str]) -> pd.Series:
+    """Values as a workbook can hold them: texts without control characters."""
+    return values.map(lambda one: illegal.sub("\N{REPLACEMENT CHARACTER}", one) if isinstance(one, str) else one)
+
+
+def _holds_formulas(frame: pd.DataFrame) -> bool:
+    """Whether a text would be taken for a formula, and computed."""
+    texts = frame.select_dtypes("object")
+    return any(isinstance(one, str) and one.startswith("=") for name in texts for one in texts[name].unique())
 
 
 def _of_one_kind(frame: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from ablate.records import places, results, tables
 from ablate.records import timings as stored_timings
 from ablate.records.curves import curve_csv, read_curve
 from ablate.records.files import compact_json, entries, exact_json, remove, write_text
+from ablate.records.kinds import is_name
 from ablate.records.places import holds_runs, holds_timings
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import newer
@@ -59,7 +60,7 @@ def compact(sweep: Path) -> Compacted:
         left: list[str] = []
         runs = _compact_runs(sweep, left)
         timings = _compact_timings(sweep)
-    except TableError as error:
+    except (TableError, RecordError) as error:
         raise UserError(
             f"{error}; restore it, or move it away: the files of single runs are left as they are"
         ) from error
@@ -183,13 +184,13 @@ def _compact_timings(sweep: Path) -> int:
     if not paths:
         return 0
     before = tables.version(places.speed_path(sweep))
-    tables.timings_of(sweep)  # a damaged file is not replaced
+    stored_timings.all_packed(sweep)  # a damaged file is not replaced
     timings = {stored_timings.timing_key(timing): timing for timing in stored_timings.timings(sweep)}
     gone = []
     former = results.former_settings(sweep)
     for path, version in paths.items():
-        with suppress(RecordError, KeyError):
-            timing = read_json(path)
+        with suppress(RecordError):
+            timing = stored_timings.whole_timing(read_json(path), path)
             own = path == places.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
             timing["setting_id"] = former.get(timing["setting_id"], timing["setting_id"])
             if own and timings.get(stored_timings.timing_key(timing)) == timing:
@@ -221,7 +222,9 @@ def unpack(sweep: Path) -> int:
     try:
         packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
         rows = [] if packed is None else packed.rows
-        timings = list(stored_timings.packed_timings(sweep)) if tables.timings_of(sweep) else []
+        timings = stored_timings.all_packed(sweep)
+        if (strange := next((row.run_id for row in rows if not is_name(row.run_id)), None)) is not None:
+            raise TableError(f"{places.runs_path(sweep)}: {strange!r:.100} is no id of a run")
         for row in rows:
             path, curve_path = _files(sweep, row.run_id)
             if path.exists():

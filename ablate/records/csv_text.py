@@ -1,6 +1,10 @@
 """A data frame as the text of a CSV file, as `DataFrame.to_csv` has it; of long frames several times as fast.
 
 Frames of runs have many columns, and most of these hold one value, or few: a text is made of each once.
+
+A spreadsheet takes a cell that begins with one of FORMULA for a formula, and computes it when the file is opened. A
+text like that, which may come from a corpus, a knob or a plugin of somebody else's, gets an apostrophe before it;
+numbers, and texts that are numbers, stay as they are.
 """
 
 import csv
@@ -15,10 +19,35 @@ KINDS = ("object", "str", "string", "float64", "int64", "bool", "Int64", "boolea
 """Types of columns that are written here; a frame with others is left to pandas."""
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
+"""What a formula begins with."""
+
+
+def as_text(value: Any) -> Any:
+    """A value that a spreadsheet takes for what it is: a text that it would compute with an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    if "\r" in value:  # which would begin a new row
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
+    if not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def of_text(value: Any) -> Any:
+    """What `as_text` was given, of what it made."""
+    return value[1:] if isinstance(value, str) and as_text(value[1:]) == value else value
+
+
 def csv_text(frame: "pd.DataFrame") -> str:
     """The columns of a frame, without its index, after a line of their names; what is missing is empty."""
     if len(frame) < 2 or frame.shape[1] < 2 or any(kind.name not in KINDS for kind in frame.dtypes):
-        return frame.to_csv(index=False, lineterminator="\n")
+        texts = frame.apply(lambda column: column.map(as_text) if column.dtype.kind == "O" else column)
+        return (texts if len(frame) else frame).rename(columns=as_text).to_csv(index=False, lineterminator="\n")
     line, varying = list[str](), list[list[str]]()
     for place in range(frame.shape[1]):
         cells = _column(frame.iloc[:, place])
@@ -58,7 +87,7 @@ def _cells(values: Iterable[Any]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for value in values:
-        writer.writerow(("", value))
+        writer.writerow(("", as_text(value)))
         yield text.getvalue()[1:-1]
         text.seek(0)
         text.truncate()

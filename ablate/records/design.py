@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from ablate.config.choice_files import find_preset
 from ablate.config.errors import UserError
 from ablate.config.schema import CONFIG_ROOT
+from ablate.config.yaml_nodes import value_of
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
 from ablate.records.manifest import load_manifest
@@ -71,11 +70,11 @@ def of_manifest(manifest: Mapping[str, Any]) -> dict[str, Declared]:
     """setting_id → what it was declared with."""
     try:
         return {
-            str(setting): tuple((int(seeds), when) for seeds, when in entry["declared"])
+            str(setting): tuple((int(seeds), None if when is None else str(when)) for seeds, when in entry["declared"])
             for entry in manifest.get("design", ())
             for setting in entry["settings"]
         }
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return {}
 
 
@@ -113,7 +112,7 @@ def seeds_asked_for(words: Sequence[str]) -> int | None:
     try:
         presets = [find_preset(said["sweeps"])] if "sweeps" in said else []
         for path in (*presets, CONFIG_ROOT / "conf" / "config.yaml"):
-            said = yaml.safe_load(path.read_text(encoding="utf-8")) | said
+            said = value_of(path.read_text(encoding="utf-8"), path) | said
         return int(said["seeds"])
-    except (UserError, OSError, TypeError, ValueError, KeyError, yaml.YAMLError):
+    except (UserError, OSError, TypeError, ValueError, KeyError):
         return None

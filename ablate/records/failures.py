@@ -1,17 +1,18 @@
 """Settings that could not be run, `failures/<setting>.json`, until all their runs are there after all: by the same
 command, by a search, or from another machine (`ablate merge`)."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.config.former_names import may_hold, of_stored
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import entries
+from ablate.records.kinds import fits
+from ablate.records.manifest import MOST_SEEDS
 from ablate.records.places import failures_dir
+from ablate.records.reading import RecordError, read_json
 
 DAMAGED = "its record is damaged"
 
@@ -67,11 +68,17 @@ def _stored(sweep: Path) -> Iterator[Failure]:
         if path.suffix != ".json":
             continue
         try:
-            text = path.read_text(encoding="utf-8")
-            stored = json.loads(text, object_hook=of_stored if may_hold(text) else None)
+            stored = read_json(path)
             if stored["setting_id"] == path.stem:  # else a copy
                 said = str(stored["error"]).splitlines()[0]
                 one = Failure(path.stem, said, stored["config"], frozenset(stored.get("had", ())))
-                yield one if one.name and one.seeds else Failure(path.stem, DAMAGED)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+                yield one if _is_whole(one) else Failure(path.stem, DAMAGED)
+        except (RecordError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             yield Failure(path.stem, DAMAGED)
+
+
+def _is_whole(one: Failure) -> bool:
+    """Whether a failure has a name, and seeds that a command could have asked for."""
+    config = one.config or {}
+    numbers = [config.get("seed", 0), config.get("seeds", 1), *one.had]
+    return all(fits(number, int) for number in numbers) and 0 < numbers[1] <= MOST_SEEDS and bool(one.name)

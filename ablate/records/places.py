@@ -13,6 +13,7 @@ What else is kept there is named where it is written: weights (`ablate.records.w
 
 from pathlib import Path
 
+from ablate.config.plugins import MANIFEST
 from ablate.records.files import entries, present
 
 
@@ -49,7 +50,7 @@ def failure_path(sweep: Path, setting_id: str) -> Path:
 
 
 def manifest_path(sweep: Path) -> Path:
-    return sweep / "sweep.json"
+    return sweep / MANIFEST
 
 
 def runs_path(sweep: Path) -> Path:

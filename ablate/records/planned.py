@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.records import results
-from ablate.records.manifest import load_manifest
+from ablate.records.manifest import load_manifest, ranges_of
 from ablate.records.reading import RecordError
 
 
@@ -19,9 +19,8 @@ def with_planned(planned: Mapping[str, str], asked: Mapping[str, Iterable[int]])
 
 def seeds_of(text: str) -> Iterator[int]:
     """0, 1, 2, 7 of `0-2,7`."""
-    for part in text.split(",") if text else ():
-        first, _, last = part.partition("-")
-        yield from range(int(first), int(last or first) + 1)
+    for first, last in ranges_of(text):
+        yield from range(first, last + 1)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

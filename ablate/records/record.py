@@ -14,6 +14,7 @@ from ablate.config.identity import PROTOCOL, short_hash
 from ablate.config.metrics import evaluation, evaluation_of
 from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
+from ablate.records.kinds import fits, is_name, misfit
 from ablate.records.reading import RecordError
 
 SCHEMA = 1
@@ -22,12 +23,14 @@ SCHEMA = 1
 FINISHED = ("ok", "diverged")
 """The statuses of a run that has ended."""
 
-NEEDED = {
-    "corpus": ("name", "sha256"),
-    "timing": ("wall_s", "threads", "device"),
-    "environment": ("cpu", "gpu", "torch", "git_commit"),
+NEEDED: dict[str, dict[str, Any]] = {
+    "corpus": {"name": str, "sha256": str},
+    "timing": {"wall_s": float | None, "threads": int | None, "device": str},
+    "environment": dict.fromkeys(("cpu", "gpu", "torch", "git_commit"), str | None),
 }
-"""What a record's parts must hold, besides a config, for a report to show it."""
+"""What a record's parts must hold, besides a config, for a report to show it, each with its type."""
+MAY_HOLD: dict[str, dict[str, Any]] = {"corpus": {"unit": str | None}, "timing": {"started": str | None}}
+"""The types of what they may hold beside it and a report reads."""
 
 
 class NewerRecord(UserError):
@@ -67,8 +70,8 @@ WITHOUT_DEFAULT = [f.name for f in fields(Record) if f.default is f.default_fact
 """What every record has to say."""
 DEFAULTS = {f.name: f.default for f in fields(Record) if f.default is not MISSING}
 """What is meant by what a record may leave out, mappings apart."""
-MAPPINGS = [name for name, kind in get_type_hints(Record).items() if getattr(kind, "__origin__", None) is dict][:-1]
-"""The parts of a record that hold names and values."""
+KINDS = {name: kind for name, kind in get_type_hints(Record).items() if name != "curve"}
+"""The type of each part of a record."""
 
 
 def whole_record(record: dict[str, Any], path: Path, stored_as: str) -> dict[str, Any]:
@@ -78,8 +81,8 @@ def whole_record(record: dict[str, Any], path: Path, stored_as: str) -> dict[str
         raise RecordError(f"{path}: not a record of ablate")
     record = DEFAULTS | {"references": {}, "code": {}} | record
     if not lacking:
-        lacking = [name for name in MAPPINGS if not isinstance(record[name], dict)]
-    if not lacking:
+        if wrong := misfit(record, KINDS):
+            raise RecordError(f"{path}: not a whole record, its {wrong} is of another type")
         lacking = [f"{part}.{name}" for part, names in NEEDED.items() for name in names if name not in record[part]]
         lacking += _lacking(record["config"], _needed(Config))
     if lacking:
@@ -92,7 +95,44 @@ def whole_record(record: dict[str, Any], path: Path, stored_as: str) -> dict[str
         raise RecordError(
             f"{path}: a copy of {record['run_id']}.json, which does not count again; delete it, or rename it to that"
         )
+    if wrong := _strange(record):
+        raise RecordError(f"{path}: not a whole record, its {wrong} is of another type")
     return _as_today(record)
+
+
+def _strange(record: Mapping[str, Any]) -> str:
+    """The first part of a record that is none that it was ever stored with; empty where there is none."""
+    for name in ("run_id", "setting_id"):
+        if not is_name(record[name]):
+            return name
+    for kinds in (NEEDED, MAY_HOLD):
+        for part, own in kinds.items():
+            if wrong := misfit(record[part], own):
+                return f"{part}.{wrong}"
+    return _strange_knob(record["config"], _kinds(Config), "config")
+
+
+def _strange_knob(values: Mapping[str, Any], kinds: Mapping[str, Any], where: str) -> str:
+    for name, kind in kinds.items():
+        if name not in values:
+            continue
+        value = values[name]
+        if not isinstance(kind, dict):
+            if not fits(value, kind):
+                return f"{where}.{name}"
+        elif not isinstance(value, dict):
+            return f"{where}.{name}"
+        elif wrong := _strange_knob(value, kind, f"{where}.{name}"):
+            return wrong
+    return ""
+
+
+@cache
+def _kinds(kind: type) -> dict[str, Any]:
+    """The common knobs of a stored config, each with its type; of a part those in it."""
+    hints = get_type_hints(kind)
+    own = {f.name: hints[f.name] for f in fields(kind) if not f.metadata.get("own")}
+    return {name: _kinds(cast(type, one)) if is_dataclass(one) else one for name, one in own.items()}
 
 
 def _lacking(values: Any, knobs: Mapping[str, Any], where: str = "config") -> list[str]:

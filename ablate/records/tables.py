@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.config.errors import os_reason
+from ablate.config.errors import UserError, os_reason, reason
 from ablate.records.files import compact_json, write_atomically
 from ablate.records.flat import flat, flat_timing
+from ablate.records.kinds import fits
 from ablate.records.places import curves_path, runs_path, speed_path
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ KEY_COLUMNS = ("run_id", "curve")
 """What no column of a curve can be called: they say whose it is."""
 
 
-class TableError(Exception):
+class TableError(UserError):
     """A file that is not one of these, or a damaged one."""
 
 
@@ -63,7 +64,11 @@ BATCH = 1000
 
 @lru_cache(maxsize=64)
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
+    """The columns of a curve, of which the JSON stands in a row. Raises ValueError."""
+    found = json.loads(text)
+    if not fits(found, list[str]):
+        raise ValueError(f"{text!r:.100} are no columns of a curve")
+    return tuple(found)
 
 
 class Runs:
@@ -108,9 +113,7 @@ class Runs:
     def _batches(self) -> Iterator["pa.RecordBatch"]:
         names = ["run_id", "record", "curve", "curve_columns"]
         with _opened_file(self.path) as file:
-            missing = sorted(set(names) - set(file.schema_arrow.names))
-            if missing:
-                raise TableError(f"{self.path}: not a file of ablate, it lacks the column {missing[0]}")
+            _require(self.path, file, names)
             yield from file.iter_batches(BATCH, columns=names)
 
     @cached_property
@@ -157,9 +160,8 @@ class Curves:
         with _opened_file(path) as file:
             self._metadata = file.metadata
             columns = file.schema_arrow.names
-            if not set(KEY_COLUMNS) <= set(columns):
-                raise TableError(f"{path}: not a file of ablate, it lacks {' and '.join(KEY_COLUMNS)}")
             self.names = [name for name in columns if name not in KEY_COLUMNS]
+            _require(path, file, KEY_COLUMNS, self.names)
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             self._first = np.cumsum([0, *sizes])
             """Row at which each group of rows begins, and the number of all rows."""
@@ -341,10 +343,28 @@ def _opened(kind: Any, path: Path, _: tuple[int, int, int]) -> Any:
 def _read(path: Path, columns: list[str]) -> "pa.Table":
     """Raises TableError for what is no such file, or a damaged one: each page has a checksum."""
     with _opened_file(path) as file:
-        missing = sorted(set(columns) - set(file.schema_arrow.names))
-        if missing:
-            raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
+        _require(path, file, columns)
         return file.read(columns=columns)
+
+
+def _require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: Sequence[str] = ()) -> None:
+    """Raise TableError unless a file has these columns of texts and of numbers, each once."""
+    import pyarrow as pa
+
+    def holds_texts(kind: pa.DataType) -> bool:
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+    def holds_numbers(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
+
+    schema = file.schema_arrow
+    for names, holds, what in ((texts, holds_texts, "texts"), (numbers, holds_numbers, "numbers")):
+        if missing := sorted(set(names) - set(schema.names)):
+            raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
+        for name in names:
+            if schema.names.count(name) > 1 or not holds(schema.field(name).type):
+                raise TableError(f"{path}: not a file of ablate, its column {name} holds no {what}")
 
 
 @contextmanager
@@ -359,9 +379,9 @@ def _opened_file(path: Path, metadata: Any = None) -> Iterator["pq.ParquetFile"]
             pq.ParquetFile(content, metadata=metadata, page_checksum_verification=True) as file,
         ):
             yield file
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None
-        raise TableError(why or f"{path}: damaged, or not a Parquet file ({str(error).splitlines()[0]})") from error
+        raise TableError(why or f"{path}: damaged, or not a Parquet file ({reason(error)})") from error
 
 
 def _coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:

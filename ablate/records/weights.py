@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.config.errors import os_reason
 from ablate.records.files import present, write_atomically
-from ablate.records.reading import RecordError
+from ablate.records.reading import RecordError, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,17 +39,11 @@ def load(sweep: Path, run_id: str) -> dict[str, "np.ndarray"]:
 
     path = weights_path(sweep, run_id)
     try:
-        return load_bytes(path.read_bytes())
-    except OSError as error:
-        raise RecordError(os_reason(error).partition(";")[0]) from error
-    except SafetensorError as error:
+        return load_bytes(read_bytes(path))
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:  # also of numbers that numpy has not
         raise RecordError(f"{path}: not a file of weights ({error})") from error
 
 
 def copy(source: Path, target: Path, run_id: str) -> None:
     """Take the parameters of a run over from another sweep. Raises RecordError, StorageError."""
-    try:
-        content = weights_path(source, run_id).read_bytes()
-    except OSError as error:
-        raise RecordError(os_reason(error).partition(";")[0]) from error
-    write_atomically(weights_path(target, run_id), content)
+    write_atomically(weights_path(target, run_id), read_bytes(weights_path(source, run_id)))

@@ -39,6 +39,7 @@ BEFORE_MANIFESTS = {
 }
 """Folder → what reports wrote there before they kept a list: whole names, or names without their endings."""
 ENDINGS = {"tables": (".csv", ".md", ".tex"), "figures": (".png", ".svg", ".pdf")}
+SUFFIXES = {".html", *(ending for endings in ENDINGS.values() for ending in endings)}
 
 
 class Products:
@@ -95,8 +96,13 @@ class Products:
             remove(path)
 
     def _is_ours(self, name: str) -> bool:
-        """Whether a file is one that a report wrote and nobody changed since; also where there is none."""
+        """Whether a file is one that a report wrote and nobody changed since; also where there is none.
+
+        What a linked folder holds, which lies elsewhere, is not.
+        """
         path = self.folder / name
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            return False
         if not path.exists() and not path.is_symlink():
             return True
         known = self.written.get(name)
@@ -107,7 +113,7 @@ class Products:
         made |= {"said": list(said)} if of and said else {}
         text = json.dumps({"files": written} | made, indent=1, sort_keys=True) + "\n"
         path = self.folder / self.manifest
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text.encode())
 
 
@@ -169,8 +175,9 @@ def _free(path: Path) -> Path:
 
 
 def _inside(name: str) -> bool:
-    """Whether a name of the list stays in the folder, whoever wrote the list."""
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    """Whether a name of the list is one that a report could have written, whoever wrote the list."""
+    path = Path(name)
+    return path.parent.as_posix() in (".", "tables", "figures") and path.suffix in SUFFIXES and "\0" not in name
 
 
 def _sha256(path: Path) -> str:

@@ -221,7 +221,8 @@ def recall(record: Mapping[str, Any]) -> None:
         told = {"main": names[0], "final_metrics": names, "network": NO_NETWORK}
     of = told.get("of", {})
     for metric in (*told.get("metrics", ()), *told["final_metrics"]):
-        known = {"title": metric.replace("_", " "), "better": "neither"} | of.get(metric, {})
+        facts = {fact: value for fact, value in of.get(metric, {}).items() if fact in TOLD}
+        known = {"title": metric.replace("_", " "), "better": "neither"} | facts
         METRICS.remember(Metric(metric, **{"logs": False if no_network else None, **known}), to_choose=True)
     knobs = tuple(Knob(own, type(value), value) for own, value in stored.items() if own != "name")
     metrics, final = tuple(told.get("metrics", ())), tuple(told["final_metrics"])

@@ -13,19 +13,17 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from ablate.config.errors import counted
+from ablate.config.errors import counted, listing
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.timing.kept import at_hand, machine_of, store
 from ablate.timing.machine import gemm_gflops, speed_lane
-from ablate.timing.process import Processes, WorkerFailed
+from ablate.timing.process import START_S, Processes, WorkerFailed, WorkerHung
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, conclude, enough, sample
 from ablate.training.loop import resolve_device
 
 TOGETHER = 12
 """Settings whose rounds are interleaved; more would only hold memory."""
-START_S = 5.0
-"""About what a process takes to start and to warm up."""
 
 
 def time_missing(
@@ -44,6 +42,8 @@ def time_missing(
     """
     timed = 0
     failed: dict[str, list[Timing]] = {}
+    hung: dict[str, list[int]] = {}
+    """Setting whose process hung → the numbers of threads with which it is not tried again."""
     with speed_lane():
         for n in threads:
             missing = {
@@ -51,6 +51,9 @@ def time_missing(
                 for setting, config in settings.items()
                 if again or not at_hand(sweep, setting, config, n)
             }
+            for setting in hung.keys() & missing.keys():
+                hung[setting].append(n)
+                del missing[setting]
             if not missing:
                 continue
             minutes = math.ceil(len(missing) * (protocol.limit_s + START_S * protocol.launches) / 60)
@@ -58,6 +61,7 @@ def time_missing(
             for timing in measure(missing, [n], protocol, say):
                 if timing.failure:
                     failed.setdefault(timing.failure, []).append(timing)
+                    hung |= {timing.setting_id: []} if timing.facts.get("hung") else {}
                 else:
                     store(sweep, timing)
                     timed += 1
@@ -65,7 +69,9 @@ def time_missing(
         first = f"{timings[0].config['model']['name']} ({timings[0].setting_id})"
         settings_of_it = len({timing.setting_id for timing in timings})
         which = first if settings_of_it == 1 else f"{settings_of_it} settings, the first {first}"
-        say(f"cannot time {which}: {why}")
+        threads_left = sorted({n for timing in timings for n in hung.get(timing.setting_id, ())})
+        untried = f"; not tried with {listing(map(str, threads_left))} threads" if threads_left else ""
+        say(f"cannot time {which}: {why}{untried}")
     return bool(timed or not failed)
 
 
@@ -116,7 +122,7 @@ def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol, proce
                 task["count"] = "flops_per_token" not in timing.facts
                 ask, facts = stack.enter_context(processes.take(task))
             except WorkerFailed as error:
-                timing.failure = str(error)
+                _failed(timing, error)
                 continue
             readings = timing.facts.get("last_epoch_readings", [])
             timing.facts |= facts | {"last_epoch_readings": [*readings, facts["last_epoch_tokens_per_s"]]}
@@ -129,10 +135,15 @@ def run_rounds(timings: Sequence[Timing], launch: int, protocol: Protocol, proce
                 try:
                     timing.samples[name].append(sample(timing, ask, name, launch, protocol))
                 except WorkerFailed as error:
-                    timing.failure = str(error)
+                    _failed(timing, error)
                 timing.spent_s += time.monotonic() - began
             open_ended = [
                 (timing, ask, name)
                 for timing, ask, name in open_ended
                 if not timing.failure and not enough(timing, name, launch, protocol)
             ]
+
+
+def _failed(timing: Timing, error: WorkerFailed) -> None:
+    timing.failure = str(error)
+    timing.facts |= {"hung": True} if isinstance(error, WorkerHung) else {}

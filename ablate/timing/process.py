@@ -13,6 +13,10 @@ from typing import IO, Any, Self
 
 ENDING_S = 10.0
 """Time for a process to end when it is told to."""
+SLACK = 4.0
+"""So many times longer than it expects may a process take for a step, on a machine that is busy for a moment."""
+START_S = 5.0
+"""What is expected of a step of which nothing is known yet: to load, to build a network, a first minibatch."""
 AHEAD = 12
 """Processes that are started together at most, unless more are needed at once: a waiting one holds memory."""
 
@@ -22,6 +26,10 @@ Ask = Callable[[Any], dict[str, Any]]
 
 class WorkerFailed(Exception):
     """A setting cannot be timed; the message says why."""
+
+
+class WorkerHung(WorkerFailed):
+    """Its process gave no answer, and was ended."""
 
 
 class Process:
@@ -37,34 +45,42 @@ class Process:
         self.lines: Queue[str] = Queue()
         self.reader = Thread(target=_read, args=(self.receive, self.lines), daemon=True)
         self.reader.start()
-        self.failure = ""
+        self.failure: WorkerFailed | None = None
 
-    def wait(self, answer_s: float) -> None:
-        """Until it is ready; `failure` says why it is not."""
+    def wait(self, answer_s: float, together: int) -> None:
+        """Until it is ready, one of so many that were started together; `failure` says why it is not."""
         try:
-            self._answer(answer_s)
+            self._answer(answer_s, together * START_S)
         except WorkerFailed as error:
-            self.failure = str(error)
+            self.failure = error
 
     def ask(self, request: Any, answer_s: float) -> dict[str, Any]:
-        """Raises WorkerFailed where it ends by itself, or gives no answer within `answer_s` seconds, which ends it."""
+        """Raises WorkerFailed where it ends by itself; WorkerHung where it says nothing for `answer_s` seconds beyond
+        SLACK times what it expects of its next step, which ends it.
+        """
         with suppress(OSError):  # it has ended: what it last said tells why
             self.send.write(json.dumps(request) + "\n")
             self.send.flush()
         return self._answer(answer_s)
 
-    def _answer(self, answer_s: float) -> dict[str, Any]:
-        try:
-            line = self.lines.get(timeout=answer_s)
-        except Empty:
-            self.process.kill()
-            raise WorkerFailed(f"the process that times this setting gave no answer for {answer_s:g} s") from None
-        if not line:
-            raise WorkerFailed(f"the process that times this setting ended with status {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise WorkerFailed(answer["error"])
-        return answer
+    def _answer(self, answer_s: float, expected: float = START_S) -> dict[str, Any]:
+        while True:
+            limit_s = answer_s + SLACK * expected
+            try:
+                line = self.lines.get(timeout=limit_s)
+            except Empty:
+                self.process.kill()
+                raise WorkerHung(
+                    f"its process said nothing for {limit_s:.0f} s, where {expected:.2g} s were expected, and was ended"
+                ) from None
+            if not line:
+                raise WorkerFailed(f"the process that times this setting ended with status {self.process.wait()}")
+            answer: dict[str, Any] = json.loads(line)
+            if "error" in answer:
+                raise WorkerFailed(answer["error"])
+            if answer.keys() != {"expects"}:
+                return answer
+            expected = answer["expects"]
 
     def end(self) -> None:
         with suppress(OSError):
@@ -102,8 +118,9 @@ class Processes:
         there = len(self.waiting)
         for _ in range(max(now, min(now + later, AHEAD)) - there):
             self.waiting.append(Process())
-        for process in list(self.waiting)[there:]:
-            process.wait(self.answer_s)
+        started = list(self.waiting)[there:]
+        for process in started:
+            process.wait(self.answer_s, len(started))
 
     @contextmanager
     def take(self, task: Mapping[str, Any]) -> Iterator[tuple[Ask, dict[str, Any]]]:
@@ -114,8 +131,8 @@ class Processes:
         self.prepare(1, 0)
         process = self.waiting.popleft()
         try:
-            if process.failure:
-                raise WorkerFailed(process.failure)
+            if process.failure is not None:
+                raise process.failure
             yield partial(process.ask, answer_s=self.answer_s), process.ask(task, self.answer_s)
         finally:
             process.end()

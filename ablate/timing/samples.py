@@ -34,8 +34,9 @@ class Protocol:
     level: float = 0.95
     launches: int = 5
     """Fresh processes per setting: where one lands in memory moves its speed by more than its samples differ."""
-    answer_s: float = 300.0
-    """How long a process may take for one answer; then it hangs, and is killed."""
+    answer_s: float = 30.0
+    """How long a process may say nothing, beyond several times what it expects of its next step; then it hangs, and is
+    ended (`ablate.timing.process`)."""
 
 
 def protocol_within(limit_s: float) -> Protocol:

@@ -5,6 +5,8 @@ It says that it is ready once it has loaded what it needs.
 In:  {"config": …, "setting_id": …, "threads": n, "count": …}   first, answered by what is known of the setting;
                                          with `count` what a step multiplies, too, which takes longer than loading torch
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
+Before a step that takes long it says how long, by what it has measured so far: {"expects": seconds}. What says nothing
+for much longer hangs.
 The process ends when its input does. Axes: R replicas, T steps, B sequences.
 """
 
@@ -36,6 +38,7 @@ from ablate.networks.parameters import count, initial
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.timing import clock
+from ablate.timing.process import START_S
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import stream
@@ -45,6 +48,8 @@ with suppress(ImportError):  # Windows has none
     resource = importlib.import_module("resource")
 
 WARM_UP_S = 0.5
+COMPILE_S = 20.0
+"""What the compiler takes for a cell, about, or torch to load what counts products."""
 
 
 def engine_of(config: Resolved) -> str:
@@ -92,9 +97,13 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
 
 
 class Setting:
-    """The subjects of one setting, built and warmed up when first asked for."""
+    """The subjects of one setting, built and warmed up when first asked for.
 
-    def __init__(self, config: Resolved, corpus: Corpus) -> None:
+    `expects` hears how many seconds the next step will take.
+    """
+
+    def __init__(self, config: Resolved, corpus: Corpus, expects: Callable[[float], None] = lambda _: None) -> None:
+        self.expects = expects
         self.config = config
         self.device = resolve_device(config.device)
         self.task = task_of(config, corpus, self.device)
@@ -144,6 +153,8 @@ class Setting:
         while seconds < WARM_UP_S or n < 3:
             last = self.timed[name].run(1)
             seconds, n = seconds + last, n + 1
+            if n == 1:
+                self.expects(max(WARM_UP_S, 2 * last))
         self.per_sample[name] = last
 
     def flops_per_token(self) -> int:
@@ -160,13 +171,18 @@ class Setting:
         """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""
         n = self.task.epoch_updates
         timed = Timed(self.work("train", 1), real_minibatches(self.task, 1), 1, self.device)
-        timed.run(n)
+        timed.run(1)  # which takes longer than the others
+        self.expects(n * timed.run(1))
+        rest = max(1, n - 2)
+        self.expects(n * timed.run(rest) / rest)
         return self.task.tokens_per_epoch / timed.run(n)
 
     def sample(self, name: str, seconds: float) -> dict[str, Any]:
         """Tokens per second over about `seconds`, after one minibatch that wakes caches and threads."""
         timed = self.subject(name)
         n = max(2, round(seconds / self.per_sample[name]))
+        if (n + 1) * self.per_sample[name] > START_S:  # else it is not worth a word while others might be disturbed
+            self.expects((n + 1) * self.per_sample[name])
         timed.run(1)
         before, cpu = involuntary_switches(), time.process_time()
         took = timed.run(n)
@@ -184,6 +200,7 @@ class Setting:
     def facts(self, count_flops: bool) -> dict[str, Any]:
         before = peak_memory_bytes(self.device) or 0
         last_epoch = self.last_epoch()  # first: nothing else has taken memory yet
+        self.expects(COMPILE_S)
         return {
             "host": platform.node(),
             "engine": engine_of(self.config),
@@ -236,12 +253,18 @@ def serve() -> None:
         files = " or ".join([corpus.name, *config.plugins])
         raise DataError(f"{files} is not what this setting was trained with any more")
     with computing(config.precision):
-        setting = Setting(config, corpus)
+        expects(START_S)
+        setting = Setting(config, corpus, expects)
         _answer(setting.facts(task["count"]))
         setting.cpu_told = time.process_time()
         for line in sys.stdin:
             request = json.loads(line)
             _answer(setting.sample(request["subject"], request["seconds"]))
+
+
+def expects(seconds: float) -> None:
+    """Say how long the next step will take."""
+    _answer({"expects": seconds})
 
 
 def _answer(value: dict[str, Any]) -> None:

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
 from ablate.config.errors import StorageError
 from ablate.config.schema import PACKAGE_DIR
 from ablate.records.files import present, write_atomically
+from ablate.records.kinds import misfit
 from ablate.records.locks import warn
+from ablate.training.trajectory import Trajectory
 
 EVERY_S = float(os.environ.get("ABLATE_CHECKPOINT_S", "120"))
 """Seconds between two checkpoints of a program."""
@@ -36,6 +38,7 @@ NEEDED: dict[str, type | tuple[type, ...]] = {
     "trajectory": dict,
 }
 """What a checkpoint holds."""
+TRAJECTORY = get_type_hints(Trajectory)
 
 STORING = ("records", "training.checkpoints", "config.errors", "report")
 """What training imports and what decides no outcome."""
@@ -138,13 +141,21 @@ def load(path: Path) -> dict[str, Any] | None:
     ]
     if lacking and isinstance(state, dict) and {"epoch", "engine", "program"} <= state.keys():
         raise Unusable(f"{path} is of another version of ablate")
-    if lacking or state["epoch"] < 1:
+    if lacking or state["epoch"] < 1 or not _is_trajectory(state["trajectory"], state["epoch"]):
         raise Unusable(f"{path} is no checkpoint of ablate")
     if state["run_id"] != path.stem:
         raise Unusable(f"{path} is the checkpoint of {state['run_id']}")
     if state["build"] != build():
         raise Unusable(f"{path} was written by another build (the code or torch has changed since)")
     return dict(state)
+
+
+def _is_trajectory(stored: dict[str, Any], epochs: int) -> bool:
+    """Whether it is what happened in so many epochs, or in fewer to a run that has diverged."""
+    if stored.keys() != TRAJECTORY.keys() or misfit(stored, TRAJECTORY):
+        return False
+    done = len(stored["perplexity"])
+    return done == len(stored["val_perplexity"]) and (done == epochs or bool(stored["divergence"] and done < epochs))
 
 
 @cache

@@ -356,3 +356,17 @@ def test_a_knob_of_one_cell_beside_another_is_answered_by_what_to_write(mine: Pa
         validate(compose(["model=gru", "model.alpha=0.3"]))
     for pair in (["model=leaky", "model.alpha=0.3"], ["model=gru", "model.alpha=0.5"]):
         validate(compose(pair))
+
+
+@pytest.mark.parametrize("where", ["mine.py", "code/mine.py"])
+def test_nothing_in_the_folder_of_a_sweep_is_run(tmp_path: Path, nothing_stays: None, where: str) -> None:
+    """A manifest names the files of a person's own; a folder of somebody else's results can hold such a file."""
+    path = tmp_path / "results" / "theirs" / where
+    path.parent.mkdir(parents=True)
+    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "results" / "theirs" / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match=r"theirs.*the folder of a sweep"):
+        plugins.load([str(path)])
+    [line] = plugins.load_again({str(path): "0" * 64})
+    assert "the folder of a sweep" in line
+    assert not (tmp_path / "ran").exists()

@@ -404,3 +404,40 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["--undo", str(tmp_path / "a")]) == 0
     assert len(list((tmp_path / "a" / "runs").iterdir())) == RUNS + 1
     assert main([str(tmp_path / "nowhere")]) == 2
+
+
+ELSEWHERE = ("../../outside", "/tmp/outside", "..", "a/b", "a\0b", "a" * 300, "", "a\\b")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_id_that_leads_elsewhere_is_no_run(tmp_path: Path, name: str) -> None:
+    """Neither a report nor --undo goes where a row of runs.parquet says, nor where one of speed.parquet does."""
+    sweep = made(tmp_path / "results" / "made", runs=1)
+    compact(sweep)
+    packed = tables.runs_of(sweep)
+    assert packed is not None
+    rows = [(json.loads(row.record), row) for row in packed.rows]
+    record, row = rows[0]
+    hostile = record | {"run_id": name}
+    tables.write_runs(
+        sweep, [(hostile, tables.Row(name, json.dumps(hostile), row.curve, row.curve_columns)), *rows[1:]]
+    )
+    before = set(tmp_path.rglob("*"))
+    assert [type(one) for one in results.records(sweep)].count(RecordError) == 1
+    with pytest.raises(UserError, match=r"no id of a run|not a whole record"):
+        unpack(sweep)
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("part", ["setting_id", "machine"])
+def test_a_timing_that_leads_elsewhere_is_none(tmp_path: Path, name: str, part: str) -> None:
+    sweep = made(tmp_path / "results" / "made", runs=1)
+    compact(sweep)
+    [timing] = stored_timings.packed_timings(sweep)
+    tables.write_timings(sweep, [timing | {part: name}])
+    before = set(tmp_path.rglob("*"))
+    assert list(stored_timings.timings(sweep)) == []
+    with pytest.raises(UserError, match="not a timing"):
+        unpack(sweep)
+    assert set(tmp_path.rglob("*")) == before, "nothing was deleted, nothing written"

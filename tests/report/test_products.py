@@ -215,3 +215,42 @@ def test_what_fails_unforeseen_is_tried_again() -> None:
 
 def raising(error: Exception) -> None:
     raise error
+
+
+def test_what_a_linked_folder_holds_is_left_alone(tmp_path: Path) -> None:
+    """A folder of results that somebody has packed may hold a link that leads anywhere."""
+    sweep, elsewhere = tmp_path / "sweep", tmp_path / "elsewhere"
+    sweep.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "settings.csv").write_text("theirs")
+    (sweep / "tables").symlink_to(elsewhere)
+    (sweep / MANIFEST).write_text(json.dumps({"files": {"tables/settings.csv": []}}))
+    assert publish(sweep, tables__settings="1", tables__tuned="2", runs="3") == [
+        "tables/settings.csv",
+        "tables/tuned.csv",
+    ]
+    assert everything(elsewhere) == {"settings.csv": "theirs"}
+    assert (sweep / "runs.csv").read_text() == "3"
+
+
+@pytest.mark.parametrize(
+    "name", ["runs/0123456789ab.json", "runs.parquet", "../sweep.json", "/etc/passwd", "sweep.json"]
+)
+def test_a_list_that_names_what_no_report_writes(tmp_path: Path, name: str) -> None:
+    (tmp_path / "runs").mkdir()
+    for own in ("runs/0123456789ab.json", "runs.parquet", "sweep.json"):
+        (tmp_path / own).write_text("kept")
+    (tmp_path / MANIFEST).write_text(json.dumps({"files": {name: []}}))
+    publish(tmp_path, settings="1")
+    assert everything(tmp_path) == {
+        "runs/0123456789ab.json": "kept",
+        "runs.parquet": "kept",
+        "sweep.json": "kept",
+        "settings.csv": "1",
+    }
+
+
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(b"\xff\xfe")
+    publish(tmp_path, tables__settings="1")
+    assert everything(tmp_path) == {"tables/settings.csv": "1"}

@@ -3,6 +3,7 @@
 The hog test needs Linux's /proc/stat, which tells what else the machine is doing.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -25,6 +26,7 @@ from ablate.records.reading import read_json
 from ablate.timing import lane, process
 from ablate.timing.kept import store, stored
 from ablate.timing.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane
+from ablate.timing.process import SLACK, START_S
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, checked, sample, share
 
 Configs = Callable[..., Config]
@@ -126,6 +128,7 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
 ) -> None:
     """Of two settings the first one hangs: it alone is given up, once, and of all processes none is left."""
     started: list[subprocess.Popen[str]] = []
+    queues: list[Any] = []
     popen = subprocess.Popen
 
     def start(command: list[str], **options: Any) -> "subprocess.Popen[str]":
@@ -141,9 +144,11 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
         def __init__(self) -> None:
             super().__init__()
             self.coming = ANSWERS[when] if len(started) == 1 else 1_000_000
+            self.limits: list[float | None] = []
+            queues.append(self)
 
         def get(self, block: bool = True, timeout: float | None = None) -> str:
-            assert timeout == 20.0
+            self.limits.append(timeout)
             self.coming -= 1
             return super().get(timeout=600 if self.coming >= 0 else 0.01)
 
@@ -151,20 +156,73 @@ def test_a_process_that_hangs_is_ended_and_the_lane_goes_on(
     monkeypatch.setattr("ablate.timing.process.Queue", Answers)
     [(own, config)] = setting.items()
     [first, second] = lane.measure({"hangs": config, own: config}, [1], replace(QUICK, answer_s=20.0))
-    assert "no answer for 20 s" in first.failure
+    load, others = START_S * 2 * LAUNCHES, START_S
+    limits = [20.0 + SLACK * load, 20.0 + SLACK * others, 20.0 + SLACK * others]
+    assert queues[0].limits == limits[: ANSWERS[when] + 1], "what is expected of a step, several times over"
+    assert f"nothing for {limits[ANSWERS[when]]:.0f} s" in first.failure
     assert (first.summary, first.facts.get("parameters")) == ({}, None)
     assert (second.failure, second.summary["train"]["of"] > 0) == ("", True)
     assert len(started) == 2 * LAUNCHES  # together, before anything was measured
     assert all(process.poll() is not None for process in started)
 
 
+def test_a_limit_follows_from_what_a_step_is_expected_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step that is announced has a time of its own; the one before it no longer counts."""
+    limits: list[float | None] = []
+
+    class Answers(Queue[str]):
+        def get(self, block: bool = True, timeout: float | None = None) -> str:
+            limits.append(timeout)
+            return super().get(block=False)
+
+    silent = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    popen = subprocess.Popen
+    monkeypatch.setattr("ablate.timing.process.subprocess.Popen", lambda _, **options: popen(silent, **options))
+    monkeypatch.setattr("ablate.timing.process.Queue", Answers)
+    worker = process.Process()
+    try:
+        for line in ({"expects": 100.0}, {"expects": 0.5}, {"told": 1}):
+            worker.lines.put(json.dumps(line))
+        assert worker.ask({}, 20.0) == {"told": 1}
+        assert limits == [20.0 + SLACK * START_S, 20.0 + SLACK * 100, 20.0 + SLACK * 0.5]
+        worker.lines.put(json.dumps({"expects": 3.0}))
+        with pytest.raises(process.WorkerHung, match=r"nothing for 32 s, where 3 s were expected"):
+            worker.ask({}, 20.0)
+    finally:
+        worker.end()
+    assert worker.process.poll() is not None
+
+
+def test_what_has_hung_is_not_tried_with_other_numbers_of_threads(
+    setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What merely failed is; a line of each says so."""
+    [config] = setting.values()
+    asked: list[tuple[str, int]] = []
+
+    def measure(missing: dict[str, Config], threads: list[int], *_: Any) -> Iterator[Timing]:
+        for name in missing:
+            asked.append((name, *threads))
+            facts = {"hung": True} if name == "hangs" else {}
+            yield Timing(name, "here", *threads, {"model": {"name": "gru"}}, {}, facts=facts, failure=f"it {name}")
+
+    monkeypatch.setattr(lane, "measure", measure)
+    said: list[str] = []
+    assert not lane.time_missing(
+        tmp_path, {"hangs": config, "fails": config}, [1, 2, 4], QUICK, said.append, again=True
+    )
+    assert asked == [("hangs", 1), ("fails", 1), ("fails", 2), ("fails", 4)]
+    last = [line for line in said if line.startswith("cannot time")]
+    assert ["not tried with 2 or 4 threads" in line for line in last] == [True, False]
+
+
 def test_processes_are_started_together_and_no_more_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     class Made:
         def __init__(self) -> None:
-            self.failure, self.waited, self.ended = "", 0, False
+            self.failure, self.waited, self.ended = None, 0, False
             made.append(self)
 
-        def wait(self, answer_s: float) -> None:
+        def wait(self, answer_s: float, together: int) -> None:
             self.waited += 1
 
         def end(self) -> None:

@@ -30,8 +30,8 @@ from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
 from ablate.timing.kept import found
-from ablate.timing.lane import START_S
 from ablate.timing.machine import default_threads
+from ablate.timing.process import START_S
 from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import reached
 from ablate.training.choice import build

@@ -67,13 +67,26 @@ def native(d: Derived, precision: str = "ieee") -> Native:
     with _locks[key]:
         if key not in _made:
             try:
-                library = _declared(ctypes.CDLL(str(built(text, precision))))
+                library = _loaded(text, precision)
                 _made[key] = (
                     Native(library, "") if library.allowed() else Native(None, "the system does not allow tiles")
                 )
             except (OSError, RuntimeError) as error:
                 _made[key] = Native(None, str(error))
         return _made[key]
+
+
+def _loaded(text: str, precision: str) -> ctypes.CDLL:
+    """The library, made once more where the one in the cache is damaged. Raises RuntimeError or OSError."""
+    for last in (False, True):
+        path = built(text, precision)
+        try:
+            return _declared(ctypes.CDLL(str(path)))
+        except (OSError, AttributeError) as error:  # no library, or one without our functions
+            if last:
+                raise RuntimeError(f"{path}: {error}") from error
+            path.unlink(missing_ok=True)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def make(configs: Iterable[Resolved]) -> None:

@@ -1,0 +1,129 @@
+"""Broken inputs by the hundred, and what has to be true of each.
+
+ABLATE_FUZZ=2000        inputs of each kind in the slow version (else as many as the test says)
+ABLATE_FUZZ_SEED=7      another choice of them
+ABLATE_FUZZ_ALL=1       go on after a fault, and name each kind of fault once at the end
+"""
+
+import os
+import re
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from ablate.config import errors
+
+T = TypeVar("T")
+
+LIMIT_S = 20.0
+"""What takes longer hangs, however busy the machine is."""
+NO_WORDS = re.compile(
+    r"\b(Key|Type|Attribute|Index|UnboundLocal|Assertion|Recursion|ZeroDivision|Value|Runtime|NotImplemented|Memory|"
+    r"Overflow|Unicode\w+|StopIteration|Arrow\w+)Error\b"
+)
+"""Names of errors of Python's, which say nothing to a person."""
+
+
+def examples(few: int, many: int) -> pytest.MarkDecorator:
+    """The number of inputs that a test is given: few with every change, many in the slow version."""
+    many = int(os.environ.get("ABLATE_FUZZ", many))
+    return pytest.mark.parametrize(
+        "count",
+        [
+            pytest.param(few, marks=pytest.mark.full, id="few"),
+            pytest.param(many, marks=pytest.mark.slow, id="many"),
+        ],
+    )
+
+
+def explore(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int) -> None:
+    """Check so many inputs; what fails is made as small as it can be, or with ABLATE_FUZZ_ALL told with the rest."""
+    every = bool(os.environ.get("ABLATE_FUZZ_ALL"))
+    chosen = os.environ.get("ABLATE_FUZZ_SEED")
+    faults: dict[str, str] = {}
+
+    def tried(given_input: T) -> None:
+        try:
+            with within(LIMIT_S):
+                check(given_input)
+        except Exception as error:
+            if not every:
+                raise
+            faults.setdefault(kind_of(error), f"{error!r:.600}\n    input: {given_input!r:.600}")
+
+    phases = [Phase.generate] if every else [Phase.explicit, Phase.generate, Phase.shrink]
+    run = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=chosen is None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )(given(inputs)(tried))
+    (run if chosen is None else seed(int(chosen))(run))()
+    assert not faults, "\n\n".join(f"{kind}\n    {said}" for kind, said in faults.items())
+
+
+def kind_of(error: BaseException) -> str:
+    """What tells two faults apart: the error and the innermost line of ours that it passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename.startswith(errors.OURS)]
+    said = re.sub(r"\d+|'[^']*'|\"[^\"]*\"|/\S+", "…", str(error))[:60] if not ours else ""
+    where = f"{Path(ours[-1].filename).relative_to(errors.OURS)}:{ours[-1].lineno} {ours[-1].name}" if ours else said
+    return f"{type(error).__name__} at {where}"
+
+
+class TooLong(Exception):
+    """It hangs."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise TooLong where the block takes longer."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLong(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def one_line(error: errors.UserError) -> None:
+    """What a person reads is one line in words."""
+    said = str(error)
+    assert said.strip(), "an error without a word"
+    assert "\n" not in said.strip(), f"several lines: {said!r:.300}"
+    assert not NO_WORDS.search(said), f"no words for a person: {said!r:.300}"
+
+
+def refused_or(work: Callable[[], Any], *, also: Sequence[type[Exception]] = ()) -> Any:
+    """What `work` returns; None where it says in a line why not. Whatever else it raises is a fault."""
+    try:
+        return work()
+    except errors.UserError as error:
+        one_line(error)
+    except tuple(also):
+        pass
+    return None
+
+
+def numbered(folder: Path) -> Iterator[Path]:
+    """Folders that have not been there: what is kept of a file is kept under its path."""
+    number = 0
+    while True:
+        number += 1
+        yield folder / f"{number:06d}"
