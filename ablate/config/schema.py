@@ -125,6 +125,9 @@ OWN = {"own": True}
 ONE_VOCABULARY = "a network that reads and writes the tokens of one vocabulary; task=translation has task.embed"
 
 
+FORGET_GATE = "a forget gate whose bias it sets; chrono sets that of any gate that keeps the state"
+
+
 @dataclass(frozen=True)
 class ModelConfig(Part):
     """A recurrent cell, what is changed in it, and how its layers are connected.
@@ -286,7 +289,7 @@ class Config:
         default=1.0, absent=1.0, above=0, needs="a matrix that it scales: init=identity or init=orthogonal"
     )
     forget_bias: int | float | str | None = knob(
-        default=None, absent=None, words=("chrono",), needs="a gate whose bias it sets", follows=("model",)
+        default=None, absent=None, words=("chrono",), needs=FORGET_GATE, follows=("model",)
     )
     t_max: int | None = knob(
         default=None, absent=None, minimum=2, needs="forget_bias=chrono", follows=("forget_bias", "num_steps", "model")

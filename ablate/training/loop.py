@@ -166,7 +166,8 @@ def train_together(
                 replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
                 if tested:
                     replica.trajectory.test(tested[k])
-        program.end([k for k, replica in enumerate(replicas) if replica.trajectory.end_by_rule(replica.config)])
+        if ended := [k for k, replica in enumerate(replicas) if replica.trajectory.end_by_rule(replica.config)]:
+            program.end(ended)
         _tell(program, replicas)
         running = [replica.trajectory.perplexity[-1] for replica in replicas if replica.trajectory.goes_on]
         if not running:

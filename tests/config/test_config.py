@@ -104,7 +104,7 @@ def test_python_docs_from_the_command_line_is_the_fallback(compose: Configs) -> 
         ("sampling=radnom", "did you mean random?"),
         ("formulation=pytorch", "formulation is 'pytorch'; choose torch or textbook"),
         ("engine=eagr", "engine is 'eagr'; choose auto, cohort, torch_nn or eager; did you mean eager?"),
-        ("init=zeros", "init is 'zeros'; choose torch, normal, xavier or orthogonal"),
+        ("init=zeros", "init is 'zeros'; choose torch, normal, xavier, orthogonal or identity"),
         ("reset=never", "reset is 'never'; choose before or after"),
         ("bias_vectors=3", "bias_vectors is 3; choose 1 or 2"),
         ("num_hiddens=0", "num_hiddens is 0; it must be 1 or more"),

@@ -44,7 +44,6 @@ NETWORKS = {
             "layers=2",
             "dropout_in=0.2",
             "dropout_out=0.2",
-            "task.attention=true",
         ),
         "dropout_mask=variational",
     ],

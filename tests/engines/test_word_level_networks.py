@@ -12,8 +12,11 @@ from torch.nn import functional as F
 
 from ablate.config.resolved import Resolved
 from ablate.config.schema import with_seed
+from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, unavailable
+from ablate.engines.cohort.portions import Stacked
+from ablate.engines.cohort.stacked import StackedCohort
 from ablate.training.behaviour import disagreement
 from ablate.training.choice import build
 from tests.engines.sample_networks import batches, network, weights
@@ -167,6 +170,49 @@ def test_a_replica_alone_as_in_a_crowd_and_after_a_stop(kind: str, form: str, mo
         assert torch.equal(torch.cat(own), losses[:, k])
         for name, value in second.named_tensors(0).items():
             assert torch.equal(value, crowd.named_tensors(k)[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_minibatches_without_a_question_to_the_device(kind: str) -> None:
+    """As a GPU trains: in tensors that stay in their places, bit for bit as minibatch by minibatch; one is ended."""
+    base = config_of(kind)
+    configs = [with_seed(base, k) for k in range(3)]
+    parameters = [weights(base, V, k) for k in range(3)]
+    minibatches = batches(base, V, 3, 2 * UPDATES)
+
+    def program(silent: bool) -> Cohort:
+        kinds = Cohort if is_derived(base) else StackedCohort
+        generators = [Generator().manual_seed(k) for k in range(3)]
+        return kinds(configs, V, parameters, generators=generators, updates=2 * UPDATES, cuda_graphs=silent)
+
+    def losses(own: Cohort, some: list[tuple[Tensor, Tensor]]) -> Tensor:
+        if own.silent:
+            return own.train(Stacked(*(torch.stack(parts) for parts in zip(*some, strict=True))), carry=False)
+        return torch.stack([own.step(x, y, carry=k > 0) for k, (x, y) in enumerate(some)])
+
+    asking, silent = program(False), program(True)
+    assert torch.equal(losses(asking, minibatches[:UPDATES]), losses(silent, minibatches[:UPDATES]))
+    for own in (asking, silent):
+        own.end([1])
+    before = silent.named_tensors(1)
+    assert torch.equal(losses(asking, minibatches[UPDATES:]), losses(silent, minibatches[UPDATES:]))
+    for k in range(3):
+        for name, value in silent.named_tensors(k).items():
+            assert torch.equal(value, asking.named_tensors(k)[name]), name
+            assert torch.equal(value, before[name]) or k != 1, name
+    assert silent.divergences() == [""] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_of_it_is_mixed_with_another_device(kind: str) -> None:
+    """On torch's meta device, where a question to the device is an error."""
+    meta, base = torch.device("meta"), config_of(kind, "cuda_graphs=false")
+    configs = [with_seed(base, k) for k in range(2)]
+    parameters = [weights(base, V, k, torch.float32) for k in range(2)]
+    program = build("cohort", configs, V, parameters, [Generator(), Generator()], meta, UPDATES)
+    x, y = (torch.stack(parts).to(meta) for parts in zip(*batches(base, V, 2, UPDATES), strict=True))
+    assert program.train(Stacked(x, y), carry=False).device == meta
+    assert program.evaluate(x[0], y[0]).device == meta
 
 
 def test_which_program_computes_it() -> None:

@@ -147,9 +147,9 @@ class Cohort:
             lengths = norms(self.grads)
             if bool((losses + lengths.squeeze(1)).isfinite().all()):
                 self.update.move(self.grads, lengths, self.update.done)
+                self.last_losses.copy_(losses)
                 finite = self.update.finite()
                 if not bool(finite.all()):
-                    self.last_losses.copy_(losses)
                     self._freeze(torch.where(finite, FINITE, UPDATE))
                 return losses.clone()
         self._settle(losses, self.update.done)
