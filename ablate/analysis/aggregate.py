@@ -29,8 +29,10 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     finished = (runs["status"] == "ok").to_numpy()
     first = runs.drop_duplicates("setting_id").reset_index(drop=True)
     n = np.bincount(setting[finished], minlength=len(setting_ids))
+    trained = epochs_trained(runs[finished], first)
     settings = first[["setting_id", *columns_in(first), "parameters"]].assign(
-        updates=first["updates_per_epoch"] * first["epochs"],
+        updates=first["updates_per_epoch"] * (first["epochs"] if trained is None else trained),
+        **({} if trained is None else {"epochs_trained": trained}),
         n=n,
         diverged=np.bincount(setting, minlength=len(setting_ids)) - n,
         **{name: first[name] for name in ("match", "in_files") if name in first},
@@ -46,6 +48,14 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
             summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
+
+
+def epochs_trained(finished: pd.DataFrame, settings: pd.DataFrame) -> pd.Series | None:
+    """The mean epochs of the runs of each setting that finished; None where no rule ended any of them earlier."""
+    if "ended_by" not in finished or finished["ended_by"].isna().all():
+        return None
+    mean = finished["epochs_done"].astype(float).groupby(finished["setting_id"]).mean()
+    return settings["setting_id"].map(mean).fillna(settings["epochs"])
 
 
 def any_sees_future(runs: pd.DataFrame, setting_ids: pd.Index) -> np.ndarray:

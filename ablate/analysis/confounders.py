@@ -140,8 +140,8 @@ def _few_seeds(settings: pd.DataFrame, level: float) -> Found:
 def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     per_run = runs.drop_duplicates("setting_id").set_index("setting_id")
     facts, asks = facts_of(settings), many_questions(settings)
-    each = per_run[facts.amount] * per_run["epochs"]
-    settings = settings.assign(tokens=each.reindex(settings["setting_id"]).to_numpy())
+    epochs = settings["epochs_trained" if "epochs_trained" in settings else "epochs"].to_numpy()
+    settings = settings.assign(tokens=per_run[facts.amount].reindex(settings["setting_id"]).to_numpy() * epochs)
     for kind, what, consequence, tolerance in (
         ("updates", "updates of the weights", "part of any difference between them is one of training length", 0.0),
         ("tokens", f"training {facts.words.read} read", facts.words.read_more, SAME_TOKENS),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ablate.analysis.curves import read_curves
 from ablate.analysis.tasks import many_questions
-from ablate.config.columns import added_later, columns, columns_in, experiment_values, own_values
+from ablate.config.columns import added_later, columns, columns_in, common_added_later, experiment_values, own_values
 from ablate.config.dependence import gates_text, independent, is_function
 from ablate.config.metrics import METRICS, FailedMetrics, loss_metrics, metrics_of
 from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
@@ -169,6 +169,7 @@ def measured_values(
         "wall_s": record["timing"]["wall_s"],
         "started": record["timing"].get("started"),
         "diverged_epoch": divergence.get("epoch"),
+        **({"ended_by": record["ended"]["rule"]} if record.get("ended") else {}),
         **{name: math.nan for name in COUNTS if name not in record["counts"]},
         **{name: count for name, count in record["counts"].items() if name not in knobs},
         "engine": record["engine"],
@@ -194,8 +195,7 @@ def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[st
     schedule, data = config.get("schedule", {"name": "constant"}), config["data"]
     absent = added_later("model")
     known = {
-        "forget_bias": None,
-        "test_tokens": 0,
+        **common_added_later(),
         **config,
         **{name: model.get(name, value) for name, value in absent.items()},
         **own_values("model", model),
@@ -234,12 +234,24 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
     def rank(column: pd.Series) -> pd.Series:
         if column.name != "model":
-            return column
+            return _with_texts_last(column)
         order = [*MODEL_ORDER, *sorted(set(column) - set(MODEL_ORDER))]
         return column.map({name: position for position, name in enumerate(order)})
 
     by = _varying(frame)
     return frame.sort_values([*by, "seed"], key=rank, ignore_index=True)
+
+
+def _with_texts_last(column: pd.Series) -> pd.Series:
+    """The column, or where it holds numbers and texts (forget_bias) their places in order, texts behind."""
+    if column.dtype != object:
+        return column
+    values = {value for value in column if not pd.isna(value)}
+    texts = {value for value in values if isinstance(value, str)}
+    if not texts or texts == values:
+        return column
+    order = [*sorted(values - texts), *sorted(texts)]
+    return column.map({value: place for place, value in enumerate(order)})
 
 
 def _varying(frame: pd.DataFrame) -> list[str]:

@@ -60,6 +60,8 @@ class Cell:
     """Which of `PROVIDED` the equations ask for."""
     forget_gate: str | None = None
     """The gate whose initial bias `forget_bias` sets: near 1 it keeps the state."""
+    timescales: Mapping[str, int] = field(default_factory=dict)
+    """The gates whose initial biases `forget_bias=chrono` draws: 1 for one that keeps the state near 1, −1 near 0."""
     torch_nn: str = ""
     """The module of torch.nn that computes the same, with the knobs at their defaults and no gate fixed."""
     torch_nn_knobs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -234,6 +236,7 @@ def cell(
     activation: str = ...,
     knobs: Sequence[Knob] = ...,
     forget_gate: str | None = ...,
+    timescales: Mapping[str, int] | None = ...,
     torch_nn: str = ...,
     torch_nn_knobs: Mapping[str, tuple[Any, ...]] | None = ...,
     check: Callable[[Any], None] | None = ...,
@@ -250,6 +253,7 @@ def cell(
     activation: str = "tanh",
     knobs: Sequence[Knob] = (),
     forget_gate: str | None = None,
+    timescales: Mapping[str, int] | None = None,
     torch_nn: str = "",
     torch_nn_knobs: Mapping[str, tuple[Any, ...]] | None = None,
     check: Callable[[Any], None] | None = None,
@@ -268,6 +272,8 @@ def cell(
             words = "what squashes the new content"
             own = [Knob("activation", str, activation, words, tuple(ACTIVATIONS), absent="tanh"), *own]
         told = {knob.name: knob for knob in knobs}
+        scales = dict(timescales or ({forget_gate: 1} if forget_gate else {}))
+
         made = Cell(
             name or equations.__name__,
             equations,
@@ -278,6 +284,7 @@ def cell(
             tuple(told.get(knob.name, knob) for knob in own),
             takes,
             forget_gate,
+            scales,
             torch_nn,
             torch_nn_knobs or {},
             check,
@@ -285,6 +292,12 @@ def cell(
         gates = made.gates  # which evaluates the equations: a mistake in them is told here
         if forget_gate is not None and forget_gate not in gates:
             raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")
+        for gate, sign in scales.items():
+            if gate not in gates or sign not in (1, -1):
+                raise ConfigError(
+                    f"cell {made.name}: timescales has {gate!r}: {sign!r}; write 1 or -1 for some of its gates, "
+                    f"{listing(gates) or 'of which it has none'}"
+                )
         return CELLS.add(made) if register else made
 
     return make if function is None else make(function)

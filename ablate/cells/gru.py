@@ -3,7 +3,7 @@
 from ablate.cells.cell import cell
 
 
-@cell(source="Cho et al. 2014", torch_nn="GRU", register=False)
+@cell(source="Cho et al. 2014", timescales={"update": 1}, torch_nn="GRU", register=False)
 def gru(x, h, *, W, gate, candidate, reset):
     """Gated recurrent unit.
 

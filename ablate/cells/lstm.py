@@ -29,6 +29,7 @@ def check(model: Any) -> None:
         Knob("gate_recurrence", bool, False, "true: the gates also read those of the step before", absent=False),
     ],
     forget_gate="forget",
+    timescales={"forget": 1, "input": -1},
     torch_nn="LSTM",
     check=check,
     register=False,

@@ -6,7 +6,7 @@ from ablate.cells.cell import cell
 from ablate.config.errors import ConfigError
 
 
-@cell(source="Feng et al. 2024, in linear space", activation="identity", register=False)
+@cell(source="Feng et al. 2024, in linear space", activation="identity", timescales={"update": 1}, register=False)
 def mingru(x, h, *, gate, candidate):
     """minGRU: neither gate nor candidate reads the old state.
 
@@ -27,6 +27,7 @@ def check(model: Any) -> None:
     source="Feng et al. 2024, in linear space",
     activation="identity",
     forget_gate="forget",
+    timescales={"forget": 1, "input": -1},
     check=check,
     register=False,
 )

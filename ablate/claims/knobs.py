@@ -53,6 +53,8 @@ def knob_value(knob: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ConfigError(f"{knob} is {value!r}; it must be true or false")
         return value
+    if isinstance(value, str) and found is not None and value in found.metadata.get("words", ()):
+        return value
     if is_number(knob):
         return _number(knob, value, whole=float not in kinds)
     if not isinstance(value, str):

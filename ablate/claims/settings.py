@@ -109,8 +109,8 @@ def absent(keys: Sequence[str], wanted: Collection[Key], present: Collection[Key
 
 
 def in_size(values: Collection[Any]) -> list[Any]:
-    """Numbers by size; null, which stands for no limit, comes last."""
-    return sorted(values, key=lambda value: float("inf") if value is None else value)
+    """Numbers by size, words behind them; null, which stands for no limit, comes last."""
+    return sorted(values, key=lambda value: (value is None, isinstance(value, str), value))
 
 
 def plain(value: Any) -> Any:

@@ -23,20 +23,17 @@ if TYPE_CHECKING:
     from ablate.claims.reading import Claim
 
 MOST = 100
-UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 def duration(text: str) -> float:
     """Seconds of `90s`, `30m`, `1.5h`."""
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text.removeprefix(number)
+    from ablate.config.errors import ConfigError
+    from ablate.config.stopping import seconds_of
+
     try:
-        seconds = float(number) * UNITS[unit]
-    except (KeyError, ValueError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no time; write a number and its unit, such as 90s, 30m or 2h")
-    return seconds
+        return seconds_of("the time", text)
+    except ConfigError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def seeds(text: str) -> int:

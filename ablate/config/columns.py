@@ -12,18 +12,24 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ablate.config.registry import ALWAYS, OF_GROUP, Knob, Registry, own_knobs, revision
-from ablate.config.schema import PARTS
+from ablate.config.schema import PARTS, Config
 
 ORDER = (
-    *("task", "model", "model.*", "bidirectional", "connection", "transition", "num_hiddens", "layers", "dropout"),
-    *("formulation", "init", "forget_bias", "reset", "bias_vectors", "num_steps", "batch_size", "sampling"),
+    *("task", "model", "model.*", "bidirectional", "connection", "transition", "embedding", "tied"),
+    *("num_hiddens", "layers", "dropout", "dropout_in", "dropout_out", "dropout_mask"),
+    *("formulation", "init", "init_scale", "forget_bias", "t_max", "reset", "bias_vectors"),
+    *("num_steps", "batch_size", "sampling"),
     *(
         "optimizer",
         "lr",
         "schedule",
         "clip",
+        "clip_by",
         "precision",
         "epochs",
+        "patience",
+        "until",
+        "budget",
         "max_tokens",
         "val_tokens",
         "test_tokens",
@@ -43,7 +49,8 @@ TAKEN = frozenset(
     (
         *("run_id", "setting_id", "seed", "status", "task", "model", "corpus", "corpus_sha256", "unit", "cleaning"),
         *("started", "diverged_epoch", "parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens"),
-        *("epochs_done", "engine", "threads", "device", "cpu", "gpu", "cores", "platform", "python", "ablate", "torch"),
+        *("epochs_done", "epochs_trained", "ended_by"),
+        *("engine", "threads", "device", "cpu", "gpu", "cores", "platform", "python", "ablate", "torch"),
         *("gpu_capability", "gpu_memory_bytes", "gpu_index", "gpu_uuid", "driver", "cuda", "cudnn"),
         *("git_commit", "git_dirty", "reused_from", "sees_future", "match", "equal_updates", "n", "diverged", "sweep"),
         *("updates", "why", "source", "whose", "differs", "repeats_course", "tokens_per_s", "optimizer", "schedule"),
@@ -166,8 +173,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, list | dict) else value
 
 
+def common_added_later() -> dict[str, Any]:
+    """The common knobs that records may be older than, parts apart, with the value that these mean."""
+    return {f.name: f.metadata["absent"] for f in fields(Config) if f.name not in PARTS and "absent" in f.metadata}
+
+
 def added_later(group: str) -> dict[str, Any]:
-    """The knobs of a part that records may be older than, by their columns, with the value that these mean."""
+    """The same for the knobs of a part, by their columns."""
     return _added_later(group, revision())
 
 

@@ -121,7 +121,8 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
                 if knob.per_replica:
                     identity[f.name].pop(knob.name, None)
     how = {"engine": config.engine, "device": config.device, "graphs": config.cuda_graphs}
-    return short_hash(identity | how | {"drops": config.dropout > 0})  # a mask costs those who need none
+    drops = [share > 0 for share in (config.dropout, config.dropout_in, config.dropout_out)]
+    return short_hash(identity | how | {"drops": drops})  # a mask costs those who need none
 
 
 # --- knobs that are given and that nothing reads ------------------------------------------------------------------

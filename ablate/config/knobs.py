@@ -46,7 +46,8 @@ class Knob:
     @property
     def is_text(self) -> bool:
         """Whether any text is a value: no list of choices."""
-        return str in members_of(self.kind) and "choices" not in self.metadata and not self.is_group
+        bound = {"choices", "words"} & self.metadata.keys()
+        return str in members_of(self.kind) and not bound and not self.is_group
 
     @property
     def is_texts(self) -> bool:
@@ -67,6 +68,7 @@ def type_in_words(kind: Any) -> str:
     """What values of a type are, for a message."""
     optional = type(None) in get_args(kind)
     names = [one for one in members_of(kind) if one is not type(None)]
+    names = [one for one in names if one is not int or float not in names]
     collections = {list: "a list", dict: "a table, {name: value}"}
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     said = [words.get(one, collections.get(get_origin(one), str(one))) for one in names]
@@ -128,6 +130,11 @@ ELSEWHERE = {
     "units": "num_hiddens",
     "n_epochs": "epochs",
     "random_state": "seed",
+    "embed": "model.embedding",
+    "embedding_size": "model.embedding",
+    "embedding_dim": "model.embedding",
+    "tie_weights": "model.tied",
+    "early_stopping": "patience",
 }
 """What other programs call a knob → its name here, where the spelling does not lead to it."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from ablate.config.schema import Config
+from ablate.config.errors import ConfigError
+from ablate.config.schema import Config, ModelConfig
+from ablate.config.stopping import Rule, as_seconds, seconds_of
 
 
 class Resolved(Config):
@@ -16,6 +19,7 @@ class Resolved(Config):
     """
 
     given: Config
+    forget_bias: float | str | None
     """What it was resolved from: a knob that is None there follows from others."""
     init: str
     bias_vectors: int
@@ -53,20 +57,60 @@ def _values(config: Config) -> dict[str, Any]:
     reset = config.reset or ("after" if as_torch else "before")
     task = config.task.thing
     reads_text = task.reads_text
-    model = config.model
-    if config.layers == 1:  # nothing stands below the only layer
-        plain = "plain" if model.connection == "residual" else model.connection
-        model = replace(model, connection=plain, transition=None)
+    model = _model(config)
+    between = config.dropout if config.layers > 1 else 0.0
+    drops = max(between, config.dropout_in, config.dropout_out) > 0
+    init = config.init or ("torch" if as_torch else "normal")
+    forget_bias = _forget_bias(config)
     return {f.name: getattr(config, f.name) for f in fields(config)} | {
         "model": model,
-        "forget_bias": config.forget_bias if config.model.has_forget_gate else None,
+        "init_scale": config.init_scale if init in ("identity", "orthogonal") else 1.0,
+        "forget_bias": forget_bias,
+        "t_max": (config.t_max or max(2, config.num_steps)) if forget_bias == CHRONO else None,
+        "clip_by": config.clip_by if config.clip is not None else "norm",
+        "until": _in_one_way(config.until, lambda text: str(Rule.read(text))),
+        "budget": _in_one_way(config.budget, lambda text: as_seconds(seconds_of("budget", text))),
         "sampling": config.sampling if reads_text else "random",
         "max_tokens": config.max_tokens if reads_text else None,
         "val_tokens": config.val_tokens if reads_text else 0,
         "test_tokens": config.test_tokens if reads_text else 0,
-        "init": config.init or ("torch" if as_torch else "normal"),
+        "init": init,
         "reset": reset if config.model.has_reset_gate else None,
         "bias_vectors": config.bias_vectors or (2 if as_torch else 1),
-        "dropout": config.dropout if config.layers > 1 else 0.0,
+        "dropout": between,
+        "dropout_mask": config.dropout_mask if drops else "step",
         "prefixes": config.prefixes if task.has_prefixes else [],
     }
+
+
+def _in_one_way(text: str | None, written: Callable[[str], str]) -> str | None:
+    """A text as it is always written; one that means nothing, which `validate` refuses, as it is."""
+    try:
+        return None if text is None else written(text)
+    except ConfigError:
+        return text
+
+
+CHRONO = "chrono"
+"""As `forget_bias`: biases by the lengths of time that are to be remembered (`ablate.networks.parameters`)."""
+
+
+def _forget_bias(config: Config) -> float | str | None:
+    """What sets a bias in this model; None where nothing does."""
+    value = config.forget_bias
+    if isinstance(value, str):
+        return value if config.model.timescales else None
+    return float(value) if value is not None and config.model.has_forget_gate else None
+
+
+def _model(config: Config) -> ModelConfig:
+    """The model without what its layers, or its task, cannot have; with the width of an embedding that is tied."""
+    model, task = config.model, config.task.thing
+    if config.layers == 1:  # nothing stands below the only layer
+        plain = "plain" if model.connection == "residual" else model.connection
+        model = replace(model, connection=plain, transition=None)
+    if task.network != "sequence" or task.real_inputs:
+        return replace(model, embedding=None, tied=False)
+    if model.tied and model.embedding is None:
+        return replace(model, embedding=config.num_hiddens)
+    return model

@@ -15,6 +15,7 @@ Facts about a common knob are declared in its field's metadata and nowhere else:
     absent        the value at which the knob is no part of a run's identity: that of runs older than the knob
     per_replica   True: runs that differ in this knob alone can still train as one batched program
     choices       the legal values of a string
+    words         those of a string in the place of a number
     minimum       the smallest legal number
     above, below  exclusive bounds
 """
@@ -121,6 +122,12 @@ OWN = {"own": True}
 """The metadata of the field with the knobs of a thing's own."""
 
 
+ONE_VOCABULARY = "a network that reads and writes the tokens of one vocabulary; task=translation has task.embed"
+
+
+FORGET_GATE = "a forget gate whose bias it sets; chrono sets that of any gate that keeps the state"
+
+
 @dataclass(frozen=True)
 class ModelConfig(Part):
     """A recurrent cell, what is changed in it, and how its layers are connected.
@@ -148,6 +155,8 @@ class ModelConfig(Part):
     transition: int | None = knob(
         default=None, absent=None, minimum=1, needs="another layer to connect", follows=("layers", "connection")
     )
+    embedding: int | None = knob(default=None, absent=None, minimum=1, needs=ONE_VOCABULARY, follows=("tied",))
+    tied: bool = knob(default=False, absent=False, needs=ONE_VOCABULARY)
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 
     @property
@@ -162,9 +171,19 @@ class ModelConfig(Part):
         return gate is not None and gate not in self.gates and not self.own.get("coupled")
 
     @property
+    def timescales(self) -> dict[str, int]:
+        """The gates with a bias that `forget_bias=chrono` draws: 1 for one that keeps the state near 1, −1 near 0."""
+        off = {"forget"} if self.own.get("coupled") else set()
+        return {gate: sign for gate, sign in self.thing.timescales.items() if gate not in {*self.gates, *off}}
+
+    @property
     def stacks_plainly(self) -> bool:
-        """Whether each layer reads the outputs of the one below it and nothing else, from the past to the future."""
-        return self.connection == "plain" and self.transition is None and not self.bidirectional
+        """Whether each layer reads the outputs of the one below it and nothing else, from the past to the future.
+
+        The first one reads tokens as they are, without an embedding.
+        """
+        straight = self.connection == "plain" and self.transition is None and not self.bidirectional
+        return straight and self.embedding is None
 
 
 @dataclass(frozen=True)
@@ -260,10 +279,27 @@ class Config:
         needs="two layers or more, between which it acts",
         follows=("layers", "task"),
     )
+    dropout_in: float = knob(default=0.0, absent=0.0, minimum=0, below=1, per_replica=True, follows=("task",))
+    dropout_out: float = knob(default=0.0, absent=0.0, minimum=0, below=1, per_replica=True, follows=("task",))
+    dropout_mask: str = knob(
+        default="step",
+        absent="step",
+        choices=("step", "variational"),
+        needs="something that is dropped: dropout, dropout_in or dropout_out",
+        follows=("task",),
+    )
     formulation: str = knob(choices=("torch", "textbook"), through="init, reset and bias_vectors")
-    init: str | None = knob(choices=("torch", "normal", "xavier", "orthogonal"), follows=("formulation", "task"))
-    forget_bias: float | None = knob(
-        default=None, absent=None, needs="a forget gate whose bias it sets", follows=("model",)
+    init: str | None = knob(
+        choices=("torch", "normal", "xavier", "orthogonal", "identity"), follows=("formulation", "task")
+    )
+    init_scale: float = knob(
+        default=1.0, absent=1.0, above=0, needs="a matrix that it scales: init=identity or init=orthogonal"
+    )
+    forget_bias: int | float | str | None = knob(
+        default=None, absent=None, words=("chrono",), needs=FORGET_GATE, follows=("model",)
+    )
+    t_max: int | None = knob(
+        default=None, absent=None, minimum=2, needs="forget_bias=chrono", follows=("forget_bias", "num_steps", "model")
     )
     reset: str | None = knob(
         choices=("before", "after"), needs="a gru with a reset gate", follows=("formulation", "model")
@@ -284,9 +320,19 @@ class Config:
 
     lr: float = knob(above=0, per_replica=True, follows=("optimizer", "task"))
     clip: float | None = knob(above=0, per_replica=True, follows=("task",))
+    clip_by: str = knob(
+        default="norm",
+        absent="norm",
+        choices=("norm", "value"),
+        needs="a clip",
+        follows=("clip", "task"),
+    )
     precision: str = knob(default="ieee", choices=("ieee", "tf32", "bf16"), absent="ieee")
     epochs: int = knob(minimum=1, follows=("task",))
     updates: int | None = knob(default=None, minimum=1, identity=False, through="epochs")
+    patience: int | None = knob(default=None, absent=None, minimum=1, per_replica=True, follows=("task",))
+    until: str | None = knob(default=None, absent=None, per_replica=True, follows=("task",))
+    budget: str | None = knob(default=None, absent=None, per_replica=True, follows=("task",))
 
     seed: int = knob(minimum=0, per_replica=True)
     seeds: int = knob(minimum=1, identity=False)

@@ -6,9 +6,11 @@ from dataclasses import fields
 from typing import Any, cast
 
 from ablate.config.errors import CombinationError, ConfigError, listing, nearest
+from ablate.config.metrics import METRICS, loss_metrics
 from ablate.config.registry import CELLS, DATASETS, OF_GROUP, TASKS, Knob, knobs_of, own_knobs
 from ablate.config.resolved import Resolved
 from ablate.config.schema import FILES_OF_PARTS, PARTS, Config, Part
+from ablate.config.stopping import Rule, check_metric, seconds_of
 
 FUNCTION = "function"
 """What computes a task that has no network of ours: a function of a person's own, called once a run."""
@@ -105,6 +107,8 @@ def validate(config: Config) -> None:
             known = f"data={config.data.name} knows data.{option}={only} alone"
             raise ConfigError(f"data.{option} is {typed}, but {known}; leave it out")
     _check_files(config)
+    if task.has_network:
+        _check_stopping(config)
     if config.device not in ("cpu", "cuda", "mps", "auto") and not config.device.startswith("cuda:"):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 …, mps or auto")
     if config.name is not None and (
@@ -155,7 +159,29 @@ def check_combination(config: Resolved) -> None:
         )
     if config.speed and not config.task.thing.has_network:
         raise CombinationError(f"speed=true times networks, and task={config.task.name} has none; leave it out")
+    facts = config.task.thing
+    if facts.has_network and not facts.held_out.some(config):
+        follows = [f"patience={config.patience}"] * (config.patience is not None)
+        follows += [f"schedule={config.schedule.name}"] * config.schedule.thing.reads_held_out
+        if follows:
+            remedy = f"; raise {facts.held_out.knob}" if facts.held_out.knob else ""
+            raise CombinationError(
+                f"{' and '.join(follows)} follows the held-out perplexity, and nothing is held out "
+                f"({facts.held_out.knob}={facts.held_out.amount(config)}){remedy}"
+            )
     engines_for(config)
+
+
+def _check_stopping(config: Config) -> None:
+    """Raise ConfigError for a rule by which no run of this task could end."""
+    if config.budget is not None:
+        seconds_of("budget", config.budget)
+    if config.until is not None:
+        facts = config.task.thing
+        held_out = facts.held_out.some(config)
+        names = [*loss_metrics(), *(name for name in facts.metrics if held_out)]
+        usable = [name for name in names if (held_out or not METRICS[name].held_out) and not METRICS[name].of_test]
+        check_metric(Rule.read(config.until), usable)
 
 
 def _check_choice(group: str, part: Part) -> None:
@@ -206,6 +232,9 @@ def _check_unread(part: Part) -> None:
 def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:
     if value is None:
         return
+    words = metadata.get("words")
+    if words and isinstance(value, str) and value not in words:
+        raise ConfigError(f"{where} is {value!r}; give a number, or {listing(words)}{nearest(value, words)}")
     choices = metadata.get("choices")
     if choices and value not in choices:
         names = [str(choice) for choice in choices]

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved
-from ablate.engines.divergence import CAUSES, FINITE, GRADIENT, LOSS, UPDATE, clip_factors, norm_of
-from ablate.engines.updates import Update
+from ablate.engines.divergence import CAUSES, ENDED, FINITE, GRADIENT, LOSS, UPDATE, clip_factors, norm_of
+from ablate.engines.updates import Update, clip_of
 from ablate.networks.families import carries, trainable
 from ablate.networks.layer import State
 from ablate.networks.parameters import Sizes, Vocabulary
@@ -74,12 +74,21 @@ class AutogradProgram:
         assert self.last_loss is not None
         if not bool(self.last_loss.isfinite()):
             return LOSS
-        if not bool(clip_gradients(self.model, self.config.clip).isfinite()):
+        if not bool(clip_gradients(self.model, clip_of(self.config, "norm")).isfinite()):
             return GRADIENT
         with torch.no_grad():
             self.update(_row([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]))
             self._set(self.update.parameters)
             return FINITE if bool(self.update.finite()) else UPDATE
+
+    def tell(self, replica: int, held_out: Sequence[float]) -> None:
+        """The held-out perplexities after each epoch so far."""
+        self.update.tell(replica, held_out)
+
+    def end(self, replicas: Sequence[int]) -> None:
+        """Train no more."""
+        if len(replicas) and self.cause == FINITE:
+            self.cause = ENDED
 
     def _set(self, row: Tensor) -> None:
         """Give the network the parameters of (1, P)."""

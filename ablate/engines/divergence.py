@@ -21,9 +21,10 @@ from torch import Tensor
 
 from ablate.engines.precision import widest
 
-CAUSES = ("", "loss", "gradient", "update")
-"""What is not finite, by its number in `FINITE, LOSS, GRADIENT, UPDATE`."""
-FINITE, LOSS, GRADIENT, UPDATE = range(len(CAUSES))
+CAUSES = ("", "loss", "gradient", "update", "")
+"""What is not finite, by its number in `FINITE, LOSS, GRADIENT, UPDATE, ENDED`."""
+FINITE, LOSS, GRADIENT, UPDATE, ENDED = range(len(CAUSES))
+"""ENDED: nothing; a rule has ended the training (`ablate.config.stopping`), after which it goes on no more either."""
 
 
 def named(causes: Tensor) -> list[str]:

@@ -1,5 +1,6 @@
 """What training asks of whatever computes a network, be it one run under autograd or a cohort."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -16,6 +17,12 @@ class Program(Protocol):
 
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy (R,) of a text (T, B) from a zero state, without any update."""
+
+    def tell(self, replica: int, held_out: Sequence[float]) -> None:
+        """The held-out perplexities of a replica after each epoch so far, for a schedule that follows them."""
+
+    def end(self, replicas: Sequence[int]) -> None:
+        """These replicas are trained to their end: from now on they stay as they are, as one that has diverged."""
 
     def named_tensors(self, replica: int) -> dict[str, Tensor]:
         """One replica's parameters, by name."""

@@ -35,12 +35,17 @@ class Update:
         self.updates = updates or 0
         self.done = 0
         self.schedules, self.of_replica = _distinct([config.schedule for config in configs])
+        self.held_out: list[list[float]] = [[] for _ in self.schedules]
+        """The held-out perplexities that each schedule follows, if it follows them."""
         self.factors = [1.0] * len(self.schedules)
         self.base_rates = [config.lr for config in configs]
         self.rates = list(self.base_rates)
         self.lr = each(self.rates)
-        clips = [math.inf if config.clip is None else config.clip for config in configs]
-        self.clip = each(clips) if min(clips) < math.inf else None
+        self.clip, self.bound = (
+            each(clips) if min(clips) < math.inf else None
+            for clips in ([clip_of(config, by) for config in configs] for by in ("norm", "value"))
+        )
+        """The largest norm of a gradient, and of a number of it; infinite in replicas that do not clip so."""
         chosen = [self.optimizer.options(config.optimizer) for config in configs]
         self.options = dict(chosen[0])
         for knob in self.optimizer.knobs:
@@ -52,9 +57,20 @@ class Update:
         like = parameters.shape  # without storage, as in `memory_bytes`, zeros_like would load torch's compiler
         self.moments = {name: parameters.new_zeros(like) for name in self.optimizer.buffers(self.options)}
 
+    def tell(self, replica: int, held_out: Sequence[float]) -> None:
+        """The held-out perplexities of a replica after each epoch so far, for a schedule that follows them."""
+        self.held_out[self.of_replica[replica]] = list(held_out)
+
+    def _factors(self, done: int) -> list[float]:
+        """Of each schedule, when so many updates are done."""
+        return [
+            schedule.factor(done, self.updates, held_out, **options)
+            for (schedule, options), held_out in zip(self.schedules, self.held_out, strict=True)
+        ]
+
     def advance(self) -> None:
         """Count an update, and set the rates at which it is made."""
-        factors = [schedule.factor(self.done, self.updates, **options) for schedule, options in self.schedules]
+        factors = self._factors(self.done)
         self.done += 1
         if factors != self.factors:
             self.factors = factors
@@ -66,10 +82,7 @@ class Update:
 
         They count as done.
         """
-        factors = [
-            [schedule.factor(self.done + k, self.updates, **options) for schedule, options in self.schedules]
-            for k in range(count)
-        ]
+        factors = [self._factors(self.done + k) for k in range(count)]
         base = torch.tensor(self.base_rates, dtype=torch.float64)
         rates = base * torch.tensor(factors, dtype=torch.float64)[:, self.of_replica]
         numbers = torch.arange(self.done + 1, self.done + count + 1, dtype=torch.float64)
@@ -84,6 +97,8 @@ class Update:
 
     def move(self, grads: Tensor, norms: Tensor | None, number: int | Tensor) -> None:
         """The same at the rates in `lr`; `number` of the update, from 1, or () of the parameters' device."""
+        if self.bound is not None:
+            torch.clamp(grads, -self.bound, self.bound, out=grads)
         if self.clip is not None and norms is not None:
             first, scale = clip_factors(norms, self.clip)
             if not asks(norms) or bool((first < 1).any()):
@@ -99,12 +114,20 @@ class Update:
         return torch.stack([finite_rows(rows) for rows in (self.parameters, *self.moments.values())]).all(0)
 
 
+def clip_of(config: Config, by: str) -> float:
+    """What the gradient of a config is clipped at in this way, its `norm` or each `value`; infinity: not at all."""
+    return math.inf if config.clip is None or config.clip_by != by else config.clip
+
+
 def _distinct(chosen: Sequence[ScheduleConfig]) -> tuple[list[tuple[Any, dict[str, Any]]], list[int]]:
-    """The different schedules with their options, and which of them each replica has."""
-    different: list[ScheduleConfig] = []
-    for one in chosen:
-        if one not in different:
-            different.append(one)
-    found = [SCHEDULES[one.name] for one in different]
-    schedules = [(schedule, schedule.options(one)) for schedule, one in zip(found, different, strict=True)]
-    return schedules, [different.index(one) for one in chosen]
+    """The different schedules with their options, and which of them each replica has; one that follows the held-out
+    perplexity is each replica's own."""
+    different: list[tuple[ScheduleConfig, int | None]] = []
+    of_replica = []
+    for replica, one in enumerate(chosen):
+        key = one, replica if SCHEDULES[one.name].reads_held_out else None
+        if key not in different:
+            different.append(key)
+        of_replica.append(different.index(key))
+    found = [(SCHEDULES[one.name], one) for one, _ in different]
+    return [(schedule, schedule.options(one)) for schedule, one in found], of_replica

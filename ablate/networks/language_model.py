@@ -11,8 +11,9 @@ from torch import Generator, Tensor, nn
 
 from ablate.cells.cell import live_gates, variant_of
 from ablate.config.resolved import Resolved
+from ablate.networks.dropout import Masks, dropout_mask, shares
 from ablate.networks.layer import State
-from ablate.networks.network import Network, read
+from ablate.networks.network import Network, read, written
 from ablate.networks.parameters import Vocabulary, directions, widths
 from ablate.networks.stack import mask_shapes, run_layers
 
@@ -21,8 +22,11 @@ class LanguageModel(nn.Module):
     """Tokens (T, B), or real numbers (T, B, features), and the state of each layer → logits (T·B, V), time-major, and
     the new states.
 
-    `parameters` are copied; dropout is drawn from `generator`, between layers and in training mode only.
+    `parameters` are copied; dropout is drawn from `generator`, in training mode only.
     """
+
+    stacks = 1
+    """Of layers."""
 
     def __init__(
         self,
@@ -35,7 +39,8 @@ class LanguageModel(nn.Module):
         self.config = config
         self.vocabulary_size = vocabulary_size
         self.generator = generator
-        self.output_W = nn.Parameter(parameters["output.W"].clone())
+        untied = parameters.get("output.W")
+        self.output_W = None if untied is None else nn.Parameter(untied.clone())
         self.output_b = nn.Parameter(parameters["output.b"].clone())
 
     def initial_state(self, B: int) -> list[State]:
@@ -46,20 +51,27 @@ class LanguageModel(nn.Module):
         logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape[:2]))
         return logits.flatten(0, 1), new_states
 
-    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
-        """Tokens (T, B), states, and masks of the inputs of each layer but the first → logits (T, B, V), new states."""
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Masks) -> tuple[Tensor, list[State]]:
+        """Tokens (T, B), states, and masks by their places → logits (T, B, V), new states."""
         raise NotImplementedError
 
-    def masks(self, T: int, B: int) -> list[Tensor]:
-        """The dropout masks of one minibatch, from the lowest layer up; none where nothing is dropped."""
-        share, weights = self.config.dropout, self.output_W
-        if not self.training or share == 0:
-            return []
-        shapes = self.mask_shapes(T, B)
-        return [dropout_mask(shape, share, self.generator, weights.dtype).to(weights.device) for shape in shapes]
+    def masks(self, T: int, B: int) -> Masks:
+        """The dropout masks of one minibatch, drawn from the lowest place up; none where nothing is dropped."""
+        if not self.training:
+            return {}
+        shapes, like = self.mask_shapes(T, B), self.output_b
+        return {
+            place: dropout_mask(shapes[place], share, self.generator, like.dtype).to(like.device)
+            for place, share in shares(self.config, self.stacks).items()
+        }
 
-    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+    def mask_shapes(self, T: int, B: int) -> dict[int, tuple[int, ...]]:
         return mask_shapes(self.config, self.vocabulary_size, T, B)
+
+    def output(self) -> dict[str, Tensor]:
+        """The parameters of the output layer that are its own, by name."""
+        own: dict[str, Tensor] = {"output.b": self.output_b}
+        return own if self.output_W is None else own | {"output.W": self.output_W}
 
     def named_tensors(self) -> dict[str, Tensor]:
         """The parameters under the names of `ablate.networks.parameters`, detached."""
@@ -73,18 +85,6 @@ def uninitialised(kind: type[nn.RNNBase], inputs: int, H: int, **options: Any) -
     layer: nn.RNNBase = bare(inputs, H, **options)
     layer.__class__ = kind
     return layer
-
-
-def dropout_mask(
-    shape: torch.Size | tuple[int, ...], share: float, generator: Generator | None, dtype: torch.dtype
-) -> Tensor:
-    """Zeros for the dropped share, 1/(1 − share) elsewhere; drawn on the CPU, the same for every engine."""
-    return not_dropped(shape, share, generator).to(dtype) / (1 - share)
-
-
-def not_dropped(shape: torch.Size | tuple[int, ...], share: float, generator: Generator | None) -> Tensor:
-    """Where a mask drops nothing."""
-    return torch.rand(shape, generator=generator) >= share
 
 
 def without_dots(parameters: Mapping[str, Tensor]) -> nn.ParameterDict:
@@ -109,18 +109,17 @@ class EagerModel(LanguageModel):
     ) -> None:
         super().__init__(config, vocabulary_size, parameters, generator)
         self.recurrent = without_dots(
-            {name: value for name, value in parameters.items() if not name.startswith("output.")}
+            {name: value for name, value in parameters.items() if name not in ("output.W", "output.b")}
         )
 
     def network(self) -> Network:
         """The network of the parameters as they are now."""
-        own = with_dots(self.recurrent) | {"output.W": self.output_W, "output.b": self.output_b}
-        return Network(self.config, self.vocabulary_size, own)
+        return Network(self.config, self.vocabulary_size, with_dots(self.recurrent) | self.output())
 
     def initial_state(self, B: int) -> list[State]:
         return self.network().initial_state(B)
 
-    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Masks) -> tuple[Tensor, list[State]]:
         return self.network()(tokens, states, masks)
 
     def named_tensors(self) -> dict[str, Tensor]:
@@ -143,10 +142,13 @@ class LibraryModel(LanguageModel):
         super().__init__(config, vocabulary_size, parameters, generator)
         inputs, bidirectional = widths(config, vocabulary_size), config.model.bidirectional
         self.layers = nn.ModuleList(
-            library_layer(config, width, dtype=self.output_W.dtype, bidirectional=bidirectional)
+            library_layer(config, width, dtype=self.output_b.dtype, bidirectional=bidirectional)
             for width in inputs[: config.layers]
         )
-        self.transitions = without_dots({name: value for name, value in parameters.items() if ".transition." in name})
+        linear = (".transition.", "input.embedding", "output.projection")
+        self.linear = without_dots(
+            {name: value for name, value in parameters.items() if any(part in name for part in linear)}
+        )
         with torch.no_grad():
             for prefix, target, ours in self.places():
                 blocks = [parameters.get(f"{prefix}{gate}.{ours}") for gate in live_gates(config)]
@@ -165,12 +167,13 @@ class LibraryModel(LanguageModel):
 
     def initial_state(self, B: int) -> list[State]:
         parts = len(variant_of(self.config).structure.carried) * len(directions(self.config))
-        return [(self.output_W.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
+        return [(self.output_b.new_zeros(B, self.config.num_hiddens),) * parts] * self.config.layers
 
-    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
-        X = read(tokens, self.vocabulary_size, self.output_W.dtype)
-        X, new_states = run_layers(self.config, X, states, self.layer, with_dots(self.transitions), masks)
-        return X @ self.output_W + self.output_b, new_states
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Masks) -> tuple[Tensor, list[State]]:
+        parameters = with_dots(self.linear) | self.output()
+        X = read(tokens, self.vocabulary_size, parameters)
+        X, new_states = run_layers(self.config, X, states, self.layer, parameters, masks)
+        return written(X, parameters), new_states
 
     def layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
         """Inputs (T, B, inputs) and the layer's state → outputs (T, B, made) and the new state."""
@@ -187,8 +190,8 @@ class LibraryModel(LanguageModel):
             if source.requires_grad:
                 for gate, block in zip(gates, source.detach().chunk(len(gates)), strict=True):
                     out[f"{prefix}{gate}.{ours}"] = block.t()
-        out |= {name: value.detach() for name, value in with_dots(self.transitions).items()}
-        return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
+        others = with_dots(self.linear) | self.output()
+        return out | {name: value.detach() for name, value in others.items()}
 
 
 def library_layer(config: Resolved, inputs: int, **options: Any) -> nn.RNNBase:

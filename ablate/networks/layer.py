@@ -50,7 +50,7 @@ class Layer:
         self._folded = two.folded if two else frozenset[str]()
         """The pre-activations whose second bias belongs to the share of the input."""
 
-    def run(self, X: Tensor, state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
+    def run(self, X: "Tensor | Scaled", state: State, *, project: bool, reverse: bool = False) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and a state → outputs (…, T, B, H) and the state after the last step.
 
         `project` takes the input's share of all steps as one product; inputs may then be tokens (…, T, B) that stand
@@ -58,6 +58,7 @@ class Layer:
         inputs.
         """
         if not project:
+            assert isinstance(X, Tensor)
             return _step_by_step(self.by_equations(), list(X.unbind(-3)), state, reverse)
         several = state[0].dim() == 3 and X.shape[1] > 1  # of a step alone it is not worth it
         d = self.derivative
@@ -74,7 +75,7 @@ class Layer:
         """One step: input (…, B, inputs) and old state → what the next layer reads (…, B, H), and the new state."""
         return self.by_equations()(X, *state)
 
-    def _projected(self, X: Tensor) -> tuple[Callable[..., tuple[Tensor, State]], list[Tensor]]:
+    def _projected(self, X: "Tensor | Scaled") -> tuple[Callable[..., tuple[Tensor, State]], list[Tensor]]:
         """A step by the equations from shares of the input, and these: (…, B, K·H) for each step."""
         names = tuple(name for name in self.structure.preactivations if name in self.structure.reads_input)
         evaluated, H = self._evaluated(), self.config.num_hiddens
@@ -84,10 +85,12 @@ class Layer:
 
         return step, list(self._shares(X, names).unbind(-3))
 
-    def _shares(self, X: Tensor, names: Sequence[str]) -> Tensor:
+    def _shares(self, X: "Tensor | Scaled", names: Sequence[str]) -> Tensor:
         """What the input, or the one-hot vectors of tokens, adds to these pre-activations: (…, T, B, K·H)."""
         W_x = torch.cat([self.p[f"{name}.W_x"] for name in names], -1)
         b = torch.cat([self.bias(name) for name in names], -1)
+        if isinstance(X, Scaled):
+            return looked_up(X.tokens, W_x) * X.factors + b.unsqueeze(-2)
         return linear(X, W_x, b) if X.is_floating_point() else looked_up(X, W_x + b)
 
     def by_equations(self) -> Callable[..., tuple[Tensor, State]]:
@@ -158,6 +161,17 @@ def _step_by_step(
     return torch.stack(outputs, -3), state
 
 
+class Scaled:
+    """Tokens (…, T, B) that stand for their one-hot vectors, each times its factor (…, T, B, 1)."""
+
+    def __init__(self, tokens: Tensor, factors: Tensor) -> None:
+        self.tokens, self.factors = tokens, factors
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.tokens.shape
+
+
 class Bound:
     """Values by name, as the equations ask for them: `W.reset`, or `W["reset"]`."""
 
@@ -181,9 +195,11 @@ class WithBias:
         return made
 
 
-def linear(X: Tensor, W: Tensor, b: Tensor) -> Tensor:
+def linear(X: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
     """X W + b with X (…, T, B, in), W (in, out) or (R, in, out), b (out,) or (R, 1, out) → (…, T, B, out)."""
     rows = X.flatten(-3, -2)
+    if b is None:
+        return (rows @ W).view(*X.shape[:-1], W.shape[-1])
     made = torch.baddbmm(b, rows, W) if W.dim() == 3 and rows.dim() == 3 else rows @ W + b
     return made.view(*X.shape[:-1], W.shape[-1])
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.config.resolved import Resolved
-from ablate.networks.layer import Recurrence, State, layer_of, linear
+from ablate.networks.dropout import NOTHING_DROPPED, Masks
+from ablate.networks.layer import Recurrence, Scaled, State, layer_of, linear, looked_up
 from ablate.networks.parameters import Vocabulary, directions
 from ablate.networks.stack import mask_shapes, run_layers
 
@@ -44,28 +45,28 @@ class Network:
 
     def initial_state(self, *axes: int) -> list[State]:
         """Zeros (*axes, H): one tuple per layer; of a bidirectional layer the forward parts, then the reverse ones."""
-        zeros = self.p["output.W"].new_zeros(*axes, self.config.num_hiddens)
+        zeros = self.p["output.b"].new_zeros(*axes, self.config.num_hiddens)
         return [(zeros,) * sum(way.states for way in ways) for ways in self.layers]
 
-    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
-        """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
+    def mask_shapes(self, T: int, B: int) -> dict[int, tuple[int, ...]]:
+        """Shapes of the dropout masks of one replica, by their places (`ablate.networks.dropout`)."""
         return mask_shapes(self.config, self.vocabulary_size, T, B)
 
     def __call__(
-        self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor] = ()
+        self, tokens: Tensor, states: Sequence[State], masks: Masks = NOTHING_DROPPED
     ) -> tuple[Tensor, list[State]]:
         """Tokens (…, T, B), or real numbers (…, T, B, features), and the state of each layer → logits (…, T, B, V) and
         the new states.
 
-        `masks` scale the inputs of each layer but the first, see `mask_shapes`; none: no dropout.
+        `masks` scale what layers and the output layer read, see `mask_shapes`; none: no dropout.
         """
-        looks_up = self.project and self.config.model.connection != "dense"
+        looks_up = self.project and self.config.model.connection != "dense" and self.config.model.embedding is None
         looks_up = looks_up and isinstance(self.vocabulary_size, int)
-        X = tokens if looks_up else read(tokens, self.vocabulary_size, self.p["output.W"].dtype)
+        X = tokens if looks_up else read(tokens, self.vocabulary_size, self.p)
         X, new_states = run_layers(self.config, X, states, self.run_layer, self.p, masks)
-        return linear(X, self.p["output.W"], self.p["output.b"]), new_states
+        return written(X, self.p), new_states
 
-    def run_layer(self, number: int, X: Tensor, state: State) -> tuple[Tensor, State]:
+    def run_layer(self, number: int, X: Tensor | Scaled, state: State) -> tuple[Tensor, State]:
         """Inputs (…, T, B, inputs) and the layer's state → outputs (…, T, B, made) and the new state."""
         forward, *reverse = self.layers[number]
         outputs, new_state = forward.run(X, state[: forward.states], project=self.project)
@@ -75,8 +76,24 @@ class Network:
         return torch.cat([outputs, other_outputs], -1), (*new_state, *other_state)
 
 
-def read(inputs: Tensor, vocabulary_size: Vocabulary, dtype: torch.dtype) -> Tensor:
-    """What the first layer reads (…, T, B, width): the one-hot vectors of tokens, or real numbers as they are."""
+def read(inputs: Tensor, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> Tensor:
+    """What the first layer reads (…, T, B, width): of tokens the embeddings, if there are such, else the one-hot
+    vectors; real numbers as they are."""
+    if "input.embedding" in parameters:
+        return looked_up(inputs, parameters["input.embedding"])
+    dtype = parameters["output.b"].dtype
     if isinstance(vocabulary_size, int):
         return F.one_hot(inputs, vocabulary_size).to(dtype)
     return inputs.to(dtype)
+
+
+def written(X: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """The logits (…, T, B, V) of what the output layer reads (…, T, B, width).
+
+    Where its matrix is tied it is the transposed embedding (Press and Wolf 2017, Inan et al. 2017), behind a projection
+    if that has another width.
+    """
+    if "output.projection" in parameters:
+        X = linear(X, parameters["output.projection"])
+    W = parameters["output.W"] if "output.W" in parameters else parameters["input.embedding"].transpose(-1, -2)
+    return linear(X, W, parameters["output.b"])

@@ -9,15 +9,17 @@ Axes: R replicas (optional, first), T steps, B sequences.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ablate.config.resolved import Resolved
+from ablate.networks.dropout import NOTHING_DROPPED, VARIATIONAL, Masks, masked, masked_input, steps_of
 from ablate.networks.layer import State, linear
 from ablate.networks.parameters import Vocabulary, has_transition, widths
 
-RunLayer = Callable[[int, Tensor, State], tuple[Tensor, State]]
+RunLayer = Callable[[int, Any, State], tuple[Tensor, State]]  # of the first layer Tensor | Scaled
 """Number of a layer, its inputs (…, T, B, width) and its state → outputs (…, T, B, made) and the new state."""
 
 
@@ -27,21 +29,20 @@ def run_layers(
     states: Sequence[State],
     run_layer: RunLayer,
     transitions: Mapping[str, Tensor],
-    masks: Sequence[Tensor] = (),
+    masks: Masks = NOTHING_DROPPED,
 ) -> tuple[Tensor, list[State]]:
     """Inputs of the first layer (…, T, B, V) → inputs of the output layer (…, T, B, width), new states.
 
-    `transitions` holds `{layer}.transition.W` and `.b`; `masks` scales the inputs of each layer but the first.
+    `transitions` holds `{layer}.transition.W` and `.b`; `masks` scale what layers and the output layer read.
     """
     new_states = []
     for layer in range(config.layers):
-        read = X * masks[layer - 1] if masks and layer > 0 else X
-        made, state = run_layer(layer, read, states[layer])
+        made, state = run_layer(layer, masked_input(X, masks.get(layer)), states[layer])
         new_states.append(state)
         X = connected(config.model.connection, layer, X, made)
         if has_transition(config, layer):
             X = linear(X, transitions[f"{layer}.transition.W"], transitions[f"{layer}.transition.b"])
-    return X, new_states
+    return masked(X, masks.get(config.layers)), new_states
 
 
 def connected(connection: str, layer: int, X: Tensor, made: Tensor) -> Tensor:
@@ -53,6 +54,10 @@ def connected(connection: str, layer: int, X: Tensor, made: Tensor) -> Tensor:
     return made
 
 
-def mask_shapes(config: Resolved, vocabulary_size: Vocabulary, T: int, B: int) -> list[tuple[int, ...]]:
-    """Shapes of the dropout masks of one replica: of the inputs of each layer but the first."""
-    return [(T, B, width) for width in widths(config, vocabulary_size)[1 : config.layers]]
+def mask_shapes(config: Resolved, vocabulary_size: Vocabulary, T: int, B: int) -> dict[int, tuple[int, ...]]:
+    """Place → shape of a dropout mask of one replica: of what each layer reads, and the output layer."""
+    steps, read = steps_of(config, T), widths(config, vocabulary_size)
+    one_hot = isinstance(vocabulary_size, int) and config.model.embedding is None
+    if one_hot and config.dropout_mask != VARIATIONAL:
+        read[0] = 1  # the token or nothing
+    return {place: (steps, B, width) for place, width in enumerate(read)}

@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from ablate.cells.cell import live_gates
 from ablate.config.resolved import Resolved
+from ablate.networks.dropout import Masks, masked
 from ablate.networks.language_model import LIBRARY_NAMES, LanguageModel, library_layer, with_dots, without_dots
 from ablate.networks.layer import State
+from ablate.networks.network import written
 from ablate.networks.parameters import Sizes
 from ablate.networks.translator import Translator, mask_shapes
 
@@ -23,6 +25,8 @@ class TranslationModel(LanguageModel):
     `parameters` are copied; dropout is drawn from `generator`, in training mode only: the masks of the encoder, then
     those of the decoder.
     """
+
+    stacks = 2
 
     def __init__(
         self, config: Resolved, sizes: Sizes, parameters: Mapping[str, Tensor], generator: Generator | None = None
@@ -38,7 +42,7 @@ class TranslationModel(LanguageModel):
         logits, new_states = self.logits(tokens, states, self.masks(*tokens.shape[-2:]))
         return logits.flatten(0, 1), new_states
 
-    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
+    def mask_shapes(self, T: int, B: int) -> dict[int, tuple[int, ...]]:
         return mask_shapes(self.config, T, B)
 
 
@@ -50,15 +54,14 @@ class EagerTranslator(TranslationModel):
     ) -> None:
         super().__init__(config, sizes, parameters, generator)
         self.others = without_dots(
-            {name: value for name, value in parameters.items() if not name.startswith("output.")}
+            {name: value for name, value in parameters.items() if not name.startswith("output.")}  # which is not tied
         )
 
     def network(self) -> Translator:
         """The network of the parameters as they are now."""
-        own = with_dots(self.others) | {"output.W": self.output_W, "output.b": self.output_b}
-        return Translator(self.config, self.sizes, own)
+        return Translator(self.config, self.sizes, with_dots(self.others) | self.output())
 
-    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Masks) -> tuple[Tensor, list[State]]:
         return self.network()(tokens, states, masks)
 
     def named_tensors(self) -> dict[str, Tensor]:
@@ -80,7 +83,7 @@ class LibraryTranslator(TranslationModel):
         for part, first in (("encoder", E), ("decoder", E + H)):
             self.tables[part] = nn.Parameter(parameters[f"{part}.embedding"].clone())
             self.layers[part] = nn.ModuleList(
-                library_layer(config, H if layer else first, dtype=self.output_W.dtype)
+                library_layer(config, H if layer else first, dtype=self.output_b.dtype)
                 for layer in range(config.layers)
             )
         with torch.no_grad():
@@ -99,25 +102,28 @@ class LibraryTranslator(TranslationModel):
                 for ours, theirs in LIBRARY_NAMES.items():
                     yield f"{part}.{layer}", recurrent.get_parameter(theirs), ours
 
-    def logits(self, tokens: Tensor, states: Sequence[State], masks: Sequence[Tensor]) -> tuple[Tensor, list[State]]:
+    def logits(self, tokens: Tensor, states: Sequence[State], masks: Masks) -> tuple[Tensor, list[State]]:
         source, inputs = tokens.unbind(0)
-        half = len(masks) // 2
-        X, encoded = self.through("encoder", F.embedding(source, self.tables["encoder"]), None, masks[:half])
+        X, encoded = self.through("encoder", F.embedding(source, self.tables["encoder"]), None, masks, 0)
         context = encoded[-1][0].expand(len(inputs), -1, -1)
         X = torch.cat((F.embedding(inputs, self.tables["decoder"]), context), -1)
-        outputs, _ = self.through("decoder", X, encoded, masks[half:])
-        return torch.addmm(self.output_b, outputs.flatten(0, 1), self.output_W).view(*inputs.shape, -1), []
+        L = self.config.layers
+        outputs, _ = self.through("decoder", X, encoded, masks, L)
+        return written(masked(outputs, masks.get(2 * L)), self.output()), []
 
     def through(
-        self, part: str, X: Tensor, states: Sequence[State] | None, masks: Sequence[Tensor]
+        self, part: str, X: Tensor, states: Sequence[State] | None, masks: Masks, first: int
     ) -> tuple[Tensor, list[State]]:
-        """Inputs (T, B, inputs), states (1, B, H) or None for zeros → outputs (T, B, H), states after the last step."""
+        """Inputs (T, B, inputs), states (1, B, H) or None for zeros → outputs (T, B, H), states after the last step.
+
+        `first` is the place of what the first layer reads.
+        """
         layers, after = self.layers[part], []
         assert isinstance(layers, nn.ModuleList)
         for number, layer in enumerate(layers):
-            read = X * masks[number - 1] if masks and number > 0 else X
             old = states[number] if states else ()
-            X, new = layer(read, old if len(old) == 2 else old[0] if old else None)
+            state = old if len(old) == 2 else old[0] if old else None
+            X, new = layer(masked(X, masks.get(first + number)), state)
             after.append(new if isinstance(new, tuple) else (new,))
         return X, after
 
@@ -129,7 +135,7 @@ class LibraryTranslator(TranslationModel):
             if source.requires_grad:
                 for gate, block in zip(gates, source.detach().chunk(len(gates)), strict=True):
                     out[f"{prefix}.{gate}.{ours}"] = block.t()
-        return out | {"output.W": self.output_W.detach(), "output.b": self.output_b.detach()}
+        return out | {name: value.detach() for name, value in self.output().items()}
 
 
 TRANSLATORS: dict[str, type[TranslationModel]] = {"eager": EagerTranslator, "torch_nn": LibraryTranslator}

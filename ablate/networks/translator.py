@@ -24,8 +24,9 @@ from torch import Generator, Tensor
 
 from ablate.cells.cell import variant_of
 from ablate.config.resolved import Resolved
+from ablate.networks.dropout import NOTHING_DROPPED, Masks, at_step, masked, steps_of
 from ablate.networks.layer import Layer, Recurrence, State, layer_of, linear, looked_up
-from ablate.networks.parameters import NORMAL_SD, Sizes, cell_shapes, init_parameter, with_forget_bias
+from ablate.networks.parameters import Sizes, cell_shapes, init_parameter, set_memory
 
 PAD, BOS, EOS = 1, 2, 3
 RESERVED = ("<pad>", "<bos>", "<eos>")
@@ -69,31 +70,30 @@ class Translator:
         """Nothing: no minibatch goes on from the one before."""
         return []
 
-    def mask_shapes(self, T: int, B: int) -> list[tuple[int, ...]]:
-        """Of one replica's dropout masks, below each layer but the first: the encoder's, then the decoder's."""
+    def mask_shapes(self, T: int, B: int) -> dict[int, tuple[int, ...]]:
+        """Of one replica's dropout masks, by their places (`ablate.networks.dropout`)."""
         return mask_shapes(self.config, T, B)
 
     def __call__(
-        self, tokens: Tensor, states: Sequence[State] = (), masks: Sequence[Tensor] = ()
+        self, tokens: Tensor, states: Sequence[State] = (), masks: Masks = NOTHING_DROPPED
     ) -> tuple[Tensor, list[State]]:
         source, inputs = tokens.unbind(-3)
-        half = len(masks) // 2
-        encoded = self.encode(source, masks[:half])
+        encoded = self.encode(source, masks)
         if not self.config.task.attention:
-            return self.decode(inputs, encoded.states, self.context(encoded, encoded.states), masks[half:])[0], []
+            return self.decode(inputs, encoded.states, self.context(encoded, encoded.states), masks)[0], []
         logits, states = [], encoded.states
         for t in range(inputs.shape[-2]):
-            step = [mask.narrow(-3, t, 1) for mask in masks[half:]]
+            step = {place: at_step(mask, t) for place, mask in masks.items()}
             logit, states = self.decode(inputs.narrow(-2, t, 1), states, self.context(encoded, states), step)
             logits.append(logit)
         return torch.cat(logits, -3), []
 
-    def encode(self, source: Tensor, masks: Sequence[Tensor] = ()) -> Encoded:
+    def encode(self, source: Tensor, masks: Masks = NOTHING_DROPPED) -> Encoded:
         """Source (…, T, B), which the encoder reads to the end of its padding, as published."""
         X = looked_up(source, self.p["encoder.embedding"])
         zeros = X.new_zeros(*source.shape[:-2], source.shape[-1], self.config.num_hiddens)
         states = [(zeros,) * layer.states for layer in self.encoder]
-        outputs, last = self._through(self.encoder, X, states, masks)
+        outputs, last = self._through(self.encoder, X, states, masks, 0)
         return Encoded(outputs, last, source == PAD)
 
     def context(self, encoded: Encoded, states: Sequence[State]) -> Tensor:
@@ -105,22 +105,25 @@ class Translator:
         return (scores.softmax(-2).unsqueeze(-1) * encoded.outputs).sum(-3)
 
     def decode(
-        self, inputs: Tensor, states: Sequence[State], context: Tensor, masks: Sequence[Tensor] = ()
+        self, inputs: Tensor, states: Sequence[State], context: Tensor, masks: Masks = NOTHING_DROPPED
     ) -> tuple[Tensor, list[State]]:
         """Inputs (…, T, B), the decoder's states before them, one context (…, B, H) → logits (…, T, B, V), states."""
         X = looked_up(inputs, self.p["decoder.embedding"])
         beside = context.unsqueeze(-3).expand(*X.shape[:-1], -1)
-        outputs, after = self._through(self.decoder, torch.cat((X, beside), -1), states, masks)
-        return linear(outputs, self.p["output.W"], self.p["output.b"]), after
+        L = self.config.layers
+        outputs, after = self._through(self.decoder, torch.cat((X, beside), -1), states, masks, L)
+        return linear(masked(outputs, masks.get(2 * L)), self.p["output.W"], self.p["output.b"]), after
 
     def _through(
-        self, layers: Sequence[Layer], X: Tensor, states: Sequence[State], masks: Sequence[Tensor]
+        self, layers: Sequence[Layer], X: Tensor, states: Sequence[State], masks: Masks, first: int
     ) -> tuple[Tensor, list[State]]:
-        """Inputs (…, T, B, inputs) through layers → the top layer's outputs (…, T, B, H) and all new states."""
+        """Inputs (…, T, B, inputs) through layers → the top layer's outputs (…, T, B, H) and all new states.
+
+        `first` is the place of what the first of them reads.
+        """
         after = []
-        for number, (layer, state) in enumerate(zip(layers, states, strict=True)):
-            read = X * masks[number - 1] if masks and number > 0 else X
-            X, new_state = layer.run(read, state, project=self.project)
+        for place, (layer, state) in enumerate(zip(layers, states, strict=True), first):
+            X, new_state = layer.run(masked(X, masks.get(place)), state, project=self.project)
             after.append(new_state)
         return X, after
 
@@ -145,9 +148,12 @@ class Translator:
         return torch.cat(out)
 
 
-def mask_shapes(config: Resolved, T: int, B: int) -> list[tuple[int, ...]]:
-    """Shapes of the dropout masks of one replica: below each layer but the first, of the encoder, then the decoder."""
-    return [(T, B, config.num_hiddens)] * (2 * (config.layers - 1))
+def mask_shapes(config: Resolved, T: int, B: int) -> dict[int, tuple[int, ...]]:
+    """Place → shape of a dropout mask of one replica: of what the encoder's layers read, the decoder's, the output
+    layer."""
+    E, H, L = config.task.embed, config.num_hiddens, config.layers
+    read = {0: E, L: E + H}
+    return {place: (steps_of(config, T), B, read.get(place, H)) for place in range(2 * L + 1)}
 
 
 def shapes(config: Resolved, sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -165,19 +171,16 @@ def shapes(config: Resolved, sizes: Sizes) -> dict[str, tuple[int, ...]]:
 def initial(
     config: Resolved, sizes: Sizes, generator: Generator, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
-    """Initial parameters on the CPU: by the rules of `ablate.networks.parameters`, with two exceptions of the course.
+    """Initial parameters on the CPU: by the rules of `ablate.networks.parameters`, with an exception of the course.
 
-    Embeddings are N(0, 1), as torch.nn.Embedding draws them, unless init=normal. And init=xavier draws weights as the
-    published experiment did, from torch.nn: the gates of a layer are one matrix there, so that a weight of G gates is
-    uniform on ±√(6/(inputs + G·H)), and biases stay uniform on ±1/√H.
+    With init=xavier weights are drawn as the published experiment did, by torch.nn: the gates of a layer are one matrix
+    there, so that a weight of G gates is uniform on ±√(6/(inputs + G·H)), and biases stay uniform on ±1/√H.
     """
     stacked, H = len(variant_of(config).cell.preactivations), config.num_hiddens
     out = {}
     for name, shape in shapes(config, sizes).items():
         empty, kind = torch.empty(shape, dtype=dtype), name.rsplit(".", 1)[1]
-        if kind == "embedding":
-            out[name] = empty.normal_(0, NORMAL_SD if config.init == "normal" else 1, generator=generator)
-        elif config.init != "xavier":
+        if config.init != "xavier" or kind == "embedding":
             out[name] = init_parameter(config, name, empty, generator)
         elif len(shape) == 1:
             out[name] = empty.uniform_(-1 / math.sqrt(H), 1 / math.sqrt(H), generator=generator)
@@ -185,4 +188,4 @@ def initial(
             outputs = shape[1] * (1 if name == "output.W" else stacked)
             bound = math.sqrt(6 / (shape[0] + outputs))
             out[name] = empty.uniform_(-bound, bound, generator=generator)
-    return with_forget_bias(config, out)
+    return set_memory(config, out, generator)

@@ -6,7 +6,8 @@
         return min((step + 1) / rise, (rise / (step + 1)) ** 0.5)
 
 `step` counts the updates already done, from 0; `total` is the number of updates of the whole run. Keyword parameters
-are the schedule's own knobs.
+are the schedule's own knobs. A schedule with a third parameter, `held_out`, gets the run's held-out perplexities, one
+for each epoch that has ended: it has to follow from these alone, so that a run that resumes has the same rate.
 """
 
 from __future__ import annotations
@@ -32,18 +33,21 @@ class Schedule:
     knobs: tuple[Knob, ...] = ()
     summary: str = ""
     source: str = ""
+    reads_held_out: bool = False
+    """Whether it follows the held-out perplexity, which is then measured after every epoch."""
 
     def options(self, chosen: Any) -> dict[str, Any]:
         """The values of its knobs in a config's `schedule`."""
         return {knob.name: getattr(chosen, knob.name, knob.default) for knob in self.knobs}
 
-    def factor(self, step: int, total: int, **options: Any) -> float:
-        """What the learning rate is multiplied by when `step` of `total` updates are done.
+    def factor(self, step: int, total: int, held_out: Sequence[float] = (), **options: Any) -> float:
+        """What the learning rate is multiplied by when `step` of `total` updates are done; `held_out` are the held-out
+        perplexities after each epoch so far.
 
         Raises ConfigError where that is no finite number from 0 up, or the schedule of a user fails.
         """
         try:
-            found = self.function(step, total, **options)
+            found = self.function(step, total, *([held_out] if self.reads_held_out else []), **options)
         except Exception as error:
             if self.name not in SCHEDULES.origin:
                 raise
@@ -68,14 +72,19 @@ def schedule(*, source: str = ..., name: str = ..., knobs: Sequence[Knob] = ...)
 def schedule(function: Factor | None = None, /, *, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) -> Any:
     """Register the function (step, total, *, knobs) → factor that follows as `schedule=NAME`.
 
+    One with a third parameter held_out gets the held-out perplexities so far.
     `knobs` declare bounds, choices and help of its keyword parameters. Raises ConfigError for what cannot be one.
     """
 
     def register(function: Factor) -> Factor:
-        if len(positional(function)) != 2:
-            raise ConfigError(f"{where(function)} takes {positional(function)}; a schedule takes (step, total)")
+        given = positional(function)
+        if len(given) != 2 and given[2:] != ("held_out",):
+            raise ConfigError(
+                f"{where(function)} takes {given}; a schedule takes (step, total), or (step, total, held_out)"
+            )
         own = knobs_of(function, knobs)
-        SCHEDULES.add(Schedule(name or function.__name__, function, own, summary_of(function), source))
+        made = Schedule(name or function.__name__, function, own, summary_of(function), source, len(given) == 3)
+        SCHEDULES.add(made)
         return function
 
     return register if function is None else register(function)

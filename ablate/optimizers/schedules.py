@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ablate.config.registry import Knob
 from ablate.optimizers.schedule import schedule
@@ -43,6 +44,37 @@ def cosine(step: int, total: int, *, warmup: float, final: float) -> float:
     """The rate falls along half a cosine to its final factor."""
     risen, done = _parts(step, total, warmup)
     return risen * (final + (1 - final) * (1 + math.cos(math.pi * done)) / 2)
+
+
+@schedule(
+    knobs=[
+        WARMUP,
+        Knob("hold", float, 0.0, "share of the run, the rise apart, over which the rate stays", minimum=0, below=1),
+        Knob("final", float, 0.01, FINAL.help, above=0),
+    ]
+)
+def exponential(step: int, total: int, *, warmup: float, hold: float, final: float) -> float:
+    """The rate falls by the same factor with every update, to its final factor."""
+    risen, done = _parts(step, total, warmup)
+    return risen * float(final ** (max(0.0, done - hold) / (1 - hold)))
+
+
+@schedule(
+    knobs=[
+        Knob("wait", int, 5, "epochs without a lower held-out perplexity after which the rate drops", minimum=1),
+        Knob("gamma", float, 0.5, "factor of each drop", above=0, below=1),
+        Knob("floor", float, 0.001, "the factor below which no drop leads", minimum=0),
+    ]
+)
+def plateau(step: int, total: int, held_out: Sequence[float], *, wait: int, gamma: float, floor: float) -> float:
+    """The rate drops by a factor whenever the held-out perplexity has not fallen for some epochs."""
+    least, since, factor = math.inf, 0, 1.0
+    for perplexity in held_out:
+        since = 0 if perplexity < least else since + 1
+        least = min(least, perplexity)
+        if since == wait:
+            factor, since = max(floor, gamma * factor), 0
+    return factor
 
 
 @schedule(

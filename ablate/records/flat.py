@@ -15,6 +15,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     more.append({name: record.get(name) for name in ("engine", "reused_from", "sees_future", "evaluation", "protocol")})
     more.append({"corpus": record["corpus"]["name"], "corpus_sha256": record["corpus"]["sha256"]})
     more.append({"diverged_epoch": (record["divergence"] or {}).get("epoch")})
+    more.append({"ended_by": (record.get("ended") or {}).get("rule")})
     for part in more:
         out |= {name: value for name, value in part.items() if name not in out or name in WHAT_COMPUTED}
     return out

@@ -55,6 +55,7 @@ class Record:
     timing: dict[str, Any]
     environment: dict[str, Any]
     divergence: dict[str, Any] | None = None
+    ended: dict[str, Any] | None = None  # by a rule, before its epochs were trained: epoch, rule, value
     reused_from: str | None = None
     references: dict[str, str] = field(default_factory=dict)  # prefix -> what a person wrote in place of the text
     sees_future: bool | None = None  # a language model whose outputs depend on later tokens; None: not asked

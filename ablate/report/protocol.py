@@ -9,7 +9,7 @@ import pandas as pd
 from ablate.analysis.published import publication_of
 from ablate.analysis.tasks import facts_of, of_networks, says
 from ablate.config import dependence
-from ablate.config.columns import columns, own_columns
+from ablate.config.columns import added_later, columns, columns_in, common_added_later, own_columns
 from ablate.config.errors import counted
 from ablate.config.registry import FIRST_TASK, knobs_of
 from ablate.report.blocks import Block, Column, Sheet, bullets
@@ -33,7 +33,7 @@ SHOWN = (
     ),
     *("clip", "epochs", "seeds", "max_tokens", "val_tokens", "test_tokens", "corpus", "unit"),
 )
-"""The knobs of the protocol table, in the order of conf/config.yaml; others join in where they are swept."""
+"""The knobs of the protocol table, in the order of conf/config.yaml; others join in where they are swept or on."""
 
 MOST_VALUES = 8
 
@@ -70,6 +70,7 @@ def protocol_sheet(m: Material) -> Sheet:
     own = [own_columns("task").get(knob.name, knob.name) for knob in knobs_of(facts)]
     common = SHOWN if of_networks(m.settings) else ("seeds",)
     shown = [*["task"] * (task != FIRST_TASK), *common, *(name for name in own if name in m.settings)]
+    shown += [name for name in _switched_on(m) if name not in shown]
     rows = []
     for knob in (*shown, *(name for name in m.swept if name not in (*shown, "corpus_sha256"))):
         ours, known = _ours(m, knob), _theirs(theirs, knob)
@@ -89,6 +90,12 @@ def protocol_sheet(m: Material) -> Sheet:
         rows,
         data,
     )
+
+
+def _switched_on(m: Material) -> list[str]:
+    """The knobs, off where nobody names them, that are on in some setting."""
+    off = common_added_later() | added_later("model")
+    return [name for name in columns_in(m.settings) if name in off and _ours(m, name) not in ([], [off[name]])]
 
 
 def _published_rows(m: Material, task: str) -> pd.DataFrame:

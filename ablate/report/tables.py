@@ -185,9 +185,11 @@ def shown_knobs(swept: Sequence[str]) -> list[str]:
 
 
 def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
-    """The columns that tell settings apart in a table; where sizes were matched, their width and size, too."""
+    """The columns that tell settings apart in a table; where sizes were matched, their width and size, too, and where
+    a rule ended runs, how long they were trained."""
     shown = shown_knobs(swept)
-    return [*shown, *(name for name in ("num_hiddens", "parameters") if matched(settings) and name not in shown)]
+    of_size = [name for name in ("num_hiddens", "parameters") if matched(settings) and name not in shown]
+    return [*shown, *of_size, *(name for name in ("epochs_trained",) if name in settings)]
 
 
 def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:

@@ -26,11 +26,21 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.registry import DATASETS, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
-from ablate.config.resolved import Resolved
+from ablate.config.resolved import CHRONO, Resolved
 from ablate.config.schema import ModelConfig, ScheduleConfig
 from ablate.data.sets import RULE
 from ablate.networks.families import family
-from ablate.training.probes import PROBED, TOLERANCE, TRANSITION, USUAL, Series, by_engine, probe, tiny_by_name
+from ablate.training.probes import (
+    EMBEDDING,
+    PROBED,
+    TOLERANCE,
+    TRANSITION,
+    USUAL,
+    Series,
+    by_engine,
+    probe,
+    tiny_by_name,
+)
 
 Behaviour = dict[str, Series]
 
@@ -98,6 +108,8 @@ def keys(config: Resolved) -> dict[str, str]:
     model.pop("name", None)
     if "transition" in model:
         model["transition"] = TRANSITION
+    if "embedding" in model:
+        model["embedding"] = EMBEDDING
     network = model | {"layers": min(config.layers, 2), "bias_vectors": config.bias_vectors}
     if config.reset:
         network["reset"] = config.reset
@@ -110,7 +122,12 @@ def keys(config: Resolved) -> dict[str, str]:
     elif DATASETS[config.data.name].kind == RULE:
         task["data"] = config.data.name
     first = network | {"init": config.init, "forget_bias": config.forget_bias is not None}
+    if config.forget_bias == CHRONO:
+        first["forget_bias"] = CHRONO
     network["dropout"] = config.dropout > 0
+    network |= {name: True for name in ("dropout_in", "dropout_out") if getattr(config, name) > 0}
+    if config.dropout_mask != "step":
+        network["dropout_mask"] = config.dropout_mask
     parts = {"network": network, "initial": first, "update": optimizer, "task": task, "measures": {}}
     return {part: f"{part} {json.dumps(values, sort_keys=True)}" for part, values in parts.items()}
 
@@ -120,6 +137,8 @@ def _of_update(config: Resolved) -> dict[str, Any]:
     found, schedule = OPTIMIZERS[config.optimizer.name], SCHEDULES[config.schedule.name]
     options, paces = found.options(config.optimizer), schedule.options(config.schedule)
     out: dict[str, Any] = {"name": found.name, "clip": config.clip is not None, "decay": False}
+    if config.clip_by != "norm":
+        out["clip_by"] = config.clip_by
     for knob in found.knobs:
         if knob.name == "weight_decay":
             out["decay"] = options[knob.name] > 0

@@ -83,9 +83,10 @@ def train_together(
     filled up with zeros (`ablate.engines.cohort.padding`), in their width, too.
 
     Each run's outcome is that of training it by itself. `on_epoch(epoch, perplexity)` is called after every
-    epoch with the mean over the runs; divergence ends that run only and is recorded. Where `checkpoints` has
-    the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every epoch but the last and
-    tells which runs to go on with; the others leave no record. `keep` gets each run's trained parameters.
+    epoch with the mean over the runs; divergence, or a rule, ends that run only and is recorded. Where
+    `checkpoints` has the runs' states, training goes on from there. `watch(epoch, replicas)` is called after every
+    epoch but the last and tells which runs to go on with; the others leave no record. `keep` gets each run's trained
+    parameters.
     Raises CombinationError where the corpus is too short, Stopped soon after `stop()` became true: with a checkpoint,
     if the program is one that `resumes()` later.
     """
@@ -118,6 +119,7 @@ def train_together(
         checkpoints.say(f"{checkpoints.paths[0]} does not fit ({type(error).__name__}); starting from the beginning")
         replicas, parameters, dropout, program = begin()
         done, spent_s = 0, 0.0
+    _tell(program, replicas)
     clock -= spent_s
     ending = Ending(stop, lambda: checkpoints is not None and resumes())
     held_states: list[dict[str, Any]] = []  # of the last epoch's end, where it is not on disk and the next may be lost
@@ -127,13 +129,13 @@ def train_together(
 
     began = 0.0  # when the epochs did that were begun together
 
-    def epochs() -> Iterator[tuple[int, Epoch, bool]]:
-        """One after the other, with its number and whether the program stands where it was at the epoch's end."""
+    def epochs() -> Iterator[tuple[int, Epoch, float, bool]]:
+        """One after the other, with its number, its seconds and whether the program stands where it was at its end."""
         nonlocal began
         epoch = done
         while epoch < config.epochs:
             silent = isinstance(program, Cohort) and program.silent and watch is None
-            count = epochs_ahead(config, epoch, task.epoch_updates) if silent else 1
+            count = min(epochs_ahead(own, epoch, task.epoch_updates) for own in configs) if silent else 1
             began = time.monotonic()
             try:
                 trained = train_epochs(task, program, [r.order for r in replicas], ending.now, count)
@@ -141,25 +143,33 @@ def train_together(
                 if checkpoints and resumes() and held_states:
                     checkpoints.save(held_states)
                 raise
+            took = (time.monotonic() - began) / count
             for number, one in enumerate(trained, 1):
-                yield epoch + number, one, number == count
+                yield epoch + number, one, took, number == count
             epoch += count
 
-    for epoch, measured, rests in epochs():
-        held = program.evaluate(*held_out).tolist() if held_out and measures_held_out(config, epoch) else None
-        tested = program.evaluate(*task.test).tolist() if task.test and measures_held_out(config, epoch) else None
+    for epoch, measured, took, rests in epochs():
+        due = [measures_held_out(replica.config, epoch) for replica in replicas]
+        held = program.evaluate(*held_out).tolist() if held_out and any(due) else None
+        tested = program.evaluate(*task.test).tolist() if task.test and any(due) else None
+        in_training = sum(replica.trajectory.goes_on for replica in replicas)
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
                 [loss[k] for loss in measured.losses],
-                held[k] if held else None,
+                held[k] if held and due[k] else None,
                 [weight[k] for weight in measured.weights],
                 measured.causes[k],
             )
-            if own and measures_held_out(config, epoch):
+            if own:
+                replica.trajectory.seconds += took / in_training
+            if own and due[k]:
                 replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
                 if tested:
                     replica.trajectory.test(tested[k])
-        running = [replica.trajectory.perplexity[-1] for replica in replicas if not replica.trajectory.divergence]
+        if ended := [k for k, replica in enumerate(replicas) if replica.trajectory.end_by_rule(replica.config)]:
+            program.end(ended)
+        _tell(program, replicas)
+        running = [replica.trajectory.perplexity[-1] for replica in replicas if replica.trajectory.goes_on]
         if not running:
             break
         if on_epoch:
@@ -177,6 +187,7 @@ def train_together(
                 choice.engine, configs, V, [parameters[k] for k in kept], [dropout[k] for k in kept], device, updates
             )
             program.load_replica_states([states[k] for k in kept])
+            _tell(program, replicas)
             parameters, dropout = [parameters[k] for k in kept], [dropout[k] for k in kept]
         if checkpoints and rests and epoch < config.epochs:
             stopping = stop()
@@ -232,6 +243,13 @@ class Ending:
             return False
         self.heard = time.monotonic() if self.heard is None else self.heard
         return not self.keeps() or time.monotonic() - self.heard > GRACE_S
+
+
+def _tell(program: Program, replicas: Sequence[Replica]) -> None:
+    """Let the program know what was measured on held-out data so far, which schedules may follow."""
+    for k, replica in enumerate(replicas):
+        if replica.config.schedule.thing.reads_held_out:
+            program.tell(k, [value for value in replica.trajectory.val_perplexity if value is not None])
 
 
 def _states(program: Program, replicas: Sequence[Replica], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -302,6 +320,7 @@ def make_record(
         code=behaviour(config),
         environment=environment(str(task.device)) | ({"tf32": tf32_state()} if task.device.type == "cuda" else {}),
         divergence=trajectory.divergence,
+        ended=trajectory.ended,
         measures=measures(config.task),
         evaluation=evaluation(to_dict(config)),
         curve=trajectory.curve,

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from ablate.config.metrics import UNSCORED
 from ablate.config.registry import FIRST_TASK, OPTIMIZERS, TASKS, own_knobs, revision
-from ablate.config.resolved import Resolved, resolve
+from ablate.config.resolved import CHRONO, Resolved, resolve
 from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TaskConfig
 from ablate.data.corpora import load, of_blocks
 from ablate.engines.autograd import AutogradProgram
@@ -26,6 +26,7 @@ from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.native import NativeCohort, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
 from ablate.engines.program import Program
+from ablate.networks.dropout import shares
 from ablate.networks.families import carries, family
 from ablate.networks.parameters import Sizes, Vocabulary, initial, shapes
 from ablate.tasks import task_of
@@ -48,6 +49,10 @@ CLIPS = (0.05, 50.0)
 """Far below the norm of the probe's gradients, and far above."""
 TRANSITION = 5
 """Width of the linear layer behind a densely connected one."""
+HELD_OUT = 10
+"""Epochs without a lower held-out perplexity between two minibatches, for schedules that follow it."""
+EMBEDDING = 3
+"""Width of an embedding: another one than the output layer's input, so that one that is tied has a projection."""
 PROBED = {"momentum": 0.6, "betas": [0.8, 0.95], "eps": 1e-3, "alpha": 0.7, "weight_decay": 0.1}
 """The values at which knobs of optimizers are probed; those of others are the config's."""
 USUAL = {"activation": "tanh", "gates": {}, "readout": "state", "write_back": True, "name": None, "cell": None}
@@ -118,10 +123,13 @@ def _config(values: Mapping[str, Any]) -> Resolved:
         task=TaskConfig.of(given),
         layers=values.get("layers", 1),
         dropout=0.25 if values.get("dropout") else 0.0,
+        dropout_in=0.2 if values.get("dropout_in") else 0.0,
+        dropout_out=0.3 if values.get("dropout_out") else 0.0,
+        dropout_mask=values.get("dropout_mask", "step"),
         bias_vectors=values.get("bias_vectors", 1),
         reset=values.get("reset"),
         init=values.get("init", "torch"),
-        forget_bias=1.5 if values.get("forget_bias") else None,
+        forget_bias=CHRONO if values.get("forget_bias") == CHRONO else 1.5 if values.get("forget_bias") else None,
     )
     return resolve(tiny)
 
@@ -197,15 +205,16 @@ def _trained(engine: str, config: Resolved) -> Series:
 def _may_draw(config: Resolved) -> bool:
     """Whether training may draw random numbers: for dropout, and in what a user brought."""
     parts = (config.model, config.optimizer, config.schedule, config.task)
-    return config.dropout > 0 or any(part.source is not None for part in parts)
+    return bool(shares(config)) or any(part.source is not None for part in parts)
 
 
 def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Series:
     carried = carries(config)
     program = _program(engine, config, sizes, parameters)
-    losses = [
-        float(program.step(*_minibatch(config, number), carry=carried and number > 0)) for number in range(MINIBATCHES)
-    ]
+    losses = []
+    for number in range(MINIBATCHES):
+        program.tell(0, [2.0] * (HELD_OUT * number))
+        losses.append(float(program.step(*_minibatch(config, number), carry=carried and number > 0)))
     tokens, targets = _minibatch(config, 0)
     weights = sum(float(value.double().sum()) for value in program.named_tensors(0).values())
     return [*losses, float(program.evaluate(tokens[0], targets[0])), weights]
@@ -233,6 +242,7 @@ def _with_optimizer(config: Resolved, values: Mapping[str, Any], clip: float | N
         optimizer=OptimizerConfig.of({"name": found.name, **own}, given=True),
         schedule=schedule,
         clip=clip,
+        clip_by=values.get("clip_by", "norm"),
         lr=0.05,
     )
 

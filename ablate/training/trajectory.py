@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from ablate.config.errors import UserError, place
 from ablate.config.metrics import loss_metrics, perplexity, tail_perplexity
 from ablate.config.resolved import Resolved
+from ablate.config.stopping import Rule, seconds_of
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.portions import Stacked
 from ablate.engines.divergence import named
@@ -23,7 +24,7 @@ from ablate.tasks.task import Task
 from ablate.training.portions import portions
 
 VAL_READINGS = 20
-"""How often the held-out perplexity is measured over a run."""
+"""How often the held-out perplexity is measured over a run that follows it by no rule or schedule."""
 
 
 MINIBATCHES_AHEAD = 256
@@ -48,16 +49,23 @@ class Trajectory:
     val_perplexity: list[float | None] = field(default_factory=list)
     scores: dict[str, list[float | None]] = field(default_factory=dict)  # what else the task measures
     divergence: dict[str, Any] | None = None
+    seconds: float = 0.0  # of training, its own share of the program's
+    ended: dict[str, Any] | None = None  # by a rule, before its epochs: epoch, rule, value
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is still in training."""
+        return self.divergence is None and self.ended is None
 
     def add(
         self, losses: Sequence[float], val_loss: float | None, weights: Sequence[float] = (), cause: str = ""
     ) -> bool:
-        """Record an epoch from its minibatch losses. False once the run has diverged.
+        """Record an epoch from its minibatch losses. False once the run has diverged, or ended.
 
         `weights` are the scored targets of each minibatch, where those differ. `cause` is what the engine found not to
         be finite, if anything; a perplexity that overflows is found here.
         """
-        if self.divergence:
+        if not self.goes_on:
             return False
         epoch = len(self.perplexity) + 1
         finite = list(takewhile(lambda loss: math.isfinite(perplexity(loss)), losses))
@@ -73,6 +81,27 @@ class Trajectory:
         self.perplexity.append(perplexity(_mean(losses, weights)))
         self.val_perplexity.append(None if val_loss is None else perplexity(val_loss))
         return True
+
+    def end_by_rule(self, config: Resolved) -> bool:
+        """Whether one of a config's rules ends the run after the epoch just added, which is noted; never the last."""
+        epoch = len(self.perplexity)
+        if not self.goes_on or epoch == config.epochs:
+            return False
+        rules = {
+            "until": config.until is not None and Rule.read(config.until).holds(self.metrics),
+            "patience": config.patience is not None and self._since_best() >= config.patience,
+            "budget": config.budget is not None and self.seconds >= seconds_of("budget", config.budget),
+        }
+        for rule, holds in rules.items():
+            if holds:
+                self.ended = {"epoch": epoch, "rule": rule, "value": getattr(config, rule)}
+                return True
+        return False
+
+    def _since_best(self) -> int:
+        """Epochs since the first one of the lowest held-out perplexity; none where nothing was measured."""
+        measured = [(value, epoch) for epoch, value in enumerate(self.val_perplexity, 1) if value is not None]
+        return len(self.perplexity) - min(measured)[1] if measured else 0
 
     def score(self, measured: Mapping[str, float]) -> None:
         """Record what else was measured after the epoch just added."""
@@ -236,6 +265,12 @@ def _launched(
     return torch.cat(losses), torch.cat(scored) if scored else torch.empty(0)
 
 
+def measured_every_epoch(config: Resolved) -> bool:
+    """Whether something follows what is measured, so that it is measured after every epoch."""
+    rules = (config.patience, config.until, config.budget)
+    return config.schedule.thing.reads_held_out or any(rule is not None for rule in rules)
+
+
 def epochs_ahead(config: Resolved, done: int, minibatches: int) -> int:
     """How many epochs to begin before anything is read: none beyond the next at which something else is measured."""
     most = min(config.epochs - done, max(1, MINIBATCHES_AHEAD // max(1, minibatches)))
@@ -255,4 +290,5 @@ def check_shapes(X: Tensor, Y: Tensor) -> None:
 
 def measures_held_out(config: Resolved, epoch: int) -> bool:
     """Whether the held-out perplexity is measured after this epoch (counted from 1)."""
-    return epoch == config.epochs or epoch % math.ceil(config.epochs / VAL_READINGS) == 0
+    reading = epoch % math.ceil(config.epochs / VAL_READINGS) == 0
+    return epoch == config.epochs or reading or measured_every_epoch(config)

@@ -59,7 +59,7 @@ def losses_of(cohort: Cohort, tokens: Tensor, targets: Tensor, *, carry: bool) -
     """Each replica's loss (R,) of a minibatch that changes no weight; the gradients are in `cohort.grads`."""
     with torch.inference_mode():
         cohort._start(targets.shape[-1], carry)
-        return cohort._backpropagate(tokens, targets, []).clone()
+        return cohort._backpropagate(tokens, targets, {}).clone()
 
 
 def named_gradients(model: LanguageModel) -> dict[str, Tensor]:

@@ -33,6 +33,20 @@ NETWORKS = {
     "dense": ["model=rnn", "model.connection=dense", "model.transition=4", "layers=3"],
     "encoder-decoder": ["task=translation", "data=number_pairs", "layers=2", "dropout=0.2"],
     "attention": ["task=translation", "data=number_pairs", "task.attention=true"],
+    "word level": [
+        *("model=lstm", "layers=2", "model.tied=true", "model.embedding=6"),
+        *("dropout=0.2", "dropout_in=0.2", "dropout_out=0.2", "dropout_mask=variational"),
+    ],
+    "a translation that drops everywhere": [
+        *(
+            "task=translation",
+            "data=number_pairs",
+            "layers=2",
+            "dropout_in=0.2",
+            "dropout_out=0.2",
+        ),
+        "dropout_mask=variational",
+    ],
     "a large vocabulary": ["model=gru", "layers=2"],
 }
 IN_TORCH = ("attention",)

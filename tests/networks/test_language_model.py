@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ablate.config.schema import Config
-from ablate.networks.language_model import EagerModel, LanguageModel, LibraryModel, dropout_mask
+from ablate.networks.dropout import dropout_mask
+from ablate.networks.language_model import EagerModel, LanguageModel, LibraryModel
 from ablate.networks.parameters import initial, shapes
 
 V, H, T, B = 6, 5, 7, 3

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ablate.cli.help import options
 from ablate.config.schema import Config
-from ablate.networks.language_model import EagerModel, dropout_mask
+from ablate.networks.dropout import Masks, dropout_mask
+from ablate.networks.language_model import EagerModel
 from ablate.networks.layer import Layer, State
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial, widths
@@ -64,7 +65,7 @@ def some_tokens(*axes: int, seed: int = 1) -> Tensor:
     return torch.randint(0, V, axes, generator=Generator().manual_seed(seed))
 
 
-def twice(network: Network, tokens: Tensor, masks: list[Tensor]) -> tuple[Tensor, list[State]]:
+def twice(network: Network, tokens: Tensor, masks: Masks) -> tuple[Tensor, list[State]]:
     """Two minibatches, the second from the state that the first left, with one dropout mask for both."""
     states = network.initial_state(*tokens.shape[:-2], B)
     _, states = network(tokens.flip(-2), states, masks)
@@ -90,14 +91,17 @@ def test_stacked_replicas_equal_separate_networks(
     tokens, source = some_tokens(R, T, B), Generator().manual_seed(2)
     together = stacked(apart)
     fused = Network(config, V, together, project=project)
-    masks = [dropout_mask((R, *shape), 0.4, source, torch.float64) for shape in fused.mask_shapes(T, B)]
+    shapes = fused.mask_shapes(T, B)
+    masks = {place: dropout_mask((R, *shape), 0.4, source, torch.float64) for place, shape in shapes.items()}
     logits, states = twice(fused, tokens, masks)
     logits.square().sum().backward()
 
     assert logits.shape == (R, T, B, V)
     for k, parameters in enumerate(apart):
         own = {name: value.requires_grad_() for name, value in parameters.items()}
-        own_logits, own_states = twice(Network(config, V, own), tokens[k], [mask[k] for mask in masks])
+        own_logits, own_states = twice(
+            Network(config, V, own), tokens[k], {place: mask[k] for place, mask in masks.items()}
+        )
         own_logits.square().sum().backward()
         torch.testing.assert_close(logits[k], own_logits, **TOLERANCE)
         assert_states([tuple(part[k] for part in state) for state in states], own_states)
@@ -114,7 +118,7 @@ def test_one_network_with_its_products_before_the_loop(config_of: Callable[..., 
     """`project` without a replica axis."""
     config = config_of(*NETWORKS[network])
     plain, fast = (Network(config, V, drawn(config), project=project) for project in (False, True))
-    (logits, states), (others, other_states) = (twice(net, some_tokens(T, B), []) for net in (plain, fast))
+    (logits, states), (others, other_states) = (twice(net, some_tokens(T, B), {}) for net in (plain, fast))
     torch.testing.assert_close(logits, others, **TOLERANCE)
     assert_states(states, other_states)
 
@@ -140,11 +144,11 @@ def test_the_parameters_are_used_as_they_are(config_of: Callable[..., Config], n
     config = config_of(*NETWORKS[network])
     parameters, moved = drawn(config), drawn(config, seed=1)
     net = Network(config, V, parameters, project=True)
-    twice(net, some_tokens(T, B), [])
+    twice(net, some_tokens(T, B), {})
     for name, value in parameters.items():
         value.copy_(moved[name])
     torch.testing.assert_close(
-        twice(net, some_tokens(T, B), [])[0], twice(Network(config, V, moved), some_tokens(T, B), [])[0], **TOLERANCE
+        twice(net, some_tokens(T, B), {})[0], twice(Network(config, V, moved), some_tokens(T, B), {})[0], **TOLERANCE
     )
 
 
@@ -227,7 +231,8 @@ def test_widths_and_the_masks_on_them(
     config = config_of(*overrides, layers=3)
     assert widths(config, V) == expected
     net = Network(config, V, drawn(config))
-    assert net.mask_shapes(T, B) == [(T, B, width) for width in expected[1:3]]
+    read = [1, *expected[1:]]  # of a token all or nothing is dropped
+    assert net.mask_shapes(T, B) == {place: (T, B, width) for place, width in enumerate(read)}
 
 
 @pytest.mark.parametrize("connection", ["residual", "dense"])
@@ -236,8 +241,8 @@ def test_dropout_leaves_the_connection_alone(config_of: Callable[..., Config], c
     config = config_of("model=gru", f"model.connection={connection}")
     parameters, tokens = drawn(config), some_tokens(T, B)
     net = Network(config, V, parameters)
-    [shape] = net.mask_shapes(T, B)
-    outcome, _ = net(tokens, net.initial_state(B), [torch.zeros(shape, dtype=torch.float64)])
+    shape = net.mask_shapes(T, B)[1]
+    outcome, _ = net(tokens, net.initial_state(B), {1: torch.zeros(shape, dtype=torch.float64)})
     X = F.one_hot(tokens, V).double()
     first = layer(config, parameters, "0.", X)
     past = torch.cat([X, first], -1) if connection == "dense" else first
@@ -266,7 +271,8 @@ def test_the_scratch_model_draws_the_masks_that_its_network_asks_for(config_of: 
     parameters, tokens = drawn(config), some_tokens(T, B)
     model = EagerModel(config, V, parameters, Generator().manual_seed(5))
     net, source = Network(config, V, parameters), Generator().manual_seed(5)
-    masks = [dropout_mask(shape, 0.4, source, torch.float64) for shape in net.mask_shapes(T, B)]
+    shapes = net.mask_shapes(T, B)
+    masks = {place: dropout_mask(shapes[place], 0.4, source, torch.float64) for place in (1, 2)}
     expected, _ = net(tokens, net.initial_state(B), masks)
     logits, _ = model(tokens, model.initial_state(B))
     torch.testing.assert_close(logits.view(T, B, V), expected, **TOLERANCE)

@@ -232,3 +232,94 @@ def test_forget_bias_means_nothing_without_such_a_gate(compose: Callable[..., Co
     plain = initial(compose(f"model={model}", "num_hiddens=6"), V, Generator().manual_seed(1))
     biased = initial(compose(f"model={model}", "num_hiddens=6", "forget_bias=1"), V, Generator().manual_seed(1))
     assert all(torch.equal(biased[name], plain[name]) for name in plain)
+
+
+# --- what literature starts with -------------------------------------------------------------------------------
+
+
+def test_the_identity_beside_small_weights(compose: Callable[..., Config]) -> None:
+    config = compose("model=rnn", "model.activation=relu", "num_hiddens=40", "init=identity", "layers=2")
+    drawn = initial(config, V, Generator().manual_seed(1))
+    for name, value in drawn.items():
+        if name.endswith("W_h"):
+            assert torch.equal(value, torch.eye(40)), name
+        elif value.dim() == 1:
+            assert not value.any(), name
+        else:
+            assert stats.kstest(value.flatten().numpy(), "norm", (0, 0.001)).pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("init", ["identity", "orthogonal"])
+def test_a_scale_multiplies_the_recurrent_matrices_alone(compose: Callable[..., Config], init: str) -> None:
+    options = ("model=gru", "num_hiddens=6", f"init={init}")
+    plain = initial(compose(*options), V, Generator().manual_seed(1))
+    scaled = initial(compose(*options, "init_scale=0.25"), V, Generator().manual_seed(1))
+    for name, value in plain.items():
+        torch.testing.assert_close(scaled[name], value * (0.25 if name.endswith("W_h") else 1))
+
+
+SIGNS = {
+    "lstm": {"forget": 1, "input": -1},
+    "lstm-coupled": {"input": -1},
+    "lstm-no-forget-gate": {"input": -1},
+    "gru": {"update": 1},
+    "mgu": {"forget": -1},
+    "mingru": {"update": 1},
+    "minlstm": {"forget": 1, "input": -1},
+}
+
+
+@pytest.mark.parametrize("model", SIGNS)
+def test_chrono_biases_are_those_of_the_times_to_remember(compose: Callable[..., Config], model: str) -> None:
+    """u = exp |b| is uniform on [1, t_max − 1], the same for the gates of a unit, and no other number changes."""
+    options = (f"model={model}", "num_hiddens=400", "layers=2")
+    plain = initial(compose(*options), V, Generator().manual_seed(1))
+    drawn = initial(compose(*options, "forget_bias=chrono", "t_max=50"), V, Generator().manual_seed(1))
+    assert drawn.keys() == plain.keys()
+    for layer in ("0", "1"):
+        logs = [sign * drawn[f"{layer}.{gate}.b_x"] for gate, sign in SIGNS[model].items()]
+        assert all(torch.equal(logs[0], one) for one in logs)
+        times = logs[0].double().exp()
+        assert 1 <= times.min() < 2 < 48 < times.max() <= 49
+        assert stats.kstest(times.numpy(), "uniform", (1, 48)).pvalue > 1e-3
+    first, *_ = SIGNS[model]
+    assert not torch.equal(drawn[f"0.{first}.b_x"], drawn[f"1.{first}.b_x"])
+    for name, value in drawn.items():
+        _, gate, kind = name.rsplit(".", 2) if name.count(".") > 1 else ("", "", "")
+        if gate not in SIGNS[model] or not kind.startswith("b"):
+            assert torch.equal(value, plain[name]), name
+        elif kind == "b_h":
+            assert not value.any(), name
+
+
+def test_the_longest_time_is_that_of_a_sequence_unless_given(compose: Callable[..., Config]) -> None:
+    assert compose("model=gru", "forget_bias=chrono", "num_steps=70").t_max == 70
+    assert compose("model=gru", "forget_bias=chrono", "num_steps=1").t_max == 2
+    assert compose("model=gru").t_max is None
+    assert compose("model=rnn", "forget_bias=chrono").forget_bias is None
+
+
+def test_embeddings_and_tied_output_layers_are_counted(compose: Callable[..., Config]) -> None:
+    options = ("model=rnn", "num_hiddens=16", "bias_vectors=1")
+    cell = 16 * 16 + 16
+    counts = {
+        (): V * 16 + cell + 16 * V + V,
+        ("model.embedding=8",): V * 8 + 8 * 16 + cell + 16 * V + V,
+        ("model.tied=true",): V * 16 + 16 * 16 + cell + V,
+        ("model.tied=true", "model.embedding=8"): V * 8 + 8 * 16 + cell + 16 * 8 + V,
+    }
+    for own, expected in counts.items():
+        config = compose(*options, *own)
+        assert count(config, V) == expected, own
+        for name, engine in ENGINES.items():
+            model = engine(config, V, initial(config, V, Generator().manual_seed(0)))
+            assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected, (own, name)
+
+
+def test_embeddings_start_as_torch_draws_them_and_tied_ones_as_an_output_layer(compose: Callable[..., Config]) -> None:
+    free, tied = (
+        initial(compose("model=rnn", "model.embedding=64", *own), V, Generator().manual_seed(0))["input.embedding"]
+        for own in ([], ["model.tied=true"])
+    )
+    assert stats.kstest(free.flatten().numpy(), "norm").pvalue > 1e-3
+    assert stats.kstest(tied.flatten().numpy(), "uniform", (-1 / 8, 1 / 4)).pvalue > 1e-3

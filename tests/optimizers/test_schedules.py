@@ -89,6 +89,30 @@ def test_rates_with_a_warm_up_are_those_of_torch(name: str) -> None:
         theirs.step()
 
 
+def test_an_exponential_decay_is_that_of_torch() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], LR)
+    hold, final = 10, 0.02
+    theirs = lr_scheduler.ExponentialLR(optimizer, final ** (1 / (TOTAL - hold)))
+    for step in range(TOTAL):
+        ours = LR * SCHEDULES["exponential"].factor(step, TOTAL, warmup=0.0, hold=hold / TOTAL, final=final)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), step
+        optimizer.step()
+        if step >= hold:
+            theirs.step()
+
+
+@pytest.mark.parametrize("wait", [1, 3])
+def test_the_drops_of_a_plateau_are_those_of_torch(wait: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], LR)
+    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=wait - 1, threshold=0, min_lr=0.1 * LR)
+    held_out: list[float] = []
+    for perplexity in [9, 8, 8, 7, 7.5, 7.2, 7.1, 7.0, 6, 6.5, 6.4, 6.3, 6.2, 6.1, 6.0, 6.0, 5, 5, 5, 5, 5, 5]:
+        theirs.step(perplexity)
+        held_out.append(perplexity)
+        ours = LR * SCHEDULES["plateau"].factor(0, TOTAL, held_out, wait=wait, gamma=0.5, floor=0.1)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12), held_out
+
+
 @pytest.mark.parametrize("name", [one.name for one in SCHEDULES])
 def test_what_is_shipped_passes_the_check_for_what_is_brought(name: str) -> None:
     check_schedule(name)
@@ -131,6 +155,23 @@ def test_every_engine_trains_by_the_schedule(compose: Configs, engine: str, opti
         loss, expected = (float(one.step(x, y, carry=step > 0)) for one in (ours, by_hand))
         assert loss == pytest.approx(expected, rel=1e-4 if engine == "native" else 1e-9)
         assert ours.update.rates == [pytest.approx(rate)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_follows_what_it_is_told_of_held_out_data(engine: str) -> None:
+    """Each replica its own; also in a program that lays out the rates of minibatches ahead."""
+    if engine == "native" and unavailable():
+        pytest.skip(unavailable())
+    base = scheduled("plateau", wait=1, gamma=0.1)
+    alone = engine in ("eager", "torch_nn")
+    ours = program(engine, [with_seed(base, k) for k in range(1 if alone else 2)], torch.float32)
+    minibatches = batches(base, V, 1 if alone else 2, 2)
+    ours.step(*minibatches[0], carry=False)
+    assert ours.update.rates == pytest.approx([base.lr] * len(ours.update.rates))
+    ours.tell(0, [5.0, 6.0])
+    ours.step(*minibatches[1], carry=False)
+    assert ours.update.rates == pytest.approx([base.lr / 10] + [base.lr] * (0 if alone else 1))
+    assert ours.update.coming(3)[0].squeeze(2).tolist() == [pytest.approx(ours.update.rates)] * 3
 
 
 @pytest.mark.parametrize("engine", ["cohort", "native"])

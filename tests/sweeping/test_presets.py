@@ -28,6 +28,7 @@ CELLS = {
     "bidirectional": 2,
     "budget_batch_size": 5,
     "budget_num_steps": 6,
+    "chrono": 10,
     "clipping": 6,
     "fig27_28_perplexity_over_epochs": 2,
     "fill_in": 6,

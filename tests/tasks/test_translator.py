@@ -15,7 +15,7 @@ from ablate.config.registry import CELLS
 from ablate.config.schema import Config
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort.stacked import StackedCohort
-from ablate.networks.language_model import dropout_mask
+from ablate.networks.dropout import dropout_mask
 from ablate.networks.parameters import Sizes, count, initial
 from ablate.networks.translation_model import EagerTranslator, LibraryTranslator
 from ablate.networks.translator import BOS, EOS, PAD, Translator
@@ -225,14 +225,15 @@ def test_dropout_acts_between_the_layers_of_both_parts(config_of, model) -> None
     config = config_of("model=gru", "layers=3", "dropout=0.5")
     parameters, (X, _) = weights(config), sentences()
     generator = Generator().manual_seed(3)
-    masks = [dropout_mask((T, B, H), 0.5, generator, torch.float64) for _ in range(4)]
+    masks = {place: dropout_mask((T, B, H), 0.5, generator, torch.float64) for place in (1, 2, 4, 5)}
     trained = model(config, SIZES, parameters, Generator().manual_seed(3))
     wanted, _ = Translator(config, SIZES, parameters)(X, [], masks)
     torch.testing.assert_close(trained.train()(X)[0], wanted.flatten(0, 1), **EQUAL)
     without, _ = Translator(config, SIZES, parameters)(X)
     torch.testing.assert_close(trained.eval()(X)[0], without.flatten(0, 1), **EQUAL)
     assert not torch.allclose(wanted, without)
-    assert Translator(config, SIZES, parameters).mask_shapes(T, B) == [(T, B, H)] * 4
+    shapes = Translator(config, SIZES, parameters).mask_shapes(T, B)
+    assert {place: shapes[place] for place in masks} == dict.fromkeys(masks, (T, B, H))
 
 
 @pytest.mark.parametrize("engine", ["cohort", "eager", "torch_nn"])

@@ -146,9 +146,10 @@ def test_a_broken_cell_is_told_what_is_wrong(equations: Callable[..., Any], said
 
 def test_a_cell_that_uses_the_future_is_not_causal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equations see one step; what leaks must come past them: here the mean of all inputs, noted before the loop."""
+    from ablate.networks.dropout import NOTHING_DROPPED
     from ablate.networks.network import Network
 
-    def run(self: Network, tokens: torch.Tensor, states: Any, masks: Any = ()) -> Any:
+    def run(self: Network, tokens: torch.Tensor, states: Any, masks: Any = NOTHING_DROPPED) -> Any:
         FUTURE[:] = [tokens.double().mean(-2).unsqueeze(-1)]
         try:
             return called(self, tokens, states, masks)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
 from ablate.engines.cohort.weights import LayerWeights, Layout
+from ablate.networks.dropout import NOTHING_DROPPED, Masks
 from ablate.networks.products import products_of
 from ablate.networks.steps import Shape, replicas_first, runs, steps_for
 
@@ -156,7 +157,7 @@ class Projection:
         self.rows = layer.shape.zeros(layer.shape.R, layer.shape.T * layer.shape.B, layer.columns)
 
     def forward(self, mask: Tensor | None) -> None:
-        """The output of the layer below (⊙ mask (R, T, B, H)) → the input's share, in the layer's `A`."""
+        """The output of the layer below (⊙ mask (R, T or 1, B, H)) → the input's share, in the layer's `A`."""
         layer, Y = self.layer, self.below.steps.output
         self.X, self.mask = (Y if mask is None else Y * mask).flatten(1, 2), mask
         layer.shape.products.write(self.rows[..., layer.steps.from_input], self.X, layer.weights.W_x)
@@ -211,12 +212,12 @@ class Program:
         tokens: Tensor,
         targets: Tensor,
         states: Sequence[Sequence[Tensor]],
-        masks: Sequence[Tensor] | None = None,
+        masks: Masks = NOTHING_DROPPED,
     ) -> Tensor:
         """Tokens and targets (R, T, B) → mean cross-entropy (R,) in nats per scored token (see `Output`).
 
-        `states` (layer, part: (R, B, H)) are moved on in place. `masks` (R, T, B, H) multiply the outputs below
-        each layer but the first.
+        `states` (layer, part: (R, B, H)) are moved on in place. `masks` (R, T, B, H), or (R, 1, B, H), multiply what
+        the layers read that their numbers name, never the first.
         """
         self.tokens = tokens
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
@@ -224,7 +225,7 @@ class Program:
             if number == 0:
                 self.embedding.forward(tokens)
             else:
-                self.projections[number - 1].forward(masks[number - 1] if masks else None)
+                self.projections[number - 1].forward(masks.get(number))
             layer.forward(state)
         return self.output.losses(self.layers[-1].steps.output.flatten(1, 2), targets)
 

@@ -34,11 +34,12 @@ STACKED_LIMIT = 20
 
 
 def is_derived(config: Resolved, device: str | torch.device = "cpu") -> bool:
-    """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative.
+    """Whether `ablate.engines.cohort.bptt` computes this network: a plain stack of a cell that has a derivative, of
+    which nothing is dropped but between layers.
 
     It takes one step after the other, so not where a linear recurrence is better scanned.
     """
-    plain = config.model.stacks_plainly and not why_underivable(config)
+    plain = config.model.stacks_plainly and config.dropout_in == config.dropout_out == 0 and not why_underivable(config)
     plain = plain and reads_tokens(config) and TASKS[config.task.name].loss is None
     return plain and not scan.scans(derivative_of(config), config.num_steps, torch.device(device))
 

@@ -19,10 +19,10 @@ from ablate.engines.cohort.loops import Loop
 from ablate.engines.cohort.padding import fill, padded, pads, part_of
 from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked
 from ablate.engines.cohort.weights import Layout
-from ablate.engines.divergence import FINITE, GRADIENT, LOSS, UPDATE, named, norms
+from ablate.engines.divergence import ENDED, FINITE, GRADIENT, LOSS, UPDATE, named, norms
 from ablate.engines.precision import widest
 from ablate.engines.updates import Update
-from ablate.networks.language_model import not_dropped
+from ablate.networks.dropout import Masks, not_dropped, shares, steps_of
 from ablate.networks.parameters import Sizes, Vocabulary, shapes
 
 
@@ -67,16 +67,18 @@ class Cohort:
             raise ValueError(f"{len(configs)} configs, but parameters for {len(parameters)}")
         self.configs = configs
         self.config = max(configs, key=lambda config: config.num_hiddens)
-        self.shares = [config.dropout for config in configs]
-        drops = max(self.shares) > 0
-        if drops and (generators is None or len(generators) != len(configs)):
+        each = [shares(config, self._stacks()) for config in configs]
+        places = sorted({place for own in each for place in own})
+        self.shares = {place: [own.get(place, 0.0) for own in each] for place in places}
+        """Place (`ablate.networks.dropout`) → the share that each replica drops there."""
+        if places and (generators is None or len(generators) != len(configs)):
             raise ValueError("dropout needs a generator for each replica")
         self.V: Any = vocabulary_size
         self.device = torch.device(device)
         on_gpu = self.device.type != "cpu"
         self.cuda_graphs = (on_gpu and self.config.cuda_graphs) if cuda_graphs is None else cuda_graphs
         self.silent = on_gpu or self.cuda_graphs
-        self.generators = generators if drops else None
+        self.generators = generators if places else None
         self.layout = self._laid_out(vocabulary_size)
         with torch.inference_mode():
             self.parameters = self.layout.stack(parameters, self.device, configs)
@@ -86,7 +88,9 @@ class Cohort:
             self.alive = torch.ones(R, dtype=torch.bool, device=self.device)
             self.causes = torch.zeros(R, dtype=torch.uint8, device=self.device)  # of divergence, see `CAUSES`
             self.last_losses = torch.zeros(R, dtype=self.parameters.dtype, device=self.device)
-            self.remaining = self.last_losses.new_tensor([1 - share for share in self.shares])
+            self.remaining = {
+                place: self.last_losses.new_tensor([1 - share for share in own]) for place, own in self.shares.items()
+            }
         self._all_alive = True
         self._programs: dict[tuple[int, int, bool], Program] = {}
         self._loops: dict[Hashable, Loop] = {}
@@ -96,6 +100,10 @@ class Cohort:
     def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
         assert isinstance(vocabulary_size, int), "a plain stack reads and writes one vocabulary"
         return Layout(self.config, vocabulary_size)
+
+    def _stacks(self) -> int:
+        """How many stacks of layers the network has."""
+        return 1
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -108,6 +116,17 @@ class Cohort:
     def divergences(self) -> list[str]:
         """What is not finite in each replica that has diverged, else an empty string."""
         return named(self.causes)
+
+    def tell(self, replica: int, held_out: Sequence[float]) -> None:
+        """The held-out perplexities of a replica after each epoch so far, for a schedule that follows them."""
+        self.update.tell(replica, held_out)
+
+    @torch.inference_mode()
+    def end(self, replicas: Sequence[int]) -> None:
+        """These are trained to their end: frozen from now on, as those that diverge."""
+        causes = torch.zeros_like(self.causes)
+        causes[list(replicas)] = ENDED
+        self._freeze(causes)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
@@ -128,9 +147,9 @@ class Cohort:
             lengths = norms(self.grads)
             if bool((losses + lengths.squeeze(1)).isfinite().all()):
                 self.update.move(self.grads, lengths, self.update.done)
+                self.last_losses.copy_(losses)
                 finite = self.update.finite()
                 if not bool(finite.all()):
-                    self.last_losses.copy_(losses)
                     self._freeze(torch.where(finite, FINITE, UPDATE))
                 return losses.clone()
         self._settle(losses, self.update.done)
@@ -149,7 +168,7 @@ class Cohort:
         assert self.silent
         T, B = portion.size
         count = len(portion.parts[0])
-        numbers = len(self) * sum(math.prod(shape) for shape in self._mask_shapes(T, B, self.config))
+        numbers = len(self) * sum(map(math.prod, self._mask_shapes(T, B, self.config)))
         each = numbers + sum(part[0].numel() * part.element_size() for part in portion.parts)
         most = max(1, AT_ONCE_BYTES // each)
         losses = []
@@ -194,7 +213,7 @@ class Cohort:
             for state in states:
                 for part in state:
                     part.zero_()
-        losses = self._backpropagate(tokens, targets, [self._mask(own) for own in kept])
+        losses = self._backpropagate(tokens, targets, self._masks_of(kept))
         self.update.lr.copy_(rate)
         self._settle(losses, number)
         return self.last_losses
@@ -241,7 +260,7 @@ class Cohort:
         own = shapes(config, self.V)
         return {name: part_of(view, own[name], H).reshape(own[name]) for name, view in views.items()}
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
         """Losses (R,), from the states, which move on in place; the gradients are in `grads`."""
         _, T, B = tokens.shape
         program = self._program(T, B, training=True)
@@ -278,17 +297,21 @@ class Cohort:
         return [[self.parameters.new_zeros(len(self), B, H) for _ in range(parts)] for _ in range(self.config.layers)]
 
     def _mask_shapes(self, T: int, B: int, config: Resolved) -> list[tuple[int, ...]]:
-        """Of a replica's dropout masks; none where nothing is dropped."""
-        return [(T, B, config.num_hiddens)] * (config.layers - 1) if self.generators else []
+        """Of a replica's dropout masks, for each place of `shares`."""
+        return [(steps_of(config, T), B, config.num_hiddens)] * len(self.shares)
 
     def _drawn(self, T: int, B: int, k: int) -> list[Tensor]:
-        """What a replica does not drop in one minibatch, below each layer but the first."""
+        """What a replica does not drop in one minibatch, for each place of `shares`."""
         assert self.generators is not None
         shapes = self._mask_shapes(T, B, self.configs[k])
-        return [not_dropped(shape, self.shares[k], self.generators[k]) for shape in shapes]
+        return [
+            not_dropped(shape, share[k], self.generators[k])
+            for shape, share in zip(shapes, self.shares.values(), strict=True)
+        ]
 
     def _masks_to_come(self, count: int, T: int, B: int) -> list[Tensor]:
-        """What is kept in the masks of so many minibatches, (count, R, T, B, H) each, from each replica's generator."""
+        """What is kept in the masks of so many minibatches, (count, R, T, B, H) each (of T = 1 where one is for all
+        steps), from each replica's generator."""
         if self.generators is None:
             return []
         widest = [shape[-1] for shape in self._mask_shapes(T, B, self.config)]
@@ -298,13 +321,16 @@ class Cohort:
             for layer in range(len(widest))
         ]
 
-    def _masks(self, T: int, B: int) -> list[Tensor]:
-        """Dropout masks (R, T, B, H) below each layer but the first."""
-        return [self._mask(table[0].to(self.device)) for table in self._masks_to_come(1, T, B)]
+    def _masks(self, T: int, B: int) -> Masks:
+        """Dropout masks (R, T, B, H) by their places."""
+        return self._masks_of([table[0].to(self.device) for table in self._masks_to_come(1, T, B)])
 
-    def _mask(self, kept: Tensor) -> Tensor:
+    def _masks_of(self, kept: Sequence[Tensor]) -> Masks:
         """Zeros for what is dropped, of the rest what makes up for it."""
-        return kept.to(self.remaining.dtype) / self.remaining.view(-1, *[1] * (kept.ndim - 1))
+        return {
+            place: own.to(remaining.dtype) / remaining.view(-1, *[1] * (own.ndim - 1))
+            for (place, remaining), own in zip(self.remaining.items(), kept, strict=True)
+        }
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:

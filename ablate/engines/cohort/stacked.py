@@ -22,6 +22,7 @@ from ablate.engines.cohort.native.recurrence import native_recurrence
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.precision import widest
 from ablate.networks import scan
+from ablate.networks.dropout import Masks
 from ablate.networks.families import carries, family, network_of
 from ablate.networks.layer import Recurrence
 from ablate.networks.network import Network
@@ -77,6 +78,9 @@ class StackedCohort(Cohort):
     def _laid_out(self, vocabulary_size: Any) -> Any:
         return FlatLayout(self.config, vocabulary_size)
 
+    def _stacks(self) -> int:
+        return family(self.config).stacks
+
     def _network(self, parameters: Tensor) -> Network | Translator:
         tensors = self.layout.tensors(parameters)
         return network_of(self.config)(self.config, self.V, tensors, project=True, recurrence=self._recurrence)
@@ -94,13 +98,14 @@ class StackedCohort(Cohort):
         states = self._network(self.parameters).initial_state(len(self), B)
         return [[part.clone() for part in state] for state in states]
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
         buffers = buffers_in(self._buffers) if self.silent else nullcontext()
         with torch.inference_mode(False), torch.enable_grad(), buffers:
             leaf = self.parameters.clone().requires_grad_()  # a tensor made under inference_mode cannot be one
             network = self._network(leaf)
             states = [tuple(_plain(part) for part in state) for state in self._states]
-            logits, after = network(_plain(tokens), states, [_plain(mask) for mask in masks])
+            own = {place: _plain(mask) for place, mask in masks.items()}
+            logits, after = network(_plain(tokens), states, own)
             targets = _plain(targets)
             means = masked_means(logits, targets, loss_of(self.config))
             (gradients,) = torch.autograd.grad(means.sum(), leaf)  # replicas share nothing: each has its own
@@ -111,7 +116,10 @@ class StackedCohort(Cohort):
         return means.detach()
 
     def _mask_shapes(self, T: int, B: int, config: Resolved) -> list[tuple[int, ...]]:
-        return self._network(self.parameters).mask_shapes(T, B) if self.generators else []
+        if not self.shares:
+            return []
+        shapes = self._network(self.parameters).mask_shapes(T, B)
+        return [shapes[place] for place in self.shares]
 
     @torch.inference_mode()
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:

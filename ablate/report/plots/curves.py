@@ -84,6 +84,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             _spread(runs, each, [name for name in metrics if by_difference(name)]),
             left_out_text([" ".join(labels[name].split()) for name in left_out]),
             unnamed_text(every),
+            _ended_text(runs),
             future_note(settings),
         )
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")
@@ -167,6 +168,12 @@ def _broken_off(spot: Spot[str], lines: Sequence[Line], runs: pd.DataFrame, coun
     if count and stacked:
         title = f"{panel.get_title()}: {diverged_text(len(hurt), len(here))}"
         panel.set_title(title, pad=6 + 6 * levels)
+
+
+def _ended_text(runs: pd.DataFrame) -> str:
+    """That a rule ended some runs before others."""
+    ended = int(runs["ended_by"].notna().sum()) if "ended_by" in runs else 0
+    return f"A rule ended {ended} of {len(runs)} runs: beyond its end a run is in no mean." if ended else ""
 
 
 def _with_diverged(line: Line, runs: pd.DataFrame) -> str:

@@ -24,6 +24,7 @@ from ablate.engines.cohort.native.workspace import workspace
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.divergence import FINITE, LOSS
+from ablate.networks.dropout import Masks
 from ablate.networks.products import products_of
 
 LAYER_LIMIT = 16
@@ -59,8 +60,8 @@ def computed_by(config: Resolved, vocabulary_size: int, dtype: torch.dtype, devi
 class NativeCohort(Cohort):
     """As `Cohort`. Raises ValueError where `not_covered` gives a reason.
 
-    Replica k computes the same numbers, bit for bit, in any company: each is computed by itself. SGD without
-    weight decay is part of the kernel; with other optimizers the kernel computes the gradients.
+    Replica k computes the same numbers, bit for bit, in any company: each is computed by itself. SGD without weight
+    decay, clipped by the norm, is part of the kernel; with other updates the kernel computes the gradients.
     """
 
     takes_any_width = False
@@ -86,13 +87,13 @@ class NativeCohort(Cohort):
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """As `Cohort.step`; a frozen replica is no longer computed."""
-        if not self.update.descends:
+        if not self.update.descends or self.update.bound is not None:
             return super().step(tokens, targets, carry=carry)
         self._start(tokens.shape[2], carry)
         self.update.advance()
         rates = self.update.rates
         losses, causes = self.last_losses.tolist(), self.causes.tolist()
-        masks = self._each_mask(self._masks(*tokens.shape[1:]))
+        masks = self._each_mask(self._masks(*tokens.shape[1:]), tokens.shape[1])
         batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), self.rows, masks, strict=True)
         for k, (x, y, states, (parameters, grads), own_masks) in enumerate(batches):
             if causes[k] != FINITE:
@@ -107,12 +108,14 @@ class NativeCohort(Cohort):
             self._freeze(torch.tensor(causes))
         return self.last_losses.clone()
 
-    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        return self._losses(tokens, targets, self._states, training=True, masks=self._each_mask(masks))
+    def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
+        each = self._each_mask(masks, tokens.shape[1])
+        return self._losses(tokens, targets, self._states, training=True, masks=each)
 
-    def _each_mask(self, masks: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-        """Each replica's dropout masks (T, B, H)."""
-        return list(zip(*(mask.unbind() for mask in masks), strict=True)) if masks else [()] * len(self)
+    def _each_mask(self, masks: Masks, T: int) -> list[Sequence[Tensor]]:
+        """Each replica's dropout masks (T, B, H), from the lowest place up."""
+        whole = [mask.expand(-1, T, -1, -1).contiguous() for mask in masks.values()]
+        return list(zip(*(mask.unbind() for mask in whole), strict=True)) if whole else [()] * len(self)
 
     def _losses(
         self,
