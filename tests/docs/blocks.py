@@ -144,3 +144,35 @@ def same_number(one: str, other: str, loose: bool) -> bool:
     if "." in one or "." in other:
         return math.isclose(float(one), float(other), rel_tol=0.3 if loose else 0.05, abs_tol=0.05 if loose else 0.01)
     return one == other
+
+
+VARIES = (
+    r"\d+/\d+ runs after ",
+    r"trial \d+: ",
+    r"text: ",
+    r"note: ",
+    r"perplexity (\(tail|of the answers)",
+    r"(arithmetic|geometric) mean ",
+    r"what trains together",
+    r"group  settings",
+    r" +\d+ +\d+ +\d+ × \d+",
+    r"training takes about",
+    r"the speed lane takes",
+)
+"""How lines begin that differ from one machine, or one time, to the next, or that every such command prints."""
+COUNTS = re.compile(r"\d+ (confirmed|refuted|undecided|not testable)[,.]")
+"""How the notes below a table of verdicts begin."""
+
+
+def shortened(printed: Sequence[str]) -> list[str]:
+    """What a document should show of what was printed: such lines are left out, and blank lines beside them."""
+    out, notes = list[str](), False
+    for line in printed:
+        notes = notes or COUNTS.match(line) is not None
+        left_out = notes or any(re.match(pattern, line) for pattern in VARIES)
+        if (left_out or re.fullmatch("─*", line)) and out and out[-1] == ANY:
+            continue
+        if left_out and out and not out[-1]:
+            out.pop()
+        out.append(ANY if left_out else line)
+    return out

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blocks import ANY, Block, agree, blocks_of
+from blocks import ANY, Block, agree, blocks_of, shortened
 from generating import sweeps
 
 from ablate.cli.commands import main
@@ -122,7 +122,7 @@ def test_blocks_print_what_they_say(name: str, folder: Path, monkeypatch: pytest
 def accept(document: Path, differing: list) -> None:
     lines = document.read_text(encoding="utf-8").splitlines()
     for command, out in reversed(differing):
-        lines[command.first : command.last] = out
+        lines[command.first : command.last] = shortened(out)
     document.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -140,6 +140,19 @@ def test_what_agrees_and_what_does_not() -> None:
     assert agree(["gru 1.5 ± 0.3"], ["gru 1.4 (0.9–2.6)"], loose=True)
     assert not agree(["gru 1.5 ± 0.3"], ["gru 2.5 (0.9–2.6)"], loose=True)
     assert not agree(["gru 1.5 ± 0.3"], ["gru 1.4 (0.9–2.6)"])
+
+
+def test_what_is_written_into_a_document_agrees_with_what_was_printed() -> None:
+    out = [
+        "6/6 runs after 3 s: gru done (cohort)",
+        "6 runs trained",
+        "",
+        "what trains together",
+        "group  settings",
+        "───",
+    ]
+    assert shortened(out) == [ANY, "6 runs trained", ANY]
+    assert agree(shortened(out), out)
 
 
 @pytest.mark.parametrize("name", names())
