@@ -1,8 +1,10 @@
-"""What the site makes of the package itself when it is built: reference pages, the gallery, the pages of papers.
+"""What the site makes of the package itself when it is built: reference pages, the gallery, numbers in pages of papers.
 
-hook        what mkdocs calls: adds these pages, sets formulas as MathML
-tables      Markdown tables
+hook        what mkdocs calls: adds these pages, fills in numbers, sets formulas as MathML
 reference   commands, knobs, models, tasks, data sets, optimizers, presets, launchers
-gallery     a card for each sweep of results/
-papers      published values beside ours, and the verdicts of sweeps
+gallery     a card for each committed sweep
+papers      published values beside ours, and verdicts, in the pages of docs/papers
+sweeps      what the committed sweeps hold, as tables
+documents   the changelog and the lab book as pages
+tables      Markdown tables
 """

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import pandas as pd
-
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table; cells are Markdown, in which a bar is written as one."""
@@ -13,11 +11,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def frame_table(frame: pd.DataFrame) -> str:
-    """Of a frame of texts."""
-    return table([str(name) for name in frame], frame.itertuples(index=False))
 
 
 def code(text: object) -> str:
