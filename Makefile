@@ -2,6 +2,7 @@
 # make test       the tests, under two minutes: they need Python and this checkout alone
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
+# make soak       sweeps and searches broken at random for ten minutes: nothing may be lost (Linux; SOAK="--minutes 60 --seed 2")
 # make check      linter, types and every test but the slow ones: what CI runs
 # Each creates .venv with the pinned dependencies first. PYTHON=python3.12 chooses another interpreter.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all test-slow lint check clean
+.PHONY: run test test-all test-slow soak lint check clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -22,6 +23,9 @@ test-all: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(VENV)/.installed
+	$(BIN)/python tests/soak $(SOAK)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
