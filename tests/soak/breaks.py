@@ -82,7 +82,8 @@ class Round:
             "report": lambda: is_compacted(self.folder),
         }
         if phase == "training" and not self.subject.search:
-            wanted = self.chance.randint(finished_runs(self.folder), self.subject.count - 1)
+            done = min(finished_runs(self.folder), self.subject.count - 1)  # all, where it was killed right after
+            wanted = self.chance.randint(done, self.subject.count - 1)
             begun["training"] = lambda: is_begun(self.folder) and finished_runs(self.folder) >= wanted
             share /= self.subject.count
         while program.runs and not begun[phase]():
