@@ -3,6 +3,7 @@
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
 # make docs       the documentation as a site, build/site/index.html
+# make soak       sweeps and searches broken at random for ten minutes: nothing may be lost (Linux; SOAK="--minutes 60 --seed 2")
 # make check      linter, types and every test but the slow ones: what CI runs
 # Each creates .venv with the pinned dependencies first. PYTHON=python3.12 chooses another interpreter.
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all test-slow lint check docs clean
+.PHONY: run test test-all test-slow soak lint check docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -23,6 +24,9 @@ test-all: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(VENV)/.installed
+	$(BIN)/python tests/soak $(SOAK)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -343,6 +343,7 @@ class Config:
     device: str = knob(identity=False)
     cuda_graphs: bool = knob(default=True, identity=False)
     threads: int | None = knob(minimum=1, identity=False)
+    deterministic: bool = knob(default=False, identity=False)
 
     name: str | None = knob(identity=False)
     title: str | None = knob(default=None, identity=False, prose=True)

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
+UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""The name of a file while it is written."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target, flush to the disk, and move into place: no reader ever sees half a file.
@@ -32,7 +36,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     make_folder(path.parent)
     # A name of its own for each write, however long the target's is; with no suffix that anything here looks for.
-    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # as UNFINISHED has it
     try:
         with open(os.open(aside, CREATE, 0o666), "wb") as file:
             file.write(content)
@@ -45,6 +49,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise StorageError.of(error, path) from error
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what programs that were killed in the middle of a write have left, in a folder and those in it.
+
+    Called where no other program writes there. Raises StorageError.
+    """
+    for place in (folder, *(path for path in entries(folder) if path.is_dir())):
+        for path in entries(place):
+            if UNFINISHED.fullmatch(path.name):
+                remove(path)
 
 
 def move(source: Path, target: Path) -> None:

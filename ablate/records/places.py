@@ -8,7 +8,7 @@ results/<sweep>/failures/<setting>.json  a setting that could not be run, with i
 results/<sweep>/sweep.json              the manifest: the commands given, their preset, its question
 
 What else is kept there is named where it is written: weights (`ablate.records.weights`), exclusions
-(`ablate.records.exclusion`).
+(`ablate.records.exclusion`), engines (`ablate.records.engines`).
 """
 
 from pathlib import Path

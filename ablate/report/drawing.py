@@ -1,9 +1,11 @@
 """Figures drawn by several processes: most of a report's time is spent on them, and each stands alone."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +16,9 @@ from pathlib import Path
 from ablate.records.environment import cores
 
 Job = Callable[[], list[Path]]
+
+LOOK_S = 1.0
+"""How often a process that draws looks whether the one that has begun it is still there."""
 
 _jobs: Mapping[str, Job] = {}
 
@@ -32,7 +37,7 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
         return
     forks, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
     # Arguments of the initializer are inherited by a fork, not pickled.
-    with ProcessPoolExecutor(workers, forks, initializer=_remember, initargs=(jobs,)) as pool:
+    with ProcessPoolExecutor(workers, forks, initializer=_remember, initargs=(jobs, os.getpid())) as pool:
         try:
             yield begun(pool, jobs)
         except BaseException:
@@ -58,11 +63,22 @@ def _can_fork() -> bool:
     return sys.platform == "linux" and alone
 
 
-def _remember(jobs: Mapping[str, Job]) -> None:
+def _remember(jobs: Mapping[str, Job], parent: int) -> None:
     global _jobs
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _jobs = jobs
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended.
+
+    A fork holds both ends of the pipe from which its work comes, and so never sees that nobody is left to send any.
+    """
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)
 
 
 def _do(name: str) -> list[Path]:

@@ -72,6 +72,11 @@ def run_search(problem: Problem, command: str) -> Found:
     configs = check_values(problem, trainer)
     for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
         progress.warn(line)
+    if base.deterministic and settings.parallel > 1:
+        progress.warn(
+            "deterministic=true: each run is the same, bit for bit; which configurations are tried depends on which "
+            "ones end first, unless there is one process with hydra.sweeper.parallel=1"
+        )
     design = design_of(problem, resolve(base))
     with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
         with trainer, progress:

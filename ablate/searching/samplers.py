@@ -17,13 +17,25 @@ from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
 from ablate.searching.space import Space
 
+
+class Grid(samplers.GridSampler):
+    """Optuna's, but for the end of a trial, where it would stop the study, which ask and tell do not allow.
+
+    It fails there after a trial that was begun again, which has no number of the grid. That all has been tried the
+    search sees by itself.
+    """
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        pass
+
+
 SAMPLERS: dict[str, type[samplers.BaseSampler]] = {
     "tpe": samplers.TPESampler,
     "gp": samplers.GPSampler,
     "cmaes": samplers.CmaEsSampler,
     "qmc": samplers.QMCSampler,
     "random": samplers.RandomSampler,
-    "grid": samplers.GridSampler,
+    "grid": Grid,
     "nsga2": samplers.NSGAIISampler,
 }
 PRUNERS: dict[str, type[pruners.BasePruner]] = {

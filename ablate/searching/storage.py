@@ -241,11 +241,7 @@ def _text(value: Any) -> str:
 
 
 def told(study: Study, trial: FrozenTrial | int, state: optuna.trial.TrialState, values: Any = None) -> bool:
-    """Tell the study, once: False where another process has told it already.
-
-    Optuna's grid sampler wants to stop the study when it is exhausted, which ask and tell do not allow; the trial
-    has been stored by then.
-    """
+    """Tell the study, once: False where another process has told it already."""
     number = trial if isinstance(trial, int) else trial.number
     mark(study, number, ended_at=now())
     try:
@@ -256,9 +252,6 @@ def told(study: Study, trial: FrozenTrial | int, state: optuna.trial.TrialState,
         if "Cannot tell a" in str(error):
             return False
         raise
-    except RuntimeError as error:
-        if "Study.stop" not in str(error):
-            raise
     return True
 
 

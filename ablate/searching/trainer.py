@@ -40,6 +40,7 @@ from ablate.timing.machine import quality_jobs
 from ablate.timing.samples import Protocol
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, choose
+from ablate.training.determinism import trains_alone
 from ablate.training.loop import resolve_device, train_together
 from ablate.training.trajectory import Stopped, Watched
 
@@ -259,6 +260,8 @@ class Trainer:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
         config, device = group.config, resolve_device(group.config.device)
         if not config.task.thing.has_network or not group.extent.same_count_every_epoch:
+            return 1
+        if trains_alone(config, group.extent.sizes, device):
             return 1
         size = len(chunks(group.runs, chunk_size(config, device), idle)[0])
         shape = cohort_key(config, group.corpus.sha256)

@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,8 @@ from ablate.engines.cohort import training_threads
 from ablate.engines.cohort.capacity import is_out_of_memory, release
 from ablate.records import results, weights
 from ablate.records.compaction import compact
-from ablate.records.files import entries, remove
+from ablate.records.engines import keep_engines, kept_engines
+from ablate.records.files import entries, remove, remove_unfinished
 from ablate.records.locks import InUse, exclusive, held
 from ablate.records.neighbours import reuse
 from ablate.records.places import failure_path
@@ -141,6 +142,7 @@ def compacted(folder: Path) -> None:
     say = lines()
     try:
         with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
+            remove_unfinished(folder)
             compact(folder)
     except InUse:
         return
@@ -295,13 +297,25 @@ class _Sweep:
         make_kernels(group.config for group in groups)
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
-        tasks = []
-        threads = schedule.share_of(cut, len(groups))
+        threads, before = schedule.share_of(cut, len(groups)), kept_engines(self.plan.folder)
+        chosen = dict(before)
+        tasks = self._cut(groups, side_by_side, threads, chosen)
+        if chosen != before:
+            anew = any(group.config.fresh for group in groups)
+            agreed = keep_engines(self.plan.folder, chosen, anew)
+            if any(agreed[shape] != engine for shape, engine in chosen.items()):  # another job was quicker to choose
+                tasks = self._cut(groups, side_by_side, threads, agreed)
+        return tasks
+
+    def _cut(
+        self, groups: Sequence[Task], side_by_side: int, threads: int, engines: MutableMapping[str, str]
+    ) -> list[Task]:
+        tasks: list[Task] = []
         for group in groups:
             if self.stop.is_set():
                 break
             try:
-                tasks += schedule.programs(group, side_by_side, threads)
+                tasks += schedule.programs(group, side_by_side, threads, engines)
             except StorageError:
                 raise
             except Exception as error:  # out of memory, or an engine that breaks: the others go on

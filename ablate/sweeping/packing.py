@@ -58,6 +58,8 @@ def _key(group: Task) -> Any:
     config, device = group.config, resolve_device(group.config.device)
     if device.type != "cuda" or config.engine not in ("auto", "cohort") or not config.task.thing.has_network:
         return None
+    if config.deterministic:  # zeros beside a replica may round its sums otherwise
+        return None
     if not (is_derived(config, device) and pads(config)):
         return None
     return cohort_key(config.but(num_hiddens=1), group.corpus.sha256), group.begun_with, group.epoch

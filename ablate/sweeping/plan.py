@@ -50,6 +50,7 @@ from ablate.sweeping.matching import matched, unequal
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.training.behaviour import changes
+from ablate.training.determinism import not_promised
 
 
 @dataclass
@@ -256,6 +257,7 @@ def make_plan(
             "not matter to some of them"
         )
     warnings += without_effect(configs, given).values()
+    warnings += not_promised(resolved)
     named = {texts[key][1].name for key in by_text if noted[key]}
     warnings += beyond_the_text([(one, texts[key][1]) for key, readers in by_text.items() for one in readers], named)
     errors = [setting.error for setting in plan.settings if setting.error]

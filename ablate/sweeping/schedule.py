@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Extent, Plan, Run, Setting
 from ablate.training.checkpoints import reached
-from ablate.training.choice import Choice, choose
+from ablate.training.choice import Choice, agreeing, choose
+from ablate.training.determinism import trains_alone
 from ablate.training.loop import resolve_device
 
 
@@ -94,11 +95,14 @@ def cut_for(configs: Sequence[Config], side_by_side: int, devices: int) -> int:
     return devices if on_gpu else devices * side_by_side
 
 
-def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
+def programs(
+    group: Task, side_by_side: int, threads: int, engines: MutableMapping[str, str] | None = None
+) -> list[Task]:
     """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
 
-    `threads`, its share of those that train side by side, have as many programs each. Raises MemoryError where not
-    even one run fits beside the other programs.
+    `threads`, its share of those that train side by side, have as many programs each. `engines`: shape of runs → what
+    engine=auto has come to before; it gets what it comes to now. Raises MemoryError where not even one run fits beside
+    the other programs.
     """
     config, corpus = group.config, group.corpus
     owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
@@ -109,15 +113,27 @@ def programs(group: Task, side_by_side: int, threads: int) -> list[Task]:
     if group.begun_with in engines_for(config):
         choice = Choice(str(group.begun_with), {})  # timing anew could choose another, and lose what is done
     else:
-        choice = choose(config, extent.sizes, device, min(len(group.runs), fit))
+        choice = _chosen(group, device, min(len(group.runs), fit), {} if engines is None else engines)
     size = 1
     if choice.engine == "cohort" and extent.same_count_every_epoch:
-        size = chunk_size(config, device) or len(group.runs)
+        size = 1 if trains_alone(config, extent.sizes, device) else chunk_size(config, device) or len(group.runs)
     tasks = []
     for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
         tasks.append(Task(settings, list(runs), corpus, choice))
     return tasks
+
+
+def _chosen(group: Task, device: torch.device, replicas: int, engines: MutableMapping[str, str]) -> Choice:
+    """The engine of a group: of engine=auto what it has come to before, unless all is trained afresh."""
+    config = group.config
+    shape = f"{device.type} {cohort_key(config, group.corpus.sha256)}"
+    if config.engine == "auto" and not config.fresh and shape in engines and engines[shape] in agreeing(config):
+        return Choice(engines[shape], {})
+    choice = choose(config, group.extent.sizes, device, replicas)
+    if choice.milliseconds:
+        engines[shape] = choice.engine
+    return choice
 
 
 PLENTY = 16

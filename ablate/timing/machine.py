@@ -1,6 +1,8 @@
 """The machine that is timed: what it is, what it can do at best, and whether it is doing anything else."""
 
 import os
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from ablate.records.environment import cores, environment
 from ablate.records.locks import InUse, held_on_machine
 
 STAT = Path("/proc/stat")
+
+ASK_S = 30.0
+"""How long SLURM may take to answer."""
 
 LANE = 1
 """Raised when a change to the code alters what is timed: timings of older lanes are measured again."""
@@ -55,12 +60,33 @@ def quality_jobs() -> Iterator[None]:
 
 @contextmanager
 def speed_lane() -> Iterator[None]:
-    """Held while the speed lane measures: one program on the whole machine. Raises UserError if one is at work."""
+    """Held while the speed lane measures: one program on the whole machine.
+
+    Raises UserError if another one is at work, and in a job of SLURM that shares its node.
+    """
+    if shares_its_node():
+        raise UserError(
+            "this job of SLURM shares its node with others, and what is timed needs it to itself; submit it with "
+            "--exclusive (hydra.launcher.exclusive=true)"
+        )
     try:
         with held_on_machine(LOCK, "an ablate that trains meanwhile disturbs the measurement"):
             yield
     except InUse as error:
         raise UserError("another ablate is training or measuring on this machine; wait until it is done") from error
+
+
+def shares_its_node() -> bool:
+    """Whether other jobs may run beside this one, which is SLURM's; False where SLURM does not say so."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return False
+    try:
+        asked = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=ASK_S)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    found = re.search(r"\bOverSubscribe=(\w+)", asked.stdout)
+    return found is not None and found[1] != "NO"
 
 
 @dataclass(frozen=True)

@@ -145,14 +145,16 @@ _choices: dict[tuple[Any, ...], Choice] = {}
 
 
 def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device, replicas: int) -> Choice:
-    """The engine of `config`: the only one that can, the one asked for, or the fastest.
+    """The engine of `config`: the only one that can, the one asked for, or the fastest; deterministic: the first.
 
     `replicas` is how many runs of this shape there are to train together. Raises CombinationError where the
     engine asked for cannot, or not in the precision asked for.
     """
     candidates = agreeing(config)
     check_precision(config, vocabulary_size, device)
-    if len(candidates) == 1 or loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
+    if len(candidates) == 1 or config.deterministic:
+        return Choice(candidates[0], {})
+    if loss_of(config) is not None:  # what a task's own loss takes no random numbers may be
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas, TIMED_TOGETHER)
     sizes = (config.num_hiddens, config.layers, config.num_steps, config.batch_size)

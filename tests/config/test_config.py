@@ -273,6 +273,7 @@ MEANS = {
     "device": ["device=auto"],
     "cuda_graphs": ["cuda_graphs=false"],
     "threads": ["threads=2"],
+    "deterministic": ["deterministic=true"],
     "name": ["name=elsewhere"],
     "title": ["title=Table 12"],
     "results_dir": ["results_dir=/elsewhere"],

@@ -16,6 +16,7 @@ import pytest
 from ablate.config.errors import OS_ERRORS, StorageError, UserError, os_reason, reason
 from ablate.config.schema import PACKAGE_DIR
 from ablate.data.cache import data_dir
+from ablate.records import files
 from ablate.records.files import (
     cache_folder,
     entries,
@@ -340,3 +341,23 @@ def test_a_cache_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
     assert cache_folder() == tmp_path / "ablate"
     assert cache_folder(writable=True) == user_folder() / "ablate-cache"
+
+
+def test_what_a_killed_write_has_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / "runs" / ".mine.tmp", tmp_path / "runs" / "a.json", tmp_path / ".0123456789abcdef.tmp.bak"]
+    left = [tmp_path / ".0123456789abcdef.tmp", tmp_path / "runs" / ".fedcba9876543210.tmp"]
+    (tmp_path / "runs").mkdir()
+    for path in (*kept, *left):
+        path.touch()
+    files.remove_unfinished(tmp_path)
+    assert [path.exists() for path in kept] == [True] * 3
+    assert [path.exists() for path in left] == [False] * 2
+
+
+def test_a_file_is_written_under_a_name_that_is_found_where_it_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(os, "replace", lambda aside, path: seen.append(Path(aside).name))
+    files.write_atomically(tmp_path / "a", b"")
+    assert files.UNFINISHED.fullmatch(seen[0])

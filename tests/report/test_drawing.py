@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -83,3 +85,43 @@ def test_what_a_killed_process_has_not_done_is_done_here() -> None:
     with at_once({"a": killed_elsewhere, "b": killed_elsewhere, "c": process}) as jobs:
         assert jobs["a"]() == jobs["b"]() == process()
         assert jobs["c"]()
+
+
+PARENT = """
+import os, time
+from ablate.report import drawing
+
+drawing.LOOK_S = 0.05
+drawing.cores = lambda: 2
+
+
+def job():
+    os.write(1, f"{os.getpid()}\\n".encode())
+    return []
+
+
+with drawing.at_once({"a": job, "b": job}) as jobs:
+    [one() for one in jobs.values()]
+    time.sleep(600)
+"""
+"""A program that has drawn, and in which the processes that did wait for more."""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are only used on Linux")
+def test_the_processes_end_with_a_program_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        drew = {int(parent.stdout.readline()) for _ in "ab"}
+        parent.kill()
+    end = time.monotonic() + 60
+    while any(map(lives, drew)):
+        assert time.monotonic() < end, "they wait for ever"
+        time.sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -165,6 +165,20 @@ def test_whose_trial_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_a_point_of_a_grid_whose_process_died_is_tried_again(tmp_path: Path) -> None:
+    """It ends while one point of the grid is left, and has no number of the grid itself."""
+    space, wanted = space_of("x=choice(1,2)"), settings(n_trials=2, sampler="grid")
+    with searching(space, wanted, Noisy(bowl), tmp_path) as (_, study):
+        trial = study.ask()
+        trial.set_user_attr("worker", "unknown")
+        first = space.suggest(trial)
+    trials = run(space, wanted, Noisy(bowl), tmp_path)
+    done = [trial.params for trial in trials if trial.state == TrialState.COMPLETE and takes_slot(trial)]
+    assert first in done
+    assert sorted(params["x"] for params in done) == [1, 2]
+
+
+@pytest.mark.full
 def test_orphans_come_again_with_their_parameters_but_not_for_ever(tmp_path: Path) -> None:
     wanted = settings(n_trials=3)
     drawn = []

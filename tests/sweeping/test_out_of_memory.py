@@ -16,6 +16,8 @@ from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.capacity import is_out_of_memory
 from ablate.sweeping import launch
+from ablate.sweeping.plan import make_plan
+from ablate.sweeping.planning import estimate
 
 Configs = Callable[..., Config]
 KNOBS = ("engine=cohort", "batch_size=32", "max_tokens=1000", "epochs=2", "threads=1")
@@ -115,3 +117,20 @@ def test_what_had_no_room_beside_others_is_trained_after_them(
 )
 def test_what_is_taken_for_too_little_memory(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) is is_one
+
+
+@pytest.mark.usefixtures("errors_are_ours")
+def test_too_little_memory_to_try_it_out_is_said_when_it_is_trained(
+    small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that may be long is tried out for a moment, to say what it will take: that fails as training does."""
+
+    def no_room(*_: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(estimate, "build", no_room)
+    monkeypatch.setattr(estimate, "LONG_S", 0.0)
+    summary = sweep([small("engine=eager"), small("engine=eager", "lr=0.5")])
+    assert (summary.trained, summary.failures) == (2, [])
+    planned = make_plan([small("engine=eager", "lr=0.25")], summary.folder, small().data)
+    assert ["allocate memory" in one.problem for one in estimate.estimate(planned, 1)] == [True]

@@ -25,7 +25,7 @@ from ablate.records.places import timing_path
 from ablate.records.reading import read_json
 from ablate.timing import lane, process
 from ablate.timing.kept import store, stored
-from ablate.timing.machine import Load, fingerprint, gemm_gflops, quality_jobs, speed_lane
+from ablate.timing.machine import Load, fingerprint, gemm_gflops, quality_jobs, shares_its_node, speed_lane
 from ablate.timing.process import SLACK, START_S
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, checked, sample, share
 
@@ -355,3 +355,20 @@ def test_the_load_of_the_machine_grows() -> None:
     after = Load.now()
     assert after.at > before.at
     assert (after.busy_s or 0) >= (before.busy_s or 0)
+
+
+@pytest.mark.parametrize(("said", "shares"), [("OverSubscribe=OK", True), ("OverSubscribe=NO", False), ("", False)])
+def test_only_a_job_that_has_its_node_to_itself_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, shares: bool
+) -> None:
+    """`scontrol show job` of SLURM 22.05, as it says so."""
+    assert not shares_its_node()  # no job at all
+    program = tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\necho 'JobId=7 JobName=ablate {said} Contiguous=0'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert shares_its_node() == shares
+    if shares:
+        with pytest.raises(UserError, match="--exclusive"), speed_lane():
+            pass

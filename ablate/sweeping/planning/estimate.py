@@ -20,8 +20,10 @@ from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
+from ablate.engines.cohort.capacity import is_out_of_memory
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
+from ablate.records.engines import kept_engines
 from ablate.sweeping import schedule
 from ablate.sweeping.devices import devices
 from ablate.sweeping.packing import packed
@@ -77,13 +79,13 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     configs = [setting.config for setting in plan.settings]
     threads = schedule.share_of(schedule.cut_for(configs, side_by_side, len(devices(configs))), len(groups))
     each_s = share_s([group for group in groups if group.config.task.thing.has_network])
-    out = []
+    out, engines = [], kept_engines(plan.folder)
     device = resolve_device(plan.settings[0].config.device)
     with training_threads(side_by_side, device) as pool:
         for group in groups:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.
-                programs = pool.submit(schedule.programs, group, side_by_side, threads).result()
+                programs = pool.submit(schedule.programs, group, side_by_side, threads, engines).result()
                 if not group.config.task.thing.has_network:
                     out.append(Estimate(group, programs))
                     continue
@@ -93,13 +95,10 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
                 if key not in probes:
                     probes[key] = max(pool.map(partial(probe, probe_s=each_s), [largest] * at_once))
                 seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
-            except MemoryError as error:
-                out.append(Estimate(group, problem=str(error)))
-                continue
             except (Exception, SystemExit) as error:
-                if not own_line(error):
+                if not own_line(error) and not is_out_of_memory(error):
                     raise
-                out.append(Estimate(group, problem=reason(error)))  # of a person's own code
+                out.append(Estimate(group, problem=reason(error)))  # of the memory, or of a person's own code
                 continue
             out.append(Estimate(group, programs, probes[key], seconds, _memory(largest, memories)))
     return out
@@ -115,8 +114,8 @@ def _memory(task: Task, known: dict[Any, int]) -> int:
 
 
 def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
-    """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`, or where a person's own
-    code fails, which is said of its settings when they are trained.
+    """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`, or where the memory
+    does not suffice or a person's own code fails, which is said of their settings when they are trained.
 
     Read from what chose the engines, where they were timed against each other. Other programs are trained for a moment,
     and only in a sweep that may be long.
@@ -124,7 +123,7 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
     try:
         return _what_is_ahead(plan, tasks, pool, side_by_side)
     except (Exception, SystemExit) as error:
-        if own_line(error):
+        if own_line(error) or is_out_of_memory(error):
             return None
         raise
 

@@ -6,6 +6,8 @@ machine. Needs SLURM's daemons (Debian's slurm-wlm and munge), root, and submiti
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +198,16 @@ def test_the_speed_lane_has_a_node_to_itself(slurm: Slurm, run: Run) -> None:
 
     found = list(timings(Path("results/a")))
     assert {timing["facts"]["host"] for timing in found} == {slurm.node}
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_job_that_shares_its_node_times_nothing(slurm: Slurm, exclusive: bool) -> None:
+    """As `ablate bench` in a script that somebody submits."""
+    held = "from ablate.timing.machine import speed_lane\nwith speed_lane(): print('held')"
+    command = ["srun", "-n1", *["--exclusive"] * exclusive, sys.executable, "-c", held]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ("held" in done.stdout) == exclusive
+    assert ("shares its node" in done.stderr) != exclusive
 
 
 def test_what_slurm_refuses_is_one_line(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
