@@ -16,6 +16,7 @@ from ablate.config.choices import choice
 from ablate.config.columns import OF_DATA, column, own_columns
 from ablate.config.knobs import knobs
 from ablate.config.registry import OF_GROUP, knobs_of, revision
+from ablate.config.resolved import usual_t_max
 from ablate.config.schema import CONFIG_ROOT, PARTS
 
 
@@ -105,6 +106,10 @@ def _brought(name: str, row: Mapping[str, Any]) -> bool:
     value = row[name]
     if not _applies(name, row):
         return True
+    if name == "t_max":
+        return bool(value == usual_t_max(row["num_steps"]))
+    if name == "embedding" and row.get("tied"):
+        return bool(value == row["num_hiddens"])
     task = (chosen("task", str(row["task"])) if row.get("task") is not None else None) or {}
     if name in brings("model") and name not in ("reset", "forget_bias"):
         model = chosen("model", str(row.get("model")))

@@ -66,7 +66,7 @@ def _values(config: Config) -> dict[str, Any]:
         "model": model,
         "init_scale": config.init_scale if init in ("identity", "orthogonal") else 1.0,
         "forget_bias": forget_bias,
-        "t_max": (config.t_max or max(2, config.num_steps)) if forget_bias == CHRONO else None,
+        "t_max": (config.t_max or usual_t_max(config.num_steps)) if forget_bias == CHRONO else None,
         "clip_by": config.clip_by if config.clip is not None else "norm",
         "until": _in_one_way(config.until, lambda text: str(Rule.read(text))),
         "budget": _in_one_way(config.budget, lambda text: as_seconds(seconds_of("budget", text))),
@@ -93,6 +93,11 @@ def _in_one_way(text: str | None, written: Callable[[str], str]) -> str | None:
 
 CHRONO = "chrono"
 """As `forget_bias`: biases by the lengths of time that are to be remembered (`ablate.networks.parameters`)."""
+
+
+def usual_t_max(num_steps: int) -> int:
+    """The longest time that is to be remembered where nobody names one: that of a sequence, at least of two steps."""
+    return max(2, num_steps)
 
 
 def _forget_bias(config: Config) -> float | str | None:

@@ -155,7 +155,9 @@ class ModelConfig(Part):
     transition: int | None = knob(
         default=None, absent=None, minimum=1, needs="another layer to connect", follows=("layers", "connection")
     )
-    embedding: int | None = knob(default=None, absent=None, minimum=1, needs=ONE_VOCABULARY, follows=("tied",))
+    embedding: int | None = knob(
+        default=None, absent=None, minimum=1, needs=ONE_VOCABULARY, follows=("tied", "num_hiddens")
+    )
     tied: bool = knob(default=False, absent=False, needs=ONE_VOCABULARY)
     own: dict[str, Any] = field(default_factory=dict, metadata=OWN)
 

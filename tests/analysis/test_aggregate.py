@@ -151,3 +151,21 @@ def test_the_mean_and_interval_of_a_table_are_those_of_comparisons(setting: Call
     for metric in ("tail_perplexity", "val_perplexity", "bleu"):
         expected = typical(pd.Series(values), metric, 0.95)
         assert (row[metric], row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx(expected)
+
+
+def test_updates_are_those_of_the_epochs_trained(runs: pd.DataFrame) -> None:
+    """Of the runs that finished: of the three of rnn8 a rule ended one after 4 of 10 epochs, another after 9."""
+    assert "epochs_trained" not in aggregate(runs)
+    early = (runs["setting_id"] == "rnn8") & (runs["status"] == "ok")
+    runs["epochs_done"], runs["ended_by"] = 10.0, None
+    runs.loc[runs["status"] != "ok", "epochs_done"] = 1.0
+    runs.loc[early & (runs["seed"] == 0), ["epochs_done", "ended_by"]] = 4.0, "until"
+    runs.loc[early & (runs["seed"] == 1), ["epochs_done", "ended_by"]] = 9.0, "patience"
+    settings = aggregate(runs).set_index("setting_id")
+    assert settings["epochs_trained"].to_dict() == {
+        "rnn8": pytest.approx(23 / 3),
+        "gru8": 10,
+        "gru16": 10,
+        "lstm8": 10,
+    }
+    assert settings.loc["rnn8", "updates"] == pytest.approx(8 * 23 / 3)

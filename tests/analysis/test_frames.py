@@ -161,6 +161,21 @@ def test_order_is_model_then_knobs_then_seed() -> None:
         ),
         ([{"layers": 1, "dropout": 0.0}, {"layers": 2, "dropout": 0.5}], ["layers"]),
         ([{"layers": n, "dropout": d} for n, d in ((1, 0.0), (2, 0.1), (3, 0.5))], ["layers", "dropout"]),
+        # the longest time to remember is that of a sequence, unless somebody gives another
+        (
+            [
+                {"forget_bias": b, "num_steps": n, "t_max": n if b == "chrono" else None}
+                for b in (1.0, "chrono")
+                for n in (20, 50)
+            ],
+            ["forget_bias", "num_steps"],
+        ),
+        ([{"forget_bias": "chrono", "num_steps": n, "t_max": 3 * n} for n in (20, 50)], ["t_max", "num_steps"]),
+        # a tied embedding is as wide as the layers
+        (
+            [{"tied": t, "num_hiddens": n, "embedding": n if t else None} for t in (False, True) for n in (8, 16)],
+            ["tied", "num_hiddens"],
+        ),
         # a task brings its data, and its defaults
         (
             [
@@ -255,3 +270,9 @@ def test_what_the_runs_of_a_setting_share_is_made_once(tmp_path: Path, monkeypat
     runs, _ = frames.runs_frame(tmp_path)
     assert len(made) == 2
     assert sorted(runs["num_hiddens"]) == [8] * 5 + [16] * 5
+
+
+def test_numbers_and_texts_of_a_knob_have_an_order() -> None:
+    """Texts behind numbers, and where neither is last."""
+    shuffled = frame(*({"forget_bias": value} for value in ("chrono", 2.0, None, 1.0)))
+    assert in_order(shuffled)["forget_bias"].tolist()[:3] == [1.0, 2.0, "chrono"]
