@@ -21,17 +21,8 @@ from ablate.report.time_to_quality import TIME_TO_QUALITY
 BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
 """Those above what tasks add."""
 AFTER = (
-    FURTHER,
-    CURVES,
-    BUDGETS,
-    ACROSS,
-    TIME_TO_QUALITY,
-    *ANALYSES,
-    TEXTS,
-    WARNINGS,
-    PROTOCOL,
-    PROVENANCE,
-    REGENERATE,
+    *(FURTHER, CURVES, ACROSS, *ANALYSES, TIME_TO_QUALITY, BUDGETS),
+    *(TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE),
 )
 """Those below."""
 
