@@ -25,7 +25,7 @@ DATA = ("corpus", "corpus_sha256", "unit", "cleaning")
 BROUGHT = ("max_tokens", "val_tokens", "test_tokens")
 """Knobs that may follow from the data set: how much of it there is."""
 
-MOST_SETTINGS = 40
+MOST_SETTINGS = 20
 """Of more, the best take part: all pairs of them are compared."""
 
 PROFILE_POINTS = 60

@@ -89,8 +89,7 @@ def _done(runs: pd.DataFrame) -> str:
 
 def _ranked(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of the settings that are ranked."""
-    sound = runs.groupby("setting_id")["status"].transform(lambda status: bool(status.eq("ok").all()))
-    chosen = runs[sound.astype(bool)]
+    chosen = runs[runs["status"].eq("ok").groupby(runs["setting_id"]).transform("all")]
     if chosen.empty:
         return chosen
     done = _done(chosen)

@@ -22,18 +22,8 @@ from ablate.report.time_to_quality import TIME_TO_QUALITY
 BEFORE = (ANSWER, CLAIMS, *SEARCHED, RESULTS)
 """Those above what tasks add."""
 AFTER = (
-    FURTHER,
-    CURVES,
-    EXPLORE,
-    BUDGETS,
-    ACROSS,
-    TIME_TO_QUALITY,
-    *ANALYSES,
-    TEXTS,
-    WARNINGS,
-    PROTOCOL,
-    PROVENANCE,
-    REGENERATE,
+    *(FURTHER, CURVES, EXPLORE, ACROSS, *ANALYSES, TIME_TO_QUALITY, BUDGETS),
+    *(TEXTS, WARNINGS, PROTOCOL, PROVENANCE, REGENERATE),
 )
 """Those below."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ablate
 from ablate.cli.report import main
 from ablate.records.qualities import FILE, keep_qualities, qualities
 from ablate.report.blocks import Attempts
@@ -17,6 +18,8 @@ from tests.report.made import config, write_manifest, write_run, write_sweep
 
 SETTINGS = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in (32, 128)]
 NEW = {"time_to_quality", "budgets", "across", "across_pairs"}
+
+pytestmark = pytest.mark.full
 
 
 def gathered(sweep: Path) -> Material:
@@ -106,10 +109,23 @@ def test_over_data_sets_the_best_ranks_first(several: Material) -> None:
     assert (pairs["p"] == 0.125).all()
 
 
-@pytest.mark.full
 def test_the_figures_of_data_sets(several: Material, tmp_path: Path) -> None:
     figures = wanted(several)
     for name in ("critical_difference", "profile"):
         caption, make = figures[name]
         assert caption
         assert all(path.stat().st_size > 1000 for path in save(make(), tmp_path, name))
+
+
+def test_python_has_the_same(timed: Material, several: Material) -> None:
+    one, many = ablate.load(timed.folder), ablate.load(several.folder)
+    table = one.time_to("perplexity<9")
+    assert len(table) == 4
+    assert (table["seconds"] > 0).any()
+    assert one.budget_correlation("perplexity", epochs=[20])["of"].tolist() == [40]
+    assert one.budget_correlation().equals(timed.budgets)
+    assert many.across().settings["mean_rank"].tolist() == [1, 2, 3]
+    with pytest.raises(ablate.UserError, match="data sets"):
+        one.across()
+    with pytest.raises(ablate.UserError, match="speed=True"):
+        many.time_to("perplexity<9")

@@ -79,7 +79,7 @@ def page(folder: Path) -> Document:
 @pytest.mark.full
 def test_every_file_is_there(full: Path) -> None:
     tables = {"settings", "spread", "comparisons", "comparisons_val_perplexity", "effects", "variance", "importance"}
-    tables |= {"tuned", "verdicts"}
+    tables |= {"tuned", "verdicts", "time_to_quality", "budgets"}
     assert {path.name for path in (full / "tables").iterdir()} == {
         f"{t}.{e}" for t in tables for e in ("csv", "md", "tex")
     }
@@ -114,19 +114,8 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> None:
-    order = [
-        "answer",
-        "claims",
-        "results",
-        "curves",
-        "explore",
-        "comparisons",
-        "spread",
-        "trade-off",
-        "what-matters",
-        "texts",
-    ]
-    order += ["warnings", "protocol", "provenance", "commands"]
+    order = ["answer", "claims", "results", "curves", "explore", "comparisons", "spread", "trade-off"]
+    order += ["what-matters", "time-to-quality", "budgets", "texts", "warnings", "protocol", "provenance", "commands"]
     assert [name for name in page(full).ids if name != "top"] == order
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import ablate
 from ablate.claims.reading import make_claim
 from ablate.claims.verdicts import Verdict
 from ablate.records.design import Designs
@@ -239,3 +240,19 @@ def test_the_end_in_a_sentence() -> None:
 
 def test_a_sweep_that_settle_extended_stays_always_valid() -> None:
     assert Designs({"a": ((6, "t"), (9, "u"))}).numbers("a") == (6, 9)
+
+
+@pytest.mark.full
+def test_python_settles_as_the_command_does(made: Path) -> None:
+    sweep = ablate.load(made)
+    assert len(sweep) == 24
+    [one] = sweep.settle("0 < 1", seeds=80, progress=False)
+    assert one.verdict == "confirmed"
+    assert one.always_valid
+    assert len(sweep) == sum(seeds(made).values()) > 24  # which it reads anew
+    assert seeds(made)[0.02] == 6
+    with pytest.raises(ablate.UserError, match="no claim"):
+        sweep.settle(progress=False)
+    shutil.copytree(made, made.parent / "other")
+    with pytest.raises(ablate.UserError, match="one sweep"):
+        ablate.load(made, made.parent / "other").settle()
