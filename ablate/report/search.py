@@ -91,10 +91,11 @@ def _found(s: "StoredSearch") -> Iterator[str]:
     elif winner:
         metric = s.primary
         fresh, seen = winner["fresh"].get(metric), winner["in_the_search"].get(metric)
+        known = "–" if seen is None else f"{seen:.4g}"
         if fresh:
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(metric)} of {with_interval(fresh)} over "
-                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {seen:.4g}."
+                f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {known}."
             )
         else:
             yield f"Best: {configuration(winner)}, with {value_of(metric, seen)} {title_of(metric)} in the search."
