@@ -176,17 +176,22 @@ def measured_values(
         "threads": record["timing"]["threads"],
         "device": record["timing"]["device"],
         "cpu": record["environment"]["cpu"],
-        **{name: record["environment"][name] for name in GPU_FACTS if name in record["environment"]},
-        **{name: record["environment"].get(name) for name in ("cores", "platform", "python", "ablate")},
+        **{name: _cell(record["environment"][name]) for name in GPU_FACTS if name in record["environment"]},
+        **{name: _cell(record["environment"].get(name)) for name in ("cores", "platform", "python", "ablate")},
         "torch": record["environment"]["torch"],
         "git_commit": record["environment"]["git_commit"],
-        "git_dirty": record["environment"].get("git_dirty"),
+        "git_dirty": _cell(record["environment"].get("git_dirty")),
         "reused_from": record["reused_from"],
         "sees_future": record.get("sees_future"),
         "match": config.get("match"),
         **({"in_files": True} if corpus.get("files") else {}),
         **({"equal_updates": config["updates"]} if config.get("updates") is not None else {}),
     }
+
+
+def _cell(value: Any) -> Any:
+    """A value that no record has to have, and that may be anything: of several values the text."""
+    return str(value) if isinstance(value, list | dict) else value
 
 
 def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:

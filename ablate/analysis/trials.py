@@ -50,6 +50,7 @@ FINALIST: dict[str, Any] = {
     "fresh": dict[str, dict[str, Any]],
     "failure": str | None,
 }
+FRESH: dict[str, Any] = dict.fromkeys(("value", "low", "high"), float | None) | {"seeds": dict[str, float | None]}
 FACTS: dict[str, Any] = {
     "space": dict[str, dict[str, Any]],
     "settings": dict[str, Any],
@@ -101,8 +102,7 @@ def _strange(facts: Mapping[str, Any]) -> str:
         if one is None:
             continue
         wrong = next((name for name in FINALIST if name not in one), "") or misfit(one, FINALIST)
-        known = one.get("fresh", {}).values() if not wrong else ()
-        if wrong or not all(fits(fresh.get("seeds"), dict[str, float | None]) for fresh in known):
+        if wrong or not all(FRESH.keys() <= each.keys() and not misfit(each, FRESH) for each in one["fresh"].values()):
             return wrong or "fresh"
     return ""
 
@@ -135,8 +135,13 @@ def read_table(table: Path | IO[str]) -> pd.DataFrame:
     and a trial that ended before it began, as it may when clocks go back, has no time.
     """
     frame = pd.read_csv(table, keep_default_na=False, na_values=[""]).rename(columns={"cell_id": "setting_id"})
-    for name in frame.select_dtypes("object"):
-        frame[name] = frame[name].map(of_text)
+    lacking = [name for name in ("number", "state", "n", "started", "ended", "worker") if name not in frame]
+    if lacking:
+        raise ValueError(f"it lacks the column {lacking[0]}")
+    for name in ("number", "n"):
+        frame[name] = pd.to_numeric(frame[name])
+    for column in frame.select_dtypes("object"):
+        frame[column] = frame[column].map(of_text)
     zoned = any(frame[column].astype(str).str.contains(ZONE).any() for column in ("started", "ended"))
     for column in ("started", "ended"):
         frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=zoned)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
@@ -19,7 +20,7 @@ from ablate.config import plugins, presets
 from ablate.config.ambiguous import comma_in_path, decimal_comma
 from ablate.config.choice_files import SEARCHED, choices, find_preset, roots
 from ablate.config.composing import BASE, hydra_as_before, register_schema
-from ablate.config.errors import UserError, listing, short_path
+from ablate.config.errors import UserError, listing, reason, short_path
 from ablate.config.knobs import knobs
 from ablate.config.overrides import SWEEPERS, Override, for_hydra, former_name
 from ablate.config.preset_checks import check_choice, check_preset
@@ -135,7 +136,18 @@ def _hydra(task: Any, options: Sequence[str], overrides: Sequence[str]) -> None:
         return
     with initialize_config_dir(folder, **BASE):
         program: Any = GlobalHydra.instance().hydra
-        program.multirun(_config_name(options) or "config", task, [*overrides, "hydra.mode=MULTIRUN"])
+        try:
+            program.multirun(_config_name(options) or "config", task, [*overrides, "hydra.mode=MULTIRUN"])
+        except (ValueError, TypeError, AttributeError, AssertionError) as error:
+            if not _is_of_hydra(error):
+                raise
+            raise UserError(f"the configuration cannot be composed: {reason(error)}") from error
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    """Whether Hydra itself failed, on a file that it takes for no configuration and has no error of its own for."""
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return bool({"hydra", "omegaconf", "yaml"} & {*file.parts})
 
 
 def _config_name(options: Sequence[str]) -> str:

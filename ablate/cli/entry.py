@@ -54,7 +54,7 @@ def answer(work: Callable[[], int]) -> int:
             line = explain(error)
             if line is None:
                 raise
-            say(f"ablate: {line}")
+            say(f"ablate: {one_line(line)}")
             status = WRONG
         out.flush()
         if out.error is not None and out.error.errno != EPIPE:  # a reader that has seen enough is no failure
@@ -121,6 +121,11 @@ def loading() -> Iterator[None]:
 def say(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """A text in which what moves a terminal's cursor, or colours it, stands as it is typed: `\\n`, `\\x1b`."""
+    return "".join(repr(one)[1:-1] if ord(one) < 32 or ord(one) == 127 else one for one in text)
 
 
 def _stop(*_: object) -> NoReturn:

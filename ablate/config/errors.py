@@ -173,8 +173,8 @@ def nearest(value: str, choices: Iterable[str]) -> str:
 
 
 def listing(choices: Iterable[str]) -> str:
-    """`a, b or c`"""
-    names = list(choices)
+    """`a, b or c`; `nothing` where there is none."""
+    names = list(choices) or ["nothing"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 

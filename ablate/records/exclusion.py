@@ -13,9 +13,13 @@ from ablate.config.errors import UserError, listing
 from ablate.records import results
 from ablate.records.files import remove, write_json
 from ablate.records.flat import flat
+from ablate.records.kinds import fits, misfit
 from ablate.records.reading import RecordError, read_json
 
 MOST_NAMED = 8
+
+KINDS: dict[str, Any] = {"runs": list[str], "given": list[str], "because": str, "at": str}
+"""What is kept of each exclusion, with its type."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,12 @@ def exclusions(sweep: Path) -> list[Exclusion]:
     path = excluded_path(sweep)
     if not path.exists():
         return []
-    try:
-        return [
-            Exclusion(tuple(map(str, one["runs"])), tuple(map(str, one["given"])), str(one["because"]), str(one["at"]))
-            for one in read_json(path)["excluded"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not a list of exclusions ({type(error).__name__}: {error})") from error
+    stored: Any = read_json(path).get("excluded")
+    if not fits(stored, list[dict[str, Any]]):
+        raise RecordError(f"{path}: not a list of exclusions")
+    if not all(KINDS.keys() <= one.keys() and not misfit(one, KINDS) for one in stored):
+        raise RecordError(f"{path}: not a list of exclusions, each with {listing(KINDS)}")
+    return [Exclusion(tuple(one["runs"]), tuple(one["given"]), one["because"], one["at"]) for one in stored]
 
 
 def excluded_runs(sweep: Path) -> frozenset[str]:

@@ -171,6 +171,8 @@ class Curves:
 
     def _find(self, keys: "pa.Table", first: int, last: str) -> str:
         """Note where the curves of a group of rows are, of which the first may go on with the last one before."""
+        if any(keys.column(name).null_count for name in KEY_COLUMNS):
+            raise TableError(f"{self.path}: not a file of ablate, a row does not say whose it is")
         codes, of = _coded(keys.column("curve"))
         changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
         edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row

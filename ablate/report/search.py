@@ -92,7 +92,8 @@ def _found(s: "StoredSearch") -> Iterator[str]:
         metric, reported = s.primary, s.reported(s.primary)
         fresh, seen = winner["fresh"].get(reported), winner["in_the_search"].get(metric)
         if fresh:
-            had_seen = f"{seen:.4g}" if reported == metric else f"a {title_of(metric)} of {seen:.4g}"
+            known = "–" if seen is None else f"{seen:.4g}"
+            had_seen = known if reported == metric else f"a {title_of(metric)} of {known}"
             yield (
                 f"Best: {configuration(winner)}, with a {title_of(reported)} of {with_interval(fresh)} over "
                 f"{counted(len(fresh['seeds']), 'fresh seed')}, {_chosen(s)}; the search had seen {had_seen}."

@@ -175,7 +175,8 @@ def with_interval(fresh: Mapping[str, Any] | None) -> str:
     """A result on fresh seeds, `10.02 (9.699 to 10.36)`; `–` where there is none."""
     if not fresh or fresh.get("value") is None:
         return "–"
-    reach = f" ({fresh['low']:.4g} to {fresh['high']:.4g})" if fresh.get("high") else ""
+    low, high = fresh.get("low"), fresh.get("high")
+    reach = f" ({low:.4g} to {high:.4g})" if low is not None and high else ""
     return f"{fresh['value']:.4g}{reach}"
 
 

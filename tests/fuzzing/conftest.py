@@ -13,6 +13,7 @@ import pytest
 from ablate.cli import main
 from ablate.config import plugins
 from ablate.config.registry import scoped
+from ablate.sweeping.planning import estimate
 from tests.fuzzing.exploring import NO_WORDS, numbered
 
 STATUSES = (0, 1, 2)
@@ -89,9 +90,11 @@ def place(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ablate"])
     monkeypatch.setattr(plugins, "LOADED", {})
+    monkeypatch.setattr(estimate, "PROBE_S", 0.01)
     for name, value in {
         "ABLATE_DATA_DIR": str(tmp_path / "no-data"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "ABLATE_NATIVE": "0",  # nothing is worth a compiler here
         "HYDRA_FULL_ERROR": "0",
         "NO_COLOR": "1",
         "COLUMNS": "200",

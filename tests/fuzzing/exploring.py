@@ -23,7 +23,7 @@ from ablate.config import errors
 
 T = TypeVar("T")
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """What takes longer hangs, however busy the machine is."""
 NO_WORDS = re.compile(
     r"\b(Key|Type|Attribute|Index|UnboundLocal|Assertion|Recursion|ZeroDivision|Value|Runtime|NotImplemented|Memory|"

@@ -81,7 +81,7 @@ def state_strategy(state: dict[str, Any]) -> st.SearchStrategy[bytes]:
     return changed()
 
 
-@examples(10, 1500)
+@examples(10, 400)
 def test_checkpoints(place: Place, stopped: Any, corpus: Corpus, count: int) -> None:
     """Read as none, or as one from which training goes on to its end."""
     config, path = stopped
@@ -148,12 +148,15 @@ def test_weights(place: Place, small_arguments: list[str], tmp_path: Path, count
     explore(st.one_of(torn(content), changed(), changed(), st.just(pickle.dumps(Bomb()))), check, count)
 
 
-@examples(2, 60)
-def test_compiled_kernels(place: Place, compose: Callable[..., Config], count: int) -> None:
+@examples(2, 10)
+def test_compiled_kernels(
+    place: Place, compose: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     """A library in the cache that is none is made again."""
     from ablate.config.resolved import resolve
     from ablate.engines.cohort.native import build
 
+    monkeypatch.delenv("ABLATE_NATIVE")
     if reason := build.unavailable():
         pytest.skip(reason)
     place.fresh()
@@ -169,4 +172,6 @@ def test_compiled_kernels(place: Place, compose: Callable[..., Config], count: i
         library = build._loaded(text, "ieee")
         assert library.workspace_bytes
 
-    explore(st.one_of(st.binary(max_size=300), st.integers(0, 4000).map(lambda end: whole[:end])), check, count)
+    explore(
+        st.one_of(st.binary(max_size=300), st.integers(0, 4000).map(lambda end: whole[:end])), check, min(count, 10)
+    )

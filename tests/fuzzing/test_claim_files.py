@@ -52,7 +52,7 @@ def dumped(value: Any) -> bytes:
         return repr(value).encode("utf-8", "replace")
 
 
-@examples(40, 4000)
+@examples(40, 3000)
 def test_files_of_claims(place: Place, frames: Frames, count: int) -> None:
     """Those that can be read are judged, on a sweep that may have nothing of what they speak of."""
     contents = [path.read_text(encoding="utf-8") for path in FILES]

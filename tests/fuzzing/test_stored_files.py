@@ -138,7 +138,7 @@ def test_curves(place: Place, loose: Path, count: int) -> None:
     explore(st.tuples(broken, st.sampled_from(COMMANDS)), check, count)
 
 
-@examples(5, 600)
+@examples(5, 3000)
 def test_published_values(place: Place, loose: Path, count: int) -> None:
     from ablate.analysis.own_published import read_own
     from tests.fuzzing.exploring import refused_or
@@ -278,7 +278,7 @@ def _array(column: list[Any]) -> pa.Array:
         return pa.array([None if one is None else repr(one).encode("ascii", "replace").decode() for one in column])
 
 
-@examples(15, 3000)
+@examples(15, 1000)
 def test_parquet_files(place: Place, packed: Path, count: int) -> None:
     names = ("runs.parquet", "curves.parquet", "speed.parquet")
     tables = {name: pq.read_table(packed / name) for name in names}
@@ -301,7 +301,7 @@ def test_parquet_files(place: Place, packed: Path, count: int) -> None:
     explore(inputs(), check, count)
 
 
-@examples(5, 500)
+@examples(5, 400)
 def test_records_within_parquet_files(place: Place, packed: Path, count: int) -> None:
     """Rows that a table may hold, of runs and of timings whose ids lead elsewhere."""
     stored = {"runs.parquet": "record", "speed.parquet": "timing"}

@@ -76,7 +76,7 @@ def test_pairs(place: Place, count: int) -> None:
     explore(broken(PAIRS, lines), check, count)
 
 
-@examples(3, 300)
+@examples(3, 100)
 def test_commands_on_a_text(place: Place, count: int) -> None:
     """What is planned, and trained, on such a text; its name is as strange."""
     names = st.sampled_from(["text.txt", "a b.txt", "=1+1.txt", "<script>.txt", "ü,[x].txt", "-x.txt", "$(id).txt"])

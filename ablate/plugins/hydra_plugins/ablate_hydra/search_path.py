@@ -20,12 +20,18 @@ class GroupsSource(ConfigSource):
         return "ablate"
 
     def load_config(self, config_path: str) -> ConfigResult:
+        from ablate.config.errors import UserError, short_path
         from ablate.config.presets import load
 
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {self._file(config_path)}")
         text, content = load(self._file(config_path))
-        header = self._get_header_dict(text)
+        try:
+            header = self._get_header_dict(text)
+        except ValueError as error:  # of a comment with an @ that Hydra takes for a word of its own
+            raise UserError(
+                f"{short_path(self._file(config_path))}: {error}; begin the comment with another word"
+            ) from error
         if header["package"] is None and config_path.startswith("sweeps/"):
             header["package"] = "_global_"
         return ConfigResult(provider=self.provider, path=self.full_path(), config=content, header=header)
