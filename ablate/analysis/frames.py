@@ -1,8 +1,7 @@
 """Records as a DataFrame, one row per run."""
 
-import marshal
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,17 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.analysis.rows import IDS, Kinds, Rows
 from ablate.analysis.tasks import many_questions
-from ablate.config.columns import added_later, columns, columns_in, common_added_later, experiment_values, own_values
-from ablate.config.dependence import gates_text, independent, is_function
-from ablate.config.metrics import METRICS, FailedMetrics, loss_metrics, metrics_of
-from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
-from ablate.records.devices import GPU_FACTS
+from ablate.config.columns import columns, columns_in
+from ablate.config.dependence import independent, is_function
+from ablate.config.metrics import FailedMetrics
 from ablate.records.exclusion import exclusions
 from ablate.records.reading import RecordError
-from ablate.records.record import newer, outdated
-from ablate.records.results import load_curve, records
+from ablate.records.record import newer
+from ablate.records.results import load_curve, summaries
 
 MODEL_ORDER = ("rnn", "lstm", "gru", "gru-no-reset", "gru-no-update")
-
-COUNTS = ("parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens")
-"""What is counted of every network."""
 
 KNOBS = columns()
 """What may tell two settings apart, as columns of the frames: without what a person brings."""
@@ -37,7 +32,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
-    rows, problems = _Rows(), list[str]()
+    rows, kinds, problems = Rows(), Kinds(), list[str]()
     try:
         left_out = exclusions(sweep)
     except RecordError as error:
@@ -45,10 +40,9 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
-    of_settings: dict[bytes, Setting] = {}
     failed = FailedMetrics()
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
-    for record in records(sweep):
+    for record in summaries(sweep):
         if isinstance(record, RecordError):
             problems.append(str(record))
             continue
@@ -59,18 +53,15 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(f"{record['run_id']}: seed {record['seed']} of the setting that {first} has, too")
             continue
         try:
-            if why := outdated(record):
+            kind = kinds.of(record)
+            if kind.outdated:
                 later = newer(record)  # which this version neither reads nor trains again
-                remedy = f"{later}; upgrade ablate" if later else f"{why}; the sweep's command trains it again"
+                again = f"{kind.outdated}; the sweep's command trains it again"
+                remedy = f"{later}; upgrade ablate" if later else again
                 problems.append(f"{record['run_id']}: {remedy}")
                 continue
-            # what tells 1 from 1.0, as equality does not, and costs a third of their texts
-            shared = marshal.dumps((record["config"] | {"seed": None}, record["corpus"]), 2)
-            if shared not in of_settings:
-                TASKS.recall(record)  # what it measures decides the names of its knobs
-                of_settings[shared] = Setting(knob_values(record["config"], record["corpus"]))
             curve = partial(load_curve, sweep, record["run_id"])
-            rows.append(of_settings[shared], measured_values(record, curve, of_settings[shared].columns, failed))
+            rows.append(kind.row(record, curve, failed))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     problems += failed.lines(len(rows), sweep)
@@ -81,152 +72,6 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed
             frame[name] = frame["setting_id"].map(by_age.groupby("setting_id")[name].last())
     return in_order(frame), problems
-
-
-IDS = ("run_id", "setting_id", "seed", "status")
-"""The first columns of every frame of runs."""
-
-
-class Setting:
-    """What all runs of a setting have in common, which is made once."""
-
-    def __init__(self, knobs: Mapping[str, Any]) -> None:
-        self.knobs = knobs
-        self.number: int | None = None  # among those that have a row
-        self.columns = frozenset(columns())
-        """All columns that may be knobs."""
-
-
-class _Rows:
-    """Rows that are kept as columns, and the knobs once for each setting: of many rows the rest is little."""
-
-    def __init__(self) -> None:
-        self.own, self.settings = _Columns(), _Columns()
-        self.setting: list[int] = []  # its number, of each row
-        self.order: dict[str, None] = {}  # of the columns: as one row after the other brings them
-
-    def __len__(self) -> int:
-        return len(self.setting)
-
-    def append(self, setting: Setting, own: Mapping[str, Any]) -> None:
-        """A row with the knobs of its setting and what is its own."""
-        columns = len(self.own.values), self.settings.length
-        self.own.append(own)
-        if setting.number is None:
-            setting.number = self.settings.length
-            self.settings.append(setting.knobs)
-        self.setting.append(setting.number)
-        if columns != (len(self.own.values), self.settings.length):
-            self.order |= dict.fromkeys([*IDS, *setting.knobs, *own])
-
-    def frame(self) -> pd.DataFrame:
-        """All rows; NaN where one has no such column."""
-        own = pd.DataFrame(self.own.values)
-        knobs = pd.DataFrame(self.settings.values).take(self.setting).reset_index(drop=True)
-        knobs = knobs.drop(columns=[name for name in own if name in knobs])
-        return pd.concat([own, knobs], axis=1)[list(self.order)]
-
-
-class _Columns:
-    """Rows that are kept as columns: of many, rows by themselves take several times the memory."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[Any]] = {}
-        self.length = 0
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        for name, value in row.items():
-            if name not in self.values:
-                self.values[name] = [math.nan] * self.length
-            column = self.values[name]
-            # most columns of a long frame repeat themselves: the text of the row before is not kept again
-            column.append(column[-1] if column and value.__class__ is str and column[-1] == value else value)
-        self.length += 1
-        if len(row) < len(self.values):
-            for values in self.values.values():
-                if len(values) < self.length:
-                    values.append(math.nan)
-
-
-def measured_values(
-    record: Mapping[str, Any], curve: Callable[[], Any] | None, knobs: Collection[str], failed: FailedMetrics
-) -> dict[str, Any]:
-    """The columns of one run that are its own; `curve` reads its curve for metrics that follow from that.
-
-    `knobs`: the columns that are none of these. `failed` is told of what fails.
-    """
-    TASKS.recall(record)
-    config, corpus, metrics = record["config"], record["corpus"], metrics_of(record, curve, failed)
-    divergence = record["divergence"] or {}
-    if corpus.get("unit") == NO_DATA:  # nothing that is known of networks is known of it
-        metrics = dict.fromkeys(loss_metrics()) | metrics
-    return {
-        "run_id": record["run_id"],
-        "setting_id": record["setting_id"],
-        "seed": record["seed"],
-        "status": record["status"],
-        **{metric.name: metrics[metric.name] for metric in METRICS if metric.name in metrics},
-        "wall_s": record["timing"]["wall_s"],
-        "started": record["timing"].get("started"),
-        "diverged_epoch": divergence.get("epoch"),
-        **({"ended_by": record["ended"]["rule"]} if record.get("ended") else {}),
-        **{name: math.nan for name in COUNTS if name not in record["counts"]},
-        **{name: count for name, count in record["counts"].items() if name not in knobs},
-        "engine": record["engine"],
-        "threads": record["timing"]["threads"],
-        "device": record["timing"]["device"],
-        "cpu": record["environment"]["cpu"],
-        **{name: _cell(record["environment"][name]) for name in GPU_FACTS if name in record["environment"]},
-        **{name: _cell(record["environment"].get(name)) for name in ("cores", "platform", "python", "ablate")},
-        "torch": record["environment"]["torch"],
-        "git_commit": record["environment"]["git_commit"],
-        "git_dirty": _cell(record["environment"].get("git_dirty")),
-        "reused_from": record["reused_from"],
-        "sees_future": record.get("sees_future"),
-        "match": config.get("match"),
-        **({"in_files": True} if corpus.get("files") else {}),
-        **({"equal_updates": config["updates"]} if config.get("updates") is not None else {}),
-    }
-
-
-def _cell(value: Any) -> Any:
-    """A value that no record has to have, and that may be anything: of several values the text."""
-    return str(value) if isinstance(value, list | dict) else value
-
-
-def knob_values(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
-    """What may tell two settings apart, of a stored config and its corpus; None where a knob does not apply."""
-    model, task = config["model"], config.get("task", {"name": FIRST_TASK})
-    schedule, data = config.get("schedule", {"name": "constant"}), config["data"]
-    absent = added_later("model")
-    known = {
-        **common_added_later(),
-        **config,
-        **{name: model.get(name, value) for name, value in absent.items()},
-        **own_values("model", model),
-        **own_values("optimizer", config["optimizer"]),
-        **own_values("schedule", schedule),
-        **own_values("task", task),
-        **own_values("data", data),
-        "task": task_name(config),
-        "model": model["name"],
-        "gates": gates_text(model["gates"]),
-        "readout": model["readout"],
-        "write_back": model["write_back"],
-        "optimizer": config["optimizer"]["name"],
-        "schedule": schedule.get("name", "constant"),
-        "corpus": corpus["name"],
-        "corpus_sha256": corpus["sha256"],
-        "unit": corpus.get("unit", data["tokens"]),
-        "cleaning": data["cleaning"],
-    }
-    names = columns_in(known)
-    if corpus.get("unit") == NO_DATA:
-        known = dict.fromkeys(("corpus", "model", "task"), task["name"])
-        known |= {"unit": NO_DATA, "corpus_sha256": corpus["sha256"]} | experiment_values(task)
-        common = [name for name in names if not name.startswith("task.")]
-        return {name: known.get(name) for name in dict.fromkeys([*common, *known])}
-    return {name: known[name] for name in names}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.frames import in_order, knob_values
+from ablate.analysis.frames import in_order
+from ablate.analysis.rows import knob_values
 from ablate.analysis.samples import clean_by_process
 from ablate.records.timings import timings
 from ablate.stats import process_interval, too_few_processes

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from ablate.analysis.frames import knob_values, value_text
+from ablate.analysis.frames import value_text
+from ablate.analysis.rows import knob_values
 from ablate.claims.measured import SEES_FUTURE
 from ablate.claims.reading import Claim
 from ablate.config.resolved import resolve

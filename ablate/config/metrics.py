@@ -192,7 +192,14 @@ def metrics_of(
     of them; nor has a run one that fails or gives no number, which `failed` is told of.
     """
     out: dict[str, float | None] = dict(record["metrics"])
-    return out | {metric.name: _followed(metric, record, curve, failed) for metric in followed()}
+    return out | followed_of(record, curve, failed)
+
+
+def followed_of(
+    record: Mapping[str, Any], curve: Callable[[], Any] | None = None, failed: "FailedMetrics | None" = None
+) -> dict[str, float | None]:
+    """Of these only what follows."""
+    return {metric.name: _followed(metric, record, curve, failed) for metric in followed()}
 
 
 def metric_of(

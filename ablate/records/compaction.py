@@ -124,7 +124,7 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
             continue
         if found.stem is None:
             continue
-        record, path, curve_path = found.record, *_files(sweep, found.stem)
+        record, path, curve_path = dict(found.record), *_files(sweep, found.stem)
         if path not in versions or curve_path not in versions:
             left.append(f"{path}: has no curve, {curve_path} is missing")
             continue

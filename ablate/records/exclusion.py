@@ -97,7 +97,7 @@ def write_exclusions(sweep: Path, known: Sequence[Exclusion]) -> None:
 
 def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
     """The runs that are given: by their ids, or by KNOB=VALUE. Raises UserError where none fits."""
-    rows = [flat(record) for record in results.records(sweep) if not isinstance(record, RecordError)]
+    rows = [flat(record) for record in results.summaries(sweep) if not isinstance(record, RecordError)]
     ids = [word for word in given if "=" not in word]
     pairs = [word.partition("=") for word in given if "=" in word]
     if missing := [run for run in ids if run not in {row["run_id"] for row in rows}]:

@@ -50,7 +50,7 @@ def failures(sweep: Path, records: Iterable[Mapping[str, Any]] | None = None) ->
     if not found:
         return []
     if records is None:
-        records = [record for record in results.records(sweep) if isinstance(record, Mapping)]
+        records = [record for record in results.summaries(sweep) if isinstance(record, Mapping)]
     seeds: dict[str, set[int]] = {}
     for record in records:
         seeds.setdefault(record["setting_id"], set()).add(int(record["seed"]))

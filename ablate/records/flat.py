@@ -6,6 +6,9 @@ from typing import Any
 WHAT_COMPUTED = ("engine", "device", "threads")
 """Knobs in whose place the columns have what the run was really computed with."""
 
+MEASURED = ("metrics", "counts", "timing")
+"""The parts of a record that the runs of a setting have each for itself."""
+
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in one row: knobs by the names that are typed, metrics, counts, provenance."""
@@ -19,6 +22,12 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     for part in more:
         out |= {name: value for name, value in part.items() if name not in out or name in WHAT_COMPUTED}
     return out
+
+
+def measured_columns(record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Column → the part of MEASURED and the name in it that the column is taken from."""
+    places = {part: {name: (part, name) for name in record[part]} for part in MEASURED}
+    return {column: place for column, place in flat({**record, **places}).items() if isinstance(place, tuple)}
 
 
 def flat_timing(timing: Mapping[str, Any]) -> dict[str, Any]:

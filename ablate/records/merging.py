@@ -75,7 +75,7 @@ def _records(folder: Path, done: Merged) -> dict[str, dict[str, Any]]:
         if isinstance(record, RecordError):
             done.left.append(str(record))
         else:
-            found[record["run_id"]] = record
+            found[record["run_id"]] = dict(record)
     return found
 
 

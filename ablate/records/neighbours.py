@@ -145,7 +145,7 @@ def reuse(
             break
     else:
         raise RecordError(f"{other}: holds no whole record of {run_id} any more")
-    record = found.record
+    record = dict(found.record)
     record["config"] = dict(config)
     record["corpus"] = record["corpus"] | dict(corpus or {})
     record["reused_from"] = record["reused_from"] or other.name

@@ -20,6 +20,7 @@ from ablate.records.files import entries, present, remove, write_json, write_tex
 from ablate.records.places import curve_path, record_path, runs_dir, runs_path
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import NewerRecord, Record, newer, outdated, whole_record
+from ablate.records.summaries import summaries_of
 from ablate.records.tables import TableError
 
 Current = Callable[[Mapping[str, Sequence[float]]], bool]
@@ -73,7 +74,7 @@ def _raw(sweep: Path, run_id: str) -> Iterator[tuple[dict[str, Any], Path]]:
 class Stored:
     """A whole record, and where its curve is: in a file of this name, or with the row of runs.parquet."""
 
-    record: dict[str, Any]
+    record: Mapping[str, Any]
     stem: str | None = None
     row: tables.Row | None = None
 
@@ -107,7 +108,7 @@ def _unpacked(packed: tables.Runs, row: tables.Row) -> Stored:
 def read(sweep: Path, run_id: str, former: Sequence[str] = ()) -> dict[str, Any]:
     """The whole record of a run, without its curve, in whichever form it is stored. Raises RecordError."""
     for found in stored(sweep, run_id, former):
-        return found.record
+        return dict(found.record)
     stem = _stems(sweep).get(run_id, run_id)
     return load(record_path(sweep, stem))
 
@@ -122,7 +123,7 @@ def read_some(sweep: Path, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for run_id in run_ids:
         with suppress(RecordError):
             if packed is not None and run_id in rows and present(record_path(sweep, run_id)) != "file":
-                out[run_id] = _unpacked(packed, rows[run_id]).record
+                out[run_id] = dict(_unpacked(packed, rows[run_id]).record)
             else:
                 out[run_id] = read(sweep, run_id)
     return out
@@ -201,12 +202,18 @@ def has_curve(sweep: Path, found: Stored) -> bool:
     return False
 
 
-def records(sweep: Path) -> Iterator[dict[str, Any] | RecordError]:
+def records(sweep: Path) -> Iterator[Mapping[str, Any] | RecordError]:
     """Every record of a sweep, each run once; a file that is none comes as the error that it gave.
 
     Raises StorageError where the folder cannot be listed.
     """
     for found in whole(sweep):
+        yield found if isinstance(found, RecordError) else found.record
+
+
+def summaries(sweep: Path) -> Iterator[Mapping[str, Any] | RecordError]:
+    """The same, of which only what is asked for is parsed: see `ablate.records.summaries`."""
+    for found in _each_once(sweep, _all_packed(sweep, summaries_of)):
         yield found if isinstance(found, RecordError) else found.record
 
 
@@ -216,6 +223,11 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
     First the files of single runs, then runs.parquet: what is moved from there to here meanwhile is not missed.
     Raises StorageError where the folder cannot be listed.
     """
+    return _each_once(sweep, _all_packed(sweep, _parsed))
+
+
+def _each_once(sweep: Path, packed: Iterator[Stored | RecordError]) -> Iterator[Stored | RecordError]:
+    """The files of single runs, then of what runs.parquet holds whatever is not among them."""
     listed = _version(runs_dir(sweep))
     try:
         paths = sorted(path for path in runs_dir(sweep).iterdir() if path.suffix == ".json")
@@ -239,7 +251,7 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
         else:
             later.append(found)
     copies: list[str] = []
-    for one in _all_packed(sweep):
+    for one in packed:
         if isinstance(one, RecordError):
             yield one
         elif one.record["run_id"] not in seen:
@@ -262,20 +274,27 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
     _STEMS[sweep] = listed, renamed
 
 
-def _all_packed(sweep: Path) -> Iterator[Stored | RecordError]:
+def _all_packed(
+    sweep: Path, read: Callable[[tables.Runs], Iterator[tuple[tables.Row, Mapping[str, Any] | RecordError]]]
+) -> Iterator[Stored | RecordError]:
     """What a runs.parquet holds, row by row."""
     try:
         packed = tables.runs_of(sweep)
-        for row in packed.each() if packed is not None else ():
-            assert packed is not None
-            try:
-                yield _unpacked(packed, row)
-            except RecordError as error:
-                yield error
+        for row, record in read(packed) if packed is not None else ():
+            yield record if isinstance(record, RecordError) else Stored(record, row=row)
     except TableError as error:
         yield RecordError(str(error))
     except ValueError as error:
         yield RecordError(f"{runs_path(sweep)}: {error}")
+
+
+def _parsed(packed: tables.Runs) -> Iterator[tuple[tables.Row, Mapping[str, Any] | RecordError]]:
+    """Each row with its whole record, or the error that it gave."""
+    for row in packed.each():
+        try:
+            yield row, _unpacked(packed, row).record
+        except RecordError as error:
+            yield row, error
 
 
 _STEMS: dict[Path, tuple[tuple[int, int] | None, dict[str, str]]] = {}
@@ -285,7 +304,7 @@ _STEMS: dict[Path, tuple[tuple[int, int] | None, dict[str, str]]] = {}
 def _stems(sweep: Path) -> dict[str, str]:
     """run_id → the name of its file, where that is an id of an older version."""
     if sweep not in _STEMS or _STEMS[sweep][0] != _version(runs_dir(sweep)):
-        for _ in whole(sweep):
+        for _ in summaries(sweep):
             pass
     return _STEMS[sweep][1]
 
@@ -302,7 +321,7 @@ def former_settings(sweep: Path) -> dict[str, str]:
     """Ids that the settings of a sweep could have had in older versions → those of today."""
     found: dict[str, str] = {}
     known: set[str] = set()
-    for record in records(sweep):
+    for record in summaries(sweep):
         if isinstance(record, RecordError) or record["setting_id"] in known:
             continue
         known.add(record["setting_id"])

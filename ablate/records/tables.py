@@ -60,6 +60,8 @@ def curve_name(run_id: str, curve: Curve) -> str:
 
 BATCH = 1000
 """Records that are read at once."""
+OF_BATCHES = ("run_id", "record", "curve", "curve_columns")
+"""Columns of what is read then."""
 
 
 @lru_cache(maxsize=64)
@@ -91,27 +93,39 @@ class Runs:
             for run_id, record, curve, names in zip(*columns, strict=True)
         ]
 
+    def columns(self) -> "pa.Table":
+        """All columns but those of `batches`, texts as dictionaries, and run_id. Raises TableError."""
+        import pyarrow as pa
+
+        with _opened_file(self.path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+        names = ["run_id", *(name for name in schema.names if name not in OF_BATCHES)]
+        texts = [name for name in names[1:] if pa.types.is_string(schema.field(name).type)]
+        with _opened_file(self.path, metadata, texts) as file:
+            return file.read(columns=names).combine_chunks()
+
     def each(self) -> Iterator[Row]:
         """Its rows, of which none is kept: all records together can take more memory than what is made from them.
 
         Raises TableError.
         """
-        for batch in self._batches():
-            yield from _rows_of(batch)
+        for batch in self.batches():
+            yield from rows_of(batch)
 
     def some(self, run_ids: Iterable[str]) -> dict[str, Row]:
         """The rows of those of these runs that it has, without any other. Raises TableError."""
         places = np.array(sorted({self._place[run_id] for run_id in run_ids if run_id in self._place}), dtype=int)
         found: dict[str, Row] = {}
         start = 0
-        for batch in self._batches() if len(places) else ():
+        for batch in self.batches() if len(places) else ():
             here = places[(places >= start) & (places < start + batch.num_rows)] - start
-            found |= {row.run_id: row for row in _rows_of(batch.take(here))} if len(here) else {}
+            found |= {row.run_id: row for row in rows_of(batch.take(here))} if len(here) else {}
             start += batch.num_rows
         return found
 
-    def _batches(self) -> Iterator["pa.RecordBatch"]:
-        names = ["run_id", "record", "curve", "curve_columns"]
+    def batches(self) -> Iterator["pa.RecordBatch"]:
+        """Its rows as `rows_of` takes them, BATCH at a time. Raises TableError."""
+        names = list(OF_BATCHES)
         with _opened_file(self.path) as file:
             _require(self.path, file, names)
             yield from file.iter_batches(BATCH, columns=names)
@@ -142,7 +156,8 @@ class Runs:
         return self.rows[self._place[run_id]]
 
 
-def _rows_of(batch: "pa.RecordBatch") -> Iterator[Row]:
+def rows_of(batch: "pa.RecordBatch") -> Iterator[Row]:
+    """The rows of one of `Runs.batches`."""
     columns = (batch[name].to_pylist() for name in ("run_id", "record", "curve", "curve_columns"))
     for run_id, record, curve, names in zip(*columns, strict=True):
         yield Row(str(run_id), str(record), str(curve), _names(names or "[]"))
@@ -173,7 +188,7 @@ class Curves:
         """Note where the curves of a group of rows are, of which the first may go on with the last one before."""
         if any(keys.column(name).null_count for name in KEY_COLUMNS):
             raise TableError(f"{self.path}: not a file of ablate, a row does not say whose it is")
-        codes, of = _coded(keys.column("curve"))
+        codes, of = coded(keys.column("curve"))
         changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
         edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row
         for start, stop in pairwise(edges.tolist()):
@@ -370,15 +385,20 @@ def _require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: 
 
 
 @contextmanager
-def _opened_file(path: Path, metadata: Any = None) -> Iterator["pq.ParquetFile"]:
-    """Raises TableError for what is no Parquet file, and for a damaged one where that is read."""
+def _opened_file(path: Path, metadata: Any = None, coded: Sequence[str] = ()) -> Iterator["pq.ParquetFile"]:
+    """`coded`: columns of texts that are read as dictionaries.
+
+    Raises TableError for what is no Parquet file, and for a damaged one where that is read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with (
             open(path, "rb") as content,
-            pq.ParquetFile(content, metadata=metadata, page_checksum_verification=True) as file,
+            pq.ParquetFile(
+                content, metadata=metadata, read_dictionary=list(coded), page_checksum_verification=True
+            ) as file,
         ):
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
@@ -386,8 +406,8 @@ def _opened_file(path: Path, metadata: Any = None) -> Iterator["pq.ParquetFile"]
         raise TableError(why or f"{path}: damaged, or not a Parquet file ({reason(error)})") from error
 
 
-def _coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
-    """A column of texts as numbers, and what they stand for."""
+def coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
+    """A column of texts as numbers, −1 where there is none, and what they stand for."""
     import pyarrow as pa
 
     one = column.combine_chunks()
@@ -395,7 +415,7 @@ def _coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
         one = one.dictionary_encode()
     if isinstance(one, pa.ChunkedArray):
         one = one.combine_chunks() if one.num_chunks != 1 else one.chunk(0)
-    return one.indices.to_numpy(zero_copy_only=False), one.dictionary.to_pylist()
+    return one.indices.fill_null(-1).to_numpy(zero_copy_only=False), one.dictionary.to_pylist()
 
 
 def write_runs(sweep: Path, records: Sequence[tuple[Mapping[str, Any], Row]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablate.analysis import frames
+from ablate.analysis import rows
 from ablate.analysis.frames import KNOBS, curves_frame, factors, in_order, is_full_grid, runs_frame, swept_knobs
 from ablate.config.identity import PROTOCOL
 from ablate.config.schema import CONFIG_ROOT, Config
@@ -93,13 +93,13 @@ def test_of_a_setting_whose_first_record_is_broken_the_others_have_its_knobs(
     for width, seed in itertools.product((8, 16), (0, 1)):
         write_run(tmp_path, config(num_hiddens=width), seed, 2.0)
     first = next(one["run_id"] for one in results.records(tmp_path) if isinstance(one, dict))
-    whole = frames.measured_values
+    whole = rows.measured_values
 
     def broken(record: dict[str, Any], *given: Any) -> dict[str, Any]:
         return whole(record | {"timing": {}} if record["run_id"] == first else record, *given)
 
     expected, _ = runs_frame(tmp_path)
-    monkeypatch.setattr(frames, "measured_values", broken)
+    monkeypatch.setattr(rows, "measured_values", broken)
     runs, problems = runs_frame(tmp_path)
     assert first in problems[0]
     pd.testing.assert_frame_equal(runs, expected[expected["run_id"] != first].reset_index(drop=True))
@@ -265,9 +265,9 @@ def test_what_the_runs_of_a_setting_share_is_made_once(tmp_path: Path, monkeypat
     for width, seed in itertools.product((8, 16), range(5)):
         write_run(tmp_path, config(num_hiddens=width), seed, 2.0)
     made: list[Any] = []
-    values = frames.knob_values
-    monkeypatch.setattr(frames, "knob_values", lambda *of: made.append(of) or values(*of))
-    runs, _ = frames.runs_frame(tmp_path)
+    values = rows.knob_values
+    monkeypatch.setattr(rows, "knob_values", lambda *of: made.append(of) or values(*of))
+    runs, _ = runs_frame(tmp_path)
     assert len(made) == 2
     assert sorted(runs["num_hiddens"]) == [8] * 5 + [16] * 5
 

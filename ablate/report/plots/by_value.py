@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -135,7 +136,10 @@ def _against(
         if crowded:
             _crowd(spot, lines, offsets, places, x, runs)
         for offset, line in zip(offsets, lines, strict=True):
-            _line(spot, line, offset, places, x, None if crowded else runs, published)
+            if not crowded:
+                _line(spot, line, offset, places, x, runs)
+            if published is not None and spot.measure.published in published:
+                _published(spot, line, offset, places, x, published)
         reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x, texts)
         _make_room(spot, places, max(map(abs, offsets)) + MARK)
@@ -195,36 +199,45 @@ def _guess(spot: Spot[Measure]) -> bool:
 def _crowd(
     spot: Spot[Measure], lines: Sequence[Line], offsets: Sequence[float], places: Places, x: str, runs: pd.DataFrame
 ) -> None:
-    """The runs as dots of lines that are too many to name, at once: with an artist for each they would take seconds."""
+    """Lines that are too many to name, with their runs as dots: with an artist for each of them they take seconds."""
     line_of = {setting: number for number, line in enumerate(lines) for setting in line.settings}
     number = runs["setting_id"].map(line_of)
     single, owner = runs[number.notna()], number.dropna().to_numpy(int)
     beside = np.asarray(offsets)[owner] - BESIDE
     dots(spot.panel, places.at(single[x], beside), spot.measure.of(single), [lines[one].look for one in owner.tolist()])
+    settings = spot.settings.assign(line=spot.settings["setting_id"].map(line_of)).sort_values(["line", x])
+    middle, of = spot.measure.of(settings), settings["line"].to_numpy(int)
+    points = np.column_stack([places.at(settings[x], np.asarray(offsets)[of]), middle])[np.isfinite(middle)]
+    of = of[np.isfinite(middle)]
+    shown, firsts = np.unique(of, return_index=True)
+    looks = [lines[number].look for number in shown.tolist()]
+    spot.panel.add_collection(
+        LineCollection(
+            np.split(points, firsts[1:]) if len(points) else [],
+            colors=[look.colour for look in looks],
+            linestyles=[look.dash for look in looks],
+            linewidths=0.7,
+            zorder=2,
+        )
+    )
 
 
-def _line(
-    spot: Spot[Measure],
-    line: Line,
-    offset: float,
-    places: Places,
-    x: str,
-    runs: pd.DataFrame | None,
-    published: pd.DataFrame | None,
-) -> None:
-    """One line with its intervals, its runs as dots and its published values, `offset` beside the value itself."""
+def _published(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str, published: pd.DataFrame) -> None:
+    """The published values of one line."""
+    own = spot.settings[spot.settings["setting_id"].isin(line.settings)].sort_values(x)
+    column = spot.measure.published
+    theirs = own.merge(published[["setting_id", column]], on="setting_id").dropna(subset=[column])
+    spot.panel.plot(places.at(theirs[x], offset), theirs[column].astype(float), **hollow(line.look))
+
+
+def _line(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str, runs: pd.DataFrame) -> None:
+    """One line with its intervals, and its runs as dots, `offset` beside the value itself."""
     axes, measure, look = spot.panel, spot.measure, line.look
     own = spot.settings[spot.settings["setting_id"].isin(line.settings)].sort_values(x)
     middle = measure.of(own)
     known = np.isfinite(middle)
-    if runs is not None:
-        single = runs[runs["setting_id"].isin(line.settings)]
-        dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), [look])
-    if published is not None and measure.published in published:
-        theirs = own.merge(published[["setting_id", measure.published]], on="setting_id").dropna(
-            subset=[measure.published]
-        )
-        axes.plot(places.at(theirs[x], offset), theirs[measure.published].astype(float), **hollow(look))
+    single = runs[runs["setting_id"].isin(line.settings)]
+    dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), [look])
     axes.errorbar(
         places.at(own[x], offset)[known],
         middle[known],

@@ -184,7 +184,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, equal figures as equal bytes, and empty it; returns the paths."""
     png, svg, pdf = (folder / f"{name}.{ending}" for ending in ("png", "svg", "pdf"))
     with styled(*(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))):
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")  # laid out once, for all three files
         _settle(figure)
         # Figure.savefig would draw each of them twice.

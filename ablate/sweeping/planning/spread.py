@@ -63,7 +63,7 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
         excluded = frozenset[str]()
         with suppress(RecordError):
             excluded = excluded_runs(folder)
-        for record in results.records(folder):
+        for record in results.summaries(folder):
             if isinstance(record, RecordError) or record.get("run_id") in excluded:
                 continue
             curve = partial(results.load_curve, folder, str(record.get("run_id")))
