@@ -151,11 +151,12 @@ def load(path: Path) -> dict[str, Any] | None:
 
 
 def _is_trajectory(stored: dict[str, Any], epochs: int) -> bool:
-    """Whether it is what happened in so many epochs, or in fewer to a run that has diverged."""
+    """Whether it is what happened in so many epochs, or in fewer to a run that has diverged or ended by a rule."""
     if stored.keys() != TRAJECTORY.keys() or misfit(stored, TRAJECTORY):
         return False
     done = len(stored["perplexity"])
-    return done == len(stored["val_perplexity"]) and (done == epochs or bool(stored["divergence"] and done < epochs))
+    is_over = stored["divergence"] is not None or stored["ended"] is not None
+    return done == len(stored["val_perplexity"]) and (done == epochs or (is_over and done < epochs))
 
 
 @cache

@@ -60,7 +60,8 @@ def test_mean_of_a_setting_of_what_may_be_0_lower_is_better(setting: Setting, to
 def timing(setting_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:
     taken = [{"launch": launch, "tokens_per_s": value, "unclean": why} for launch, value, why in samples]
     summary = {"train": {"tokens_per_s": median}}
-    return {"setting_id": setting_id, "machine": "abc", "threads": 1, "samples": {"train": taken}, "summary": summary}
+    one = {"setting_id": setting_id, "machine": "abc", "threads": 1, "config": {}}
+    return one | {"samples": {"train": taken}, "summary": summary}
 
 
 def test_a_row_per_process(tmp_path: Path) -> None:

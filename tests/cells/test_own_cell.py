@@ -62,7 +62,8 @@ def test_it_has_at_most_20_lines_of_code() -> None:
 
 def test_the_documents_show_that_very_file() -> None:
     code = EXAMPLE.read_text(encoding="utf-8").partition("import ablate")[2].strip()
-    assert code in (EXAMPLE.parents[1] / "cells.md").read_text(encoding="utf-8")
+    assert code in (EXAMPLE.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert '--8<-- "docs/examples/cell.py"' in (EXAMPLE.parents[1] / "cells.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.full

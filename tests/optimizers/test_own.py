@@ -49,7 +49,7 @@ def test_the_example_is_short() -> None:
 def test_the_page_shows_the_very_examples() -> None:
     page = (EXAMPLES.parent / "optimizers-and-schedules.md").read_text()
     for name in ("optimizer.py", "schedule.py"):
-        assert (EXAMPLES / name).read_text() in page
+        assert f'--8<-- "docs/examples/{name}"' in page
 
 
 def test_replicas_move_as_lion_moves_one_tensor(compose: Configs, bring: Bring) -> None:

@@ -55,7 +55,9 @@ pytestmark = pytest.mark.usefixtures("nothing_stays")
 def pitch(noise: float = 0.2) -> Config:
     facts = TASKS["pitch"]
     config = small_config(facts, "pitch", num_steps=16, batch_size=32, noise=noise)
-    return config.but(num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam"}, given=True))
+    return config.but(
+        num_hiddens=16, epochs=12, lr=0.02, optimizer=OptimizerConfig.of({"name": "adam", "lr": 0.02}, given=True)
+    )
 
 
 def trained(config: Config, engine: str, seeds: int = 2) -> list[Record]:
