@@ -151,7 +151,9 @@ def tasks_page() -> str:
         parts.append(f"Settings are compared by {main}.\n")
         parts += own_knobs("task", task)
         preset = yaml.safe_load((CONF / "task" / f"{task.name}.yaml").read_text(encoding="utf-8"))
-        brings = {key: value for key, value in preset.items() if key not in ("task", "defaults", "name")}
+        chosen = [entry for entry in preset.get("defaults", []) if isinstance(entry, dict)]
+        brings = {key.removeprefix("override /"): value for entry in chosen for key, value in entry.items()}
+        brings |= {key: value for key, value in preset.items() if key not in ("task", "defaults", "name")}
         if brings:
             parts.append(
                 "It brings " + ", ".join(code(f"{key}={typed(value)}") for key, value in brings.items()) + ".\n"
