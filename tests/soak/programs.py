@@ -110,6 +110,8 @@ class Program:
 
     @property
     def lines(self) -> list[str]:
+        if not self.said.exists():  # it was killed before it could say anything
+            return []
         return [line for line in self.said.read_text(errors="replace").splitlines() if line.strip()]
 
     @cached_property
