@@ -359,6 +359,13 @@ def test_long_curves_are_drawn_in_bins() -> None:
     assert "Each point stands for 5 epochs." in " ".join(said(figure))
 
 
+def test_curves_say_that_a_rule_ended_some_of_the_runs() -> None:
+    runs = SHAPES["one_setting"]
+    assert "rule" not in " ".join(said(plots.curves(curves_of(runs, 5), runs, [])))
+    ended = runs.assign(ended_by=["until", *[None] * (len(runs) - 1)])
+    assert f"A rule ended 1 of {len(runs)} runs" in " ".join(said(plots.curves(curves_of(runs, 5), ended, [])))
+
+
 @pytest.mark.full
 def test_diverged_curves_end_in_a_cross_at_their_epoch() -> None:
     runs = SHAPES["all_diverged"]
