@@ -30,7 +30,7 @@ From Python, `import ablate` and:
 
     sweep       train what is missing of a sweep: ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
     load        the runs of one or several sweeps: ablate.load("results/a", "results/b")
-    Sweep       what both return: .frame() .settings() .curves() .compare() .claim() .plot() .report() .export()
+    Sweep       what both return: .frame() .settings() .curves() .compare() .claim() .plot() .report() …
     module      the trained network of a run as a torch.nn.Module (of runs with keep="weights")
     generate    what the trained network of a run writes, or how it translates
     UserError   the error, of one clear line, for whatever the caller can put right

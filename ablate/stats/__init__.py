@@ -13,6 +13,7 @@
     processes      timings repeated in several processes
     multiplicity   several tests at once
     power, shares  about how many runs an effect takes, and a share
+    data_sets      settings over several data sets: ranks, aggregates, probability of improvement, profiles
 
 numpy, pandas and scipy alone; each formula with its source.
 """
