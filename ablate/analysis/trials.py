@@ -97,14 +97,15 @@ def _strange(facts: Mapping[str, Any]) -> str:
         return "settings.objectives"
     if wrong := strange_dimension(facts["space"]):
         return f"space.{wrong}"
-    told = [*facts.get("finalists", ()), *facts.get("front", ()), facts.get("winner"), facts.get("baseline")]
-    for one in told:
-        if one is None:
-            continue
-        wrong = next((name for name in FINALIST if name not in one), "") or misfit(one, FINALIST)
-        if wrong or not all(FRESH.keys() <= each.keys() and not misfit(each, FRESH) for each in one["fresh"].values()):
-            return wrong or "fresh"
-    return ""
+    told = [(part, one) for part in ("finalists", "front") for one in facts.get(part, ())]
+    told += [(part, one) for part in ("winner", "baseline") if (one := facts.get(part)) is not None]
+    return next((part for part, one in told if not _is_finalist(one)), "")
+
+
+def _is_finalist(one: Mapping[str, Any]) -> bool:
+    if not FINALIST.keys() <= one.keys() or misfit(one, FINALIST):
+        return False
+    return all(FRESH.keys() <= each.keys() and not misfit(each, FRESH) for each in one["fresh"].values())
 
 
 def strange_dimension(space: Mapping[str, Mapping[str, Any]]) -> str:
@@ -140,11 +141,12 @@ def read_table(table: Path | IO[str]) -> pd.DataFrame:
         raise ValueError(f"it lacks the column {lacking[0]}")
     for name in ("number", "n"):
         frame[name] = pd.to_numeric(frame[name])
-    for column in frame.select_dtypes("object"):
-        frame[column] = frame[column].map(of_text)
+    for column in frame:
+        if frame[column].dtype.kind == "O":
+            frame[column] = frame[column].map(of_text)
     zoned = any(frame[column].astype(str).str.contains(ZONE).any() for column in ("started", "ended"))
-    for column in ("started", "ended"):
-        frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=zoned)
+    for moment in ("started", "ended"):
+        frame[moment] = pd.to_datetime(frame[moment], format="ISO8601", utc=zoned)
     if "seconds" not in frame:
         lasted = (frame["ended"] - frame["started"]).dt.total_seconds()
         frame["seconds"] = lasted.where(lasted >= 0)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from ablate.cli.entry import say
 from ablate.config import plugins, presets
@@ -139,7 +141,7 @@ def _hydra(task: Any, options: Sequence[str], overrides: Sequence[str]) -> None:
         try:
             program.multirun(_config_name(options) or "config", task, [*overrides, "hydra.mode=MULTIRUN"])
         except (ValueError, TypeError, AttributeError, AssertionError) as error:
-            if not _is_of_hydra(error):
+            if isinstance(error, HydraException | OmegaConfBaseException) or not _is_of_hydra(error):
                 raise
             raise UserError(f"the configuration cannot be composed: {reason(error)}") from error
 

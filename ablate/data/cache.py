@@ -45,7 +45,7 @@ def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Pat
     Raises DataError, saying what each place answered, where no intact copy can be had; `instead` names the data that
     needs no file.
     """
-    if Path(name).name != name:  # of a record, or a preset, of somebody else's
+    if Path(name).name != name or name in ("", ".", ".."):  # of a record, or a preset, of somebody else's
         raise DataError(f"data.file is {name!r}; give the name of a file in the data folder, without another folder")
     path = data_dir() / name
     problems = []

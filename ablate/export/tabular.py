@@ -45,7 +45,7 @@ def to_xlsx(frames: Exported, path: Path) -> None:
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
         for name, frame in sheets(frames).items():
-            texts = {column: _cells(frame[column], illegal) for column in frame if frame[column].dtype == object}
+            texts = {column: _cells(frame[column], illegal) for column in frame if frame[column].dtype.kind == "O"}
             known = frame.assign(**{str(column): own for column, own in texts.items()})
             known.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 0))
             for row in writer.sheets[name].iter_rows() if _holds_formulas(known) else ():
@@ -62,8 +62,8 @@ def _cells(values: pd.Series, illegal: re.Pattern[str]) -> pd.Series:
 
 def _holds_formulas(frame: pd.DataFrame) -> bool:
     """Whether a text would be taken for a formula, and computed."""
-    texts = frame.select_dtypes("object")
-    return any(isinstance(one, str) and one.startswith("=") for name in texts for one in texts[name].unique())
+    texts = [frame[name].unique() for name in frame if frame[name].dtype.kind == "O"]
+    return any(isinstance(one, str) and one.startswith("=") for values in texts for one in values)
 
 
 def _of_one_kind(frame: pd.DataFrame) -> pd.DataFrame:

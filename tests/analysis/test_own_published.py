@@ -93,6 +93,7 @@ def test_ones_own_stand_in_the_place_of_the_courses(sweep: Path) -> None:
         (["model,num_hiddens", "gru,16"], "line 1: no column is a metric"),
         (["model,perplexity", "gru,5", "lstm,low"], "line 3: perplexity is 'low'"),
         (["model,perplexity,repeats", "gru,5,0"], "line 2: repeats is '0'"),
+        (["model,perplexity,repeats", "gru,5,1e300"], "line 2: repeats is '1e300'"),
         (["model,perplexity", "gru,5,7"], "line 2: .*fields"),
         (["model,perplexity", "gru"], "line 2: .*fields"),
         (["model,perplexity", '"gru,5'], "CSV"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import ablate
 from ablate.config.composing import from_dict
@@ -204,3 +205,19 @@ def test_a_search_keeps_weights_too(tmp_path: Path, main: Callable[..., Any], sm
     assert done.status == 0, done.err
     runs = ablate.load(tmp_path / "results" / "found").frame()
     assert all(weights.kept(Path(row["sweep"]), row["run_id"]) for row in runs.to_dict("records"))
+
+
+@pytest.mark.parametrize("changed", ["shape", "name", "type"])
+def test_weights_of_another_network_are_not_taken(train: Train, changed: str) -> None:
+    sweep = train(model="gru", engine="eager")
+    path = weights.weights_path(sweep.folders[0], row_of(sweep)["run_id"])
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    if changed == "name":
+        tensors["another"] = tensors.pop(name)
+    else:
+        tensors[name] = torch.zeros(3, 7) if changed == "shape" else tensors[name].to(torch.bfloat16)
+    save_file(tensors, path)
+    with pytest.raises(ablate.UserError, match=r"another network|not a file of weights") as caught:
+        ablate.module(row_of(sweep))
+    assert "train it again" in str(caught.value)

@@ -237,3 +237,13 @@ def test_the_garbage_of_a_program_of_others_is_its_own() -> None:
     with loading():
         assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_line_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may hold line ends, and what colours a terminal or clears it."""
+
+    def work() -> int:
+        raise UserError("there is no a\nb\x1b[2Jc\rd; choose ü")
+
+    assert answer(work) == 2
+    assert capsys.readouterr().err == "ablate: there is no a\\nb\\x1b[2Jc\\rd; choose ü\n"

@@ -258,3 +258,23 @@ def test_two_presets_are_two_sweeps(main: CLI, tmp_path: Path, small_arguments: 
     done = main("sweeps=one,two", "name=both", *small_arguments)
     assert (done.status, "name=" in done.err) == (2, True)
     assert "did you mean one?" in main("sweeps=on,two").err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("sweeps/mine.yaml", "# @pat of mine: my preset\nlr: 1\n", "mine.yaml: Too many components"),
+        ("sweeps/mine.yaml", "lr: &a [*a]\n", "aliases"),
+        ("sweeps/mine.yaml", "lr: !!int abc\n", "abc"),
+        ("mine.yaml", "defaults:\n", "cannot be composed"),
+    ],
+)
+def test_what_hydra_has_no_error_of_its_own_for_is_one_line(
+    main: CLI, tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    own(tmp_path, text, name)
+    words = ["sweeps=mine"] if "/" in name else ["--config-dir", ".", "--config-name", "mine"]
+    done = main("plan", *words)
+    assert done.status == 2
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1

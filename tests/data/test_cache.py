@@ -202,3 +202,11 @@ def test_a_folder_that_cannot_be_written_is_named(cache: Path, tmp_path: Path) -
         fetch("book.txt", SHA256, [mirror(tmp_path, CONTENT)])
     assert str(cache) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../book.txt", "a/book.txt", "/tmp/book.txt", "..", ""])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, cache: Path, name: str) -> None:
+    """A record, or a preset, of somebody else's may name any file, any mirror and the hash that fits."""
+    with pytest.raises(DataError, match=r"data.file"):
+        fetch(name, SHA256, [mirror(tmp_path, CONTENT)])
+    assert inside(tmp_path) == ["mirror.txt"]

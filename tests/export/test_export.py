@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import ablate
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.config.errors import UserError
 from ablate.export import FORMATS, export
+from ablate.export.exported import Exported
+from ablate.export.tabular import to_xlsx
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,20 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     assert len(READ[to](place, "settings")) == 2
     curves = READ[to](place, "curves")
     assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
+
+
+@pytest.mark.full
+def test_a_workbook_computes_nothing(folder: Path, tmp_path: Path) -> None:
+    """Texts that begin as formulas, or hold what no workbook can, are texts in it."""
+    openpyxl = pytest.importorskip("openpyxl")
+    frames = Exported.read([folder], 0.95)
+    names = ["=1+1", '=HYPERLINK("x")', "a\x00b", "plain"]
+    runs = frames.runs.assign(corpus=names)
+    to_xlsx(replace(frames, runs=runs), tmp_path / "out.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx")["runs"]
+    [column] = [column for column in sheet.iter_cols() if column[0].value == "corpus"]
+    assert [cell.value for cell in column[1:]] == [*names[:2], "a\N{REPLACEMENT CHARACTER}b", "plain"]
+    assert {cell.data_type for cell in column} == {"s"}
 
 
 def by_command(folder: Path, to: str, out: Path) -> Path:

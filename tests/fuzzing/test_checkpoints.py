@@ -81,7 +81,7 @@ def state_strategy(state: dict[str, Any]) -> st.SearchStrategy[bytes]:
     return changed()
 
 
-@examples(10, 400)
+@examples(3, 400)
 def test_checkpoints(place: Place, stopped: Any, corpus: Corpus, count: int) -> None:
     """Read as none, or as one from which training goes on to its end."""
     config, path = stopped
@@ -107,7 +107,7 @@ def test_checkpoints(place: Place, stopped: Any, corpus: Corpus, count: int) -> 
     explore(inputs, check, count)
 
 
-@examples(5, 500)
+@examples(3, 500)
 def test_weights(place: Place, small_arguments: list[str], tmp_path: Path, count: int) -> None:
     """`ablate.module` of a run whose weights were broken."""
     place.fresh()
@@ -148,7 +148,7 @@ def test_weights(place: Place, small_arguments: list[str], tmp_path: Path, count
     explore(st.one_of(torn(content), changed(), changed(), st.just(pickle.dumps(Bomb()))), check, count)
 
 
-@examples(2, 10)
+@examples(1, 10)
 def test_compiled_kernels(
     place: Place, compose: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:

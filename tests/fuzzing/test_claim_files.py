@@ -52,7 +52,7 @@ def dumped(value: Any) -> bytes:
         return repr(value).encode("utf-8", "replace")
 
 
-@examples(40, 3000)
+@examples(20, 3000)
 def test_files_of_claims(place: Place, frames: Frames, count: int) -> None:
     """Those that can be read are judged, on a sweep that may have nothing of what they speak of."""
     contents = [path.read_text(encoding="utf-8") for path in FILES]
@@ -77,7 +77,7 @@ def test_files_of_claims(place: Place, frames: Frames, count: int) -> None:
     explore(st.integers(0, len(FILES) - 1).flatmap(broken), check, count)
 
 
-@examples(5, 300)
+@examples(2, 300)
 def test_claims_on_the_line(place: Place, tmp_path: Path, count: int) -> None:
     place.fresh()
     settings = [config(model, lr=lr) for model in ("rnn", "gru") for lr in (0.5, 1.0)]

@@ -69,7 +69,7 @@ ODD = st.sampled_from(
 NAMES = ("cell.py", "metric.py", "optimizer.py", "schedule.py", "task.py", "figure.py", "dataset.py", "experiment.py")
 
 
-@examples(20, 800)
+@examples(4, 800)
 def test_own_files(place: Place, count: int) -> None:
     contents = [(CONFIG_ROOT / "docs" / "examples" / name).read_text(encoding="utf-8") for name in NAMES]
 

@@ -91,7 +91,7 @@ def hostile_sweep(sweep: Path, text: str, other: str) -> None:
     write_manifest(sweep, commands=[quoted], question=other, title=text, plugins={text: "0" * 64})
 
 
-@examples(6, 60)
+@examples(1, 60)
 def test_pages(place: Place, count: int) -> None:
     """Tables and page of such a sweep, and its exports."""
     some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS])

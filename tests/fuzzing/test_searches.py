@@ -44,7 +44,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@examples(10, 400)
+@examples(3, 400)
 def test_what_a_search_leaves(place: Place, searched: Path, count: int) -> None:
     facts = json.loads((searched / "search.json").read_text())
     table = (searched / "trials.csv").read_text()
@@ -100,7 +100,7 @@ def changed_database(draw: st.DrawFn, content: bytes) -> bytes:
     return base.serialize()
 
 
-@examples(5, 300)
+@examples(2, 300)
 def test_studies(place: Place, searched: Path, count: int) -> None:
     journal = (searched / "study.journal").read_text()
     lines = st.one_of(texts(), st.sampled_from(["{}", '{"op_code": 99}', '{"op_code": 4, "trial_id": 10**9}', "[1]"]))

@@ -106,7 +106,7 @@ def changed_json(draw: st.DrawFn, content: bytes) -> bytes:
 # --- files of single runs -----------------------------------------------------------------------------------------
 
 
-@examples(20, 3000)
+@examples(10, 3000)
 def test_json_files(place: Place, loose: Path, count: int) -> None:
     names = ["sweep.json", "excluded.json", "baselines.json", ".report.json"]
     for folder, most in (("runs", 3), ("speed", 2), ("failures", 1)):
@@ -124,7 +124,7 @@ def test_json_files(place: Place, loose: Path, count: int) -> None:
     explore(inputs(), check, count)
 
 
-@examples(5, 600)
+@examples(3, 600)
 def test_curves(place: Place, loose: Path, count: int) -> None:
     path = sorted((loose / "curves").iterdir())[0]
     content = path.read_bytes()
@@ -171,7 +171,7 @@ NAMES = (
 )
 
 
-@examples(10, 200)
+@examples(5, 200)
 def test_other_things_in_the_place_of_files(place: Place, loose: Path, count: int) -> None:
     """Folders, links to elsewhere and in circles, pipes, and names that no run has."""
     kinds = ("folder", "link out", "circle", "pipe", "gone", "empty", "no rights")
@@ -278,7 +278,7 @@ def _array(column: list[Any]) -> pa.Array:
         return pa.array([None if one is None else repr(one).encode("ascii", "replace").decode() for one in column])
 
 
-@examples(15, 1000)
+@examples(4, 1000)
 def test_parquet_files(place: Place, packed: Path, count: int) -> None:
     names = ("runs.parquet", "curves.parquet", "speed.parquet")
     tables = {name: pq.read_table(packed / name) for name in names}
@@ -301,7 +301,7 @@ def test_parquet_files(place: Place, packed: Path, count: int) -> None:
     explore(inputs(), check, count)
 
 
-@examples(5, 400)
+@examples(2, 400)
 def test_records_within_parquet_files(place: Place, packed: Path, count: int) -> None:
     """Rows that a table may hold, of runs and of timings whose ids lead elsewhere."""
     stored = {"runs.parquet": "record", "speed.parquet": "timing"}

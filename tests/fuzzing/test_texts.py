@@ -32,7 +32,7 @@ def broken(text: str, lines: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]
     )
 
 
-@examples(60, 4000)
+@examples(40, 4000)
 def test_corpora(place: Place, count: int) -> None:
     place.fresh()
     base = ["data=text_file", "data.path=text.txt", "num_steps=5", "batch_size=2", "val_tokens=10"]
@@ -57,7 +57,7 @@ def test_corpora(place: Place, count: int) -> None:
     explore(st.tuples(broken(TEXT, texts()), st.sampled_from(sorted(configs)), tokens), check, count)
 
 
-@examples(60, 3000)
+@examples(40, 3000)
 def test_pairs(place: Place, count: int) -> None:
     place.fresh()
     words = ["task=translation", "data=pair_file", "data.path=pairs.txt", "task.val_pairs=1"]
@@ -76,7 +76,7 @@ def test_pairs(place: Place, count: int) -> None:
     explore(broken(PAIRS, lines), check, count)
 
 
-@examples(3, 100)
+@examples(1, 100)
 def test_commands_on_a_text(place: Place, count: int) -> None:
     """What is planned, and trained, on such a text; its name is as strange."""
     names = st.sampled_from(["text.txt", "a b.txt", "=1+1.txt", "<script>.txt", "ü,[x].txt", "-x.txt", "$(id).txt"])

@@ -93,7 +93,7 @@ def apart(given: list[str]) -> list[str]:
     return [word for word in BASE if word.partition("=")[0] not in keys]
 
 
-@examples(30, 3000)
+@examples(20, 3000)
 def test_command_lines(place: Place, count: int) -> None:
     """What would be trained, and nothing trained."""
     place.fresh()
@@ -117,7 +117,7 @@ def test_any_command(place: Place, count: int) -> None:
     explore(st.tuples(st.sampled_from(quiet), words()), check, count)
 
 
-@examples(60, 4000)
+@examples(20, 4000)
 def test_overrides(place: Place, count: int) -> None:
     """The same composed in Python: a config, whose other form is the same config, or a line."""
     from hydra.errors import HydraException
@@ -166,7 +166,7 @@ ODD_LINES = st.sampled_from(
 )
 
 
-@examples(15, 300)
+@examples(3, 300)
 def test_presets(place: Place, count: int) -> None:
     contents = [(CONFIG_ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8") for name in PRESETS]
 
@@ -185,7 +185,7 @@ def test_presets(place: Place, count: int) -> None:
     explore(st.sampled_from(contents).flatmap(broken), check, count)
 
 
-@examples(10, 200)
+@examples(2, 200)
 def test_files_of_groups(place: Place, count: int) -> None:
     """A model of one's own, and a whole configuration as a search leaves one."""
     model = (CONFIG_ROOT / "conf" / "model" / "lstm-peepholes.yaml").read_text(encoding="utf-8")
@@ -210,7 +210,7 @@ def test_files_of_groups(place: Place, count: int) -> None:
     explore(inputs, check, count)
 
 
-@examples(60, 3000)
+@examples(30, 3000)
 def test_stored_configs(place: Place, count: int) -> None:
     """A config as records have it, edited, as `settle` and `ablate.module` read it."""
     place.fresh()
@@ -234,7 +234,7 @@ def test_stored_configs(place: Place, count: int) -> None:
     explore(edited(stored, most=1), check, count)
 
 
-@examples(2, 60)
+@examples(1, 60)
 def test_names_of_sweeps(place: Place, count: int) -> None:
     """Wherever a name, or a title, would lead: trained below the folder of results, or refused."""
     small = [

@@ -77,3 +77,13 @@ def test_it_vanishes_from_status_and_page_when_its_runs_are_merged(
     done = main("report", "results/here")
     assert done.status == 0
     assert "no memory" not in Path("results/here/report.html").read_text()
+
+
+@pytest.mark.parametrize("changes", [{"seeds": 10**12}, {"seeds": "a"}, {"seed": None}, {"seeds": 0}])
+def test_a_failure_of_seeds_that_nobody_asks_for_is_damaged(tmp_path: Path, failed: Config, changes: Any) -> None:
+    """It is told as such; a set of so many seeds is not made."""
+    [path] = (tmp_path / "failures").iterdir()
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"config": stored["config"] | changes}))
+    [one] = failures(tmp_path)
+    assert (one.setting_id, one.error) == (path.stem, DAMAGED)

@@ -14,7 +14,9 @@ from ablate.records import results
 from ablate.records.files import write_json
 from ablate.records.neighbours import Neighbours
 from ablate.records.places import record_path
-from ablate.records.record import Record, outdated
+from ablate.records.reading import RecordError
+from ablate.records.record import Record, outdated, whole_record
+from tests.report import made
 
 WINDOWED = {
     "task": ({"name": "fill_in", "masked": 0.15}, False),
@@ -95,3 +97,38 @@ def test_what_is_complete_is_shown_and_what_is_not_is_named(tmp_path: Path, trai
         path.write_text(json.dumps(whole | {part: None}))
         assert not results.finished(tmp_path, trained.run_id)
         assert runs_frame(tmp_path)[0].empty
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("seed",), "0"),
+        (("seed",), 10**30),
+        (("metrics",), []),
+        (("metrics", "perplexity"), "8"),
+        (("counts", "parameters"), [1]),
+        (("text",), {"a": 1}),
+        (("reused_from",), 5),
+        (("corpus", "name"), None),
+        (("timing", "started"), 5),
+        (("environment", "cpu"), ["a"]),
+        (("config", "model", "name"), ["gru"]),
+        (("config", "lr"), "1"),
+        (("config", "epochs"), None),
+        (("config", "task"), None),
+        (("setting_id",), "../../outside"),
+    ],
+)
+def test_a_record_of_other_types_is_not_whole(tmp_path: Path, place: tuple[str, ...], value: object) -> None:
+    record = made.record_of(made.config("gru"), 0, 8.0)
+    path = tmp_path / f"{record['run_id']}.json"
+    assert whole_record(json.loads(json.dumps(record)), path, path.stem)["seed"] == 0
+    holder = record
+    for name in place[:-1]:
+        holder = holder[name]
+    holder[place[-1]] = value
+    with pytest.raises(
+        RecordError, match=r"\.".join(place if place[0] not in ("metrics", "counts", "text") else place[:1])
+    ) as caught:
+        whole_record(record, path, path.stem)
+    assert str(path) in str(caught.value)

@@ -20,6 +20,10 @@ from test_plots import assert_legible, said, tick_labels
 from test_report import Document, page
 
 from ablate.analysis import trials as t
+from ablate.analysis.trials import search_facts, trials_frame
+from ablate.config.errors import UserError
+from ablate.records.csv_text import csv_text
+from ablate.records.files import write_text
 from ablate.report import drawn as files_of_figures
 from ablate.report import plots, write_report
 from ablate.report.plots.search_trials import capped, lanes
@@ -458,3 +462,37 @@ def test_what_the_held_out_text_chose_the_test_text_reports(tmp_path: Path, no_f
     table = page(folder).below["search"]
     assert "fresh text" not in table
     assert "test data report" in table
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("space", []),
+        ("space", {"lr": {"kind": "float", "low": "a", "high": 1, "step": None, "log": True}}),
+        ("space", {"lr": {"kind": "choice"}}),
+        ("settings", {}),
+        ("settings", {"objectives": [{}]}),
+        ("winner", {"number": 1}),
+        ("finalists", [5]),
+        ("choosing_seeds", 5),
+    ],
+)
+def test_a_search_json_of_other_types_is_one_line(tmp_path: Path, part: str, value: object) -> None:
+    folder = write_search(tmp_path / "made", made_up(12), **{part: value})
+    with pytest.raises(UserError, match=rf"search\.json.*\({part}") as caught:
+        search_facts(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_trials_without_its_columns_is_one_line(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "made", made_up(12))
+    made_up(12).drop(columns="number").to_csv(folder / "trials.csv", index=False)
+    with pytest.raises(UserError, match=r"trials\.csv.*lacks the column number"):
+        trials_frame(folder)
+
+
+def test_a_chosen_text_that_begins_as_a_formula_comes_back(tmp_path: Path) -> None:
+    """trials.csv is opened by spreadsheets, and read by us."""
+    write_text(tmp_path / "trials.csv", csv_text(made_up(3).assign(clip=["=1+1", "-x", "null"])))
+    assert "'=1+1" in (tmp_path / "trials.csv").read_text()
+    assert trials_frame(tmp_path)["clip"].tolist() == ["=1+1", "-x", "null"]

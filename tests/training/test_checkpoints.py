@@ -321,3 +321,30 @@ def test_checkpoints_are_removed(small: Configs, corpus: Corpus, tmp_path: Path)
     assert all(path.is_file() for path in checkpoints.paths)
     checkpoints.remove()
     assert not any(path.exists() for path in checkpoints.paths)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"perplexity": "abc"},
+        {"perplexity": [1.0]},
+        {"val_perplexity": []},
+        {"divergence": {"epoch": 1}},
+        {"scores": {"accuracy": 1}},
+        {"more": 1},
+    ],
+)
+def test_a_trajectory_that_is_none_is_no_checkpoint(
+    small: Configs, corpus: Corpus, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Of other types, or of another number of epochs than the checkpoint says."""
+    configs = members(small, "eager")
+    [name] = [run_id(config, corpus.sha256) for config in configs]
+    stopped_after(2, configs, corpus, Checkpoints(tmp_path, [name], every_s=0))
+    path = path_of(tmp_path, name)
+    state = torch.load(path, weights_only=True)
+    assert reached(tmp_path, name) == (2, "eager")
+    torch.save(state | {"trajectory": state["trajectory"] | changes}, path)
+    said: list[str] = []
+    assert reached(tmp_path, name, said.append) == (0, None)
+    assert len(said) == 1
