@@ -33,7 +33,7 @@ OWN = frozenset(("run_id", "seed", "config", *MEASURED, *NEVER_SHARED))
 DECIDES_IDS = "train_tokens"
 """What a run is called today can follow from it (`ablate.records.record`), so it has to be the same."""
 
-FEWEST = 500
+FEWEST = 200
 """Rows from which on reading a hundred columns takes less time than parsing the records."""
 
 Values = Callable[[str], list[Any]]
