@@ -33,6 +33,9 @@ OWN = frozenset(("run_id", "seed", "config", *MEASURED, *NEVER_SHARED))
 DECIDES_IDS = "train_tokens"
 """What a run is called today can follow from it (`ablate.records.record`), so it has to be the same."""
 
+FEWEST = 200
+"""Rows from which on reading a hundred columns takes less time than parsing the records."""
+
 Values = Callable[[str], list[Any]]
 """Name of a column → its values in the rows that are read together."""
 
@@ -100,7 +103,7 @@ def summaries_of(packed: Runs) -> Iterator[tuple[Row, Mapping[str, Any] | Record
     Raises TableError.
     """
     columns: _Columns | None = None
-    readable = True  # a column may be damaged that is none of those that every reader needs
+    readable = len(packed.run_ids) >= FEWEST  # and until one is damaged that records do not need
     known: dict[int, _Alike | None] = {}
     start = 0
     for batch in packed.batches():

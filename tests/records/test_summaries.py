@@ -58,6 +58,11 @@ def assert_same(folder: Path) -> None:
     assert said(results.summaries(folder)) == said(results.records(folder))
 
 
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "FEWEST", 0)
+
+
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is parsed as JSON by `summaries`, one entry a text."""
@@ -83,6 +88,12 @@ def test_one_run_of_each_setting_is_parsed(tmp_path: Path, parsed: list[str]) ->
     assert (len(frame), problems) == (SETTINGS * SEEDS, [])
     assert sorted(frame["wall_s"].unique()) == [1.25 + seed for seed in range(SEEDS)]
     assert_same(folder)
+
+
+def test_of_few_runs_each_is_parsed(tmp_path: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "FEWEST", SETTINGS * SEEDS + 1)
+    assert_same(made(tmp_path))
+    assert parsed_runs(parsed) == SETTINGS * SEEDS
 
 
 def test_a_part_that_no_column_has_is_parsed_when_it_is_asked_for(tmp_path: Path, parsed: list[str]) -> None:

@@ -312,7 +312,17 @@ def test_twelve_lines_at_most_per_panel() -> None:
 def test_more_lines_than_can_be_named_are_not_named() -> None:
     figure = drawn("many_lines")
     assert not legend(figure)
-    assert any("15 lines" in text.replace("\n", " ") for text in said(figure))
+    note = " ".join(said(figure)).replace("\n", " ")
+    assert "15 lines" in note
+    assert "intervals are not drawn" in note
+
+
+def test_lines_that_are_not_named_are_one_collection_at_the_means_of_their_settings() -> None:
+    figure, settings = drawn("many_lines"), settings_of(SHAPES["many_lines"])
+    (lines,) = [one for one in panel(figure, TAIL).collections if isinstance(one, LineCollection)]
+    assert len(lines.get_segments()) == 15
+    means = np.concatenate(lines.get_segments())[:, 1]
+    assert sorted(means) == pytest.approx(sorted(settings["tail_perplexity"]))
 
 
 @pytest.mark.full
@@ -410,14 +420,16 @@ def test_the_last_digits_of_a_layout_are_in_no_file(tmp_path: Path, monkeypatch:
         for panel in panels:
             panel.plot([1, 2], [2, 3], "o-")
         style.finish(figure, "A title")
-        draw = figure.draw_without_rendering
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        execute = engine.execute
 
-        def laid_out(figure: Figure = figure, draw: Callable[[], None] = draw, shift: float = shift) -> None:
-            draw()
+        def laid_out(figure: Figure, execute: Callable[[Figure], Any] = execute, shift: float = shift) -> None:
+            execute(figure)
             for panel in figure.axes:
                 panel.set_position([part + shift for part in panel.get_position().bounds])
 
-        monkeypatch.setattr(figure, "draw_without_rendering", laid_out)
+        monkeypatch.setattr(engine, "execute", laid_out)
         files.append([path.read_bytes() for path in plots.save(figure, tmp_path / str(number), "any")])
     assert files[0] == files[1] == files[2]
 

@@ -161,6 +161,7 @@ def _against(
         _without_guess(unguessed) if guessed else "",
         left_out_text([m.label for m in left_out]),
         unnamed_text(every),
+        "" if any(line.named for line in every) else "Their intervals are not drawn.",
     )
     with_published = any(has_published(published, measure) for measure in measures)
     return finish(
