@@ -148,10 +148,8 @@ def test_weights(place: Place, small_arguments: list[str], tmp_path: Path, count
     explore(st.one_of(torn(content), changed(), changed(), st.just(pickle.dumps(Bomb()))), check, count)
 
 
-@examples(1, 10)
-def test_compiled_kernels(
-    place: Place, compose: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+@pytest.mark.slow
+def test_compiled_kernels(place: Place, compose: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """A library in the cache that is none is made again."""
     from ablate.config.resolved import resolve
     from ablate.engines.cohort.native import build
@@ -172,6 +170,4 @@ def test_compiled_kernels(
         library = build._loaded(text, "ieee")
         assert library.workspace_bytes
 
-    explore(
-        st.one_of(st.binary(max_size=300), st.integers(0, 4000).map(lambda end: whole[:end])), check, min(count, 10)
-    )
+    explore(st.one_of(st.binary(max_size=300), st.integers(0, 4000).map(lambda end: whole[:end])), check, 10)
