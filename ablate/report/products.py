@@ -123,8 +123,11 @@ def products(folder: Path, manifest: str = MANIFEST) -> Iterator[Products]:
     for left in folder.glob(f"{ASIDE}*"):
         if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder) as aside:
-        yield Products(folder, Path(aside), manifest)
+    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder))
+    try:
+        yield Products(folder, aside, manifest)
+    finally:  # TemporaryDirectory of Python 3.11 calls itself for ever in a folder that cannot be written to any more
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _known(folder: Path, manifest: str = MANIFEST) -> dict[str, list[str]]:

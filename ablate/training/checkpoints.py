@@ -154,9 +154,12 @@ def _is_trajectory(stored: dict[str, Any], epochs: int) -> bool:
     """Whether it is what happened in so many epochs, or in fewer to a run that has diverged or ended by a rule."""
     if stored.keys() != TRAJECTORY.keys() or misfit(stored, TRAJECTORY):
         return False
-    done = len(stored["perplexity"])
-    is_over = stored["divergence"] is not None or stored["ended"] is not None
-    return done == len(stored["val_perplexity"]) and (done == epochs or (is_over and done < epochs))
+    end = epochs
+    if stored["divergence"] is not None:  # in an epoch of which no perplexity is kept
+        end = stored["divergence"].get("epoch", 0) - 1
+    elif stored["ended"] is not None:
+        end = stored["ended"].get("epoch", 0)
+    return len(stored["perplexity"]) == len(stored["val_perplexity"]) == end <= epochs
 
 
 @cache

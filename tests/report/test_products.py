@@ -1,13 +1,15 @@
 """Which files a report writes, deletes and leaves alone: made-up sweeps in scratch folders. CPU, 20 s."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from ablate import report
 from ablate.cli.report import main
-from ablate.config.errors import UserError
+from ablate.config.errors import StorageError, UserError
 from ablate.records import files
 from ablate.records.compaction import compact
 from ablate.report import PAGE, fingerprint, refresh_report
@@ -254,3 +256,22 @@ def test_a_list_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes(b"\xff\xfe")
     publish(tmp_path, tables__settings="1")
     assert everything(tmp_path) == {"tables/settings.csv": "1"}
+
+
+def test_a_folder_that_cannot_be_written_to_any_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made aside stays then. It was a RecursionError."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "aside")
+
+    def make() -> None:
+        with products(tmp_path) as made:
+            made.write("a.csv", "a")
+            monkeypatch.setattr(os, "unlink", refused)
+            monkeypatch.setattr(os, "open", refused)
+            made.write("b.csv", "b")
+
+    with pytest.raises(StorageError):
+        make()
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.glob(".report-*/*")] == ["a.csv"]

@@ -200,7 +200,9 @@ def test_a_state_that_does_not_fit_starts_from_the_beginning(
     resumed = train_together(
         configs, corpus, Choice(engine, {}), checkpoints=Checkpoints(tmp_path, ids, say=said.append)
     )
-    assert len(said) == 1
+    assert len(said) == (
+        len(ids) if damage == "trajectory" else 1
+    )  # each file that is none; what fits no network, once
     assert [record.timing["resumed_at_epoch"] for record in resumed] == [None] * len(ids)
     assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
 
