@@ -18,6 +18,21 @@ from tests.fuzzing.exploring import NO_WORDS, numbered
 
 STATUSES = (0, 1, 2)
 
+SMALL = [
+    "data=python_docs",
+    "max_tokens=60",
+    "val_tokens=10",
+    "num_hiddens=4",
+    "batch_size=2",
+    "num_steps=3",
+    "epochs=1",
+    "seeds=1",
+    "prefixes=[]",
+    "report=false",
+    "engine=eager",
+]
+"""A setting that trains in no time, of any model."""
+
 
 @dataclass
 class Told:

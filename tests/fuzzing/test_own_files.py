@@ -7,25 +7,11 @@ import pytest
 from hypothesis import strategies as st
 
 from ablate.config.schema import CONFIG_ROOT
-from tests.fuzzing.conftest import Place
+from tests.fuzzing.conftest import SMALL, Place
 from tests.fuzzing.exploring import examples, explore
 from tests.fuzzing.hostile import MARKUP, any_of, encoded, relined, torn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-SMALL = [
-    "data=python_docs",
-    "max_tokens=60",
-    "val_tokens=10",
-    "num_hiddens=4",
-    "batch_size=2",
-    "num_steps=3",
-    "epochs=1",
-    "seeds=1",
-    "prefixes=[]",
-    "report=false",
-    "engine=eager",
-]
 
 ODD = st.sampled_from(
     [

@@ -8,28 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from tests.fuzzing.conftest import Place
+from tests.fuzzing.conftest import SMALL, Place
 from tests.fuzzing.exploring import examples, explore
 from tests.fuzzing.hostile import edited, encoded, relined, texts, torn, values
 from tests.report.made_search import made_up, write_search, write_study
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SMALL = [
-    "data=python_docs",
-    "max_tokens=60",
-    "val_tokens=10",
-    "num_hiddens=4",
-    "batch_size=2",
-    "num_steps=3",
-    "epochs=1",
-    "seeds=1",
-    "prefixes=[]",
-    "report=false",
-    "engine=eager",
-    "model=rnn",
-]
-SEARCH = ["hydra/sweeper=optuna", "lr=interval(0.1,1)", "hydra.sweeper.n_trials=1"]
+SEARCH = ["model=rnn", "hydra/sweeper=optuna", "lr=interval(0.1,1)", "hydra.sweeper.n_trials=1"]
 COMMANDS = (("report", "results/made-up"), ("status", "results/made-up"), ("claims", "results/made-up"))
 
 
