@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +27,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """
     return {
         "python": platform.python_version(),
-        "torch": installed("torch"),
+        "torch": torch_version(),
         "ablate": installed(DISTRIBUTION),
         **code_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -42,6 +43,11 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not say
         return os.cpu_count() or 1
+
+
+def torch_version() -> str | None:
+    """That of the torch that is loaded, which says for what it was built (`+cpu`); unless it is, that installed."""
+    return getattr(sys.modules.get("torch"), "__version__", None) or installed("torch")
 
 
 def installed(distribution: str) -> str | None:

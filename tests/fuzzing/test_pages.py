@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import openpyxl
 import pytest
 from hypothesis import strategies as st
 
@@ -94,6 +93,7 @@ def hostile_sweep(sweep: Path, text: str, other: str) -> None:
 @examples(1, 60)
 def test_pages(place: Place, count: int) -> None:
     """Tables and page of such a sweep, and its exports."""
+    openpyxl = pytest.importorskip("openpyxl")
     some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS])
 
     def check(given: tuple[str, str]) -> None:

@@ -191,7 +191,8 @@ def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) 
         "translation": {("number_pairs", "adam", 0)},
         **{task: {(name, "adam", 0) for name in TASKS[task].data} for task in ("memory", "state_tracking")},
     }
-    assert protocol == usual.get(task, {("python_docs", "sgd", 10_000)})
+    expected = usual.get(task, {("python_docs", "sgd", 10_000)})
+    assert protocol <= expected if task == "memory" else protocol == expected  # a preset may ask one of its questions
 
 
 @pytest.mark.full

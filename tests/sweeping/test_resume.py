@@ -254,6 +254,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     process = start(*command)
     folder = tmp_path / "results" / "stopped"
     wait_until(process, lambda: list((folder / "runs").glob("*.json")))
+    time.sleep(2)  # nothing says that the second has begun: no checkpoint is due
     os.kill(process.pid, how)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130

@@ -167,7 +167,7 @@ def test_a_sweep_with_speed(small: Callable[..., Any], sweep: Callable[..., Any]
     assert all(measured.samples.values())
     measured.summary = dict.fromkeys(measured.summary, CLEAN)
     for sample in measured.samples["train"]:
-        sample |= {"unclean": [], "tokens_per_s": 50_000.0}
+        sample |= {"unclean": "", "tokens_per_s": 50_000.0}
     store(folder, measured)
     before = path.stat().st_mtime_ns
     assert main([str(folder)]) == 0
