@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ablate.report import write_report
+from ablate.report.html import TEMPLATES
 from tests.fuzzing.conftest import Place
 from tests.fuzzing.exploring import examples, explore
 from tests.fuzzing.hostile import FORMULAS, MARKUP, TEXTS
@@ -20,24 +21,40 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 ELEMENTS = """
 a article b blockquote body br caption code dd div dl dt figcaption figure h1 h2 h3 head header html img li main meta
-nav ol p pre section span strong style table tbody td th thead title tr ul wbr footer
+nav ol p pre script section span strong style table tbody td th thead title tr ul wbr footer
 """
 ATTRIBUTES = """
-alt aria-hidden aria-label charset class content href http-equiv id lang name role scope src style tabindex
+alt aria-hidden aria-label charset class content hidden href http-equiv id lang name role scope src style tabindex type
 """
+
+
+PAGE_SCRIPT = (TEMPLATES / "page.js").read_text(encoding="utf-8")
 
 
 class Checked(HTMLParser):
-    """A page holds the elements and attributes of the template, and no link but to itself."""
+    """A page holds the elements and attributes of the template, no link but to itself, and no script but its own."""
+
+    in_script = False
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         assert tag in ELEMENTS.split(), f"<{tag}>"
+        self.in_script = tag == "script"
+        self.holds_data = ("type", "application/json") in attributes
         for name, value in attributes:
             assert name in ATTRIBUTES.split(), f"<{tag} {name}>"
             if name == "href":
                 assert (value or "").startswith("#")
             if name == "src":
                 assert (value or "").startswith("data:image/")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self.in_script and self.holds_data:
+            json.loads(data)
+        elif self.in_script:
+            assert data == PAGE_SCRIPT
 
 
 def no_formula(value: Any) -> None:
