@@ -71,7 +71,9 @@ def test_a_sweep_from_the_command_to_the_figure(
     manifest = json.loads((folder / "sweep.json").read_text())
     assert manifest["commands"] == ["python -m ablate " + " ".join(command)]
     assert not [
-        path for path in folder.rglob("*") if path.name.startswith(".") and path.name not in (".lock", ".report.json")
+        path
+        for path in folder.rglob("*")
+        if path.name.startswith(".") and path.name not in (".lock", ".engines.lock", ".report.json")
     ]
 
     # the same again from the records alone, elsewhere
