@@ -64,7 +64,7 @@ def _claims(m: Material) -> Iterator[str]:
     said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     missing = counts.get("not testable", 0)
     more = f"; {missing} cannot be tested here" if missing else ""
-    yield f"Of {counted(tested, 'claim')} tested, {said} at {percent(m.level)} confidence{more}."
+    yield f"Of {counted(tested, 'claim')} tested, {said}, {'each ' * (tested > 1)}at {percent(m.level)}{more}."
 
 
 def _path(m: Material) -> Iterator[str]:

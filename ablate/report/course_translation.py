@@ -26,7 +26,7 @@ def beside_published(m: Material) -> Iterator[str]:
 
 def notes(m: Material) -> Iterator[str]:
     yield (
-        "The published loss and BLEU are those of a typical run. In prediction the published decoder read its own "
+        "The published loss and BLEU are those of one run. In prediction the published decoder read its own "
         "state where in training it read the encoder's (context=as-published)."
     )
 

@@ -163,7 +163,7 @@ def deviations(m: Material) -> list[str]:
         where = "" if n == len(m.published) else f" (in {counted(n, 'setting')})"
         said.append(f"{part[0].upper()}{part[1:]}{where}.")
     if not differences:
-        said.append("Nothing that decides the outcome differs from the published protocol.")
+        said.append("No knob differs from the published protocol, as far as it is stated.")
     course = publication_of(task_of(m.settings))
     if course is not None and course.note and m.published["of_course"].any():
         said.append(course.note)

@@ -31,7 +31,7 @@ def notes(m: Material) -> Iterator[str]:
     if not tested(m.settings) and m.settings["val_perplexity"].notna().any():
         yield (
             "No text was kept for a test: where the held-out text names the best (epoch, setting), the same text "
-            "reports it, a little too well."
+            "reports it, too well on average."
         )
 
 
