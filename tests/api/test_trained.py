@@ -207,6 +207,7 @@ def test_a_search_keeps_weights_too(tmp_path: Path, main: Callable[..., Any], sm
     assert all(weights.kept(Path(row["sweep"]), row["run_id"]) for row in runs.to_dict("records"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("changed", ["shape", "name", "type"])
 def test_weights_of_another_network_are_not_taken(train: Train, changed: str) -> None:
     sweep = train(model="gru", engine="eager")

@@ -222,6 +222,7 @@ def test_evaluation_disturbs_no_training() -> None:
     assert torch.equal(torch.stack(losses), whole)
 
 
+@pytest.mark.full
 def test_a_minibatch_may_be_shorter_than_the_one_before() -> None:
     config = network("model=lstm")
     parameters = weights(config, V, 0)

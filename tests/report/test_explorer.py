@@ -25,6 +25,7 @@ def m(full: Path) -> Material:
     return gather(full, Attempts(unheard))
 
 
+@pytest.mark.full
 def test_values_stand_by_setting_and_seed(m: Material) -> None:
     data = explorer(m).data
     names = [heading["heading"] for heading in data["metrics"]]
@@ -42,12 +43,14 @@ def test_values_stand_by_setting_and_seed(m: Material) -> None:
     assert any(data["diverged"])  # else half of this tests nothing
 
 
+@pytest.mark.full
 def test_settings_are_those_of_the_table(m: Material) -> None:
     shown = [row for row in SettingsSheet(m).sheet().rows if "published" not in row]
     texts = explorer(m).data["settings"]
     assert [row[: len(texts[0])] for row in shown] == texts
 
 
+@pytest.mark.full
 def test_quantiles_are_those_of_t(m: Material) -> None:
     data = explorer(m).data
     assert len(data["quantiles"]) == len(data["seeds"]) + 1
@@ -55,6 +58,7 @@ def test_quantiles_are_those_of_t(m: Material) -> None:
         assert data["quantiles"][n] == pytest.approx(stats.t.ppf(0.975, n - 1))
 
 
+@pytest.mark.full
 def test_many_settings_are_cut_and_it_is_said(m: Material, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exploring, "MOST_SETTINGS", 3)
     data = explorer(m).data
@@ -63,6 +67,7 @@ def test_many_settings_are_cut_and_it_is_said(m: Material, monkeypatch: pytest.M
     assert f"first 3 of {len(m.settings)} settings" in data["note"]
 
 
+@pytest.mark.full
 def test_many_values_leave_the_foremost_measure(m: Material, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exploring, "MOST_VALUES", len(m.runs))
     assert [one["heading"] for one in explorer(m).data["metrics"]] == ["tail perplexity"]
@@ -81,6 +86,7 @@ def test_values_that_are_no_numbers_are_no_json() -> None:
         _ = Explorer({"value": math.nan}).json
 
 
+@pytest.mark.full
 def test_the_page_allows_its_own_script_alone(full: Path) -> None:
     page = (full / "report.html").read_text(encoding="utf-8")
     [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -98,6 +104,7 @@ def test_one_run_has_nothing_to_explore(tmp_path: Path) -> None:
     assert not exploring.EXPLORE.applies(gather(sweep, Attempts(unheard)))
 
 
+@pytest.mark.full
 def test_numbers_are_rounded_to_more_digits_than_are_shown(m: Material) -> None:
     values = np.array([v for table in explorer(m).data["values"] for row in table for v in row if v is not None])
     assert all(len(f"{value:.10g}".replace(".", "").strip("0")) <= exploring.DIGITS for value in values)

@@ -173,6 +173,7 @@ def test_what_is_drawn_of_training_is_what_is_compared_unless_others_published_a
     assert any("Tail: geometric mean of the last 5 % of epochs" in text.replace("\n", " ") for text in said(by_name))
 
 
+@pytest.mark.full
 def test_small_print_names_interval_n_and_sources() -> None:
     note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
     assert re.search(r"geometric mean .*95 % interval \(Student t\) .*\b20 seeds", note)

@@ -108,6 +108,7 @@ def rules(small: Configs) -> list[Config]:
     return [with_seed(base, 0).but(until=EARLY), with_seed(base, 1), with_seed(base, 2).but(patience=7)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("native", ["0", "1"])
 def test_each_replica_ends_as_if_it_were_alone(
     small: Configs, corpus: Corpus, native: str, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +170,7 @@ def test_a_budget_counts_a_runs_own_share_of_the_training(
     assert records[2].ended is None
 
 
+@pytest.mark.full
 def test_the_rate_of_a_plateau_follows_each_replicas_own_perplexities(
     small: Configs, corpus: Corpus, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_stopped_one_goes_on(compose: Configs, corpus: Corpus, silently: Calla
     same(found, expected)
 
 
+@pytest.mark.full
 def test_a_watch_that_gives_a_run_up_leaves_the_others_as_they_are(
     compose: Configs, corpus: Corpus, silently: Callable[[], None]
 ) -> None:
