@@ -57,6 +57,7 @@ def in_a_notebook(code: str, **around: Any) -> dict[str, Any]:
 in_a_notebook.cells = 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "given",
     [[EXAMPLE], *(pytest.param(other, marks=pytest.mark.full) for other in (EXAMPLE, [str(EXAMPLE)]))],

@@ -157,6 +157,7 @@ def test_what_cannot_be_given_back_is_one_line(train: Train, tmp_path: Path, tex
         ablate.module(run)
 
 
+@pytest.mark.full
 def test_a_text_that_has_changed_is_not_the_one_that_was_trained_on(train: Train, tmp_path: Path) -> None:
     text = tmp_path / "own.txt"
     text.write_text("abcab" * 200)

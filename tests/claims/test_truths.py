@@ -46,6 +46,7 @@ CONJUNCTIONS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CONJUNCTIONS)
 def test_six_runs_that_contradict_refute(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement of many parts falls by six seeds as it stands by six, if one part is wrong by 2.5 sd."""
@@ -87,6 +88,7 @@ def test_a_verdict_says_what_it_rests_on(kind: Kind) -> None:
         assert not one.low <= one.bound <= one.high
 
 
+@pytest.mark.full
 @EVERY
 def test_what_two_runs_settle_no_rank_test_has_checked(kind: Kind) -> None:
     for medians in (kind.true, kind.false):

@@ -158,6 +158,7 @@ def test_the_program_of_the_distribution() -> None:
 # --- notes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("typed", "now"),
     [

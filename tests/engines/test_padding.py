@@ -61,6 +61,7 @@ def test_a_padded_replica_is_the_one_by_itself(model: str, formulation: str, opt
     assert int((together.parameters != 0).sum()) <= numbers  # nothing has come to be beyond them
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("model", ["gru", "lstm-peepholes", "mingru"])
 def test_a_checkpoint_is_that_of_the_run_by_itself(model: str) -> None:
     config = network(f"model={model}", "optimizer=adam", layers=2, dropout=0.3)

@@ -140,6 +140,7 @@ def test_the_engines_agree_on_what_a_run_is_checked_by(kind: str) -> None:
     assert disagreement("torch_nn", config_of(kind)) == ""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("form", ["torch", "native"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_replica_alone_as_in_a_crowd_and_after_a_stop(kind: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +204,7 @@ def test_minibatches_without_a_question_to_the_device(kind: str) -> None:
     assert silent.divergences() == [""] * 3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_of_it_is_mixed_with_another_device(kind: str) -> None:
     """On torch's meta device, where a question to the device is an error."""

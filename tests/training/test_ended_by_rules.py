@@ -79,6 +79,7 @@ def test_what_may_end_after_any_epoch_is_measured_after_each(small: Configs, kno
 # --- in training -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_run_ends_in_the_first_epoch_that_fulfils_its_rule(small: Configs, corpus: Corpus, engine: str) -> None:
     config = small("model=gru", "epochs=8", "lr=2", f"engine={engine}")

@@ -63,6 +63,7 @@ def same(ours: Any, theirs: Any) -> None:
         assert own.curve == other.curve
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "overrides",
     [one if number in (0, 5) else pytest.param(one, marks=pytest.mark.full) for number, one in enumerate(TASKS)],
