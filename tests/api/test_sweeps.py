@@ -145,6 +145,7 @@ def test_a_preset_gives_the_values_and_python_replaces_them(train: Train) -> Non
     assert load_manifest(sweep.folders[0])["preset"] == "table15_rnn_lr"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("knobs", "value", "remedy"),
     [

@@ -37,6 +37,7 @@ def record_of(sweep: "ablate.Sweep") -> dict[str, Any]:
     return results.read(sweep.folders[0], row_of(sweep)["run_id"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("knobs", "layer"),
     [

@@ -61,6 +61,7 @@ def alike(composer: Composer, words: Sequence[str]) -> Any:
     return expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "words",
     [

@@ -19,6 +19,7 @@ NONE = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("text", "says"), NONE.values(), ids=NONE)
 def test_what_no_value_can_be_made_of(text: str, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:

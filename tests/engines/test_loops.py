@@ -102,6 +102,7 @@ def test_a_portion_is_its_minibatches_one_by_one(case: str, kind: type[Cohort], 
     assert_same(asking, silent)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_replica_that_diverges_in_the_middle_freezes_and_disturbs_nobody(optimizer: str) -> None:
     config = network("model=rnn", f"optimizer={optimizer}", "model.activation=relu")

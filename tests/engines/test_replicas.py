@@ -156,6 +156,7 @@ def test_a_replica_freezes_at_the_loss_it_diverged_with() -> None:
     assert losses[:, 1].isfinite().all()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("cell", "optimizer"),
     [

@@ -313,6 +313,7 @@ def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tupl
     assert status == 0, said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("reports", [True, False])
 def test_a_stop_is_heard(reports: bool) -> None:
     """At the next report, or soon after where a function never reports."""

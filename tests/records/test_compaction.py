@@ -192,6 +192,7 @@ def begun_before(folder: Path) -> None:
     write_timing(folder, config(num_hiddens=8), 99.0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("start", [begun_before, pytest.param(made, marks=pytest.mark.full)])
 def test_cut_off_at_any_step_all_is_there_and_it_goes_on(tmp_path: Path, start: Callable[[Path], object]) -> None:
     start(tmp_path / "plain")

@@ -66,6 +66,7 @@ def test_what_this_rests_on() -> None:
             mistake()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "model", [model if model in ("gru", "minlstm") else pytest.param(model, marks=pytest.mark.slow) for model in MODELS]
 )

@@ -82,6 +82,7 @@ def test_every_task_comes_out_the_same(
     assert expected[0].timing.get("cuda_graphs") is None
 
 
+@pytest.mark.full
 def test_a_stopped_one_goes_on(compose: Configs, corpus: Corpus, silently: Callable[[], None], tmp_path: Path) -> None:
     configs = configs_of(compose, "epochs=24", "max_tokens=120", "val_tokens=60")
     expected = train_together(configs, corpus, Choice("cohort", {}))
