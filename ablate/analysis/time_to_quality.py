@@ -75,7 +75,7 @@ def time_to_quality(
     tokens_per_s             of the speed lane
     seconds, _low, _high     tokens until then over tokens per second, the geometric mean of the runs that reach it. Its
                              interval is that over seeds (Student t on logarithms) and that of the speed together: the
-                             squares of their half widths on logarithms add up
+                             squares of their half widths on logarithms add up; NaN where either has none
     expected_s               seconds until one run reaches it where a run that does not is followed by another: the
                              epochs of all runs over the number that reach it (expected running time, Hansen et al.
                              2010)
@@ -109,7 +109,8 @@ def time_to_quality(
             mean, low, high = geometric_mean(epochs, level)
             spent = of_setting["first"].fillna(of_setting["last"]).sum()
             row |= {"epochs": mean, "seconds": mean * per_epoch, "expected_s": spent * per_epoch / reached}
-            of_speed = math.log(setting["tokens_per_s_high"] / setting["tokens_per_s_low"]) / 2
+            slowest, fastest = setting["tokens_per_s_low"], setting["tokens_per_s_high"]
+            of_speed = math.nan if pd.isna(slowest) else math.log(fastest / slowest) / 2
             half = math.hypot(math.log(high / low) / 2, of_speed)
             row |= {"seconds_low": row["seconds"] / math.exp(half), "seconds_high": row["seconds"] * math.exp(half)}
         rows.append(row)

@@ -68,6 +68,17 @@ def test_how_long_the_training_took_has_no_part_in_it(
     pd.testing.assert_frame_equal(usual, slow)
 
 
+def test_a_speed_of_too_few_processes_has_seconds_without_an_interval(
+    runs: pd.DataFrame, curves: pd.DataFrame, settings: pd.DataFrame
+) -> None:
+    whole = time_to_quality(runs, curves, settings, Quality("val_perplexity", 9))
+    few = settings.assign(tokens_per_s_low=None, tokens_per_s_high=None)
+    table = time_to_quality(runs, curves, few, Quality("val_perplexity", 9))
+    assert table["seconds"].tolist() == pytest.approx(whole["seconds"].tolist(), nan_ok=True)
+    assert table["seconds"].notna().any()
+    assert table[["seconds_low", "seconds_high"]].isna().all(axis=None)
+
+
 def test_what_no_run_reaches_has_no_seconds(runs: pd.DataFrame, curves: pd.DataFrame, settings: pd.DataFrame) -> None:
     table = time_to_quality(runs, curves, settings, Quality("val_perplexity", 1))
     assert table["reached"].eq(0).all()
