@@ -13,10 +13,11 @@ import pandas as pd
 
 from ablate.config.metrics import METRICS, TAIL
 from ablate.records.curves import read_curve
+from ablate.records.parquet_files import TableError
 from ablate.records.places import curve_path
 from ablate.records.reading import RecordError, read_bytes
 from ablate.records.results import curve_places
-from ablate.records.tables import Curves, Row, TableError, curves_of
+from ablate.records.tables import Curves, Row, curves_of
 
 COLUMNS = ("run_id", "epoch", "perplexity", "val_perplexity")
 TOGETHER = 500

@@ -5,7 +5,6 @@ one thread. How long a run took among others, or as one of a cohort, says nothin
 """
 
 import math
-import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +13,7 @@ from ablate.analysis.curves import StoredCurves
 from ablate.config.columns import columns_in
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.metrics import METRICS
+from ablate.config.stopping import condition
 from ablate.stats import geometric_mean, share_interval
 
 MEASURED = ("n", "reached", "share", "share_low", "share_high", "epochs", "tokens_per_s")
@@ -33,20 +33,16 @@ class Quality:
 
     @classmethod
     def read(cls, text: str) -> "Quality":
-        """Of `val_perplexity<9` or `accuracy>0.9`. Raises UserError."""
-        found = re.fullmatch(r"\s*(\w+)\s*(<=?|>=?)\s*([-+.\deE]+)\s*", text)
-        try:
-            value = float(found[3]) if found else math.nan
-        except ValueError:
-            value = math.nan
-        if found is None or not math.isfinite(value):
+        """Of `val_perplexity<9`, or with `<=`, which is the same: the value itself reaches it. Raises UserError."""
+        found = condition(text.replace("<=", "<").replace(">=", ">"))
+        if found is None or not math.isfinite(found[2]):
             raise UserError(f"{text!r} names no quality; write a metric and a value, such as 'val_perplexity<9'")
-        metric = found[1]
+        metric, given, value = found
         known = [one.name for one in METRICS if one.better != "neither"]
         if metric not in known:
             raise UserError(f"{text!r}: there is no metric {metric!r}; choose {listing(known)}{nearest(metric, known)}")
         quality = cls(metric, value)
-        if (found[2][0] == "<") != quality.at_most:
+        if (given == "<") != quality.at_most:
             sign = "<" if quality.at_most else ">"
             raise UserError(
                 f"{text!r}: {metric} is better when {METRICS[metric].better}; write '{metric}{sign}{value:g}'"

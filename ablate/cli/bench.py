@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.cli.command import Parser, by_parser
+from ablate.cli.command import Parser, by_parser, duration
 from ablate.cli.commands import run_command
 
 Item = TypeVar("Item")
@@ -91,7 +91,7 @@ def gpu_parser() -> Parser:
         "--device", type=device, default="cuda", help="cuda, cuda:1 … (default: cuda); cpu: a rehearsal, tiny sizes"
     )
     gpu.add_argument(
-        "--budget", type=duration, default=480.0, help="at most so long, such as 90s or 8min (default: 8min)"
+        "--budget", type=budget, default=480.0, help="at most so long, such as 90s or 8min (default: 8min)"
     )
     gpu.add_argument("--out", type=Path, default=Path("results/bench-gpu"), help="folder of the page")
     return gpu
@@ -138,12 +138,9 @@ def device(text: str) -> str:
     return text
 
 
-def duration(text: str) -> float:
+def budget(text: str) -> float:
     """Seconds of 90, 90s or 1.5min."""
-    for unit, length in (("min", 60.0), ("s", 1.0)):
-        if text.endswith(unit):
-            return length * seconds(text.removesuffix(unit))
-    return seconds(text)
+    return duration(text) if text[-1:].isalpha() else seconds(text)
 
 
 def share(text: str) -> float:

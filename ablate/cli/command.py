@@ -67,6 +67,17 @@ def values_of(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
     return {name: tuple(map(str, one.choices or ())) for one in taking for name in one.option_strings}
 
 
+def duration(text: str) -> float:
+    """Seconds of `90s`, `30m`, `1.5h`."""
+    from ablate.config.errors import ConfigError
+    from ablate.config.stopping import seconds_of
+
+    try:
+        return seconds_of("the time", text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def level(text: str) -> float:
     """The confidence level of intervals and verdicts."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.cli.claims import add_options_of_the_line
-from ablate.cli.command import Parser, by_parser, level
+from ablate.cli.command import Parser, by_parser, duration, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, say
 
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
     from ablate.claims.reading import Claim
 
 MOST = 100
-
-
-def duration(text: str) -> float:
-    """Seconds of `90s`, `30m`, `1.5h`."""
-    from ablate.config.errors import ConfigError
-    from ablate.config.stopping import seconds_of
-
-    try:
-        return seconds_of("the time", text)
-    except ConfigError as error:
-        raise ArgumentTypeError(str(error)) from error
 
 
 def seeds(text: str) -> int:

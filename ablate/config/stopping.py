@@ -15,6 +15,12 @@ SIGNS = ("<", ">")
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
+def condition(text: str) -> tuple[str, str, float] | None:
+    """Metric, sign and number of `val_perplexity<9`, with or without spaces; None for what is no such condition."""
+    found = re.fullmatch(rf"\s*(\w+)\s*([{''.join(SIGNS)}])\s*({NUMBER})\s*", text)
+    return None if found is None else (found[1], found[2], float(found[3]))
+
+
 @dataclass(frozen=True)
 class Rule:
     """A metric that has to fall below a number, or to rise above it."""
@@ -26,11 +32,11 @@ class Rule:
     @classmethod
     def read(cls, text: str) -> "Rule":
         """`val_perplexity<9`, with or without spaces. Raises ConfigError for what is no rule."""
-        found = re.fullmatch(rf"\s*(\w+)\s*([{''.join(SIGNS)}])\s*({NUMBER})\s*", text)
+        found = condition(text)
         if found is None:
             what = f"write a metric, {listing(SIGNS)} and a number: {shell_line('until=val_perplexity<9')}"
             raise ConfigError(f"until is {text!r}; {what}")
-        return cls(found[1], found[2], float(found[3]))
+        return cls(*found)
 
     def holds(self, measured: Mapping[str, Any]) -> bool:
         """Whether it is fulfilled by what was measured, metric → number or None."""

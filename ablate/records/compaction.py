@@ -24,10 +24,11 @@ from ablate.records import timings as stored_timings
 from ablate.records.curves import curve_csv, read_curve
 from ablate.records.files import compact_json, entries, exact_json, remove, write_text
 from ablate.records.kinds import is_name
+from ablate.records.parquet_files import TableError, version_of
 from ablate.records.places import holds_runs, holds_timings
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import newer
-from ablate.records.tables import Curve, Row, TableError
+from ablate.records.tables import Curve, Row
 
 Version = tuple[int, int, int] | None
 
@@ -71,7 +72,7 @@ def compact(sweep: Path) -> Compacted:
 
 
 def _compact_runs(sweep: Path, left: list[str]) -> int:
-    before = [tables.version(path) for path in (places.runs_path(sweep), places.curves_path(sweep))]
+    before = [version_of(path) for path in (places.runs_path(sweep), places.curves_path(sweep))]
     packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
     if curves is not None:
         curves.check()  # a damaged file is not replaced
@@ -114,7 +115,7 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
     """The runs that are files of their own, and that count; what is not whole is `left`."""
     new: dict[str, _New] = {}
     versions = {
-        path: tables.version(path)
+        path: version_of(path)
         for folder in (places.runs_dir(sweep), places.curves_dir(sweep))
         for path in entries(folder)
     }
@@ -155,7 +156,7 @@ def _orphans(sweep: Path, rows: dict[str, Row], curves: tables.Curves | None) ->
     for path in entries(places.curves_dir(sweep)):
         if path.suffix != ".csv" or path.stem in loose or path.stem not in rows or curves is None:
             continue
-        version = tables.version(path)
+        version = version_of(path)
         with suppress(RecordError, TableError):
             if read_curve(path) == curves.curve(rows[path.stem]):
                 found.append((path, version))
@@ -164,7 +165,7 @@ def _orphans(sweep: Path, rows: dict[str, Row], curves: tables.Curves | None) ->
 
 def _unchanged(sweep: Path, before: Sequence[Version]) -> None:
     """Raises UserError where another program has written the files since they were read."""
-    if [tables.version(path) for path in (places.runs_path(sweep), places.curves_path(sweep))] != list(before):
+    if [version_of(path) for path in (places.runs_path(sweep), places.curves_path(sweep))] != list(before):
         raise UserError(f"{places.runs_path(sweep)} is being written by another program; run the same command again")
 
 
@@ -180,10 +181,10 @@ def _verified(sweep: Path, rows: dict[str, Row], content: dict[str, tuple[str, C
 
 
 def _compact_timings(sweep: Path) -> int:
-    paths = {path: tables.version(path) for path in entries(places.timings_dir(sweep)) if path.suffix == ".json"}
+    paths = {path: version_of(path) for path in entries(places.timings_dir(sweep)) if path.suffix == ".json"}
     if not paths:
         return 0
-    before = tables.version(places.speed_path(sweep))
+    before = version_of(places.speed_path(sweep))
     stored_timings.all_packed(sweep)  # a damaged file is not replaced
     timings = {stored_timings.timing_key(timing): timing for timing in stored_timings.timings(sweep)}
     gone = []
@@ -196,7 +197,7 @@ def _compact_timings(sweep: Path) -> int:
             if own and timings.get(stored_timings.timing_key(timing)) == timing:
                 gone.append((path, version))
     if gone:
-        if tables.version(places.speed_path(sweep)) != before:
+        if version_of(places.speed_path(sweep)) != before:
             raise UserError(f"{places.speed_path(sweep)} is being written by another program")
         tables.write_timings(sweep, list(timings.values()))
         stored = {stored_timings.timing_key(timing): timing for timing in stored_timings.packed_timings(sweep)}
@@ -209,7 +210,7 @@ def _compact_timings(sweep: Path) -> int:
 def _delete(files: Sequence[tuple[Path, Version]]) -> None:
     """Delete files in this order, but none that is not the one that was read, nor what comes after it."""
     for path, version in files:
-        if version is None or tables.version(path) not in (version, None):
+        if version is None or version_of(path) not in (version, None):
             return
         remove(path)
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ablate.records import tables
+from ablate.records.parquet_files import TableError
 from ablate.records.places import curves_path
 from ablate.records.reading import RecordError, read_text
-from ablate.records.tables import Curve, Row, TableError
+from ablate.records.tables import Curve, Row
 
 
 def read_curve(path: Path) -> Curve:

@@ -10,10 +10,10 @@ from ablate.records import tables
 from ablate.records.curves import curve_csv, packed_curve
 from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries, present, write_json, write_text
+from ablate.records.parquet_files import TableError
 from ablate.records.places import curve_path, record_path, runs_dir, runs_path
 from ablate.records.reading import RecordError, read_text
 from ablate.records.results import Current, finished, has_curve, stored
-from ablate.records.tables import TableError
 
 
 class Neighbours:

@@ -17,11 +17,11 @@ from ablate.config.identity import short_hash
 from ablate.records import tables
 from ablate.records.curves import curve_csv, packed_curve, read_curve
 from ablate.records.files import entries, present, remove, write_json, write_text
+from ablate.records.parquet_files import TableError
 from ablate.records.places import curve_path, record_path, runs_dir, runs_path
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import NewerRecord, Record, newer, outdated, whole_record
 from ablate.records.summaries import summaries_of
-from ablate.records.tables import TableError
 
 Current = Callable[[Mapping[str, Sequence[float]]], bool]
 """Whether the code of today computes what a record says of the code that computed it."""

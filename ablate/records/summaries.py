@@ -19,9 +19,10 @@ from ablate.config import former_names
 from ablate.config.identity import short_hash
 from ablate.records.files import compact_json
 from ablate.records.flat import MEASURED, measured_columns
+from ablate.records.parquet_files import TableError, coded
 from ablate.records.reading import RecordError, from_json
 from ablate.records.record import whole_record
-from ablate.records.tables import Row, Runs, TableError, coded, rows_of
+from ablate.records.tables import Row, Runs, rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

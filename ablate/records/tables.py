@@ -9,10 +9,8 @@ its content: `curve` in runs.parquet names it, so that record and curve belong t
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -21,26 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.config.errors import UserError, os_reason, reason
-from ablate.records.files import compact_json, write_atomically
+from ablate.records.files import compact_json
 from ablate.records.flat import flat, flat_timing
 from ablate.records.kinds import fits
+from ablate.records.parquet_files import TableError, coded, opened, read, require, table_of, version_of, write
 from ablate.records.places import curves_path, runs_path, speed_path
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 Curve = dict[str, list[float | None]]
 """Column → value by epoch; None where it was not measured."""
 
 KEY_COLUMNS = ("run_id", "curve")
 """What no column of a curve can be called: they say whose it is."""
-
-
-class TableError(UserError):
-    """A file that is not one of these, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Runs:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run_ids = [str(run_id) for run_id in _read(path, ["run_id"]).column("run_id").to_pylist()]
+        self.run_ids = [str(run_id) for run_id in read(path, ["run_id"]).column("run_id").to_pylist()]
         self._place = {run_id: place for place, run_id in enumerate(self.run_ids)}
 
     def __contains__(self, run_id: str) -> bool:
@@ -86,8 +79,8 @@ class Runs:
 
     @cached_property
     def _rows(self) -> list[Row]:
-        table = _read(self.path, ["run_id", "record", "curve", "curve_columns"])
-        columns = [table.column(name).to_pylist() for name in ("run_id", "record", "curve", "curve_columns")]
+        table = read(self.path, list(OF_BATCHES))
+        columns = [table.column(name).to_pylist() for name in OF_BATCHES]
         return [
             Row(str(run_id), str(record), str(curve), _names(names or "[]"))
             for run_id, record, curve, names in zip(*columns, strict=True)
@@ -97,11 +90,11 @@ class Runs:
         """All columns but those of `batches`, texts as dictionaries, and run_id. Raises TableError."""
         import pyarrow as pa
 
-        with _opened_file(self.path) as file:
+        with opened(self.path) as file:
             schema, metadata = file.schema_arrow, file.metadata
         names = ["run_id", *(name for name in schema.names if name not in OF_BATCHES)]
         texts = [name for name in names[1:] if pa.types.is_string(schema.field(name).type)]
-        with _opened_file(self.path, metadata, texts) as file:
+        with opened(self.path, metadata, texts) as file:
             return file.read(columns=names).combine_chunks()
 
     def each(self) -> Iterator[Row]:
@@ -126,13 +119,13 @@ class Runs:
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Its rows as `rows_of` takes them, BATCH at a time. Raises TableError."""
         names = list(OF_BATCHES)
-        with _opened_file(self.path) as file:
-            _require(self.path, file, names)
+        with opened(self.path) as file:
+            require(self.path, file, names)
             yield from file.iter_batches(BATCH, columns=names)
 
     @cached_property
     def _curves(self) -> dict[str, tuple[str, str]]:
-        table = _read(self.path, ["run_id", "curve", "curve_columns"])
+        table = read(self.path, ["run_id", "curve", "curve_columns"])
         columns = (table.column(name).to_pylist() for name in ("run_id", "curve", "curve_columns"))
         return {str(run_id): (str(curve), names) for run_id, curve, names in zip(*columns, strict=True)}
 
@@ -158,7 +151,7 @@ class Runs:
 
 def rows_of(batch: "pa.RecordBatch") -> Iterator[Row]:
     """The rows of one of `Runs.batches`."""
-    columns = (batch[name].to_pylist() for name in ("run_id", "record", "curve", "curve_columns"))
+    columns = (batch[name].to_pylist() for name in OF_BATCHES)
     for run_id, record, curve, names in zip(*columns, strict=True):
         yield Row(str(run_id), str(record), str(curve), _names(names or "[]"))
 
@@ -167,16 +160,16 @@ class Curves:
     """The content of a curves.parquet, of which a group of rows at a time is in memory: it can be larger than that."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._version = path, version(path)
+        self.path, self._version = path, version_of(path)
         self._span: dict[str, tuple[int, int]] = {}
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
         self._last: tuple[int, pa.Table] | None = None
-        with _opened_file(path) as file:
+        with opened(path) as file:
             self._metadata = file.metadata
             columns = file.schema_arrow.names
             self.names = [name for name in columns if name not in KEY_COLUMNS]
-            _require(path, file, KEY_COLUMNS, self.names)
+            require(path, file, KEY_COLUMNS, self.names)
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             self._first = np.cumsum([0, *sizes])
             """Row at which each group of rows begins, and the number of all rows."""
@@ -228,9 +221,9 @@ class Curves:
 
     def _read(self, group: int, names: Sequence[str] | None = None) -> "pa.Table":
         """A group of rows, of it the columns that are asked for."""
-        if version(self.path) != self._version:
+        if version_of(self.path) != self._version:
             raise TableError(f"{self.path}: was replaced while it was read")
-        with _opened_file(self.path, self._metadata) as file:
+        with opened(self.path, self._metadata) as file:
             return file.read_row_group(group, columns=None if names is None else list(names))
 
     def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -333,89 +326,17 @@ def timings_of(sweep: Path) -> list[str]:
 
 
 def _timings(path: Path) -> list[str]:
-    return [str(text) for text in _read(path, ["timing"]).column("timing").to_pylist()]
-
-
-def version(path: Path) -> tuple[int, int, int] | None:
-    """What tells whether a file is still the one that was read; None where there is none. Raises TableError."""
-    try:
-        facts = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise TableError(os_reason(error).partition(";")[0]) from error
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return [str(text) for text in read(path, ["timing"]).column("timing").to_pylist()]
 
 
 def _cached(kind: Any, path: Path) -> Any:
-    known = version(path)
+    known = version_of(path)
     return None if known is None else _opened(kind, path, known)
 
 
 @lru_cache(maxsize=64)
 def _opened(kind: Any, path: Path, _: tuple[int, int, int]) -> Any:
     return kind(path)
-
-
-def _read(path: Path, columns: list[str]) -> "pa.Table":
-    """Raises TableError for what is no such file, or a damaged one: each page has a checksum."""
-    with _opened_file(path) as file:
-        _require(path, file, columns)
-        return file.read(columns=columns)
-
-
-def _require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: Sequence[str] = ()) -> None:
-    """Raise TableError unless a file has these columns of texts and of numbers, each once."""
-    import pyarrow as pa
-
-    def holds_texts(kind: pa.DataType) -> bool:
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
-
-    def holds_numbers(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
-
-    schema = file.schema_arrow
-    for names, holds, what in ((texts, holds_texts, "texts"), (numbers, holds_numbers, "numbers")):
-        if missing := sorted(set(names) - set(schema.names)):
-            raise TableError(f"{path}: not a file of ablate, it lacks the column {missing[0]}")
-        for name in names:
-            if schema.names.count(name) > 1 or not holds(schema.field(name).type):
-                raise TableError(f"{path}: not a file of ablate, its column {name} holds no {what}")
-
-
-@contextmanager
-def _opened_file(path: Path, metadata: Any = None, coded: Sequence[str] = ()) -> Iterator["pq.ParquetFile"]:
-    """`coded`: columns of texts that are read as dictionaries.
-
-    Raises TableError for what is no Parquet file, and for a damaged one where that is read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with (
-            open(path, "rb") as content,
-            pq.ParquetFile(
-                content, metadata=metadata, read_dictionary=list(coded), page_checksum_verification=True
-            ) as file,
-        ):
-            yield file
-    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
-        why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None
-        raise TableError(why or f"{path}: damaged, or not a Parquet file ({reason(error)})") from error
-
-
-def coded(column: "pa.ChunkedArray") -> tuple["np.ndarray", list[Any]]:
-    """A column of texts as numbers, −1 where there is none, and what they stand for."""
-    import pyarrow as pa
-
-    one = column.combine_chunks()
-    if not pa.types.is_dictionary(one.type):
-        one = one.dictionary_encode()
-    if isinstance(one, pa.ChunkedArray):
-        one = one.combine_chunks() if one.num_chunks != 1 else one.chunk(0)
-    return one.indices.fill_null(-1).to_numpy(zero_copy_only=False), one.dictionary.to_pylist()
 
 
 def write_runs(sweep: Path, records: Sequence[tuple[Mapping[str, Any], Row]]) -> None:
@@ -425,7 +346,7 @@ def write_runs(sweep: Path, records: Sequence[tuple[Mapping[str, Any], Row]]) ->
         flat(record) | {"curve": row.curve, "curve_columns": json.dumps(row.curve_columns), "record": row.record}
         for record, row in records
     ]
-    _write(runs_path(sweep), _table(rows))
+    write(runs_path(sweep), table_of(rows))
 
 
 def write_curves(sweep: Path, curves: Mapping[str, tuple[str, Curve]]) -> None:
@@ -448,39 +369,11 @@ def write_curves(sweep: Path, curves: Mapping[str, tuple[str, Curve]]) -> None:
         for (_, (_, curve)), length in zip(ordered, lengths, strict=True):
             column += curve.get(name, [None] * length)
         columns[name] = pa.array(column, pa.float64(), from_pandas=False)
-    _write(curves_path(sweep), pa.table(columns))
+    write(curves_path(sweep), pa.table(columns))
 
 
 def write_timings(sweep: Path, timings: Sequence[Mapping[str, Any]]) -> None:
     """speed.parquet, in the order of setting, machine and number of threads. Raises StorageError."""
     ordered = sorted(timings, key=lambda t: (t["setting_id"], str(t["machine"]), t["threads"]))
     rows = [flat_timing(timing) | {"timing": compact_json(timing)} for timing in ordered]
-    _write(speed_path(sweep), _table(rows))
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
-    import pyarrow as pa
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
-
-
-def _column(values: Iterable[Any]) -> "pa.Array":
-    """Values of one kind as they are, lists and mappings as JSON; where kinds are mixed, all as JSON."""
-    import pyarrow as pa
-
-    plain = [compact_json(value) if isinstance(value, list | dict) else value for value in values]
-    try:
-        return pa.array(plain, from_pandas=False)
-    except (pa.ArrowException, OverflowError):
-        return pa.array(
-            [None if value is None else value if isinstance(value, str) else compact_json(value) for value in plain]
-        )
-
-
-def _write(path: Path, table: "pa.Table") -> None:
-    import pyarrow.parquet as pq
-
-    content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd", compression_level=19, write_page_checksum=True)
-    write_atomically(path, content.getvalue())
+    write(speed_path(sweep), table_of(rows))

@@ -8,10 +8,10 @@ from typing import Any
 from ablate.records import tables
 from ablate.records.files import entries
 from ablate.records.kinds import is_name, misfit
+from ablate.records.parquet_files import TableError
 from ablate.records.places import speed_path, timing_path, timings_dir
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.results import former_settings
-from ablate.records.tables import TableError
 
 KEY: dict[str, Any] = {"setting_id": str, "machine": str, "threads": int}
 """What tells two timings apart, each with its type."""

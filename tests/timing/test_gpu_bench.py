@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablate.cli.bench import duration, main
+from ablate.cli.bench import budget, main
 from ablate.timing.gpu import checks, commands, page, work
 from ablate.timing.gpu.budget import SHARES, Budget
 from ablate.timing.gpu.commands import Command
@@ -182,7 +182,7 @@ def test_the_page_has_the_cards_name_and_every_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("typed", "seconds"), [("90", 90), ("90s", 90), ("1.5min", 90)])
 def test_a_budget_has_a_unit(typed: str, seconds: float) -> None:
-    assert duration(typed) == seconds
+    assert budget(typed) == seconds
 
 
 @pytest.mark.parametrize("given", [["--budget", "8h"], ["--device", "gpu"], ["--nonsense"]])
