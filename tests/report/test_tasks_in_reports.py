@@ -1,61 +1,26 @@
-"""Reports of tasks beside language modelling, of what sees the future, and of matched sizes. CPU, 8 s.
+"""Reports of tasks that have a measure of their own, such as the memory tasks, and of matched sizes. CPU, 5 s.
 
 Made-up sweeps with known numbers: what the tables, sentences and figures say of them.
 """
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ablate.analysis.published_translation import PAIRS_SHA256
-from ablate.claims import Frames, evaluate, read_claims, verdicts_frame
-from ablate.config.schema import CONFIG_ROOT
 from ablate.report import plots, write_report
 from ablate.report.answer import answer
-from ablate.report.blocks import Attempts
-from ablate.report.claim_cards import cards
 from ablate.report.contents import sheets, wanted
 from ablate.report.figures import few_settings
 from ablate.report.findings import questions
-from ablate.report.material import Material, gather
+from ablate.report.material import Material
 from ablate.report.plots.curves import of_tasks
 from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
-from ablate.report.samples import samples
-from ablate.report.wording import DAGGER, FUTURE_NOTE
-from tests.report.made import config, write_manifest, write_run
-
-TASK = {"masked": 0.15, "symbols": 8, "sequences": 320, "pairs": 601, "val_pairs": 0, "embed": 32}
-TASK |= {"context": "constant", "attention": False}
-SEEDS = 6
-
-
-def add(sweep: Path, settings: Mapping[str, Any], seed: int, perplexity: float, sha256: str = "", **more: Any) -> None:
-    """A made-up run; `more`: what its record has beside, metrics by their names."""
-    sha = {"sha256": sha256} if sha256 else {}
-    run = write_run(sweep, settings, seed, perplexity, perplexity * 1.1, corpus=settings["data"]["name"], **sha)
-    path = sweep / "runs" / f"{run}.json"
-    record = json.loads(path.read_text())
-    metrics = ("accuracy", "bleu", "course_bleu", "course_loss")
-    record["metrics"] |= {name: more.pop(name) for name in metrics if name in more}
-    path.write_text(json.dumps(record | more))
-
-
-def gathered(sweep: Path) -> Material:
-    write_manifest(sweep)
-    return gather(sweep, Attempts(lambda line: pytest.fail(line)))
-
-
-def of_task(name: str, model: str = "gru", **knobs: Any) -> dict[str, Any]:
-    return config(model, **knobs) | {"task": {"name": name, **TASK}}
+from tests.report.made import config, write_run
+from tests.report.made_tasks import SEEDS, add, gathered, of_task, texts
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +164,6 @@ def test_a_metric_that_only_some_settings_have_compares_nobody(tmp_path: Path) -
     assert list(m.comparisons) == ["accuracy", "tail_perplexity", "val_perplexity"]
 
 
-def texts(figure: Figure) -> str:
-    """All that is written in a figure."""
-    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
-
-
 def test_memory_tasks_in_words(memory: Material) -> None:
     said = " ".join(answer(memory))
     # The rnn's mean at 5 steps, 0.995, would pass for a solution; one run of six has none.
@@ -273,85 +233,6 @@ def test_the_x_axis_is_named_below_the_last_panel_of_each_column(count: int, bel
     assert all(spot.bottom for spot in spots[-below:])
 
 
-@pytest.fixture
-def future(tmp_path: Path) -> Material:
-    """A language model that reads both ways has the lowest perplexity by far."""
-    for both in (False, True):
-        setting = config("lstm", **{"model.bidirectional": both, "sampling": "random"})
-        for seed in range(SEEDS):
-            add(tmp_path, setting, seed, 1.1 + 0.01 * seed if both else 6.0 + 0.1 * seed, sees_future=both or None)
-    return gathered(tmp_path)
-
-
-def test_what_sees_the_future_is_never_the_best(future: Material) -> None:
-    said = answer(future)
-    assert any(line.startswith("Lowest tail perplexity: lstm, bidirectional=false") for line in said)
-    assert not any("bidirectional=true" in line for line in said if line.startswith("Lowest"))
-    assert any(re.search(rf"^1 setting .*\({DAGGER}\) .*not ranked", line) for line in said)
-    [warning] = [warning.text for warning in future.warnings if warning.kind == "sees the future"]
-    assert re.search(r"\b1 of 2 settings, .*bidirectional=true", warning)
-
-
-@pytest.mark.full
-def test_what_sees_the_future_has_a_dagger_everywhere(future: Material) -> None:
-    for name in ("settings", "spread", "comparisons", "effects"):
-        sheet = sheets(future)[name]()
-        marked = [row for row in sheet.rows if any(DAGGER in setting for setting in row)]
-        assert marked, name
-        assert all(f"true {DAGGER}" in row for row in marked), name
-        assert FUTURE_NOTE in sheet.notes, name
-    assert sheets(future)["settings"]().data["sees_future"].tolist() == [False, True]
-    for name in ("by_value", "curves"):
-        texts = " ".join(text.get_text() for text in wanted(future)[name][1]().findobj(Text))
-        assert f"bidirectional=true {DAGGER}" in " ".join(texts.split())
-        assert "sees the future" in " ".join(texts.split())
-    assert {DAGGER in sample.who for sample in samples(future)} == {False, True}
-
-
-def test_what_is_claimed_of_it_has_a_dagger_too(future: Material) -> None:
-    assert future.verdicts == []  # of a sweep without a preset: no shipped claim judges it
-    claims = {claim.id: claim for claim in read_claims(CONFIG_ROOT / "sweeps" / "claims" / "bidirectional.yaml")}
-    (seen,) = evaluate(Frames(future.runs), [claims["bidirectional-useless"]])
-    assert seen.fact
-    future.verdicts.append(seen)
-    future.verdicts.append(replace(seen, statement="Another claim.", sees_future=False))
-    sheet = sheets(future)["verdicts"]()
-    assert [row[0] for row in sheet.rows if DAGGER in row[0]] == [f"{seen.statement} {DAGGER}"]
-    assert FUTURE_NOTE in sheet.notes
-    noted = [card.statement for card in cards(future) if FUTURE_NOTE in card.details]
-    assert noted == [f"{seen.statement} {DAGGER}"]
-    figure = plots.verdicts(verdicts_frame(future.verdicts))
-    drawn = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
-    assert f"{seen.statement} {DAGGER}" in drawn
-    assert f"Another claim. {DAGGER}" not in drawn
-    assert FUTURE_NOTE in drawn
-
-
-def test_what_it_does_to_an_average_is_noted(future: Material) -> None:
-    [said] = [line for line in answer(future) if "of the variance" in line]
-    assert f"goes back to bidirectional {DAGGER}; " in said
-    assert said.endswith(FUTURE_NOTE)
-    variance = sheets(future)["variance"]()
-    assert [row[0] for row in variance.rows] == [f"bidirectional {DAGGER}", "seed", "residual"]
-    assert FUTURE_NOTE in variance.notes
-    drawn = texts(wanted(future)["variance"][1]())
-    assert f"bidirectional {DAGGER}" in drawn
-    assert FUTURE_NOTE in drawn
-    [row] = sheets(future)["comparisons"]().rows
-    headings = [column.heading for column in sheets(future)["comparisons"]().columns]
-    assert row[headings.index("P(better)")] == "–"
-
-
-def test_a_front_leaves_out_what_sees_the_future(future: Material, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ablate.report import material
-
-    seen = []
-    monkeypatch.setattr(material, "pareto", lambda settings, metric: seen.append(settings["bidirectional"].tolist()))
-    monkeypatch.setattr(Material, "timed", property(lambda m: True))
-    material._analyse(future, Attempts(lambda line: pytest.fail(line)))
-    assert seen == [[False]]
-
-
 def test_a_width_that_only_follows_is_not_swept_but_shown(tmp_path: Path) -> None:
     for model, layers, hidden in (("rnn", 1, 32), ("rnn", 2, 33), ("gru", 1, 17), ("gru", 2, 18)):
         setting = config(model, layers=layers, num_hiddens=hidden) | {"match": "params"}
@@ -363,148 +244,10 @@ def test_a_width_that_only_follows_is_not_swept_but_shown(tmp_path: Path) -> Non
     assert headings[:4] == ["model", "layers", "num_hiddens", "parameters"]
 
 
-@pytest.fixture
-def translation(tmp_path: Path) -> Material:
-    """The published experiment with other seeds."""
-    setting = of_task("translation", num_hiddens=32, layers=2, dropout=0.1, init="xavier", num_steps=10, batch_size=64)
-    setting |= {"lr": 0.005, "clip": 0.037, "epochs": 300}
-    setting["task"] |= {"context": "as-published"}
-    setting["data"] |= {"name": "fra_eng", "tokens": "word", "cleaning": "keep"}
-    setting["optimizer"] |= {"name": "adam", "lr": 0.005}
-    told = {"text": {"go .": "va !", "i lost .": "je <unk> ."}}
-    told |= {"references": {"go .": "va !", "i lost .": "j'ai perdu ."}}
-    for seed in range(3):
-        scores = {"accuracy": 0.99, "course_bleu": 0.8 + 0.1 * seed, "course_loss": 0.018 + 0.001 * seed}
-        add(tmp_path, setting, seed, 1.2, PAIRS_SHA256, **scores, **told)
-    return gathered(tmp_path)
-
-
-def test_the_published_translation_stands_beside_ours(translation: Material) -> None:
-    sheet = sheets(translation)["settings"]()
-    rows = [dict(zip([column.heading for column in sheet.columns], row, strict=True)) for row in sheet.rows]
-    assert [row["whose"] for row in rows] == ["published", "here"]
-    assert (rows[0]["course loss"], rows[0]["course BLEU"]) == ("0.02", "3 of 4 at 1")
-    assert rows[1]["course BLEU"] == "0.900 (0.652–1.000)"  # ± 4.303 · 0.1 / √3, and no more than 1
-    assert rows[1]["ratio"] == "0.949"  # (0.018 · 0.019 · 0.020)^⅓ / 0.02
-    said = " ".join(deviations(translation))
-    assert "3 seeds instead of 1." in said
-    [loss] = [line for line in answer(translation) if "0.02, ours" in line]
-    # t[2 df] = 4.303, of logarithms with a standard deviation of 0.0527: 0.0190 · exp(± 4.303 · 0.0527 / √3)
-    assert re.search(r"\b0\.02, ours 0\.0190 \(0\.0167–0\.0216\);", loss)
-
-
 @pytest.mark.full
-def test_what_ties_or_overlaps_is_named(tmp_path: Path) -> None:
-    """Two contexts of the very same networks, and a wider one whose interval reaches theirs."""
-    scores = {("as-published", 8): 0.0, ("constant", 8): 0.0, ("constant", 16): 0.04, ("constant", 32): 0.9}
-    for (context, hidden), more in scores.items():
-        setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
-        setting["task"]["context"] = context
-        for seed in range(4):
-            add(tmp_path, setting, seed, 1.2 + 0.1 * seed + more, "0" * 64, course_bleu=0.5)
-    [said] = [line for line in answer(gathered(tmp_path)) if line.startswith("Lowest tail perplexity")]
-    best, tied, overlapping = said.split(";")
-    assert re.search(r"gru, num_hiddens=8, context=as-published .*\b1\.35 \(.*\bn = 4\b", best)
-    assert re.search(r"^ tied .*gru, num_hiddens=8, context=constant$", tied)
-    assert re.search(r"overlaps .*gru, num_hiddens=16, context=constant \(1\.39 \(1\.19–1\.61\)\)\.$", overlapping)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"task": {"context": "constant"}},
-        *(pytest.param(other, marks=pytest.mark.full) for other in ({"epochs": 200}, {"clip": 1.0})),
-    ],
-    ids=str,
-)
-def test_a_translation_of_another_protocol_has_no_published_value(translation: Material, other: dict[str, Any]) -> None:
-    [record] = [json.loads(path.read_text()) for path in sorted((translation.folder / "runs").glob("*.json"))[:1]]
-    setting = {name: value for name, value in record["config"].items() if name != "seed"}
-    setting |= other | {"task": setting["task"] | other.get("task", {})}
-    add(translation.folder, setting, 0, 1.2, PAIRS_SHA256, course_bleu=0.5, course_loss=0.03)
-    both = gathered(translation.folder)
-    assert len(both.settings) == 2
-    assert len(both.published) == 1
-
-
-def test_other_translations_have_no_published_counterpart(tmp_path: Path) -> None:
-    setting = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
-    for seed in range(2):
-        add(tmp_path, setting, seed, 1.2, "0" * 64, course_bleu=0.5)
-    said = deviations(gathered(tmp_path))
-    assert len(said) == 1
-    assert "published translation" in said[0]
-
-
-def test_translations_stand_beside_their_references(translation: Material) -> None:
-    [sample] = samples(translation)
-    assert sample.who == "gru (seed 1, course BLEU 0.9)"  # of three that end alike, the middle one
-    assert sample.texts == [
-        ("go .", " → va ! (as the reference)"),
-        ("i lost .", " → je <unk> . (reference: j'ai perdu .)"),
-    ]
-
-
-@pytest.mark.full
-def test_one_change_at_a_time_is_shown_in_rows(tmp_path: Path) -> None:
-    """Against num_hiddens two of three settings would be a single point."""
-    for changed in ({"num_hiddens": 16}, {"num_hiddens": 32}, {"dropout": 0.3}, {"layers": 2}):
-        setting = of_task("translation", **{"data.name": "number_pairs", "num_hiddens": 32} | changed)
-        for seed in range(3):
-            add(tmp_path, setting, seed, 1.2 + 0.1 * seed, "0" * 64, course_bleu=0.5)
-    m = gathered(tmp_path)
-    figure = plots.by_value(m.runs, m.settings, m.swept)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["num_hiddens=16", "num_hiddens=32"]
-    assert not any(panel.get_xlabel().startswith("num_hiddens") for panel in figure.axes)
-
-
-@pytest.mark.full
-def test_figures_wrap_where_measures_are_many(tmp_path: Path) -> None:
-    for hidden in (16, 32, 64):
-        setting = of_task("translation", num_hiddens=hidden, **{"data.name": "number_pairs"})
-        for seed in range(3):
-            add(tmp_path, setting, seed, 1.2 + hidden / 100, "0" * 64, course_bleu=0.5, bleu=40.0 + seed)
-    m = gathered(tmp_path)
-    figure = plots.by_value(m.runs, m.settings.assign(repeats_course=True), m.swept)
-    labels = [" ".join(panel.get_ylabel().split()) for panel in figure.axes]
-    assert labels == [
-        "BLEU of held-out pairs",
-        "course BLEU, sentences shown",
-        "training perplexity (last epoch) of target words",
-        "held-out perplexity of target words",
-    ]
-    assert figure.axes[0].get_ylim() == pytest.approx((-1.5, 51.5))  # from 0 to 50: BLEUs are up to 42
-    rows = {round(panel.get_subplotspec().rowspan.start) for panel in figure.axes}
-    assert rows == {0, 1}
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("made", ["memory", "future", "translation"])
-def test_whole_reports(made: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing fails on the way, and the page says what was measured."""
-    m: Material = request.getfixturevalue(made)
-    page = write_report(m.folder)
+def test_the_whole_report(memory: Material, capsys: pytest.CaptureFixture[str]) -> None:
+    page = write_report(memory.folder)
     assert "could not be made" not in capsys.readouterr().err
-    text = (m.folder / "report.html").read_text(encoding="utf-8")
-    expected = {
-        "memory": "on 512 held-out sequences",
-        "future": FUTURE_NOTE,
-        "translation": "per target word divided by num_steps",
-    }
-    assert expected[made] in text
-    assert page.settings == len(m.settings)
-
-
-@pytest.mark.full
-def test_what_the_course_measures_is_shown_only_beside_what_it_published(
-    translation: Material, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The course's BLEU and loss are columns of a sweep that repeats the course, and of no other."""
-    other = tmp_path_factory.mktemp("other")
-    setting = of_task("translation", num_hiddens=64, **{"data.name": "number_pairs"})
-    for seed in range(2):
-        add(other, setting, seed, 1.2, "0" * 64, accuracy=0.9, course_bleu=0.5, course_loss=0.1)
-    for material, shown in ((translation, True), (gathered(other), False)):
-        headings = {column.heading for column in sheets(material)["settings"]().columns}
-        assert ({"course BLEU", "course loss"} <= headings) == shown
-        assert "accuracy" in headings
+    text = (memory.folder / "report.html").read_text(encoding="utf-8")
+    assert "on 512 held-out sequences" in text
+    assert page.settings == len(memory.settings)

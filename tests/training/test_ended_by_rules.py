@@ -130,22 +130,27 @@ def test_a_program_ends_with_its_last_run(small: Configs, corpus: Corpus) -> Non
     assert max(epochs) == max(record.counts["epochs_done"] for record in records) - 1  # the last is no epoch to go on
 
 
-def test_a_run_goes_on_from_its_checkpoint_to_the_same_end(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
-    """The one that a rule ended before stays ended, the others go on."""
-    configs = rules(small)
-    whole = trained(configs, corpus)
-    ends = whole[0].counts["epochs_done"]
-    ids = [record.run_id for record in whole]
+def resumed_after(epochs: int, configs: list[Config], corpus: Corpus, folder: Path, ids: list[str]) -> list[Record]:
+    """What comes of runs that were stopped after so many epochs and go on from their checkpoints."""
     done: list[int] = []
     with pytest.raises(Stopped):
         trained(
             configs,
             corpus,
             on_epoch=lambda epoch, _: done.append(epoch),
-            checkpoints=Checkpoints(tmp_path, ids, every_s=0),
-            stop=lambda: len(done) == ends + 1,
+            checkpoints=Checkpoints(folder, ids, every_s=0),
+            stop=lambda: len(done) == epochs,
         )
-    resumed = trained(configs, corpus, checkpoints=Checkpoints(tmp_path, ids))
+    return trained(configs, corpus, checkpoints=Checkpoints(folder, ids))
+
+
+def test_a_run_goes_on_from_its_checkpoint_to_the_same_end(small: Configs, corpus: Corpus, tmp_path: Path) -> None:
+    """The one that a rule ended before stays ended, the others go on."""
+    configs = rules(small)
+    whole = trained(configs, corpus)
+    ends = whole[0].counts["epochs_done"]
+    ids = [record.run_id for record in whole]
+    resumed = resumed_after(ends + 1, configs, corpus, tmp_path, ids)
     assert [record.timing["resumed_at_epoch"] for record in resumed] == [ends + 1] * 3
     assert [outcome(record) for record in resumed] == [outcome(record) for record in whole]
 
@@ -185,14 +190,5 @@ def test_the_rate_of_a_plateau_follows_each_replicas_own_perplexities(
         drop = next((k for k in range(1, 8) if held_out[k] >= min(held_out[:k])), None)
         assert drop is None or held_out[drop + 1 :] == pytest.approx([held_out[drop]] * (7 - drop), rel=1e-3)
     assert [outcome(record) for record in together] == [outcome(trained([one], corpus)[0]) for one in configs]
-    ids, done = [record.run_id for record in together], list[int]()
-    with pytest.raises(Stopped):
-        trained(
-            configs,
-            corpus,
-            on_epoch=lambda epoch, _: done.append(epoch),
-            checkpoints=Checkpoints(tmp_path, ids, every_s=0),
-            stop=lambda: len(done) == 5,
-        )
-    resumed = trained(configs, corpus, checkpoints=Checkpoints(tmp_path, ids))
+    resumed = resumed_after(5, configs, corpus, tmp_path, [record.run_id for record in together])
     assert [outcome(record) for record in resumed] == [outcome(record) for record in together]
