@@ -222,6 +222,16 @@ def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_n
     assert not found & {"torch._dynamo", "sympy", "scipy.stats", "seaborn", "matplotlib"}
 
 
+@pytest.mark.full
+def test_the_report_of_a_sweep_loads_no_statistics_that_only_other_reports_need(tmp_path: Path) -> None:
+    made = "from tests.report.made import config, write_run"
+    make = f"from pathlib import Path; {made}; from ablate.report import write_report"
+    runs = "[write_run(sweep, config(lr=lr), 0, 5 + lr, 6 + lr) for lr in (1.0, 2.0)]"
+    found = loaded(f"{make}; sweep = Path({str(tmp_path)!r}); {runs}; write_report(sweep, quiet=True)")
+    assert "matplotlib" in found
+    assert not found & {"torch", "scipy.stats", "seaborn", "sklearn", "optuna", "statsmodels"}
+
+
 NAMED = re.compile(r"\b(?:ablate|tests|docs|conf)/[\w/]+\.(?:py|md|yaml|h)\b")
 """A file of this checkout, as comments, messages and documents name it."""
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ablate.analysis.curves import StoredCurves
 from ablate.config.metrics import METRICS, TAIL, by_difference
+from ablate.stats.ranks import kendall_tau_b, ranks
 
 FEWEST_SETTINGS = 4
 MOST_RUNS = 2000
@@ -55,18 +55,17 @@ def budget_correlation(
         return none
     values = _values(own[own["run_id"].isin(chosen["run_id"])], metric, [*budgets, last])
     values = values.merge(chosen[["run_id", "setting_id"]], left_index=True, right_on="run_id").dropna()
-    by_setting = {
-        str(one): group[[*budgets, last]].to_numpy() for one, group in values.groupby("setting_id", sort=False)
-    }
+    rows_of, measured = values.groupby("setting_id", sort=False).indices, values[[*budgets, last]].to_numpy()
+    by_setting = {str(one): measured[rows_of[one]] for one in values["setting_id"].unique()}
     if len(by_setting) < FEWEST_SETTINGS:
         return none
     lower = METRICS.known(metric).better != "higher"
     names, means = list(by_setting), np.stack([one.mean(axis=0) for one in by_setting.values()])
-    drawn = _drawn(list(by_setting.values()))  # (draws, settings, budgets + 1)
+    drawn = [ranks(one) for one in _drawn(list(by_setting.values()))]  # of each budget and the end (draws, settings)
     rows = []
     for place, budget in enumerate(budgets):
         early, late = means[:, place], means[:, -1]
-        low, high = _interval(_correlations(drawn[:, :, place], drawn[:, :, -1]), level)
+        low, high = _interval(_correlations(drawn[place], drawn[-1]), level)
         best = int(early.argmin() if lower else early.argmax())
         lost = late[best] - late.min() if lower else late.max() - late[best]
         rows.append(
@@ -74,9 +73,9 @@ def budget_correlation(
                 "epochs": budget,
                 "of": last,
                 "settings": len(names),
-                "spearman": float(_correlations(early[None], late[None])[0]),
+                "spearman": float(_correlations(ranks(early[None]), ranks(late[None]))[0]),
             }
-            | {"low": low, "high": high, "kendall": float(stats.kendalltau(early, late).statistic)}
+            | {"low": low, "high": high, "kendall": kendall_tau_b(early, late)}
             | {"best": names[best], "regret": float(lost if by_difference(metric) else np.exp(lost))}
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -109,31 +108,33 @@ def _values(curves: pd.DataFrame, metric: str, budgets: Sequence[int]) -> pd.Dat
     if not by_difference(metric):
         known = known[known[metric] > 0]
         known = known.assign(**{metric: np.log(known[metric])})
+    epoch = known["epoch"].to_numpy()
+    # once, since grouping by texts takes longer than all else
+    numbers, names = pd.factorize(known["run_id"], sort=True)
+    scaled, run = pd.Series(known[metric].to_numpy()), pd.Series(numbers)
     found = {}
     for budget in budgets:
-        reached = known[known["epoch"] <= budget]
-        tail = reached[reached["epoch"] > (1 - TAIL) * budget]
-        found[budget] = tail.groupby("run_id")[metric].mean().combine_first(reached.groupby("run_id")[metric].last())
-    return pd.DataFrame(found)
+        reached = epoch <= budget
+        tail = reached & (epoch > (1 - TAIL) * budget)
+        found[budget] = scaled[tail].groupby(run[tail]).mean()
+        if len(found[budget]) < len(names):
+            found[budget] = found[budget].combine_first(scaled[reached].groupby(run[reached]).last())
+    return pd.DataFrame(found).rename(index=dict(enumerate(names))).rename_axis("run_id")
 
 
 def _drawn(samples: Sequence[np.ndarray]) -> np.ndarray:
-    """The means of settings (n, budgets), the runs of each drawn anew: (draws, settings, budgets); the seed is 0."""
+    """The means of settings (n, budgets), the runs of each drawn anew: (budgets, draws, settings); the seed is 0."""
     rng = np.random.default_rng(0)
     means = []
     for own in samples:
         times = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=DRAWS) / len(own)
         means.append(times @ own if len(own) > 1 else np.full((DRAWS, own.shape[1]), np.nan))
-    return np.stack(means, axis=1)
+    return np.ascontiguousarray(np.stack(means).transpose(2, 1, 0))
 
 
 def _correlations(early: np.ndarray, late: np.ndarray) -> np.ndarray:
-    """Spearman's ρ of each row: (draws, settings) twice → (draws,); NaN where one of the two has no order."""
-    centred = []
-    for values in (early, late):
-        ranks = stats.rankdata(values, axis=1)
-        centred.append(ranks - ranks.mean(axis=1, keepdims=True))
-    a, b = centred
+    """Spearman's ρ of each row of ranks: (draws, settings) twice → (draws,); NaN where one of the two has no order."""
+    a, b = early - early.mean(axis=1, keepdims=True), late - late.mean(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         found: np.ndarray = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return found

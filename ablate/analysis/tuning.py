@@ -62,11 +62,13 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     table = runs.assign(measured=measured(runs, metric), scaled=added_up(runs, choosing_metric))
     table["chooses"] = table["seed"].isin(choosing(seeds))
     table = table.loc[table["measured"].notna(), [*swept, "setting_id", "measured", "scaled", "chooses"]]
+    place = _places(table[table["chooses"]], higher=METRICS[choosing_metric].better == "higher")
     rows = []
     for _, group in table.groupby(others, dropna=False, sort=False) if others else [((), table)]:
-        if not group["chooses"].any():
+        settings = group.loc[group["chooses"], "setting_id"].unique()
+        if not len(settings):
             continue
-        best = best_setting(group[group["chooses"]], higher=METRICS[choosing_metric].better == "higher")
+        best = min((one for one in settings if one in place), key=place.__getitem__, default=None)
         setting = group[group["setting_id"] == best].iloc[0] if best is not None else group.iloc[0]
         fresh = group[~group["chooses"] & ((group["setting_id"] == best) | (best is None))]
         diverged = int(np.isinf(fresh["measured"]).sum())
@@ -82,8 +84,9 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     return pd.DataFrame(rows, columns=columns)
 
 
-def best_setting(runs: pd.DataFrame, higher: bool) -> str | None:
-    """The setting_id with the smallest share of diverged runs, then the best mean `scaled`; None where all diverged."""
+def _places(runs: pd.DataFrame, higher: bool) -> dict[str, int]:
+    """setting_id → its place, 0 the best: the smallest share of diverged runs, then the best mean `scaled`; none where
+    all diverged."""
     settings = runs["setting_id"]
     finite = runs["scaled"].where(np.isfinite(runs["scaled"]))
     table = pd.DataFrame(
@@ -92,4 +95,5 @@ def best_setting(runs: pd.DataFrame, higher: bool) -> str | None:
             "mean": finite.groupby(settings, sort=False).mean() * (-1 if higher else 1),
         }
     ).dropna()
-    return None if table.empty else str(table.sort_values(["diverged", "mean"], kind="stable").index[0])
+    order = table.sort_values(["diverged", "mean"], kind="stable").index
+    return {str(setting): number for number, setting in enumerate(order)}

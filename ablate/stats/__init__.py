@@ -9,6 +9,7 @@
     always_valid   contrasts with such evidence: a sequential t test by seed, the sign test
     pairwise       many pairs of settings at once
     rank_sum, signed_rank   the exact distributions of the rank tests
+    ranks          of many rows at once; Kendall's τ
     intervals      of means and shares; bootstrap; runs that lie far outside their group
     processes      timings repeated in several processes
     multiplicity   several tests at once

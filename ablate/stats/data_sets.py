@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from ablate.stats.independent import probability_of_improvement
 from ablate.stats.intervals import iqm
+from ablate.stats.ranks import ranks
 from ablate.stats.signed_rank import tails
 
 DRAWS = 1000
@@ -33,8 +34,8 @@ Samples = Sequence[Sequence[np.ndarray]]
 
 def mean_ranks(losses: np.ndarray) -> np.ndarray:
     """Losses (D, S) → the mean rank of each setting (S,), 1 the best; equal ones share the mean of their ranks."""
-    ranks: np.ndarray = stats.rankdata(losses, axis=1).mean(axis=0)
-    return ranks
+    found: np.ndarray = ranks(losses).mean(axis=0)
+    return found
 
 
 def friedman_p(losses: np.ndarray) -> float:
@@ -46,11 +47,11 @@ def friedman_p(losses: np.ndarray) -> float:
     D, S = losses.shape
     if D < 2 or S < 3:
         return math.nan
-    ranks = stats.rankdata(losses, axis=1)
-    within = ((ranks - (S + 1) / 2) ** 2).sum()
+    ranked = ranks(losses)
+    within = ((ranked - (S + 1) / 2) ** 2).sum()
     if within == 0:
         return math.nan
-    chi2 = (S - 1) * D**2 * ((ranks.mean(axis=0) - (S + 1) / 2) ** 2).sum() / within
+    chi2 = (S - 1) * D**2 * ((ranked.mean(axis=0) - (S + 1) / 2) ** 2).sum() / within
     left = D * (S - 1) - chi2
     if left <= 1e-12:  # the same order everywhere
         return 0.0
@@ -62,6 +63,8 @@ def critical_difference(settings: int, data_sets: int, level: float = 0.95) -> f
 
     q is the quantile of the studentised range of S settings, over √2.
     """
+    from scipy import stats  # half a second of imports, for several data sets alone
+
     q = stats.studentized_range.ppf(level, settings, math.inf) / math.sqrt(2)
     return float(q * math.sqrt(settings * (settings + 1) / (6 * data_sets)))
 
