@@ -5,9 +5,10 @@ had in an older version (`ablate.config.former_ids`). Whatever it is stored unde
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,9 +212,15 @@ def records(sweep: Path) -> Iterator[Mapping[str, Any] | RecordError]:
         yield found if isinstance(found, RecordError) else found.record
 
 
-def summaries(sweep: Path) -> Iterator[Mapping[str, Any] | RecordError]:
-    """The same, of which only what is asked for is parsed: see `ablate.records.summaries`."""
-    for found in _each_once(sweep, _all_packed(sweep, summaries_of)):
+def summaries(
+    sweep: Path, where: Mapping[str, Collection[str]] | None = None
+) -> Iterator[Mapping[str, Any] | RecordError]:
+    """The same, of which only what is asked for is parsed: see `ablate.records.summaries`.
+
+    `where`: column of runs.parquet → texts of today; what has another one there may be left out, but need not be.
+    """
+    read = partial(summaries_of, where=where)
+    for found in _each_once(sweep, _all_packed(sweep, read), whole=where is None):
         yield found if isinstance(found, RecordError) else found.record
 
 
@@ -226,8 +233,11 @@ def whole(sweep: Path) -> Iterator[Stored | RecordError]:
     return _each_once(sweep, _all_packed(sweep, _parsed))
 
 
-def _each_once(sweep: Path, packed: Iterator[Stored | RecordError]) -> Iterator[Stored | RecordError]:
-    """The files of single runs, then of what runs.parquet holds whatever is not among them."""
+def _each_once(
+    sweep: Path, packed: Iterator[Stored | RecordError], whole: bool = True
+) -> Iterator[Stored | RecordError]:
+    """The files of single runs, then of what runs.parquet holds whatever is not among them; `whole`: `packed` is all
+    that it holds."""
     listed = _version(runs_dir(sweep))
     try:
         paths = sorted(path for path in runs_dir(sweep).iterdir() if path.suffix == ".json")
@@ -271,7 +281,8 @@ def _each_once(sweep: Path, packed: Iterator[Stored | RecordError]) -> Iterator[
         yield RecordError(
             f"{runs_dir(sweep)}: {which} {what} that the folder holds under its id of today, too: once each"
         )
-    _STEMS[sweep] = listed, renamed
+    if whole:
+        _STEMS[sweep] = listed, renamed
 
 
 def _all_packed(

@@ -7,7 +7,7 @@ that is none of what was measured, each record is parsed: what is read is the sa
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,18 +98,25 @@ def _nested(known: Any, text: str) -> Any:
     return known if compact_json(known) == text else json.loads(text)
 
 
-def summaries_of(packed: Runs) -> Iterator[tuple[Row, Mapping[str, Any] | RecordError]]:
+def summaries_of(
+    packed: Runs, where: Mapping[str, Collection[str]] | None = None
+) -> Iterator[tuple[Row, Mapping[str, Any] | RecordError]]:
     """Each row, in their order, with its record under its ids of today, or the error of one that is none.
 
-    Raises TableError.
+    `where`: column → texts; rows that have another one there (`Runs.holding`) are left out. Raises TableError.
     """
+    wanted = packed.holding(where) if where else np.ones(len(packed.run_ids), dtype=bool)
+    if not wanted.any():
+        return
     columns: _Columns | None = None
-    readable = len(packed.run_ids) >= FEWEST  # and until one is damaged that records do not need
+    readable = int(wanted.sum()) >= FEWEST  # and until one is damaged that records do not need
     known: dict[int, _Alike | None] = {}
     start = 0
     for batch in packed.batches():
         values = columns.between(start, start + batch.num_rows) if columns else None
         for at, row in enumerate(rows_of(batch)):
+            if not wanted[start + at]:
+                continue
             if columns and values:
                 alike = known.get(kind := int(columns.kind[start + at]))
                 if alike and (run_id := alike.id_today(row.run_id, values("seed")[at])):

@@ -10,7 +10,7 @@ its content: `curve` in runs.parquet names it, so that record and curve belong t
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -96,6 +96,18 @@ class Runs:
         texts = [name for name in names[1:] if pa.types.is_string(schema.field(name).type)]
         with opened(self.path, metadata, texts) as file:
             return file.read(columns=names).combine_chunks()
+
+    def holding(self, where: Mapping[str, Collection[str]]) -> np.ndarray:
+        """Whether each row (rows,) can have one of the given texts in each of these columns: where a file lacks the
+        column, or a row the value, it can. Raises TableError.
+        """
+        found = np.ones(len(self.run_ids), dtype=bool)
+        with opened(self.path) as file:
+            there = [name for name in where if name in file.schema_arrow.names]
+            for name in there:
+                values = file.read(columns=[name]).column(name).to_pylist()
+                found &= [one is None or one in where[name] for one in values]
+        return found
 
     def each(self) -> Iterator[Row]:
         """Its rows, of which none is kept: all records together can take more memory than what is made from them.

@@ -258,3 +258,23 @@ def test_what_no_column_has_is_never_taken_from_another_run(tmp_path: Path) -> N
             record[part] = {f"{part} of {seed}": [float(seed)]} if part == "code" else {"a": f"{part} {seed}"}
 
     assert_same(made(tmp_path, edit))
+
+
+def test_rows_that_cannot_be_meant_are_not_parsed(tmp_path: Path, parsed: list[str]) -> None:
+    models = ("rnn", "gru", "lstm")
+    folder = write(tmp_path, [record_of(config(model=model), seed, 2.5, 3, 10) for model in models for seed in (0, 1)])
+    found = [one["config"]["model"]["name"] for one in results.summaries(folder, {"model": {"gru", "mgu"}})]
+    assert found == ["gru", "gru"]
+    assert len(parsed) <= 2
+    assert not list(results.summaries(folder, {"model": set()}))
+    assert len(list(results.summaries(folder))) == 6
+
+
+def test_rows_that_do_not_say_what_they_are_may_be_meant(tmp_path: Path) -> None:
+    folder = write(tmp_path, [record_of(config(model="rnn"), seed, 2.5, 3, 10) for seed in (0, 1)])
+    table = pq.read_table(runs_path(folder))
+    at = table.column_names.index("model")
+    pq.write_table(table.set_column(at, "model", pa.array([None, "rnn"])), runs_path(folder))
+    assert len(list(results.summaries(folder, {"model": {"gru"}}))) == 1
+    pq.write_table(table.drop_columns(["model"]), runs_path(folder))
+    assert len(list(results.summaries(folder, {"model": {"gru"}}))) == 2

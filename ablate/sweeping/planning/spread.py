@@ -56,6 +56,10 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
     Alike are settings of the same task, data, model, number of units and layers; failing that, of the same task, data
     and model.
     """
+    compared = [setting for setting in plan.settings if main_metric(setting.config) == metric]
+    wanted = {setting.setting_id for setting in compared}
+    planned = {_kind_of(setting.config) for setting in compared}
+    models = {kind.without_size for kind in planned}
     scaled: dict[str, dict[str, float]] = defaultdict(dict)  # setting -> run -> what is compared
     kinds: dict[str, Kind] = {}
     folders: dict[str, set[str]] = defaultdict(set)
@@ -63,7 +67,7 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
         excluded = frozenset[str]()
         with suppress(RecordError):
             excluded = excluded_runs(folder)
-        for record in results.summaries(folder):
+        for record in results.summaries(folder, {"model": {model for *_, model in models}}):
             if isinstance(record, RecordError) or record.get("run_id") in excluded:
                 continue
             curve = partial(results.load_curve, folder, str(record.get("run_id")))
@@ -78,10 +82,6 @@ def spread_over_seeds(plan: Plan, metric: str = DEFAULT_METRIC) -> Spread | None
             kinds[setting] = kind
             folders[setting].add(folder.name)
     usable = {setting: list(runs.values()) for setting, runs in scaled.items() if len(runs) >= LEAST_RUNS}
-    compared = [setting for setting in plan.settings if main_metric(setting.config) == metric]
-    wanted = {setting.setting_id for setting in compared}
-    planned = {_kind_of(setting.config) for setting in compared}
-    models = {kind.without_size for kind in planned}
     for what, alike in (
         ("these settings", [setting for setting in usable if setting in wanted]),
         ("settings of the same model, units and layers", [setting for setting in usable if kinds[setting] in planned]),
