@@ -29,7 +29,8 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
 from ablate.engines.autograd import AutogradProgram
-from ablate.engines.cohort import chunk_size, chunks, training_threads
+from ablate.engines.cohort import Cohort, chunk_size, chunks, training_threads
+from ablate.engines.cohort.portions import Stacked
 from ablate.engines.precision import computing
 from ablate.engines.program import Program
 from ablate.networks.parameters import initial
@@ -171,7 +172,10 @@ def cohort_epoch(
 
 
 def train(program: Program, tokens: Tensor) -> None:
-    """An epoch: minibatches (…, inputs and targets, R, T, B)."""
+    """An epoch as training has it: minibatches (…, inputs and targets, R, T, B)."""
+    if isinstance(program, Cohort) and program.takes_portions:
+        program.train(Stacked(*tokens.unbind(1)), carry=False)
+        return
     for number, (x, y) in enumerate(tokens):
         program.step(x, y, carry=number > 0)
 

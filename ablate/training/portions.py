@@ -13,9 +13,11 @@ from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked, Wind
 from ablate.tasks.task import Minibatch, Task
 
 
-def portions(task: Task, orders: Sequence[Generator], updates: int | None = None) -> Iterator[Portion]:
+def portions(
+    task: Task, orders: Sequence[Generator], updates: int | None = None, at_once: int = AT_ONCE_BYTES
+) -> Iterator[Portion]:
     """An epoch of each replica, or its first `updates` minibatches: by where they begin, or `Stacked` in portions of
-    one size."""
+    one size, of not much more than `at_once` bytes."""
     starts = [task.starts(order) for order in orders]
     if all(own is not None for own in starts):
         together = torch.stack([own for own in starts if own is not None], 1)[:updates]
@@ -27,7 +29,7 @@ def portions(task: Task, orders: Sequence[Generator], updates: int | None = None
     taken = 0
     for replicas in zip(*(islice(task.minibatches(order), updates) for order in orders), strict=True):
         X, Y = _stacked(replicas)
-        if inputs and (X.shape != inputs[0].shape or Y.shape != targets[0].shape or taken >= AT_ONCE_BYTES):
+        if inputs and (X.shape != inputs[0].shape or Y.shape != targets[0].shape or taken >= at_once):
             yield Stacked(torch.stack(inputs), torch.stack(targets))
             inputs, targets, taken = [], [], 0
         inputs.append(X)

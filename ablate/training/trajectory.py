@@ -220,7 +220,7 @@ def train_epoch(
     updates: int | None = None,
 ) -> tuple[list[list[float]], list[list[float]]]:
     """One pass over each replica's minibatches, or its first `updates`: losses and weights of an `Epoch`."""
-    if isinstance(program, Cohort) and program.silent:
+    if isinstance(program, Cohort) and program.takes_portions:
         measured, counts = _launched(task, program, orders, stop, updates)
         return measured.tolist(), counts.tolist()
     losses: list[Tensor] = []
@@ -252,7 +252,7 @@ def _launched(
 
     losses: list[Tensor] = []
     scored: list[Tensor] = []
-    for portion in portions(task, orders, updates):
+    for portion in portions(task, orders, updates, program.portion_bytes):
         if isinstance(portion, Stacked):
             if not losses and not isinstance(task.sizes, Sizes):
                 check_shapes(portion.inputs[0, 0], portion.targets[0, 0])

@@ -66,14 +66,24 @@ class Given:
             return losses
 
         monkeypatch.setattr(self.program, "_backpropagate", constructed)
-        if engine is NativeCohort:
-            descend = self.program.kernel.clipped_descent
+        if engine is NativeCohort and self.program.takes_portions:
+            library = self.program.kernel.library
 
-            def descended(parameters: Tensor, grads: Tensor, lr: float, clip: float) -> int:
-                grads.copy_(self.construct(grads, place))
-                return descend(parameters, grads, lr, clip)
+            def trained(*given: Any, rates: Tensor, **options: Any) -> Tensor:
+                """What the kernel does in one call, in two."""
+                if not self.program.causes[0]:
+                    losses = self.program._backpropagate(*(part[0] for part in given[:2]), {})
+                    self.program.last_losses.copy_(losses)
+                    rows = self.program.parameters.data_ptr(), self.program.grads.data_ptr(), len(row)
+                    self.program.causes[0] = library.clipped_descent(*rows, float(rates), float(self.program.clips))
+                return self.program.last_losses.clone().unsqueeze(0)
 
-            monkeypatch.setattr(self.program.kernel, "clipped_descent", descended)
+            derive = self.program._minibatches
+            monkeypatch.setattr(
+                self.program,
+                "_minibatches",
+                lambda *given, **options: (trained if "rates" in options else derive)(*given, **options),
+            )
 
     def construct(self, like: Tensor, place: int | None) -> Tensor:
         out = torch.zeros_like(like)

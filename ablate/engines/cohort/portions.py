@@ -15,7 +15,7 @@ AT_ONCE_BYTES = 2**28
 
 Read = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]]
 """The rows of a portion's parts for one minibatch → its inputs and targets (R, T, B), on the rows' device and without a
-question to it."""
+question to it. Of whole parts all its minibatches (J, R, T, B)."""
 
 
 class Portion(Protocol):
@@ -87,7 +87,7 @@ class Windows:
         text, T = self.text, self.T
 
         def windows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-            places = rows[0].unsqueeze(1) + torch.arange(T, device=text.device).unsqueeze(1)
+            places = rows[0].unsqueeze(-2) + torch.arange(T, device=text.device).unsqueeze(1)
             return text.take(places).long(), text.take(places + 1).long()
 
         return windows

@@ -49,6 +49,8 @@ class Cohort:
     """
 
     takes_any_width = True
+    portion_bytes = AT_ONCE_BYTES
+    """How much of minibatches `train` wants to be stacked at once."""
 
     def __init__(
         self,
@@ -78,6 +80,8 @@ class Cohort:
         on_gpu = self.device.type != "cpu"
         self.cuda_graphs = (on_gpu and self.config.cuda_graphs) if cuda_graphs is None else cuda_graphs
         self.silent = on_gpu or self.cuda_graphs
+        self.takes_portions = self.silent
+        """Whether there is `train`, for many minibatches at once."""
         self.generators = generators if places else None
         self.layout = self._laid_out(vocabulary_size)
         with torch.inference_mode():
@@ -163,7 +167,7 @@ class Cohort:
         """As so many `step`s: minibatches (J, R, T, B) → losses (J, R), and no question to the device.
 
         `carry` is that of the first minibatch, `carries` of those after it. `between` is called now and then, and may
-        raise. Of a silent cohort alone.
+        raise. Only of a cohort that `takes_portions`.
         """
         assert self.silent
         T, B = portion.size

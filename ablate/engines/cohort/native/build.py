@@ -41,6 +41,16 @@ class Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("T", "B", "H", "V", "layers", "training", "dropout")]
 
 
+class Minibatches(ctypes.Structure):
+    """`struct Minibatches` of calls.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("J", "R", "P", "carries")),
+        *((name, ctypes.c_void_p) for name in ("parameters", "grads", "tokens", "targets", "states", "masks")),
+        *((name, ctypes.c_void_p) for name in ("rates", "clips", "losses", "last", "causes")),
+    ]
+
+
 @dataclass(frozen=True)
 class Native:
     """The loaded library, or why there is none."""
@@ -177,7 +187,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """With the types of its functions. Addresses are passed as numbers."""
     sizes, address, i64 = ctypes.POINTER(Sizes), ctypes.c_void_p, ctypes.c_int64
     library.workspace_bytes.argtypes, library.workspace_bytes.restype = [sizes, ctypes.c_int], i64
-    library.minibatch.argtypes, library.minibatch.restype = [sizes, *[address] * 8], ctypes.c_double
+    library.minibatches.argtypes = [sizes, address, ctypes.POINTER(Minibatches), address]
+    library.minibatches.restype = ctypes.c_int
     for function in (library.layer_forward, library.layer_backward):
         function.argtypes, function.restype = [sizes, ctypes.c_int, *[address] * 7], None
     library.clipped_descent.argtypes = [address, address, i64, ctypes.c_float, ctypes.c_float]

@@ -8,7 +8,7 @@ what the kernel does not cover, `not_covered` says, and torch computes.
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,16 +19,18 @@ from ablate.cells.lowering import Underivable
 from ablate.cells.structure import parameter
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.cuda import choose
-from ablate.engines.cohort.native.build import Sizes, native
+from ablate.engines.cohort.native.build import Minibatches, Sizes, native
 from ablate.engines.cohort.native.workspace import workspace
+from ablate.engines.cohort.portions import Portion, Stacked
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
-from ablate.engines.divergence import FINITE, LOSS
 from ablate.networks.dropout import Masks
 from ablate.networks.products import products_of
 
 LAYER_LIMIT = 16
 """`LAYERS_LIMIT` of the kernel."""
+MULTIPLICATIONS_AT_ONCE = 2**30
+"""Of one call, about: 20 ms of a core, within which no request to stop is heard."""
 
 
 def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
@@ -61,10 +63,12 @@ class NativeCohort(Cohort):
     """As `Cohort`. Raises ValueError where `not_covered` gives a reason.
 
     Replica k computes the same numbers, bit for bit, in any company: each is computed by itself. SGD without weight
-    decay, clipped by the norm, is part of the kernel; with other updates the kernel computes the gradients.
+    decay, clipped by the norm, is part of the kernel, which then trains on many minibatches in one call, so that
+    threads seldom wait for the interpreter; with other updates the kernel computes the gradients.
     """
 
     takes_any_width = False
+    portion_bytes = 2**20
 
     def __init__(
         self,
@@ -80,62 +84,90 @@ class NativeCohort(Cohort):
         if reason := not_covered(self.config, vocabulary_size, self.parameters.dtype, device):
             raise ValueError(f"the native kernel cannot compute this: {reason}")
         self.kernel = Kernel(self.layout, vocabulary_size)
-        self.clips = [math.inf] * len(self) if self.update.clip is None else self.update.clip.flatten().tolist()
+        self.takes_portions = self.update.descends and self.update.bound is None
         with torch.inference_mode():
-            self.rows = list(zip(self.parameters.unbind(), self.grads.unbind(), strict=True))
+            infinite = torch.full_like(self.update.lr, math.inf)
+            self.clips = infinite if self.update.clip is None else self.update.clip
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         """As `Cohort.step`; a frozen replica is no longer computed."""
-        if not self.update.descends or self.update.bound is not None:
+        if not self.takes_portions:
             return super().step(tokens, targets, carry=carry)
-        self._start(tokens.shape[2], carry)
+        return self.train(Stacked(tokens.unsqueeze(0), targets.unsqueeze(0)), carry=carry)[0]
+
+    @torch.inference_mode()
+    def train(
+        self, portion: Portion, *, carry: bool, carries: bool = True, between: Callable[[], None] = lambda: None
+    ) -> Tensor:
+        """As `Cohort.train`; `between` is called at least every `MULTIPLICATIONS_AT_ONCE`, or minibatch."""
+        T, B = portion.size
+        count = len(portion.parts[0])
+        each = 3 * len(self) * T * B * self.layout.size  # forward, back, and of the weights' gradients
+        most = 1 if self.shares else max(1, MULTIPLICATIONS_AT_ONCE // each)
+        losses = []
+        for start in range(0, count, most):
+            between()
+            some = portion.some(start, min(count, start + most))
+            tokens, targets = some.read()(some.parts)
+            self._start(B, carry if start == 0 else carries)
+            rates = self._rates_to_come(len(tokens))
+            masks = self._whole_masks(self._masks(T, B), T)
+            losses.append(self._minibatches(tokens, targets, self._states, masks, rates=rates, carries=carries))
+            if bool(self.causes.any()):
+                self._freeze(self.causes)
+        return torch.cat(losses)
+
+    def _rates_to_come(self, count: int) -> Tensor:
+        """Of so many updates, which count as done: (count, R, 1)."""
+        if count > 1:
+            rates, _ = self.update.coming(count)
+            self.update.lr.copy_(rates[-1])
+            return rates
         self.update.advance()
-        rates = self.update.rates
-        losses, causes = self.last_losses.tolist(), self.causes.tolist()
-        masks = self._each_mask(self._masks(*tokens.shape[1:]), tokens.shape[1])
-        batches = zip(tokens.contiguous(), targets.contiguous(), _each(self._states), self.rows, masks, strict=True)
-        for k, (x, y, states, (parameters, grads), own_masks) in enumerate(batches):
-            if causes[k] != FINITE:
-                continue
-            losses[k] = self.kernel.minibatch(x, y, states, parameters, grads, own_masks)
-            if not math.isfinite(losses[k]):
-                causes[k] = LOSS
-            else:  # while the gradients are still in the cache
-                causes[k] = self.kernel.clipped_descent(parameters, grads, rates[k], self.clips[k])
-        self.last_losses = self.last_losses.new_tensor(losses)
-        if any(causes):
-            self._freeze(torch.tensor(causes))
-        return self.last_losses.clone()
+        return self.update.lr.unsqueeze(0)
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
-        each = self._each_mask(masks, tokens.shape[1])
-        return self._losses(tokens, targets, self._states, training=True, masks=each)
+        whole = self._whole_masks(masks, tokens.shape[1])
+        return self._minibatches(tokens.unsqueeze(0), targets.unsqueeze(0), self._states, whole)[0]
 
-    def _each_mask(self, masks: Masks, T: int) -> list[Sequence[Tensor]]:
-        """Each replica's dropout masks (T, B, H), from the lowest place up."""
-        whole = [mask.expand(-1, T, -1, -1).contiguous() for mask in masks.values()]
-        return list(zip(*(mask.unbind() for mask in whole), strict=True)) if whole else [()] * len(self)
+    def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
+        return self._minibatches(tokens.unsqueeze(0), targets.unsqueeze(0), states, training=False)[0]
 
-    def _losses(
+    @staticmethod
+    def _whole_masks(masks: Masks, T: int) -> list[Tensor]:
+        """Dropout masks (R, T, B, H), from the lowest place up."""
+        return [mask.expand(-1, T, -1, -1).contiguous() for mask in masks.values()]
+
+    def _minibatches(
         self,
         tokens: Tensor,
         targets: Tensor,
-        states: list[list[Tensor]],
-        training: bool,
-        masks: Sequence[Sequence[Tensor]] | None = None,
+        states: Sequence[Sequence[Tensor]],
+        masks: Sequence[Tensor] = (),
+        *,
+        training: bool = True,
+        rates: Tensor | None = None,
+        carries: bool = True,
     ) -> Tensor:
-        """Losses (R,) of (R, T, B); states are moved on in place, and with `training` the gradients filled."""
-        own_masks = masks or [()] * len(self)
-        batches = zip(tokens.contiguous(), targets.contiguous(), _each(states), self.rows, own_masks, strict=True)
-        values = [
-            self.kernel.minibatch(x, y, state, parameters, own if training else None, mask)
-            for x, y, state, (parameters, own), mask in batches
-        ]
-        return self.last_losses.new_tensor(values)
+        """Losses (J, R) of minibatches (J, R, T, B); states are moved on in place, with `training` gradients filled.
 
-    def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
-        return self._losses(tokens, targets, states, training=False)
+        With `rates` (J, R, 1) the parameters are moved, too, and what is not finite is in `causes`. `masks`
+        (R, T, B, H) are those of a single minibatch.
+        """
+        losses = self.last_losses.new_empty(tokens.shape[:2])
+        of = Minibatches(*tokens.shape[:2], self.layout.size, carries)
+        tensors = {"parameters": self.parameters, "tokens": tokens.contiguous(), "targets": targets.contiguous()}
+        tensors |= {"losses": losses, "last": losses}
+        if training:
+            tensors["grads"] = self.grads
+        if rates is not None:
+            tensors |= {"rates": rates.contiguous(), "clips": self.clips}
+            tensors |= {"causes": self.causes, "last": self.last_losses}
+        for name, tensor in tensors.items():
+            setattr(of, name, tensor.data_ptr())
+        self.kernel.minibatches(of, tensors["tokens"].shape, [part for layer in states for part in layer], masks)
+        return losses
 
 
 class Kernel:
@@ -152,42 +184,19 @@ class Kernel:
         self.sizes: dict[tuple[int, int, bool, bool], Sizes] = {}
         self.workspace = torch.empty(0, dtype=torch.uint8)
 
-    def minibatch(
-        self,
-        tokens: Tensor,
-        targets: Tensor,
-        states: Sequence[Tensor],
-        parameters: Tensor,
-        grads: Tensor | None,
-        masks: Sequence[Tensor] = (),
-    ) -> float:
-        """Tokens, targets (T, B), one replica's parameters (P,) → its mean cross-entropy in nats per scored token.
+    def minibatches(
+        self, of: Minibatches, shape: Sequence[int], states: Sequence[Tensor], masks: Sequence[Tensor]
+    ) -> None:
+        """The minibatches (J, R, T, B) of `of`, with the states of each layer and part, and the masks, if any.
 
-        `states` (B, H), of each layer and part, are moved on in place; `grads` (P,) is filled. `masks` (T, B, H)
-        multiply what the layers but the last put out. Raises IndexError for a token outside the vocabulary, or a
-        target that is neither in it nor `UNSCORED`.
+        Raises IndexError for a token outside the vocabulary, or a target that is neither in it nor `UNSCORED`.
         """
-        T, B = tokens.shape
-        sizes = self._sizes(T, B, grads is not None, len(masks) > 0)
-        loss: float = self.library.minibatch(
-            sizes,
-            self.places,
-            parameters.data_ptr(),
-            None if grads is None else grads.data_ptr(),
-            tokens.data_ptr(),
-            targets.data_ptr(),
-            addresses(states),
-            addresses(masks),
-            self.workspace.data_ptr(),
-        )
-        if loss == -1.0:
+        _, _, T, B = shape
+        sizes = self._sizes(T, B, training=bool(of.grads), dropout=len(masks) > 0)
+        lists = addresses(states), addresses(masks)
+        of.states, of.masks = map(ctypes.addressof, lists)
+        if self.library.minibatches(sizes, self.places, of, self.workspace.data_ptr()):
             raise IndexError(f"a token outside the vocabulary of {self.V}")
-        return loss
-
-    def clipped_descent(self, parameters: Tensor, grads: Tensor, lr: float, clip: float) -> int:
-        """SGD (P,), the gradients scaled by clip/norm if their norm exceeds `clip`; what is not finite, if anything."""
-        cause: int = self.library.clipped_descent(parameters.data_ptr(), grads.data_ptr(), len(grads), lr, clip)
-        return cause
 
     def _sizes(self, T: int, B: int, training: bool, dropout: bool) -> Sizes:
         key = (T, B, training, dropout)
@@ -233,8 +242,3 @@ def memory_bytes(config: Resolved, R: int, vocabulary_size: int) -> int:
     sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, True, config.dropout > 0)
     needed: int = kernel.library.workspace_bytes(sizes, False)
     return 2 * 4 * R * Layout(config, vocabulary_size).size + needed
-
-
-def _each(states: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, ...]]:
-    """(layer, part: (R, B, H)) → each replica's states (B, H), in the kernel's order."""
-    return list(zip(*(part.unbind() for layer in states for part in layer), strict=True))
