@@ -24,9 +24,9 @@ def launchers() -> dict[str, dict[str, Any]]:
     }
 
 
-def is_cluster(launcher: Mapping[str, Any]) -> bool:
+def is_cluster(launcher: Mapping[str, Any] | None) -> bool:
     """Whether a launcher that Hydra composed trains elsewhere."""
-    return str(launcher.get("name") or LOCAL) not in (LOCAL, FORMER)
+    return str((launcher or {}).get("name") or LOCAL) not in (LOCAL, FORMER)
 
 
 def names() -> tuple[str, ...]:
