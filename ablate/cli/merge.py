@@ -19,6 +19,7 @@ def merge_command(arguments: list[str]) -> int:
     from ablate.config.terminal import lines
     from ablate.records.locks import exclusive
     from ablate.records.merging import merge
+    from ablate.records.places import failures_dir
 
     options = parser().parse_args(arguments)
     say = lines()
@@ -32,6 +33,8 @@ def merge_command(arguments: list[str]) -> int:
         f"{options.into}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} added, "
         f"{counted(done.equal, 'run')} there already"
     )
+    if done.failures:
+        say(f"{counted(done.failures, 'setting')} could not be run: {failures_dir(options.into)} says why")
     return 1 if done.conflicts else 0
 
 

@@ -25,6 +25,8 @@ the smallest difference that this number of seeds can detect. Writes nothing.
                     settings, groups              as in the two tables; settings name their group by its number, from 1
                     runs, done, reused, to_train  numbers of runs
                     seconds, side_by_side, devices, memory_bytes, free_bytes, timings, timings_s
+                    jobs                          with hydra/launcher=slurm or ray: how many jobs, the programs and
+                                                  seconds of each, wall_s, core_hours, gpu_hours; null without
                     seeds, detectable             of each metric: the spread over seeds (sd), and the smallest
                                                   difference found; of logarithms where log is true
                     notes, warnings

@@ -1,9 +1,9 @@
 """`ablate run`, or no subcommand: train what is missing of a sweep, and report. Loads what it needs when it runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
@@ -11,10 +11,13 @@ from ablate.cli.entry import STOPPED, loading
 from ablate.config.errors import counted
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from ablate.config.schema import Config
     from ablate.searching.run import Found
     from ablate.searching.space import Problem
     from ablate.sweeping.launch import Summary
+    from ablate.sweeping.launching.worker import Beacon
     from ablate.sweeping.naming import Asked
 
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--config-dir", "--config-name", "--resolve")
@@ -83,14 +86,31 @@ def train(arguments: Sequence[str], command: str) -> int:
 
     def search(problem: "Problem") -> None:
         with loading():
+            from ablate.config.launchers import is_cluster
             from ablate.searching.run import run_search
 
-        found.append(run_search(problem, command))
+        if is_cluster(problem.launcher):
+            from ablate.searching.over_cluster import search_by_cluster
+
+            found.append(search_by_cluster(problem, command, arguments, search_in_job))
+        else:
+            found.append(run_search(problem, command))
 
     with_configs(arguments, sweep, search)
     if found:
         return conclude_found(found[0])
     return conclude(sum(summaries[1:], start=summaries[0])) if summaries else 0
+
+
+def search_in_job(order: "Mapping[str, Any]", beacon: "Beacon", stop: "Event") -> None:
+    """In a job of a cluster: one process's share of the search that the order's words mean."""
+    from ablate.cli.composition import with_configs
+    from ablate.searching.over_cluster import share_of_job
+
+    def no_sweep(*_: object) -> None:
+        raise AssertionError("the words mean a search")
+
+    with_configs(order["words"], no_sweep, lambda problem: share_of_job(problem, order, beacon, stop))
 
 
 def conclude_found(found: "Found") -> int:

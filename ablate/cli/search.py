@@ -3,9 +3,9 @@
 import re
 from functools import partial
 
-from ablate.cli.command import Command
+from ablate.cli.command import Command, flag
 from ablate.cli.commands import run_command
-from ablate.cli.run import OPTIONS, run_each
+from ablate.cli.run import DETACH, OPTIONS, run_each
 
 HELP = """\
 usage: ablate search [sweeps=NAME] [knob=choice(A,B) | knob=interval(LOW,HIGH) | knob=value] … [option=value] …
@@ -52,7 +52,8 @@ def search(arguments: list[str]) -> int:
     from ablate.config.shell import command_line
 
     own = options()
-    words = []
+    detach, arguments = flag(arguments, DETACH)
+    words = ["hydra.launcher.detach=true"] if detach else []
     for word in arguments:
         override = Override.read(word)
         is_option = override.key.partition(".")[0] in own and not is_knob(override.key) and override.value is not None
@@ -68,7 +69,7 @@ COMMAND = Command(
     "the best configuration, found by Optuna over raced seeds",
     search,
     help_of,
-    options=OPTIONS,
+    options=(*OPTIONS, DETACH),
     takes=("knobs", "options of a search"),
 )
 

@@ -36,10 +36,12 @@ def status(arguments: list[str]) -> int:
     from ablate.cli.as_json import print_json
     from ablate.config.errors import UserError
     from ablate.records.files import entries, present
+    from ablate.records.jobs import jobs_dir
     from ablate.records.places import runs_dir
 
     def is_sweep(folder: Path) -> bool:
-        return present(runs_dir(folder)) == "folder" or (folder / "sweep.json").exists()
+        has_folder = any(present(one(folder)) == "folder" for one in (runs_dir, jobs_dir))
+        return has_folder or (folder / "sweep.json").exists()
 
     results = Path("results")
     folders = options.sweep or sorted(filter(is_sweep, entries(results)))
@@ -123,7 +125,8 @@ def line_of_job(job: dict[str, Any]) -> str:
 
     at = f" on {job['host']}" if job["host"] else ""
     heard = "" if job["silent_s"] is None else f", heard of {job['silent_s']} s ago"
-    return f"{job['id']}{at}: {job['state']}, {job['trained']} of {counted(job['runs'], 'run')} trained{heard}"
+    trained = f", {job['trained']} of {counted(job['runs'], 'run')} trained" if job["runs"] else ""
+    return f"{job['id']}{at}: {job['state']}{trained}{heard}"
 
 
 def in_use(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """The launchers that `hydra/launcher=` may name, each a file of `conf/hydra/launcher/` with its options."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,11 @@ def launchers() -> dict[str, dict[str, Any]]:
         name: {key: value for key, value in options.items() if key not in ("_target_", "name")}
         for name, options in read.items()
     }
+
+
+def is_cluster(launcher: Mapping[str, Any] | None) -> bool:
+    """Whether a launcher that Hydra composed trains elsewhere."""
+    return str((launcher or {}).get("name") or LOCAL) not in (LOCAL, FORMER)
 
 
 def names() -> tuple[str, ...]:

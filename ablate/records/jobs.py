@@ -20,6 +20,8 @@ from ablate.records.reading import RecordError, read_json
 
 BEAT_S = 10.0
 """So often a job says that it is still there."""
+DONE = "done"
+"""How a job has ended that did all that it was given."""
 
 
 @dataclass
@@ -47,6 +49,11 @@ class Batch:
 
     def state_path(self, job: int) -> Path:
         return self.path / f"{job}.state.json"
+
+    @property
+    def sweep(self) -> Path:
+        """The folder of the sweep."""
+        return self.path.parent.parent
 
     @property
     def log(self) -> Path:
@@ -93,6 +100,8 @@ class State:
     warnings: list[str] = field(default_factory=list)
     stopped: str | None = None
     """Why it has saved its checkpoints and gone."""
+    worker: str | None = None
+    """The process of a search that it is, as the study calls it."""
     ended: str | None = None
     """`done`, or what ended it as a whole."""
 

@@ -12,11 +12,20 @@ from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
 from ablate.records.design import Declared, as_manifest, of_manifest
 from ablate.records.exclusion import exclusions, write_exclusions
-from ablate.records.files import compact_json, exact_json, make_folder, write_json, write_text
+from ablate.records.failures import failures
+from ablate.records.files import compact_json, exact_json, make_folder, remove, write_json, write_text
 from ablate.records.manifest import load_manifest
-from ablate.records.places import curve_path, holds_runs, holds_timings, manifest_path, record_path, timing_path
+from ablate.records.places import (
+    curve_path,
+    failure_path,
+    holds_runs,
+    holds_timings,
+    manifest_path,
+    record_path,
+    timing_path,
+)
 from ablate.records.planned import seeds_of, with_planned
-from ablate.records.reading import RecordError
+from ablate.records.reading import RecordError, read_json
 
 
 @dataclass
@@ -26,6 +35,7 @@ class Merged:
     runs: int = 0
     equal: int = 0
     timings: int = 0
+    failures: int = 0  # settings that could not be run, and of which there are not all runs now
     conflicts: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)  # records that are none
 
@@ -39,7 +49,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     for folder in folders:
         if folder.resolve() == into.resolve():
             raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
-        if not holds_runs(folder) and not holds_timings(folder):
+        if not holds_runs(folder) and not holds_timings(folder) and not failures(folder):
             raise UserError(f"{folder} holds no runs; give a folder that ablate has written")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
@@ -60,6 +70,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                     weights.copy(folder, into, run_id)
                 done.equal += 1
         _merge_timings(folder, into, done)
+    _merge_failures(folders, into, done)
     known = [one for folder in (into, *folders) for one in exclusions(folder)]
     if known:
         write_exclusions(into, list(dict.fromkeys(known)))
@@ -121,6 +132,24 @@ def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
             done.conflicts.append(
                 f"{key[0]}: another timing on machine {key[1]} in {folder} than in {into}, which is kept"
             )
+
+
+def _merge_failures(folders: Sequence[Path], into: Path, done: Merged) -> None:
+    """What could not be run in one of them, and whose runs have come from none of the others."""
+    there = {one.setting_id for one in failures(into)}
+    for folder in folders:
+        for one in failures(folder):
+            if one.setting_id in there:
+                continue
+            if one.config is None:
+                done.left.append(f"{failure_path(folder, one.setting_id)} is damaged")
+                continue
+            there.add(one.setting_id)
+            write_json(failure_path(into, one.setting_id), read_json(failure_path(folder, one.setting_id)))
+    still = {one.setting_id for one in failures(into)}
+    for setting_id in there - still:  # the runs that one folder lacks, another has
+        remove(failure_path(into, setting_id))
+    done.failures = len(still)
 
 
 def _manifest(folders: Sequence[Path]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
 from ablate.config.knobs import GROUPS
-from ablate.config.launchers import LOCAL
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
@@ -29,6 +28,7 @@ from ablate.searching.settings import (
     whole,
 )
 from ablate.sweeping.hydra_jobs import table, written
+from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.naming import decides, folder_name
 
 if TYPE_CHECKING:
@@ -71,11 +71,8 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
     context, config = sweeper.hydra_context, sweeper.config
     assert context is not None
     assert config is not None
-    if (launcher := config.hydra.launcher.get("name", LOCAL)) != LOCAL:
-        raise ConfigError(
-            f"hydra/launcher={launcher} is for sweeps; the processes of a search share the work: start the same "
-            "command in each job, with storage=journal or storage=postgresql://…"
-        )
+    launcher = plain(config.hydra.launcher)
+    cluster = options_of(launcher)
     for override in overrides:
         check_searchable(override)
 
@@ -94,12 +91,13 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_sea
         sweeper,
         objectives(plain(sweeper.objective), searched_for(TASKS[base.task.name])),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
-        parallel=2 * (base.threads or cores()),
+        parallel=2 * (base.threads or (cores() if cluster is None else cluster.cpus)),
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([*typed, *(str(override.input_line) for override in overrides)], preset)
-    return run_search(Problem(space, settings, compose, defaults, folder_name(typed, preset), preset, given))
+    name = folder_name(typed, preset)
+    return run_search(Problem(space, settings, compose, defaults, name, preset, given, launcher))
 
 
 def fixed_value(config: Config, name: str) -> Any:

@@ -1,12 +1,14 @@
 """One process of a search of ablate, from the checked problem to what it leaves."""
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna import Study
 from optuna.trial import FrozenTrial
 
 from ablate.config.columns import as_typed
@@ -15,6 +17,7 @@ from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import FILES_OF_PARTS, Config
+from ablate.config.shell import command_line
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
@@ -29,6 +32,7 @@ from ablate.searching.space import Problem
 from ablate.searching.storage import location, takes_slot
 from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
+from ablate.searching.workers import Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
 from ablate.training.choice import left_out
@@ -45,12 +49,78 @@ class Found:
     interrupted: bool = False
     runnable: bool = False  # whether there is a best.yaml
     report: bool = True  # whether one is wanted
+    away: int = 0  # jobs of a cluster that go on
 
     @property
     def exit_status(self) -> int:
         if self.interrupted:
             return 130
-        return 0 if self.outcome.winner or self.outcome.front or self.outcome.waits else 1
+        return 0 if self.outcome.winner or self.outcome.front or self.outcome.waits or self.away else 1
+
+
+class Prepared:
+    """A search that is checked, and of which nothing is written yet."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        command: str,
+        trainer: type[Trainer] = Trainer,
+        side_by_side: Callable[[Config], int] = lambda base: schedule.workers([base]),
+        interrupted: threading.Event | None = None,
+        jobs: int = 1,
+    ) -> None:
+        """`side_by_side`: the programs of this process, of the config without what is searched; `jobs`: how many
+        processes work on it. Raises UserError for a problem that cannot be searched.
+        """
+        self.problem, self.settings = problem, problem.settings
+        self.base, settings = problem.compose(()), problem.settings
+        validate(self.base)
+        check_produced(settings, self.base)
+        self.name = self.base.name or problem.name
+        self.folder = Path(self.base.results_dir).expanduser() / self.name
+        several = len(settings.objectives) > 1
+        epochs = self.base.epochs if self.base.task.thing.has_network else None
+        self.pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
+        make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, several)
+        self.progress = SearchProgress(settings.n_trials)
+        self.trainer = trainer(
+            self.folder,
+            problem.compose,
+            command,
+            side_by_side(self.base),
+            self.progress.say,
+            problem.preset,
+            interrupted,
+        )
+        configs = check_values(problem, self.trainer)
+        for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
+            self.progress.warn(line)
+        if self.base.deterministic and settings.parallel * jobs > 1:
+            self.progress.warn(
+                "deterministic=true: each run is the same, bit for bit; which configurations are tried depends on "
+                "which ones end first, unless there is one process with hydra.sweeper.parallel=1"
+            )
+        self.design = design_of(problem, resolve(self.base))
+
+    def search(self, study: Study, worker: Worker) -> Search:
+        return Search(self.problem.space, self.settings, self.trainer, study, worker, self.progress)
+
+    def keep(self, trials: list[FrozenTrial], outcome: Outcome, interrupted: bool = False) -> Found:
+        """Write what has come out of it: trials.csv and, of a search that is at its end, search.json and best.yaml."""
+        problem, settings, folder = self.problem, self.settings, self.folder
+        found = Found(folder, settings, trials, outcome, interrupted, report=self.base.report)
+        files.write_trials(folder, trials, problem.space, settings)
+        if outcome.concluded:
+            where = str(location(settings.storage, folder))
+            files.write_summary(folder, settings.study or self.name, where, self.design, settings, outcome)
+        best = outcome.winner or next(iter(outcome.front), None)
+        if best is not None:
+            config = self.trainer.config(best.overrides)
+            defaults = problem.defaults(files.groups_of(config))
+            files.write_best(folder, config, defaults, best, settings, self.name)
+            found.runnable = True
+        return found
 
 
 def run_search(problem: Problem, command: str) -> Found:
@@ -58,30 +128,21 @@ def run_search(problem: Problem, command: str) -> Found:
 
     Raises UserError, before anything is written, for a problem that cannot be searched.
     """
-    base, settings, space = problem.compose(()), problem.settings, problem.space
-    validate(base)
-    check_produced(settings, base)
-    name = base.name or problem.name
-    folder = Path(base.results_dir).expanduser() / name
-    several = len(settings.objectives) > 1
-    epochs = base.epochs if base.task.thing.has_network else None
-    pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
-    make_sampler(settings.sampler, settings.sampler_options, 0, space, several)
-    progress = SearchProgress(settings.n_trials)
-    trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
-    configs = check_values(problem, trainer)
-    for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
-        progress.warn(line)
-    if base.deterministic and settings.parallel > 1:
-        progress.warn(
-            "deterministic=true: each run is the same, bit for bit; which configurations are tried depends on which "
-            "ones end first, unless there is one process with hydra.sweeper.parallel=1"
-        )
-    design = design_of(problem, resolve(base))
-    with exclusive(folder, shared=True), joined(settings, space, folder, name, design, pruner) as (study, worker):
-        with trainer, progress:
+    return share(Prepared(problem, command))
+
+
+def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: None) -> Found:
+    """One process's share of a search; `heard` is told who it is in the study."""
+    settings, folder, trainer = prepared.settings, prepared.folder, prepared.trainer
+    with (
+        exclusive(folder, shared=True),
+        joined(settings, prepared.problem.space, folder, prepared.name, prepared.design, prepared.pruner) as at,
+    ):
+        study, worker = at
+        heard(worker)
+        with trainer, prepared.progress:
             trainer.engines = StudyEngines(study)
-            search = Search(space, settings, trainer, study, worker, progress)
+            search = prepared.search(study, worker)
             outcome, interrupted = Outcome(), False
             try:
                 search.run()
@@ -89,17 +150,7 @@ def run_search(problem: Problem, command: str) -> Found:
             except KeyboardInterrupt:
                 interrupted = True
         trials = study.get_trials(deepcopy=False)
-    found = Found(folder, settings, trials, outcome, interrupted, report=base.report)
-    files.write_trials(folder, trials, space, settings)
-    if outcome.concluded:
-        where = str(location(settings.storage, folder))
-        files.write_summary(folder, settings.study or name, where, design, settings, outcome)
-    best = outcome.winner or next(iter(outcome.front), None)
-    if best is not None:
-        config = trainer.config(best.overrides)
-        files.write_best(folder, config, problem.defaults(files.groups_of(config)), best, settings, name)
-        found.runnable = True
-    return found
+    return prepared.keep(trials, outcome, interrupted)
 
 
 def check_values(problem: Problem, trainer: Trainer) -> list[Config]:
@@ -153,6 +204,9 @@ def conclude_search(found: Found) -> int:
             say(f"failed: {count} of {counted(counts.ended, 'trial')}: {reason}")
     for note in outcome.notes:
         say(note)
+    if found.away:
+        again = command_line("status", found.folder)
+        say(f"{counted(found.away, 'job')} at work; {again} tells how far they are, the same command collects them")
     if found.interrupted:
         say("stopped; every finished run and trial is kept, the same command goes on from here")
     for one in outcome.front:

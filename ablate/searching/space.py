@@ -10,7 +10,7 @@ A condition says when a dimension exists: `dropout: {layers: [2, 3]}` is only dr
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -207,6 +207,7 @@ class Problem:
     name: str  # of the search's folder, where the config gives none
     preset: str | None = None
     given: tuple[str, ...] = ()  # the knobs that the command line or the preset sets
+    launcher: Mapping[str, Any] = field(default_factory=dict)  # what trains it, with its options; this machine without
 
 
 def build(

@@ -50,12 +50,14 @@ class Location:
 
 
 def location(storage: str | None, folder: Path) -> Location:
-    """Where a study is: `null` is study.db, `journal` is study.journal in the search's folder; else a URL.
+    """Where a study is: `sqlite` is study.db, `journal` is study.journal in the search's folder; else a URL.
 
-    Raises UserError for what is none.
+    `null` is the one of the two that is there, and study.db where neither is. Raises UserError for what is none.
     """
     if storage == "memory":
         return Location("memory")
+    if storage is None and (folder / JOURNAL).is_file() and not (folder / SQLITE).is_file():
+        storage = "journal"
     if storage in (None, "sqlite"):
         return Location("sqlite", (folder / SQLITE).resolve())
     if storage == "journal":

@@ -26,7 +26,20 @@ def joined(
     design: Mapping[str, Any],
     pruner: optuna.pruners.BasePruner,
 ) -> Iterator[tuple[Study, Worker]]:
-    """The study and this process in it. Raises UserError where it cannot be reached or is another search's.
+    """The study and this process in it. Raises UserError where it cannot be reached or is another search's."""
+    with looked_at(settings, folder, name, design, pruner) as study, Worker(study) as worker:
+        trials = len(study.get_trials(deepcopy=False))
+        seed = sampler_seed(settings.sampler, settings.seed, trials, worker.others() == 0, worker.id)
+        sampler = make_sampler(settings.sampler, settings.sampler_options, seed, space, len(settings.objectives) > 1)
+        study.sampler = ScaledValues(sampler, [objective.scale for objective in settings.objectives])
+        yield study, worker
+
+
+@contextmanager
+def looked_at(
+    settings: Settings, folder: Path, name: str, design: Mapping[str, Any], pruner: optuna.pruners.BasePruner
+) -> Iterator[Study]:
+    """The study, for a process that asks for no trials. Raises UserError as `joined` does.
 
     `design` is what must agree between all processes: space, objectives, seeds, and what is fixed.
     """
@@ -40,14 +53,7 @@ def joined(
         study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
         if stored is None:
             study.set_user_attr("design", design)
-        with Worker(study) as worker:
-            trials = len(study.get_trials(deepcopy=False))
-            seed = sampler_seed(settings.sampler, settings.seed, trials, worker.others() == 0, worker.id)
-            sampler = make_sampler(
-                settings.sampler, settings.sampler_options, seed, space, len(settings.objectives) > 1
-            )
-            study.sampler = ScaledValues(sampler, [objective.scale for objective in settings.objectives])
-            yield study, worker
+        yield study
 
 
 class StudyEngines(MutableMapping[str, str]):

@@ -61,7 +61,9 @@ class Trainer:
         side_by_side: int,
         say: Callable[[str], None] = lambda _: None,
         preset: str | None = None,
+        interrupted: threading.Event | None = None,
     ) -> None:
+        self.interrupted = interrupted or threading.Event()
         self.folder, self.compose, self.command, self.say = folder, compose, command, say
         self.side_by_side, self.preset = side_by_side, preset
         self.fallback = fallback_data()
@@ -159,6 +161,9 @@ class Trainer:
         self._dispatch()
 
     def poll(self, timeout_s: float) -> list[Event]:
+        """Raises KeyboardInterrupt once `interrupted` is set, as Ctrl-C does."""
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
         if self.futures and not self.ready:
             self.news.wait(timeout_s)
         self.news.clear()

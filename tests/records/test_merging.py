@@ -1,6 +1,7 @@
 """Folders of several machines as one: runs by their content, conflicts by name. Made-up records; CPU, 2 s."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from ablate.cli.exclude import main as exclude
 from ablate.cli.merge import main
 from ablate.records import weights
 from ablate.records.compaction import compact
+from ablate.records.failures import failures
 from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
-from ablate.records.places import manifest_path
-from tests.report.made import config, write_manifest, write_run, write_timing
+from ablate.records.places import failure_path, failures_dir, manifest_path
+from tests.report.made import config, record_of, write_manifest, write_run, write_timing
 
 
 def machine(folder: Path, seeds: range, shift: float = 0.0, command: str = "a") -> Path:
@@ -97,3 +99,34 @@ def test_the_files_of_a_persons_own_of_all_machines_are_known(tmp_path: Path) ->
         write_json(manifest_path(folder), load_manifest(folder) | {"plugins": files})
     assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
     assert load_manifest(tmp_path / "c")["plugins"] == {"a.py": "1", "b.py": "2"}
+
+
+def setting_id(run: dict[str, Any]) -> str:
+    return str(record_of(run, 0, 1.0)["setting_id"])
+
+
+def fail(folder: Path, run: dict[str, Any]) -> None:
+    """A setting that could not be run there."""
+    stored = {"setting_id": setting_id(run), "error": "out of memory", "config": run | {"seed": 0, "seeds": 2}}
+    write_json(failure_path(folder, setting_id(run)), stored)
+
+
+def test_failures_come_along_until_another_machine_has_the_runs(tmp_path: Path) -> None:
+    """Of three settings that failed on one machine: another has trained one, one seed of the second is there, and the
+    third is nowhere; a fourth failed on a machine that has nothing else."""
+    a, b, c, into = (tmp_path / name for name in "abcd")
+    machine(a, range(2))
+    trained, half, nowhere, elsewhere = (config(num_hiddens=H) for H in (16, 24, 32, 40))
+    for one in (trained, half, nowhere):
+        fail(a, one)
+    fail(c, elsewhere)
+    machine(b, range(2))
+    for seed in range(2):
+        write_run(b, config(num_hiddens=16), seed, 2.0, curve=[9.0, 2.0])
+    write_run(b, config(num_hiddens=24), 0, 2.0, curve=[9.0, 2.0])
+    left = {setting_id(one) for one in (half, nowhere, elsewhere)}
+    for _ in range(2):
+        assert main([str(a), str(b), str(c), "--into", str(into)]) == 0
+        assert {one.setting_id for one in failures(into)} == left
+        assert {path.stem for path in failures_dir(into).iterdir()} == left
+    assert len(failures(a)) == 3, "the sources stay"

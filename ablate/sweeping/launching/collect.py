@@ -5,26 +5,25 @@ still to be waited for is asked of the cluster and, where that does not answer, 
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError, counted
 from ablate.records import results
 from ablate.records.files import entries
-from ablate.records.jobs import Batch, State, batches, jobs_dir, new_batch
+from ablate.records.jobs import DONE, Batch, batches, new_batch
 from ablate.records.places import runs_dir
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.records.timings import timings
 from ablate.sweeping import schedule
-from ablate.sweeping.launching.following import GONE, SILENT, fate, known_states, runs_of_order
+from ablate.sweeping.launching.following import Followed, clear, known_states, runs_of_order
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import dealt, order_of, timing_order, written_at
 from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
-from ablate.sweeping.launching.worker import DONE
+from ablate.sweeping.launching.worker import CarryOut, train_order
 from ablate.sweeping.plan import Plan, Run, Setting, write_failure
 from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
@@ -42,32 +41,6 @@ CANCELLED_S = 60.0
 
 class JobLost(UserError):
     """A job that ended without having done what it was given."""
-
-
-@dataclass
-class Followed:
-    """A job, as far as it is known."""
-
-    batch: Batch
-    job: int
-    runs: dict[str, int | None]
-    """The runs that are not on disk yet; with when a record of it was written that is to be replaced."""
-    queue: Queue | None = None
-    state: State = field(default_factory=State)
-    heard: float = field(default_factory=time.monotonic)
-    ended: float | None = None
-    failures: int = 0
-    """How many of its failures have been told."""
-
-    @property
-    def id(self) -> str:
-        return self.batch.id_of(self.job)
-
-    def look(self) -> None:
-        state = self.batch.state(self.job)
-        if state.beat != self.state.beat:
-            self.heard = time.monotonic()
-        self.state = state
 
 
 class Following:
@@ -101,12 +74,12 @@ class Following:
         for one in list(self.jobs):
             one.look()
             self._count(one, there)
-            how = fate(one.batch, one.job, one.state, known[one.batch.path], one.state.silent_s)
+            how = one.fate(known[one.batch.path], one.state.silent_s)
             if how in (WAITING, RUNNING):
                 continue
             self.jobs.remove(one)
             if one.runs and not one.state.failures and how != DONE:
-                self.progress.warn(self._why(one, how))
+                self.progress.warn(one.why(how))
                 self.lost.append(one.batch)
         self._clear()
 
@@ -120,7 +93,7 @@ class Following:
             self._count(one, there)
             if one.batch.path not in known:
                 known[one.batch.path] = known_states(one.batch, one.queue)
-            how = fate(one.batch, one.job, one.state, known[one.batch.path], time.monotonic() - one.heard)
+            how = one.fate(known[one.batch.path])
             if how in (WAITING, RUNNING):
                 one.ended = None
                 continue
@@ -191,7 +164,7 @@ class Following:
         settings = {setting.setting_id: setting for setting, _ in owed if self.names[setting.setting_id] not in failed}
         if how != DONE and not one.runs and not one.state.failures:
             return  # killed when all was done
-        why = self._why(one, how)
+        why = one.why(how)
         if settings and self.summary.interrupted and one.queue is not None:
             return  # we ended it
         for setting in settings.values():
@@ -203,34 +176,8 @@ class Following:
         if settings or (how != DONE and one.state.ended is not None):
             self.lost.append(one.batch)
 
-    def _why(self, one: Followed, how: str) -> str:
-        at = f" on {one.state.host}" if one.state.host else ""
-        job = f"job {one.id}{at}"
-        if one.state.ended == DONE:
-            return f"{job} is done, and its records are not in {self.plan.folder}: do both see the same folder?"
-        if one.state.ended is not None:
-            return f"{job}: {one.state.ended}"
-        if how == SILENT:
-            how = f"has said nothing for {one.batch.silent_s / 60:g} min"
-        elif how == GONE:
-            how = "is gone from the queue" if one.state.begun else "is gone from the queue, and had not begun"
-        else:
-            how = f"ended, and the cluster says {how}"
-        then = f" ({one.state.stopped})" if one.state.stopped else ""
-        return f"{job} {how}{then}; its log is in {one.batch.log}; the same command goes on from its checkpoints"
-
     def _clear(self) -> None:
-        """Batches that are collected leave nothing but the log of what was lost."""
-        open_now = {one.batch.path for one in self.jobs}
-        lost = {batch.path for batch in self.lost}
-        for batch in batches(self.plan.folder):
-            if batch.path not in open_now:
-                batch.remove(keep_log=batch.path in lost)
-        if not open_now and not lost and not self.summary.failures:
-            for path in entries(jobs_dir(self.plan.folder)):
-                Batch(path, "", 0).remove()
-            with suppress(OSError):
-                jobs_dir(self.plan.folder).rmdir()
+        clear(self.plan.folder, self.jobs, self.lost, keep_logs=bool(self.summary.failures))
 
     def wait(self) -> None:
         """Until nothing is to be waited for."""
@@ -242,19 +189,23 @@ class Following:
 
     def cancel(self) -> None:
         """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
-        own = {one.batch.path: one for one in self.jobs if one.queue is not None}
-        for one in own.values():
-            assert one.queue is not None
-            one.queue.cancel(one.batch)
-        deadline = time.monotonic() + CANCELLED_S
-        while any(one.queue is not None and one.state.begun for one in self.jobs) and time.monotonic() < deadline:
-            self.look()
-            if all(one.state.stopped for one in self.jobs if one.queue is not None and one.state.begun):
-                break
-            time.sleep(LOOK_S / 2)
+        cancel(self.jobs, self.look)
         for one in [one for one in self.jobs if one.queue is not None]:
             self.jobs.remove(one)
         self._clear()
+
+
+def cancel(jobs: Sequence[Followed], look: Callable[[], None]) -> None:
+    """End those of these jobs that this program has submitted; `look` is called until they have saved what they had."""
+    for one in {one.batch.path: one for one in jobs if one.queue is not None}.values():
+        assert one.queue is not None
+        one.queue.cancel(one.batch)
+    deadline = time.monotonic() + CANCELLED_S
+    while time.monotonic() < deadline:
+        look()
+        if all(one.state.stopped or one.state.ended for one in jobs if one.queue is not None and one.state.begun):
+            break
+        time.sleep(LOOK_S / 2)
 
 
 def over_queue(
@@ -306,20 +257,32 @@ def untimed(plan: Plan) -> list[Setting]:
 
 def submit(orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, following: Following) -> None:
     """A batch with a job for each order. Raises UserError, and leaves nothing then."""
-    batch = new_batch(following.plan.folder, options.name, len(orders), 60 * options.silent_min)
+    batch = hand_over(following.plan.folder, orders, queue, options)
+    following.add(batch, queue)
+    runs = sum(len(setting["runs"]) for order in orders for setting in order["settings"])
+    what = counted(runs, "run") if runs else "the speed lane"
+    following.progress.say(f"{queue.name}: {counted(len(orders), 'job')} for {what}: {span(batch.ids or ())}")
+
+
+def hand_over(
+    folder: Path,
+    orders: Sequence[Mapping[str, Any]],
+    queue: Queue,
+    options: Options,
+    carry_out: CarryOut = train_order,
+) -> Batch:
+    """Submit a job for each order, which carries it out so. Raises UserError, and leaves nothing then."""
+    batch = new_batch(folder, options.name, len(orders), 60 * options.silent_min)
     for job, order in enumerate(orders):
         batch.write_order(job, order)
     batch.write()
     try:
-        batch.ids = queue.submit(batch)
+        batch.ids = queue.submit(batch, carry_out)
     except BaseException:
         batch.remove()
         raise
     batch.write()
-    following.add(batch, queue)
-    runs = sum(len(setting["runs"]) for order in orders for setting in order["settings"])
-    what = counted(runs, "run") if runs else "the speed lane"
-    following.progress.say(f"{queue.name}: {counted(len(orders), 'job')} for {what}: {span(batch.ids)}")
+    return batch
 
 
 def span(ids: Sequence[str]) -> str:

@@ -1,11 +1,15 @@
 """What is known of the jobs of a sweep: by what they say, and by what the cluster says of them. Loads no torch."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError, counted, listing
-from ablate.records.jobs import Batch, State, batches, jobs_dir
+from ablate.records.files import entries
+from ablate.records.jobs import DONE, Batch, State, batches, jobs_dir
 from ablate.records.reading import RecordError
 from ablate.sweeping.launching import slurm
 from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue
@@ -67,3 +71,64 @@ def runs_of_order(batch: Batch, job: int) -> list[dict[str, Any]]:
         return [run for setting in batch.order(job)["settings"] for run in setting["runs"]]
     except (RecordError, KeyError, TypeError):
         return []
+
+
+@dataclass
+class Followed:
+    """A job, as far as it is known."""
+
+    batch: Batch
+    job: int
+    runs: dict[str, int | None]
+    """The runs that are not on disk yet; with when a record of it was written that is to be replaced."""
+    queue: Queue | None = None
+    state: State = field(default_factory=State)
+    heard: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    failures: int = 0
+    """How many of its failures have been told."""
+
+    @property
+    def id(self) -> str:
+        return self.batch.id_of(self.job)
+
+    def look(self) -> None:
+        state = self.batch.state(self.job)
+        if state.beat != self.state.beat:
+            self.heard = time.monotonic()
+        self.state = state
+
+    def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
+        """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""
+        silent = time.monotonic() - self.heard if silent_s is None else silent_s
+        return fate(self.batch, self.job, self.state, known, silent)
+
+    def why(self, how: str) -> str:
+        """In a line, that it has ended so, and has not done all that it was given."""
+        at = f" on {self.state.host}" if self.state.host else ""
+        job = f"job {self.id}{at}"
+        if self.state.ended == DONE:
+            return f"{job} is done, and what it did is not in {self.batch.sweep}: do both see the same folder?"
+        if self.state.ended is not None:
+            return f"{job}: {self.state.ended}"
+        if how == SILENT:
+            how = f"has said nothing for {self.batch.silent_s / 60:g} min"
+        elif how == GONE:
+            how = "is gone from the queue" if self.state.begun else "is gone from the queue, and had not begun"
+        else:
+            how = f"ended, and the cluster says {how}"
+        then = f" ({self.state.stopped})" if self.state.stopped else ""
+        return f"{job} {how}{then}; its log is in {self.batch.log}; the same command goes on from its checkpoints"
+
+
+def clear(folder: Path, still: Sequence[Followed], lost: Sequence[Batch], keep_logs: bool) -> None:
+    """Batches that are collected leave nothing but the log of what was lost; with `keep_logs` those of before, too."""
+    open_now, gone = {one.batch.path for one in still}, {batch.path for batch in lost}
+    for batch in batches(folder):
+        if batch.path not in open_now:
+            batch.remove(keep_log=batch.path in gone)
+    if not open_now and not gone and not keep_logs:
+        for path in entries(jobs_dir(folder)):
+            Batch(path, "", 0).remove()
+        with suppress(OSError):
+            jobs_dir(folder).rmdir()

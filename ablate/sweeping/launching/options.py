@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ablate.config.errors import ConfigError
-from ablate.config.launchers import FORMER, LOCAL, launchers
+from ablate.config.launchers import is_cluster, launchers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,9 @@ AT_LEAST = {"jobs": 1, "runs_per_job": 1, "at_once": 1, "cpus": 1, "time_min": 1
 
 def options_of(launcher: Mapping[str, Any]) -> Options | None:
     """The checked options of the launcher that Hydra composed; None for this machine. Raises ConfigError."""
-    name = str(launcher.get("name") or LOCAL)
-    if name in (LOCAL, FORMER):
+    if not is_cluster(launcher):
         return None
+    name = str(launcher["name"])
     kind = KINDS[name]
     known = {f.name: f for f in fields(kind)}
     given = launchers()[name] | {key: value for key, value in launcher.items() if key in known}

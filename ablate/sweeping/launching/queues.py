@@ -1,11 +1,14 @@
 """What a launcher needs of a cluster."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Options, Slurm
 from ablate.sweeping.launching.options import Ray as RayOptions
+
+if TYPE_CHECKING:
+    from ablate.sweeping.launching.worker import CarryOut
 
 WAITING, RUNNING = "waiting", "running"
 """The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended."""
@@ -17,8 +20,8 @@ class Queue(Protocol):
     name: str
     """As sentences call it."""
 
-    def submit(self, batch: Batch) -> list[str]:
-        """The ids of the batch's jobs. Raises UserError."""
+    def submit(self, batch: Batch, carry_out: "CarryOut") -> list[str]:
+        """The ids of the batch's jobs, each of which carries out its order so. Raises UserError."""
 
     def states(self, batch: Batch) -> dict[str, str] | None:
         """Id → state, of those of which something is known; None where nothing can be known now."""

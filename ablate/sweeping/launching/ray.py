@@ -8,7 +8,7 @@ from ablate.config.errors import UserError, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Ray
 from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
-from ablate.sweeping.launching.worker import Work
+from ablate.sweeping.launching.worker import CarryOut, Work
 
 
 class RayQueue:
@@ -24,11 +24,11 @@ class RayQueue:
         self.ray, self.options = ray, options
         self.tasks: dict[str, Any] = {}
 
-    def submit(self, batch: Batch) -> list[str]:
+    def submit(self, batch: Batch, carry_out: CarryOut) -> list[str]:
         own = self.options
         if not self.ray.is_initialized():
             self._connect()
-        task = self.ray.remote(_carry_out).options(
+        task = self.ray.remote(_do).options(
             num_cpus=own.cpus,
             num_gpus=own.gpus,
             memory=None if own.mem_gb is None else round(own.mem_gb * 2**30),
@@ -38,7 +38,7 @@ class RayQueue:
         )
         ids = []
         for job in range(batch.jobs):
-            reference = task.remote(str(batch.path.absolute()), job)
+            reference = task.remote(Work(str(batch.path.absolute()), job, carry_out))
             ids.append(reference.task_id().hex()[:16])
             self.tasks[ids[-1]] = reference
         return ids
@@ -80,5 +80,5 @@ class RayQueue:
                 self.ray.cancel(self.tasks[name])
 
 
-def _carry_out(batch: str, job: int) -> None:
-    Work(batch, job)()
+def _do(work: Work) -> None:
+    work()

@@ -7,12 +7,15 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
 from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+
+if TYPE_CHECKING:
+    from ablate.sweeping.launching.worker import CarryOut
 
 OF_SLURM = {
     "PENDING": WAITING,
@@ -91,14 +94,14 @@ class SlurmQueue:
                 )
         self.submitit, self.options = submitit, options
 
-    def submit(self, batch: Batch) -> list[str]:
+    def submit(self, batch: Batch, carry_out: "CarryOut") -> list[str]:
         from ablate.sweeping.launching.worker import Work
 
         own = self.options
         python = None if own.python is None else shlex.join(own.python)
         executor = self.submitit.SlurmExecutor(batch.log, max_num_timeout=own.requeues, python=python)
         executor.update_parameters(**self._parameters())
-        works = [Work(str(batch.path.absolute()), job) for job in range(batch.jobs)]
+        works = [Work(str(batch.path.absolute()), job, carry_out) for job in range(batch.jobs)]
         try:
             if len(works) == 1:
                 return [str(executor.submit(works[0]).job_id)]

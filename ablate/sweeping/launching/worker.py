@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.records.files import write_json
-from ablate.records.jobs import BEAT_S, Batch, State, read_batch
+from ablate.records.jobs import BEAT_S, DONE, Batch, State, read_batch
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping.schedule import Task
@@ -29,17 +29,38 @@ KILLED_WITHIN_S = 120.0
 """So long a job that was asked to end, and has saved its checkpoints, waits for its end: of a job that ends by itself
 a queue that preempts it would say that it is done."""
 
-DONE = "done"
+
+CarryOut = Callable[[Mapping[str, Any], "Beacon", threading.Event], None]
+"""A function of a module that does what an order asks for, tells the beacon of it, and stops once the event is set."""
+
+
+def train_order(order: Mapping[str, Any], beacon: "Beacon", stop: threading.Event) -> None:
+    """Train the runs of an order, or time its settings."""
+    from ablate.sweeping.launch import Summary, time_settings, train_job
+    from ablate.sweeping.launching.orders import plan_of
+    from ablate.timing.machine import quality_jobs
+
+    plan = plan_of(order)
+    summary = Summary(plan.folder)
+    if limit_s := order.get("speed_s"):
+        time_settings(plan, limit_s, summary, quiet=True)
+        beacon.failures(summary.failures)
+    else:
+        names = {entry["setting_id"]: entry["name"] for entry in order["settings"]}
+        with quality_jobs():
+            train_job(plan, names, beacon, summary, stop, order["cpus"])
+    if summary.storage:
+        raise StorageError(None, summary.storage)
 
 
 class Work:
     """Job number `job` of a batch, as submitit and Ray call it, and pickle it."""
 
-    def __init__(self, batch: str, job: int) -> None:
-        self.batch, self.job = batch, job
+    def __init__(self, batch: str, job: int, carry_out: CarryOut = train_order) -> None:
+        self.batch, self.job, self.carry_out = batch, job, carry_out
 
     def __call__(self) -> None:
-        Running(Path(self.batch), self.job).run()
+        Running(Path(self.batch), self.job, self.carry_out).run()
 
     def checkpoint(self) -> Any:
         """Called by submitit shortly before the time limit: what the job is submitted again as."""
@@ -47,7 +68,7 @@ class Work:
 
         if Running.here is not None:
             Running.here.leave("its time was up, and it is queued again")
-        return DelayedSubmission(Work(self.batch, self.job))
+        return DelayedSubmission(self)
 
 
 class Running:
@@ -55,8 +76,8 @@ class Running:
 
     here: "Running | None" = None
 
-    def __init__(self, batch: Path, job: int) -> None:
-        self.path, self.job = batch, job
+    def __init__(self, batch: Path, job: int, carry_out: CarryOut = train_order) -> None:
+        self.path, self.job, self.carry_out = batch, job, carry_out
         self.stop = threading.Event()
         self.asked_to_end = False
         self.trained: threading.Thread | None = None
@@ -96,8 +117,11 @@ class Running:
         self.beacon.say_stopped(why)
 
     def _train(self, order: Mapping[str, Any], beacon: "Beacon") -> None:
+        from ablate.sweeping.launching.orders import check_code
+
         try:
-            self._carry_out(order, beacon)
+            check_code(order)
+            self.carry_out(order, beacon, self.stop)
         except StorageError as error:
             beacon.say_ended(str(error))
         except (Exception, SystemExit) as error:
@@ -107,24 +131,6 @@ class Running:
         else:
             if not self.stop.is_set():
                 beacon.say_ended(DONE)
-
-    def _carry_out(self, order: Mapping[str, Any], beacon: "Beacon") -> None:
-        from ablate.sweeping.launch import Summary, time_settings, train_job
-        from ablate.sweeping.launching.orders import check_code, plan_of
-        from ablate.timing.machine import quality_jobs
-
-        check_code(order)
-        plan = plan_of(order)
-        summary = Summary(plan.folder)
-        if limit_s := order.get("speed_s"):
-            time_settings(plan, limit_s, summary, quiet=True)
-            beacon.failures(summary.failures)
-        else:
-            names = {entry["setting_id"]: entry["name"] for entry in order["settings"]}
-            with quality_jobs():
-                train_job(plan, names, beacon, summary, self.stop, order["cpus"])
-        if summary.storage:
-            raise StorageError(None, summary.storage)
 
 
 @contextmanager

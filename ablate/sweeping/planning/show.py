@@ -17,9 +17,11 @@ from ablate.config.terminal import lines
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
 from ablate.sweeping.launch import folder_of
+from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, on_gpus, timings_missing, wall_s
+from ablate.sweeping.planning.jobs import PlannedJobs, planned_jobs
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
 from ablate.sweeping.progress import duration
 from ablate.sweeping.schedule import free_memory, workers
@@ -35,13 +37,18 @@ class Planned:
     asked: Asked
     estimates: list[Estimate]
     side_by_side: int
+    jobs: PlannedJobs | None = None  # where a cluster is to train, and there is something to train
 
     @classmethod
     def of(cls, configs: Sequence[Config], asked: Asked) -> "Planned":
         """Trains each kind of program for a moment. Raises UserError for input that cannot run."""
         plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
-        each = workers(configs)
-        return cls(plan, configs, asked, estimate(plan, each), len(devices(configs)) * each)
+        options, each = options_of(asked.launcher), workers(configs)
+        if options is not None:
+            each = min(each, options.cpus)
+        found = estimate(plan, each)
+        jobs = None if options is None else planned_jobs(found, options)
+        return cls(plan, configs, asked, found, len(devices(configs)) * each, jobs)
 
     @cached_property
     def swept(self) -> list[str]:
@@ -81,7 +88,7 @@ class Planned:
         for guess in estimates:
             if guess.problem:
                 say(f"cannot run: {label(guess.group.config, self.swept)}: {guess.problem}", style="red")
-        for line in totals(plan, estimates, self.side_by_side):
+        for line in totals(plan, estimates, self.side_by_side, self.jobs):
             say(line)
         for line in on_gpus(self.configs, [guess.programs for guess in estimates]):
             say(line)
@@ -129,6 +136,7 @@ class Planned:
             **{name: sum(setting[name] for setting in settings) for name in names},
             "seconds": seconds,
             "side_by_side": self.side_by_side,
+            "jobs": None if self.jobs is None else self.jobs.to_json(),
             "devices": [device.name for device in devices(self.configs)],
             "memory_bytes": memory,
             "free_bytes": free_memory(resolve_device(config.device)),
@@ -193,7 +201,7 @@ def programs_table(estimates: Sequence[Estimate]) -> Table:
     return table
 
 
-def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list[str]:
+def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int, jobs: PlannedJobs | None = None) -> list[str]:
     """Lines on the whole sweep: runs, time and memory."""
     runs, done, reused, missing = (sum(parts) for parts in zip(*map(counts, plan.settings), strict=True))
     lines = [
@@ -201,7 +209,9 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int) -> list
         f"{reused} reused from other sweeps, {missing} to train"
     ]
     config = plan.settings[0].config
-    if programs := sum(len(guess.seconds) for guess in estimates):
+    if jobs is not None:
+        lines += jobs.lines()
+    elif programs := sum(len(guess.seconds) for guess in estimates):
         free = free_memory(resolve_device(config.device))
         beside = f" (free: {size(free)})" if free else ""
         lines.append(

@@ -19,7 +19,7 @@ from ablate.sweeping.launching import collect, following
 from ablate.sweeping.launching.following import GONE, SILENT, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.worker import DONE, Work
+from ablate.sweeping.launching.worker import DONE, CarryOut, Work
 
 Configs = Callable[..., Config]
 
@@ -33,10 +33,10 @@ class Cluster:
         self.runs, self.says = runs, says
         self.batches: list[Batch] = []
 
-    def submit(self, batch: Batch) -> list[str]:
+    def submit(self, batch: Batch, carry_out: CarryOut) -> list[str]:
         self.batches.append(batch)
         for job in filter(self.runs, range(batch.jobs)):
-            Work(str(batch.path.absolute()), job)()
+            Work(str(batch.path.absolute()), job, carry_out)()
         return [f"7_{job}" for job in range(batch.jobs)]
 
     def states(self, batch: Batch) -> dict[str, str] | None:
@@ -155,10 +155,10 @@ def test_a_machine_with_other_code_trains_nothing(
 ) -> None:
     submit = Cluster.submit
 
-    def changed(self: Cluster, batch: Batch) -> list[str]:
+    def changed(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
         order = batch.order(0)
         batch.write_order(0, order | {"code": order["code"] | {what: "0"}})
-        return submit(self, batch)
+        return submit(self, batch, carry_out)
 
     monkeypatch.setattr(Cluster, "submit", changed)
     summary = launch([small("seeds=2")], Cluster())
@@ -184,7 +184,7 @@ def test_a_job_without_an_order_does_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_cluster_refuses_leaves_nothing(small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Cluster, batch: Batch) -> list[str]:
+    def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
         raise ConfigError("no such partition")
 
     monkeypatch.setattr(Cluster, "submit", refuse)
@@ -242,12 +242,3 @@ def test_the_files_of_launchers_have_all_options(name: str) -> None:
     assert found is not None
     assert found.name == name
     assert set(launchers()[name]) <= set(vars(found))
-
-
-def test_a_search_is_not_begun_here_in_silence(
-    small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["search", *small_arguments, "lr=interval(0.1,1)", "n_trials=2", "hydra/launcher=slurm"]) == 2
-    assert "storage=journal" in capsys.readouterr().err
-    assert not Path("results").exists()

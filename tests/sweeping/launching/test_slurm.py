@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 from local_slurm import Slurm, until
 
+from ablate.analysis.study import read_study
 from ablate.cli import main
+from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import State, batches
 from ablate.sweeping.launching import collect
@@ -214,3 +217,57 @@ def test_what_slurm_refuses_is_one_line(slurm: Slurm, run: Run, capsys: pytest.C
     assert run(*SHORT, *ON_SLURM, "hydra.launcher.partition=nowhere") == 2
     assert "nowhere" in capsys.readouterr().err or not batches(Path("results/a"))
     assert batches(Path("results/a")) == []
+
+
+SEARCH = ("num_hiddens=range(4,12)", "n_trials=8", "seeds=2", "epochs=2000", "engine=cohort", "model=gru", "parallel=1")
+FINALE = ("hydra.sweeper.race.fresh=2", "hydra.sweeper.race.best=1")
+
+
+@pytest.fixture
+def search(run: Run, small_arguments: list[str]) -> Callable[..., int]:
+    def search(*words: str, name: str = "a") -> int:
+        given = [*small_arguments, "report=false", f"name={name}", *SEARCH, *FINALE, *words]
+        return main(["search", *{word.partition("=")[0]: word for word in given}.values()])
+
+    return search
+
+
+def trials(folder: Path) -> list[Any]:
+    try:
+        return read_study(folder)[0]
+    except UserError:
+        return []
+
+
+def twice(folder: Path) -> list[str]:
+    """The runs of which a search would have two records."""
+    found = [record["run_id"] for record in results.records(folder) if isinstance(record, dict)]
+    return [run_id for run_id, count in Counter(found).items() if count > 1]
+
+
+def test_a_search_of_several_jobs_of_which_one_is_killed(slurm: Slurm, search: Callable[..., int]) -> None:
+    """Another job takes over its trials; nothing is lost, and nothing there twice."""
+    folder = Path("results/a")
+    assert search(*ON_SLURM, "--detach") == 0
+    assert len(slurm.jobs()) == 2
+    until(lambda: sum(one.worker is not None for one in states(folder)) == 2)
+    until(lambda: sum(trial.state.is_finished() for trial in trials(folder)) >= 1)
+    [batch] = batches(folder)
+    os.kill(process_of(batch.id_of(0)), signal.SIGKILL)
+    assert search(*ON_SLURM) == 0
+    assert json.loads((folder / "search.json").read_text())["winner"] is not None
+    assert sum(trial.state.name == "COMPLETE" for trial in trials(folder)) >= 8
+    assert twice(folder) == []
+    assert slurm.jobs() == {}
+
+
+def test_a_search_whose_job_was_cancelled_goes_on(slurm: Slurm, search: Callable[..., int]) -> None:
+    folder, one_job = Path("results/a"), ("hydra.launcher.jobs=1", "epochs=20000")
+    assert search(*ON_SLURM, *one_job, "--detach") == 0
+    until(lambda: any((folder / "checkpoints").glob("*.pt")) or any((folder / "runs").glob("*")))
+    slurm.ask("scancel", *slurm.jobs())
+    until(lambda: states(folder)[0].stopped)
+    assert not [trial for trial in trials(folder) if trial.state.name == "RUNNING"]
+    assert search(*ON_SLURM, "hydra.launcher.jobs=1", "epochs=20000", "--detach") == 0
+    until(lambda: slurm.jobs() != {})
+    slurm.ask("scancel", *slurm.jobs())

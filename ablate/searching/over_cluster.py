@@ -1,0 +1,266 @@
+"""A search by jobs of a cluster: each job is one of its processes, which share the study and train side by side.
+
+A job is handed the words of the search, composes them anew, and joins the study, which takes it only where it means the
+same search. What it trains, keeps and leaves when it has to go is what any process of a search does. The program that
+submits trains nothing: it waits, tells the study of a job that was killed that its trials are free, so that the others
+take them over at once, and concludes from what is on disk.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from optuna import Study
+
+from ablate.config.columns import as_typed
+from ablate.config.errors import ConfigError, UserError, counted
+from ablate.config.overrides import Override
+from ablate.config.schema import Config
+from ablate.records.failures import failures
+from ablate.records.jobs import DONE, Batch, batches
+from ablate.records.locks import exclusive
+from ablate.searching.evaluation import Failed
+from ablate.searching.finale import Outcome, conclude
+from ablate.searching.progress import SearchProgress
+from ablate.searching.run import Found, Prepared, share
+from ablate.searching.search import Search
+from ablate.searching.settings import SPEED, Settings
+from ablate.searching.space import Problem
+from ablate.searching.standings import best_so_far
+from ablate.searching.storage import location, takes_slot
+from ablate.searching.study import looked_at
+from ablate.searching.trainer import Trainer
+from ablate.searching.workers import PREFIX, Worker
+from ablate.sweeping import schedule
+from ablate.sweeping.launching import collect
+from ablate.sweeping.launching.following import Followed, clear, known_states
+from ablate.sweeping.launching.options import Options, options_of
+from ablate.sweeping.launching.orders import code
+from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
+from ablate.sweeping.launching.worker import Beacon, CarryOut
+
+ROUNDS = 4
+"""Each place of a job gets so many trials one after the other, where there are so many: what is tried at the same time
+learns nothing from each other."""
+TOLD_S = 2.0
+"""So often the study is asked what has ended."""
+
+
+class Missing(UserError):
+    """A run that is not on disk, where nothing is trained."""
+
+
+class Reader(Trainer):
+    """An evaluator for what others have trained. Raises Missing for anything else."""
+
+    def _dispatch(self) -> None:
+        known = {failure.setting_id: failure.error for failure in failures(self.folder)} if self.pending else {}
+        for ticket, setting in list(self.pending.items()):
+            if setting.missing and setting.setting_id not in known:
+                raise Missing(f"not all runs of {setting.setting_id} are there yet")
+            if setting.missing:
+                self.abandon(ticket)
+                self.asked.pop(ticket)
+                self.ready.append(Failed(ticket, known[setting.setting_id]))
+
+
+def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carry_out: CarryOut) -> Found:
+    """Have a search done by the launcher of its problem: collect the jobs of before, or submit some, and wait.
+
+    `words` mean the search, and `carry_out` has a job do what they mean (`share_of_job`). Raises UserError for what
+    cannot be searched, or not by several machines, and where the cluster cannot be had or refuses.
+    """
+    options = options_of(problem.launcher)
+    assert options is not None
+    problem = shared(problem)
+    most = jobs_for(problem.settings.n_trials, problem.settings, options)
+    prepared = Prepared(problem, command, Reader, lambda base: 1, jobs=most)
+    folder, settings = prepared.folder, prepared.settings
+    queue = queue_of(options)
+    with (
+        exclusive(folder, shared=True),
+        looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner) as study,
+    ):
+        search = prepared.search(study, Worker(study))
+        jobs = Jobs(folder, study, prepared.progress)
+        outcome, interrupted = Outcome(), False
+        with prepared.trainer, prepared.progress:
+            try:
+                ended = None if jobs.open else concluded(search, prepared)
+                if not jobs.open and ended is None:
+                    order = order_of(folder, words, settings, command, options)
+                    many = jobs_for(settings.n_trials - search.counted(), settings, options)
+                    jobs.submit([order] * many, queue, options, carry_out)
+                if not options.detach:
+                    jobs.wait(search)
+                if not jobs.open:
+                    outcome = ended or at_end(search, prepared)
+            except KeyboardInterrupt:
+                interrupted = True
+                prepared.progress.say(
+                    "ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)"
+                )
+                jobs.cancel()
+        trials = study.get_trials(deepcopy=False)
+    found = prepared.keep(trials, outcome, interrupted)
+    found.away = 0 if interrupted else len(jobs.open)
+    return found
+
+
+def share_of_job(problem: Problem, order: Mapping[str, Any], beacon: Beacon, stop: threading.Event) -> None:
+    """In a job: one process's share of a search, until `stop` is set."""
+
+    def side_by_side(base: Config) -> int:
+        most = schedule.workers([base])
+        return most if base.device.startswith("cuda") else min(most, base.threads or order["cpus"])
+
+    def heard(worker: Worker) -> None:
+        beacon.state.worker = worker.id
+        beacon.beat()
+
+    share(Prepared(problem, order["command"], side_by_side=side_by_side, interrupted=stop), heard)
+
+
+def shared(problem: Problem) -> Problem:
+    """The problem, with a journal where it names no storage.
+
+    Raises ConfigError for a storage that several machines cannot share, and for an objective that is measured on one.
+    """
+    settings = problem.settings
+    if settings.speed:
+        raise ConfigError(f"{SPEED} is compared on one machine; leave hydra/launcher out, or this objective")
+    if settings.storage is None:
+        return replace(problem, settings=replace(settings, storage="journal"))
+    where = location(settings.storage, Path())
+    if where.kind in ("memory", "sqlite") or (where.url is not None and where.url.get_backend_name() == "sqlite"):
+        raise ConfigError(
+            f"storage={settings.storage} is for the processes of one machine; give storage=journal, or a database that "
+            "all machines reach: storage=postgresql://…"
+        )
+    return problem
+
+
+def jobs_for(trials: int, settings: Settings, options: Options) -> int:
+    """How many jobs so many trials are for, one at least."""
+    return max(1, min(options.jobs, trials // (ROUNDS * settings.parallel)))
+
+
+def order_of(folder: Path, words: Sequence[str], settings: Settings, command: str, options: Options) -> dict[str, Any]:
+    """What a job is told: the words of the search, but that it trains by itself."""
+    own = {
+        "hydra/launcher": "local",
+        "hydra.sweeper.parallel": settings.parallel,
+        "hydra.sweeper.storage": settings.storage,
+    }
+    keys = {word: Override.read(word).key for word in words}
+    kept = [word for word in words if not keys[word].startswith("hydra.launcher.") and keys[word] not in own]
+    return {
+        "folder": os.path.abspath(folder),
+        "cwd": os.getcwd(),
+        "code": code(),
+        "cpus": options.cpus,
+        "words": [*kept, *(f"{key}={value}" for key, value in own.items())],
+        "command": command,
+        "settings": [],
+    }
+
+
+def concluded(search: Search, prepared: Prepared) -> Outcome | None:
+    """What has come of a search whose trials and final runs are all on disk; None where some are missing."""
+    begun, finite = search.counted(), search.space.grid() is not None
+    all_tried = begun > 0 and finite and search.tried.untried(search.trials()) is None
+    if begun < search.settings.n_trials and not all_tried:
+        return None
+    try:
+        outcome = conclude(search, prepared.trainer, prepared.folder)
+    except Missing:
+        return None
+    return None if outcome.waits else outcome
+
+
+def at_end(search: Search, prepared: Prepared) -> Outcome:
+    """What has come of a search once its jobs have ended; a file system may take some time to show all of it."""
+    search.worker.release_orphans()
+    deadline = time.monotonic() + collect.LATE_S
+    while (outcome := concluded(search, prepared)) is None and time.monotonic() < deadline:
+        time.sleep(collect.LOOK_S)
+    if outcome is not None:
+        return outcome
+    done = f"{search.counted()} of {counted(search.settings.n_trials, 'trial')}"
+    note = f"the jobs have ended, and the search is not done ({done} begun); the same command submits the rest"
+    return Outcome(notes=[note])
+
+
+class Jobs:
+    """The jobs that work on a search, until they have ended."""
+
+    def __init__(self, folder: Path, study: Study, progress: SearchProgress) -> None:
+        self.folder, self.study, self.progress = folder, study, progress
+        self.open = [Followed(batch, job, {}) for batch in batches(folder) for job in range(batch.jobs)]
+        self.lost: list[Batch] = []
+        self.cancelled = False
+        self.told: set[int] | None = None
+        self.look(first=True)
+
+    def submit(self, orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, carry_out: CarryOut) -> None:
+        """Raises UserError."""
+        batch = collect.hand_over(self.folder, orders, queue, options, carry_out)
+        self.open += [Followed(batch, job, {}, queue) for job in range(batch.jobs)]
+        self.progress.say(f"{queue.name}: {counted(batch.jobs, 'job')}: {collect.span(batch.ids or ())}")
+
+    def look(self, first: bool = False) -> None:
+        """Once at all of them; `first` where nothing is known of how long they have been silent but by their clocks."""
+        known: dict[Path, Mapping[str, str] | None] = {}
+        for one in list(self.open):
+            one.look()
+            if one.batch.path not in known:
+                known[one.batch.path] = known_states(one.batch, one.queue)
+            how = one.fate(known[one.batch.path], one.state.silent_s if first else None)
+            if how in (WAITING, RUNNING):
+                continue
+            self.open.remove(one)
+            if how != DONE:
+                self._close(one, how)
+        clear(self.folder, self.open, self.lost, keep_logs=False)
+
+    def _close(self, one: Followed, how: str) -> None:
+        """A job has ended before the search was done: its trials are for others."""
+        if one.state.worker and not one.state.stopped:
+            key = PREFIX + one.state.worker
+            self.study.set_user_attr(key, self.study.user_attrs.get(key, {}) | {"left": True})
+        if not self.cancelled:
+            self.progress.warn(one.why(how))
+            self.lost.append(one.batch)
+
+    def wait(self, search: Search) -> None:
+        """Until all have ended."""
+        while self.open:
+            began = time.monotonic()
+            self.look()
+            self.tell(search)
+            if self.open:
+                time.sleep(max(collect.LOOK_S, 10 * (time.monotonic() - began)))
+
+    def tell(self, search: Search) -> None:
+        """The trials that have ended since the last time."""
+        trials = [trial for trial in search.trials() if trial.state.is_finished()]
+        before = {trial.number for trial in trials} if self.told is None else self.told
+        new = [trial for trial in trials if trial.number not in before and takes_slot(trial)]
+        self.told = before | {trial.number for trial in trials}
+        for trial in new:
+            values = " ".join(map(as_typed, search.space.written(trial.params)))
+            reason = trial.user_attrs.get("reason")
+            news = reason or ", ".join(f"{value:.4g}" for value in trial.values or ())
+            best = best_so_far(trials, search.settings)
+            self.progress.show(search.trials(), best, f"trial {trial.number}: {values}: {news}")
+
+    def cancel(self) -> None:
+        """End those that this program has submitted, and wait until they have saved their checkpoints."""
+        self.cancelled = True
+        collect.cancel(self.open, self.look)
+        self.open = [one for one in self.open if one.queue is None]
+        clear(self.folder, self.open, self.lost, keep_logs=False)

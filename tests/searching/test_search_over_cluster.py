@@ -1,0 +1,174 @@
+"""Searches by jobs, with a cluster that runs each job in this process when it is told to, or never. CPU, 5 s."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.analysis.study import read_study
+from ablate.cli import main
+from ablate.records import results
+from ablate.records.jobs import Batch, batches, jobs_dir
+from ablate.searching import over_cluster
+from ablate.sweeping.launching import collect, following
+from ablate.sweeping.launching.queues import WAITING
+from ablate.sweeping.launching.worker import CarryOut, Work
+
+SPACE = ("num_hiddens=choice(4,5,6)", "seeds=2", "n_trials=3", "sampler=random")
+SHORT = ("epochs=1", "engine=cohort", "hydra.sweeper.race.fresh=2", "hydra.sweeper.race.best=1")
+ON_CLUSTER = ("hydra/launcher=slurm", "hydra.launcher.cpus=1", "parallel=1")
+
+
+class Cluster:
+    """Runs the jobs of which `runs(job)` says so, when they are submitted; the others are `says`."""
+
+    name = "a cluster"
+
+    def __init__(self) -> None:
+        self.runs: Callable[[int], bool] = lambda job: True
+        self.says: str | None = WAITING
+        self.works: list[Work] = []
+
+    def submit(self, batch: Batch, carry_out: CarryOut) -> list[str]:
+        works = [Work(str(batch.path.absolute()), job, carry_out) for job in range(batch.jobs)]
+        self.works += works
+        for work in works:
+            if self.runs(work.job):
+                work()
+        return [f"7_{job}" for job in range(batch.jobs)]
+
+    def states(self, batch: Batch) -> dict[str, str] | None:
+        return {} if self.says is None else {f"7_{job}": self.says for job in range(batch.jobs)}
+
+    def cancel(self, batch: Batch) -> None:
+        pass
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collect, "LATE_S", 0.0)
+    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    monkeypatch.setattr(over_cluster, "queue_of", lambda _: made)
+    monkeypatch.setattr(following.slurm, "reachable", lambda: True)
+    monkeypatch.setattr(
+        following.slurm, "states_of", lambda ids: {} if made.says is None else dict.fromkeys(ids, made.says)
+    )
+    return made
+
+
+@pytest.fixture
+def search(small_arguments: Sequence[str]) -> Callable[..., int]:
+    def run(*words: str) -> int:
+        own = [*small_arguments, "report=false", "name=a", *SPACE, *SHORT, *words]
+        return main(["search", *{word.partition("=")[0]: word for word in own}.values()])
+
+    return run
+
+
+def outcomes(folder: Path) -> dict[str, Any]:
+    return {record["run_id"]: record["metrics"] for record in results.records(folder) if isinstance(record, dict)}
+
+
+def found(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "search.json").read_text())
+    return {name: told[name] for name in ("finalists", "winner") if name in told}
+
+
+@pytest.mark.full
+def test_what_is_found_is_what_this_machine_finds(cluster: Cluster, search: Callable[..., int]) -> None:
+    assert search("parallel=1", "results_dir=elsewhere") == 0
+    assert search(*ON_CLUSTER) == 0
+    here, there = Path("elsewhere/a"), Path("results/a")
+    assert outcomes(there) == outcomes(here)
+    assert found(there) == found(here)
+    assert (there / "best.yaml").exists()
+    assert (there / "study.journal").exists()
+    assert not jobs_dir(there).exists()
+    assert len(cluster.works) == 1
+    assert search(*ON_CLUSTER) == 0  # all of it is there
+    assert search("parallel=1") == 0  # and this machine goes on with the same study
+    assert len(cluster.works) == 1
+    assert outcomes(there) == outcomes(here)
+
+
+@pytest.mark.full
+def test_submit_leave_and_collect(
+    cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.runs = lambda job: False
+    folder = Path("results/a")
+    assert search(*ON_CLUSTER, "--detach") == 0
+    assert search(*ON_CLUSTER, "--detach") == 0  # nothing is submitted twice
+    assert len(cluster.works) == 1
+    assert not (folder / "search.json").exists()
+    capsys.readouterr()
+    assert main(["status", "--json", str(folder)]) == 0
+    assert [job["state"] for job in json.loads(capsys.readouterr().out)["sweeps"][0]["jobs"]] == [WAITING]
+    cluster.works[0]()
+    assert search(*ON_CLUSTER) == 0
+    assert (folder / "search.json").exists()
+    assert len(cluster.works) == 1
+    assert not jobs_dir(folder).exists()
+
+
+@pytest.mark.full
+def test_a_lost_job_leaves_its_search_to_the_same_command(
+    cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.runs, cluster.says = lambda job: False, "OUT_OF_MEMORY"
+    assert search(*ON_CLUSTER) == 1
+    said = capsys.readouterr().err
+    assert "OUT_OF_MEMORY" in said
+    assert "the same command" in said
+    assert batches(Path("results/a")) == []
+    cluster.runs = lambda job: True
+    assert search(*ON_CLUSTER) == 0
+
+
+@pytest.mark.full
+def test_a_job_of_another_search_changes_nothing(
+    cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a preset was changed between the submission and the beginning of the job: the study tells."""
+    cluster.runs = lambda job: False
+    assert search(*ON_CLUSTER, "--detach") == 0
+    [batch] = batches(Path("results/a"))
+    order = batch.order(0)
+    words = [word for word in order["words"] if not word.startswith("clip=")]
+    batch.write_order(0, order | {"words": [*words, "clip=0.5"]})
+    cluster.works[0]()
+    assert "begun with" in str(batch.state(0).ended)
+    assert outcomes(Path("results/a")) == {}
+    assert search(*ON_CLUSTER, "--detach") == 0
+    assert "begun with" in capsys.readouterr().err
+    assert len(cluster.works) == 2
+
+
+@pytest.mark.slow
+def test_many_jobs_share_the_trials(cluster: Cluster, search: Callable[..., int]) -> None:
+    space = ("num_hiddens=range(4,12)", "n_trials=8")
+    assert search(*ON_CLUSTER, *space) == 0
+    assert len(cluster.works) == 2  # four trials a place
+    trials, _ = read_study(Path("results/a"))
+    assert sum(trial.state.name == "COMPLETE" for trial in trials) >= 8
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("storage=sqlite",), "storage=journal"),
+        (("storage=memory",), "storage=journal"),
+        (("storage=sqlite:///x.db",), "storage=journal"),
+        (("objective=[val_perplexity,tokens_per_s]",), "one machine"),
+    ],
+)
+def test_what_several_machines_cannot_share_is_one_line(
+    cluster: Cluster, search: Callable[..., int], words: Sequence[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(*ON_CLUSTER, *words) == 2
+    assert says in capsys.readouterr().err
+    assert not Path("results").exists()
