@@ -280,15 +280,30 @@ class Sweep:
         return found
 
     def settle(
-        self, *sentences: str, budget: float | None = None, seeds: int = 100, progress: bool = True
+        self,
+        *sentences: str,
+        budget: float | None = None,
+        seeds: int = 100,
+        metric: str | None = None,
+        by: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        margin: float | None = None,
+        most: bool = False,
+        progress: bool = True,
     ) -> list[Verdict]:
         """More seeds for claims, those of the sweep or some `sentences`, until they are decided, `budget` seconds are
-        spent or their settings have `seeds` seeds; what is then said of each. The same as `ablate settle`.
+        spent or their settings have `seeds` seeds; what is then said of each. The same as `ablate settle`; `metric`,
+        `by`, `where`, `margin` and `most` are those of the sentences, as for `claim`.
 
-        Raises UserError for several sweeps, for what cannot be read, and where there is no claim.
+        Raises UserError for several sweeps, for what cannot be read, and where there is no claim; KeyboardInterrupt
+        after an interruption: what is finished is kept, and the same call goes on.
         """
         if len(self.folders) != 1:
             raise UserError(f"settle takes one sweep, not {len(self.folders)}")
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
+            raise UserError(f"seeds is {seeds!r}; give a whole number from 2 on, such as 200")
+        if budget is not None and (not isinstance(budget, int | float) or not budget > 0):
+            raise UserError(f"budget is {budget!r}; give seconds, more than 0, such as 1800")
         load_training()
         from ablate.claims import claims_for
         from ablate.sweeping.launch import compacted
@@ -298,7 +313,8 @@ class Sweep:
         [folder] = self.folders
 
         def claims(frames: Frames) -> Sequence[Claim]:
-            said = [claim_of(one, frames.runs, self.swept, self.metric) for one in sentences]
+            measured = self._measured(metric)
+            said = [claim_of(one, frames.runs, self.swept, measured, by, where, margin, most) for one in sentences]
             if not (found := said or claims_for(frames)):
                 raise UserError(f'no claim belongs to {folder.name}; give one, such as sweep.settle("gru < lstm")')
             return found

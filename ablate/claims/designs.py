@@ -21,6 +21,9 @@ class Design:
     text: str
 
 
+ALWAYS_VALID = "always-valid, "
+"""How the text of a design begins where the number of runs was not fixed."""
+
 SHOWN_STEPS = 4
 """Numbers of seeds that are said one after the other."""
 
@@ -35,13 +38,13 @@ def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[
         return Design(False, f"fixed n = {span(there.values())}")
     numbers = {name: designs.numbers(name) for name in there}
     if not all(numbers.values()):
-        return Design(True, "always-valid, for no number of seeds was declared")
+        return Design(True, f"{ALWAYS_VALID}for no number of seeds was declared")
     whole = {name: n + designs.excluded.get(name, 0) for name, n in there.items()}
     extended = {name for name, own in numbers.items() if len(own) > 1 or whole[name] > own[0]}
     if extended:
-        return Design(True, f"always-valid, extended from {_steps(numbers, whole, extended)}")
+        return Design(True, f"{ALWAYS_VALID}extended from {_steps(numbers, whole, extended)}")
     if any(whole[name] < own[0] for name, own in numbers.items()):
-        return Design(True, f"always-valid, {_part(numbers, whole)} declared seeds are there")
+        return Design(True, f"{ALWAYS_VALID}{_part(numbers, whole)} declared seeds are there")
     when = "before the first run" if numbers.keys() <= designs.of_setting.keys() else "by its command"
     return Design(False, f"fixed n = {span(there.values())}, declared {when}")
 

@@ -184,7 +184,9 @@ def in_files(data: DataConfig, tokens: int | None = None) -> Corpus:
     found = {}
     for option, file in files_of(data).items():
         blocks = text_blocks(expanded(file), f"data.{option}")
-        one = of_blocks(blocks, replace(data, path=file), tokens if option == "train" else None)
+        one = of_blocks(
+            blocks, replace(data, path=file), tokens if option == "train" else None, f"data.{option}={file}"
+        )
         if one.tokens < 2:
             raise DataError(f"data.{option} is {file!r}, of one {UNITS[one.unit][:-1]}; give a text of two or more")
         found[option] = one
@@ -207,8 +209,9 @@ def numbered_by(vocabulary: Vocabulary, corpus: Corpus) -> Corpus:
     return replace(corpus, ids=ids, vocabulary=vocabulary, unknown=unknown)
 
 
-def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None) -> Corpus:
-    """The same of a text that is at hand, in pieces, as if it were what `data` names."""
+def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None, origin: str = "") -> Corpus:
+    """The same of a text that is at hand, in pieces, as if it were what `data` names; errors name its `origin`."""
+    origin = origin or str(data.path or data.name)
     words = data.tokens == "word"
     joint = LINE_END if words and data.cleaning == "letters" else ""
     cleaning = Letters(joint) if data.cleaning == "letters" else Cleaning()
@@ -220,10 +223,10 @@ def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None
         what = "words" if words else "characters"
         if any(not mark.isspace() for mark in cleaning.left_out):
             raise DataError(
-                f"{data.path or data.name} has no letters from a to z, which data.cleaning=letters keeps alone; "
+                f"{origin} has no letters from a to z, which data.cleaning=letters keeps alone; "
                 "add data.cleaning=keep, or give another text"
             )
-        raise DataError(f"{data.path or data.name} has no {what}; give another text")
+        raise DataError(f"{origin} has no {what}; give another text")
     vocabulary, ids = numbering.result()
     return Corpus(
         name=expanded(str(data.path)).name if DATASETS[data.name].own_file else data.name,

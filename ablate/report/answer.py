@@ -1,12 +1,16 @@
 """The answer in a few sentences, each made from the numbers at hand."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.rivals import rivals
+from ablate.analysis.samples import samples
 from ablate.analysis.tasks import of_networks
+from ablate.claims import Frames
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, reported_as
 from ablate.report.blocks import Block, bullets
@@ -92,18 +96,21 @@ def _best(m: Material) -> Iterator[str]:
     of = f" {scored(m.settings)}" if scored(m.settings) else ""
     causal = m.settings[~seeing(m.settings)]
     shown = shown_metrics(m.settings)
+    lucky = 0
     for metric in shown:
         if metric == "perplexity" and DEFAULT_METRIC in shown:
             continue  # what settings are compared by is there; the last epoch alone misleads
         facts = METRICS[metric]
-        best = best_setting(causal, metric) if facts.ranked and facts.better != "neither" else None
-        if best is not None:
+        found = _best_of(m, causal, metric) if facts.ranked and facts.better != "neither" else None
+        if found is not None:
+            best = found.setting
+            lucky += found.is_lucky
             what = "lowest training perplexity" if metric == "perplexity" else facts.extreme
             reached = f"{setting_name(best, m.swept)} with {mean_text(best, metric)}, n = {best['n']}"
             test = reported_as(metric)
             tested = test != metric and test in best and pd.notna(best[test])
             reported = f"; its {METRICS[test].title} is {mean_text(best, test)}" * tested
-            yield f"{capital(what)}{of * facts.of_loss}: {reached}{_rivals(m, causal, best, metric)}{reported}."
+            yield f"{capital(what)}{of * facts.of_loss}: {reached}{found.said}{reported}."
     if len(causal) < len(m.settings):
         some = counted(len(m.settings) - len(causal), "setting")
         one = len(m.settings) - len(causal) == 1
@@ -111,33 +118,57 @@ def _best(m: Material) -> Iterator[str]:
             f"{some} {'sees' if one else 'see'} the future ({DAGGER}) and {'is' if one else 'are'} not ranked: where "
             "outputs depend on later tokens, a low perplexity is no prediction."
         )
-    fastest = best_setting(m.settings, "tokens_per_s")
+    fastest = _best_of(m, m.settings, "tokens_per_s")
     if fastest is not None:
-        speed = thousands(fastest, "tokens_per_s")
-        rivals = _rivals(m, m.settings, fastest, "tokens_per_s")
-        yield f"Fastest: {setting_name(fastest, m.swept)} with {speed} training tokens per second{rivals}."
+        lucky += fastest.is_lucky
+        name, speed = setting_name(fastest.setting, m.swept), thousands(fastest.setting, "tokens_per_s")
+        yield f"Fastest: {name} with {speed} training tokens per second{fastest.said}."
+    if lucky:
+        yield (
+            "Where others are not told from it, a best setting was picked by the very runs that report it, and its "
+            "number is too good on average (selection bias). Tests: Welch's t against each other setting, corrected "
+            f"over all pairs. {m.fixed_tests_note}".rstrip()
+        )
 
 
-def _rivals(m: Material, settings: pd.DataFrame, best: pd.Series, metric: str) -> str:
-    """Which settings are as good as the best, and which may be, as their intervals overlap; nothing where none are."""
-    others = settings[(settings["setting_id"] != best["setting_id"]) & settings[metric].notna()]
-    equal = np.isclose(others[metric], best[metric], rtol=1e-9, atol=0)
-    apart = (others[f"{metric}_low"] > best[f"{metric}_high"]) | (others[f"{metric}_high"] < best[f"{metric}_low"])
-    known = others[f"{metric}_low"].notna() & pd.notna(best[f"{metric}_low"])
-    near = others[~equal & known & ~apart]
+@dataclass(frozen=True)
+class _Best:
+    """The best setting by one metric, and what is said of the others."""
 
-    def named(some: pd.DataFrame) -> str:
-        return listed([setting_name(setting, m.swept) for _, setting in some.iterrows()])
+    setting: pd.Series
+    said: str
+    """Begins with a semicolon; empty where every other setting is worse by a test."""
+    is_lucky: bool
+    """Whether others may be as good, so that the one named first owes its place to chance, too."""
 
-    said = ""
-    if equal.any():
-        said += f"; tied with {named(others[equal]) if equal.sum() <= MOST_NAMED else counted(equal.sum(), 'other')}"
-    if len(near) == 1:
-        value = (thousands if metric == "tokens_per_s" else mean_text)(near.iloc[0], metric)
-        said += f"; its interval overlaps that of {named(near)} ({value})"
-    elif len(near):
-        said += f"; its interval overlaps those of {counted(len(near), 'other')}"
-    return said
+
+def _best_of(m: Material, settings: pd.DataFrame, metric: str) -> _Best | None:
+    """None where no setting has a value of the metric."""
+    best = best_setting(settings, metric)
+    if best is None:
+        return None
+    speed = metric == "tokens_per_s"
+    values = Frames(m.runs, sweep=m.folder).processes(settings) if speed else samples(m.runs, metric)
+    by_id = {str(setting["setting_id"]): setting for _, setting in settings.iterrows()}
+    own = {name: values[name] for name in by_id if name in values}
+    if best["setting_id"] not in own:
+        return _Best(best, "", False)
+    found = rivals(own, {name: float(by_id[name][metric]) for name in own}, best["setting_id"], metric, m.level)
+
+    def named(names: Sequence[str]) -> str:
+        if len(names) > MOST_NAMED:
+            return counted(len(names), "other")
+        return listed([setting_name(by_id[name], m.swept) for name in names])
+
+    said = f"; tied with {named(found.equal)}" * bool(found.equal)
+    if len(found.near) == 1:
+        value = (thousands if speed else mean_text)(by_id[found.near[0]], metric)
+        said += f"; not told from {named(found.near)} ({value}) by a test"
+    elif found.near:
+        said += f"; not told from {named(found.near)} by a test"
+    if found.untested:
+        said += f"; too few runs for a test against {named(found.untested)}"
+    return _Best(best, said, bool(found.near or found.untested))
 
 
 def _only(m: Material) -> Iterator[str]:

@@ -81,6 +81,7 @@ def comparisons_sheet(m: Material, name: str, metric: str, table: pd.DataFrame) 
         "the pair significant, corrected, in four of five repetitions.",
         *remarks(table, m.level),
     ]
+    notes += [m.fixed_tests_note] * bool(m.fixed_tests_note)
     if seen & {*table["setting_id"], *table["reference_id"]}:
         notes.append(FUTURE_NOTE)
     sheet = Sheet(name, f"Comparisons: {title}", columns, rows, table, notes)
@@ -230,6 +231,7 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         f"{what_chose(str(table['chosen_by'].iloc[0]), metric, m.settings)} Ratios are those of geometric means, by "
         "Welch's t on logarithms; p (Holm): corrected over the steps."
     ]
+    notes += [m.fixed_tests_note] * bool(m.fixed_tests_note)
     return Sheet("path", "Ablation path", columns, rows, table, notes)
 
 

@@ -34,17 +34,19 @@ from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.analysis.trials import holds_search, search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
+from ablate.claims.designs import ALWAYS_VALID, Design, design_of
 from ablate.claims.protocol import preset_path
 from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
+from ablate.records.design import Designs
 from ablate.records.failures import failures
 from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.places import is_sweep
 from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
-from ablate.report.numbers import listed
+from ablate.report.numbers import listed, percent
 from ablate.report.wording import epoch_measure, main_metric, seeing, training_metric
 
 if TYPE_CHECKING:
@@ -116,6 +118,25 @@ class Material:
         if several or len(self.settings) < FEWEST_SETTINGS:
             return pd.DataFrame()
         return budget_correlation(self.runs, self.stored_curves, epoch_measure(self.settings), level=self.level)
+
+    @cached_property
+    def design(self) -> Design:
+        """With how many seeds the settings were declared, and whether somebody could look before the last was asked
+        for."""
+        settings = set(self.runs["setting_id"])
+        return design_of(Designs.read(self.folder, settings), self.runs, settings)
+
+    @property
+    def fixed_tests_note(self) -> str:
+        """What is to be said beside every p that allows for no look in between; empty where nobody could."""
+        if not self.design.always_valid:
+            return ""
+        why = self.design.text.removeprefix(ALWAYS_VALID).removeprefix("for ")
+        return (
+            f"These tests and intervals hold for a number of runs fixed beforehand, which this was not ({why}): with "
+            f"looks in between more than {percent(1 - self.level)} are wrong by chance. Verdicts on claims allow for "
+            "that."
+        )
 
     @property
     def factor_names(self) -> list[str]:

@@ -167,6 +167,7 @@ def test_a_file_that_is_missing_or_too_short_is_named(
     asked = config(files)
     with pytest.raises(DataError, match=said) as caught:
         load(asked.data)
+    assert f"data.{part}" in str(caught.value)
     assert files[part].name in str(caught.value)
     assert at_hand(asked.data) == (content is not None)
 

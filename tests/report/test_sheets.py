@@ -1,5 +1,6 @@
 """Tables: numbers recomputed from the runs in plain pandas, and names that try to be markup. CPU, 2 s."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -57,6 +58,22 @@ def test_the_published_value_comes_first_and_the_ratio_beside_ours(compared: Mat
     speed = 2e7 / (3 * 32 + 60) * stats.gmean(medians)
     assert own.loc[32, "tokens_per_s_over_published"] == pytest.approx(speed / 82965.5)
     assert own.loc[32, "differs"] == "8 seeds instead of 20"
+
+
+@pytest.mark.parametrize(
+    ("declared", "extended"), [([[8, "t"]], False), ([[4, "t"], [8, "u"]], True), ([[20, "t"]], True)]
+)
+def test_comparisons_of_an_extended_sweep_say_that_their_tests_do_not_allow_for_it(
+    compared: Material, tmp_path: Path, declared: list[list[object]], extended: bool
+) -> None:
+    folder = tmp_path / "extended"
+    shutil.copytree(compared.folder, folder)
+    manifest = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    design = [{"declared": declared, "settings": list(compared.settings["setting_id"])}]
+    (folder / "sweep.json").write_text(json.dumps(manifest | {"design": design}), encoding="utf-8")
+    notes = " ".join(sheets(material(folder))["comparisons"]().notes)
+    assert ("Verdicts on claims" in notes) == extended
+    assert ("4 to 8" in notes) == (len(declared) > 1)
 
 
 def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:

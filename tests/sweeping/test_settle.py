@@ -1,6 +1,7 @@
 """`ablate settle`: seeds for undecided claims, on a function whose outcome is a function of its seed. CPU, 8 s."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -251,8 +252,28 @@ def test_python_settles_as_the_command_does(made: Path) -> None:
     assert one.always_valid
     assert len(sweep) == sum(seeds(made).values()) > 24  # which it reads anew
     assert seeds(made)[0.02] == 6
+    [other] = sweep.settle("0 < 5", by="effect", where={"effect": [0.0, 5.0]}, progress=False)
+    assert other == sweep.claim("0 < 5", by="effect", where={"effect": [0.0, 5.0]})
     with pytest.raises(ablate.UserError, match="no claim"):
         sweep.settle(progress=False)
     shutil.copytree(made, made.parent / "other")
     with pytest.raises(ablate.UserError, match="one sweep"):
         ablate.load(made, made.parent / "other").settle()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seeds": 1}, "seeds is 1;"),
+        ({"seeds": "20"}, "seeds is '20'"),
+        ({"seeds": 2.5}, "seeds is 2.5"),
+        ({"seeds": True}, "seeds"),
+        ({"budget": 0}, "budget is 0"),
+        ({"budget": "30m"}, "'30m'"),
+        ({"budget": math.nan}, "nan"),
+    ],
+)
+def test_what_python_cannot_settle_by_is_one_line(made: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ablate.UserError, match=said) as caught:
+        ablate.load(made).settle("0 < 1", **given)
+    assert "\n" not in str(caught.value)
