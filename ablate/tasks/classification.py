@@ -38,7 +38,7 @@ class Classification(Task):
         self.training = self.asked(corpus.arrays["x"], corpus.arrays["y"])
         self.tested = self.asked(corpus.arrays["x_test"], corpus.arrays["y_test"])
 
-    def asked(self, x: np.ndarray, y: np.ndarray) -> Minibatch:  # type: ignore[type-arg]
+    def asked(self, x: np.ndarray, y: np.ndarray) -> Minibatch:
         """Inputs (T, B, F) and targets (T, B) of sequences (B, T, F) and their classes (B,)."""
         inputs = torch.tensor(x).transpose(0, 1).contiguous()
         targets = torch.full(inputs.shape[:2], UNSCORED)
