@@ -133,6 +133,23 @@ for _set in (
     ),
     _group("s3", "the product so far of permutations of 3 things", 1 / 6),
     _group("s5", "the product so far of permutations of 5 things", 1 / 120),
+    DataSet(
+        "mnist1d",
+        ("classification",),
+        "MNIST-1D: digits as noisy curves, made by the package mnist1d",
+        loader="ablate.data.labelled:load_mnist1d",
+        guess=1 / 10,
+        size="4,000 sequences of 40 numbers to train on, 1,000 to test",
+        source="Greydanus and Kobak 2024, the package mnist1d",
+        licence="Apache-2.0",
+    ),
+    DataSet(
+        "labelled_file",
+        ("classification",),
+        "labelled sequences of numbers of one's own, an .npz with x, y, x_test and y_test",
+        loader="ablate.data.labelled:load_file",
+        own_file=True,
+    ),
     _pairs(
         "fra_eng",
         "English and French sentences",

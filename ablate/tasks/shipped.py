@@ -251,6 +251,33 @@ TASKS.add(
 )
 TASKS.add(
     Task(
+        "classification",
+        "the class of a sequence of numbers, asked at its last step",
+        "ablate.tasks.classification:Classification",
+        metrics=("accuracy",),
+        main="accuracy",
+        real_inputs=True,
+        has_prefixes=False,
+        many_questions=True,
+        held_out=HeldOut(decided_by=("corpus_sha256",)),
+        explained={
+            "accuracy": "Accuracy: the share of the sequences of the data's own test set that get their class right. "
+            "Nothing is kept back to choose by.",
+        },
+        words=Words(
+            scored="of the classes",
+            answers="on the test set",
+            data="sequences",
+            plural=True,
+            held_out="on the test set",
+            read="sequences",
+            read_more="some saw more of them, or saw them more often",
+            unpublished="No setting of this sweep has the settings of a published one: nothing to lay it beside.",
+        ),
+    )
+)
+TASKS.add(
+    Task(
         "translation",
         "sentences of one language to another: an encoder–decoder with teacher forcing",
         "ablate.tasks.translation:Translation",

@@ -28,7 +28,6 @@ from typing import Any
 from ablate.config.registry import DATASETS, OPTIMIZERS, SCHEDULES, TASKS, own_knobs, revision
 from ablate.config.resolved import CHRONO, Resolved
 from ablate.config.schema import ModelConfig, ScheduleConfig
-from ablate.data.sets import RULE
 from ablate.networks.families import family
 from ablate.training.probes import (
     EMBEDDING,
@@ -119,7 +118,7 @@ def keys(config: Resolved) -> dict[str, str]:
     task: dict[str, Any] = {"task": config.task.name, "bidirectional": config.model.bidirectional}
     if TASKS[config.task.name].reads_text:
         task["sampling"] = config.sampling
-    elif DATASETS[config.data.name].kind == RULE:
+    elif DATASETS[config.data.name].by_rule:
         task["data"] = config.data.name
     first = network | {"init": config.init, "forget_bias": config.forget_bias is not None}
     if config.forget_bias == CHRONO:

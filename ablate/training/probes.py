@@ -19,7 +19,8 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.registry import FIRST_TASK, OPTIMIZERS, TASKS, own_knobs, revision
 from ablate.config.resolved import CHRONO, Resolved, resolve
 from ablate.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TaskConfig
-from ablate.data.corpora import load, of_blocks
+from ablate.data.corpora import Corpus, load, of_blocks
+from ablate.data.labelled import labelled
 from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.capacity import is_derived
@@ -284,7 +285,10 @@ def _task(values: Mapping[str, Any]) -> Series:
         config = config.but(sampling=values["sampling"], val_tokens=40)
     config = config.but(data=data, num_steps=8)
     text = "".join("abcdef"[(n * n + n // 3) % 6] for n in range(200))
-    corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
+    if facts.real_inputs:
+        corpus = _labelled(config.num_steps)
+    else:
+        corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
     task = task_of(config, corpus)
     order = stream(config.seed, "data")
     out: Series = []
@@ -296,6 +300,13 @@ def _task(values: Mapping[str, Any]) -> Series:
     out += [] if held_out is None else [_weighted(part) for part in held_out]
     weights = _weights(config, task.sizes)
     return [*out, *task.scores(weights).values(), *task.final_scores(weights, 5.0).values()]
+
+
+def _labelled(steps: int) -> Corpus:
+    """Ten sequences of two classes to train on, and four to test."""
+    x = torch.arange(14.0).view(-1, 1) * torch.arange(1.0, steps + 1)
+    y = torch.arange(14) % 2
+    return labelled("probe", {"x": x[:10].sin(), "y": y[:10], "x_test": x[10:].sin(), "y_test": y[10:]})
 
 
 def _measures() -> Series:

@@ -41,6 +41,7 @@ CELLS = {
     "max_tokens": 8,
     "memory_tasks": 57,
     "minimal_gates": 6,
+    "mnist1d": 4,
     "seq2seq": 11,
     "smoke": 4,
     "state_tracking": 20,
