@@ -14,7 +14,15 @@ from ablate.records.design import Declared, as_manifest, of_manifest
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.files import compact_json, exact_json, make_folder, write_json, write_text
 from ablate.records.manifest import load_manifest
-from ablate.records.places import curve_path, holds_runs, holds_timings, manifest_path, record_path, timing_path
+from ablate.records.places import (
+    curve_path,
+    holds_runs,
+    holds_timings,
+    manifest_path,
+    no_sweep,
+    record_path,
+    timing_path,
+)
 from ablate.records.planned import seeds_of, with_planned
 from ablate.records.reading import RecordError
 
@@ -40,7 +48,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
         if folder.resolve() == into.resolve():
             raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
         if not holds_runs(folder) and not holds_timings(folder):
-            raise UserError(f"{folder} holds no runs; give a folder that ablate has written")
+            raise no_sweep(folder, "no runs")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
     done = Merged()

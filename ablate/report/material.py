@@ -41,7 +41,7 @@ from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
 from ablate.records.failures import failures
 from ablate.records.manifest import load_manifest, plugins_of
-from ablate.records.places import is_sweep
+from ablate.records.places import is_sweep, no_sweep
 from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed
@@ -168,7 +168,7 @@ def gather(
     runs, skipped = runs_frame(folder)
     search = attempt("the search", lambda: _search(folder))
     if search is None and not is_sweep(folder) and not list(results.records(folder)):
-        raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
+        raise no_sweep(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:
