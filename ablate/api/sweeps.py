@@ -34,6 +34,7 @@ from ablate.experiments.words import about, translated
 from ablate.records.design import Designs
 from ablate.records.files import present
 from ablate.records.manifest import plugins_of
+from ablate.records.places import no_sweep
 from ablate.report import wording
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Sweep:
         self.notes = list(notes)
         for folder in self.folders:
             if present(folder) != "folder":
-                raise UserError(f"{folder} holds no sweep; give a folder that ablate has written")
+                raise no_sweep(folder)
 
     # --- frames ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
 from ablate.records.design import Designs
-from ablate.records.places import is_sweep
+from ablate.records.places import is_sweep, no_sweep
 from ablate.stats import (
     DifferenceTest,
     RatioTest,
@@ -128,7 +128,7 @@ class Frames:
         runs, problems = runs_frame(sweep)
         if runs.empty:
             what = "no finished run yet" if is_sweep(sweep) else "no sweep"
-            raise UserError(f"{sweep} holds {what}; give a folder that ablate has written")
+            raise no_sweep(sweep, what)
         return cls(runs, sweep=sweep, problems=problems)
 
     @property

@@ -122,6 +122,7 @@ def run_command(command: Command, arguments: Sequence[str] | None = None) -> int
 
 def check_word(word: str) -> None:
     """Raise UserError for a first word that is neither a subcommand nor anything else that is typed."""
+    from ablate.config.choice_files import typed_as
     from ablate.config.errors import UserError, listing, nearest
     from ablate.config.knobs import is_knob
 
@@ -129,7 +130,8 @@ def check_word(word: str) -> None:
         return
     if os.path.isdir(word):
         raise UserError(f"{word} is a folder; for a sweep's report type {NAME} report {word}")
-    raise UserError(f"there is no command {word!r}; choose {listing(MODULES)}{nearest(word, MODULES)}")
+    meant = typed_as(word) or nearest(word, MODULES)
+    raise UserError(f"there is no command {word!r}; choose {listing(MODULES)}{meant}")
 
 
 def overview() -> str:

@@ -34,10 +34,9 @@ def status(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
 
     from ablate.cli.as_json import print_json
-    from ablate.config.errors import UserError
     from ablate.records.files import entries, present
     from ablate.records.jobs import jobs_dir
-    from ablate.records.places import runs_dir
+    from ablate.records.places import no_sweep, runs_dir
 
     def is_sweep(folder: Path) -> bool:
         has_folder = any(present(one(folder)) == "folder" for one in (runs_dir, jobs_dir))
@@ -47,7 +46,7 @@ def status(arguments: list[str]) -> int:
     folders = options.sweep or sorted(filter(is_sweep, entries(results)))
     for folder in folders:
         if not is_sweep(folder):
-            raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
+            raise no_sweep(folder)
     found = list(map(of_sweep, folders))
     if options.json:
         print_json({"sweeps": found})

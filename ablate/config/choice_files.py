@@ -68,6 +68,12 @@ def find_preset(preset: str, config_dir: Path | None = None) -> Path:
     raise UserError(f"sweeps is {preset!r}; choose {listing(names)}{nearest(preset, names)}{hidden}{own}")
 
 
+def typed_as(word: str) -> str:
+    """`; did you mean sweeps=smoke?` for the bare name of a choice, of whichever group; nothing for any other word."""
+    found = [f"{group}={word}" for group in (*OF_GROUP, "sweeps") if word in summaries(group)]
+    return f"; did you mean {listing(found)}?" if found else ""
+
+
 def unreadable(group: str, config_dir: Path | None = None) -> str:
     """`; sweeps/mine.yaml cannot be read: permission denied …` for what may hold further choices; else nothing."""
     found = dict[str, None]()

@@ -124,6 +124,7 @@ def is_knob(key: str) -> bool:
 
 
 ELSEWHERE = {
+    "preset": "sweeps",
     "learning_rate": "lr",
     "hidden_size": "num_hiddens",
     "hidden_units": "num_hiddens",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.config import former_names, launchers, plugins
+from ablate.config.choice_files import typed_as
 from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
 from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, is_knob, knobs, no_knob
 from ablate.config.quoting import is_quoted, quote, split, unquote
@@ -208,7 +209,8 @@ def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
         return _of_hydra(override, sweeper_options)
     if not is_knob(key):
         if value is None and not sign:
-            raise UserError(f"cannot read {key!r}; write knob=value{nearest(key, knobs())} {HELP_HINT}")
+            meant = typed_as(key) or nearest(key, knobs())
+            raise UserError(f"cannot read {key!r}; write knob=value{meant} {HELP_HINT}")
         raise UserError(no_knob(key))
     if key.startswith(GATE):  # a model may have it or not: either way it is set
         return override if sign == "~" else Override("++", key, value)

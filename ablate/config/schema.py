@@ -209,7 +209,11 @@ class DataConfig(Part):
     group = "data"
 
     name: str = knob()
-    tokens: str = knob(choices=("char", "word"), follows=("corpus", "task"))
+    tokens: str = knob(
+        choices=("char", "word"),
+        otherwise=" (what a token is); max_tokens=… says how many",
+        follows=("corpus", "task"),
+    )
     cleaning: str = knob(choices=("letters", "keep"), follows=("corpus", "task"))
     path: str | None = knob(default=None, follows=("corpus", "task"))
     train: str | None = knob(default=None, follows=("corpus", "task"))

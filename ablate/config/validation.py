@@ -238,7 +238,8 @@ def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:
     choices = metadata.get("choices")
     if choices and value not in choices:
         names = [str(choice) for choice in choices]
-        raise ConfigError(f"{where} is {value!r}; choose {listing(names)}{nearest(str(value), names)}")
+        meant = nearest(str(value), names) or metadata.get("otherwise", "")
+        raise ConfigError(f"{where} is {value!r}; choose {listing(names)}{meant}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{where} is {value}; it must be a finite number")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config import plugins, presets
+from ablate.config.choice_files import typed_as
 from ablate.config.errors import UserError, nearest
 from ablate.config.overrides import Override, plugin_files
 from ablate.config.preset_experiments import sets_objective
@@ -85,7 +86,7 @@ def chosen(reference: str) -> Experiment:
     """The experiment that `train.py:train` names, loaded now."""
     file, function = plugins.apart(reference)
     if function is None:
-        raise UserError(f"{KEY} is {reference!r}; write {KEY}=FILE.py:FUNCTION")
+        raise UserError(f"{KEY} is {reference!r}; write {KEY}=FILE.py:FUNCTION{typed_as(reference)}")
     plugins.load([reference])
     facts = plugins.named(file, function)
     assert isinstance(facts, Experiment)

@@ -14,6 +14,7 @@ from ablate.config.columns import columns
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
 from ablate.records.environment import DISTRIBUTION
+from ablate.records.places import no_sweep
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Exported:
         for sweep in dict.fromkeys(sweeps):
             own, _ = runs_frame(sweep)
             if own.empty:
-                raise UserError(f"{sweep} holds no finished run; give a folder that ablate has written")
+                raise no_sweep(sweep, "no finished run")
             runs.append(own.assign(sweep=sweep.resolve().name))
             curves.append(curves_frame(sweep, own).assign(sweep=sweep.resolve().name))
         every, curve = (

@@ -25,7 +25,7 @@ from ablate.records.curves import curve_csv, read_curve
 from ablate.records.files import compact_json, entries, exact_json, remove, write_text
 from ablate.records.kinds import is_name
 from ablate.records.parquet_files import TableError, version_of
-from ablate.records.places import holds_runs, holds_timings
+from ablate.records.places import holds_runs, holds_timings, no_sweep
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import newer
 from ablate.records.tables import Curve, Row
@@ -248,5 +248,5 @@ def sweep_folders(paths: Sequence[Path]) -> list[Path]:
     """These folders of sweeps. Raises UserError for one that holds no records."""
     for path in paths:
         if not holds_runs(path) and not holds_timings(path):
-            raise UserError(f"{path} holds no runs; give a folder that ablate has written, such as results/smoke")
+            raise no_sweep(path, "no runs")
     return list(paths)

@@ -21,6 +21,7 @@ from ablate.records.places import (
     holds_runs,
     holds_timings,
     manifest_path,
+    no_sweep,
     record_path,
     timing_path,
 )
@@ -50,7 +51,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
         if folder.resolve() == into.resolve():
             raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
         if not holds_runs(folder) and not holds_timings(folder) and not failures(folder):
-            raise UserError(f"{folder} holds no runs; give a folder that ablate has written")
+            raise no_sweep(folder, "no runs")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
     done = Merged()

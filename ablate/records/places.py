@@ -13,6 +13,8 @@ What else is kept there is named where it is written: weights (`ablate.records.w
 
 from pathlib import Path
 
+from ablate.config.choice_files import choices
+from ablate.config.errors import UserError
 from ablate.config.plugins import MANIFEST
 from ablate.records.files import entries, present
 
@@ -86,3 +88,15 @@ def is_search(folder: Path) -> bool:
 def is_sweep(folder: Path) -> bool:
     """Whether a folder has a place for records, or records."""
     return present(runs_dir(folder)) == "folder" or present(runs_path(folder)) == "file"
+
+
+def no_sweep(folder: Path, what: str = "no sweep") -> UserError:
+    """What is said of a folder that holds no sweep, with the sweep below `results/`, or the preset, of that name."""
+    below = Path("results") / folder.name
+    if folder != below and is_sweep(below):
+        meant = f"; did you mean {below}?"
+    elif folder.name in choices("sweeps"):
+        meant = f"; {folder.name} is a preset, which ablate run sweeps={folder.name} trains"
+    else:
+        meant = "; give a folder that ablate has written, such as results/NAME"
+    return UserError(f"{folder} holds {what}{meant}")

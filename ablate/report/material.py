@@ -43,7 +43,7 @@ from ablate.records import results
 from ablate.records.design import Designs
 from ablate.records.failures import failures
 from ablate.records.manifest import load_manifest, plugins_of
-from ablate.records.places import is_sweep
+from ablate.records.places import is_sweep, no_sweep
 from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.numbers import listed, percent
@@ -189,7 +189,7 @@ def gather(
     runs, skipped = runs_frame(folder)
     search = attempt("the search", lambda: _search(folder))
     if search is None and not is_sweep(folder) and not list(results.records(folder)):
-        raise UserError(f"{folder} holds no sweep; give a folder that ablate has written, such as results/smoke")
+        raise no_sweep(folder)
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:

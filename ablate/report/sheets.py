@@ -205,7 +205,7 @@ def spread_sheet(m: Material) -> Sheet:
     texts = {"perplexity": "training" if own else "last epoch"} | {"tail_perplexity": "tail"}
     metrics = {name: texts.get(name, heading(name)) for name in shown_metrics(m.settings)}
     metrics = {name: text for name, text in metrics.items() if m.settings[name].notna().any()}
-    columns = [*knob_columns(shown, m.settings), Column("of" if own else "text")]
+    columns = [*knob_columns(shown, m.settings), Column("metric")]
     columns += [Column(name, True) for name in ("n", "mean", "sd", "median", "IQM", "bootstrap")]
     networks = of_networks(m.settings)
     columns += [Column("parameters", True), Column("updates", True)] * networks
@@ -219,7 +219,7 @@ def spread_sheet(m: Material) -> Sheet:
                     text,
                     str(setting["n"]),
                     number(setting[metric]),
-                    "–" if pd.isna(values["sd"]) else f"{values['sd']:#.2g}",
+                    "–" if pd.isna(values["sd"]) else f"{values['sd']:#.2g}".removesuffix("."),
                     number(values["median"]),
                     number(values["iqm"]),
                     interval_text(values["boot_low"], values["boot_high"]),

@@ -74,10 +74,9 @@ def test_what_is_committed_is_records_and_few_files() -> None:
     paths = [CONFIG_ROOT / name for name in listed.stdout.split("\0") if name]
     assert len(paths) < MOST_FILES
     assert [str(path) for path in paths if path.is_file() and path.stat().st_size > LARGEST] == []
-    readme = (CONFIG_ROOT / "README.md").read_text(encoding="utf-8")
-    figures = [path.relative_to(CONFIG_ROOT).as_posix() for path in paths if path.name == "figure.png"]
-    without_records = ("results/model-by-num-hiddens/figure.png",)
-    assert [name for name in figures if name not in readme and name not in without_records] == []
+    # What a report writes beside records would be moved aside by the next one, which cannot tell who put it there.
+    figures = [path.parent.name for path in paths if path.name == "figure.png" and path.is_file()]
+    assert figures == ["model-by-num-hiddens"], "figures belong into docs/, or are made by ablate report"
 
 
 @pytest.mark.full
