@@ -32,6 +32,7 @@ from ablate.searching.trainer import Trainer
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
 from ablate.training.choice import left_out
+from ablate.training.loop import check_device
 
 
 @dataclass
@@ -70,6 +71,8 @@ def run_search(problem: Problem, command: str) -> Found:
     progress = SearchProgress(settings.n_trials)
     trainer = Trainer(folder, problem.compose, command, schedule.workers([base]), progress.say, problem.preset)
     configs = check_values(problem, trainer)
+    for config in configs:
+        check_device(config)
     for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
         progress.warn(line)
     if base.deterministic and settings.parallel > 1:
