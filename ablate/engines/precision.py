@@ -41,6 +41,12 @@ def unavailable(precision: str, device: torch.device) -> str:
     return ""
 
 
+def out_of_reach(precision: str, device: torch.device) -> str:
+    """Why no engine has these products on this device; empty where one may have, for some networks at least."""
+    native_only = precision == "bf16" and device.type == "cpu"  # what the kernels of a CPU cover, they have
+    return "" if native_only else unavailable(precision, device)
+
+
 def _multiplies_into_float32() -> bool:
     return "dtype" in torch.ops.aten.bmm.overloads()  # type: ignore[no-untyped-call]
 

@@ -36,6 +36,7 @@ from ablate.searching.workers import Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
 from ablate.training.choice import left_out
+from ablate.training.loop import check_device
 
 
 @dataclass
@@ -93,8 +94,8 @@ class Prepared:
             problem.preset,
             interrupted,
         )
-        configs = check_values(problem, self.trainer)
-        for line in [*without_effect(configs, problem.given).values(), *left_out(map(resolve, configs))]:
+        self.configs = check_values(problem, self.trainer)
+        for line in [*without_effect(self.configs, problem.given).values(), *left_out(map(resolve, self.configs))]:
             self.progress.warn(line)
         if self.base.deterministic and settings.parallel * jobs > 1:
             self.progress.warn(
@@ -132,8 +133,13 @@ def run_search(problem: Problem, command: str) -> Found:
 
 
 def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: None) -> Found:
-    """One process's share of a search; `heard` is told who it is in the study."""
+    """One process's share of a search; `heard` is told who it is in the study.
+
+    Raises ConfigError, before anything is written, for a device or products that are not to be had here.
+    """
     settings, folder, trainer = prepared.settings, prepared.folder, prepared.trainer
+    for config in prepared.configs:
+        check_device(config)
     with (
         exclusive(folder, shared=True),
         joined(settings, prepared.problem.space, folder, prepared.name, prepared.design, prepared.pruner) as at,

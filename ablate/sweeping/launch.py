@@ -45,7 +45,7 @@ from ablate.timing.machine import default_threads, quality_jobs
 from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import Checkpoints, path_of
 from ablate.training.choice import left_out, make_kernels
-from ablate.training.loop import resolve_device, train_together
+from ablate.training.loop import check_device, resolve_device, train_together
 from ablate.training.trajectory import Stopped
 
 
@@ -106,7 +106,7 @@ def run_sweep(
     options = options_of(launcher or {})
     plan = make_plan(configs, folder, fallback_data(), given=given)
     for config in configs if options is None else ():
-        resolve_device(config.device)
+        check_device(config)
     if options is not None and configs[0].speed:
         check_alone(options)
     summary = Summary(folder, report=all(config.report for config in configs))

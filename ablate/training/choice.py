@@ -21,7 +21,7 @@ from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.native import NativeCohort, computed_by, not_covered
 from ablate.engines.cohort.stacked import StackedCohort
-from ablate.engines.precision import computing, unavailable
+from ablate.engines.precision import computing, out_of_reach
 from ablate.engines.program import Program
 from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
 from ablate.networks.targets import loss_of
@@ -64,14 +64,19 @@ def build(
 
 def check_precision(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
     """Raise CombinationError where the products asked for cannot be had: others are never taken in silence."""
-    reason = unavailable(config.precision, device) if device.type != "cpu" or config.precision == "tf32" else ""
+    reason = out_of_reach(config.precision, device)
     if config.precision == "bf16" and not reason:
         if not is_derived(config, device) or not isinstance(vocabulary_size, int):
             reason = "only networks of plainly stacked layers that read tokens have them"
         elif device.type == "cpu":
             reason = not_covered(config, vocabulary_size, torch.float32, device)
     if reason:
-        raise CombinationError(f"precision={config.precision} cannot be computed here: {reason}; leave it out")
+        raise no_such_products(config.precision, reason)
+
+
+def no_such_products(precision: str, reason: str) -> CombinationError:
+    """What is said where the products asked for cannot be had."""
+    return CombinationError(f"precision={precision} cannot be computed here: {reason}; leave it out")
 
 
 def kernel(engine: str, config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:

@@ -22,7 +22,7 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus, as_used
 from ablate.engines.cohort import Cohort
-from ablate.engines.precision import as_asked, tf32_state
+from ablate.engines.precision import as_asked, out_of_reach, tf32_state
 from ablate.engines.program import Program
 from ablate.networks.parameters import count, initial
 from ablate.records.environment import environment
@@ -35,7 +35,7 @@ from ablate.training.agreement import disagreement
 from ablate.training.behaviour import behaviour
 from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
-from ablate.training.choice import Choice, build, choose, kernel
+from ablate.training.choice import Choice, build, choose, kernel, no_such_products
 from ablate.training.trajectory import (
     Epoch,
     Replica,
@@ -325,6 +325,12 @@ def make_record(
         evaluation=evaluation(to_dict(config)),
         curve=trajectory.curve,
     )
+
+
+def check_device(config: Config | Resolved) -> None:
+    """Raise ConfigError for a device that is not here, or that has not the products of `precision`."""
+    if reason := out_of_reach(config.precision, resolve_device(config.device)):
+        raise no_such_products(config.precision, reason)
 
 
 def resolve_device(name: str) -> torch.device:

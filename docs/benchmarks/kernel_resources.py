@@ -44,7 +44,7 @@ def resources(kernel, function, tile, H, precision, target):
     made = triton.compile(
         ASTSource(function, kinds, values, divisible),
         target=GPUTarget("cuda", target, 32),
-        options={"num_warps": tile.warps, "num_stages": tile.stages},
+        options={"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True},
     )
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])

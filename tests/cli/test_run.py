@@ -308,6 +308,7 @@ MISTAKES = [
         "torch finds no CUDA GPU here; choose device=cpu or device=auto",
         marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
     ),
+    ("model=gru,lstm precision=tf32 device=cpu", "precision=tf32 cannot be computed here: only GPUs of NVIDIA"),
 ]
 
 

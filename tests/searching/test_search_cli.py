@@ -373,6 +373,7 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["hydra.sweeper.conditions={lr: {layrs: [1]}}"], r"conditions\.lr .*\blayrs, which is no knob"),
         (["hydra.sweeper.baseline={lr: 0}"], r"lr is 0\.0; .*above 0"),
         (["data.path=/nowhere.txt"], r"/nowhere\.txt"),
+        (["precision=tf32", "device=cpu"], "precision=tf32 cannot be computed here"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

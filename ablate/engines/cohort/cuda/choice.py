@@ -108,7 +108,9 @@ def candidates(d: Derived, sequences: int, B: int, H: int, precision: str) -> It
 
 
 def is_held(d: Derived, tile: Tile, precision: str) -> bool:
-    """Whether all weights of a step fit on the chip, each way, beside one operand."""
+    """Whether all weights of a step fit on the chip, each way, beside one operand; where there are none, they do."""
+    if not d.groups:
+        return True
     numbers = tile.HP * (tile.HP * sum(len(g.operand) * len(g.products) for g in d.groups) + tile.BB)
     return 4 * numbers <= SHARED_BYTES and (precision != "ieee" or tile.HP <= HELD_IEEE_UNITS)
 

@@ -258,13 +258,15 @@ class KernelSteps:
         grid = (R, math.ceil(B / tile.BB), math.ceil(H / tile.HP))
         constants = (H, tile.HP, tile.BB, tile.BK, precision_now(), _triton_type(self.shape.dtype))
         launch = function[grid]
+        # A product and a sum are rounded once, as in torch's kernels; what Triton does where nothing is said changes.
+        options = {"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True}
 
         def run(matrices: Sequence[Tensor], t: int = 0) -> None:
             values = self.buffers | {"t": t}
             for k, W in enumerate(matrices):
                 values |= {f"W{k}": W, f"W{k}_replica": W.stride(0), f"W{k}_row": W.stride(1)}
             arguments = [values[name] for name in kernel.arguments]
-            made = launch(*arguments, T, B, *constants, num_warps=tile.warps, num_stages=tile.stages)
+            made = launch(*arguments, T, B, *constants, **options)
             self.launched[kernel.name] = made
 
         return run
