@@ -25,6 +25,7 @@ from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
+from ablate.engines.cohort.capacity import within_memory
 from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.reading import RecordError
@@ -72,6 +73,7 @@ class Trainer:
         self.told: set[str] = set()
         self.untold: list[str] | None = []  # until all is checked: a mistake that is found before is one line
         self.fits: dict[str, int] = {}  # shape → how many runs of it the memory holds
+        self.too_many: dict[str, tuple[int, ...]] = {}  # shape → how many runs of it it did not hold, as was found
         self.pending: dict[int, Setting] = {}  # ticket → its setting; `missing` are the runs that nobody trains yet
         self.former_keys: dict[str, tuple[str, ...]] = {}
         self.asked: dict[int, dict[str, tuple[str, ...]]] = {}  # ticket → runs that it waits for, and former ids
@@ -256,8 +258,10 @@ class Trainer:
             chosen = {run.run_id for run in runs}
             for setting in self.pending.values():
                 setting.missing = [run for run in setting.missing if run.run_id not in chosen]
-            task = Task(group.settings, runs, group.corpus, begun_with=group.begun_with)
-            future = self.pool.submit(self._train, task, choice)
+            too_many = self.too_many.get(cohort_key(group.config, group.corpus.sha256), ())
+            task = Task(group.settings, runs, group.corpus, begun_with=group.begun_with, too_many=too_many)
+            train, device = partial(self._train, task, choice), resolve_device(task.config.device)
+            future = self.pool.submit(within_memory, train, device)
             self.futures[future] = task
             future.add_done_callback(lambda _: self.news.set())
 
@@ -335,6 +339,8 @@ class Trainer:
                 keep=partial(weights.keep, self.folder) if config.keep else None,
             )
             for record in records:
+                if task.too_many:
+                    record.timing["out_of_memory_with"] = list(task.too_many)
                 results.save(self.folder, record)
             drop_older(self.folder, [run for run in runs if run.former and results.finished(self.folder, run.run_id)])
             checkpoints.remove()
@@ -362,6 +368,9 @@ class Trainer:
             tickets = {self.owner[run.run_id] for run in task.runs}
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 raise error
+            if isinstance(error, MemoryError) and len(task.runs) > 1:
+                self._fewer(task, error)
+                continue
             if error is not None and not isinstance(error, Stopped):
                 for ticket in tickets:
                     self._fail(ticket, error)
@@ -372,6 +381,19 @@ class Trainer:
                     results.finished(self.folder, run_id, former=former) for run_id, former in left.items()
                 ):
                     self._finish(ticket)
+
+    def _fewer(self, task: Task, error: MemoryError) -> None:
+        """These runs are to be trained again, no more than half of them at once, as are others of their shape."""
+        shape = cohort_key(task.config, task.corpus.sha256)
+        self.fits[shape] = (len(task.runs) + 1) // 2
+        self.too_many[shape] = (*self.too_many.get(shape, ()), len(task.runs))
+        for run in reversed(task.runs):
+            if (setting := self.pending.get(self.owner[run.run_id])) is not None:
+                setting.missing.insert(0, run)
+        self.warn(
+            f"{task.config.model.name}: {len(task.runs)} runs at once are too much for the memory, trained as programs "
+            f"of {self.fits[shape]} ({error})"
+        )
 
     def _finish(self, ticket: int) -> None:
         """Everything that the ticket waits for is on disk."""

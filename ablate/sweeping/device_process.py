@@ -15,7 +15,7 @@ from typing import Any
 
 from ablate.config import plugins
 from ablate.engines.cohort import prepare_thread
-from ablate.engines.cohort.capacity import is_out_of_memory, release
+from ablate.engines.cohort.capacity import within_memory
 from ablate.records import weights
 from ablate.records.record import Record
 from ablate.sweeping.devices import Job
@@ -63,14 +63,7 @@ def trained(job: Job, connection: Connection) -> list[Record]:
     plugins.load(config.plugins)
     device = resolve_device(config.device)
     prepare_thread(device)
-    try:
-        return train(job, connection)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        why = str(error).strip().split("\n")[0] or "out of memory"
-    release(device)
-    raise MemoryError(why)
+    return within_memory(partial(train, job, connection), device)
 
 
 def train(job: Job, connection: Connection) -> list[Record]:

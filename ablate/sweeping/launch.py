@@ -1,7 +1,6 @@
 """Run a sweep: train what is missing, keep what is done, go on after a failure, stop cleanly."""
 
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack, nullcontext
@@ -18,7 +17,7 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.config.terminal import lines
 from ablate.engines.cohort import training_threads
-from ablate.engines.cohort.capacity import is_out_of_memory, release
+from ablate.engines.cohort.capacity import within_memory
 from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.engines import keep_engines, kept_engines
@@ -324,15 +323,7 @@ class _Sweep:
 
     def train(self, task: Task) -> list[Record]:
         """In a worker: train one program's runs and store them. Raises MemoryError, all of it given back."""
-        try:
-            return self._train(task)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            own = MemoryError(reason(error))
-            own.add_note("".join(traceback.format_exception(error)))
-        release(resolve_device(task.config.device))  # here, where no frame of the error's holds the program any more
-        raise own
+        return within_memory(partial(self._train, task), resolve_device(task.config.device))
 
     def _train(self, task: Task) -> list[Record]:
         assert task.choice is not None

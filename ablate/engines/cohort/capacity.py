@@ -3,12 +3,14 @@
 import gc
 import itertools
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 
 from ablate.cells.derivative import derivative_of, why_underivable
+from ablate.config.errors import reason
 from ablate.config.registry import TASKS
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort import stacked
@@ -21,6 +23,7 @@ from ablate.networks.families import reads_tokens
 from ablate.networks.parameters import Sizes, Vocabulary
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CHUNK_COLUMNS = 512
 """Columns over all replicas of a chunk: of pre-activations in the torch form, where they share the cache; of states in
@@ -117,6 +120,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 """What torch, CUDA and its libraries say in errors of no class of their own."""
+
+
+def within_memory(train: Callable[[], Result], device: torch.device) -> Result:
+    """What `train` computes. Raises MemoryError where it lacks memory, with all that it took given back."""
+    try:
+        return train()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        own = MemoryError(reason(error))
+        own.add_note("".join(traceback.format_exception(error)))
+    release(device)  # here, where no frame of the error's holds the program any more
+    raise own
 
 
 def release(device: torch.device) -> None:
