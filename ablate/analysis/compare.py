@@ -23,8 +23,11 @@ def columns(metric: str) -> list[str]:
     return [*pair, effect, "low", "high", "p", "p_holm", "p_rank", "ranks_agree", "improvement", "needed", "method"]
 
 
-def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
-    """One row per pair of settings that differ in one swept knob, and in what never changes without it.
+def comparisons(
+    runs: pd.DataFrame, metric: str, level: float = 0.95, pairs: "Iterable[Neighbours] | None" = None
+) -> pd.DataFrame:
+    """One row per pair of settings that differ in one swept knob, and in what never changes without it; `pairs`: the
+    `neighbours` of the runs, where they are known.
 
     Of a numeric knob neighbouring values are compared, of any other all pairs. Columns:
 
@@ -45,7 +48,7 @@ def comparisons(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.Data
     by_setting, sighted = samples(runs, metric), _sighted(runs)
     found = [
         pair
-        for pair in neighbours(runs)
+        for pair in (neighbours(runs) if pairs is None else pairs)
         if len(by_setting[pair.setting["setting_id"]]) and len(by_setting[pair.reference["setting_id"]])
     ]  # those of which somebody measured the metric in both
     ids = [(pair.setting["setting_id"], pair.reference["setting_id"]) for pair in found]
@@ -107,8 +110,8 @@ def neighbours(runs: pd.DataFrame) -> Iterator[Neighbours]:
 
     A knob that never varies by itself changes along with those that decide it: then both are among the first.
     """
-    along = decided(runs)
     swept = swept_knobs(runs)
+    along = decided(runs, swept)
     knobs = [knob for knob in swept if knob not in along]
     settings = in_order(runs.drop_duplicates("setting_id"))
     codes = {knob: pd.factorize(settings[knob], use_na_sentinel=False)[0].tolist() for knob in swept}

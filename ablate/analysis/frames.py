@@ -150,9 +150,9 @@ def factors(runs: pd.DataFrame) -> list[Factor]:
     return sorted((tuple(group) for group in groups), key=lambda group: min(place[knob] for knob in group))
 
 
-def decided(runs: pd.DataFrame) -> dict[str, list[str]]:
+def decided(runs: pd.DataFrame, swept: Sequence[str]) -> dict[str, list[str]]:
     """Swept knob that never varies by itself → the knobs that decide its value in every setting."""
-    return _decided(_values(runs, swept_knobs(runs)))[1]
+    return _decided(_values(runs, swept))[1]
 
 
 def _decided(columns: Mapping[str, Sequence[Any]]) -> tuple[list[str], dict[str, list[str]]]:

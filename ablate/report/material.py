@@ -12,7 +12,7 @@ from ablate.analysis.across import Across, across
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.baselines import baselines_frame
 from ablate.analysis.budgets import FEWEST_SETTINGS, budget_correlation
-from ablate.analysis.compare import comparisons
+from ablate.analysis.compare import comparisons, neighbours
 from ablate.analysis.confounders import Warning_, confounders
 from ablate.analysis.curves import StoredCurves
 from ablate.analysis.effects import main_effects, variance_split
@@ -270,9 +270,10 @@ def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
         return
     anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones
+    pairs = attempt("the pairs of settings", lambda: list(neighbours(m.runs))) or []
     for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if anew else PERPLEXITIES))):
         if m.runs[metric].notna().any():
-            table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level))
+            table = attempt(f"the comparisons of {metric}", partial(comparisons, m.runs, metric, m.level, pairs))
             if table is not None and len(table):
                 m.comparisons[metric] = table
     if m.path is not None or (

@@ -70,6 +70,8 @@ class SettingsSheet:
         self.compares = [name for name in self.measured if self._known(name).notna().any()]
         """Metrics with published values, each with a column for the ratio to them."""
         self.timed = m.timed or bool(m.settings["why"].notna().any())  # the speed lane has at least tried
+        self.some_see = bool(seeing(m.settings).any())
+        """Whether any setting sees the future."""
 
     def _known(self, metric: str) -> pd.Series:
         """setting_id → the published value of a metric, as text or number; empty where nobody published any."""
@@ -139,7 +141,7 @@ class SettingsSheet:
         out |= {"source": "", "n": setting["n"], "diverged": setting["diverged"]}
         for metric in dict.fromkeys((*self.measured, "perplexity", "val_perplexity", "tokens_per_s")):
             out |= {name: setting[name] for name in (metric, f"{metric}_low", f"{metric}_high")}
-        if seeing(self.m.settings).any():
+        if self.some_see:
             out["sees_future"] = sees_future(setting)
         for metric in ("perplexity", "tokens_per_s"):
             out[f"{metric}_over_published"] = _ratio(setting, known, metric)

@@ -66,8 +66,11 @@ def bits_per_character_of_test(record: Mapping[str, Any]) -> float | None:
 
 def _bits(record: Mapping[str, Any], part: str) -> float | None:
     """Of the part of the text that is called so in metrics and counts."""
-    config, perplexity = record["config"], record["metrics"].get(f"{part}_perplexity")
-    if task_name(config) != FIRST_TASK or perplexity is None or record.get("sees_future"):
+    perplexity = record["metrics"].get(f"{part}_perplexity")
+    if perplexity is None or record.get("sees_future"):
+        return None
+    config = record["config"]  # of a packed run made when it is asked for
+    if task_name(config) != FIRST_TASK:
         return None
     if config["model"].get("bidirectional") or record["counts"].get(f"{part}_unknown"):
         return None

@@ -128,6 +128,7 @@ def _against(
     unguessed: list[str] = []
     guessed, reach, without = False, 0.0, list[str]()
     runs = finished(runs)
+    reported = set() if published is None else set(published["setting_id"])
     every = lines_of(settings, rest)
     for spot in spots:
         lines = lines_of(spot.settings, rest, settings)
@@ -138,7 +139,7 @@ def _against(
         for offset, line in zip(offsets, lines, strict=True):
             if not crowded:
                 _line(spot, line, offset, places, x, runs)
-            if published is not None and spot.measure.published in published:
+            if published is not None and spot.measure.published in published and not reported.isdisjoint(line.settings):
                 _published(spot, line, offset, places, x, published)
         reach = max(reach, *map(abs, offsets))
         places.mark(spot.panel, x, texts)
