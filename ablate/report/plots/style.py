@@ -38,9 +38,6 @@ INK, FAINT = "0.15", "0.4"
 SMALL = 7.0
 """Points: the smallest type of any figure."""
 
-LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB", "MATH")
-"""Tables of a font that say how glyphs combine and where each is placed."""
-
 CANVASES: tuple[Any, ...] = (FigureCanvasAgg, FigureCanvasSVG, FigureCanvasPdf)
 
 RC: dict[str, Any] = {
@@ -183,25 +180,6 @@ def _settle(figure: Figure) -> None:
         panel.set_position((left, bottom, width, height))
 
 
-@contextmanager
-def _placed_glyphs() -> Iterator[None]:
-    """Fonts embedded without LAYOUT_TABLES: in a PDF every glyph has its place, and to cut these tables down to the
-    glyphs of a figure takes longer than all else of writing one.
-    """
-    # which matplotlib embeds fonts with, and gives no options of ours
-    from fontTools.subset import Options  # type: ignore[import-untyped]
-
-    usual = getattr(Options, "_drop_tables_default", None)
-    if usual is None:  # of a version that keeps it elsewhere: then the tables are embedded
-        yield
-        return
-    try:
-        Options._drop_tables_default = [*usual, *LAYOUT_TABLES]
-        yield
-    finally:
-        Options._drop_tables_default = usual
-
-
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, equal figures as equal bytes, and empty it; returns the paths."""
     png, svg, pdf = (folder / f"{name}.{ending}" for ending in ("png", "svg", "pdf"))
@@ -216,7 +194,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
             agg.print_png(file, metadata={"Software": None})
         with replacing(svg) as file:
             vector.print_svg(file, metadata={"Date": None, "Creator": None})
-        with replacing(pdf) as file, _placed_glyphs():
+        with replacing(pdf) as file:
             portable.print_pdf(file, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.clear()
     return [png, svg, pdf]
