@@ -35,7 +35,7 @@ def gallery() -> str:
         "# Gallery\n",
         "A card for each sweep whose records come with `ablate`, in `results/`: its question, its main figure, what "
         "came out, the verdicts, and the command that trained it. The cards are made from the records when the site is "
-        "built. The command at the end of a card makes the report of the sweep, with all tables, figures and warnings.\n",
+        "built. The command at the end of a card makes its report, with all tables, figures and warnings.\n",
     ]
     for folder in folders():
         parts.append(card(folder.name))
