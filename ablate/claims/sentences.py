@@ -84,6 +84,8 @@ def _resolved(
             f"{' and '.join(texts)} are values of {listing(fitting)}; name the knob: by={example!r}, or "
             f"{example}={texts[0]}"
         )
+    if not swept:
+        raise ClaimError("the runs differ only by seed; a claim compares values of a knob, such as model=gru,lstm")
     if not fitting:
         every = {value_text(value): None for values in known.values() for value in values}
         strange = [text for text in texts if all(_match(text, values) is _NONE for values in known.values())]

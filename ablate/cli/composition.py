@@ -183,7 +183,23 @@ def _preset(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     check_preset(path, sweeper_options())
     sweeper = presets.sweeper_of(path)
     sweeper = SWEEPERS.get(str(sweeper), sweeper)
+    wanted = given.get(presets.SWEEPER) or sweeper
+    if wanted in ("optuna", SWEEPERS["optuna"]):
+        _check_searched(path, str(name))
     return [f"{presets.SWEEPER}={sweeper}"] if sweeper and presets.SWEEPER not in given else []
+
+
+def _check_searched(path: Path, name: str) -> None:
+    """Raise UserError for a preset that says what a sweep trains and no search understands, such as `blocks`."""
+    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeperConf
+
+    known = {f.name for f in fields(OptunaSweeperConf)}
+    for option in presets.options_of_sweeper(path):
+        if option not in known:
+            raise UserError(
+                f"sweeps={name} is no search: it lists its settings (hydra.sweeper.{option}); train it with "
+                f"ablate run sweeps={name}, or give ablate search ranges, such as 'lr=tag(log, interval(0.01, 2))'"
+            )
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -66,6 +66,13 @@ def sweeper_tables(hydra: "yaml.Node") -> "Iterator[tuple[str, yaml.Node]]":
                 yield from ((option.value, table) for table in (items(content) if is_list(content) else [content]))
 
 
+def options_of_sweeper(path: Path) -> list[str]:
+    """What a preset sets of `hydra.sweeper`: `params`, `blocks`, `n_trials`, …"""
+    below = [value for key, value in entries(preset_nodes(path)) if key.value == "hydra"]
+    sweepers = [value for hydra in below for key, value in entries(hydra) if key.value == "sweeper"]
+    return [str(key.value) for sweeper in sweepers for key, _ in entries(sweeper)]
+
+
 def knobs_of_entry(option: str, key: "yaml.Node", value: "yaml.Node") -> list[str]:
     """The knobs that an entry of such a table names: several, where they change together."""
     return Override.read(f"{key.value}={value.value}").knobs if option in SWEEPING else [str(key.value)]

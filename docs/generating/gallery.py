@@ -33,9 +33,9 @@ def figures() -> dict[str, bytes]:
 def gallery() -> str:
     parts = [
         "# Gallery\n",
-        "Every sweep whose records are kept in `results/`: what was asked, what came out, and the command that trained "
-        "it. All of this page is made from the records when the site is built. The page of a sweep, with all tables, "
-        "figures, warnings and the protocol, is made by the command below its card.\n",
+        "A card for each sweep whose records come with `ablate`, in `results/`: its question, its main figure, what "
+        "came out, the verdicts, and the command that trained it. The cards are made from the records when the site is "
+        "built. The command at the end of a card makes its report, with all tables, figures and warnings.\n",
     ]
     for folder in folders():
         parts.append(card(folder.name))
@@ -53,7 +53,7 @@ def card(name: str) -> str:
         counts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(one.verdict for one in m.verdicts).items())
         inside = "\n".join(f"    {line}" for line in table.splitlines())
         lines.append(f'??? abstract "{len(m.verdicts)} claims: {counts}"\n\n{inside}\n')
-    lines += ["Trained by\n", commands_of(name), f"Its page: {page_command(name)}\n", "</div>\n"]
+    lines += ["Trained by\n", commands_of(name), f"Its report: {page_command(name)}\n", "</div>\n"]
     return "\n".join(lines)
 
 

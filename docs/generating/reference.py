@@ -46,16 +46,17 @@ def commands_page() -> str:
 def knobs_page() -> str:
     parts = [
         "# Knobs\n",
-        "What every setting has, by the name that is typed: `num_hiddens=32`, several values `num_hiddens=32,64`. "
-        "*Decides* says whether another value makes another run: what does not decide, such as the number of threads, "
-        "is never part of a run's [identity](../explanation/identity.md) and cannot be swept. A knob *in one program* "
-        "may differ between runs that train together. The knobs of a cell, task, optimizer or schedule of its own "
-        "stand with it: [models](cells.md), [tasks](tasks.md), [data](data.md), [optimizers](optimizers.md).\n",
+        "These are the knobs of every setting. A knob is given as `num_hiddens=32`, several values as "
+        "`num_hiddens=32,64`. The column *other run* says whether another value makes another run. A knob for which it "
+        "says no, such as the number of threads, is not part of a run's [identity](../explanation/identity.md) and "
+        "cannot be swept. *One program* means that runs with different values can train together as one program. "
+        "The knobs of single [models](cells.md), [tasks](tasks.md), [data sets](data.md), "
+        "[optimizers and schedules](optimizers.md) are listed with these.\n",
     ]
     every = knobs()
     for title, entries in sections():
         rows = [(code(f"{name}={default}"), comment, *facts(every[name])) for name, default, comment in entries]
-        parts += [f"\n## {title[:1].upper()}{title[1:]}\n", table(("knob", "what it is", "values", "decides"), rows)]
+        parts += [f"\n## {title[:1].upper()}{title[1:]}\n", table(("knob", "what it is", "values", "other run"), rows)]
     parts += [
         "\n## Groups\n",
         "`model=`, `task=`, `data=`, `optimizer=` and `schedule=` choose a thing by its name; `sweeps=` a "
@@ -86,7 +87,7 @@ def facts(knob: Knob) -> tuple[str, str]:
         if name in facts
     ]
     values = ", ".join(map(code, facts["choices"])) if "choices" in facts else type_in_words(knob.kind)
-    decides = "no" if not knob.decides else "yes, in one program" if facts.get("per_replica") else "yes"
+    decides = "no" if not knob.decides else "yes; one program" if facts.get("per_replica") else "yes"
     if "through" in facts:
         decides += f" (through {facts['through']})"
     return " ".join([values, *bounds]), decides
@@ -95,10 +96,11 @@ def facts(knob: Knob) -> tuple[str, str]:
 def cells_page() -> str:
     parts = [
         "# Models and cells\n",
-        "`model=NAME` chooses a model: a cell, and what is changed in it. The equations stand here as the program "
-        "computes them: every engine is derived from these lines ([how](../engines.md)). `x.update` is "
-        "X W<sub>x</sub> + b of the gate *update*, `h` the state, `W.update` its matrix, `gate` σ or, where a model "
-        "holds the gate, its constant, `candidate` the activation; [the notation in full](../cells.md).\n",
+        "`model=NAME` chooses a model: a cell, possibly with a change such as a gate that is held at a constant. The "
+        "equations below are the code from which every engine is derived ([how](../engines.md)). `x.update` is "
+        "X W<sub>x</sub> + b of the gate *update*, `h` the state, and `W.update` the recurrent matrix of the gate. "
+        "`gate` is the sigmoid σ, or a constant if a model holds the gate; `candidate` is the activation. "
+        "[The whole notation](../cells.md).\n",
         "## Models\n",
         table(("`model=`", "what it is", "file"), model_rows()),
         "\n## Knobs of every model\n",
@@ -141,8 +143,8 @@ def own_knobs(group: str, thing: object) -> list[str]:
 def tasks_page() -> str:
     parts = [
         "# Tasks and metrics\n",
-        "`task=NAME` says what the network is trained to do. A task brings its published or usual settings; what is "
-        "typed replaces them. [How to write one](../tasks-and-metrics.md).\n",
+        "`task=NAME` says what the network is trained to do. A task has defaults of its own for some knobs, as "
+        "published or usual; values that you give replace them. [How to write one](../tasks-and-metrics.md).\n",
     ]
     for task in TASKS:
         data = ", ".join(code(one.name) for one in DATASETS if task.name in one.tasks)
@@ -155,9 +157,8 @@ def tasks_page() -> str:
         brings = {key.removeprefix("override /"): value for entry in chosen for key, value in entry.items()}
         brings |= {key: value for key, value in preset.items() if key not in ("task", "defaults", "name")}
         if brings:
-            parts.append(
-                "It brings " + ", ".join(code(f"{key}={typed(value)}") for key, value in brings.items()) + ".\n"
-            )
+            given = ", ".join(code(f"{key}={typed(value)}") for key, value in brings.items())
+            parts.append(f"Its defaults for other knobs: {given}.\n")
     rows = [(code(m.name), m.title, m.better, averaged(m), uses(m), m.explained) for m in METRICS]
     columns = ("metric", "title", "better", "averaged and compared", "for", "what it is")
     parts += ["\n## Metrics\n", table(columns, rows), TAIL]
@@ -192,9 +193,9 @@ def data_page() -> str:
     columns = ("`data=`", "what it is", "tasks", "size", "source", "licence", "SHA-256 of the file")
     parts = [
         "# Data sets\n",
-        "What is downloaded is downloaded once, verified by its SHA-256, and kept in the folder that `ABLATE_DATA_DIR` "
-        "names, by default `~/.cache/ablate`. What is made by rule needs no file. `data=text_file data.path=FILE` "
-        "takes any UTF-8 text, `data=pair_file data.path=FILE` any sentence pairs.\n",
+        "A data set is downloaded when it is first used, verified by its SHA-256, and kept in the folder that "
+        "`ABLATE_DATA_DIR` names, by default `~/.cache/ablate`. Data that are generated need no file. "
+        "`data=text_file data.path=FILE` reads any UTF-8 text, `data=pair_file data.path=FILE` any sentence pairs.\n",
         table(columns, rows),
         "\n## What the memory tasks ask\n",
         table(("`data=`", "asks"), [(code(one.name), one.asks) for one in DATASETS if one.asks]),
@@ -210,8 +211,8 @@ def data_page() -> str:
 def optimizers_page() -> str:
     parts = [
         "# Optimizers and schedules\n",
-        "`optimizer=NAME` chooses the update rule, `schedule=NAME` what its learning rate is multiplied by in the "
-        "course of a run. [How to write one](../optimizers-and-schedules.md).\n",
+        "`optimizer=NAME` chooses the update rule, `schedule=NAME` the factor by which its learning rate is multiplied "
+        "in the course of a run. [How to write one](../optimizers-and-schedules.md).\n",
     ]
     for group, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         for thing in registry:
@@ -227,9 +228,9 @@ def presets_page() -> str:
     claims = {path.stem for path in (CONFIG_ROOT / "sweeps" / "claims").glob("*.yaml")}
     parts = [
         "# Presets\n",
-        "`ablate sweeps=NAME` runs a whole sweep or search; what is typed beside it replaces the preset's values. A "
-        "file of your own, `./sweeps/mine.yaml`, is a preset, too, and `./sweeps/claims/mine.yaml` its claims. "
-        "`ablate plan sweeps=NAME` says what it takes.\n",
+        "`ablate sweeps=NAME` runs a whole sweep or search; knobs that you give beside it replace the preset's values. "
+        "A file of your own, `./sweeps/mine.yaml`, is a preset, too, and `./sweeps/claims/mine.yaml` its claims. "
+        "`ablate plan sweeps=NAME` says what it will cost.\n",
         table(
             ("`sweeps=`", "question", "claims"),
             [(code(name), question(name) or "", "yes" if name in claims else "–") for name in found],
@@ -244,7 +245,7 @@ def presets_page() -> str:
 def launchers_page() -> str:
     parts = [
         "# Launchers\n",
-        "`hydra/launcher=NAME` says where programs are trained; each option is typed as `hydra.launcher.NAME=VALUE`. "
+        "`hydra/launcher=NAME` says where a sweep is trained; each option is given as `hydra.launcher.NAME=VALUE`. "
         "[How to use a cluster](../clusters.md).\n",
     ]
     for name in (LOCAL, *(other for other in launchers() if other != LOCAL)):

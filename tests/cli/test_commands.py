@@ -110,6 +110,7 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["run", "data.tokens=2000"], "max_tokens="),
         (["report", "smoke"], "sweeps=smoke"),
         (["export", "smoke", "--to", "csv"], "sweeps=smoke"),
+        (["search", "sweeps=smoke"], "ablate run sweeps=smoke"),
         (["pln"], "did you mean plan?"),
         (["repot", "results/x"], "did you mean report?"),
         (["Search"], "did you mean search?"),
