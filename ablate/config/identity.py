@@ -109,8 +109,8 @@ def former_setting_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:
     return former_ids(identity)
 
 
-def cohort_key(config: Resolved, corpus_sha256: str) -> str:
-    """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
+def shared_identity(config: Resolved, corpus_sha256: str) -> dict[str, Any]:
+    """What runs of one batched program agree in: all that decides what a run computes, but for per-replica knobs."""
     identity = run_identity(config, corpus_sha256)
     for f in fields(Config):
         value = getattr(config, f.name)
@@ -120,9 +120,15 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
             for knob in value.own_knobs:
                 if knob.per_replica:
                     identity[f.name].pop(knob.name, None)
+    return identity
+
+
+def cohort_key(config: Resolved, corpus_sha256: str) -> str:
+    """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
     how = {"engine": config.engine, "device": config.device, "graphs": config.cuda_graphs}
     drops = [share > 0 for share in (config.dropout, config.dropout_in, config.dropout_out)]
-    return short_hash(identity | how | {"drops": drops})  # a mask costs those who need none
+    # A mask costs those who need none.
+    return short_hash(shared_identity(config, corpus_sha256) | how | {"drops": drops})
 
 
 # --- knobs that are given and that nothing reads ------------------------------------------------------------------

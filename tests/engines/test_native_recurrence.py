@@ -33,6 +33,7 @@ R = 2
 @pytest.fixture(autouse=True)
 def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "FLAGS", ("-O0", *build.FLAGS[1:]))
+    monkeypatch.setattr(build, "TIMEOUT_S", 600)  # beside other work
 
 
 def by_graph(

@@ -24,7 +24,8 @@ import pytest
 from ablate.engines.cohort.native import build
 build.FLAGS = (*build.FLAGS, "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # the last -O counts
 build.TIMEOUT_S = 600
-files = [f"tests/engines/{name}.py" for name in ("test_native", "test_native_recurrence", "test_bf16")]
+names = ("test_native", "test_native_portions", "test_native_recurrence", "test_bf16")
+files = [f"tests/engines/{name}.py" for name in names]
 sys.exit(pytest.main(["-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "", *sys.argv[1:], *files]))
 """
 LEFT_OUT = ("narrower", "two_hundred", "without_a_compiler", "switched_off")

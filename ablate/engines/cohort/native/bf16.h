@@ -154,7 +154,7 @@ static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64
 
 // As the weight gradient of floats.
 template <int C>
-static void tiled_weight_gradient(const Panels &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
+static void tiled_weight_gradient(const Gradient &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
                                   bool more) {
     const i64 blocks = blocks_of(N), columns = units * C;
     bf16 *left = room_for((a_panels + columns) * blocks), *right = left + a_panels * blocks * TILE;
@@ -176,8 +176,10 @@ static void tiled_weight_gradient(const Panels &out, const Panels &a, i64 a_pane
                 _mm512_storeu_si512(right + (c * blocks + n) * TILE + 32 * pair, pairs(x, y));
             }
     }
-    const i64 bytes = 4 * out.width;
-    const auto at = [&](i64 panel, i64 column) { return out(column / C, panel * L) + column % C * L; };
+    const i64 bytes = 4 * out.row;
+    const auto at = [&](i64 panel, i64 column) {
+        return out.at + column / C * out.unit + panel * L * out.row + column % C * out.slot;
+    };
     for (i64 c = 0; c < columns; c += 2)
         for (i64 p = 0; p < a_panels; p += 2) {
             const i64 c1 = c + 1 < columns ? c + 1 : c, p1 = p + 1 < a_panels ? p + 1 : p;

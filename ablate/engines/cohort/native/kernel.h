@@ -53,6 +53,7 @@ static inline vec load_anywhere(const float *p) {
     std::memcpy(&x, p, sizeof x);
     return x;
 }
+static inline void store_anywhere(float *p, vec x) { std::memcpy(p, &x, sizeof x); }
 static inline i64 panels_of(i64 n) { return (n + L - 1) / L; }
 
 // ---- functions -------------------------------------------------------------------------------------------------
@@ -261,6 +262,14 @@ static inline void tiles(i64 row, i64 rows, i64 unit, const Operand &a, i64 pane
         if (row < rows) tiles<FEWER, G, U, MANY>(row, rows, unit, a, panels, width, w, finish, with);
 }
 
+// The gradient of weights, in panels or as the caller has it: unit, row and slot are the numbers from one to the next.
+struct Gradient {
+    float *at;
+    i64 unit, row, slot;
+    Gradient(const Panels &p) : at(p.at), unit(p.rows * p.width), row(p.width), slot(L) {}
+    Gradient(float *plain, i64 row, i64 slot) : at(plain), unit(L), row(row), slot(slot) {}
+};
+
 #ifdef BF16
 #include "bf16.h"
 #endif
@@ -303,15 +312,16 @@ static void store_rows(const void *with, i64 unit, i64 row, i64 rows, const vec 
         }
 }
 
-// out[i][c] += Σ_n a[n][i] b[n][c], over `tokens` rows.
+// out[i][c] = Σ_n a[n][i] b[n][c], over `tokens` rows; with `more` added to what is there.
 template <int ROWS, int C>
-__attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_row, const float *a, i64 a_row,
-                                                          const float *b, i64 b_row, i64 tokens) {
-    vec sum[ROWS][C];
+__attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_row, i64 out_slot, const float *a, i64 a_row,
+                                                          const float *b, i64 b_row, i64 tokens, bool more) {
+    vec sum[ROWS][C] = {};
+    if (more)
 #pragma GCC unroll 16
-    for (int r = 0; r < ROWS; r++)
+        for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
-        for (int c = 0; c < C; c++) sum[r][c] = load(out + r * out_row + c * L);
+            for (int c = 0; c < C; c++) sum[r][c] = load_anywhere(out + r * out_row + c * out_slot);
     for (i64 n = 0; n < tokens; n++, a += a_row, b += b_row) {
         vec y[C];
 #pragma GCC unroll 8
@@ -326,13 +336,13 @@ __attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_ro
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
-        for (int c = 0; c < C; c++) store(out + r * out_row + c * L, sum[r][c]);
+        for (int c = 0; c < C; c++) store_anywhere(out + r * out_row + c * out_slot, sum[r][c]);
 }
 
 // out[unit][i][c] = Σ_n a[n][i] b[unit][n][c] for C slots of b: the gradient of weights from the panels of both sides;
 // with `more` added to what is there.
 template <int C>
-static void weight_gradient(const Panels &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
+static void weight_gradient(const Gradient &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
                             bool more) {
 #ifdef BF16
     return tiled_weight_gradient<C>(out, a, a_panels, b, units, N, more);
@@ -340,14 +350,19 @@ static void weight_gradient(const Panels &out, const Panels &a, i64 a_panels, co
     constexpr int ROWS = tile_rows(C) < L ? tile_rows(C) : L;
     const i64 fit = (96 * 1024) / (a_panels * L);  // as many tokens as keep a's rows in the second-level cache
     const i64 block = fit < 64 ? 64 : fit;
-    for (i64 unit = 0; unit < units && !more; unit++)
-        for (i64 i = 0; i < a_panels * L; i++) std::memset(out(unit, i), 0, C * L * sizeof(float));
-    for (i64 n = 0; n < N; n += block)
-        for (i64 unit = 0; unit < units; unit++)
+    const bool few = N * units * b.width < 64 * 1024;  // of which b stays there, too: then `out` is written row by row
+    for (i64 n = 0; n < N; n += block) {
+        const auto tile = [&](i64 unit, i64 p, i64 r) {
+            accumulate<ROWS, C>(out.at + unit * out.unit + (p * L + r) * out.row, out.row, out.slot, a(p, n) + r, a.width,
+                                b(unit, n), b.width, N - n < block ? N - n : block, more || n > 0);
+        };
+        for (i64 unit = 0; unit < units && !few; unit++)
             for (i64 p = 0; p < a_panels; p++)
-                for (i64 r = 0; r < L; r += ROWS)
-                    accumulate<ROWS, C>(out(unit, p * L + r), out.width, a(p, n) + r, a.width, b(unit, n), b.width,
-                                        N - n < block ? N - n : block);
+                for (i64 r = 0; r < L; r += ROWS) tile(unit, p, r);
+        for (i64 p = 0; p < a_panels && few; p++)
+            for (i64 r = 0; r < L; r += ROWS)
+                for (i64 unit = 0; unit < units; unit++) tile(unit, p, r);
+    }
 }
 
 // ---- the caller's plain matrices -------------------------------------------------------------------------------
@@ -519,8 +534,8 @@ template <class C> struct Network {
                 y.W_T[i] = work.floats(square * C::GROUP[C::BACK[i].group].products * C::BACK[i].count);
             y.W_xT = work.floats(l > 0 ? square * C::INPUTS : 0);
             for (int g = 0; g < C::GROUPS; g++)
-                y.dW[g] = work.panels(units, C::GROUP[g].parts * units * L, C::GROUP[g].products);
-            y.dW_x = work.panels(units, l > 0 ? units * L : tabled ? s.V : 0, C::INPUTS);
+                y.dW[g] = work.panels(direct() ? 0 : units, C::GROUP[g].parts * units * L, C::GROUP[g].products);
+            y.dW_x = work.panels(units, l > 0 ? (direct() ? 0 : units * L) : tabled ? s.V : 0, C::INPUTS);
             y.sums = work.panels(units, 1, C::SLOTS), y.d_vectors = work.panels(units, 1, C::VECTORS);
         }
         scratch = work.panels(units, s.B, C::SCRATCH);
@@ -657,7 +672,7 @@ template <class C> struct Network {
     }
 
     // From dY, and what reaches the last states, (B, H) each (none: nothing) → D, dW, the vectors' gradients.
-    void backward(Layer &y, const float *const *d_states = nullptr) {
+    void backward(Layer &y, const Weights &grads, const float *const *d_states = nullptr) {
         std::memset(scratch.at, 0, 4 * units * s.B * scratch.width);
         if (C::VECTORS) std::memset(y.d_vectors.at, 0, 4 * units * y.d_vectors.width);
         for (int j = 0; j < C::STATES; j++) {
@@ -671,7 +686,9 @@ template <class C> struct Network {
             const Panels D = y.D.from(0, group.slot);
             for (i64 part = 0; part < group.parts; part++) {
                 const Part &of = group.part[part];
-                const Panels to = y.dW[g].from(part * units * L);
+                const Plain &plain = grads.product[product_of(g)];
+                const Gradient to = direct() ? Gradient(plain.at + part * s.H * plain.row, plain.row, s.H)
+                                             : Gradient(y.dW[g].from(part * units * L));
                 const bool again = of.array == OLD && !C::RECURS;  // the same states at each step
                 for (i64 n = 0; n < N; n += again ? s.B : N)
                     weight_gradients(group.products, to, source(step(y, 0, nullptr), of), D.from(n), again ? s.B : N,
@@ -680,10 +697,16 @@ template <class C> struct Network {
         }
     }
 
-    void weight_gradients(int slots, const Panels &to, const Panels &a, const Panels &b, i64 rows, bool more) {
+    // Whether gradients of weights are summed where the caller has them: there every unit fills a lane, and the products of
+    // a group, or the inputs, lie side by side.
+    bool direct() const { return s.H % L == 0; }
+
+    void weight_gradients(int slots, const Gradient &to, const Panels &a, const Panels &b, i64 rows, bool more) {
         for (int done = 0; done < slots;) {
             const int count = slots - done == 4 ? 2 : slots - done < 3 ? slots - done : 3;
-            const Panels out = to.from(0, done), right = b.from(0, done);
+            Gradient out = to;
+            out.at += done * to.slot;
+            const Panels right = b.from(0, done);
             if (count == 3) weight_gradient<3>(out, a, units, right, units, rows, more);
             if (count == 2) weight_gradient<2>(out, a, units, right, units, rows, more);
             if (count == 1) weight_gradient<1>(out, a, units, right, units, rows, more);
@@ -727,7 +750,7 @@ template <class C> struct Network {
     }
     void unpack_weights(Layer &y, const Weights &to) {
         const i64 H = s.H;
-        for (int g = 0; g < C::GROUPS; g++)
+        for (int g = 0; g < C::GROUPS && !direct(); g++)
             for (int k = 0; k < C::GROUP[g].products; k++)
                 for (i64 part = 0; part < C::GROUP[g].parts; part++) {
                     const Plain &into = to.product[product_of(g) + k];
@@ -798,7 +821,9 @@ template <class C> struct Network {
         const i64 H = s.H;
         const Panels D = y.D.from(0, C::D_INPUTS);
         if (l > 0) {
-            weight_gradients(C::INPUTS, y.dW_x, input_of(l), D, N, false);
+            const Plain &plain = to.input[0];
+            const Gradient into = direct() ? Gradient(plain.at, plain.row, H) : Gradient(y.dW_x);
+            weight_gradients(C::INPUTS, into, input_of(l), D, N, false);
             const Store down{dY, 1};
             product<1>(N, units, D, units, C::INPUTS * L, y.W_xT, store_rows, &down);
             for (i64 u = 0; u < units && s.dropout; u++)
@@ -820,7 +845,7 @@ template <class C> struct Network {
                         add_lanes(to.input[g].at + tokens[n] * to.input[g].row + u * L, D(u, n) + g * L, lanes_of(u, H));
         }
         for (int g = 0; g < C::INPUTS; g++) {
-            if (l > 0 || tabled) unpack(to.input[g].at, to.input[g].row, y.dW_x.from(0, g), l == 0 ? s.V : H, H);
+            if (l > 0 ? !direct() : tabled) unpack(to.input[g].at, to.input[g].row, y.dW_x.from(0, g), l == 0 ? s.V : H, H);
             unpack(to.b_x[g], 0, y.sums.from(0, C::D_INPUTS + g), 1, H);
             if (to.b_h[g]) unpack(to.b_h[g], 0, y.sums.from(0, C::D_INPUTS + g), 1, H);
         }
@@ -955,7 +980,7 @@ template <class C> struct Network {
         output_gradients(Y, grads + ends[0], grads + ends[1]);
         for (i64 l = s.layers - 1; l >= 0; l--) {
             const Weights own = weights(places, l, grads);
-            backward(layer[l]);
+            backward(layer[l], own);
             sum_up(layer[l]);
             unpack_weights(layer[l], own);
             input_gradients(l, own, tokens);
@@ -1000,9 +1025,10 @@ template <class C> struct Network {
         const i64 H = s.H;
         if (H % L) std::memset(dY.at, 0, 4 * units * N * L);
         each_run([&](i64 theirs, i64 own, i64 rows) { pack(dY.from(own), d_outputs + theirs * H, H, rows, H); });
-        backward(y, d_new_states);
+        const Weights own = weights(H, d_matrices, d_vectors);
+        backward(y, own, d_new_states);
         sum_up(y);
-        unpack_weights(y, weights(H, d_matrices, d_vectors));
+        unpack_weights(y, own);
         const i64 row = C::INPUTS * H;
         each_run([&](i64 theirs, i64 own, i64 rows) {
             for (int g = 0; g < C::INPUTS; g++)
