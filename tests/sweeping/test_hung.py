@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from ablate.analysis.study import read_study
+from ablate.cli import main
 from ablate.config.schema import Config
 from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results
+from ablate.searching import trainer
 from ablate.sweeping import hung, launch
 from ablate.sweeping.hung import Signs, limit_min
 
@@ -100,6 +103,36 @@ end_process(3)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (3, "all said\n")
+
+
+@pytest.mark.full
+def test_a_trial_that_hangs_fails_and_the_others_do_not(
+    small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: the first time by itself, the second in a call that Python does not hear the end of."""
+    train, begun, free = trainer.train_together, list[int](), threading.Event()
+
+    def train_or_hang(configs: Any, *of: Any, **how: Any) -> Any:
+        begun.append(configs[0].num_hiddens)
+        if begun[-1] == 5:
+            in_python() if begun.count(5) == 1 else free.wait()
+        return train(configs, *of, **how)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trainer, "train_together", train_or_hang)
+    monkeypatch.setattr(hung, "END_S", 0.5)
+    monkeypatch.setattr(hung, "end_process", lambda status: None)
+    monkeypatch.setattr(TrainingThreads, "hanging", 0)
+    words = [*small_arguments, *SHORT, "num_hiddens=choice(4,5)", "seeds=1", "n_trials=2", "sampler=grid", "name=a"]
+    words += ["report=false", "epochs=1", "hydra.sweeper.race.fresh=2", "parallel=1"]
+    try:
+        assert main(["search", *{word.partition("=")[0]: word for word in words}.values()]) == 0
+    finally:
+        free.set()
+    trials, _ = read_study(Path("results/a"))
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE", "FAIL"]
+    assert begun.count(5) == 2
+    assert ["stalled_min" in trial.user_attrs["reason"] for trial in trials if trial.state.name == "FAIL"] == [True]
 
 
 def test_what_counts_is_the_time_in_which_it_could_train(monkeypatch: pytest.MonkeyPatch) -> None:
