@@ -27,7 +27,7 @@ test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m slow
 
 test-clusters: $(VENV)/.clusters
-	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeping/launching/test_ray.py tests/sweeping/launching/test_slurm.py
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeping/launching
 
 soak: $(VENV)/.installed
 	$(BIN)/python tests/soak $(SOAK)

@@ -105,7 +105,7 @@ end_process(3)
     assert (done.returncode, done.stdout) == (3, "all said\n")
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_trial_that_hangs_fails_and_the_others_do_not(
     small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
