@@ -53,6 +53,7 @@ WITH_ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port_of_dbd}
+AccountingStoragePass={folder}/munge/socket
 AccountingStorageEnforce=associations
 JobAcctGatherType=jobacct_gather/linux
 """
