@@ -33,7 +33,7 @@ def test_the_records_are_those_of_this_machine(accounted_slurm: Slurm, run: Run)
     assert outcomes(Path("results/a")) == outcomes(Path("results/here"))
     assert len(outcomes(Path("results/a"))) == 4
     assert not Path("results/a/jobs").exists()
-    assert ended(accounted_slurm, "1").splitlines() == ["COMPLETED"] * 2
+    until(lambda: ended(accounted_slurm, "1").splitlines() == ["COMPLETED"] * 2)
 
 
 def test_a_killed_job_fails_its_settings_and_no_others(accounted_slurm: Slurm, run: Run) -> None:
