@@ -2,6 +2,7 @@
 # make test       the tests, under two minutes: they need Python and this checkout alone
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
+# make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min
 # make docs       the documentation as a site, build/site/index.html
 # make soak       sweeps and searches broken at random for ten minutes: nothing may be lost (Linux; SOAK="--minutes 60 --seed 2")
 # make check      linter, types and every test but the slow ones: what CI runs
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all test-slow soak lint check docs clean
+.PHONY: run test test-all test-slow test-clusters soak lint check docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -24,6 +25,9 @@ test-all: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-clusters: $(VENV)/.clusters
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeping/launching
 
 soak: $(VENV)/.installed
 	$(BIN)/python tests/soak $(SOAK)
@@ -46,6 +50,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+$(VENV)/.clusters: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm,ray]"
 	touch $@
 
 clean:

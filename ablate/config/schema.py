@@ -349,6 +349,7 @@ class Config:
     device: str = knob(identity=False)
     cuda_graphs: bool = knob(default=True, identity=False)
     threads: int | None = knob(minimum=1, identity=False)
+    stalled_min: float | None = knob(default=None, above=0, identity=False)
     deterministic: bool = knob(default=False, identity=False)
 
     name: str | None = knob(identity=False)

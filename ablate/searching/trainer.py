@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,6 +32,7 @@ from ablate.records import timings as stored_timings
 from ablate.records.reading import RecordError
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
+from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
 from ablate.sweeping.launch import Summary, drop_older, take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
@@ -81,6 +83,7 @@ class Trainer:
         self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
         self.abandoned: set[int] = set()
         self.futures: dict[Future[None], Task] = {}
+        self.signs = Signs()
         self.readings: SimpleQueue[Reading] = SimpleQueue()
         self.ready: list[Event] = []
         self.stop = threading.Event()
@@ -169,6 +172,7 @@ class Trainer:
         if self.futures and not self.ready:
             self.news.wait(timeout_s)
         self.news.clear()
+        self._look_for_hung()
         self._harvest()
         self._dispatch()
         found: list[Event] = []
@@ -259,11 +263,12 @@ class Trainer:
             for setting in self.pending.values():
                 setting.missing = [run for run in setting.missing if run.run_id not in chosen]
             too_many = self.too_many.get(cohort_key(group.config, group.corpus.sha256), ())
-            task = Task(group.settings, runs, group.corpus, begun_with=group.begun_with, too_many=too_many)
-            train, device = partial(self._train, task, choice), resolve_device(task.config.device)
-            future = self.pool.submit(within_memory, train, device)
-            self.futures[future] = task
-            future.add_done_callback(lambda _: self.news.set())
+            self._begin(Task(group.settings, runs, group.corpus, choice, group.begun_with, too_many=too_many))
+
+    def _begin(self, task: Task) -> None:
+        future = self.pool.submit(within_memory, partial(self._train, task), resolve_device(task.config.device))
+        self.futures[future] = task
+        future.add_done_callback(lambda _: self.news.set())
 
     def _together(self, group: Task, idle: int) -> int:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
@@ -300,13 +305,38 @@ class Trainer:
         try:
             with self.turn:
                 self.halted = True
-                while self.resting < sum(not future.done() for future in self.futures):
+                while self.resting < sum(not future.done() for future, task in self._not_stuck()):
                     self.turn.wait(REST_S)
             yield
         finally:
             with self.turn:
                 self.halted = False
                 self.turn.notify_all()
+
+    def _not_stuck(self) -> list[tuple[Future[None], Task]]:
+        self.signs.look(list(self.futures.values()))
+        return [(future, task) for future, task in self.futures.items() if not self.signs.stuck(task)]
+
+    def _look_for_hung(self) -> None:
+        """End programs that give no sign; a thread that even so does not end is left behind, and new ones begun."""
+        alive = dict(self._not_stuck())
+        stuck = [future for future in self.futures if future not in alive and not future.done()]
+        if stuck:
+            self.pool.leave(len(stuck))
+            self.pool = self._threads.enter_context(training_threads(self.side_by_side))
+        for future in stuck:
+            self._ended_hung(self.futures.pop(future))
+
+    def _ended_hung(self, task: Task) -> None:
+        """Begin it again, once, for those who still want it."""
+        error = Hung(task)
+        wanted = [run for run in task.runs if self.owner[run.run_id] not in self.abandoned]
+        if task.hung >= MOST_HUNG:
+            for ticket in {self.owner[run.run_id] for run in wanted}:
+                self._fail(ticket, error)
+        elif wanted:
+            self.warn(f"trial {self.owner[wanted[0].run_id]}: {error}; it is begun again, from its last checkpoint")
+            self._begin(replace(task, runs=wanted, hung=task.hung + 1))
 
     def _rest(self) -> None:
         """In a worker: stand still while an engine is timed."""
@@ -317,9 +347,14 @@ class Trainer:
                 self.turn.wait_for(lambda: not self.halted)
                 self.resting -= 1
 
-    def _train(self, task: Task, choice: Choice) -> None:
+    def _train(self, task: Task) -> None:
         """In a worker: train one program's runs, and tell of each epoch that is measured."""
-        config = task.config
+        with self.signs.of(task, here=True) as hung:
+            self._train_together(task, hung)
+
+    def _train_together(self, task: Task, hung: Callable[[], bool]) -> None:
+        config, choice = task.config, task.choice
+        assert choice is not None
         prepare_thread(resolve_device(config.device))
         together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]
         for runs in together:
@@ -333,11 +368,13 @@ class Trainer:
                 task.corpus,
                 choice,
                 checkpoints=checkpoints,
-                stop=partial(self._given_up, [run.run_id for run in runs]),
+                stop=partial(self._ends, task, [run.run_id for run in runs], hung),
                 resumes=self.stop.is_set,
-                watch=partial(self._watch, {id(run.config): self.owner[run.run_id] for run in runs}),
+                watch=partial(self._watch, task, {id(run.config): self.owner[run.run_id] for run in runs}),
                 keep=partial(weights.keep, self.folder) if config.keep else None,
             )
+            if hung():  # it came back when another one trains the same
+                raise Stopped
             for record in records:
                 if task.too_many:
                     record.timing["out_of_memory_with"] = list(task.too_many)
@@ -351,8 +388,15 @@ class Trainer:
             self._rest()
         return self.stop.is_set() or all(self.owner[run_id] in self.abandoned for run_id in run_ids)
 
-    def _watch(self, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Watched]) -> list[bool]:
+    def _ends(self, task: Task, run_ids: Sequence[str], hung: Callable[[], bool]) -> bool:
+        """In a worker, before each minibatch."""
+        if task.config.task.thing.has_network:
+            self.signs.sign(task)
+        return self._given_up(run_ids) or hung()
+
+    def _watch(self, task: Task, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Watched]) -> list[bool]:
         """In a worker, after an epoch: what each run has measured; which of them to go on with."""
+        self.signs.sign(task)
         own = [tickets[id(replica.config)] for replica in replicas]
         for ticket, replica in zip(own, replicas, strict=True):
             if (metrics := replica.reading(epoch)) is not None:
@@ -366,6 +410,9 @@ class Trainer:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
             tickets = {self.owner[run.run_id] for run in task.runs}
+            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+                self._ended_hung(task)
+                continue
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 raise error
             if isinstance(error, MemoryError) and len(task.runs) > 1:

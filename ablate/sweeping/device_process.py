@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from functools import partial
 from multiprocessing.connection import Client, Connection
@@ -21,6 +22,9 @@ from ablate.records.record import Record
 from ablate.sweeping.devices import Job
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.loop import resolve_device, train_together
+
+SIGN_S = 2.0
+"""So often a program that trains says so, between two minibatches."""
 
 
 def main() -> None:
@@ -67,10 +71,13 @@ def trained(job: Job, connection: Connection) -> list[Record]:
 
 
 def train(job: Job, connection: Connection) -> list[Record]:
-    stopped = False
+    stopped, told = False, time.monotonic()
 
     def stop() -> bool:
-        nonlocal stopped
+        nonlocal stopped, told
+        if time.monotonic() - told > SIGN_S:
+            told = time.monotonic()
+            connection.send(("sign",))
         stopped = stopped or (connection.poll() and connection.recv() == "stop")
         return stopped
 

@@ -136,8 +136,13 @@ class Processes:
         on_epoch: Callable[[int, float], None],
         say: Callable[[str], None],
         stop: Callable[[], bool],
+        sign: Callable[[], None] = lambda: None,
+        hung: Callable[[], bool] = lambda: False,
     ) -> list[Record]:
-        """In a thread: train a program in one of the processes. Raises what it raised there, Stopped, or Lost."""
+        """In a thread: train a program in one of the processes. Raises what it raised there, Stopped, or Lost.
+
+        `sign` is called every now and then while it does; once `hung()` is true its process is killed.
+        """
         connection, process = self._taken(stop)
         told = False
         try:
@@ -146,11 +151,16 @@ class Processes:
                 if stop() and not told:
                     connection.send("stop")
                     told = True
+                if hung():
+                    process.kill()
                 if not connection.poll(LISTENED_S):
                     continue
                 kind, *said = connection.recv()
+                sign()
                 if kind in ("records", "error"):
                     break
+                if kind == "sign":
+                    continue
                 (on_epoch if kind == "epoch" else say)(*said)
         except (EOFError, OSError) as error:
             status = process.wait()

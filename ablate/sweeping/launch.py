@@ -18,6 +18,7 @@ from ablate.config.schema import Config, to_dict
 from ablate.config.terminal import lines
 from ablate.engines.cohort import training_threads
 from ablate.engines.cohort.capacity import within_memory
+from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results, weights
 from ablate.records.compaction import compact
 from ablate.records.engines import keep_engines, kept_engines
@@ -29,6 +30,7 @@ from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.devices import Job, Lost, Processes, devices
+from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.launching.collect import over_queue
 from ablate.sweeping.launching.following import refuse_beside_jobs
@@ -263,6 +265,9 @@ class _Sweep:
         self.alone: list[Task] = []  # and when nothing else is in flight
         self.futures: dict[Future[list[Record]], Task] = {}
         self.processes: Processes | None = None  # one for each of several devices
+        self.signs = Signs()
+        self.pool: TrainingThreads
+        self.anew: Callable[[], TrainingThreads]
 
     def train_all(
         self, side_by_side: int, ahead: Callable[[Sequence[Task], Executor, int], str | None] = lambda *_: None
@@ -274,7 +279,10 @@ class _Sweep:
         configs = [setting.config for setting in self.plan.settings]
         places = devices(configs)
         at_once = len(places) * side_by_side
-        with training_threads(at_once, resolve_device(configs[0].device)) as pool, ExitStack() as stack:
+        device = resolve_device(configs[0].device)
+        with ExitStack() as stack:
+            self.pool = pool = stack.enter_context(training_threads(at_once, device))
+            self.anew = lambda: stack.enter_context(training_threads(at_once, device))
             try:
                 # In a worker, set up as all are: engines are timed against each other while nothing else runs.
                 cut = schedule.cut_for(configs, side_by_side, len(places))
@@ -283,10 +291,11 @@ class _Sweep:
                     self.progress.say(line)
                 if len(places) > 1 and tasks:
                     self.processes = stack.enter_context(Processes(places, side_by_side).running())
-                self.wait(pool, tasks)
+                self.wait(tasks)
             except BaseException:
                 self.stop.set()
                 pool.shutdown(cancel_futures=True)
+                self.pool.shutdown(cancel_futures=True)
                 self.harvest([future for future in self.futures if future.done()])
                 raise
 
@@ -326,18 +335,29 @@ class _Sweep:
         return within_memory(partial(self._train, task), resolve_device(task.config.device))
 
     def _train(self, task: Task) -> list[Record]:
+        with self.signs.of(task, here=self.processes is None) as given_up:
+            return self._trained(task, given_up)
+
+    def _trained(self, task: Task, given_up: Callable[[], bool]) -> list[Record]:
         assert task.choice is not None
         name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
         run_ids = [run.run_id for run in task.runs]
         configs = [run.config for run in task.runs]
         checkpoints = Checkpoints(self.plan.folder, run_ids, say=self.warn)
 
+        def stop() -> bool:
+            if task.config.task.thing.has_network:
+                self.signs.sign(task)
+            return self.stop.is_set() or given_up()
+
         def on_epoch(epoch: int, perplexity: float) -> None:
+            self.signs.sign(task)
             self.progress.epoch(task, name, epoch, perplexity)
 
         if self.processes is not None:
             job = Job(configs, run_ids, task.corpus, task.choice, self.plan.folder)
-            records = self.processes.train(job, on_epoch, self.warn, self.stop.is_set)
+            sign = partial(self.signs.sign, task)
+            records = self.processes.train(job, on_epoch, self.warn, self.stop.is_set, sign, given_up)
         else:
             if task.config.fresh:
                 checkpoints.remove()
@@ -347,9 +367,11 @@ class _Sweep:
                 task.choice,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
-                stop=self.stop.is_set,
+                stop=stop,
                 keep=partial(weights.keep, self.plan.folder) if task.config.keep else None,
             )
+        if given_up():  # it came back when another one trains the same
+            raise Stopped
         for record in records:
             if task.too_many:
                 record.timing["out_of_memory_with"] = list(task.too_many)
@@ -365,17 +387,42 @@ class _Sweep:
         if not self.full:
             self.progress.warn(line)
 
-    def wait(self, pool: Executor, tasks: Iterable[Task]) -> None:
+    def wait(self, tasks: Iterable[Task]) -> None:
         """Train these, until every program has ended; here so that Ctrl-C is heard at once."""
         self.waiting += tasks
         while self.futures or self.waiting or self.alone:
             if not self.futures and not self.waiting:
                 self.waiting.append(self.alone.pop(0))
-            self.futures |= {pool.submit(self.train, task): task for task in self.waiting}
+            self.futures |= {self.pool.submit(self.train, task): task for task in self.waiting}
             self.waiting = []
             self.harvest(wait(self.futures, timeout=0.2, return_when=FIRST_COMPLETED).done)
+            self.look_for_hung()
             if self.full:
                 raise self.full
+
+    def look_for_hung(self) -> None:
+        """End programs that give no sign; a thread that even so does not end is left behind, and new ones begun."""
+        self.signs.look(list(self.futures.values()))
+        stuck = [future for future, task in self.futures.items() if self.signs.stuck(task) and not future.done()]
+        if not stuck:
+            return
+        self.pool.leave(len(stuck))
+        for future in [future for future in self.futures if future.cancel()]:  # had not begun
+            self.waiting.append(self.futures.pop(future))
+        for future in stuck:
+            self._ended_hung(self.futures.pop(future))
+        self.pool = self.anew()
+
+    def _ended_hung(self, task: Task) -> None:
+        error = Hung(task)
+        self.progress.ended(task)
+        if task.hung >= MOST_HUNG:
+            self.progress.dropped(task)
+            self.failed(task.settings, error)
+            return
+        self.waiting.append(replace(task, hung=task.hung + 1))
+        names = " + ".join(self.names[setting.setting_id] for setting in task.settings)
+        self.warn(f"{names}: {error}; it is begun again, from its last checkpoint")
 
     def again(self, task: Task, error: BaseException) -> bool:
         """Train otherwise what was too large for the memory, or elsewhere what lost its process; whether that goes."""
@@ -405,7 +452,9 @@ class _Sweep:
         for future in ended:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
-            if future.cancelled() or isinstance(error, Stopped):
+            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+                self._ended_hung(task)
+            elif future.cancelled() or isinstance(error, Stopped):
                 self.progress.dropped(task)
             elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 self.progress.dropped(task)

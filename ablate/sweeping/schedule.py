@@ -37,6 +37,7 @@ class Task:
     epoch: int = 0  # the one after which that was
     too_many: tuple[int, ...] = ()  # so many runs together, of which these are some, were too much for the memory
     waited: bool = False  # until nothing else was training, because of the memory
+    hung: int = 0  # so often it gave no sign any more, and was ended
     lost: int = 0  # so often a process ended that trained it
 
     @property

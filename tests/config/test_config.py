@@ -273,6 +273,7 @@ MEANS = {
     "device": ["device=auto"],
     "cuda_graphs": ["cuda_graphs=false"],
     "threads": ["threads=2"],
+    "stalled_min": ["stalled_min=5"],
     "deterministic": ["deterministic=true"],
     "name": ["name=elsewhere"],
     "title": ["title=Table 12"],

@@ -115,7 +115,7 @@ def test_submit_leave_and_collect(
     assert not jobs_dir(folder).exists()
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_lost_job_leaves_its_search_to_the_same_command(
     cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_lost_job_leaves_its_search_to_the_same_command(
     assert search(*ON_CLUSTER) == 0
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_job_of_another_search_changes_nothing(
     cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,12 +19,29 @@ def prepare_thread(device: torch.device = CPU) -> None:
         torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
+class TrainingThreads(ThreadPoolExecutor):
+    """Threads of which some may have to be left behind."""
+
+    hanging = 0
+    """How many do, of this process."""
+    left_behind = False
+    """Whether there are any among these: no end waits for them."""
+
+    def leave(self, count: int) -> None:
+        """So many of these threads hang for ever."""
+        self.left_behind = True
+        TrainingThreads.hanging += count
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait and not self.left_behind, cancel_futures=cancel_futures)
+
+
 @contextmanager
-def training_threads(count: int, device: torch.device = CPU) -> Iterator[ThreadPoolExecutor]:
+def training_threads(count: int, device: torch.device = CPU) -> Iterator[TrainingThreads]:
     """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
     before = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(count, initializer=prepare_thread, initargs=(device,)) as pool:
+        with TrainingThreads(count, initializer=prepare_thread, initargs=(device,)) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)

@@ -88,6 +88,8 @@ class Running:
         try:
             batch = read_batch(self.path)
             order = batch.order(self.job)
+            if batch.state(self.job).ended is not None:  # begun again by a cluster that did not hear of its end
+                return
         except RecordError:  # collected, or given up, before it began
             return
         with suppress(OSError):
@@ -107,6 +109,9 @@ class Running:
                 deadline = time.monotonic() + KILLED_WITHIN_S
                 while os.environ.get("SLURM_JOB_ID") and time.monotonic() < deadline:
                     time.sleep(0.5)
+        from ablate.sweeping.hung import end_process
+
+        end_process(0)
 
     def leave(self, why: str) -> None:
         """Stop training and save checkpoints; returns once that is done, or after `SAVE_S`."""

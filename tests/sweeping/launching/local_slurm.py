@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -48,6 +48,32 @@ PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE Grace
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=60 State=UP
 """
 """Without accounting: what has ended is soon not known to it any more."""
+
+WITH_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port_of_dbd}
+AccountingStoragePass={folder}/munge/socket
+AccountingStorageEnforce=associations
+JobAcctGatherType=jobacct_gather/linux
+"""
+"""In the place of the two lines that say that there is none. An account that is not known is refused."""
+
+OF_DBD = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port_of_dbd}
+SlurmUser=root
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={port_of_sql}
+StorageUser=root
+StorageLoc=trial
+"""
 
 
 def free_port() -> int:
@@ -108,29 +134,71 @@ def until(true: Callable[[], object], limit_s: float = 180.0) -> None:
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A SLURM of one node with two partitions; its commands find it by SLURM_CONF."""
+    needs(DAEMONS)
+    with running(tmp_path_factory.mktemp("slurm"), accounting=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def accounted_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """The same with accounting, in a MariaDB of its own, and one account, `lab`."""
+    needs((*DAEMONS, "slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr"))
+    with running(tmp_path_factory.mktemp("slurm"), accounting=True) as made:
+        yield made
+
+
+def needs(daemons: Sequence[str]) -> None:
     pytest.importorskip("submitit")
-    if lacking := [name for name in DAEMONS if shutil.which(name) is None]:
+    if lacking := [name for name in daemons if shutil.which(name) is None]:
         pytest.skip(f"no {', '.join(lacking)} on this machine")
     if os.getuid() != 0:
         pytest.skip("slurmd starts jobs as their users, and is for root alone")
-    folder = tmp_path_factory.mktemp("slurm")
+
+
+@contextmanager
+def running(folder: Path, accounting: bool) -> Iterator[Slurm]:
     for name in ("munge", "state", "spool"):
         (folder / name).mkdir()
     key, made = folder / "munge" / "key", Slurm(folder)
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    facts = {"host": made.node, "port": free_port(), "port_of_node": free_port(), "folder": folder}
-    configuration = folder / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(**facts))
+    ports = {name: free_port() for name in ("port", "port_of_node", "port_of_dbd", "port_of_sql")}
+    facts = {"host": made.node, "folder": folder, **ports}
+    configuration, text = folder / "slurm.conf", CONFIGURATION
+    if accounting:
+        kept = [line for line in text.splitlines() if not line.startswith(("AccountingStorage", "JobAcctGather"))]
+        text = WITH_ACCOUNTING + "\n".join(kept) + "\n"
+    configuration.write_text(text.format(**facts))
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("SLURM_CONF", str(configuration))
         at = [f"--{what}-file={folder}/munge/{what}" for what in ("key", "pid", "log", "seed")]
         munged = ("munged", "--foreground", "--force", "--num-threads=1", f"--socket={folder}/munge/socket", *at)
         stack.enter_context(daemon(*munged, log=folder / "munged.out"))
         until((folder / "munge" / "socket").exists, 20)
+        if accounting:
+            account(folder, facts, stack)
         stack.enter_context(daemon("slurmctld", "-D", "-f", str(configuration), log=folder / "slurmctld.out"))
         stack.enter_context(daemon("slurmd", "-D", "-f", str(configuration), log=folder / "slurmd.out"))
         until(lambda: "idle" in subprocess.run(["sinfo", "-h"], capture_output=True, text=True).stdout, 60)
         yield made
         subprocess.run(["scancel", "--signal=KILL", "--user=root"], capture_output=True)
         subprocess.run(["scancel", "--user=root"], capture_output=True)
+
+
+def account(folder: Path, facts: Mapping[str, object], stack: ExitStack) -> None:
+    """A database, the daemon before it, and an account in it."""
+    data, socket_of_sql = folder / "sql", folder / "sql.socket"
+    install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+    subprocess.run([*install, "--user=root"], capture_output=True, check=True, timeout=120)
+    own = ["--no-defaults", f"--datadir={data}", "--user=root", f"--socket={socket_of_sql}", "--skip-grant-tables"]
+    own += ["--bind-address=127.0.0.1", f"--port={facts['port_of_sql']}", f"--pid-file={folder}/sql.pid"]
+    stack.enter_context(daemon("mariadbd", *own, log=folder / "mariadbd.out"))
+    until(socket_of_sql.exists, 60)
+    of_dbd = folder / "slurmdbd.conf"
+    of_dbd.write_text(OF_DBD.format(**facts))
+    of_dbd.chmod(0o600)
+    stack.enter_context(daemon("slurmdbd", "-D", log=folder / "slurmdbd.out"))
+    add = ["sacctmgr", "--immediate", "add"]
+    until(lambda: subprocess.run([*add, "cluster", "trial"], capture_output=True).returncode == 0, 60)
+    for what in (["account", "lab"], ["user", "root", "account=lab"]):
+        subprocess.run([*add, *what], capture_output=True, check=True, timeout=60)

@@ -37,6 +37,8 @@ def test_the_jobs_of_a_plan(
     assert "4 jobs" in capsys.readouterr().out
     assert main(["plan", "--json", *own, *KNOBS]) == 0
     assert json.loads(capsys.readouterr().out)["sweeps"][0]["jobs"] is None
+    assert main(["plan", *own, *KNOBS, *ON_SLURM, "speed=true"]) == 2  # as ablate run
+    assert "exclusive=true" in capsys.readouterr().err
     assert not Path("results").exists()
 
 

@@ -121,6 +121,19 @@ def test_ctrl_c_saves_checkpoints(cluster: Any, words: list[str]) -> None:
     assert len(list((folder / "checkpoints").glob("*.pt"))) == 4
 
 
+def test_a_search(cluster: Any, words: list[str]) -> None:
+    """Two tasks share the study; the same command collects, with nothing left to train."""
+    own = ["num_hiddens=range(4,12)", "n_trials=8", "seeds=2", "epochs=20", "engine=cohort", "parallel=1"]
+    own += ["hydra.sweeper.race.fresh=2", "hydra.sweeper.race.best=1"]
+    search = list({word.partition("=")[0]: word for word in [*words, *own, *ON_RAY]}.values())
+    folder = Path("results/a")
+    for _ in range(2):
+        assert main(["search", *search]) == 0
+        assert (folder / "best.yaml").exists()
+        found = [record["run_id"] for record in records(folder)]
+        assert len(set(found)) == len(found)
+
+
 def test_what_cannot_be_reached_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray")
     assert main([*words, *SHORT, *ON_RAY, "--detach"]) == 2

@@ -1,0 +1,106 @@
+"""Programs that give no sign any more: noticed, ended, and begun again once.
+
+A sign is a minibatch that begins, or an epoch that ends. The time that counts is that in which this process runs: one
+that was stopped (SIGSTOP, a suspended machine) finds no program hung when it goes on.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from ablate.config.resolved import Resolved
+from ablate.engines.cohort.threads import TrainingThreads
+from ablate.sweeping.schedule import Task
+from ablate.training.called import ended_by
+
+STALLED_MIN = 30.0
+"""Minutes without a sign after which a network's training is hung, where `stalled_min` does not say."""
+MOST_STEP_S = 1.0
+"""More than this between two looks was no time in which anything could train."""
+END_S = 10.0
+"""So long a program that was given up has to end; then its thread is left behind."""
+MOST_HUNG = 1
+"""So often a program that hung is begun again."""
+
+
+class Hung(Exception):
+    """A program gave no sign for longer than is allowed."""
+
+    def __init__(self, task: Task) -> None:
+        again = " again" if task.hung else ""
+        super().__init__(f"no progress for {limit_min(task.config):g} min{again}, and ended (stalled_min)")
+
+
+def limit_min(config: Resolved) -> float | None:
+    """Minutes without a sign; None of a function of a person's own, of whose progress nothing is known."""
+    if config.stalled_min is not None:
+        return config.stalled_min
+    return STALLED_MIN if config.task.thing.has_network else None
+
+
+class Signs:
+    """When each program that trains has last given a sign. Called from several threads."""
+
+    def __init__(self) -> None:
+        self.clock, self.looked = 0.0, time.monotonic()
+        self.last: dict[int, float] = {}
+        self.given_up: dict[int, tuple[float, Task]] = {}
+        """Program → when it was told to end; with itself, so that no other gets its id."""
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def of(self, task: Task, here: bool) -> Iterator[Callable[[], bool]]:
+        """While a program is trained, by this thread where `here`: what tells that it has to end.
+
+        Stopped is raised in a network's training then, wherever it is; a function is ended by what calls it.
+        """
+        key = id(task)
+        with self.lock:
+            self.last[key] = self.clock
+        try:
+            interrupted = here and task.config.task.thing.has_network
+            with ended_by(lambda: key in self.given_up) if interrupted else nullcontext():
+                yield lambda: key in self.given_up
+        finally:
+            with self.lock:
+                self.last.pop(key, None)
+
+    def sign(self, task: Task) -> None:
+        with self.lock:
+            if id(task) in self.last:
+                self.last[id(task)] = self.clock
+
+    def look(self, tasks: list[Task]) -> list[Task]:
+        """Of these programs, those to be given up now. Called every now and then."""
+        now = time.monotonic()
+        with self.lock:
+            self.clock += min(now - self.looked, MOST_STEP_S)
+            self.looked = now
+            found = []
+            for task in tasks:
+                limit, since = limit_min(task.config), self.last.get(id(task))
+                if limit is None or since is None or id(task) in self.given_up:
+                    continue
+                if self.clock - since > 60 * limit:
+                    self.given_up[id(task)] = self.clock, task
+                    found.append(task)
+        return found
+
+    def is_hung(self, task: Task) -> bool:
+        return id(task) in self.given_up
+
+    def stuck(self, task: Task) -> bool:
+        """Whether a program does not even end."""
+        with self.lock:
+            return id(task) in self.given_up and self.clock - self.given_up[id(task)][0] > END_S
+
+
+def end_process(status: int) -> None:
+    """End this process where a thread of it hangs for ever, for which its end would wait."""
+    if TrainingThreads.hanging:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
