@@ -1,6 +1,7 @@
 """A SLURM of this machine alone, for as long as the tests take: its daemons, its configuration and its keys lie in a
 temporary folder, and it is ended by the numbers of its processes."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -105,17 +106,28 @@ def until(true: Callable[[], object], limit_s: float = 180.0) -> None:
         time.sleep(0.5)
 
 
+def lacking() -> str:
+    """Why there can be no SLURM here, or nothing."""
+    if missing := [name for name in DAEMONS if shutil.which(name) is None]:
+        return f"no {', '.join(missing)} on this machine"
+    if importlib.util.find_spec("submitit") is None:
+        return "no submitit here"
+    return "slurmd starts jobs as their users, and is for root alone" if os.getuid() else ""
+
+
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    if why := lacking():
+        pytest.skip(why)
+    with running_slurm(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
+
+
+@contextmanager
+def running_slurm(folder: Path) -> Iterator[Slurm]:
     """A SLURM of one node with two partitions; its commands find it by SLURM_CONF."""
-    pytest.importorskip("submitit")
-    if lacking := [name for name in DAEMONS if shutil.which(name) is None]:
-        pytest.skip(f"no {', '.join(lacking)} on this machine")
-    if os.getuid() != 0:
-        pytest.skip("slurmd starts jobs as their users, and is for root alone")
-    folder = tmp_path_factory.mktemp("slurm")
     for name in ("munge", "state", "spool"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
     key, made = folder / "munge" / "key", Slurm(folder)
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
