@@ -257,7 +257,7 @@ def of_a_search(soak: Soak, storage: str | None = None) -> Iterator[Broken]:
             time.sleep(LONG_S if storage else soak.chance.random())
             program.send(signal.SIGCONT)
             yield one.ended(kind, phase, program, {0}, struck=ran)
-        yield one.ended("the other of two", phase, other, {0})
+        yield one.ended("the other of two", phase, other, {0}, struck=1)
     yield soak.concluded(one, *more)
     shutil.rmtree(one.results)
 

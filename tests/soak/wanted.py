@@ -70,7 +70,7 @@ class Tally:
         """The kind of round to be had next; None where nothing is lacking."""
         left = {kind: sum(self.lacking(kind).values()) for kind in kinds}
         open_ = [kind for kind, count in left.items() if count]
-        return self.chance.choices(open_, [left[kind] ** 0.5 for kind in open_])[0] if open_ else None
+        return self.chance.choices(open_, [left[kind] for kind in open_])[0] if open_ else None
 
     def choose(self, kind: str, possible: Iterable[Strike]) -> Strike:
         """One of the strikes that are possible now, above all of those that are lacking."""
