@@ -293,20 +293,23 @@ def evaluators() -> dict[str, Any]:
 
 
 def as_study(trials: pd.DataFrame, space: Mapping[str, Any], objective: str) -> Any:
-    """These trials as a study in memory, to be minimised."""
+    """These trials as a study in memory, to be minimised. Raises UserError for one that lies outside the space."""
     import optuna
 
     sign = -1 if more_is_better(objective) else 1
     study = optuna.create_study(direction="minimize")
     for _, row in trials.iterrows():
         present = {name: facts for name, facts in space.items() if not pd.isna(row[name])}
-        study.add_trial(
-            optuna.create_trial(
+        try:
+            trial = optuna.create_trial(
                 params={name: chosen(row[name], facts) for name, facts in present.items()},
                 distributions={name: distribution(facts) for name, facts in present.items()},
                 value=sign * float(row[objective]),
             )
-        )
+        except (ValueError, TypeError) as error:
+            values = ", ".join(f"{name}={row[name]}" for name in present)
+            raise UserError(f"a trial lies outside the space of the search, in its table: {values}") from error
+        study.add_trial(trial)
     return study
 
 

@@ -162,7 +162,7 @@ def present(given: str) -> str:
     path = _path(apart(given)[0])
     try:
         text = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return ""
     return digest(text, beside(text, path.parent))
 
@@ -178,7 +178,7 @@ def load_again(stored: Mapping[str, str]) -> list[str]:
         path, now = _path(apart(given)[0]), present(given)
         if path not in LOADED and {own, now} & {*LOADED.values()}:
             continue
-        if not now and not path.exists():
+        if not now and _gone(given):
             gone.append(given)
             continue
         try:
@@ -206,7 +206,11 @@ def still_needed(stored: Mapping[str, str], given: Mapping[str, str], complete: 
 
 
 def _gone(given: str) -> bool:
-    return not _path(apart(given)[0]).exists()
+    """Also where its name could be that of no file, as in a manifest that somebody else wrote."""
+    try:
+        return not _path(apart(given)[0]).exists()
+    except (OSError, ValueError):
+        return True
 
 
 def _replaced(given: str) -> bool:

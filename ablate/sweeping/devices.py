@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ablate.config.errors import UserError, listing
 from ablate.config.resolved import Resolved
 from ablate.config.schema import Config, Part
 from ablate.data.corpora import Corpus
@@ -87,13 +88,21 @@ class Processes:
         self.free: queue.SimpleQueue[tuple[Connection, subprocess.Popen[bytes]]] = queue.SimpleQueue()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.open: list[Connection] = []
+        self.absent: list[str] = []
+        """The devices without one: it did not start, twice."""
 
     @contextmanager
     def running(self) -> Iterator["Processes"]:
-        """Raises RuntimeError where one does not start. They end with this."""
+        """Raises UserError where none starts. They end with this."""
         try:
             for device in self.devices:
-                self._start(device)
+                if not (self._start(device) or self._start(device)):
+                    self.absent.append(device.name)
+            if not self.processes:
+                raise UserError(
+                    f"no process starts on {listing(self.absent)}: it was ended, for want of memory perhaps, or took "
+                    f"more than {START_S:g} s; free some memory, or train on one device: device={self.absent[0]}"
+                )
             for place in range(self.connections):  # in turns, so that programs are spread over the devices
                 for number, process in enumerate(self.processes):
                     self.free.put((self.open[number * self.connections + place], process))
@@ -109,7 +118,8 @@ class Processes:
         """Whether there is one that can train."""
         return any(process.poll() is None for process in self.processes)
 
-    def _start(self, device: Device) -> None:
+    def _start(self, device: Device) -> bool:
+        """Whether it is there, and connected."""
         with tempfile.TemporaryDirectory() as folder:
             address = str(Path(folder) / "socket") if os.name == "posix" else None
             key = os.urandom(32)
@@ -120,15 +130,23 @@ class Processes:
                     stdout=subprocess.DEVNULL,
                     env=os.environ | device.variables,
                 )
-                self.processes.append(process)
                 assert process.stdin is not None
-                with suppress(BrokenPipeError):
-                    pickle.dump((listener.address, key, self.connections), process.stdin)
-                    process.stdin.close()
-                accepted = _within(START_S, process, lambda: [listener.accept() for _ in range(self.connections)])
+                try:
+                    with suppress(BrokenPipeError):
+                        pickle.dump((listener.address, key, self.connections), process.stdin)
+                        process.stdin.close()
+                    accepted = _within(START_S, process, lambda: [listener.accept() for _ in range(self.connections)])
+                except BaseException:
+                    process.kill()
+                    process.wait()
+                    raise
                 if accepted is None:
-                    raise RuntimeError(f"the process for {device.name} did not start")
+                    process.kill()
+                    process.wait()
+                    return False
+                self.processes.append(process)
                 self.open += accepted
+                return True
 
     def train(
         self,

@@ -291,6 +291,8 @@ class _Sweep:
                     self.progress.say(line)
                 if len(places) > 1 and tasks:
                     self.processes = stack.enter_context(Processes(places, side_by_side).running())
+                    for name in self.processes.absent:
+                        self.progress.warn(f"the process for {name} did not start; the others train")
                 self.wait(tasks)
             except BaseException:
                 self.stop.set()

@@ -93,6 +93,12 @@ def test_too_few_trials_have_no_importance(frame: pd.DataFrame) -> None:
     assert t.search_importance(frame.head(5), SPACE, "val_perplexity").empty
 
 
+def test_a_value_that_the_space_does_not_hold_is_told() -> None:
+    space = {"num_hiddens": {"kind": "choice", "choices": [[8], 16]}}
+    with pytest.raises(UserError, match="num_hiddens=8"):
+        t.as_study(pd.DataFrame({"num_hiddens": [16, 8], "val_loss": [1.0, 2.0]}), space, "val_loss")
+
+
 def test_choices_survive_the_table() -> None:
     table = pd.DataFrame({"x": [8.0, np.nan, 32.0]})
     assert [t.text(value) for value in table["x"].dropna()] == ["8", "32"]

@@ -339,6 +339,11 @@ def test_the_file_given_last_has_its_names_and_a_copy_is_as_good(mine: Path) -> 
     assert plugins.LOADED.keys() == {later}
 
 
+def test_a_name_that_no_file_can_have_is_one_that_is_gone() -> None:
+    [line] = plugins.load_again({"a" * 5000 + ".py": "1", "b\0.py": "2"})
+    assert "b\0.py" in line
+
+
 def test_files_that_are_gone_are_told_in_one_line_until_others_bring_all(mine: Path) -> None:
     stored = {"gone.py": "1", "lost.py": "2"}
     [line] = plugins.load_again(stored)

@@ -63,7 +63,7 @@ def changed_database(draw: st.DrawFn, content: bytes) -> bytes:
     if draw(st.integers(0, 2)) == 0:
         return draw(torn(content))
     base = sqlite3.connect(":memory:")
-    base.deserialize(content)
+    base.deserialize(content[:18] + b"\1\1" + content[20:])  # in memory there is no write-ahead log
     tables = [row[0] for row in base.execute("select name from sqlite_master where type='table'")]
     for _ in range(draw(st.integers(1, 3))):
         table = draw(st.sampled_from(sorted(tables)))

@@ -12,15 +12,15 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from breaks import FAKETIME, small_disk
+from breaks import small_disk
 from programs import Hangs
-from rounds import OFTEN, ROUNDS, Soak
+from rounds import ROUNDS, Soak
 from subjects import Workplace
+from wanted import Tally
 
 Say = Callable[[str], None]
 
@@ -39,7 +39,12 @@ CHECKPOINT_S = "0.05"
 def main(words: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
     """The exit status: 1 where anything was lost."""
     parser = argparse.ArgumentParser(prog="python tests/soak", description=str(__doc__).partition("\n\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="no round begins later")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="no round begins later; none does where every break has struck as often as is wanted",
+    )
     parser.add_argument("--seed", type=int, default=0, help="how, and in which phases, commands are disturbed")
     parser.add_argument("--log", type=Path, help="a line for each command that was disturbed")
     parser.add_argument("--rounds", nargs="+", choices=list(ROUNDS), default=list(ROUNDS), help="the kinds to be had")
@@ -55,30 +60,39 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], None] = print)
         mounted = "full-disk" in options.rounds and stack.enter_context(small_disk(disk))
         if "full-disk" in options.rounds and not mounted:
             say("no small disk can be mounted here: none is filled")
-        if not FAKETIME:
-            say("no libfaketime here: no clock is set back")
-        soak = Soak(Workplace.at(folder), random.Random(options.seed), disk if mounted else None)
+        chance = random.Random(options.seed)
+        soak = Soak(Workplace.at(folder), chance, disk if mounted else None, Tally(chance), stack)
         return run(soak, options.rounds, 60 * options.minutes, say, lambda line: print(line, file=log) if log else None)
 
 
 def run(
     soak: Soak, kinds: Sequence[str], limit_s: float, say: Callable[[str], None], log: Callable[[str], None]
 ) -> int:
-    """Rounds until the time is over. `log` gets a line for each command, `say` what is wrong, and the sums."""
+    """Rounds until each break has struck as often as is wanted, or the time is over.
+
+    `log` gets a line for each command, `say` what is wrong, and the sums.
+    """
     began = time.monotonic()
-    counts: Counter[str] = Counter()
-    faults = rounds = 0
-    often = [OFTEN.get(kind, 1) for kind in kinds]
+    tally, commands, faults, rounds = soak.tally, 0, 0, 0
     while not rounds or time.monotonic() - began < limit_s:
-        kind = soak.chance.choices(kinds, often)[0]
+        kind = tally.round(kinds)
+        if kind is None:
+            break
         rounds += 1
+        none = True
         try:
             for one in ROUNDS[kind](soak):
-                counts[f"{one.kind}, {one.phase}"] += 1
+                none = False
+                commands += 1
+                tally.count(one)
                 wrong = one.wrong.partition("\n")[0]
                 status = f"exit status {one.status}"
                 seconds = f"{time.monotonic() - began:.1f} s"
-                log("\t".join([seconds, kind, str(soak.number), one.kind, one.phase, status, one.said, wrong]))
+                log(
+                    "\t".join(
+                        [seconds, kind, str(soak.number), one.kind, one.phase, str(one.struck), status, one.said, wrong]
+                    )
+                )
                 if one.wrong:
                     faults += 1
                     say(f"FAULT in round {rounds} ({kind}): {one.kind}, {one.phase}: {one.wrong}")
@@ -86,12 +100,13 @@ def run(
             faults += 1
             log(f"{kind}\t{soak.number}\t{error}")
             say(f"FAULT in round {rounds} ({kind}): {error}")
-    for what, count in sorted(counts.items()):
-        say(f"{count:5d}  {what}")
-    killed = sum(count for what, count in counts.items() if what.startswith(("kill -9", "SIGKILL")))
+        if none:
+            say(f"{kind}: cannot be had here")
+            kinds = [other for other in kinds if other != kind]
+    for line in tally.lines(kinds):
+        say(line)
     minutes = (time.monotonic() - began) / 60
-    commands = f"{sum(counts.values())} commands, {killed} of them killed"
-    say(f"{rounds} rounds, {commands}, in {minutes:.1f} min: {faults} faults")
+    say(f"{rounds} rounds, {commands} commands, {tally.killed} kill -9, in {minutes:.1f} min: {faults} faults")
     return 1 if faults else 0
 
 

@@ -172,9 +172,11 @@ def _command(words: list[str], way: Way) -> int:
     from ablate.report import drawn
     from ablate.sweeping import launch
     from ablate.sweeping.devices import Device
+    from ablate.sweeping.launching import collect
 
     if not way.figures:
         drawn.draw = lambda material, to: {}
+    collect.LATE_S = 3.0
     if way.devices > 1:
         launch.devices = lambda configs: [Device(f"place {number}") for number in range(way.devices)]
     sys.argv = ["ablate", *words]

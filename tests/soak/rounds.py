@@ -1,5 +1,6 @@
 """Rounds: a command that is typed again and again and disturbed each time but the last, and then what must hold."""
 
+import os
 import random
 import shutil
 import signal
@@ -9,17 +10,57 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breaks import Broken, Round
-from programs import Way
-from subjects import SEARCH, SWEEPS, Left, Subject, Workplace, undisturbed, what_is_left
+from clocks import Clock
+from programs import Program, Way
+from subjects import (
+    JOBS,
+    ONE_BY_ONE,
+    PROCESSES,
+    SEARCH,
+    SWEEPS,
+    Left,
+    Subject,
+    Workplace,
+    is_compacted,
+    undisturbed,
+    what_is_left,
+)
+from wanted import (
+    ALL,
+    COMPACT,
+    DATABASE,
+    DRAWING,
+    FULL,
+    HALTED,
+    HALTED_LONG,
+    JOB,
+    LAUNCHER,
+    MAIN,
+    MEMORY,
+    READ_ONLY,
+    REPORT,
+    SEARCHING,
+    TRAINING,
+    TWICE,
+    UNDO,
+    Strike,
+    Tally,
+)
+
+if TYPE_CHECKING:
+    from local_slurm import Slurm
 
 MOST_BREAKS = 10
 """Of a sweep; of a search two, as a trial whose process has died three times has failed."""
+LONG_S = 60.0
 GRINDS = 30
 """Compactions of one sweep that are killed."""
-MEMORY = Subject("memory", ("model=gru", "num_hiddens=8,2500", "seeds=1", "engine=eager", "epochs=1", "threads=1"), 2)
+TOO_LARGE = Subject(
+    "memory", ("model=gru", "num_hiddens=8,2500", "seeds=1", "engine=eager", "epochs=1", "threads=1"), 2
+)
 TIGHT = 200 * 2**20
 """Memory of which 8 hidden units have enough, and 2,500 have not."""
 
@@ -32,9 +73,12 @@ class Soak:
     chance: random.Random
     disk: Path | None
     """A small one, which may be filled."""
+    tally: Tally
+    stack: ExitStack
+    """What is closed at the end: a database, a SLURM."""
     number: int = 0
     known: dict[tuple[str, bool], tuple[Left, dict[str, float]]] = field(default_factory=dict)
-    _server: Any = None
+    _cluster: "Slurm | None" = None
 
     def round(self, subject: Subject, results: Path | None = None, figures: bool = False) -> Round:
         self.number += 1
@@ -46,6 +90,17 @@ class Soak:
         if (subject.name, figures) not in self.known:
             self.known[subject.name, figures] = undisturbed(self.place, subject, figures)
         return self.known[subject.name, figures]
+
+    def cluster(self) -> "Slurm | None":
+        """A SLURM of this machine alone; None where there is none to be had."""
+        if self._cluster is None:
+            sys.path.append(str(Path(__file__).parents[1] / "sweeping" / "launching"))
+            from local_slurm import lacking, running_slurm
+
+            if lacking():
+                return None
+            self._cluster = self.stack.enter_context(running_slurm(self.place.folder / "slurm"))
+        return self._cluster
 
     def concluded(self, one: Round, *more: str) -> Broken:
         """The same command once more, undisturbed; `wrong`, where anything is otherwise than it has to be."""
@@ -75,29 +130,75 @@ def differences(found: Left, expected: Left) -> list[str]:
     return out
 
 
-def of_a_sweep(soak: Soak, figures: bool = False) -> Iterator[Broken]:
-    one = soak.round(soak.chance.choice(SWEEPS), figures=figures)
-    ways = [one.killed] * 6 + [one.stopped] * 2 + [one.halted, one.twice, one.read_only]
-    ways += [one.killed_worker] * (4 if one.subject.devices > 1 or figures else 0)
-    for _ in range(soak.chance.randint(2, MOST_BREAKS)):
-        yield soak.chance.choice(ways)()
+def of_a_sweep(soak: Soak) -> Iterator[Broken]:
+    one = soak.round(soak.chance.choice(SWEEPS))
+    for _ in range(soak.chance.randint(4, MOST_BREAKS)):
+        phases = one.ahead()
+        if phases == ["start"]:
+            break
+        ways: list[Strike] = [(kind, phase) for kind in (MAIN, "SIGTERM", "SIGHUP", "SIGINT") for phase in phases]
+        ways += [(kind, phase) for kind in (HALTED, TWICE, READ_ONLY) for phase in phases if phase != "start"]
+        kind, phase = soak.tally.choose("sweep", ways)
+        if kind in signal.Signals.__members__:
+            yield one.stopped(kind, phase)
+        else:
+            how = {MAIN: one.killed, HALTED: one.halted, TWICE: one.twice, READ_ONLY: one.read_only}
+            yield how[kind](phase)
     yield soak.concluded(one)
     shutil.rmtree(one.results)
 
 
-def with_figures(soak: Soak) -> Iterator[Broken]:
-    yield from of_a_sweep(soak, figures=True)
+def of_processes(soak: Soak) -> Iterator[Broken]:
+    """A sweep that several processes train, as for several GPUs."""
+    one = soak.round(PROCESSES)
+    for _ in range(MOST_BREAKS):
+        if is_compacted(one.folder):
+            break
+        kind, phase = soak.tally.choose("processes", [(TRAINING, "training"), (ALL, "training")])
+        yield one.killed_worker(phase) if kind == TRAINING else one.killed_all(phase)
+    yield soak.concluded(one)
+    shutil.rmtree(one.results)
+
+
+def of_a_report(soak: Soak) -> Iterator[Broken]:
+    """A sweep that has ended is drawn again and again, with figures, by processes of their own."""
+    one = soak.round(soak.chance.choice(SWEEPS), figures=True)
+    one.start("report=false").wait()
+    for _ in range(MOST_BREAKS):
+        kind, _ = soak.tally.choose("figures", [(DRAWING, "report"), (REPORT, "report")])
+        yield one.report_killed(kind)
+    yield soak.concluded(one)
+    shutil.rmtree(one.results)
 
 
 def of_a_full_disk(soak: Soak) -> Iterator[Broken]:
     if soak.disk is None:
         return
     one = soak.round(soak.chance.choice(SWEEPS), soak.disk)
-    for _ in range(soak.chance.randint(1, 3)):
-        yield soak.chance.choice([one.without_room, one.without_room, one.killed])()
+    for _ in range(soak.chance.randint(2, 4)):
+        if not (phases := one.ahead()[1:]):
+            break
+        _, phase = soak.tally.choose("full-disk", [(FULL, phase) for phase in phases])
+        yield one.without_room(phase)
     yield soak.concluded(one)
     for path in soak.disk.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def of_a_clock(soak: Soak, subject: Subject = ONE_BY_ONE) -> Iterator[Broken]:
+    """A clock that is set back while a sweep or a search is trained, and is right again for the next command."""
+    try:
+        Clock(soak.place.folder)
+    except OSError:
+        return
+    one = soak.round(subject)
+    yield one.clock_set_back()
+    yield soak.concluded(one)
+    shutil.rmtree(one.results)
+
+
+def of_a_clock_in_a_search(soak: Soak) -> Iterator[Broken]:
+    yield from of_a_clock(soak, SEARCH)
 
 
 def of_compaction(soak: Soak) -> Iterator[Broken]:
@@ -112,7 +213,7 @@ def of_compaction(soak: Soak) -> Iterator[Broken]:
         while program.runs and time.monotonic() < until:
             time.sleep(0.0005)
         program.send(signal.SIGKILL)
-        yield one.ended("kill -9", "compact" + " --undo" * (number % 2), program, {0, -signal.SIGKILL})
+        yield one.ended(UNDO if number % 2 else COMPACT, "compaction", program, {0, -signal.SIGKILL})
         if soak.chance.random() < 0.3:
             began = time.monotonic()
             again = soak.place.start(words, Way())
@@ -125,9 +226,9 @@ def of_compaction(soak: Soak) -> Iterator[Broken]:
 
 def of_memory(soak: Soak) -> Iterator[Broken]:
     """One setting needs more than there is: it alone fails, and is trained where there is more."""
-    one = soak.round(MEMORY)
+    one = soak.round(TOO_LARGE)
     program = one.start(way=Way(more_bytes=TIGHT))
-    found = one.ended("a memory limit", "training", program, {1}, says=("memory",))
+    found = one.ended(MEMORY, "training", program, {1}, says=("memory",))
     yield found if found.wrong else replace(found, wrong="" if _stored(one) == 1 else "the other one is not stored")
     yield soak.concluded(one)
     shutil.rmtree(one.results)
@@ -144,14 +245,19 @@ def of_a_search(soak: Soak, storage: str | None = None) -> Iterator[Broken]:
     for _ in range(soak.chance.randint(1, 2)):
         other = one.start(*more)
         program = one.start(*more)
-        phase = one.moment(program)
-        number = soak.chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
-        program.send(number)
-        if number == signal.SIGSTOP:
-            time.sleep(soak.chance.random())
+        phase = one.moment(program, "training")
+        wanted = [(SEARCHING, "training"), (HALTED_LONG if storage else HALTED, "training")]
+        kind, _ = soak.tally.choose("journal" if storage else "search", wanted)
+        ran = program.runs
+        if kind == SEARCHING:
+            program.send(signal.SIGKILL)
+            yield one.ended(kind, phase, program, {0, -signal.SIGKILL})
+        else:
+            program.send(signal.SIGSTOP)
+            time.sleep(LONG_S if storage else soak.chance.random())
             program.send(signal.SIGCONT)
-        yield one.ended(f"{number.name} of one of two", phase, program, {0, 130, -number})
-        yield one.ended("the other of two", phase, other, {0})
+            yield one.ended(kind, phase, program, {0}, struck=ran)
+        yield one.ended("the other of two", phase, other, {0}, struck=1)
     yield soak.concluded(one, *more)
     shutil.rmtree(one.results)
 
@@ -169,11 +275,13 @@ def of_a_database(soak: Soak) -> Iterator[Broken]:
         more = [f"hydra.sweeper.storage={url}"]
         for _ in range(soak.chance.randint(1, 2)):
             program = one.start(*more)
-            phase = one.moment(program)
+            phase = one.moment(program, "training")
+            ran = program.runs
             server.stop()
             time.sleep(soak.chance.random())
             server.start()
-            yield one.ended("PostgreSQL restarted", phase, program, {0, 2}, says=("the same command goes on", "reach"))
+            says = ("the same command goes on", "reach")
+            yield one.ended(DATABASE, phase, program, {0, 2}, says=says, struck=ran)
         yield soak.concluded(one, *more)
         shutil.rmtree(one.results)
 
@@ -193,15 +301,73 @@ def database(soak: Soak) -> Iterator[tuple[Any, str]]:
         yield None, ""
 
 
+def of_slurm(soak: Soak) -> Iterator[Broken]:
+    """A sweep by jobs of a real SLURM: what launches it is killed, and so are jobs."""
+    cluster = soak.cluster()
+    if cluster is None:
+        return
+    one = soak.round(JOBS)
+    more = [
+        "hydra/launcher=slurm",
+        "hydra.launcher.cpus=1",
+        "hydra.launcher.time_min=20",
+        "hydra.launcher.runs_per_job=1",
+    ]
+    for _ in range(6):
+        if is_compacted(one.folder):
+            break
+        kind, phase = soak.tally.choose("slurm", [(LAUNCHER, "training"), (JOB, "training")])
+        program = one.start(*more)
+        if kind == LAUNCHER:
+            _until(program, cluster.jobs)
+            time.sleep(4 * soak.chance.random())
+            program.send(signal.SIGKILL)
+            yield one.ended(kind, phase, program, {0, -signal.SIGKILL})
+        else:
+            killed = 0
+            while killed < 3 and _until(program, job_processes):
+                time.sleep(2 * soak.chance.random())
+                for pid in job_processes()[:1]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        killed += 1
+            yield one.ended(kind, phase, program, {0, 1}, struck=killed)
+    yield soak.concluded(one, *more)
+    shutil.rmtree(one.results)
+
+
+def _until(program: Program, there: Callable[[], Any]) -> Any:
+    """Wait until there is something, or the command has ended; what there is."""
+    while program.runs:
+        if found := there():
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def job_processes() -> list[int]:
+    """The processes in which jobs of the soak's SLURM train."""
+    configuration = f"SLURM_CONF={os.environ['SLURM_CONF']}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            trains = folder.name.isdigit() and b"submitit.core._submit" in (folder / "cmdline").read_bytes()
+            if trains and configuration in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
 ROUNDS: dict[str, Callable[[Soak], Iterator[Broken]]] = {
     "sweep": of_a_sweep,
-    "figures": with_figures,
+    "processes": of_processes,
+    "figures": of_a_report,
     "full-disk": of_a_full_disk,
+    "clock": of_a_clock,
     "compaction": of_compaction,
     "memory": of_memory,
     "search": of_a_search,
     "journal": of_a_journal,
+    "clock-search": of_a_clock_in_a_search,
     "database": of_a_database,
+    "slurm": of_slurm,
 }
-OFTEN = {"sweep": 6, "compaction": 3}
-"""How often a kind is drawn, where that is not once."""

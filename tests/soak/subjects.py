@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ SWEEPS = (
     Subject("cohorts", ("model=gru,lstm,rnn", "seeds=3", "engine=cohort", "epochs=150", "threads=2"), 9),
     Subject("one by one", ("model=rnn,gru", "lr=0.5,1", "seeds=2", "engine=torch_nn", "epochs=20", "threads=2"), 8),
     Subject("with weights", ("model=gru,mgu", "seeds=2", "engine=eager", "epochs=8", "keep=weights", "threads=1"), 4),
-    Subject("two processes", ("model=gru,lstm", "seeds=3", "engine=cohort", "epochs=150", "threads=1"), 6, devices=2),
     Subject("a rule", ("task=memory", "data=first-token", "model=rnn,gru", "seeds=2", "engine=cohort", "threads=2"), 4),
 )
+ONE_BY_ONE = SWEEPS[1]
+PROCESSES = Subject(
+    "two processes", ("model=gru,lstm", "seeds=3", "engine=cohort", "epochs=600", "threads=1"), 6, devices=2
+)
+JOBS = Subject("jobs", ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=1500", "threads=1"), 4)
 SEARCH = Subject(
     "search",
     (
@@ -157,6 +162,19 @@ def _trials(folder: Path) -> dict[str, Any]:
         for row in rows
         if row["state"] in ("done", "diverged", "dropped")
     } | {f"trial {row['number']}": row["state"] for row in rows if row["state"] in ("running", "waiting", "failed")}
+
+
+def starts(folder: Path) -> dict[str, float]:
+    """When each run began, by the clock of what trained it: seconds since 1970."""
+
+    def read() -> dict[str, float]:
+        from ablate.records import results
+
+        stored = [record for record in results.records(folder) if isinstance(record, dict)]
+        return {record["run_id"]: datetime.fromisoformat(record["timing"]["started"]).timestamp() for record in stored}
+
+    found: dict[str, float] = in_a_fork(read)
+    return found
 
 
 def in_a_fork(function: Callable[[], Any]) -> Any:

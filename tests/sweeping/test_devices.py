@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.config.errors import UserError
 from ablate.config.schema import Config
 from ablate.sweeping import devices as devices_module
 from ablate.sweeping import launch
@@ -184,3 +185,17 @@ def test_a_lost_process_is_not_waited_for_for_ever() -> None:
     processes = Processes([], 1)
     with pytest.raises(Lost, match="no process"):
         processes._taken(lambda: False)
+
+
+NOT_STARTING = Device("broken", {"PYTHONHOME": "/nowhere"})
+
+
+def test_where_no_process_starts_it_is_said_of_which_device() -> None:
+    with pytest.raises(UserError, match=r"broken.*device=broken"), Processes([NOT_STARTING], 1).running():
+        pass
+
+
+@pytest.mark.full
+def test_a_process_that_does_not_start_is_done_without() -> None:
+    with Processes([NOT_STARTING, Device("here")], 1).running() as processes:
+        assert (processes.absent, processes.left, len(processes.open)) == (["broken"], True, 1)

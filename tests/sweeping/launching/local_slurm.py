@@ -1,6 +1,7 @@
 """A SLURM of this machine alone, for as long as the tests take: its daemons, its configuration and its keys lie in a
 temporary folder, and it is ended by the numbers of its processes."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue")
+ACCOUNTANTS = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
 
 CONFIGURATION = """\
 ClusterName=trial
@@ -131,34 +133,37 @@ def until(true: Callable[[], object], limit_s: float = 180.0) -> None:
         time.sleep(0.5)
 
 
+def lacking(programs: Sequence[str] = DAEMONS) -> str:
+    """Why there can be no SLURM of these programs here, or nothing."""
+    if missing := [name for name in programs if shutil.which(name) is None]:
+        return f"no {', '.join(missing)} on this machine"
+    if importlib.util.find_spec("submitit") is None:
+        return "no submitit here"
+    return "slurmd starts jobs as their users, and is for root alone" if os.getuid() else ""
+
+
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A SLURM of one node with two partitions; its commands find it by SLURM_CONF."""
-    needs(DAEMONS)
-    with running(tmp_path_factory.mktemp("slurm"), accounting=False) as made:
-        yield made
+    if why := lacking():
+        pytest.skip(why)
+    with running_slurm(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def accounted_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """The same with accounting, in a MariaDB of its own, and one account, `lab`."""
-    needs((*DAEMONS, "slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr"))
-    with running(tmp_path_factory.mktemp("slurm"), accounting=True) as made:
-        yield made
-
-
-def needs(daemons: Sequence[str]) -> None:
-    pytest.importorskip("submitit")
-    if lacking := [name for name in daemons if shutil.which(name) is None]:
-        pytest.skip(f"no {', '.join(lacking)} on this machine")
-    if os.getuid() != 0:
-        pytest.skip("slurmd starts jobs as their users, and is for root alone")
+    if why := lacking((*DAEMONS, *ACCOUNTANTS)):
+        pytest.skip(why)
+    with running_slurm(tmp_path_factory.mktemp("slurm"), accounting=True) as found:
+        yield found
 
 
 @contextmanager
-def running(folder: Path, accounting: bool) -> Iterator[Slurm]:
+def running_slurm(folder: Path, accounting: bool = False) -> Iterator[Slurm]:
+    """A SLURM of one node with two partitions; its commands find it by SLURM_CONF."""
     for name in ("munge", "state", "spool"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
     key, made = folder / "munge" / "key", Slurm(folder)
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
