@@ -108,17 +108,17 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
     times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2)
     if spread is None:
         return (
-            f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds (how large that is, no "
-            "finished run of such a setting tells yet)"
+            f"{seeds} seeds find a difference of {times:.2g} × the spread over seeds in four of five sweeps (how large "
+            "that is, no finished run of such a setting tells yet)"
         )
     of = f"(the median of {counted(spread.settings, 'setting')}: {spread.source})"
     if by_difference(metric):
         title = METRICS[metric].shown_as
         if not spread.sd:
             return f"{seeds} seeds find any difference of {title}: over seeds it does not spread {of}"
-        found = f"differences of {title} of {times * spread.sd:.2g} or more"
+        found = f"differences of {title} of {times * spread.sd:.2g} or more in four of five sweeps"
         return f"{seeds} seeds find {found}; the spread over seeds is {spread.sd:.2g} {of}"
-    found = f"perplexities that differ by {percent(times * spread.sd)} or more"
+    found = f"perplexities that differ by {percent(times * spread.sd)} or more in four of five sweeps"
     return f"{seeds} seeds find {found}; the spread over seeds is {percent(spread.sd)} {of}"
 
 
