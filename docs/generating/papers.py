@@ -5,6 +5,7 @@ results/NAME holds; `{{ cells tableNN }}` by a published table beside ours, `{{ 
 """
 
 import re
+from textwrap import indent
 
 from generating.published import cells_table, summary_table
 from generating.sweeps import commands_of, settings_table, verdicts_table
@@ -15,9 +16,9 @@ MADE = {
     "trained": commands_of,
     "cells": lambda name: summary_table() if name == "all" else cells_table(name),
 }
-PLACE = re.compile(r"^\{\{ (\w+) ([\w-]+) \}\}$", re.MULTILINE)
+PLACE = re.compile(r"^( *)\{\{ (\w+) ([\w-]+) \}\}$", re.MULTILINE)
 
 
 def filled(markdown: str) -> str:
     """A page with its numbers. Raises KeyError for what nothing makes."""
-    return PLACE.sub(lambda found: MADE[found[1]](found[2]), markdown)
+    return PLACE.sub(lambda found: indent(MADE[found[2]](found[3]), found[1]), markdown)

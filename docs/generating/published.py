@@ -81,7 +81,7 @@ def cells_table(source: str) -> str:
 
 
 def summary_table() -> str:
-    """Each published table: how many of its cells were repeated, how far they are, and whether the order is the same."""
+    """Each published table: how many of its cells were repeated, how far off they are, and in which order."""
     rows = []
     for source in tables():
         pairs = [(theirs, ours) for theirs, ours in compared(source) if ours is not None]
@@ -90,7 +90,7 @@ def summary_table() -> str:
             [
                 source.removeprefix("table").lstrip("0").replace("_", ", "),
                 f"{len(pairs)} of {len(compared(source))}",
-                f"{ratio_text(ratios[0])} to {ratio_text(ratios[-1])}" if pairs else "–",
+                " to ".join(dict.fromkeys(map(ratio_text, (ratios[0], ratios[-1])))) if pairs else "–",
                 f"{sum(not inside(*pair) for pair in pairs)} of {len(pairs)}" if pairs else "–",
                 ranks([(theirs["perplexity"], ours["perplexity"]) for theirs, ours in pairs]),
                 ranks([(theirs["tokens_per_s"], ours["tokens_per_s"]) for theirs, ours in pairs]),
