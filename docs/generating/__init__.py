@@ -4,6 +4,7 @@ hook        what mkdocs calls: adds these pages, fills in numbers, sets formulas
 reference   commands, knobs, models, tasks, data sets, optimizers, presets, launchers
 gallery     a card for each committed sweep
 papers      published values beside ours, and verdicts, in the pages of docs/papers
+published   the course's published tables, cell by cell, beside ours
 sweeps      what the committed sweeps hold, as tables
 documents   the changelog and the lab book as pages
 tables      Markdown tables

@@ -1,15 +1,19 @@
 """What the committed sweeps hold, read once for the gallery and the papers."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from ablate.claims.verdicts import p_text
+from ablate.config.errors import counted
 from ablate.report.blocks import Attempts
 from ablate.report.material import Material, gather
 from ablate.report.sheets import SettingsSheet
+from ablate.stats.multiplicity import holm
 from generating.tables import code, table
 
 ROOT = Path(__file__).resolve().parents[2]
+ALPHA = 0.05
 SYMBOLS = {"confirmed": "✓ confirmed", "refuted": "✗ refuted", "undecided": "? undecided"}
 
 
@@ -45,6 +49,19 @@ def verdicts_table(name: str) -> str:
         for one in material(name).verdicts
     ]
     return table(("verdict", "claim", "effect that decides", "n", "p"), rows) if rows else ""
+
+
+def stand_together(names: Sequence[str]) -> str:
+    """How many of the claims of these sweeps are decided, and which no more if they are corrected as one family."""
+    tested = [one for name in names for one in material(name).verdicts if not one.fact and one.p is not None]
+    decided = [one for one in tested if one.verdict in ("confirmed", "refuted")]
+    corrected = dict(zip(map(id, tested), holm([float(one.p) for one in tested if one.p is not None]), strict=True))
+    fall = [one for one in decided if not corrected[id(one)] < ALPHA]
+    said = (
+        f"Of {counted(len(tested), 'claim')} tested on this page {len(decided)} are decided at 5 % each. "
+        f"Corrected over all of them as one family (Holm), {len(decided) - len(fall)} of these stand"
+    )
+    return "\n".join([f"{said}, all but:\n", *(f"- {one.statement}" for one in fall), ""]) if fall else f"{said}.\n"
 
 
 def settings_table(name: str) -> str:
