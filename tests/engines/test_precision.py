@@ -6,6 +6,7 @@ The flags are read where a GPU would read them; that cuDNN and cuBLAS follow the
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import torch
@@ -121,13 +122,13 @@ def test_every_engine_trains_with_the_products_asked_for(
 
     def watched(*args: object, **options: object) -> object:
         program = build(*args, **options)  # type: ignore[arg-type]
-        step = program.step
 
-        def told(*args: object, **options: object) -> Tensor:
+        def told(computed: Callable[..., Tensor], *args: object, **options: object) -> Tensor:
             seen.add(tuple(tf32_state().values()))
-            return step(*args, **options)  # type: ignore[arg-type]
+            return computed(*args, **options)
 
-        monkeypatch.setattr(program, "step", told)
+        for name in ("step", "train")[: 1 + getattr(program, "takes_portions", False)]:
+            monkeypatch.setattr(program, name, partial(told, getattr(program, name)))
         return program
 
     monkeypatch.setattr(loop, "build", watched)

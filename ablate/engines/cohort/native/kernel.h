@@ -351,7 +351,7 @@ static void weight_gradient(const Gradient &out, const Panels &a, i64 a_panels, 
     const i64 fit = (96 * 1024) / (a_panels * L);  // as many tokens as keep a's rows in the second-level cache
     const i64 block = fit < 64 ? 64 : fit;
     const bool few = N * units * b.width < 64 * 1024;  // of which b stays there, too: then `out` is written row by row
-    for (i64 n = 0; n < N; n += block) {
+    for (i64 n = 0; n == 0 || n < N; n += block) {  // once at least: of no rows the gradient is zero
         const auto tile = [&](i64 unit, i64 p, i64 r) {
             accumulate<ROWS, C>(out.at + unit * out.unit + (p * L + r) * out.row, out.row, out.slot, a(p, n) + r, a.width,
                                 b(unit, n), b.width, N - n < block ? N - n : block, more || n > 0);
