@@ -40,7 +40,7 @@ from ablate.report import wording
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablate.sweeping.launch import Summary
+    from ablate.sweeping.summary import Summary
 
 StrPath = str | os.PathLike[str]
 

@@ -33,11 +33,12 @@ def path(arguments: list[str]) -> int:
     from ablate.config.metrics import DEFAULT_METRIC
     from ablate.config.shell import command_line
     from ablate.report.tables import print_whole
-    from ablate.sweeping.launch import Summary, folder_of
+    from ablate.sweeping.launch import folder_of
     from ablate.sweeping.naming import folder_name
     from ablate.sweeping.path.question import read
     from ablate.sweeping.path.show import steps_table
     from ablate.sweeping.path.walk import Walk, choices
+    from ablate.sweeping.summary import Summary
 
     say_notes(overrides)
     if metric not in choices():

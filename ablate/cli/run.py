@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ablate.config.schema import Config
     from ablate.searching.run import Found
     from ablate.searching.space import Problem
-    from ablate.sweeping.launch import Summary
     from ablate.sweeping.launching.worker import Beacon
     from ablate.sweeping.naming import Asked
+    from ablate.sweeping.summary import Summary
 
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--config-dir", "--config-name", "--resolve")
 

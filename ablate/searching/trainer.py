@@ -33,10 +33,12 @@ from ablate.records.reading import RecordError
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
-from ablate.sweeping.launch import Summary, drop_older, take_over
+from ablate.sweeping.launch import take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
+from ablate.sweeping.programs import drop_older
 from ablate.sweeping.schedule import Task
+from ablate.sweeping.summary import Summary
 from ablate.timing.kept import machine_of, stored
 from ablate.timing.lane import time_missing
 from ablate.timing.machine import quality_jobs

@@ -58,16 +58,16 @@ def test_it_vanishes_from_status_and_page_when_its_runs_are_merged(
 ) -> None:
     words = [*small_arguments, "model=rnn,gru", "seeds=1", "report=false"]
     assert main("run", *words, "name=there").status == 0
-    from ablate.sweeping import launch
+    from ablate.sweeping import programs
 
-    trained = launch.train_together
+    trained = programs.train_together
 
     def fails(configs: Any, *arguments: Any, **options: Any) -> Any:
         if configs[0].model.name == "gru":
             raise RuntimeError("no memory")
         return trained(configs, *arguments, **options)
 
-    monkeypatch.setattr(launch, "train_together", fails)
+    monkeypatch.setattr(programs, "train_together", fails)
     assert main("run", *words, "name=here", "fresh=true").status == 1
     [told] = json.loads(main("status", "results/here", "--json").out)["sweeps"]
     assert [one["name"].split()[0] for one in told["failed"]] == ["gru"]

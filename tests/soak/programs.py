@@ -170,7 +170,7 @@ def _data_bytes() -> int:
 def _command(words: list[str], way: Way) -> int:
     from ablate.cli.commands import program
     from ablate.report import drawn
-    from ablate.sweeping import launch
+    from ablate.sweeping import programs
     from ablate.sweeping.devices import Device
     from ablate.sweeping.launching import collect
 
@@ -178,7 +178,7 @@ def _command(words: list[str], way: Way) -> int:
         drawn.draw = lambda material, to: {}
     collect.LATE_S = 3.0
     if way.devices > 1:
-        launch.devices = lambda configs: [Device(f"place {number}") for number in range(way.devices)]
+        programs.devices = lambda configs: [Device(f"place {number}") for number in range(way.devices)]
     sys.argv = ["ablate", *words]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python begins
     try:

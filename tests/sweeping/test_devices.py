@@ -20,8 +20,9 @@ import torch
 from ablate.config.errors import UserError
 from ablate.config.schema import Config
 from ablate.sweeping import devices as devices_module
-from ablate.sweeping import launch
+from ablate.sweeping import programs
 from ablate.sweeping.devices import Device, Lost, Processes, devices
+from ablate.sweeping.progress import Progress
 
 Configs = Callable[..., Config]
 KNOBS = ("engine=cohort", "batch_size=32", "max_tokens=1000", "threads=1")
@@ -41,8 +42,8 @@ def two(monkeypatch: pytest.MonkeyPatch) -> list[Processes]:
         started.append(Processes(*of))
         return started[-1]
 
-    monkeypatch.setattr(launch, "devices", lambda configs: [Device("first"), Device("second")])
-    monkeypatch.setattr(launch, "Processes", noted)
+    monkeypatch.setattr(programs, "devices", lambda configs: [Device("first"), Device("second")])
+    monkeypatch.setattr(programs, "Processes", noted)
     return started
 
 
@@ -57,7 +58,7 @@ def test_records_are_those_of_one_process(
     together = records(summary.folder)
     assert sorted(path.suffix for path in (summary.folder / "weights").iterdir()) == [".safetensors"] * 4
     assert not list((summary.folder / "checkpoints").glob("*"))
-    monkeypatch.setattr(launch, "devices", lambda configs: [Device("cpu")])
+    monkeypatch.setattr(programs, "devices", lambda configs: [Device("cpu")])
     alone = records(sweep([config.but(name="one", fresh=True) for config in configs]).folder)
     assert together.keys() == alone.keys()
     for key, record in together.items():
@@ -78,7 +79,7 @@ def test_a_process_that_is_killed_costs_nothing(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = sweep([small(*KNOBS, f"model={model}", "epochs=400") for model in ("rnn", "gru")])
+    summary = sweep([small(*KNOBS, f"model={model}", "epochs=3000") for model in ("rnn", "gru")])
     killer.join()
     assert (summary.trained, summary.failures) == (2, [])
     assert "ended with status -9" in capsys.readouterr().err
@@ -130,21 +131,21 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_next_goes_on(
 ) -> None:
     configs = [small(*KNOBS, f"model={model}", "epochs=3000") for model in ("rnn", "gru")]
     epochs: list[int] = []
-    epoch = launch.Progress.epoch
+    epoch = Progress.epoch
 
     def noted(self: Any, task: Any, name: str, number: int, perplexity: float) -> None:
         epochs.append(number)
         epoch(self, task, name, number, perplexity)
 
-    monkeypatch.setattr(launch.Progress, "epoch", noted)
-    harvest = launch._Sweep.harvest
+    monkeypatch.setattr(Progress, "epoch", noted)
+    harvest = programs.Programs.harvest
 
     def interrupted(self: Any, ended: Any) -> None:
         harvest(self, ended)
         if len(epochs) > 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch._Sweep, "harvest", interrupted)
+    monkeypatch.setattr(programs.Programs, "harvest", interrupted)
     summary = sweep(configs)
     assert summary.interrupted
     assert summary.trained == 0

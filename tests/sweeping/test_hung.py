@@ -17,7 +17,7 @@ from ablate.config.schema import Config
 from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results
 from ablate.searching import trainer
-from ablate.sweeping import hung, launch
+from ablate.sweeping import hung, programs
 from ablate.sweeping.hung import Signs, limit_min
 
 Configs = Callable[..., Config]
@@ -35,7 +35,7 @@ def hangs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Let the training of a model hang so often by `wait`; the list of those that were begun."""
 
     def let(model: str, times: int, wait: Callable[[], None]) -> list[str]:
-        train, begun = launch.train_together, list[str]()
+        train, begun = programs.train_together, list[str]()
 
         def train_or_hang(configs: Any, *of: Any, **how: Any) -> Any:
             begun.append(configs[0].model.name)
@@ -43,7 +43,7 @@ def hangs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 wait()
             return train(configs, *of, **how)
 
-        monkeypatch.setattr(launch, "train_together", train_or_hang)
+        monkeypatch.setattr(programs, "train_together", train_or_hang)
         return begun
 
     return let

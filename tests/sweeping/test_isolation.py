@@ -22,8 +22,8 @@ from ablate.records.compaction import unpack
 from ablate.records.files import write_text
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
-from ablate.sweeping import launch
-from ablate.sweeping.launch import Summary
+from ablate.sweeping import programs
+from ablate.sweeping.summary import Summary
 from ablate.training.checkpoints import path_of
 
 Configs = Callable[..., Config]
@@ -83,14 +83,14 @@ def test_a_setting_too_long_for_its_text_among_others(small: Configs, sweep: Cal
 def test_a_crash_in_one_setting(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
-    train = launch.train_together
+    train = programs.train_together
 
     def crashes_for_gru(configs: Any, *arguments: Any, **options: Any) -> Any:
         if configs[0].model.name == "gru":
             raise error
         return train(configs, *arguments, **options)
 
-    monkeypatch.setattr(launch, "train_together", crashes_for_gru)
+    monkeypatch.setattr(programs, "train_together", crashes_for_gru)
     settings = [small(f"model={name}", "seeds=2") for name in ("rnn", "gru", "lstm")]
     summary = sweep(settings)
     assert (summary.exit_status, summary.trained) == (1, 4)
@@ -110,14 +110,14 @@ def test_a_crash_in_one_setting(
 def test_seeds_that_were_finished_before_a_crash_are_kept(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = launch.train_together
+    train = programs.train_together
 
     def crashes_for_seed_1(configs: Any, *arguments: Any, **options: Any) -> Any:
         if configs[0].seed == 1:
             raise RuntimeError("seed 1")
         return train(configs, *arguments, **options)
 
-    monkeypatch.setattr(launch, "train_together", crashes_for_seed_1)
+    monkeypatch.setattr(programs, "train_together", crashes_for_seed_1)
     summary = sweep([small("seeds=3", "engine=torch_nn")])  # one run per program
     assert summary.exit_status == 1
     assert 0 in {json.loads(path.read_text())["seed"] for path in (summary.folder / "runs").glob("*.json")}

@@ -15,7 +15,7 @@ import torch
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.capacity import is_out_of_memory
-from ablate.sweeping import launch
+from ablate.sweeping import programs
 from ablate.sweeping.plan import make_plan
 from ablate.sweeping.planning import estimate
 
@@ -84,7 +84,7 @@ def test_one_run_that_is_too_large_by_itself_has_failed_and_the_others_go_on(
 def test_what_had_no_room_beside_others_is_trained_after_them(
     small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, busy = launch.train_together, []
+    train, busy = programs.train_together, []
 
     def crowded(configs: Any, *arguments: Any, **options: Any) -> Any:
         busy.append(configs[0].lr)
@@ -98,7 +98,7 @@ def test_what_had_no_room_beside_others_is_trained_after_them(
             time.sleep(1)
         return train(configs, *arguments, **options)
 
-    monkeypatch.setattr(launch, "train_together", crowded)
+    monkeypatch.setattr(programs, "train_together", crowded)
     knobs = ("engine=eager", "threads=2", "epochs=1")
     summary = sweep([small(*knobs, "lr=2"), small(*knobs, "lr=0.5")])
     assert (summary.trained, summary.failures) == (2, [])

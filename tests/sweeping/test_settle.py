@@ -19,6 +19,7 @@ from ablate.records.results import records
 from ablate.sweeping import launch
 from ablate.sweeping.settle.settling import ending
 from ablate.sweeping.settle.standing import Prices, Standing, best
+from ablate.sweeping.summary import Summary
 
 CLI = Callable[..., Any]
 
@@ -105,7 +106,7 @@ def test_a_decided_claim_costs_nothing(main: CLI, made: Path) -> None:
 def test_the_same_command_goes_on_where_it_was_stopped(main: CLI, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "80")
 
-    def stopped_once(*given: Any, **named: Any) -> launch.Summary:
+    def stopped_once(*given: Any, **named: Any) -> Summary:
         return replace(run_sweep(*given, **named), interrupted=True)
 
     run_sweep = launch.run_sweep
@@ -201,9 +202,9 @@ def test_a_failing_function_ends_it_with_its_settings(main: CLI, made: Path, mon
     """Not over and over: the claim stays open, and the exit status says so."""
     ran: list[int] = []
 
-    def failing(*given: Any, **named: Any) -> launch.Summary:
+    def failing(*given: Any, **named: Any) -> Summary:
         ran.append(1)
-        summary = launch.Summary(made)
+        summary = Summary(made)
         summary.failures.append(("rule effect=0", "it broke"))
         return summary
 

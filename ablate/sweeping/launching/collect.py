@@ -29,7 +29,7 @@ from ablate.sweeping.progress import Progress
 from ablate.sweeping.schedule import Task
 
 if TYPE_CHECKING:
-    from ablate.sweeping.launch import Summary
+    from ablate.sweeping.summary import Summary
 
 LATE_S = 20.0
 """So long the last words and records of a job may take to be seen on this machine, by a network file system."""

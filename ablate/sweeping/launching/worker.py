@@ -36,8 +36,9 @@ CarryOut = Callable[[Mapping[str, Any], "Beacon", threading.Event], None]
 
 def train_order(order: Mapping[str, Any], beacon: "Beacon", stop: threading.Event) -> None:
     """Train the runs of an order, or time its settings."""
-    from ablate.sweeping.launch import Summary, time_settings, train_job
+    from ablate.sweeping.launch import time_settings, train_job
     from ablate.sweeping.launching.orders import plan_of
+    from ablate.sweeping.summary import Summary
     from ablate.timing.machine import quality_jobs
 
     plan = plan_of(order)

@@ -21,9 +21,10 @@ from ablate.config.metrics import METRICS, FailedMetrics, metric_of
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import write_json
-from ablate.sweeping.launch import Summary, run_sweep
+from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.path.question import Question
 from ablate.sweeping.plan import Setting, make_plan
+from ablate.sweeping.summary import Summary
 
 
 def choices() -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from ablate.config.resolved import Resolved
 from ablate.records.manifest import plugins_of
 from ablate.records.reading import RecordError
 from ablate.records.results import records
-from ablate.sweeping.launch import Summary, run_sweep
+from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.plan import make_plan
 from ablate.sweeping.schedule import workers
 from ablate.sweeping.settle.show import View
 from ablate.sweeping.settle.standing import Outlook, Prices, Standing, best, standings
+from ablate.sweeping.summary import Summary
 
 
 @dataclass

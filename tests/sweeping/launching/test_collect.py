@@ -14,12 +14,13 @@ from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State, batches, jobs_dir
-from ablate.sweeping.launch import Summary, run_sweep
+from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.launching import collect, following
 from ablate.sweeping.launching.following import GONE, SILENT, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
 from ablate.sweeping.launching.worker import DONE, CarryOut, Work
+from ablate.sweeping.summary import Summary
 
 Configs = Callable[..., Config]
 
