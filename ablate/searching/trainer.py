@@ -28,8 +28,7 @@ from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
 from ablate.engines.cohort.capacity import within_memory
 from ablate.records import results, weights
-from ablate.records import timings as stored_timings
-from ablate.records.reading import RecordError
+from ablate.searching import speeds
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
 from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
@@ -39,10 +38,7 @@ from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
 from ablate.sweeping.programs import drop_older
 from ablate.sweeping.schedule import Task
 from ablate.sweeping.summary import Summary
-from ablate.timing.kept import machine_of, stored
-from ablate.timing.lane import time_missing
 from ablate.timing.machine import quality_jobs
-from ablate.timing.samples import Protocol
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, choose
 from ablate.training.determinism import trains_alone
@@ -51,8 +47,6 @@ from ablate.training.trajectory import Stopped, Watched
 
 REST_S = 0.05
 """How often to look whether a program has ended that should stand still."""
-LANE_WAIT_S = 2.0
-"""How often to look whether the machine is free to be timed."""
 
 
 class Trainer:
@@ -195,47 +189,9 @@ class Trainer:
         }
         limit_s = next(iter(self.configs.values())).speed_s
         self._machine.close()  # our own training has ended
-        told = False
-        while True:
-            try:
-                time_missing(
-                    self.folder,
-                    {setting.setting_id: setting.config for setting in settings.values()},
-                    [1],
-                    Protocol(limit_s=limit_s),
-                    self.say,
-                )
-                break
-            except UserError as error:
-                if not told:
-                    self.say(f"waiting for the speed lane: {error}")
-                told = True
-                if self.stop.wait(LANE_WAIT_S):
-                    raise
-        self._enter_machine()
-        return {ticket: self._timed(setting) for ticket, setting in settings.items()}
-
-    def _enter_machine(self) -> None:
-        """Train again, once the lane of another process is done."""
-        while True:
-            try:
-                self._machine.enter_context(quality_jobs())
-                return
-            except UserError:
-                self.stop.wait(LANE_WAIT_S)
-
-    def _timed(self, setting: Setting) -> Timed:
-        machine = machine_of(setting.config)["id"]
-        timing = stored(self.folder, setting.setting_id, 1, machine)
-        if timing is not None:
-            own = timing.summary["train"]
-            return Timed(own["tokens_per_s"], own["low"], own["high"])
-        try:
-            spoiled = stored_timings.read_timing(self.folder, setting.setting_id, 1, machine, setting.former_ids)
-            why = spoiled["summary"]["train"]["why"]
-        except (RecordError, KeyError):
-            why = "it could not be timed"
-        return Timed(None, why=why)
+        speeds.time_when_free(self.folder, settings.values(), limit_s, self.say, self.stop)
+        speeds.train_when_free(self._machine, self.stop)
+        return {ticket: speeds.timed(self.folder, setting) for ticket, setting in settings.items()}
 
     # --- programs ---------------------------------------------------------------------------------------
 
