@@ -263,11 +263,13 @@ def test_plan_as_json(main: CLI, small_arguments: list[str], monkeypatch: pytest
             "reused",
             "to_train",
             "seconds",
+            "jobs",
         ),
         *("side_by_side", "memory_bytes", "free_bytes", "timings", "timings_s", "seeds", "detectable", "notes"),
         "warnings",
     }
     assert (sweep["runs"], sweep["done"], sweep["to_train"], sweep["seeds"]) == (6, 0, 6, 3)
+    assert sweep["jobs"] is None
     assert [setting["knobs"] for setting in sweep["settings"]] == [{"model": "rnn"}, {"model": "gru"}]
     assert [setting["group"] for setting in sweep["settings"]] == [1, 2]
     assert {setting["updates"] for setting in sweep["settings"]} == {57}

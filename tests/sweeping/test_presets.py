@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ablate.cli.composition import with_configs
@@ -18,6 +19,7 @@ from ablate.config.composing import Composer, fallback_data, to_config
 from ablate.config.registry import TASKS
 from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load
+from ablate.data.labelled import labelled
 from ablate.sweeping import hydra_jobs
 from ablate.sweeping import plan as planning
 from ablate.sweeping.naming import Asked
@@ -96,7 +98,7 @@ def planned(
     """The plan of a command line, on Python's own documentation."""
 
     def on_docs(data: DataConfig, fallback: DataConfig, stored: str | None = None) -> tuple[DataConfig, str]:
-        if data.name in (*TASKS["memory"].data, *TASKS["state_tracking"].data):
+        if any(data.name in TASKS[task].data for task in ("memory", "state_tracking", "classification")):
             return data, ""
         name = "number_pairs" if data.name in TASKS["translation"].data else fallback.name
         return replace(fallback, name=name, tokens=data.tokens, cleaning=data.cleaning), ""
@@ -105,7 +107,15 @@ def planned(
     monkeypatch.setattr("sys.argv", ["ablate"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(planning, "resolve_auto", on_docs)
-    read = lru_cache(lambda name: load(replace(fallback_data(), name=name, tokens="word", cleaning="keep")))
+    arrays = {"x": np.zeros((100, 40, 1)), "y": np.arange(100) % 10}
+    curves = labelled("made-up", {key + part: value for key, value in arrays.items() for part in ("", "_test")})
+    read = lru_cache(
+        lambda name: (
+            curves
+            if name in TASKS["classification"].data
+            else load(replace(fallback_data(), name=name, tokens="word", cleaning="keep"))
+        )
+    )
     is_text = {fallback_data().name}
     monkeypatch.setattr(
         planning,
@@ -190,6 +200,7 @@ def test_a_preset_has_the_settings_that_it_means(preset: str, planned: Planned) 
     task = plan.settings[0].config.task.name
     usual = {
         "translation": {("number_pairs", "adam", 0)},
+        "classification": {("mnist1d", "adam", 0)},
         **{task: {(name, "adam", 0) for name in TASKS[task].data} for task in ("memory", "state_tracking")},
     }
     expected = usual.get(task, {("python_docs", "sgd", 10_000)})

@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 from ablate.config.errors import CombinationError
 from ablate.config.registry import DATASETS, TASKS
 from ablate.config.resolved import Resolved
-from ablate.data.corpora import as_used, load, of_blocks
+from ablate.data.corpora import Corpus, as_used, load, of_blocks
+from ablate.data.labelled import labelled
 from ablate.engines.cohort import Cohort
 from ablate.engines.precision import computing, tf32_state
 from ablate.networks.parameters import initial
@@ -191,7 +192,7 @@ def tasks(device: torch.device) -> str:
     """Two epochs of every task, with all that a record holds, on the device against the CPU."""
     for name, data in _tasks():
         own = config_of("gru", 8, REHEARSAL, "epochs=2", data=[f"task={name}", *data])
-        corpus = of_blocks([text(REHEARSAL.characters)], own.data) if TASKS[name].reads_text else load(own.data)
+        corpus = _made(own)
         own = as_used(own, corpus)
         found = []
         for where in (torch.device("cpu"), device):
@@ -209,8 +210,20 @@ def _tasks() -> Iterator[tuple[str, Sequence[str]]]:
     for task in TASKS:
         if not task.has_network or task.name in TASKS.origin:
             continue
-        rules = [name for name in task.data if DATASETS[name].source == "made by rule"]
-        yield task.name, MADE_UP if task.reads_text else [f"data={rules[0]}"]
+        rules = [f"data={name}" for name in task.data if DATASETS[name].source == "made by rule"]
+        yield task.name, MADE_UP if task.reads_text else rules[:1] or ["data=labelled_file", "data.path=made-up.npz"]
+
+
+def _made(config: Resolved) -> Corpus:
+    """The data of a task, of which nothing is read from a disk."""
+    if config.task.thing.reads_text:
+        return of_blocks([text(REHEARSAL.characters)], config.data)
+    if config.data.name != "labelled_file":
+        return load(config.data)
+    x = torch.randn(4 * config.batch_size, config.num_steps, 1, generator=Generator().manual_seed(0))
+    y = (x.sum((1, 2)) > 0).long()
+    few = config.batch_size
+    return labelled("made-up", {"x": x.numpy(), "y": y.numpy(), "x_test": x[:few].numpy(), "y_test": y[:few].numpy()})
 
 
 CHECKS: dict[str, Compute] = {
