@@ -12,7 +12,7 @@ from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, number, p_text, percent, ratio_text
+from ablate.report.numbers import interval_text, number, p_equals, p_text, percent, ratio_text
 from ablate.report.sections import Drawings, Section, Tables
 from ablate.report.sheets import MOST_ROWS, cut
 
@@ -51,7 +51,7 @@ def _ranks_notes(found: Across) -> list[str]:
         told += "too few data sets or settings for a test of ranks. "
     else:
         told += (
-            f"that all settings are alike: p = {p_text(found.friedman_p)} (Friedman, as F by Iman and Davenport); two "
+            f"that all settings are alike: {p_equals(found.friedman_p)} (Friedman, as F by Iman and Davenport); two "
             f"differ where their ranks lie {found.critical_difference:.2f} or more apart (Nemenyi, "
             f"{percent(found.level)}). "
         )

@@ -32,6 +32,12 @@ def p_text(p: float) -> str:
     return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
+def p_equals(p: float) -> str:
+    """In a sentence: `p = 0.012`, `p < 0.001`"""
+    told = p_text(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
+
+
 def ratio_text(ratio: float, digits: int = 3) -> str:
     """A ratio with so many decimals, where it is near 1."""
     if math.isnan(ratio):

@@ -26,7 +26,7 @@ from ablate.config.metrics import METRICS, by_difference
 from ablate.config.shell import command_line
 from ablate.report.blocks import Block, Column, Commands, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import number, p_text, share_text, whole
+from ablate.report.numbers import number, p_equals, share_text, whole
 from ablate.report.sections import Made, Section, Tables
 from ablate.report.sheets import cut
 from ablate.report.tables import configuration, with_interval
@@ -142,12 +142,12 @@ def _against(s: "StoredSearch") -> Iterator[str]:
         reach = f" ({low:.3f} to {high:.3f})" if known else ""
         said = f"That is {value:.3f} times{reach} the {title} of the baseline, {configuration(baseline)}"
     if "method" not in found:  # of an older search
-        yield f"{said}, paired over {n}; Wilcoxon p = {p_text(found['p'])}."
+        yield f"{said}, paired over {n}; Wilcoxon {p_equals(found['p'])}."
         return
     gone = found["reference_diverged"]
     more = f"; the baseline diverged on {counted(gone, 'seed')}, which count as worse than any value" if gone else ""
     p = math.nan if found["p"] is None else found["p"]
-    yield f"{said}, over {n} each; {found['method']}, p = {p_text(p)}{more}."
+    yield f"{said}, over {n} each; {found['method']}, {p_equals(p)}{more}."
 
 
 def _trials(s: "StoredSearch") -> Iterator[str]:

@@ -387,7 +387,7 @@ def test_the_page_says_which_seeds_chose_and_which_report(tmp_path: Path, no_fig
     answer = said_of(folder)
     assert "chosen on 6 others" in answer
     assert "0.830 times (0.800 to 0.870)" in answer
-    assert re.search(r"Welch t, p = < 0\.001; [^.]*baseline diverged on 2\b", answer)
+    assert re.search(r"Welch t, p < 0\.001; [^.]*baseline diverged on 2\b", answer)
     assert "Trials 4 and 10" in answer
     rows = {row[0]: row for row in page(folder).rows if len(row) == 5}
     assert rows["4"][2:4] == ["7.5 (7 to 8)", "7.2"]
