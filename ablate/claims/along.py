@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ablate.analysis.frames import value_text as shown
+from ablate.claims.comparison import Comparison
 from ablate.claims.measured import Samples
-from ablate.claims.parts import Comparison
 from ablate.claims.predicates import Predicate, within
 from ablate.claims.settings import Group, Key, absent, in_size
 from ablate.claims.statements import Statement, every, some

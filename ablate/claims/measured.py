@@ -12,7 +12,7 @@ from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
 from ablate.analysis.tuning import choosing, tuned
-from ablate.claims.parts import Comparison, DifferenceComparison, RatioComparison
+from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.tuning import reporting
+from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.designs import BY_PROTOCOL, Design, design_of
 from ablate.claims.knobs import knob_fields
 from ablate.claims.measured import SEES_FUTURE, Frames, Samples
-from ablate.claims.parts import Comparison, DifferenceComparison, Fact, Part, RatioComparison, Share
+from ablate.claims.parts import Fact, Part, Share
 from ablate.claims.protocol import departures
 from ablate.claims.reading import Claim
 from ablate.claims.settings import Group, NotTestable, grouped, matching

@@ -244,7 +244,7 @@ def _show(material: "Material") -> None:
     """The table and the verdicts, on the terminal."""
     from ablate.config.terminal import lines
     from ablate.report.claim_cards import verdict_lines
-    from ablate.report.search import finalists
+    from ablate.report.search_sheets import finalists
     from ablate.report.tables import finalists_table, print_settings, print_whole
 
     if material.search is None:

@@ -16,7 +16,7 @@ from ablate.config.metrics import DEFAULT_METRIC, METRICS, reported_as
 from ablate.report.blocks import Block, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
-from ablate.report.search import search_answer
+from ablate.report.search_answer import search_answer
 from ablate.report.sections import Made, Section, contributed, sentences_of
 from ablate.report.tables import mean_text, setting_name, thousands
 from ablate.report.wording import (

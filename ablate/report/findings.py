@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from ablate.analysis.tasks import facts_of
-from ablate.claims.parts import signed, telling_digits
+from ablate.claims.comparison import signed, telling_digits
 from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference, chosen_by
 from ablate.config.registry import DATASETS

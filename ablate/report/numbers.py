@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.claims.parts import telling_digits
+from ablate.claims.comparison import telling_digits
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablate.analysis.trials import VALUED, history, more_is_better, timeline
 from ablate.report.material import Material
-from ablate.report.search import suffixed, title_of
+from ablate.report.search_sheets import suffixed, title_of
 from ablate.report.sections import Figures
 
 if TYPE_CHECKING:

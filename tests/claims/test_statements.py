@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.claims.parts import DifferenceComparison, Part, RatioComparison, Share, number, signed, telling_digits
+from ablate.claims.comparison import DifferenceComparison, RatioComparison, number, signed, telling_digits
+from ablate.claims.parts import Part, Share
 from ablate.claims.statements import AtLeast, Not, Statement, every, most, some
 from ablate.stats import difference, difference_contrast, ratio
 
