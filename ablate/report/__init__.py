@@ -6,6 +6,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from ablate.report.material import Material
 
 PAGE = "report.html"
+
+
+LOADED = (
+    *("fontTools.subset", "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
+    *("pandas.io.formats.csvs", "pyarrow.dataset", "pyarrow.pandas_compat", "rich.console"),
+    *("ablate.report." + name for name in ("baselines", "contents", "drawn", "figures", "html", "latex", "markdown")),
+    *("ablate.report." + name for name in ("material", "page", "plots", "tables")),
+)
+"""What making a report takes, and else is loaded when it is first used."""
+
+
+def load_all() -> None:
+    for name in LOADED:
+        import_module(name)
 
 
 def write_report(

@@ -3,9 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,11 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from ablate.records.environment import cores
+from ablate.records.forks import can_fork, end_with_parent
 
 Job = Callable[[], list[Path]]
-
-LOOK_S = 1.0
-"""How often a process that draws looks whether the one that has begun it is still there."""
 
 _jobs: Mapping[str, Job] = {}
 
@@ -32,7 +27,7 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
     threads of this program could hold a lock at that moment, each job is done when it is called.
     """
     workers = min(cores(), len(jobs))
-    if workers < 2 or not _can_fork():
+    if workers < 2 or not can_fork():
         yield jobs
         return
     forks, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
@@ -58,27 +53,12 @@ def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
     return {name: partial(outcome, name) for name in jobs}
 
 
-def _can_fork() -> bool:
-    alone = threading.active_count() == 1 and not multiprocessing.current_process().daemon
-    return sys.platform == "linux" and alone
-
-
 def _remember(jobs: Mapping[str, Job], parent: int) -> None:
     global _jobs
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _jobs = jobs
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent, however that ended.
-
-    A fork holds both ends of the pipe from which its work comes, and so never sees that nobody is left to send any.
-    """
-    while os.getppid() == parent:
-        time.sleep(LOOK_S)
-    os._exit(1)
 
 
 def _do(name: str) -> list[Path]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cann
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "cores", lambda: 2)
-    monkeypatch.setattr(drawing, "_can_fork", lambda: True)
+    monkeypatch.setattr(drawing, "can_fork", lambda: True)
 
 
 def process(*_: object) -> list[Path]:
@@ -91,7 +91,6 @@ PARENT = """
 import os, time
 from ablate.report import drawing
 
-drawing.LOOK_S = 0.05
 drawing.cores = lambda: 2
 
 
