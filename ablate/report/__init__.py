@@ -202,13 +202,13 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
     """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
     from ablate.records.csv_text import csv_text
     from ablate.report.contents import sheets
-    from ablate.report.drawn import draw
+    from ablate.report.drawn import drawing
     from ablate.report.html import render
     from ablate.report.page import build
     from ablate.report.products import EARLIER, products
 
     folder = material.folder
-    with products(folder) as files:
+    with products(folder) as files, drawing(material, files.aside) as drawn:  # while all else is made
         files.write("runs.csv", csv_text(material.runs))
         files.write("settings.csv", csv_text(material.settings))
         made = {}
@@ -218,7 +218,7 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
                 made[name], texts = table
                 for file, text in texts.items():
                     files.write(file, text)
-        figures = draw(material, files.aside)
+        figures = drawn()
         page = build(material, made, figures)
         files.write(PAGE, render([page], page.title, foot([folder])))
         for name in files.publish(None if attempt.unforeseen else of, attempt.failed):

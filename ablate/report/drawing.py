@@ -1,4 +1,4 @@
-"""Figures drawn by several processes: most of a report's time is spent on them, and each stands alone."""
+"""Parts of a report made by several processes: figures, which take most of its time, and what else stands alone."""
 
 import multiprocessing
 import os
@@ -8,26 +8,29 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 from ablate.records.environment import cores
 from ablate.records.forks import can_fork, end_with_parent
 
-Job = Callable[[], list[Path]]
+Job = Callable[[], Any]
+"""Makes something that can be pickled."""
 
 _jobs: Mapping[str, Job] = {}
 
 
 @contextmanager
-def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
+def at_once(jobs: Mapping[str, Job], own: int = 0) -> Iterator[Mapping[str, Job]]:
     """The same jobs, begun in as many processes as there are cores; called, each returns or raises what it did.
+
+    `own`: cores that are left for what this process does meanwhile.
 
     The children are forks, which have the data and the loaded modules already; they use no torch. An exception within
     the context, of which Ctrl-C is one, ends them at once. Elsewhere than on Linux, with one core, or where other
     threads of this program could hold a lock at that moment, each job is done when it is called.
     """
-    workers = min(cores(), len(jobs))
-    if workers < 2 or not can_fork():
+    workers = min(cores() - own, len(jobs))
+    if cores() < 2 or workers < 1 or not can_fork():
         yield jobs
         return
     forks, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
@@ -44,7 +47,7 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
 def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
     futures = {name: pool.submit(_do, name) for name in jobs}
 
-    def outcome(name: str) -> list[Path]:
+    def outcome(name: str) -> Any:
         try:
             return futures[name].result()
         except BrokenProcessPool:  # a child was killed, for memory say; here is more of it
@@ -61,5 +64,5 @@ def _remember(jobs: Mapping[str, Job], parent: int) -> None:
     _jobs = jobs
 
 
-def _do(name: str) -> list[Path]:
+def _do(name: str) -> Any:
     return _jobs[name]()

@@ -34,8 +34,10 @@ def test_jobs_are_done_in_other_processes_and_need_not_be_picklable() -> None:
         assert jobs["b"]() != process()
 
 
-def test_one_job_or_one_core_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    with at_once({"only": process}) as jobs:
+def test_of_one_core_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    with at_once({"only": process}, own=1) as jobs:
+        assert jobs["only"]() != process()
+    with at_once({"only": process}, own=2) as jobs:
         assert jobs["only"]() == process()
     monkeypatch.setattr(drawing, "cores", lambda: 1)
     with at_once({"a": process, "b": process}) as jobs:
