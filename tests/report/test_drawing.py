@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pandas.testing import assert_frame_equal
 
-from ablate.report import drawing
+from ablate.report import drawing, material
+from ablate.report.blocks import Attempts, unheard
 from ablate.report.drawing import at_once
+from ablate.report.material import gather
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -126,3 +129,14 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_what_another_process_finds_in_the_curves_is_what_is_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[2] / "results" / "table15_rnn_lr"
+    here = gather(folder, Attempts(unheard))
+    assert "budgets" not in vars(here)
+    monkeypatch.setattr(material, "MANY", 1)
+    there = gather(folder, Attempts(unheard))
+    assert_frame_equal(vars(there)["budgets"], here.budgets)
+    assert len(here.budgets)
+    assert there.warnings == here.warnings != []
