@@ -1,5 +1,6 @@
 """Everything that a report tells of one sweep, read once."""
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -262,9 +263,12 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
 def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
     # Those that go through all curves, and fractions of a second of few runs, for which a fork does not pay.
-    through_curves = {"confounders": partial(confounders, m.runs, m.settings, m.stored_curves, m.level)}
+    apart: dict[str, Callable[[], Any]] = {
+        "confounders": partial(confounders, m.runs, m.settings, m.stored_curves, m.level)
+    }
     many = whole and len(m.runs) >= MANY
-    apart = through_curves | {"budgets": lambda: m.budgets} if many else through_curves
+    if many:
+        apart["budgets"] = lambda: m.budgets
     with at_once(apart, own=1) if many else nullcontext(apart) as made:
         frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
         m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
