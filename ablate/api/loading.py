@@ -36,6 +36,6 @@ def load_training() -> None:
 def load_reports() -> None:
     """Everything that figures and reports load."""
     with loading():
-        import ablate.report.drawn
-        import ablate.report.page
-        import ablate.report.tables  # noqa: F401
+        from ablate.report import load_all
+
+        load_all()

@@ -81,8 +81,9 @@ def sweep(
     `Sweep.failures`; the others are trained.
     """
     load_training()
+    from ablate.records.compaction import compacted
     from ablate.sweeping.expansion import expand
-    from ablate.sweeping.launch import compacted, run_sweep
+    from ablate.sweeping.launch import run_sweep
 
     for key in knobs:
         if key.partition("/")[0].partition(".")[0] == "hydra":
@@ -307,7 +308,7 @@ class Sweep:
             raise UserError(f"budget is {budget!r}; give seconds, more than 0, such as 1800")
         load_training()
         from ablate.claims import claims_for
-        from ablate.sweeping.launch import compacted
+        from ablate.records.compaction import compacted
         from ablate.sweeping.settle.settling import Settling
         from ablate.sweeping.settle.show import View
 

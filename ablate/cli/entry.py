@@ -191,7 +191,7 @@ def _logging() -> Iterator[None]:
         root.handlers[:] = handlers
 
 
-class _Stream(io.TextIOBase):
+class Stream(io.TextIOBase):
     """A standard stream that never fails: what cannot be written is dropped, and the first reason kept.
 
     Results count more than the words about them: a full disk behind `> FILE`, or a reader that has gone, ends nothing.
@@ -250,9 +250,9 @@ class _Stream(io.TextIOBase):
 
 
 @contextmanager
-def _stream(name: str) -> Iterator[_Stream]:
+def _stream(name: str) -> Iterator[Stream]:
     before = getattr(sys, name)
-    wrapped = _Stream(before)
+    wrapped = Stream(before)
     setattr(sys, name, cast(TextIO, wrapped))
     try:
         yield wrapped

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, loading
+from ablate.cli.reporter import asleep, reported, reporter
 from ablate.config.errors import counted
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
 
     say_notes(arguments)
     worst = 0
-    for one in one_preset_each(arguments):
-        worst = max(worst, train(one, command(*one)))
-        if worst == STOPPED:
-            break
+    with reporter(_load_reports, _up_to_date):
+        for one in one_preset_each(arguments):
+            worst = max(worst, train(one, command(*one)))
+            if worst == STOPPED:
+                break
     with loading():
         from ablate.sweeping.hung import end_process
 
@@ -86,6 +88,7 @@ def train(arguments: Sequence[str], command: str) -> int:
         with loading():
             from ablate.sweeping.launch import run_sweep
 
+        asleep()
         summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given, launcher=asked.launcher))
 
     def search(problem: "Problem") -> None:
@@ -93,6 +96,7 @@ def train(arguments: Sequence[str], command: str) -> int:
             from ablate.config.launchers import is_cluster
             from ablate.searching.run import run_search
 
+        asleep()
         if is_cluster(problem.launcher):
             from ablate.searching.over_cluster import search_by_cluster
 
@@ -120,17 +124,39 @@ def search_in_job(order: "Mapping[str, Any]", beacon: "Beacon", stop: "Event") -
 def conclude_found(found: "Found") -> int:
     """The report of a search, and what it found; returns the exit status."""
     from ablate.searching.run import conclude_search
-    from ablate.sweeping.launch import compacted
 
-    if found.outcome.concluded and not found.interrupted:
-        compacted(found.folder)
-    drawn = report(found.folder) if found.outcome.concluded and found.report else 0
+    pack = found.outcome.concluded and not found.interrupted
+    drawn = concluded(found.folder, pack, found.outcome.concluded and found.report)
     status = conclude_search(found)
     return drawn or status
 
 
-def report(folder: Path) -> int:
-    """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
+def concluded(folder: Path, pack: bool, wanted: bool) -> int:
+    """Pack the records of a sweep and bring its report up to date; 0, or the exit status where Ctrl-C or the disk
+    stopped that."""
+    from ablate.config.shell import command_line
+
+    if not wanted:
+        if pack:
+            packed(folder)
+        return 0
+    try:
+        status = reported(folder, pack)
+        return _up_to_date(folder, pack) if status is None else status
+    except KeyboardInterrupt:
+        _console()(f"the report is skipped; {command_line('report', folder)} draws it")
+        return STOPPED
+
+
+def packed(folder: Path) -> None:
+    with loading():
+        from ablate.records.compaction import compacted
+
+    compacted(folder)
+
+
+def _up_to_date(folder: Path, pack: bool) -> int:
+    """In this process, or in the one that is kept for it."""
     from ablate.config.errors import StorageError
     from ablate.config.shell import command_line
 
@@ -138,18 +164,26 @@ def report(folder: Path) -> int:
         from ablate.report import refresh_report
         from ablate.sweeping.baselines import add_baselines
 
-    say = _console()
-    again = f"{command_line('report', folder)} draws it"
+    if pack:
+        packed(folder)
     try:
         add_baselines(folder)
         refresh_report(folder)
-    except KeyboardInterrupt:
-        say(f"the report is skipped; {again}")
-        return STOPPED
     except StorageError as error:
-        say(f"the report is not whole: {error}; {again}", style="red")
+        again = f"{command_line('report', folder)} draws it"
+        _console()(f"the report is not whole: {error}; {again}", style="red")
         return 1
     return 0
+
+
+def _load_reports() -> None:
+    import ablate.records.compaction
+    import ablate.sweeping.baselines  # noqa: F401
+    from ablate.report import load_all
+    from ablate.report.fingerprint import code
+
+    load_all()
+    code()
 
 
 def conclude(summary: "Summary") -> int:
@@ -157,7 +191,6 @@ def conclude(summary: "Summary") -> int:
     from ablate.config.shell import command_line
     from ablate.records.files import entries
     from ablate.records.places import failures_dir, holds_runs
-    from ablate.sweeping.launch import compacted
 
     say = _console()
     parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already there"]
@@ -190,10 +223,7 @@ def conclude(summary: "Summary") -> int:
     reports = reports and summary.report
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
-    if not summary.interrupted:
-        compacted(summary.folder)
-    drawn = report(summary.folder) if reports else 0
-    return drawn or summary.exit_status
+    return concluded(summary.folder, not summary.interrupted, reports) or summary.exit_status
 
 
 def _console() -> Callable[..., None]:

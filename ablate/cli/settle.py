@@ -59,10 +59,9 @@ def settle(arguments: list[str]) -> int:
     from ablate.claims.reading import read_claims
     from ablate.claims.sentences import is_sentence
     from ablate.cli.claims import said
-    from ablate.cli.run import report
+    from ablate.cli.run import concluded
     from ablate.config.errors import UserError
     from ablate.config.shell import command_line
-    from ablate.sweeping.launch import compacted
     from ablate.sweeping.settle.settling import Settling, ending
     from ablate.sweeping.settle.show import View
 
@@ -101,9 +100,7 @@ def settle(arguments: list[str]) -> int:
         return summary.exit_status
     drawn = 0
     if summary.trained or summary.reused:
-        if not summary.interrupted:
-            compacted(folders[0])
-        drawn = report(folders[0]) if summary.report else 0
+        drawn = concluded(folders[0], not summary.interrupted, summary.report)
     view.end(found, ending(found, given.seeds, settling.out_of_budget, summary.interrupted))
     if summary.interrupted:
         say("stopped; every finished run is kept, the same command goes on from here")

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.config.errors import UserError
+from ablate.config.errors import StorageError, UserError
+from ablate.config.terminal import lines
 from ablate.records import places, results, tables
 from ablate.records import timings as stored_timings
 from ablate.records.curves import curve_csv, read_curve
-from ablate.records.files import compact_json, entries, exact_json, remove, write_text
+from ablate.records.files import compact_json, entries, exact_json, remove, remove_unfinished, write_text
 from ablate.records.kinds import is_name
+from ablate.records.locks import InUse, held
 from ablate.records.parquet_files import TableError, version_of
 from ablate.records.places import holds_runs, holds_timings, no_sweep
 from ablate.records.reading import RecordError, from_json, read_json
@@ -69,6 +71,22 @@ def compact(sweep: Path) -> Compacted:
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()
     return Compacted(runs, timings, tuple(left))
+
+
+def compacted(folder: Path) -> None:
+    """Put what a sweep that has ended left into its Parquet files; where that cannot be done, say why.
+
+    While another process is at work in the folder, as in a search of several, it is left for the last one to do.
+    """
+    say = lines()
+    try:
+        with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
+            remove_unfinished(folder)
+            compact(folder)
+    except InUse:
+        return
+    except (StorageError, UserError) as error:
+        say(f"the records stay in files of their own: {error}")
 
 
 def _compact_runs(sweep: Path, left: list[str]) -> int:

@@ -6,6 +6,7 @@ gather what there is (material), say it in tables (sheets: CSV, Markdown, LaTeX)
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from ablate.report.material import Material
 
 PAGE = "report.html"
+
+
+LOADED = (
+    *("fontTools.subset", "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
+    *("pandas.io.formats.csvs", "pyarrow.dataset", "pyarrow.pandas_compat", "rich.console"),
+    *("ablate.report." + name for name in ("baselines", "contents", "drawn", "figures", "html", "latex", "markdown")),
+    *("ablate.report." + name for name in ("material", "page", "plots", "tables")),
+)
+"""What making a report takes, and else is loaded when it is first used."""
+
+
+def load_all() -> None:
+    for name in LOADED:
+        import_module(name)
 
 
 def write_report(
@@ -187,13 +202,13 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
     """Every file of a report; `of`: what it is made from, remembered unless the next attempt could make more of it."""
     from ablate.records.csv_text import csv_text
     from ablate.report.contents import sheets
-    from ablate.report.drawn import draw
+    from ablate.report.drawn import drawing
     from ablate.report.html import render
     from ablate.report.page import build
     from ablate.report.products import EARLIER, products
 
     folder = material.folder
-    with products(folder) as files:
+    with products(folder) as files, drawing(material, files.aside) as drawn:  # while all else is made
         files.write("runs.csv", csv_text(material.runs))
         files.write("settings.csv", csv_text(material.settings))
         made = {}
@@ -203,7 +218,7 @@ def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":
                 made[name], texts = table
                 for file, text in texts.items():
                     files.write(file, text)
-        figures = draw(material, files.aside)
+        figures = drawn()
         page = build(material, made, figures)
         files.write(PAGE, render([page], page.title, foot([folder])))
         for name in files.publish(None if attempt.unforeseen else of, attempt.failed):

@@ -1,38 +1,36 @@
-"""Figures drawn by several processes: most of a report's time is spent on them, and each stands alone."""
+"""Parts of a report made by several processes: figures, which take most of its time, and what else stands alone."""
 
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 from ablate.records.environment import cores
+from ablate.records.forks import can_fork, end_with_parent
 
-Job = Callable[[], list[Path]]
-
-LOOK_S = 1.0
-"""How often a process that draws looks whether the one that has begun it is still there."""
+Job = Callable[[], Any]
+"""Makes something that can be pickled."""
 
 _jobs: Mapping[str, Job] = {}
 
 
 @contextmanager
-def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
+def at_once(jobs: Mapping[str, Job], own: int = 0) -> Iterator[Mapping[str, Job]]:
     """The same jobs, begun in as many processes as there are cores; called, each returns or raises what it did.
+
+    `own`: cores that are left for what this process does meanwhile.
 
     The children are forks, which have the data and the loaded modules already; they use no torch. An exception within
     the context, of which Ctrl-C is one, ends them at once. Elsewhere than on Linux, with one core, or where other
     threads of this program could hold a lock at that moment, each job is done when it is called.
     """
-    workers = min(cores(), len(jobs))
-    if workers < 2 or not _can_fork():
+    workers = min(cores() - own, len(jobs))
+    if cores() < 2 or workers < 1 or not can_fork():
         yield jobs
         return
     forks, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
@@ -49,7 +47,7 @@ def at_once(jobs: Mapping[str, Job]) -> Iterator[Mapping[str, Job]]:
 def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
     futures = {name: pool.submit(_do, name) for name in jobs}
 
-    def outcome(name: str) -> list[Path]:
+    def outcome(name: str) -> Any:
         try:
             return futures[name].result()
         except BrokenProcessPool:  # a child was killed, for memory say; here is more of it
@@ -58,28 +56,13 @@ def begun(pool: Executor, jobs: Mapping[str, Job]) -> dict[str, Job]:
     return {name: partial(outcome, name) for name in jobs}
 
 
-def _can_fork() -> bool:
-    alone = threading.active_count() == 1 and not multiprocessing.current_process().daemon
-    return sys.platform == "linux" and alone
-
-
 def _remember(jobs: Mapping[str, Job], parent: int) -> None:
     global _jobs
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _jobs = jobs
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent, however that ended.
-
-    A fork holds both ends of the pipe from which its work comes, and so never sees that nobody is left to send any.
-    """
-    while os.getppid() == parent:
-        time.sleep(LOOK_S)
-    os._exit(1)
-
-
-def _do(name: str) -> list[Path]:
+def _do(name: str) -> Any:
     return _jobs[name]()

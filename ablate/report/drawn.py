@@ -1,6 +1,7 @@
 """The figures of a report as files: PNG, SVG and PDF of each that makes sense for the sweep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,23 +20,27 @@ MAIN = ("search_front", "search_history", "by_value", "curves")
 """What figure.png shows: the first of these that there is."""
 
 
-def draw(m: Material, to: Path) -> dict[str, Figure]:
-    """Write every figure that makes sense as PNG, SVG and PDF into `to`/figures, and the main one as figure.png."""
+@contextmanager
+def drawing(m: Material, to: Path) -> Iterator[Callable[[], dict[str, Figure]]]:
+    """Begin to write every figure that makes sense as PNG, SVG and PDF into `to`/figures.
+
+    Yields what waits for them, writes the main one as figure.png, and returns those that could be drawn.
+    """
     from ablate.report.plots import missing_glyphs
 
     if lacking := missing_glyphs(m.heading, *named_in_figures(m)):
         m.attempt.note(lacking)
     folder, what = to / "figures", wanted(m)
-    drawn: dict[str, Figure] = {}
-    saved = {name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}
-    with at_once(saved) as jobs:
-        for name, job in jobs.items():
-            if paths := m.attempt(f"the figure {name}", job):
-                drawn[name] = Figure(name, what[name][0], paths)
-    main = next((drawn[name] for name in MAIN if name in drawn), None)
-    if main:
-        write_atomically(to / "figure.png", main.path(".png").read_bytes())
-    return drawn
+    with at_once({name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}) as jobs:
+
+        def drawn() -> dict[str, Figure]:
+            done = {name: m.attempt(f"the figure {name}", job) for name, job in jobs.items()}
+            figures = {name: Figure(name, what[name][0], paths) for name, paths in done.items() if paths}
+            if main := next((figures[name] for name in MAIN if name in figures), None):
+                write_atomically(to / "figure.png", main.path(".png").read_bytes())
+            return figures
+
+        yield drawn
 
 
 def named_in_figures(m: Material) -> list[str]:
@@ -54,9 +59,9 @@ def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]
     from ablate.report.plots import save
 
     try:
-        drawing = make()
+        figure = make()
     except Exception as error:  # of which only the text comes back from another process
         if own_line(error) and not isinstance(error, UserError):
             raise UserError(described(error)) from error
         raise
-    return save(drawing, folder, name)
+    return save(figure, folder, name)

@@ -27,7 +27,7 @@ INPUTS = (
 def fingerprint(sweep: Path, level: float, title: str | None) -> str:
     """A checksum of the records of a sweep, of what was asked for, of the code, the libraries and the fonts."""
     digest = hashlib.sha256()
-    for line in (str(sweep), sweep.resolve().name, repr(level), repr(title), _code(), *_stored(sweep)):
+    for line in (str(sweep), sweep.resolve().name, repr(level), repr(title), code(), *_stored(sweep)):
         digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -59,7 +59,7 @@ def _sha256(path: Path, _: tuple[int, ...]) -> str:
 
 
 @cache
-def _code() -> str:
+def code() -> str:
     """The sources, the values that comparisons are made with, the libraries, and the fonts that there are."""
     from matplotlib import font_manager
 

@@ -1,5 +1,7 @@
 """Everything that a report tells of one sweep, read once."""
 
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -46,6 +48,7 @@ from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.places import is_sweep, no_sweep
 from ablate.records.reading import RecordError
 from ablate.report.blocks import Attempts, unheard
+from ablate.report.drawing import at_once
 from ablate.report.numbers import listed, percent
 from ablate.report.wording import epoch_measure, main_metric, seeing, training_metric
 
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
     from ablate.report.sections import Drawings
 
+MANY = 5000
+"""Runs from which on what goes through all curves is left to another process."""
 PERPLEXITIES = (DEFAULT_METRIC, "val_perplexity")
 """What is compared beside the task's main measure: on the training text, and on held-out text."""
 
@@ -257,18 +262,33 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
 
 def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     """All that rests on the frames alone; each by itself, so that none can take another down."""
-    frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
-    m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
-    if not whole:
-        return
-    found = attempt("the confounders", lambda: confounders(m.runs, m.settings, m.stored_curves, m.level)) or []
-    m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
-    m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
-    if m.timed:
-        metric = training_metric(m.settings)
-        m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], metric))
-    if not m.swept or m.search is not None:  # whose settings were chosen by what came out: no grid to average over
-        return
+    # Those that go through all curves, and fractions of a second of few runs, for which a fork does not pay.
+    apart: dict[str, Callable[[], Any]] = {
+        "confounders": partial(confounders, m.runs, m.settings, m.stored_curves, m.level)
+    }
+    many = whole and len(m.runs) >= MANY
+    if many:
+        apart["budgets"] = lambda: m.budgets
+    with at_once(apart, own=1) if many else nullcontext(apart) as made:
+        frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
+        m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
+        if not whole:
+            return
+        m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))
+        if m.timed:
+            metric = training_metric(m.settings)
+            m.pareto = attempt("the Pareto front", lambda: pareto(m.settings[~seeing(m.settings)], metric))
+        if m.swept and m.search is None:  # whose settings are chosen by what comes out: no grid to average over
+            _compare(m, attempt)
+        found = attempt("the confounders", made["confounders"]) or []
+        m.warnings = [one for one in found if m.search is None or one.kind != "confounded"]
+        if many:
+            with suppress(Exception):  # it is made again where it is asked for, and said there why it cannot be
+                m.budgets = made["budgets"]()
+
+
+def _compare(m: Material, attempt: Attempts) -> None:
+    """Settings with each other, and what can be attributed to knobs."""
     anew = bool(made_anew(m.settings).all())  # training numbers are as good as held-out ones
     pairs = attempt("the pairs of settings", lambda: list(neighbours(m.runs))) or []
     for metric in dict.fromkeys((m.main, *(PERPLEXITIES[1:] if anew else PERPLEXITIES))):

@@ -14,9 +14,8 @@ from ablate.config.errors import StorageError, UserError, reason
 from ablate.config.schema import Config, to_dict
 from ablate.config.terminal import lines
 from ablate.records import results, weights
-from ablate.records.compaction import compact
-from ablate.records.files import entries, remove_unfinished
-from ablate.records.locks import InUse, exclusive, held
+from ablate.records.files import entries
+from ablate.records.locks import exclusive
 from ablate.records.neighbours import reuse
 from ablate.records.reading import RecordError
 from ablate.sweeping import schedule
@@ -82,22 +81,6 @@ def run_sweep(
     if configs[0].speed and options is None and not summary.interrupted and not summary.storage:
         time_settings(plan, configs[0].speed_s, summary, quiet)
     return summary
-
-
-def compacted(folder: Path) -> None:
-    """Put what a sweep that has ended left into its Parquet files; where that cannot be done, say why.
-
-    While another process is at work in the folder, as in a search of several, it is left for the last one to do.
-    """
-    say = lines()
-    try:
-        with held(folder / ".lock", "start no other ablate on this folder meanwhile"):
-            remove_unfinished(folder)
-            compact(folder)
-    except InUse:
-        return
-    except (StorageError, UserError) as error:
-        say(f"the records stay in files of their own: {error}")
 
 
 def folder_of(configs: Sequence[Config], default_name: str) -> Path:

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pandas.testing import assert_frame_equal
 
-from ablate.report import drawing
+from ablate.report import drawing, material
+from ablate.report.blocks import Attempts, unheard
 from ablate.report.drawing import at_once
+from ablate.report.material import gather
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cann
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "cores", lambda: 2)
-    monkeypatch.setattr(drawing, "_can_fork", lambda: True)
+    monkeypatch.setattr(drawing, "can_fork", lambda: True)
 
 
 def process(*_: object) -> list[Path]:
@@ -34,8 +37,10 @@ def test_jobs_are_done_in_other_processes_and_need_not_be_picklable() -> None:
         assert jobs["b"]() != process()
 
 
-def test_one_job_or_one_core_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    with at_once({"only": process}) as jobs:
+def test_of_one_core_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    with at_once({"only": process}, own=1) as jobs:
+        assert jobs["only"]() != process()
+    with at_once({"only": process}, own=2) as jobs:
         assert jobs["only"]() == process()
     monkeypatch.setattr(drawing, "cores", lambda: 1)
     with at_once({"a": process, "b": process}) as jobs:
@@ -91,7 +96,6 @@ PARENT = """
 import os, time
 from ablate.report import drawing
 
-drawing.LOOK_S = 0.05
 drawing.cores = lambda: 2
 
 
@@ -125,3 +129,14 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_what_another_process_finds_in_the_curves_is_what_is_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[2] / "results" / "table15_rnn_lr"
+    here = gather(folder, Attempts(unheard))
+    assert "budgets" not in vars(here)
+    monkeypatch.setattr(material, "MANY", 1)
+    there = gather(folder, Attempts(unheard))
+    assert_frame_equal(vars(there)["budgets"], here.budgets)
+    assert len(here.budgets)
+    assert there.warnings == here.warnings != []

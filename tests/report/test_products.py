@@ -181,11 +181,11 @@ def test_a_report_is_drawn_only_when_something_has_changed(
         assert not again()
     compact(sweep)
     assert again()
-    fingerprint._code.cache_clear()
+    fingerprint.code.cache_clear()
     monkeypatch.setattr(fingerprint, "_version", lambda name: "another")
     assert again()
     assert not again()
-    fingerprint._code.cache_clear()
+    fingerprint.code.cache_clear()
 
 
 @pytest.mark.full
