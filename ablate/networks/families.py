@@ -53,11 +53,6 @@ def carries(config: Resolved) -> bool:
     return not config.model.bidirectional and family(config).steps
 
 
-def reads_tokens(config: Resolved) -> bool:
-    """Whether the network steps along the tokens of one vocabulary."""
-    return family(config).steps and not TASKS[config.task.name].real_inputs
-
-
 def trainable(
     engine: str,
     config: Resolved,

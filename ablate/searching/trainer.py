@@ -233,7 +233,7 @@ class Trainer:
         config, device = group.config, resolve_device(group.config.device)
         if not config.task.thing.has_network or not group.extent.same_count_every_epoch:
             return 1
-        if trains_alone(config, group.extent.sizes, device):
+        if trains_alone(config, device):
             return 1
         size = len(chunks(group.runs, chunk_size(config, device), idle)[0])
         shape = cohort_key(config, group.corpus.sha256)

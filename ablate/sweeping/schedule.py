@@ -117,7 +117,7 @@ def programs(
         choice = _chosen(group, device, min(len(group.runs), fit), {} if engines is None else engines)
     size = 1
     if choice.engine == "cohort" and extent.same_count_every_epoch:
-        size = 1 if trains_alone(config, extent.sizes, device) else chunk_size(config, device) or len(group.runs)
+        size = 1 if trains_alone(config, device) else chunk_size(config, device) or len(group.runs)
     tasks = []
     for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())

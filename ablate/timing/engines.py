@@ -131,7 +131,7 @@ def measure(
         "ratio_low": low,
         "ratio_high": high,
         "rounds": len(ratios),
-        "kernel": kernel("cohort", config, vocabulary_size, torch.device("cpu")),
+        "kernel": kernel("cohort", config, torch.device("cpu")),
         "torch": facts["torch"],
         "cpu": facts["cpu"],
         "git_commit": facts["git_commit"],

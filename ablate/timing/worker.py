@@ -204,7 +204,7 @@ class Setting:
         return {
             "host": platform.node(),
             "engine": engine_of(self.config),
-            "kernel": kernel("cohort", self.config, self.task.sizes, self.device),
+            "kernel": kernel("cohort", self.config, self.device),
             "replicas_together": self.together,
             "parameters": count(self.config, self.task.sizes),
             "last_epoch_tokens_per_s": last_epoch,

@@ -47,14 +47,14 @@ def build(
 
     Raises CombinationError where this machine has not the products of `precision`.
     """
-    check_precision(configs[0], vocabulary_size, device)
+    check_precision(configs[0], device)
     if engine == "cohort" and not is_derived(configs[0], device):
         return StackedCohort(
             configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates
         )
     if engine == "cohort":
-        assert isinstance(vocabulary_size, int)
-        uncovered = not_covered(configs[0], vocabulary_size, parameters[0]["output.W"].dtype, device)
+        assert not isinstance(vocabulary_size, Sizes)
+        uncovered = not_covered(configs[0], parameters[0]["output.W"].dtype, device)
         of_one_width = len({config.num_hiddens for config in configs}) == 1
         kind = NativeCohort if of_one_width and not uncovered else Cohort
         return kind(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
@@ -62,14 +62,14 @@ def build(
     return AutogradProgram(engine, config, vocabulary_size, own, generator, device, updates)
 
 
-def check_precision(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> None:
+def check_precision(config: Resolved, device: torch.device) -> None:
     """Raise CombinationError where the products asked for cannot be had: others are never taken in silence."""
     reason = out_of_reach(config.precision, device)
     if config.precision == "bf16" and not reason:
-        if not is_derived(config, device) or not isinstance(vocabulary_size, int):
-            reason = "only networks of plainly stacked layers that read tokens have them"
+        if not is_derived(config, device):
+            reason = "only networks of plainly stacked layers have them"
         elif device.type == "cpu":
-            reason = not_covered(config, vocabulary_size, torch.float32, device)
+            reason = not_covered(config, torch.float32, device)
     if reason:
         raise no_such_products(config.precision, reason)
 
@@ -79,14 +79,13 @@ def no_such_products(precision: str, reason: str) -> CombinationError:
     return CombinationError(f"precision={precision} cannot be computed here: {reason}; leave it out")
 
 
-def kernel(engine: str, config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.device) -> str:
+def kernel(engine: str, config: Resolved, device: torch.device) -> str:
     """What computes inside the engine: `native`, or `torch` and why not native."""
     if engine != "cohort":
         return "torch"
     if not is_derived(config, device):
         return stacked.computed_by(config, torch.float32, device)
-    assert isinstance(vocabulary_size, int)
-    return computed_by(config, vocabulary_size, torch.float32, device)
+    return computed_by(config, torch.float32, device)
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.
     engine asked for cannot, or not in the precision asked for.
     """
     candidates = agreeing(config)
-    check_precision(config, vocabulary_size, device)
+    check_precision(config, device)
     if len(candidates) == 1 or config.deterministic:
         return Choice(candidates[0], {})
     if loss_of(config) is not None:  # what a task's own loss takes no random numbers may be

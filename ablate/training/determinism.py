@@ -11,19 +11,18 @@ from collections.abc import Iterable
 import torch
 
 from ablate.config.resolved import Resolved
-from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.training.choice import kernel
 from ablate.training.loop import resolve_device
 
 
-def trains_alone(config: Resolved, sizes: Vocabulary | Sizes, device: torch.device) -> bool:
+def trains_alone(config: Resolved, device: torch.device) -> bool:
     """Whether a run of this config has to be a program by itself.
 
     The native kernels compute one replica after the other. torch's products and loops over several round as their
     number has it, unless the batch size is a multiple of what a vector holds (`ablate.engines.cohort.Cohort`); that
     is not relied on here.
     """
-    return config.deterministic and not kernel("cohort", config, sizes, device).startswith("native")
+    return config.deterministic and not kernel("cohort", config, device).startswith("native")
 
 
 def not_promised(configs: Iterable[Resolved]) -> list[str]:

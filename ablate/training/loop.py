@@ -102,7 +102,7 @@ def train_together(
             tasks[replica_config.num_hiddens] = task_of(replica_config, corpus, device)
     V, held_out = task.sizes, task.held_out
     updates = config.epochs * task.epoch_updates
-    together, computed = len(configs), kernel(choice.engine, config, V, device)
+    together, computed = len(configs), kernel(choice.engine, config, device)
     means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
 
     def begin() -> tuple[list[Replica], list[dict[str, Tensor]], list[Generator], Program]:

@@ -91,7 +91,7 @@ def by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, f
 
 def _has_native(part: str, values: Mapping[str, Any]) -> bool:
     config = _tiny(part, values)
-    return is_derived(config) and not not_covered(config, V, torch.float32)
+    return is_derived(config) and not not_covered(config, torch.float32)
 
 
 def _tiny(part: str, values: Mapping[str, Any]) -> Resolved:

@@ -8,11 +8,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ablate.config.composing import compose
+from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved, resolve
 from ablate.engines.autograd import clip_gradients
 from ablate.engines.cohort import Cohort
 from ablate.networks.language_model import ENGINES, LanguageModel
-from ablate.networks.parameters import initial
+from ablate.networks.parameters import Vocabulary, initial
 from tests.optimizers.torch_rules import torch_optimizer
 
 Batch = tuple[Tensor, Tensor]
@@ -29,17 +30,22 @@ def network(*overrides: str, **knobs: object) -> Resolved:
     return composed(*overrides).but(**(small | knobs))
 
 
-def weights(config: Resolved, V: int, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+def weights(config: Resolved, V: Vocabulary, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     """Initial weights, three times as large as usual, so that gates leave the linear range."""
     drawn = initial(config, V, Generator().manual_seed(seed), dtype)
     return {name: 3 * value for name, value in drawn.items()}
 
 
-def batches(config: Resolved, V: int, R: int, count: int, seed: int = 0) -> list[Batch]:
-    """Random tokens and targets (R, T, B)."""
+def batches(config: Resolved, V: Vocabulary, R: int, count: int, seed: int = 0) -> list[Batch]:
+    """Random tokens and targets (R, T, B); or numbers (R, T, B, features) of which the last step's are scored."""
     generator = Generator().manual_seed(seed)
     shape = (count, 2, R, config.num_steps, config.batch_size)
-    return [(x, y) for x, y in torch.randint(V, shape, generator=generator)]
+    if isinstance(V, int):
+        return [(x, y) for x, y in torch.randint(V, shape, generator=generator)]
+    numbers = torch.randn(count, *shape[2:], V.inputs, generator=generator)
+    targets = torch.randint(V.outputs, (count, *shape[2:]), generator=generator)
+    targets[..., :-1, :] = UNSCORED
+    return list(zip(numbers, targets, strict=True))
 
 
 def backpropagate(model: LanguageModel, of_replica: Sequence[Batch], carry: bool) -> Tensor:
@@ -70,7 +76,12 @@ def named_gradients(model: LanguageModel) -> dict[str, Tensor]:
 
 
 def train(
-    engine: str, config: Resolved, V: int, parameters: dict[str, Tensor], of_replica: Sequence[Batch], carry: bool
+    engine: str,
+    config: Resolved,
+    V: Vocabulary,
+    parameters: dict[str, Tensor],
+    of_replica: Sequence[Batch],
+    carry: bool,
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of each update, and the final weights, of one replica with a plain engine."""
     model = ENGINES[engine](config, V, parameters, Generator().manual_seed(config.seed))

@@ -13,12 +13,14 @@ from torch import Tensor
 from ablate.config.errors import CombinationError
 from ablate.config.schema import Config
 from ablate.engines.cohort.native import NativeCohort, build, computed_by, unavailable
+from ablate.networks.parameters import Features, Vocabulary
 from ablate.training import choice
 from tests.engines.sample_networks import batches, composed, losses_of, weights
 
 ROUNDING = 2.0**-9
 """Of a factor, relatively: bfloat16 has 8 bits of a number, the last of them rounded."""
-SHAPES = ((64, 32, 35, 1, 28), (33, 5, 4, 2, 7), (1, 1, 2, 1, 70), (17, 40, 3, 3, 28))
+SHAPES = ((64, 32, 35, 1, 28), (33, 5, 4, 2, 7), (1, 1, 2, 1, 70), (17, 40, 3, 3, 28),
+          (32, 5, 4, 1, Features(1, 10)), (20, 5, 4, 2, Features(40, 3)))  # fmt: skip
 """H, B, T, layers, V."""
 
 needs_tiles = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
@@ -29,7 +31,7 @@ needs_tiles = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("
 @pytest.mark.parametrize("model", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize(("H", "B", "T", "layers", "V"), SHAPES)
 def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
-    model: str, H: int, B: int, T: int, layers: int, V: int
+    model: str, H: int, B: int, T: int, layers: int, V: Vocabulary
 ) -> None:
     shape = [f"num_hiddens={H}", f"batch_size={B}", f"num_steps={T}", f"layers={layers}"]
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -49,7 +51,7 @@ def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
 @needs_tiles
 def test_the_record_says_which_products() -> None:
     config = composed("model=gru", "num_hiddens=8", "precision=bf16")
-    assert computed_by(config, 28, torch.float32) == "native, bf16 products"
+    assert computed_by(config, torch.float32) == "native, bf16 products"
 
 
 @pytest.mark.full

@@ -20,7 +20,7 @@ from ablate.config.composing import compose
 from ablate.config.registry import CELLS
 from ablate.config.schema import Config, with_seed
 from ablate.engines.cohort.native import build, unavailable
-from ablate.networks.parameters import Sizes, initial
+from ablate.networks.parameters import Features, Sizes, Vocabulary, initial
 from ablate.training.choice import any_minibatch
 from ablate.training.choice import build as program_of
 
@@ -48,6 +48,7 @@ NETWORKS = {
         "dropout_mask=variational",
     ],
     "a large vocabulary": ["model=gru", "layers=2"],
+    "real numbers": ["model=lstm", "layers=2", "dropout=0.3"],
 }
 IN_TORCH = ("attention",)
 """Of which torch takes some steps in the native form, too."""
@@ -78,8 +79,9 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def sizes_of(name: str, config: Config) -> int | Sizes:
-    return Sizes(9, 11) if config.task.name == "translation" else 300 if name == "a large vocabulary" else 11
+def sizes_of(name: str, config: Config) -> Vocabulary | Sizes:
+    others = {"a large vocabulary": 300, "real numbers": Features(3, 5)}
+    return Sizes(9, 11) if config.task.name == "translation" else others.get(name, 11)
 
 
 class Crowd:

@@ -11,6 +11,7 @@ from torch import Generator
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.networks.language_model import EagerModel
+from ablate.networks.parameters import Features, Vocabulary
 from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
 
 R = 3
@@ -32,7 +33,7 @@ FIXED = [
 ]
 
 
-def compare(config: Config, V: int, carry: bool, count: int = 2) -> None:
+def compare(config: Config, V: Vocabulary, carry: bool, count: int = 2) -> None:
     parameters = [weights(config, V, seed) for seed in range(R)]
     cohort = Cohort([config] * R, V, parameters, generators=[Generator().manual_seed(k) for k in range(R)])
     minibatches = batches(config, V, R, count)
@@ -96,6 +97,12 @@ def test_more_words_than_tokens(cell: str) -> None:
     compare(network(*CELLS[cell], bias_vectors=2), 50, carry=True)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_real_numbers(cell: str) -> None:
+    compare(network(*CELLS[cell], bias_vectors=2), Features(1, 4), carry=False)
+    compare(network(*CELLS[cell], layers=3, dropout=0.4), Features(6, 3), carry=True)
+
+
 @pytest.mark.full
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
@@ -103,12 +110,14 @@ def test_more_words_than_tokens(cell: str) -> None:
     H=st.integers(1, 9),
     T=st.integers(1, 7),
     B=st.integers(1, 5),
-    V=st.integers(1, 40),
+    V=st.one_of(st.integers(1, 40), st.builds(Features, st.integers(1, 9), st.integers(1, 5))),
     layers=st.integers(1, 2),
     bias_vectors=st.integers(1, 2),
     carry=st.booleans(),
 )
-def test_any_shape(cell: str, H: int, T: int, B: int, V: int, layers: int, bias_vectors: int, carry: bool) -> None:
+def test_any_shape(
+    cell: str, H: int, T: int, B: int, V: Vocabulary, layers: int, bias_vectors: int, carry: bool
+) -> None:
     sizes = {"num_hiddens": H, "num_steps": T, "batch_size": B, "layers": layers}
     compare(network(*CELLS[cell], bias_vectors=bias_vectors, **sizes), V, carry)
 

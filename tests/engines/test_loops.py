@@ -149,7 +149,7 @@ def test_rows_of_the_embedding_summed_by_a_product_are_the_same(reset: str) -> N
     config = network("model=gru", reset=reset, bias_vectors=2)
     x, y = batches(config, V, R, 1)[0]
     cohorts = both(Cohort, [config] * R, [weights(config, V, seed) for seed in range(R)])
-    cohorts[1]._program(*x.shape[1:], training=True).embedding.use_one_hot()
+    cohorts[1]._program(*x.shape[1:], training=True).first.use_one_hot()
     added, multiplied = (cohort.gradients(x, y, carry=False) for cohort in cohorts)
     for own, other in zip(added, multiplied, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-13, atol=1e-15)

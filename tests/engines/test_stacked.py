@@ -137,7 +137,7 @@ def test_a_plain_stack_is_scanned_by_the_same_rule_as_any_other(model: str, monk
         monkeypatch.setattr(scan, "scans", lambda d, steps, device, forced=forced: forced)
         generators = [Generator() for _ in own]
         made.append(program_of("cohort", own, 11, parameters, generators, torch.device("cpu"), 3))
-        assert ("scanned" in kernel("cohort", own[0], 11, torch.device("cpu"))) == forced
+        assert ("scanned" in kernel("cohort", own[0], torch.device("cpu"))) == forced
     for step in range(3):
         losses = []
         for forced, program in zip((False, True), made, strict=True):

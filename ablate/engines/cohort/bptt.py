@@ -18,7 +18,8 @@ from torch import Tensor
 from ablate.cells.derivative import Derived
 from ablate.engines.cohort.output import Output, lowest_of
 from ablate.engines.cohort.weights import LayerWeights, Layout
-from ablate.networks.dropout import NOTHING_DROPPED, Masks
+from ablate.networks.dropout import NOTHING_DROPPED, Masks, masked
+from ablate.networks.parameters import Vocabulary, ends
 from ablate.networks.products import products_of
 from ablate.networks.steps import Shape, replicas_first, runs, steps_for
 
@@ -90,7 +91,7 @@ def _second_biases(d: Derived, H: int) -> list[tuple[slice, slice]]:
 
 
 class Embedding:
-    """The first layer's input: rows of W_x instead of products with one-hot vectors.
+    """The first layer's input of tokens: rows of W_x instead of products with one-hot vectors.
 
     A table of V rows with the bias in them is gathered from, unless most of its rows would go unread.
     """
@@ -117,6 +118,7 @@ class Embedding:
     def forward(self, tokens: Tensor) -> None:
         """Tokens (R, T, B) → the input's share, in the layer's `A`. IndexError for one outside the vocabulary."""
         lowest_of(tokens, range(self.V))
+        self.tokens = tokens
         layer, W_x = self.layer, self.layer.weights.W_x
         of_input = self.rows[..., layer.steps.from_input]
         if self.tabled:
@@ -130,9 +132,9 @@ class Embedding:
         for A, part in layer.steps.split(layer.pre_activations(self.rows).view(*tokens.shape, -1)):
             replicas_first(A).copy_(part)
 
-    def gradients(self, tokens: Tensor) -> None:
+    def gradients(self) -> None:
         """W_x and the biases, from the layer's `D`."""
-        layer, inputs = self.layer, self.layer.steps.from_input
+        layer, tokens, inputs = self.layer, self.tokens, self.layer.steps.from_input
         assert layer.grads is not None
         if self.tabled:
             if self.one_hot is not None:
@@ -150,32 +152,33 @@ class Embedding:
 
 
 class Projection:
-    """A later layer's input: the outputs of the layer below, times a dropout mask if there is one."""
+    """The product of what a layer reads with its weights: of the outputs of the layer below, or of real numbers."""
 
-    def __init__(self, below: Layer, layer: Layer) -> None:
-        self.below, self.layer = below, layer
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
         self.rows = layer.shape.zeros(layer.shape.R, layer.shape.T * layer.shape.B, layer.columns)
 
-    def forward(self, mask: Tensor | None) -> None:
-        """The output of the layer below (⊙ mask (R, T or 1, B, H)) → the input's share, in the layer's `A`."""
-        layer, Y = self.layer, self.below.steps.output
-        self.X, self.mask = (Y if mask is None else Y * mask).flatten(1, 2), mask
+    def forward(self, X: Tensor) -> None:
+        """What is read (R, T, B, inputs) → the input's share, in the layer's `A`."""
+        layer = self.layer
+        self.X = X.to(self.rows.dtype).flatten(1, 2)
         layer.shape.products.write(self.rows[..., layer.steps.from_input], self.X, layer.weights.W_x)
-        rows = layer.pre_activations(self.rows).view(*Y.shape[:3], -1)
+        rows = layer.pre_activations(self.rows).view(*X.shape[:3], -1)
         for A, part in layer.steps.split(rows):
             replicas_first(A).copy_(part)
 
     def gradients(self) -> None:
-        """W_x, the biases, and the gradient at the output of the layer below, from the layer's `D`."""
+        """W_x and the biases, from the layer's `D`."""
         layer = self.layer
         assert layer.grads is not None
-        D = layer.D[..., layer.steps.from_input]
-        layer.shape.products.write(layer.grads.W_x, self.X.transpose(1, 2), D)
+        layer.shape.products.write(layer.grads.W_x, self.X.transpose(1, 2), layer.D[..., layer.steps.from_input])
         layer.bias_gradients(layer.D.sum(1, keepdim=True))
-        d_X = torch.empty_like(self.X)
-        layer.shape.products.write(d_X, D, layer.weights.W_x.transpose(1, 2))
-        d_X = d_X.view(self.below.steps.d_output.shape)
-        self.below.steps.d_output.copy_(d_X if self.mask is None else d_X.mul_(self.mask))
+
+    def input_gradients(self) -> Tensor:
+        """The gradient at what is read (R, T·B, inputs), from the layer's `D`."""
+        layer, d_X = self.layer, torch.empty_like(self.X)
+        layer.shape.products.write(d_X, layer.D[..., layer.steps.from_input], layer.weights.W_x.transpose(1, 2))
+        return d_X
 
 
 class Program:
@@ -186,7 +189,7 @@ class Program:
     """
 
     def __init__(
-        self, layout: Layout, parameters: Tensor, grads: Tensor | None, T: int, B: int, vocabulary_size: int
+        self, layout: Layout, parameters: Tensor, grads: Tensor | None, T: int, B: int, vocabulary_size: Vocabulary
     ) -> None:
         config = layout.config
         products = products_of(config.precision, parameters.device)
@@ -196,11 +199,11 @@ class Program:
             Layer(layout.derived, shape, weights, grad)
             for weights, grad in zip(layout.layer_views(parameters), grad_layers, strict=True)
         ]
-        self.embedding = Embedding(self.layers[0], vocabulary_size)
-        self.projections = [
-            Projection(below, layer) for below, layer in zip(self.layers[:-1], self.layers[1:], strict=True)
-        ]
-        self.output = Output(layout, parameters, grads, shape, vocabulary_size)
+        first, *others = self.layers
+        self.first = Embedding(first, vocabulary_size) if isinstance(vocabulary_size, int) else Projection(first)
+        self.projections = [Projection(layer) for layer in others]
+        self.inputs = [self.first, *self.projections]
+        self.output = Output(layout, parameters, grads, shape, ends(vocabulary_size)[1])
         self.shape = shape
 
     @property
@@ -214,28 +217,27 @@ class Program:
         states: Sequence[Sequence[Tensor]],
         masks: Masks = NOTHING_DROPPED,
     ) -> Tensor:
-        """Tokens and targets (R, T, B) → mean cross-entropy (R,) in nats per scored token (see `Output`).
+        """Tokens, or numbers (R, T, B, features), and targets (R, T, B) → mean cross-entropy (R,) in nats per scored
+        token (see `Output`).
 
         `states` (layer, part: (R, B, H)) are moved on in place. `masks` (R, T, B, H), or (R, 1, B, H), multiply what
         the layers read that their numbers name, never the first.
         """
-        self.tokens = tokens
-        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+        self.masks, read = masks, tokens
+        for number, (layer, each, state) in enumerate(zip(self.layers, self.inputs, states, strict=True)):
             layer.prepare()
-            if number == 0:
-                self.embedding.forward(tokens)
-            else:
-                self.projections[number - 1].forward(masks.get(number))
+            each.forward(masked(read, masks.get(number)))
             layer.forward(state)
+            read = layer.steps.output
         return self.output.losses(self.layers[-1].steps.output.flatten(1, 2), targets)
 
     def backward(self) -> None:
         """Fill `grads` with the gradients of the losses just computed."""
         self.output.backward(self.layers[-1].steps.d_output)
         for number in reversed(range(len(self.layers))):
-            layer = self.layers[number]
-            layer.backward()
-            if number == 0:
-                self.embedding.gradients(self.tokens)
-            else:
-                self.projections[number - 1].gradients()
+            self.layers[number].backward()
+            self.inputs[number].gradients()
+            if number > 0:
+                reaching = self.layers[number - 1].steps.d_output
+                d_X = self.projections[number - 1].input_gradients().view(reaching.shape)
+                reaching.copy_(masked(d_X, self.masks.get(number)))

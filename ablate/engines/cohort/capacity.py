@@ -14,12 +14,12 @@ from ablate.config.errors import reason
 from ablate.config.registry import TASKS
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort import stacked
-from ablate.engines.cohort.bptt import Program
+from ablate.engines.cohort.bptt import Embedding, Program
 from ablate.engines.cohort.native.build import unavailable
 from ablate.engines.cohort.weights import Layout
 from ablate.engines.updates import Update
 from ablate.networks import scan
-from ablate.networks.families import reads_tokens
+from ablate.networks.families import family
 from ablate.networks.parameters import Sizes, Vocabulary
 
 Item = TypeVar("Item")
@@ -43,7 +43,7 @@ def is_derived(config: Resolved, device: str | torch.device = "cpu") -> bool:
     It takes one step after the other, so not where a linear recurrence is better scanned.
     """
     plain = config.model.stacks_plainly and config.dropout_in == config.dropout_out == 0 and not why_underivable(config)
-    plain = plain and reads_tokens(config) and TASKS[config.task.name].loss is None
+    plain = plain and family(config).steps and TASKS[config.task.name].loss is None
     return plain and not scan.scans(derivative_of(config), config.num_steps, torch.device(device))
 
 
@@ -96,15 +96,15 @@ def memory_bytes(
     """
     if not is_derived(config, device):
         return stacked.memory_bytes(config, R, vocabulary_size)
-    assert isinstance(vocabulary_size, int)
+    assert not isinstance(vocabulary_size, Sizes)
     layout = Layout(config, vocabulary_size)
     with torch.inference_mode():
         parameters, grads = (torch.empty(R, layout.size, dtype=dtype, device="meta") for _ in range(2))
         update = Update([config] * R, parameters, updates=1)
         size = (config.num_steps, config.batch_size)
         training = Program(layout, parameters, grads, *size, vocabulary_size)
-        if torch.device(device).type == "cuda":
-            training.embedding.use_one_hot()
+        if torch.device(device).type == "cuda" and isinstance(training.first, Embedding):
+            training.first.use_one_hot()
         held_out = Program(layout, parameters, None, *size, vocabulary_size)
     buffers = [parameters, grads, *update.moments.values()]
     kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)

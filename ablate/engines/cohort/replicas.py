@@ -102,7 +102,7 @@ class Cohort:
         self._states_of: dict[int, list[list[Tensor]]] = {}  # number of sequences → the states of so many, in place
 
     def _laid_out(self, vocabulary_size: Vocabulary | Sizes) -> Layout:
-        assert isinstance(vocabulary_size, int), "a plain stack reads and writes one vocabulary"
+        assert not isinstance(vocabulary_size, Sizes), "a plain stack reads one sequence"
         return Layout(self.config, vocabulary_size)
 
     def _stacks(self) -> int:
@@ -134,7 +134,7 @@ class Cohort:
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
-        """One minibatch: tokens and targets (R, T, B) → each replica's loss (R,) before its update.
+        """One minibatch: tokens, or numbers (R, T, B, features), and targets (R, T, B) → losses (R,) before the update.
 
         The loss is the mean cross-entropy in nats per scored token: a target of `UNSCORED` does not count.
         `carry` continues from the states in which the minibatch before ended (of the same B), else from zeros. A
@@ -266,7 +266,7 @@ class Cohort:
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
         """Losses (R,), from the states, which move on in place; the gradients are in `grads`."""
-        _, T, B = tokens.shape
+        _, T, B = targets.shape
         program = self._program(T, B, training=True)
         losses = program.losses(tokens, targets, self._states, masks)
         program.backward()
@@ -340,12 +340,12 @@ class Cohort:
     def evaluate(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy (R,) in nats per scored token, in `widest`, from a zero state, without dropout or update.
 
-        Tokens and targets: (T, B) for all replicas, or (R, T, B). A long text is read in pieces of the size of
-        a training minibatch, the state carried from piece to piece.
+        Tokens, or numbers (T, B, features), and targets: (T, B) for all replicas, or (R, T, B). A long text is read in
+        pieces of the size of a training minibatch, the state carried from piece to piece.
         """
-        if tokens.ndim == 2:
+        if targets.ndim == 2:
             tokens, targets = (x.expand(len(self), *x.shape) for x in (tokens, targets))
-        _, T, B = tokens.shape
+        _, T, B = targets.shape
         piece = max(1, self.config.num_steps * self.config.batch_size // B)
         states = self._zero_states(B)
         total = torch.zeros(len(self), dtype=widest(self.device), device=self.device)
@@ -356,7 +356,7 @@ class Cohort:
 
     def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
         """Losses (R,) of (R, T, B), from states that are moved on in place."""
-        _, T, B = tokens.shape
+        _, T, B = targets.shape
         return self._program(T, B, training=False).losses(tokens, targets, states)
 
     def named_tensors(self, replica: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from ablate.cells.derivative import derivative_of
 from ablate.cells.structure import parameter
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.padding import fill
-from ablate.networks.parameters import shapes
+from ablate.networks.parameters import Vocabulary, ends, shapes
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -88,16 +88,16 @@ class Layout:
     What the cell's graph does not reach, as where a gate is held at 0, has a place, and no gradient.
     """
 
-    def __init__(self, config: Resolved, vocabulary_size: int) -> None:
+    def __init__(self, config: Resolved, vocabulary_size: Vocabulary) -> None:
         self.config, self.vocabulary_size = config, vocabulary_size
         self.derived = derivative_of(config)
         self.size = 0
         self.named: dict[str, tuple[Place, slice]] = {}  # name → place, columns
         self.are_vectors: set[str] = set()
-        H, V = config.num_hiddens, vocabulary_size
-        self.layers = [self._layer(f"{layer}.", V if layer == 0 else H, H) for layer in range(config.layers)]
+        H, (inputs, outputs) = config.num_hiddens, ends(vocabulary_size)
+        self.layers = [self._layer(f"{layer}.", inputs if layer == 0 else H, H) for layer in range(config.layers)]
         # Transposed, because the logits are (R, V, N).
-        self.output = {"output.W": self._next(V, H), "output.b": self._next(V, 1)}
+        self.output = {"output.W": self._next(outputs, H), "output.b": self._next(outputs, 1)}
 
     def _layer(self, prefix: str, inputs: int, H: int) -> LayerPlaces:
         d, structure = self.derived, variant_of(self.config).structure

@@ -138,13 +138,13 @@ class Trained:
         config = as_used(config.but(precision=way.precision), corpus)
         self.runs, self.device = way.runs, device
         self.task: Task = task_of(config, corpus, device)
-        check_precision(config, self.task.sizes, device)
+        check_precision(config, device)
         check_memory(config, way.runs, self.task.sizes, device)
         configs = [config.but(seed=k) for k in range(way.runs)]
         parameters = [initial(config, self.task.sizes, Generator().manual_seed(0))] * way.runs
         updates = 1000 * self.task.epoch_updates
         self.program: Program
-        self.computed = kernel(way.engine, config, self.task.sizes, device) if way.kernels else "torch"
+        self.computed = kernel(way.engine, config, device) if way.kernels else "torch"
         if way.engine == "cohort" and device.type == "cuda":
             self.program = Cohort(
                 configs, self.task.sizes, parameters, device=device, updates=updates, cuda_graphs=way.graphs

@@ -38,7 +38,7 @@ TIMEOUT_S = 120
 class Sizes(ctypes.Structure):
     """`struct Sizes` of the kernel."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("T", "B", "H", "V", "layers", "training", "dropout")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("T", "B", "H", "V", "layers", "training", "dropout", "features")]
 
 
 class Minibatches(ctypes.Structure):
@@ -46,7 +46,8 @@ class Minibatches(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("J", "R", "P", "carries")),
-        *((name, ctypes.c_void_p) for name in ("parameters", "grads", "tokens", "targets", "states", "masks")),
+        *((name, ctypes.c_void_p) for name in ("parameters", "grads", "tokens", "targets", "numbers")),
+        *((name, ctypes.c_void_p) for name in ("states", "masks")),
         *((name, ctypes.c_void_p) for name in ("rates", "clips", "losses", "last", "causes")),
     ]
 

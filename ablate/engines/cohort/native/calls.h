@@ -13,6 +13,7 @@ struct Minibatches {
     i64 J, R, P, carries;        // whether a minibatch after the first goes on from the states that the one before left
     float *parameters, *grads;   // (R, P); without grads nothing is derived
     const i64 *tokens, *targets;  // (J, R, T, B)
+    const float *numbers;         // with sizes.features, in the place of tokens: (J, R, T, B, features)
     float *const *states;        // of each layer and part (R, B, H), moved on in place
     const float *const *masks;   // with sizes.dropout: of each layer but the last (J, R, T, B, H)
     const float *rates, *clips;  // (J, R), (R): of clipped_descent; without rates nothing is updated
@@ -65,8 +66,10 @@ int minibatches(const Sizes *sizes, const i64 *places, const Minibatches *of, ch
     [[maybe_unused]] const Tiles tiles;
     const i64 N = sizes->T * sizes->B, state = sizes->B * sizes->H, mask = N * sizes->H;
     const i64 states = sizes->layers * Cell::STATES, masks = sizes->dropout ? sizes->layers - 1 : 0;
-    for (i64 n = 0; n < of->J * of->R * N; n++)
-        if (of->tokens[n] < 0 || of->tokens[n] >= sizes->V || of->targets[n] < -1 || of->targets[n] >= sizes->V) return -1;
+    for (i64 n = 0; n < of->J * of->R * N; n++) {
+        if (!sizes->features && (of->tokens[n] < 0 || of->tokens[n] >= sizes->V)) return -1;
+        if (of->targets[n] < -1 || of->targets[n] >= sizes->V) return -1;
+    }
     for (i64 k = 0; k < of->R; k++) {
         float *const parameters = of->parameters + k * of->P, *const grads = of->grads ? of->grads + k * of->P : nullptr;
         float *own_states[LAYERS_LIMIT * Cell::STATES];
@@ -80,8 +83,13 @@ int minibatches(const Sizes *sizes, const i64 *places, const Minibatches *of, ch
                 for (i64 l = 0; l < masks; l++) own_masks[l] = of->masks[l] + at * mask;
                 Workspace work{(uintptr_t)workspace};
                 Network<Cell> network(*sizes, work);
-                const i64 *const tokens = of->tokens + at * N, *const targets = of->targets + at * N;
-                const double loss = network.run(places, parameters, grads, tokens, targets, own_states, own_masks);
+                Inputs inputs{};
+                if (sizes->features)
+                    inputs.numbers = of->numbers + at * N * sizes->features;
+                else
+                    inputs.tokens = of->tokens + at * N;
+                const i64 *const targets = of->targets + at * N;
+                const double loss = network.run(places, parameters, grads, inputs, targets, own_states, own_masks);
                 of->last[k] = (float)loss;
                 if (of->rates && std::isfinite(loss))
                     of->causes[k] = clipped_descent(parameters, grads, of->P, of->rates[at], of->clips[k]);

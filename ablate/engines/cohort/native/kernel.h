@@ -4,11 +4,12 @@
 // header: how many states, products, gradients it has, and the pointwise functions that finish the tiles of a product.
 //
 // Axes: T steps, B sequences, N = T·B tokens, of which S are scored, H hidden units, V vocabulary, L lanes of a vector.
-// Per layer, with X the input's share of the pre-activations (a row of W_x per token, biases included):
+// Per layer, with X the input's share of the pre-activations, biases included: of tokens a row of W_x each, of real
+// numbers a product with it, and of the outputs of the layer below the same product:
 //
 //   forward   for t = 1 … T, in each stage:   P = states_{t−1} W;   new values of X_t, P and the states
 //   back      for t = T … 1, in each stage:   dS = dY_t + (direct path from t+1) + D_{t+1} Wᵀ;   D_t of dS
-//   after     dW = Σ_t states_{t−1}ᵀ D_t;   dW_x = scatter-add of D by token (first layer), Σ_n X_nᵀ D_n (above)
+//   after     dW = Σ_t states_{t−1}ᵀ D_t;   dW_x = scatter-add of D by token, or Σ_n (what is read)_nᵀ D_n
 //
 // Layout: all that has a hidden or vocabulary axis is cut into panels of L units: [panel][row][slot][lane]. A row is
 // a token, a word or a row of a weight matrix. So a tile's product delivers every pre-activation of L units for a few
@@ -340,10 +341,10 @@ __attribute__((noinline, noclone)) static void accumulate(float *out, i64 out_ro
 }
 
 // out[unit][i][c] = Σ_n a[n][i] b[unit][n][c] for C slots of b: the gradient of weights from the panels of both sides;
-// with `more` added to what is there.
+// with `more` added to what is there. Of a panel the first i, `numbers` and what fills a tile: a's lanes beyond are zero.
 template <int C>
 static void weight_gradient(const Gradient &out, const Panels &a, i64 a_panels, const Panels &b, i64 units, i64 N,
-                            bool more) {
+                            bool more, i64 numbers = L) {
 #ifdef BF16
     return tiled_weight_gradient<C>(out, a, a_panels, b, units, N, more);
 #endif
@@ -358,9 +359,9 @@ static void weight_gradient(const Gradient &out, const Panels &a, i64 a_panels, 
         };
         for (i64 unit = 0; unit < units && !few; unit++)
             for (i64 p = 0; p < a_panels; p++)
-                for (i64 r = 0; r < L; r += ROWS) tile(unit, p, r);
+                for (i64 r = 0; r < numbers; r += ROWS) tile(unit, p, r);
         for (i64 p = 0; p < a_panels && few; p++)
-            for (i64 r = 0; r < L; r += ROWS)
+            for (i64 r = 0; r < numbers; r += ROWS)
                 for (i64 unit = 0; unit < units; unit++) tile(unit, p, r);
     }
 }
@@ -466,7 +467,12 @@ static void clear(const ivec &lanes, float *at, i64 row, i64 rows) {
 // ---- networks --------------------------------------------------------------------------------------------------
 
 struct Sizes {
-    i64 T, B, H, V, layers, training, dropout;
+    i64 T, B, H, V, layers, training, dropout, features;  // features: real numbers of a step, or 0: it is a token
+};
+
+struct Inputs {  // of a minibatch: tokens (T, B), or real numbers (T, B, features)
+    const i64 *tokens;
+    const float *numbers;
 };
 
 struct Workspace {
@@ -488,10 +494,10 @@ struct Plain {  // a matrix of the caller's
 
 template <class C> struct Network {
     struct Layer {
-        Panels states[C::STATES], inner[C::INNERS + 1], X, D, extra, own_output, masked, mask, bias, vectors;
+        Panels states[C::STATES], inner[C::INNERS + 1], X, D, extra, own_output, read, mask, bias, vectors;
         Shares shares;  // X, or the caller's own
         const float *W[C::FORTHS + 1], *W_T[C::BACKS + 1];
-        float *W_x[C::INPUTS], *W_xT;  // above the first layer; W_x in chunks
+        float *W_x[C::INPUTS], *W_xT;  // of a product, W_x in chunks; W_xT above the first layer
         Panels dW[C::GROUPS + 1], dW_x, sums, d_vectors;
     };
     // The weights of a layer, or their gradients, where the caller has them.
@@ -503,7 +509,7 @@ template <class C> struct Network {
 
     const Sizes s;
     const i64 N, units, words;
-    const bool tabled;  // X of the first layer: a row for each word, or for each token where these are fewer
+    const bool tabled;  // X of the first layer's tokens: a row for each word, or for each token where these are fewer
     const bool alone;   // one layer without embedding and output
     bool reverse = false;  // of a layer alone: its first step is the caller's last
     Layer layer[LAYERS_LIMIT];
@@ -513,7 +519,8 @@ template <class C> struct Network {
     i64 S = 0;
 
     Network(const Sizes &sizes, Workspace &work, bool alone = false)
-        : s(sizes), N(s.T * s.B), units(panels_of(s.H)), words(panels_of(s.V)), tabled(!alone && s.V <= N), alone(alone) {
+        : s(sizes), N(s.T * s.B), units(panels_of(s.H)), words(panels_of(s.V)),
+          tabled(!alone && !s.features && s.V <= N), alone(alone) {
         const i64 square = units * units * L * L;
         for (i64 l = 0; l < s.layers; l++) {
             Layer &y = layer[l];
@@ -525,17 +532,18 @@ template <class C> struct Network {
             y.shares = y.X;
             y.bias = work.panels(units, 1, C::INPUTS), y.vectors = work.panels(units, 1, C::VECTORS);
             for (int i = 0; i < C::FORTHS; i++) y.W[i] = work.floats(square * parts_of(C::FORTH[i]) * C::FORTH[i].count);
-            if (l > 0) {
-                for (int g = 0; g < C::INPUTS; g += 4) y.W_x[g] = work.floats(square * input_chunk(g));
-                if (s.dropout) y.masked = work.panels(units, N, 1), y.mask = work.panels(units, N, 1);
-            }
+            const i64 inputs = panels_of(inputs_of(l));
+            if (multiplies(l))
+                for (int g = 0; g < C::INPUTS; g += 4) y.W_x[g] = work.floats(units * inputs * L * L * input_chunk(g));
+            if (multiplies(l) && (l == 0 || s.dropout)) y.read = work.panels(inputs, N, 1);
+            if (l > 0 && s.dropout) y.mask = work.panels(units, N, 1);
             if (!s.training) continue;
             for (int i = 0; i < C::BACKS; i++)
                 y.W_T[i] = work.floats(square * C::GROUP[C::BACK[i].group].products * C::BACK[i].count);
             y.W_xT = work.floats(l > 0 ? square * C::INPUTS : 0);
             for (int g = 0; g < C::GROUPS; g++)
                 y.dW[g] = work.panels(direct() ? 0 : units, C::GROUP[g].parts * units * L, C::GROUP[g].products);
-            y.dW_x = work.panels(units, l > 0 ? (direct() ? 0 : units * L) : tabled ? s.V : 0, C::INPUTS);
+            y.dW_x = work.panels(units, multiplies(l) ? (direct(l) ? 0 : inputs * L) : tabled ? s.V : 0, C::INPUTS);
             y.sums = work.panels(units, 1, C::SLOTS), y.d_vectors = work.panels(units, 1, C::VECTORS);
         }
         scratch = work.panels(units, s.B, C::SCRATCH);
@@ -556,6 +564,19 @@ template <class C> struct Network {
         int count = 0;
         for (int g = 0; g < group; g++) count += C::GROUP[g].products;
         return count;
+    }
+
+    // Whether what a layer reads is multiplied by W_x, and not a choice of its rows; how many numbers that are at a step.
+    bool multiplies(i64 l) const { return l > 0 || s.features; }
+    i64 inputs_of(i64 l) const { return l > 0 ? s.H : s.features; }
+
+    // How many of them a panel of the product has: fewer than a vector's are not filled up, where tiles do not ask for it.
+    i64 width_of(i64 l) const {
+#ifdef BF16
+        return L;
+#else
+        return inputs_of(l) < L ? inputs_of(l) : L;
+#endif
     }
 
     // What is read out of all steps.
@@ -691,25 +712,27 @@ template <class C> struct Network {
                                              : Gradient(y.dW[g].from(part * units * L));
                 const bool again = of.array == OLD && !C::RECURS;  // the same states at each step
                 for (i64 n = 0; n < N; n += again ? s.B : N)
-                    weight_gradients(group.products, to, source(step(y, 0, nullptr), of), D.from(n), again ? s.B : N,
+                    weight_gradients(group.products, to, source(step(y, 0, nullptr), of), s.H, D.from(n), again ? s.B : N,
                                      n > 0);
             }
         }
     }
 
     // Whether gradients of weights are summed where the caller has them: there every unit fills a lane, and the products of
-    // a group, or the inputs, lie side by side.
+    // a group, or the inputs, lie side by side. Of a layer's W_x: and its rows fill panels.
     bool direct() const { return s.H % L == 0; }
+    bool direct(i64 l) const { return direct() && inputs_of(l) % L == 0; }
 
-    void weight_gradients(int slots, const Gradient &to, const Panels &a, const Panels &b, i64 rows, bool more) {
+    void weight_gradients(int slots, const Gradient &to, const Panels &a, i64 inputs, const Panels &b, i64 rows, bool more) {
+        const i64 a_panels = panels_of(inputs), numbers = inputs < L ? inputs : L;
         for (int done = 0; done < slots;) {
             const int count = slots - done == 4 ? 2 : slots - done < 3 ? slots - done : 3;
             Gradient out = to;
             out.at += done * to.slot;
             const Panels right = b.from(0, done);
-            if (count == 3) weight_gradient<3>(out, a, units, right, units, rows, more);
-            if (count == 2) weight_gradient<2>(out, a, units, right, units, rows, more);
-            if (count == 1) weight_gradient<1>(out, a, units, right, units, rows, more);
+            if (count == 3) weight_gradient<3>(out, a, a_panels, right, units, rows, more, numbers);
+            if (count == 2) weight_gradient<2>(out, a, a_panels, right, units, rows, more, numbers);
+            if (count == 1) weight_gradient<1>(out, a, a_panels, right, units, rows, more, numbers);
             done += count;
         }
     }
@@ -762,17 +785,22 @@ template <class C> struct Network {
         }
     }
 
-    // ---- the input's share: rows of W_x by word or by token, or a product with what the layer below puts out
+    // ---- the input's share: rows of W_x by word or by token, or a product with real numbers, as the layer below puts out
 
-    void input(i64 l, const Weights &w, const i64 *tokens, const float *mask) {
+    void input(i64 l, const Weights &w, const Inputs &inputs, const float *mask) {
         Layer &y = layer[l];
         const i64 H = s.H;
         std::memset(y.bias.at, 0, 4 * units * y.bias.width);
         for (int g = 0; g < C::INPUTS; g++)
             for (i64 i = 0; i < H; i++)
                 y.bias(i / L, 0)[g * L + i % L] = w.b_x[g][i] + (w.b_h[g] ? w.b_h[g][i] : 0.f);
-        if (l > 0) {
+        if (multiplies(l)) {
             const Panels X = input_of(l);
+            const i64 read = inputs_of(l), width = width_of(l), panels = panels_of(read), K = panels * width;
+            if (l == 0) {
+                if (read % L) std::memset(X.at, 0, 4 * panels * N * L);
+                pack(X, inputs.numbers, read, N, read);
+            }
             if (mask) {
                 if (H % L) std::memset(y.mask.at, 0, 4 * units * N * L);
                 pack(y.mask, mask, H, N, H);
@@ -782,15 +810,15 @@ template <class C> struct Network {
             }
             for (int g = 0; g < C::INPUTS; g += 4) {
                 const i64 count = input_chunk(g);
-                const Panels to{y.W_x[g], units * L, count * L};
-                if (H % L) std::memset(to.at, 0, 4 * units * units * L * count * L);
-                for (int k = 0; k < count; k++) pack(to.from(0, k), w.input[g + k].at, w.input[g + k].row, H, H);
+                const Panels to{y.W_x[g], K, count * L};
+                if (H % L || read < K) std::memset(to.at, 0, 4 * units * K * count * L);
+                for (int k = 0; k < count; k++) pack(to.from(0, k), w.input[g + k].at, w.input[g + k].row, read, H);
                 packed(to.at, units, to.rows, count);
                 const Store shares{y.X.from(0, g), count, y.bias.at + g * L, y.bias.width};
-                if (count == 4) product<C::INPUTS < 4 ? 1 : 4>(N, units, X, units, L, to.at, store_rows, &shares);
-                if (count < 4) product<C::INPUTS % 4 ? C::INPUTS % 4 : 1>(N, units, X, units, L, to.at, store_rows, &shares);
+                if (count == 4) product<C::INPUTS < 4 ? 1 : 4>(N, units, X, panels, width, to.at, store_rows, &shares);
+                if (count < 4) product<C::INPUTS % 4 ? C::INPUTS % 4 : 1>(N, units, X, panels, width, to.at, store_rows, &shares);
             }
-            if (s.training) {
+            if (l > 0 && s.training) {
                 if (H % L) std::memset(y.W_xT, 0, 4 * units * units * L * L * C::INPUTS);
                 for (int g = 0; g < C::INPUTS; g++)
                     pack_transposed(y.W_xT, g, C::INPUTS, 0, 1, w.input[g].at, w.input[g].row, H, H);
@@ -804,7 +832,7 @@ template <class C> struct Network {
             if (tabled) pack(y.X.from(0, g), W.at, W.row, s.V, H);
             for (i64 u = 0; u < units && !tabled; u++)
                 for (i64 n = 0; n < N; n++)
-                    std::memcpy(y.X(u, n) + g * L, W.at + tokens[n] * W.row + u * L, 4 * lanes_of(u, H));
+                    std::memcpy(y.X(u, n) + g * L, W.at + inputs.tokens[n] * W.row + u * L, 4 * lanes_of(u, H));
             for (i64 u = 0; u < units; u++) {
                 const vec bias = load(y.bias(u, 0) + g * L);
                 for (i64 r = 0; r < y.X.rows; r++) store(y.X(u, r) + g * L, load(y.X(u, r) + g * L) + bias);
@@ -812,18 +840,20 @@ template <class C> struct Network {
         }
     }
 
-    // Above the first layer, what it reads.
-    Panels input_of(i64 l) { return s.dropout ? layer[l].masked : output_of(layer[l - 1]); }
+    // Of a layer that multiplies, what it reads.
+    Panels input_of(i64 l) { return l == 0 || s.dropout ? layer[l].read : output_of(layer[l - 1]); }
 
     // The gradients of W_x and the biases; above the first layer dY for the one below.
     void input_gradients(i64 l, const Weights &to, const i64 *tokens) {
         Layer &y = layer[l];
         const i64 H = s.H;
         const Panels D = y.D.from(0, C::D_INPUTS);
-        if (l > 0) {
+        if (multiplies(l)) {
             const Plain &plain = to.input[0];
-            const Gradient into = direct() ? Gradient(plain.at, plain.row, H) : Gradient(y.dW_x);
-            weight_gradients(C::INPUTS, into, input_of(l), D, N, false);
+            const Gradient into = direct(l) ? Gradient(plain.at, plain.row, H) : Gradient(y.dW_x);
+            weight_gradients(C::INPUTS, into, input_of(l), inputs_of(l), D, N, false);
+        }
+        if (l > 0) {
             const Store down{dY, 1};
             product<1>(N, units, D, units, C::INPUTS * L, y.W_xT, store_rows, &down);
             for (i64 u = 0; u < units && s.dropout; u++)
@@ -836,7 +866,7 @@ template <class C> struct Network {
                     const float *d = D(u, n);
                     for (int g = 0; g < C::INPUTS; g++) store(word + g * L, load(word + g * L) + load(d + g * L));
                 }
-        } else {
+        } else if (!s.features) {
             for (int g = 0; g < C::INPUTS; g++)
                 for (i64 v = 0; v < s.V; v++) std::memset(to.input[g].at + v * to.input[g].row, 0, 4 * H);
             for (i64 u = 0; u < units; u++)
@@ -845,7 +875,8 @@ template <class C> struct Network {
                         add_lanes(to.input[g].at + tokens[n] * to.input[g].row + u * L, D(u, n) + g * L, lanes_of(u, H));
         }
         for (int g = 0; g < C::INPUTS; g++) {
-            if (l > 0 ? !direct() : tabled) unpack(to.input[g].at, to.input[g].row, y.dW_x.from(0, g), l == 0 ? s.V : H, H);
+            if (multiplies(l) ? !direct(l) : tabled)
+                unpack(to.input[g].at, to.input[g].row, y.dW_x.from(0, g), multiplies(l) ? inputs_of(l) : s.V, H);
             unpack(to.b_x[g], 0, y.sums.from(0, C::D_INPUTS + g), 1, H);
             if (to.b_h[g]) unpack(to.b_h[g], 0, y.sums.from(0, C::D_INPUTS + g), 1, H);
         }
@@ -961,16 +992,16 @@ template <class C> struct Network {
         return out;
     }
 
-    double run(const i64 *places, const float *w, float *grads, const i64 *tokens, const i64 *targets,
+    double run(const i64 *places, const float *w, float *grads, const Inputs &inputs, const i64 *targets,
                float *const *states, const float *const *masks) {
         const i64 *ends = places + s.layers * PLACES;
         for (i64 l = 0; l < s.layers; l++) {
             Layer &y = layer[l];
             const Weights own = weights(places, l, w);
             prepare(y, own);
-            input(l, own, tokens, l > 0 && s.dropout ? masks[l - 1] : nullptr);
+            input(l, own, inputs, l > 0 && s.dropout ? masks[l - 1] : nullptr);
             float *const *of = states + l * C::STATES;
-            forward(y, of, l == 0 && tabled ? tokens : nullptr);
+            forward(y, of, l == 0 && tabled ? inputs.tokens : nullptr);
             for (int j = 0; j < C::STATES && C::RECURS; j++) unpack(of[j], s.H, y.states[j].from(N), s.B, s.H);
         }
         prepare_output(w + ends[0], w + ends[1]);
@@ -983,7 +1014,7 @@ template <class C> struct Network {
             backward(layer[l], own);
             sum_up(layer[l]);
             unpack_weights(layer[l], own);
-            input_gradients(l, own, tokens);
+            input_gradients(l, own, inputs.tokens);
         }
         return loss;
     }

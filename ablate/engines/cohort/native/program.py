@@ -25,6 +25,7 @@ from ablate.engines.cohort.portions import Portion, Stacked
 from ablate.engines.cohort.replicas import Cohort
 from ablate.engines.cohort.weights import Layout
 from ablate.networks.dropout import Masks
+from ablate.networks.parameters import Features, Vocabulary, ends
 from ablate.networks.products import products_of
 
 LAYER_LIMIT = 16
@@ -33,7 +34,7 @@ MULTIPLICATIONS_AT_ONCE = 2**30
 """Of one call, about: 20 ms of a core, within which no request to stop is heard."""
 
 
-def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+def not_covered(config: Resolved, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """Why the kernel cannot compute this; empty where it can, on a machine that has it."""
     reasons = [
         (torch.device(device).type != "cpu", "not on the CPU"),
@@ -48,13 +49,13 @@ def not_covered(config: Resolved, vocabulary_size: int, dtype: torch.dtype, devi
         return str(error)
 
 
-def computed_by(config: Resolved, vocabulary_size: int, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
+def computed_by(config: Resolved, dtype: torch.dtype, device: str | torch.device = "cpu") -> str:
     """What computes a cohort of this config, for the record."""
     device = torch.device(device)
     if device.type == "cuda":
         sizes = 1, config.batch_size, config.num_hiddens
         return choose(derivative_of(config), *sizes, dtype, device, products_of(config.precision, device)).name
-    reason = not_covered(config, vocabulary_size, dtype, device)
+    reason = not_covered(config, dtype, device)
     native = "native" if config.precision == "ieee" else f"native, {config.precision} products"
     return f"torch (no native kernel: {reason})" if reason else native
 
@@ -73,7 +74,7 @@ class NativeCohort(Cohort):
     def __init__(
         self,
         configs: Sequence[Resolved],
-        vocabulary_size: int,
+        vocabulary_size: Vocabulary,
         parameters: Sequence[Mapping[str, Tensor]],
         *,
         device: str | torch.device = "cpu",
@@ -81,7 +82,7 @@ class NativeCohort(Cohort):
         updates: int | None = None,
     ) -> None:
         super().__init__(configs, vocabulary_size, parameters, device=device, generators=generators, updates=updates)
-        if reason := not_covered(self.config, vocabulary_size, self.parameters.dtype, device):
+        if reason := not_covered(self.config, self.parameters.dtype, device):
             raise ValueError(f"the native kernel cannot compute this: {reason}")
         self.kernel = Kernel(self.layout, vocabulary_size)
         self.takes_portions = self.update.descends and self.update.bound is None
@@ -128,7 +129,7 @@ class NativeCohort(Cohort):
         return self.update.lr.unsqueeze(0)
 
     def _backpropagate(self, tokens: Tensor, targets: Tensor, masks: Masks) -> Tensor:
-        whole = self._whole_masks(masks, tokens.shape[1])
+        whole = self._whole_masks(masks, targets.shape[1])
         return self._minibatches(tokens.unsqueeze(0), targets.unsqueeze(0), self._states, whole)[0]
 
     def _held_out(self, tokens: Tensor, targets: Tensor, states: list[list[Tensor]]) -> Tensor:
@@ -150,15 +151,17 @@ class NativeCohort(Cohort):
         rates: Tensor | None = None,
         carries: bool = True,
     ) -> Tensor:
-        """Losses (J, R) of minibatches (J, R, T, B); states are moved on in place, with `training` gradients filled.
+        """Losses (J, R) of minibatches (J, R, T, B), numbers (J, R, T, B, features); states are moved on in place, with
+        `training` gradients filled.
 
         With `rates` (J, R, 1) the parameters are moved, too, and what is not finite is in `causes`. `masks`
         (R, T, B, H) are those of a single minibatch.
         """
-        losses = self.last_losses.new_empty(tokens.shape[:2])
-        of = Minibatches(*tokens.shape[:2], self.layout.size, carries)
-        tensors = {"parameters": self.parameters, "tokens": tokens.contiguous(), "targets": targets.contiguous()}
-        tensors |= {"losses": losses, "last": losses}
+        losses = self.last_losses.new_empty(targets.shape[:2])
+        of = Minibatches(*targets.shape[:2], self.layout.size, carries)
+        inputs = ("numbers", tokens.to(losses.dtype)) if self.kernel.features else ("tokens", tokens)
+        tensors = {name: tensor.contiguous() for name, tensor in (inputs, ("targets", targets))}
+        tensors |= {"parameters": self.parameters, "losses": losses, "last": losses}
         if training:
             tensors["grads"] = self.grads
         if rates is not None:
@@ -166,19 +169,20 @@ class NativeCohort(Cohort):
             tensors |= {"causes": self.causes, "last": self.last_losses}
         for name, tensor in tensors.items():
             setattr(of, name, tensor.data_ptr())
-        self.kernel.minibatches(of, tensors["tokens"].shape, [part for layer in states for part in layer], masks)
+        self.kernel.minibatches(of, targets.shape, [part for layer in states for part in layer], masks)
         return losses
 
 
 class Kernel:
     """The library's functions for networks of one layout, with a workspace of its own: one for each thread."""
 
-    def __init__(self, layout: Layout, vocabulary_size: int) -> None:
+    def __init__(self, layout: Layout, vocabulary_size: Vocabulary) -> None:
         library = native(layout.derived, layout.config.precision).library
         assert library is not None
         config = layout.config
         self.library = library
-        self.V = vocabulary_size
+        self.V = ends(vocabulary_size)[1]
+        self.features = vocabulary_size.inputs if isinstance(vocabulary_size, Features) else 0
         self.layers, self.H = config.layers, config.num_hiddens
         self.places = places(layout)
         self.sizes: dict[tuple[int, int, bool, bool], Sizes] = {}
@@ -198,10 +202,13 @@ class Kernel:
         if self.library.minibatches(sizes, self.places, of, self.workspace.data_ptr()):
             raise IndexError(f"a token outside the vocabulary of {self.V}")
 
+    def sizes_of(self, T: int, B: int, training: bool, dropout: bool) -> Sizes:
+        return Sizes(T, B, self.H, self.V, self.layers, training, dropout, self.features)
+
     def _sizes(self, T: int, B: int, training: bool, dropout: bool) -> Sizes:
         key = (T, B, training, dropout)
         if key not in self.sizes:
-            self.sizes[key] = sizes = Sizes(T, B, self.H, self.V, self.layers, training, dropout)
+            self.sizes[key] = sizes = self.sizes_of(T, B, training, dropout)
             needed = self.library.workspace_bytes(sizes, False)
             if needed > len(self.workspace):
                 self.workspace = workspace(needed)
@@ -236,9 +243,9 @@ def places(layout: Layout) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-def memory_bytes(config: Resolved, R: int, vocabulary_size: int) -> int:
+def memory_bytes(config: Resolved, R: int, vocabulary_size: Vocabulary) -> int:
     """Bytes that a native cohort of R replicas keeps: parameters, gradients and one workspace."""
     kernel = Kernel(Layout(config, vocabulary_size), vocabulary_size)
-    sizes = Sizes(config.num_steps, config.batch_size, kernel.H, kernel.V, kernel.layers, True, config.dropout > 0)
+    sizes = kernel.sizes_of(config.num_steps, config.batch_size, True, config.dropout > 0)
     needed: int = kernel.library.workspace_bytes(sizes, False)
     return 2 * 4 * R * Layout(config, vocabulary_size).size + needed
