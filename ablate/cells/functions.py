@@ -39,14 +39,17 @@ def apply(name: str, *arguments: Any) -> Any:
 
 
 def _tensors(arguments: tuple[Any, ...]) -> list[Any]:
-    """With numbers as tensors like the others, though not of true and false: `h > 0` of `where(h > 0, 1.0, 0.3)`."""
+    """With numbers as tensors like the others, though not of true and false: `h > 0` of `where(h > 0, 1.0, 0.3)`.
+
+    They are filled in on the device: a copy from the CPU would wait for a GPU, and break off the recording of a graph.
+    """
     import torch
 
     there = [argument for argument in arguments if not isinstance(argument, float | int)]
     real = next((tensor for tensor in there if tensor.dtype != torch.bool), None)
     dtype = torch.get_default_dtype() if real is None else real.dtype
     device = there[0].device
-    return [torch.tensor(a, dtype=dtype, device=device) if isinstance(a, float | int) else a for a in arguments]
+    return [torch.full((), a, dtype=dtype, device=device) if isinstance(a, float | int) else a for a in arguments]
 
 
 SYMBOLIC: set[type] = set()

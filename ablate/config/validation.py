@@ -1,6 +1,7 @@
 """What is legal: single values, values together, and which engines can compute a config."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, cast
@@ -109,7 +110,7 @@ def validate(config: Config) -> None:
     _check_files(config)
     if task.has_network:
         _check_stopping(config)
-    if config.device not in ("cpu", "cuda", "mps", "auto") and not config.device.startswith("cuda:"):
+    if not re.fullmatch(r"cpu|cuda|cuda:[0-9]+|mps|auto", config.device):
         raise ConfigError(f"device is {config.device!r}; choose cpu, cuda, cuda:0 …, mps or auto")
     if config.name is not None and (
         not config.name.strip() or config.name in (".", "..") or set(config.name) & set('/\\:*?"<>|\0')

@@ -57,6 +57,11 @@ class _Place(local):
 _place = _Place()
 
 
+def _stream_of(device: torch.device) -> int:
+    """What takes the work of this thread: on a GPU another one may still compute with buffers that were given back."""
+    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
+
+
 @contextmanager
 def buffers_in(spare: Spare) -> Iterator[None]:
     """In this thread, buffers come from there: those of a recorded CUDA graph must not serve anybody else."""
@@ -74,8 +79,9 @@ class _Recurrence(torch.autograd.Function):
         ends = [len(d.states), len(d.states) + len(d.groups)]
         states, matrices, vectors = given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] :]
         shape = (R, T, B, width // len(d.inputs), shares.dtype, shares.device)
-        key = d, shape, any(ctx.needs_input_grad), shortened()
         place = _place.spare
+        stream = _stream_of(shares.device) if place is _shared else 0  # a graph is recorded on a stream of its own
+        key = d, shape, any(ctx.needs_input_grad), shortened(), stream
         with _lock:
             spare = place.setdefault(key, [])
             steps = spare.pop() if spare else None

@@ -26,7 +26,7 @@ from ablate.config.registry import TASKS, task_name
 from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
-from ablate.engines.cohort.capacity import within_memory
+from ablate.engines.cohort.memory import within_memory
 from ablate.records import results, weights
 from ablate.searching import speeds
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed

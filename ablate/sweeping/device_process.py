@@ -16,7 +16,7 @@ from typing import Any
 
 from ablate.config import plugins
 from ablate.engines.cohort import prepare_thread
-from ablate.engines.cohort.capacity import within_memory
+from ablate.engines.cohort.memory import within_memory
 from ablate.records import weights
 from ablate.records.record import Record
 from ablate.sweeping.devices import Job

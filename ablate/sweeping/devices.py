@@ -68,7 +68,7 @@ def devices(configs: Sequence[Config]) -> list[Device]:
     all_of_them = kind.type == "cuda" and ":" not in name and all(c.task.thing.has_network for c in configs)
     if not all_of_them or torch.cuda.device_count() < 2 or any(map(_only_here, configs)):
         return [Device(name)]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    visible = [own.strip() for own in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     count = torch.cuda.device_count()
     ids = visible[:count] if visible != [""] else [str(number) for number in range(count)]
     return [Device(f"cuda:{number}", {"CUDA_VISIBLE_DEVICES": own}) for number, own in enumerate(ids)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablate.config.errors import StorageError, reason
 from ablate.engines.cohort import training_threads
-from ablate.engines.cohort.capacity import within_memory
+from ablate.engines.cohort.memory import within_memory
 from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results, weights
 from ablate.records.engines import keep_engines, kept_engines

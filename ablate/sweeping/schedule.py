@@ -15,6 +15,7 @@ from ablate.config.schema import Config
 from ablate.config.validation import FUNCTION, engines_for
 from ablate.data.corpora import Corpus
 from ablate.engines.cohort import chunk_size, chunks, memory_bytes, stacked
+from ablate.engines.cohort.memory import free_bytes
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records.environment import cores
 from ablate.sweeping.plan import Extent, Plan, Run, Setting
@@ -168,7 +169,7 @@ def runs_that_fit(
 def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on the device; None where the system does not tell."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return free_bytes(device)
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

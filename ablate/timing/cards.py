@@ -23,7 +23,9 @@ LIMITS = {
 SPOIL = frozenset(LIMITS.values()) - {"power cap"}
 """Those in which a card is not itself. At its power cap a card is as fast as it stays."""
 
-QUERY = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
+QUERY = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+"""What nvidia-smi calls the reasons for lower clocks: since driver 535, and before. NVML's names are alike."""
 NOT_RECORDED = "neither nvidia-ml-py is installed nor nvidia-smi found: clocks, temperature and power are not recorded"
 
 
@@ -92,17 +94,19 @@ def _by_library(uuid: str) -> tuple[Any, ...] | None:
         card = nvml.nvmlDeviceGetHandleByUUID(uuid)
 
         def told(name: str, *more: Any) -> Any:
-            with suppress(nvml.NVMLError):
+            """None of what this driver, or this version of the library, does not have."""
+            with suppress(nvml.NVMLError, AttributeError):
                 return getattr(nvml, name)(card, *more)
             return None
 
+        reasons = told("nvmlDeviceGetCurrentClocksEventReasons")
         power, running = told("nvmlDeviceGetPowerUsage"), told("nvmlDeviceGetComputeRunningProcesses")
         return (
             told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
             told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
             told("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
             None if power is None else power / 1000,
-            told("nvmlDeviceGetCurrentClocksThrottleReasons"),
+            told("nvmlDeviceGetCurrentClocksThrottleReasons") if reasons is None else reasons,
             None if running is None else [int(one.pid) for one in running],
             "NVML",
         )
@@ -113,13 +117,15 @@ def _by_library(uuid: str) -> tuple[Any, ...] | None:
 
 
 def _by_command(uuid: str) -> tuple[Any, ...] | None:
-    try:
-        line = _asked(uuid, f"--query-gpu={','.join(QUERY)}")[0]
-        pids = [int(word) for word in _asked(uuid, "--query-compute-apps=pid") if word.isdecimal()]
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return None
-    *numbers, reasons = [word.strip() for word in line.split(",")]
-    return *map(_number, numbers), _bits(reasons), pids, "nvidia-smi"
+    for reasons_name in REASONS:
+        try:
+            line = _asked(uuid, f"--query-gpu={','.join((*QUERY, reasons_name))}")[0]
+            pids = [int(word) for word in _asked(uuid, "--query-compute-apps=pid") if word.isdecimal()]
+        except (OSError, subprocess.SubprocessError, IndexError):  # it may know the other name
+            continue
+        *numbers, reasons = [word.strip() for word in line.split(",")]
+        return *map(_number, numbers), _bits(reasons), pids, "nvidia-smi"
+    return None
 
 
 def _asked(uuid: str, query: str) -> list[str]:

@@ -33,11 +33,11 @@ class WorkerHung(WorkerFailed):
 
 
 class Process:
-    """A fresh process that loads what it needs and waits to be told its setting."""
+    """A fresh process of a module that loads what it needs and waits to be told its setting."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "ablate.timing.worker") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ablate.timing.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -54,14 +54,14 @@ class Process:
         except WorkerFailed as error:
             self.failure = error
 
-    def ask(self, request: Any, answer_s: float) -> dict[str, Any]:
+    def ask(self, request: Any, answer_s: float, expected: float = START_S) -> dict[str, Any]:
         """Raises WorkerFailed where it ends by itself; WorkerHung where it says nothing for `answer_s` seconds beyond
-        SLACK times what it expects of its next step, which ends it.
+        SLACK times what is `expected` of its next step, which ends it.
         """
         with suppress(OSError):  # it has ended: what it last said tells why
             self.send.write(json.dumps(request) + "\n")
             self.send.flush()
-        return self._answer(answer_s)
+        return self._answer(answer_s, expected)
 
     def _answer(self, answer_s: float, expected: float = START_S) -> dict[str, Any]:
         while True:
@@ -70,9 +70,8 @@ class Process:
                 line = self.lines.get(timeout=limit_s)
             except Empty:
                 self.process.kill()
-                raise WorkerHung(
-                    f"its process said nothing for {limit_s:.0f} s, where {expected:.2g} s were expected, and was ended"
-                ) from None
+                where = f", where {expected:.2g} s were expected," if expected else ""
+                raise WorkerHung(f"its process said nothing for {limit_s:.0f} s{where} and was ended") from None
             if not line:
                 raise WorkerFailed(f"the process that times this setting ended with status {self.process.wait()}")
             answer: dict[str, Any] = json.loads(line)
@@ -89,9 +88,11 @@ class Process:
             self.process.wait(ENDING_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-        self.reader.join()
-        self.receive.close()
+            with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps even what was killed
+                self.process.wait(ENDING_S)
+        self.reader.join(ENDING_S)
+        if not self.reader.is_alive():
+            self.receive.close()
 
 
 class Processes:

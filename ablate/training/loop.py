@@ -334,12 +334,12 @@ def check_device(config: Config | Resolved) -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `device=name` means here.
+    """The device that `device=name` means here; a GPU with its number, which `torch.cuda.set_device` asks for.
 
     Raises ConfigError for a GPU where there is none, and for one by MPS that computes something else than the CPU.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError(
@@ -350,9 +350,15 @@ def resolve_device(name: str) -> torch.device:
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
             raise ConfigError(f"device is {name!r}, but torch finds no CUDA GPU here; choose device=cpu or device=auto")
-        index = name.removeprefix("cuda").removeprefix(":") or "0"
-        if not index.isdigit() or int(index) >= torch.cuda.device_count():
+        index = name.removeprefix("cuda").removeprefix(":") or str(_current_gpu())
+        if not index.isdecimal() or int(index) >= torch.cuda.device_count():
             raise ConfigError(
                 f"device is {name!r}; this machine has {counted(torch.cuda.device_count(), 'GPU')}, from cuda:0"
             )
+        return torch.device("cuda", int(index))
     return torch.device(name)
+
+
+def _current_gpu() -> int:
+    """The number of this thread's GPU, without waking CUDA where nothing has: a planner only asks what is there."""
+    return torch.cuda.current_device() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]

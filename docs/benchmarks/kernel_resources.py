@@ -25,7 +25,7 @@ from ablate.cells.derivative import derived
 from ablate.config.composing import compose
 from ablate.config.resolved import resolve
 from ablate.engines.cohort.cuda.build import kernels
-from ablate.engines.cohort.cuda.choice import SHARED_BYTES, SPILLS_LIMIT, candidates
+from ablate.engines.cohort.cuda.choice import SHARED_BYTES, candidates, most_spills
 
 TOOLS = Path(nvidia.__file__).parent / "bin"
 INTEGERS = ("t", "T", "B")
@@ -61,15 +61,15 @@ def table(model, H, B, sequences, precision, target):
     config = resolve(compose([f"model={model}", f"num_hiddens={H}"]))
     d = derived(variant_of(config).structure, "state", True, config.bias_vectors)
     taken = False
-    for form, tile in candidates(d, sequences, B, H, precision):
+    tried = list(candidates(d, sequences, B, H, precision))
+    for form, tile in tried:
         made = kernels(d, form, True)
         rows = []
         for kernel in (*made.forward, *made.backward):
             registers, stack, shared = resources(kernel, made.functions[kernel.name], tile, H, precision, target)
             rows.append((f"{kernel.name} {registers} registers, stack {stack}, shared {shared}", stack, shared))
-        fits = form == "stages" or all(
-            stack <= 4 * SPILLS_LIMIT and shared <= SHARED_BYTES for _, stack, shared in rows
-        )
+        most = 4 * most_spills(form, tile, tried, precision)
+        fits = form == "stages" or all(stack <= most and shared <= SHARED_BYTES for _, stack, shared in rows)
         mark = "taken" if fits and not taken else "fits" if fits else "does not fit"
         taken = taken or fits
         print(

@@ -18,7 +18,7 @@ from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import with_seed
 from ablate.data.corpora import Corpus
-from ablate.engines.cohort import Cohort, graphs
+from ablate.engines.cohort import Cohort, graphs, replicas
 from ablate.engines.cohort.graphs import AT_ONCE, WARM_UPS, Replay
 from ablate.engines.cohort.portions import Stacked, Windows
 from ablate.engines.cohort.stacked import StackedCohort
@@ -220,12 +220,12 @@ def test_no_question_is_asked_in_a_portion(model: str, optimizer: str) -> None:
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """In the place of CUDA: notes what is recorded and replayed; replays run what was recorded."""
     events: list[str] = []
 
     class Graph:
-        runs = 0
+        runs, on = 0, None
 
         def pool(self) -> int:
             return 1
@@ -233,12 +233,18 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def replay(self) -> None:
             events.append(f"replay {self.runs}")
 
+    stream: list[Any] = [1]
+
     @contextmanager
-    def record(graph: Graph, *_: Any, **__: Any) -> Iterator[None]:
-        before = len(events)
-        yield
+    def record(graph: Graph, pool: Any, on: Any, mode: str) -> Iterator[None]:
+        before, (stream[0], began_on) = len(events), (on, stream[0])
+        try:
+            yield
+        except RuntimeError as error:  # as torch does, which then leaves the stream as it is
+            raise RuntimeError("operation failed due to a previous error during capture") from error
         graph.runs = len(events) - before
         del events[before:]
+        graph.on, stream[0] = on, began_on
 
     @contextmanager
     def here(*_: Any) -> Iterator[None]:
@@ -247,9 +253,13 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(graphs.torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(graphs.torch.cuda, "graph", record)
     monkeypatch.setattr(graphs.torch.cuda, "device", here)
-    monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: 1)
+    monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: stream[0])
     monkeypatch.setattr(graphs.torch.cuda, "default_stream", lambda *_: 0)
-    return events
+    monkeypatch.setattr(graphs.torch.cuda, "set_stream", lambda to: stream.__setitem__(0, to))
+    monkeypatch.setattr(graphs.torch.cuda, "Stream", lambda device: f"aside of {device}")
+    graphs.aside.cache_clear()
+    yield events
+    graphs.aside.cache_clear()
 
 
 def test_a_replay_warms_up_with_runs_that_count_and_then_replays(recorder: list[str]) -> None:
@@ -273,6 +283,18 @@ def test_what_cannot_be_recorded_is_called_and_why_is_kept(recorder: list[str]) 
     assert recorder == ["run"] * (WARM_UPS + 4)
     assert "operation not permitted when stream is capturing" in replay.failure
     assert "\n" not in replay.failure
+    assert graphs.torch.cuda.current_stream() == 1, "what comes next goes where the first runs went"
+
+
+def test_each_device_is_recorded_on_a_stream_of_its_own(recorder: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch has one stream for recordings, of the first device that recorded: on another one that records nothing."""
+    for own, expected in ((0, "aside of cuda:1"), (7, 7)):
+        monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_, own=own: own)
+        replay = Replay(lambda: recorder.append("run"), torch.device("cuda", 1), graphs=True)
+        replay(WARM_UPS + 1)
+        assert replay.one is not None
+        assert replay.several is not None
+        assert {replay.one.on, replay.several.on} == {expected}  # type: ignore[attr-defined]
 
 
 def test_out_of_memory_while_recording_is_not_taken_for_a_failed_recording(recorder: list[str]) -> None:
@@ -293,6 +315,35 @@ def test_the_record_says_whether_graphs_were_on(graphs_wanted: bool) -> None:
     assert not cohort.silent
     assert cohort.cuda_graphs is False
     assert both(Cohort, [config], [weights(config, V, 0)])[1].graphs == "on"
+
+
+def test_what_was_recorded_goes_with_the_buffers_that_it_writes_to() -> None:
+    """Of three sizes of minibatches the first one's buffers are given back, and its graph would still write to them."""
+    config = network("model=gru")
+    _, silent = both(Cohort, [config], [weights(config, V, 0)])
+    for T in (3, 4, 5, 3):
+        silent.train(Stacked(*torch.randint(V, (2, 1, 1, T, 2))), carry=False)
+        assert {size for size, *_ in silent._loops} == {key[:2] for key in silent._programs}
+    assert {size for size, *_ in silent._loops} == {(5, 2), (3, 2)}
+
+
+@pytest.mark.parametrize("own", [None, lambda logits, targets: logits.sum(1) * 0 + targets])
+def test_a_loss_of_the_tasks_own_is_not_recorded(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks what is scored, which no graph can hold; to find that out by a recording costs torch its memory."""
+    wanted = []
+
+    class Noted(replicas.Loop):
+        def __init__(self, *given: Any) -> None:
+            wanted.append(given[-1])
+            super().__init__(*given)
+
+    monkeypatch.setattr(replicas, "Loop", Noted)
+    monkeypatch.setattr(replicas, "loss_of", lambda config: own)
+    config = network("model=rnn")
+    _, silent = both(Cohort, [config], [weights(config, V, 0)])
+    silent.train(Stacked(*torch.randint(V, (2, 1, 1, 3, 2))), carry=False)
+    assert wanted == [own is None]
+    assert silent.graphs == ("on" if own is None else "off: the task has a loss of its own")
 
 
 def test_starts_are_the_minibatches(corpus: Corpus, compose: Callable[..., Resolved]) -> None:

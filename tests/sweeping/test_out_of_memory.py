@@ -14,7 +14,7 @@ import torch
 
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
-from ablate.engines.cohort.capacity import is_out_of_memory
+from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.sweeping import programs
 from ablate.sweeping.plan import make_plan
 from ablate.sweeping.planning import estimate

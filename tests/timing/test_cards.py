@@ -15,8 +15,8 @@ from ablate.timing.cards import spoiled, state
 UUID = "GPU-1"
 
 
-def nvml(pids: list[int], reasons: int = 0) -> SimpleNamespace:
-    """As pynvml of a card at 1980 MHz; its power is not told."""
+def nvml(pids: list[int], reasons: int = 0, name: str = "Event") -> SimpleNamespace:
+    """As pynvml of a card at 1980 MHz, where reasons for lower clocks have this name; its power is not told."""
 
     class NVMLError(Exception):
         pass
@@ -36,12 +36,13 @@ def nvml(pids: list[int], reasons: int = 0) -> SimpleNamespace:
         nvmlDeviceGetTemperature=lambda card, which: 41,
         nvmlDeviceGetPowerUsage=power,
         nvmlDeviceGetComputeRunningProcesses=lambda card: [SimpleNamespace(pid=pid) for pid in pids],
-        nvmlDeviceGetCurrentClocksThrottleReasons=lambda card: reasons,
+        **{f"nvmlDeviceGetCurrentClocks{name}Reasons": lambda card: reasons},
     )
 
 
-def test_by_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", nvml([os.getpid(), 1], reasons=0x01 | 0x04 | 0x40))
+@pytest.mark.parametrize("name", ["Event", "Throttle"])
+def test_by_the_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml([os.getpid(), 1], 0x01 | 0x04 | 0x40, name))
     told = state(UUID)
     assert told == {
         "clock_mhz": 1980,
@@ -63,9 +64,14 @@ def no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="writes a shell script")
-def test_by_the_command(no_library: Path) -> None:
+@pytest.mark.parametrize("name", ["event", "throttle"])
+def test_by_the_command(name: str, no_library: Path) -> None:
+    """Of a driver that knows one of the names of the reasons for lower clocks, and refuses the other."""
     command = no_library / "nvidia-smi"
-    answers = "case $2 in *compute-apps*) echo 999999999;; *) echo '1755, 2619, 63, 612.40, 0x0000000000000020';; esac"
+    answers = (
+        f"case $2 in *compute-apps*) echo 999999999;; *clocks_{name}_reasons.active*) "
+        "echo '1755, 2619, 63, 612.40, 0x0000000000000020';; *) exit 2;; esac"
+    )
     command.write_text(f"#!/bin/sh\n{answers}\n")
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     told = state(UUID)

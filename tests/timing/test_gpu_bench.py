@@ -5,19 +5,26 @@ The checks that are marked need a CUDA GPU, and run nowhere else; the rest takes
 
 import json
 import os
+import signal
 import sys
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from ablate.cli.bench import budget, main
-from ablate.timing.gpu import checks, commands, page, work
+from ablate.timing.gpu import apart as apart_module
+from ablate.timing.gpu import bench, checks, commands, page, table, work
+from ablate.timing.gpu.apart import Apart, limit_of
 from ablate.timing.gpu.budget import SHARES, Budget
 from ablate.timing.gpu.commands import Command
 from ablate.timing.gpu.goals import RATIOS, goals
 from ablate.timing.gpu.table import Cell, cells
 from ablate.timing.gpu.work import FULL, REHEARSAL, ways
+from ablate.timing.process import WorkerFailed, WorkerHung
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -31,7 +38,7 @@ def test_a_gpu_is_right(name: str) -> None:
 
 @pytest.mark.full
 def test_the_cpu_is_right() -> None:
-    found = {one.check: one.status for one in checks.run(CPU, Budget(1e6), lambda _: None)}
+    found = {name: checks.checked(name, CPU).status for name in checks.CHECKS}
     gpus = {"tf32 and bf16 against float64", "graphs against launches"}
     assert found == {name: "not here" if name in gpus else "passed" for name in checks.CHECKS}
 
@@ -55,7 +62,7 @@ def test_a_check_that_raises_is_a_failure_and_the_others_go_on(monkeypatch: pyte
         raise RuntimeError("CUDA error: an illegal memory access\nmore of it")
 
     monkeypatch.setattr(checks, "CHECKS", {"broken": broken, "wrong": lambda _: "differs", "right": lambda _: ""})
-    found = checks.run(CPU, Budget(1e6), lambda _: None)
+    found = [checks.checked(name, CPU) for name in checks.CHECKS]
     assert [one.status for one in found] == ["failed", "failed", "passed"]
     assert "illegal memory access" in found[0].told
     assert "\n" not in found[0].told
@@ -73,9 +80,90 @@ def test_each_part_may_take_its_share_and_what_those_before_it_left() -> None:
 
 def test_without_time_nothing_is_begun_and_it_is_said() -> None:
     budget = Budget(0.0)
-    assert {one.status for one in checks.run(CPU, budget, lambda _: None)} == {"not run"}
+    with Apart("cpu", rehearsal=True) as apart:
+        assert {one.status for one in checks.run(apart, budget, lambda _: None)} == {"not run"}
+        assert table.measured(REHEARSAL, CPU, apart, budget, lambda _: None) == []
+        assert apart.process is None
     assert all(one.took_s is None and one.why for one in commands.timed(REHEARSAL, "cpu", budget, lambda _: None))
-    assert len(budget.left_out) == len(checks.CHECKS) + len(list(commands.commands(REHEARSAL)))
+    assert len(budget.left_out) == len(checks.CHECKS) + 1 + len(list(commands.commands(REHEARSAL)))
+
+
+class Broken:
+    """In the place of processes: each does to a request what `does` says of it."""
+
+    does: ClassVar[dict[str, Any]] = {}
+    started = 0
+
+    def __init__(self, module: str) -> None:
+        Broken.started += 1
+
+    def ask(self, request: dict[str, Any], limit_s: float, expected: float) -> dict[str, Any]:
+        made = self.does[str(request.get("check", request.get("cell")))]
+        if isinstance(made, Exception):
+            raise made
+        return dict(made)
+
+    def end(self) -> None:
+        pass
+
+
+def test_what_ends_a_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that hangs, one that ends its process and one that leaves the card unusable; then numbers alike."""
+    monkeypatch.setattr(apart_module, "Process", Broken)
+    monkeypatch.setattr(checks, "CHECKS", dict.fromkeys("abcde"))
+    ok = {"check": "a", "status": "passed", "told": ""}
+    lost = {"check": "d", "status": "failed", "told": "AcceleratorError: CUDA error: an illegal memory access"}
+    Broken.does = {"a": ok, "b": WorkerHung("said nothing"), "c": WorkerFailed("ended with status -11"), "d": lost}
+    Broken.does |= {"e": ok | {"check": "e"}}
+    Broken.started = 0
+    with Apart("cuda:0", rehearsal=False) as apart:
+        found = checks.run(apart, Budget(1e6), lambda _: None)
+        assert [one.status for one in found] == ["passed", "failed", "failed", "failed", "passed"]
+        assert Broken.started == 4
+        plan = [cell for cell, _ in cells(REHEARSAL, CPU)]
+        Broken.does = {str(number): asdict(replace(cell, us=1.0)) for number, cell in enumerate(plan)}
+        Broken.does |= {"1": WorkerFailed("ended with status -9"), "2": asdict(replace(plan[2], why="CUDA error: x"))}
+        timed = table.measured(REHEARSAL, CPU, apart, Budget(1e6), lambda _: None)
+    assert [cell.us for cell in timed[:4]] == [1.0, None, None, 1.0]
+    assert len(timed) == len(plan)
+    assert timed[1].why == "ended with status -9"
+    assert Broken.started == 6
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.name != "posix", reason="signals a process")
+def test_a_process_answers_hangs_and_is_begun_again() -> None:
+    with Apart("cpu", rehearsal=True) as apart:
+        number = next(n for n, (_, way) in enumerate(cells(REHEARSAL, CPU)) if way.name == "torch.nn")
+        found = Cell(**apart.ask({"cell": number, "for_s": 0.01}, 300))
+        assert found.us is not None
+        first = apart.process
+        assert first is not None
+        os.kill(first.process.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerHung, match="nothing for 1 s and was ended"):
+            apart.ask({"cell": number, "for_s": 0.01}, 1)
+        assert first.process.poll() is not None
+        assert Cell(**apart.ask({"cell": number, "for_s": 0.01}, 300)).us is not None
+
+
+def test_each_thing_has_half_of_what_is_left() -> None:
+    budget = Budget(100.0, now=iter([0.0, 0.0, 19.0]).__next__)
+    assert limit_of(budget, "checks") == pytest.approx(10)
+    assert limit_of(budget, "checks") == pytest.approx(0.5)
+
+
+def test_what_was_found_before_the_end_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table ends with what nobody has thought of."""
+
+    def breaks(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "run", lambda *_: [checks.Outcome("one check", "passed")])
+    monkeypatch.setattr(table, "measured", breaks)
+    monkeypatch.setattr(bench, "speed_lane", nullcontext)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(bench.Options("cpu", 100.0, tmp_path))
+    assert "one check | passed" in (tmp_path / "rehearsal-cpu.md").read_text(encoding="utf-8")
 
 
 def test_a_command_that_takes_too_long_is_ended_with_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,18 +219,18 @@ def table_of(alone: float, together: float) -> list[Cell]:
 
 
 def test_goals_are_met_or_missed_by_the_slowest_model() -> None:
-    table = table_of(2000.0, 60.0)
-    found = {one.name: one.met for one in goals(table, [], FULL)}
+    numbers = table_of(2000.0, 60.0)
+    found = {one.name: one.met for one in goals(numbers, [], FULL)}
     assert found == {
         f"ratio to torch.nn, H {H}, {precision}": least <= 2000 / 60
         for H, least in RATIOS.items()
         for precision in ("ieee", "tf32")
     }
-    table[0].us = 20_000.0  # torch.nn of the gru at the smallest size: the others have not moved
-    assert {one.name: one.met for one in goals(table, [], FULL)} == found
-    for cell in table:
+    numbers[0].us = 20_000.0  # torch.nn of the gru at the smallest size: the others have not moved
+    assert {one.name: one.met for one in goals(numbers, [], FULL)} == found
+    for cell in numbers:
         cell.us = None if cell.model == "gru" else cell.us
-    assert goals(table, [], FULL)[-1].met is None, "of one model it is not known"
+    assert goals(numbers, [], FULL)[-1].met is None, "of one model it is not known"
     assert {one.met for one in goals([], [], FULL)} == {None}
 
 
@@ -158,18 +246,18 @@ def test_the_page_has_the_cards_name_and_every_number(tmp_path: Path) -> None:
     facts = {"gpu": "NVIDIA H200", "gpu_capability": "9.0", "driver": "1.2", "cpu": "A Processor", "torch": "2"}
     facts |= {"git_commit": "a" * 40, "git_dirty": False}
     state = {"clock_mhz": 1980.0, "memory_clock_mhz": None, "temperature_c": 41.0, "power_w": 99.5}
-    table = table_of(2175.0, 56.0)
-    table[-1].us, table[-1].why = None, "needs 900 GiB"
-    parts = {
-        "checks": [checks.Outcome("engines", "passed")],
-        "table": table,
-        "commands": [Command("one setting", ("model=gru",), 7.5)],
-        "goals": goals(table, [], FULL),
-        "left_out": ["a thing"],
-        "states": {"at the start": state | {"limits": ["power cap"], "others": 0}},
-        "spent_s": 400.0,
-    }
-    json_path, page_path = page.write(tmp_path, facts, FULL, parts)
+    numbers = table_of(2175.0, 56.0)
+    numbers[-1].us, numbers[-1].why = None, "needs 900 GiB"
+    found = page.Found(
+        checks=[checks.Outcome("engines", "passed")],
+        table=numbers,
+        commands=[Command("one setting", ("model=gru",), 7.5)],
+        goals=goals(numbers, [], FULL),
+        left_out=["a thing"],
+        states={"at the start": state | {"limits": ["power cap"], "others": 0}},
+        spent_s=400.0,
+    )
+    json_path, page_path = page.write(tmp_path, facts, FULL, found)
     assert (json_path.name, page_path.name) == ("nvidia-h200.json", "nvidia-h200.md")
     text = page_path.read_text(encoding="utf-8")
     for word in ("NVIDIA H200", "2,175", "needs 900 GiB", "7.5 s", "power cap", "a thing", "aaaaaaaaaaaa"):

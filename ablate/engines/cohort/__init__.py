@@ -13,7 +13,8 @@ native    the same minibatches by a kernel compiled for the cell
 cuda      the same layers by kernels for a GPU
 arrangement   what generators of kernels ask of a derivative
 stacked   networks that are no plain stack, under autograd
-capacity  chunks and memory
+capacity  chunks, and the memory that they take
+memory    where it does not suffice
 """
 
 from ablate.engines.cohort.capacity import chunk_size, chunks, memory_bytes

@@ -1,16 +1,13 @@
 """How many replicas make a cohort, and the memory it takes."""
 
-import gc
 import itertools
 import math
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 
 from ablate.cells.derivative import derivative_of, why_underivable
-from ablate.config.errors import reason
 from ablate.config.registry import TASKS
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort import stacked
@@ -23,7 +20,6 @@ from ablate.networks.families import family
 from ablate.networks.parameters import Sizes, Vocabulary
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 CHUNK_COLUMNS = 512
 """Columns over all replicas of a chunk: of pre-activations in the torch form, where they share the cache; of states in
@@ -109,34 +105,3 @@ def memory_bytes(
     buffers = [parameters, grads, *update.moments.values()]
     kept = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
     return kept + training.allocated_bytes + held_out.allocated_bytes
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the memory of the machine or of its device did not suffice."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-
-
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""What torch, CUDA and its libraries say in errors of no class of their own."""
-
-
-def within_memory(train: Callable[[], Result], device: torch.device) -> Result:
-    """What `train` computes. Raises MemoryError where it lacks memory, with all that it took given back."""
-    try:
-        return train()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        own = MemoryError(reason(error))
-        own.add_note("".join(traceback.format_exception(error)))
-    release(device)  # here, where no frame of the error's holds the program any more
-    raise own
-
-
-def release(device: torch.device) -> None:
-    """Give back what a program that has ended kept."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

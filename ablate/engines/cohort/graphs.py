@@ -7,6 +7,7 @@ here draws none.
 
 import threading
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -17,8 +18,9 @@ WARM_UPS = 3
 AT_ONCE = 8
 """Runs that one graph holds, where there are as many to come."""
 
-_recording = threading.Lock()
-"""One recording at a time: beginning one waits for the whole device, which another recording forbids."""
+recording = threading.Lock()
+"""One at a time: beginning one waits for the whole device, which another one forbids, as it does all that gives memory
+back to the device."""
 
 
 class Replay:
@@ -56,20 +58,42 @@ class Replay:
     def _record(self) -> None:
         """Out of memory is not caught: who trains may do with less."""
         try:
-            with _recording, torch.cuda.device(self.device):
+            with recording, torch.cuda.device(self.device):
                 one, several = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-                # On the stream that the first runs took, unless it is the one on which nothing can be recorded; and
-                # with other threads free to allocate.
-                own = torch.cuda.current_stream(self.device)
-                stream = None if own == torch.cuda.default_stream(self.device) else own
-                with torch.cuda.graph(one, None, stream, "thread_local"):
-                    self.function()
-                with torch.cuda.graph(several, one.pool(), stream, "thread_local"):
-                    for _ in range(AT_ONCE):
-                        self.function()
+                # On the stream that the first runs took, unless it is the one on which nothing can be recorded.
+                before = torch.cuda.current_stream(self.device)
+                stream = aside(self.device) if before == torch.cuda.default_stream(self.device) else before
+                try:
+                    _recorded(self.function, 1, one, None, stream)
+                    _recorded(self.function, AT_ONCE, several, one.pool(), stream)
+                finally:
+                    torch.cuda.set_stream(before)  # which torch leaves to us where a recording breaks off
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a rule or a loss of the user's does that cannot be recorded
             self.graphs, self.failure = False, reason(error)
             return
         self.one, self.several = one, several
+
+
+@cache
+def aside(device: torch.device) -> torch.cuda.Stream:
+    """A stream of this device to record on. Torch's own for that is of whichever device was the first to record."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _recorded(
+    function: Callable[[], None], times: int, graph: torch.cuda.CUDAGraph, pool: object, stream: torch.cuda.Stream
+) -> None:
+    """Raises what the function raised, where it did, and not that the recording could not be ended after it."""
+    cause: Exception | None = None
+    try:
+        with torch.cuda.graph(graph, pool, stream, "thread_local"):  # type: ignore[arg-type]
+            try:  # other threads are free to allocate meanwhile
+                for _ in range(times):
+                    function()
+            except Exception as error:
+                cause = error
+                raise
+    except Exception as error:
+        raise cause or error from None

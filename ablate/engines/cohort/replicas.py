@@ -24,6 +24,7 @@ from ablate.engines.precision import widest
 from ablate.engines.updates import Update
 from ablate.networks.dropout import Masks, not_dropped, shares, steps_of
 from ablate.networks.parameters import Sizes, Vocabulary, shapes
+from ablate.networks.targets import loss_of
 
 
 class Cohort:
@@ -97,7 +98,7 @@ class Cohort:
             }
         self._all_alive = True
         self._programs: dict[tuple[int, int, bool], Program] = {}
-        self._loops: dict[Hashable, Loop] = {}
+        self._loops: dict[tuple[tuple[int, int], Hashable, bool], Loop] = {}  # (T, B), of which, whether it carries
         self._states: list[list[Tensor]] = []
         self._states_of: dict[int, list[list[Tensor]]] = {}  # number of sequences → the states of so many, in place
 
@@ -186,7 +187,7 @@ class Cohort:
 
     def _loop(self, portion: Portion, tables: Sequence[Tensor], carries: bool) -> Loop:
         """What trains on minibatches like these: made once, and again for more at once than there were."""
-        key = portion.kind, carries
+        key = portion.size, portion.kind, carries
         loop = self._loops.get(key)
         if loop is None or loop.capacity < len(tables[0]):
             states, own = self._states, weakref.proxy(self)  # no circle: what is on the device goes with the last user
@@ -199,7 +200,7 @@ class Cohort:
                 return losses
 
             losses = self.last_losses.expand(len(tables[0]), -1)
-            loop = self._loops[key] = Loop(minibatch, tables, losses, self.device, self.cuda_graphs)
+            loop = self._loops[key] = Loop(minibatch, tables, losses, self.device, self.cuda_graphs and not self._asks)
         return loop
 
     def _minibatch(
@@ -223,10 +224,17 @@ class Cohort:
         return self.last_losses
 
     @property
+    def _asks(self) -> bool:
+        """Whether a minibatch has to ask the device: a loss of the task's own is computed of what is scored alone."""
+        return loss_of(self.config) is not None
+
+    @property
     def graphs(self) -> str:
         """How the minibatches of a silent cohort were computed, for the record."""
         if not self.cuda_graphs:
             return "off"
+        if self._asks:
+            return "off: the task has a loss of its own"
         failures = [loop.replay.failure for loop in self._loops.values() if loop.replay.failure]
         return f"failed: {failures[0]}" if failures else "on"
 
@@ -292,6 +300,8 @@ class Cohort:
             stale = [k for k in self._programs if k[2] == training]
             for k in stale[:-1]:  # the size before may come again: the last piece of a text
                 del self._programs[k]
+                if training:  # a graph that was recorded would write to where its buffers were
+                    self._loops = {of: loop for of, loop in self._loops.items() if of[0] != k[:2]}
             grads = self.grads if training else None
             self._programs[key] = Program(self.layout, self.parameters, grads, T, B, self.V)
         return self._programs[key]

@@ -11,12 +11,14 @@ CPU = torch.device("cpu")
 
 def prepare_thread(device: torch.device = CPU) -> None:
     """Call first in each thread that trains cohorts: one thread for torch's own loops, denormals are zero, and on a GPU
-    a stream of its own, beside which those of other threads run."""
+    a stream of its own, beside which those of other threads run. Another call keeps that stream, whose memory torch
+    has for it alone."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+        if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+            torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
 class TrainingThreads(ThreadPoolExecutor):

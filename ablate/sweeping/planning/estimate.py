@@ -20,7 +20,7 @@ from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
-from ablate.engines.cohort.capacity import is_out_of_memory
+from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.records.engines import kept_engines

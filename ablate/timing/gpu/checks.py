@@ -17,8 +17,10 @@ from ablate.data.labelled import labelled
 from ablate.engines.cohort import Cohort
 from ablate.engines.precision import computing, tf32_state
 from ablate.networks.parameters import initial
+from ablate.timing.gpu.apart import LEAST_S, Apart, limit_of
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.work import MADE_UP, REHEARSAL, config_of, reason_of, text
+from ablate.timing.process import WorkerFailed
 from ablate.training.choice import Choice, any_minibatch, build
 from ablate.training.loop import train_together
 
@@ -40,21 +42,31 @@ class Outcome:
     told: str = ""
 
 
-def run(device: torch.device, budget: Budget, say: Callable[[str], None]) -> list[Outcome]:
-    """All checks within their time. One that fails, or raises, keeps none of the others."""
+def checked(name: str, device: torch.device) -> Outcome:
+    """One of the checks. Whatever it raises is what it is there to find."""
+    try:
+        differs = CHECKS[name](device)
+    except CombinationError as error:
+        return Outcome(name, "not here", reason_of(error))
+    except Exception as error:
+        return Outcome(name, "failed", f"{type(error).__name__}: {reason_of(error)}")
+    return Outcome(name, "failed" if differs else "passed", differs)
+
+
+def run(apart: Apart, budget: Budget, say: Callable[[str], None]) -> list[Outcome]:
+    """All checks within their time, in a process of their own. One that fails, hangs or ends it costs none other."""
     out = []
-    for name, check in CHECKS.items():
-        if budget.left_s("checks") <= 0:
+    for name in CHECKS:
+        limit_s = limit_of(budget, "checks")
+        if limit_s < LEAST_S:
             budget.leave_out(f"the check of {name}")
-            out.append(Outcome(name, "not run", "no time was left"))
-            continue
-        try:
-            differs = check(device)
-            outcome = Outcome(name, "failed" if differs else "passed", differs)
-        except CombinationError as error:
-            outcome = Outcome(name, "not here", reason_of(error))
-        except Exception as error:  # whatever a device raises is what this is there to find
-            outcome = Outcome(name, "failed", f"{type(error).__name__}: {reason_of(error)}")
+            outcome = Outcome(name, "not run", "no time was left")
+        else:
+            try:
+                outcome = Outcome(**apart.ask({"check": name}, limit_s))
+            except WorkerFailed as error:
+                outcome = Outcome(name, "failed", str(error))
+            apart.renew_after(outcome.told)
         out.append(outcome)
         say(f"{name}: {outcome.status}{f' ({outcome.told})' if outcome.told else ''}")
     return out

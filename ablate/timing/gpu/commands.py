@@ -17,6 +17,15 @@ from ablate.timing.gpu.work import Sizes, text
 
 LEAST_S = 5.0
 """With less than this left a command is not begun."""
+SECONDS = {
+    "one setting": 8.0,
+    "model × num_hiddens, tf32": 90.0,
+    "nine lstm variants × six learning rates": 180.0,
+    "model × num_hiddens, ieee": 200.0,
+}
+"""What whole commands were to take at most."""
+PATIENCE_S = 60.0
+"""So long any command may take; and twice what it was to take, so that one that hangs leaves the others some time."""
 
 
 @dataclass
@@ -50,7 +59,7 @@ def timed(sizes: Sizes, device: str, budget: Budget, say: Callable[[str], None])
     """Each command in a folder of its own, ended when the time for all of them is over."""
     out = []
     for command in commands(sizes):
-        command.limit_s = budget.left_s("commands")
+        command.limit_s = min(budget.left_s("commands"), max(PATIENCE_S, 2 * SECONDS[command.name]))
         if command.limit_s < LEAST_S:
             budget.leave_out(f"the command of {command.name}")
             command.why = "no time was left"

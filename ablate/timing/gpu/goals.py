@@ -3,17 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ablate.timing.gpu.commands import Command
+from ablate.timing.gpu.commands import SECONDS, Command
 from ablate.timing.gpu.table import Cell
 from ablate.timing.gpu.work import Sizes
 
-SECONDS = {
-    "one setting": 8.0,
-    "model × num_hiddens, tf32": 90.0,
-    "nine lstm variants × six learning rates": 180.0,
-    "model × num_hiddens, ieee": 200.0,
-}
-"""Of whole commands, at most."""
 RATIOS = {32: 100.0, 128: 40.0, 256: 25.0, 512: 15.0, 1024: 6.0}
 """Hidden units → how many times the speed of torch.nn one run at a time, at least, for every model."""
 

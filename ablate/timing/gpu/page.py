@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,37 @@ NOT_A_MEASUREMENT = (
 )
 
 
-def write(folder: Path, facts: Mapping[str, Any], sizes: Sizes, parts: Mapping[str, Any]) -> tuple[Path, Path]:
-    """`parts`: checks, table, commands, goals, left_out, states, spent_s. Raises StorageError."""
+@dataclass
+class Found:
+    """What there is to be told."""
+
+    checks: list[Outcome] = field(default_factory=list)
+    table: list[Cell] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    states: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """What the card was doing, by when that was."""
+    spent_s: float = 0.0
+    files: tuple[Path, ...] = ()
+
+
+def write(folder: Path, facts: Mapping[str, Any], sizes: Sizes, found: Found) -> tuple[Path, Path]:
+    """Raises StorageError."""
     make_folder(folder)
     name = slug(f"rehearsal {facts['gpu'] or 'cpu'}" if sizes.rehearsal else str(facts["gpu"]))
     json_path, page_path = folder / f"{name}.json", folder / f"{name}.md"
-    plain = {key: [asdict(one) for one in value] if key in OBJECTS else value for key, value in parts.items()}
+    plain = {name: value for name, value in asdict(found).items() if name != "files"}
     write_json(json_path, {"rehearsal": sizes.rehearsal, "machine": dict(facts), "sizes": asdict(sizes), **plain})
-    write_text(page_path, "\n".join(page(facts, sizes, parts)) + "\n")
+    write_text(page_path, "\n".join(page(facts, sizes, found)) + "\n")
     return json_path, page_path
-
-
-OBJECTS = ("checks", "table", "commands", "goals")
 
 
 def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def page(facts: Mapping[str, Any], sizes: Sizes, parts: Mapping[str, Any]) -> Iterator[str]:
+def page(facts: Mapping[str, Any], sizes: Sizes, found: Found) -> Iterator[str]:
     yield f"# ablate bench gpu: {facts['gpu'] or facts['cpu']}"
     yield ""
     if sizes.rehearsal:
@@ -52,14 +64,14 @@ def page(facts: Mapping[str, Any], sizes: Sizes, parts: Mapping[str, Any]) -> It
         "commit": (facts["git_commit"] or "not known")[:12] + " and changes" * bool(facts["git_dirty"]),
     }
     yield "; ".join(f"{name} {value}" for name, value in known.items() if value) + "."
-    yield f"It took {parts['spent_s']:.0f} s."
-    for what in parts["left_out"]:
+    yield f"It took {found.spent_s:.0f} s."
+    for what in found.left_out:
         yield f"Left out, since there was no time: {what}."
-    yield from _checks(parts["checks"])
-    yield from _table(parts["table"])
-    yield from _goals(parts["goals"])
-    yield from _commands(parts["commands"])
-    yield from _states(parts["states"])
+    yield from _checks(found.checks)
+    yield from _table(found.table)
+    yield from _goals(found.goals)
+    yield from _commands(found.commands)
+    yield from _states(found.states)
 
 
 def _rows(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from ablate.timing.gpu.apart import LEAST_S, Apart, limit_of
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.work import Sizes, Way, config_of, corpus_of, reason_of, trained, ways
+from ablate.timing.process import WorkerFailed
 
 WARM_UPS = 2
 LEAST, MOST = 3, 50
@@ -35,23 +37,39 @@ class Cell:
     why: str = ""
 
 
-def measured(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[str], None]) -> list[Cell]:
-    """The table: row by row, smaller sizes first; what there is no time for is left out, and it is said."""
+def measured(
+    sizes: Sizes, device: torch.device, apart: Apart, budget: Budget, say: Callable[[str], None]
+) -> list[Cell]:
+    """The table: row by row, smaller sizes first; what there is no time for is left out, and it is said.
+
+    In a process of its own: a number that ends it, or hangs, costs that number.
+    """
     plan = list(cells(sizes, device))
     out = []
-    for number, (cell, way) in enumerate(plan):
-        left = budget.left_s("table")
-        if left <= 0:
+    for number, (cell, _) in enumerate(plan):
+        left, limit_s = budget.left_s("table"), limit_of(budget, "table")
+        if limit_s < LEAST_S:
             budget.leave_out(f"{len(plan) - number} of {len(plan)} numbers of the table")
             break
         try:
-            measure(cell, way, sizes, device, min(MOST_S, left / (len(plan) - number)))
-        except Exception as error:  # a card has more ways to fail than can be named; the others are still measured
-            cell.why = reason_of(error)
+            cell = Cell(**apart.ask({"cell": number, "for_s": min(MOST_S, left / (len(plan) - number))}, limit_s))
+        except WorkerFailed as error:
+            cell.why = str(error)
+        apart.renew_after(cell.why)
         out.append(cell)
         took = f"{cell.us:,.0f} µs" if cell.us is not None else cell.why
         say(f"{cell.model} {cell.num_hiddens} {cell.way}: {took}")
     return out
+
+
+def timed(number: int, sizes: Sizes, device: torch.device, for_s: float) -> Cell:
+    """A number of the table, from about so many seconds of training, or why there is none."""
+    cell, way = list(cells(sizes, device))[number]
+    try:
+        measure(cell, way, sizes, device, for_s)
+    except Exception as error:  # a card has more ways to fail than can be named; the others are still measured
+        cell.why = reason_of(error)
+    return cell
 
 
 def cells(sizes: Sizes, device: torch.device) -> Iterator[tuple[Cell, Way]]:

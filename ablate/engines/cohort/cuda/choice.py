@@ -6,7 +6,7 @@ what torch's form does on a small example. Where none does, torch computes the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from ablate.cells.derivative import Derived
 from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
 from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
+from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.networks.products import EXACT, Products
 from ablate.networks.steps import LayerSteps, Shape, Steps, take
 
@@ -29,8 +30,8 @@ SEQUENCES = {"ieee": (32, 16, 8), "tf32": (32, 16)}
 HELD_IEEE_UNITS = 64
 """Hidden units up to which weights stay on the chip in products without tensor cores: those of a thread fill its
 registers (`docs/benchmarks/kernel_resources.py`)."""
-SPILLS_LIMIT = 128
-"""Numbers of a thread that may wait in memory for a register."""
+SPILLS_LIMIT, FEW_SPILLS = 128, 16
+"""Numbers of a thread that may wait in memory for a register; and so few where a smaller tile does as well."""
 EXAMPLE = (2, 3)
 """Replicas and steps of the example."""
 TOLERANCE = {"ieee": 1e-4, "tf32": 2e-2}
@@ -87,8 +88,9 @@ def _sequences(R: int, B: int, device: torch.device) -> int:
 @lru_cache(256)
 def _chosen(d: Derived, sequences: int, B: int, H: int, device: torch.device, precision: str) -> Chosen:
     reason = ""
-    for form, tile in candidates(d, sequences, B, H, precision):
-        reason = _why_not(d, form, tile, B, H, device, precision)
+    tried = list(candidates(d, sequences, B, H, precision))
+    for form, tile in tried:
+        reason = _why_not(d, form, tile, B, H, device, precision, most_spills(form, tile, tried, precision))
         if not reason:
             return Chosen(form, tile)
     lines()(f"torch computes layers of {H} units on {device}: {reason}")
@@ -107,6 +109,15 @@ def candidates(d: Derived, sequences: int, B: int, H: int, precision: str) -> It
     yield "stages", tile_of("stages", bool(d.groups), B, H, precision)
 
 
+def most_spills(form: str, tile: Tile, tried: Sequence[tuple[str, Tile]], precision: str) -> int:
+    """Numbers of a thread that may wait in memory for a register, of a form and tile among those that are tried.
+
+    Without tensor cores half the sequences take half the time, so a smaller tile of the same form loses nothing.
+    """
+    smaller = any(form == other and own.BB < tile.BB for other, own in tried)
+    return FEW_SPILLS if smaller and precision == "ieee" else SPILLS_LIMIT
+
+
 def is_held(d: Derived, tile: Tile, precision: str) -> bool:
     """Whether all weights of a step fit on the chip, each way, beside one operand; where there are none, they do."""
     if not d.groups:
@@ -115,8 +126,17 @@ def is_held(d: Derived, tile: Tile, precision: str) -> bool:
     return 4 * numbers <= SHARED_BYTES and (precision != "ieee" or tile.HP <= HELD_IEEE_UNITS)
 
 
-def _why_not(d: Derived, form: str, tile: Tile, B: int, H: int, device: torch.device, precision: str) -> str:
-    """Why a form does not count; empty where it does."""
+def _why_not(
+    d: Derived,
+    form: str,
+    tile: Tile,
+    B: int,
+    H: int,
+    device: torch.device,
+    precision: str,
+    spills_limit: int = SPILLS_LIMIT,
+) -> str:
+    """Why a form does not count; empty where it does. Raises what says that the memory does not suffice."""
     try:
         shape = (*EXAMPLE, B, H, torch.float32, device)
         with torch.inference_mode():
@@ -128,9 +148,11 @@ def _why_not(d: Derived, form: str, tile: Tile, B: int, H: int, device: torch.de
                 if not difference < TOLERANCE[precision]:
                     return f"the {form} kernels differ from torch by {difference:.1e}"
                 spilled = max((getattr(made, "n_spills", 0) for made in own.launched.values()), default=0)
-                if spilled > SPILLS_LIMIT and form != "stages":
+                if spilled > spills_limit and form != "stages":
                     return f"the {form} kernels lack registers"
     except Exception as error:  # whatever Triton raises, torch computes the same
+        if is_out_of_memory(error):  # which says nothing of the kernels
+            raise
         return f"the {form} kernels fail ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
     return ""
 

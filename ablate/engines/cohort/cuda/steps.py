@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,6 +253,11 @@ class KernelSteps:
         """What a group's products at step t bring back to its operand."""
         torch.bmm(self._columns(self.D, k)[:, t], self.transposed[k], out=self.reached[k])
 
+    def _here(self) -> AbstractContextManager[Any]:
+        """Triton launches on the device that is the current one, wherever the tensors are."""
+        device = self.shape.device
+        return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
     def _launch(self, kernel: Kernel) -> Callable[..., None]:
         R, T, B, H = self.shape.R, self.shape.T, self.shape.B, self.shape.H
         tile, function = self.tile, self.kernels.functions[kernel.name]
@@ -266,7 +272,8 @@ class KernelSteps:
             for k, W in enumerate(matrices):
                 values |= {f"W{k}": W, f"W{k}_replica": W.stride(0), f"W{k}_row": W.stride(1)}
             arguments = [values[name] for name in kernel.arguments]
-            made = launch(*arguments, T, B, *constants, **options)
+            with self._here():
+                made = launch(*arguments, T, B, *constants, **options)
             self.launched[kernel.name] = made
 
         return run

@@ -1,0 +1,52 @@
+"""Where memory does not suffice: how that is known, and what is given back."""
+
+import gc
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ablate.config.errors import reason
+from ablate.engines.cohort.graphs import recording
+
+Result = TypeVar("Result")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its device did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""What torch, CUDA and its libraries say in errors of no class of their own."""
+
+
+def within_memory(train: Callable[[], Result], device: torch.device) -> Result:
+    """What `train` computes. Raises MemoryError where it lacks memory, with all that it took given back."""
+    try:
+        return train()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        own = MemoryError(reason(error))
+        own.add_note("".join(traceback.format_exception(error)))
+    release(device)  # here, where no frame of the error's holds the program any more
+    raise own
+
+
+def release(device: torch.device) -> None:
+    """Give back what a program that has ended kept."""
+    gc.collect()
+    if device.type == "cuda":
+        with recording, torch.cuda.device(device):
+            torch.cuda.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Of a GPU: what its driver has, and what torch keeps of it that no tensor has. The latter it gives back to itself
+    or to the driver when there is no more."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
