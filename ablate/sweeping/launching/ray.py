@@ -1,5 +1,6 @@
 """Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
 
+import logging
 import os
 from contextlib import suppress
 from typing import Any
@@ -51,7 +52,7 @@ class RayQueue:
                 address=address,
                 runtime_env=dict(own.runtime_env) or None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
             )
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
