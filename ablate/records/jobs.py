@@ -10,16 +10,20 @@ A job writes its records into the folder of the sweep as any program does; they 
 
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablate.records.files import entries, exact_json, remove, write_json, write_text
+from ablate.records.kinds import misfit
+from ablate.records.processes import runs_here, this_process
 from ablate.records.reading import RecordError, read_json
 
 BEAT_S = 10.0
 """So often a job says that it is still there."""
+HEARD_S = 6 * BEAT_S
+"""A job that ends with a process of another machine is taken for ended once it has said nothing for so long."""
 DONE = "done"
 """How a job has ended that did all that it was given."""
 
@@ -35,6 +39,8 @@ class Batch:
     """The id of each job, as the cluster calls it; None until it has answered."""
     silent_s: float = 600.0
     """A job of which the cluster says nothing is lost once it has said nothing for so long."""
+    submitter: dict[str, Any] | None = None
+    """The process that submitted it, where its jobs end with that."""
 
     def write(self) -> None:
         """Raises StorageError."""
@@ -43,6 +49,13 @@ class Batch:
 
     def id_of(self, job: int) -> str:
         return self.ids[job] if self.ids else f"{self.path.name}/{job}"
+
+    def has_submitter(self) -> bool:
+        """Whether another process than this one submitted it, and lives; on another machine its jobs tell."""
+        if self.submitter is None or self.submitter == this_process():
+            return False
+        known = runs_here(self.submitter)
+        return any(self.state(job).silent_s < HEARD_S for job in range(self.jobs)) if known is None else known
 
     def order_path(self, job: int) -> Path:
         return self.path / f"{job}.order.json"
@@ -88,6 +101,8 @@ class State:
 
     id: str | None = None
     host: str | None = None
+    begins: int = 0
+    """How often the cluster has begun it."""
     beat: int = 0
     """How often it has been written: a reader whose clock is another's sees that it goes on."""
     at: float = 0.0
@@ -107,7 +122,13 @@ class State:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "State":
-        return cls(**{f.name: stored[f.name] for f in fields(cls) if f.name in stored})
+        """Raises RecordError."""
+        wrong = _wrong(stored, STATE) or next(
+            (why for one in stored.get("programs", ()) if (why := _wrong(one, PROGRAM, PROGRAM))), ""
+        )
+        if wrong or any(len(failure) != 2 for failure in stored.get("failures", ())):
+            raise RecordError(f"no state of a job of ablate ({wrong or 'failures'})")
+        return cls(**{name: stored[name] for name in STATE if name in stored})
 
     @property
     def begun(self) -> bool:
@@ -117,6 +138,33 @@ class State:
     def silent_s(self) -> float:
         """Seconds since it was last heard of, as far as two clocks agree."""
         return max(0.0, time.time() - self.at)
+
+
+BATCH = {
+    "launcher": str,
+    "jobs": int,
+    "ids": list[str] | None,
+    "silent_s": float,
+    "submitter": dict[str, Any] | None,
+}
+SUBMITTER = {"place": str, "pid": int, "started": int | None}
+STATE = {
+    "id": str | None,
+    "host": str | None,
+    "begins": int,
+    "beat": int,
+    "at": float,
+    "programs": list[dict[str, Any]],
+    "trained": int,
+    "failures": list[list[str]],
+    "warnings": list[str],
+    "stopped": str | None,
+    "worker": str | None,
+    "ended": str | None,
+}
+PROGRAM = {"runs": list[str], "epoch": int, "perplexity": float | None}
+"""What the files hold, checked where they are read."""
+MOST_JOBS = 1_000_000
 
 
 def jobs_dir(sweep: Path) -> Path:
@@ -137,13 +185,30 @@ def batches(sweep: Path) -> list[Batch]:
 def read_batch(path: Path) -> Batch:
     """Raises RecordError where there is none."""
     stored = read_json(path / "batch.json")
-    try:
-        return Batch(path, **{f.name: stored[f.name] for f in fields(Batch) if f.name != "path"})
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{path}: no batch of jobs of ablate") from error
+    wrong = _wrong(stored, BATCH, ("launcher", "jobs"))
+    if not wrong and (submitter := stored.get("submitter")) is not None:
+        wrong = _wrong(submitter, SUBMITTER, SUBMITTER)
+    if not wrong and not 0 <= stored["jobs"] <= MOST_JOBS:
+        wrong = "jobs"
+    if not wrong and stored.get("ids") and len(stored["ids"]) != stored["jobs"]:
+        wrong = "ids"
+    if wrong:
+        raise RecordError(f"{path}: no batch of jobs of ablate ({wrong})")
+    return Batch(path, **{name: stored[name] for name in BATCH if name in stored})
 
 
-def new_batch(sweep: Path, launcher: str, jobs: int, silent_s: float) -> Batch:
-    """A place for what is to be submitted, after all that are there."""
+def _wrong(stored: Mapping[str, Any], kinds: Mapping[str, Any], needed: Iterable[str] = ()) -> str:
+    """The first entry that is of another type, or lacking; empty where there is none."""
+    return misfit(stored, kinds) or next((name for name in needed if name not in stored), "")
+
+
+def new_batch(sweep: Path, launcher: str, jobs: int, silent_s: float, outlives_us: bool = True) -> Batch:
+    """A place for what is to be submitted, after all that are there; `outlives_us`: its jobs do not end with us."""
     numbers = [int(path.name) for path in entries(jobs_dir(sweep)) if path.name.isdigit()]
-    return Batch(jobs_dir(sweep) / f"{max(numbers, default=0) + 1:04d}", launcher, jobs, silent_s=silent_s)
+    return Batch(
+        jobs_dir(sweep) / f"{max(numbers, default=0) + 1:04d}",
+        launcher,
+        jobs,
+        silent_s=silent_s,
+        submitter=None if outlives_us else this_process(),
+    )

@@ -5,8 +5,10 @@ may have none); there a program goes on without one and says so.
 """
 
 import os
+import stat
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import portalocker
@@ -17,6 +19,10 @@ from ablate.config.terminal import lines
 from ablate.records.files import make_folder, user_folder
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+LOOK_S = 0.2
+"""So long a folder in use is tried: whoever only looks whether it is holds it for a moment."""
 
 
 class InUse(Exception):
@@ -52,12 +58,23 @@ def held(path: Path, without: str, *, shared: bool = False, say: Callable[[str],
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of the file, made where there is none. Raises StorageError."""
+    """A descriptor of the file, made where there is none. Raises StorageError.
+
+    To hold a lock it is enough that one can read the file, so that those alone may who can write to its folder: not
+    everybody, as a file has it otherwise, and the whole group that shares the folder (by NFS only a file that one can
+    write to can be locked).
+    """
     try:
         try:
-            return os.open(path, FLAGS | os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, FLAGS | os.O_RDWR | os.O_CREAT, 0o600)
         except PermissionError:
-            return os.open(path, FLAGS | os.O_RDONLY)  # another user made it: to hold it, reading is enough
+            return os.open(path, FLAGS | os.O_RDONLY)  # another user made it
+        with suppress(OSError):  # it is another user's, or of a file system without modes
+            writers = stat.S_IMODE(path.parent.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+            mode = stat.S_IRUSR | stat.S_IWUSR | writers | writers << 1
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+                os.fchmod(descriptor, mode)
+        return descriptor
     except OSError as error:
         raise StorageError.of(error, path) from error
 
@@ -89,8 +106,16 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
     """
     make_folder(folder)
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
-    try:
-        with held(folder / ".lock", without, shared=shared):
-            yield
-    except InUse as error:
-        raise UserError(f"{folder} is in use by another ablate; wait for it, or give another name=NAME") from error
+    deadline = time.monotonic() + LOOK_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(folder / ".lock", without, shared=shared))
+                break
+            except InUse as error:
+                if time.monotonic() < deadline:
+                    time.sleep(LOOK_S / 10)
+                    continue
+                say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
+                raise UserError(say) from error
+        yield

@@ -37,7 +37,7 @@ from ablate.searching.trainer import Trainer
 from ablate.searching.workers import PREFIX, Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.launching import collect
-from ablate.sweeping.launching.following import Followed, clear, known_states
+from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states
 from ablate.sweeping.launching.options import Options, options_of
 from ablate.sweeping.launching.orders import code
 from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
@@ -238,9 +238,11 @@ class Jobs:
 
     def wait(self, search: Search) -> None:
         """Until all have ended."""
+        waiting = Waiting(self.progress.say)
         while self.open:
             began = time.monotonic()
             self.look()
+            waiting.tell(self.open)
             self.tell(search)
             if self.open:
                 time.sleep(max(collect.LOOK_S, 10 * (time.monotonic() - began)))
@@ -261,6 +263,6 @@ class Jobs:
     def cancel(self) -> None:
         """End those that this program has submitted, and wait until they have saved their checkpoints."""
         self.cancelled = True
-        collect.cancel(self.open, self.look)
+        collect.cancel(self.open, self.look, self.progress.warn)
         self.open = [one for one in self.open if one.queue is None]
         clear(self.folder, self.open, self.lost, keep_logs=False)

@@ -35,6 +35,7 @@ from ablate.searching.trainer import Trainer
 from ablate.searching.workers import Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
+from ablate.timing.machine import check_own_node
 from ablate.training.choice import left_out
 from ablate.training.loop import check_device
 
@@ -135,9 +136,12 @@ def run_search(problem: Problem, command: str) -> Found:
 def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: None) -> Found:
     """One process's share of a search; `heard` is told who it is in the study.
 
-    Raises ConfigError, before anything is written, for a device or products that are not to be had here.
+    Raises UserError, before anything is written, for a device or products that are not to be had here, and for a speed
+    that cannot be measured here.
     """
     settings, folder, trainer = prepared.settings, prepared.folder, prepared.trainer
+    if settings.speed:
+        check_own_node()
     for config in prepared.configs:
         check_device(config)
     with (

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ablate.config.errors import UserError
 from ablate.records import timings as stored_timings
 from ablate.records.reading import RecordError
 from ablate.searching.evaluation import Timed
 from ablate.sweeping.plan import Setting
 from ablate.timing.kept import machine_of, stored
 from ablate.timing.lane import time_missing
-from ablate.timing.machine import quality_jobs
+from ablate.timing.machine import MachineInUse, quality_jobs
 from ablate.timing.samples import Protocol
 
 WAIT_S = 2.0
@@ -22,14 +21,17 @@ WAIT_S = 2.0
 def time_when_free(
     folder: Path, settings: Iterable[Setting], limit_s: float, say: Callable[[str], None], stop: threading.Event
 ) -> None:
-    """Time what is not timed yet, once nobody trains on the machine. Raises UserError if `stop` is set meanwhile."""
+    """Time what is not timed yet, once nobody else of ours trains on the machine.
+
+    Raises MachineInUse if `stop` is set meanwhile, and at once the UserError of what no waiting mends.
+    """
     configs = {setting.setting_id: setting.config for setting in settings}
     told = False
     while True:
         try:
             time_missing(folder, configs, [1], Protocol(limit_s=limit_s), say)
             return
-        except UserError as error:
+        except MachineInUse as error:
             if not told:
                 say(f"waiting for the speed lane: {error}")
             told = True
@@ -38,13 +40,17 @@ def time_when_free(
 
 
 def train_when_free(held: ExitStack, stop: threading.Event) -> None:
-    """Take the lock of those who train into `held`, once the speed lane of another process is done."""
+    """Take the lock of those who train into `held`, once the speed lane of another process is done.
+
+    Raises MachineInUse if `stop` is set meanwhile.
+    """
     while True:
         try:
             held.enter_context(quality_jobs())
             return
-        except UserError:
-            stop.wait(WAIT_S)
+        except MachineInUse:
+            if stop.wait(WAIT_S):
+                raise
 
 
 def timed(folder: Path, setting: Setting) -> Timed:

@@ -5,12 +5,9 @@ process table tells at once; on another machine, and on Windows, a process that 
 for dead.
 """
 
-import os
-import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import counted
+from ablate.records.processes import runs_here, this_process
 from ablate.searching.storage import mark, told
 
 BEAT_S = 30.0
@@ -35,7 +33,7 @@ class Worker:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.facts = {"place": place(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
+        self.facts = this_process()
         self.id = f"{self.facts['place']}:{self.facts['pid']}:{self.facts['started']}"
         self._unclaimed: dict[int, float] = {}  # trial without an owner → when it was first seen, monotonic
         self._gone = threading.Event()
@@ -111,39 +109,7 @@ def lives(facts: dict[str, Any]) -> bool:
     """Whether a process that wrote these facts still runs."""
     if facts.get("left"):
         return False
-    if facts["place"] == place() and facts["started"] is not None:
-        return start_ticks(int(facts["pid"])) == int(facts["started"])
+    known = runs_here(facts)
+    if known is not None:
+        return known
     return time.time() - float(facts["beat"]) < SILENT_S
-
-
-def place() -> str:
-    """A name for what shares one process table: host, boot, and container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
-    with suppress(OSError):
-        parts.append("".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid"))))
-    return "/".join(parts)
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process began, in clock ticks since the boot: tells it from a later one of the same number.
-
-    -1 for one that exists where the system does not tell when; None where there is no such process, and on Windows.
-    """
-    if os.name == "nt":  # there `os.kill(pid, 0)` is no question, but Ctrl-C
-        return None
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else int(rest[18])  # a zombie has ended
-    except (OSError, ValueError, IndexError):
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return -1

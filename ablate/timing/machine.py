@@ -48,32 +48,44 @@ LOCK = "ablate-machine"
 """The lock that programs which train share, and that the speed lane has to itself."""
 
 
+class MachineInUse(UserError):
+    """Another of our programs is at work on this machine: it will end, so this is worth waiting for."""
+
+
 @contextmanager
 def quality_jobs() -> Iterator[None]:
-    """Held while runs are trained: any number of programs at once, but never beside the speed lane."""
+    """Held while runs are trained: any number of programs at once, but never beside the speed lane.
+
+    Raises MachineInUse.
+    """
     try:
         with held_on_machine(LOCK, "a speed lane that measures meanwhile is disturbed", shared=True):
             yield
     except InUse as error:
-        raise UserError("the speed lane is measuring on this machine; wait until it is done") from error
+        raise MachineInUse("the speed lane is measuring on this machine; wait until it is done") from error
 
 
 @contextmanager
 def speed_lane() -> Iterator[None]:
     """Held while the speed lane measures: one program on the whole machine.
 
-    Raises UserError if another one is at work, and in a job of SLURM that shares its node.
+    Raises MachineInUse if another one is at work, UserError in a job of SLURM that shares its node.
     """
+    check_own_node()
+    try:
+        with held_on_machine(LOCK, "an ablate that trains meanwhile disturbs the measurement"):
+            yield
+    except InUse as error:
+        raise MachineInUse("another ablate is training or measuring on this machine; wait until it is done") from error
+
+
+def check_own_node() -> None:
+    """Raise UserError in a job of SLURM that shares its node: nothing can be timed in it, however long one waits."""
     if shares_its_node():
         raise UserError(
             "this job of SLURM shares its node with others, and what is timed needs it to itself; submit it with "
             "--exclusive (hydra.launcher.exclusive=true)"
         )
-    try:
-        with held_on_machine(LOCK, "an ablate that trains meanwhile disturbs the measurement"):
-            yield
-    except InUse as error:
-        raise UserError("another ablate is training or measuring on this machine; wait until it is done") from error
 
 
 def shares_its_node() -> bool:

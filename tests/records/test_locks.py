@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,31 @@ def test_a_file_of_another_user_can_be_held(tmp_path: Path, monkeypatch: pytest.
     with held(tmp_path / "lock", "…") as locked:
         assert locked
         with pytest.raises(InUse), held(tmp_path / "lock", "…"):
+            pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize(("folder", "lock"), [(0o755, 0o600), (0o775, 0o660), (0o777, 0o666), (0o700, 0o600)])
+def test_those_alone_can_hold_a_lock_who_can_write_beside_it(tmp_path: Path, folder: int, lock: int) -> None:
+    """Whoever can open a file can lock it, and so keep everybody else from working there."""
+    tmp_path.chmod(folder)
+    (tmp_path / "of before").touch(0o644)
+    before = os.umask(0o022)
+    try:
+        for name in ("new", "of before"):
+            with held(tmp_path / name, "…") as locked:
+                assert locked
+            assert (tmp_path / name).stat().st_mode & 0o777 == lock
+    finally:
+        os.umask(before)
+
+
+def test_a_look_whether_a_folder_is_in_use_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """`ablate status` holds the lock for a moment: whoever begins to train then waits for so long."""
+    with ExitStack() as looks:
+        looks.enter_context(held(tmp_path / ".lock", "…"))
+        threading.Timer(0.05, looks.pop_all().close).start()
+        with exclusive(tmp_path):
             pass
 
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of
-from ablate.records import results
+from ablate.records import processes, results
 from ablate.records.reading import RecordError
 from ablate.searching import workers
 from ablate.searching.storage import takes_slot
@@ -144,11 +144,11 @@ def orphan(study: optuna.Study, worker: str | None, x: float = 0.5) -> int:
 def test_whose_trial_it_is(tmp_path: Path) -> None:
     with searching(BOWL, settings(), Noisy(bowl), tmp_path) as (search, study):
         me = search.worker
-        here = {"place": workers.place(), "pid": os.getpid(), "left": False, "beat": 0.0}
+        here = {"place": processes.place(), "pid": os.getpid(), "left": False, "beat": 0.0}
         study.set_user_attr("worker:dead", {**here, "pid": 2**22 - 1, "started": 1})
         study.set_user_attr("worker:reborn", {**here, "started": 1})
-        study.set_user_attr("worker:left", {**here, "started": workers.start_ticks(os.getpid()), "left": True})
-        study.set_user_attr("worker:alive", {**here, "started": workers.start_ticks(os.getpid())})
+        study.set_user_attr("worker:left", {**here, "started": processes.start_ticks(os.getpid()), "left": True})
+        study.set_user_attr("worker:alive", {**here, "started": processes.start_ticks(os.getpid())})
         away = {"place": "elsewhere", "pid": 1, "started": 1, "left": False}
         study.set_user_attr("worker:far", {**away, "beat": time.time() - 100})
         study.set_user_attr("worker:silent", {**away, "beat": time.time() - 1000})
@@ -232,6 +232,6 @@ def test_trials_of_a_process_that_dies_late_are_finished_before_the_search_ends(
 
 def test_without_a_process_table_a_worker_lives_as_long_as_it_is_heard_of() -> None:
     """As on Windows, where no start is known."""
-    here = {"place": workers.place(), "pid": os.getpid(), "started": None, "left": False}
+    here = {"place": processes.place(), "pid": os.getpid(), "started": None, "left": False}
     assert workers.lives({**here, "beat": time.time() - 100})
     assert not workers.lives({**here, "beat": time.time() - 1000})

@@ -4,6 +4,7 @@ What a job has finished is read from the sweep's folder, what it says of itself 
 still to be waited for is asked of the cluster and, where that does not answer, told by its silence.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from ablate.records.reading import RecordError
 from ablate.records.record import Record
 from ablate.records.timings import timings
 from ablate.sweeping import schedule
-from ablate.sweeping.launching.following import Followed, clear, known_states, runs_of_order
+from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states, runs_of_order
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import dealt, order_of, timing_order, written_at
 from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
@@ -123,7 +124,10 @@ class Following:
             if all(run_id in one.runs and run_id in self.owner for run_id in program["runs"]):
                 task = self._task(program["runs"])
                 name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
-                self.progress.epoch(task, name, program["epoch"], program["perplexity"])
+                perplexity = (
+                    math.nan if program["perplexity"] is None else program["perplexity"]
+                )  # JSON has no infinity
+                self.progress.epoch(task, name, program["epoch"], perplexity)
 
     def _count(self, one: Followed, there: set[str]) -> None:
         """What has come to be on disk of a job."""
@@ -181,25 +185,36 @@ class Following:
 
     def wait(self) -> None:
         """Until nothing is to be waited for."""
+        waiting = Waiting(self.progress.say)
         while self.jobs:
             began = time.monotonic()
             self.look()
+            waiting.tell(self.jobs)
             if self.jobs:
                 time.sleep(max(LOOK_S, 10 * (time.monotonic() - began)))
 
     def cancel(self) -> None:
         """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
-        cancel(self.jobs, self.look)
+        cancel(self.jobs, self.look, self.progress.warn)
         for one in [one for one in self.jobs if one.queue is not None]:
             self.jobs.remove(one)
         self._clear()
 
 
-def cancel(jobs: Sequence[Followed], look: Callable[[], None]) -> None:
-    """End those of these jobs that this program has submitted; `look` is called until they have saved what they had."""
+def cancel(jobs: Sequence[Followed], look: Callable[[], None], warn: Callable[[str], None]) -> None:
+    """End those of these jobs that this program has submitted; `look` is called until they have saved what they had.
+
+    Those that the cluster does not end go on, which `warn` hears; they are then as those that another has submitted.
+    """
     for one in {one.batch.path: one for one in jobs if one.queue is not None}.values():
         assert one.queue is not None
-        one.queue.cancel(one.batch)
+        try:
+            one.queue.cancel(one.batch)
+        except UserError as error:
+            warn(f"{error}; its runs go on, and the same command collects them")
+            for other in jobs:
+                if other.batch.path == one.batch.path:
+                    other.queue = None
     deadline = time.monotonic() + CANCELLED_S
     while time.monotonic() < deadline:
         look()
@@ -272,7 +287,7 @@ def hand_over(
     carry_out: CarryOut = train_order,
 ) -> Batch:
     """Submit a job for each order, which carries it out so. Raises UserError, and leaves nothing then."""
-    batch = new_batch(folder, options.name, len(orders), 60 * options.silent_min)
+    batch = new_batch(folder, options.name, len(orders), 60 * options.silent_min, outlives_us=options.name != "ray")
     for job, order in enumerate(orders):
         batch.write_order(job, order)
     batch.write()

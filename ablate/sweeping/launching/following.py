@@ -1,7 +1,7 @@
 """What is known of the jobs of a sweep: by what they say, and by what the cluster says of them. Loads no torch."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,31 @@ def known_states(batch: Batch, queue: Queue | None = None) -> Mapping[str, str] 
     if queue is not None:
         return queue.states(batch)
     if batch.launcher != "slurm":
-        return {}  # its driver has ended, and its jobs with it
+        return None if batch.has_submitter() else {}  # its jobs end with the program that submitted them
     if not slurm.reachable():
         return None
-    return slurm.states_of([*(batch.ids or ()), *_said_ids(batch)])
+    return slurm.states_of(ids_of(batch))
 
 
-def _said_ids(batch: Batch) -> list[str]:
-    """The ids that jobs have told themselves, where the program that submitted them was ended too early to know."""
-    return [] if batch.ids else [one for job in range(batch.jobs) if (one := batch.state(job).id)]
+def ids_of(batch: Batch) -> list[str]:
+    """The ids of a batch's jobs; nothing where none is known.
+
+    Where the program that submitted them was ended too early to write them, one that any of them has told itself tells
+    those of all: they are an array, in the order of the jobs.
+    """
+    if batch.ids:
+        return batch.ids
+    said = next((one for job in range(batch.jobs) if (one := batch.state(job).id)), None)
+    if said is None or batch.jobs == 1:
+        return [said] if said else []
+    array, _, _ = said.partition("_")
+    return [f"{array}_{job}" for job in range(batch.jobs)]
+
+
+def why_waiting(batch: Batch) -> Mapping[str, str]:
+    """Id → why a job waits, as far as the cluster says so."""
+    ids = ids_of(batch)
+    return slurm.why_waiting(ids) if ids and batch.launcher == "slurm" and slurm.reachable() else {}
 
 
 def fate(batch: Batch, job: int, state: State, known: Mapping[str, str] | None, silent_s: float) -> str:
@@ -40,7 +56,8 @@ def fate(batch: Batch, job: int, state: State, known: Mapping[str, str] | None, 
         return state.ended
     if known is None:
         return WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
-    return known.get(batch.ids[job] if batch.ids else state.id or "", GONE)
+    ids = ids_of(batch)
+    return known.get(ids[job], GONE) if ids else GONE
 
 
 def at_work(folder: Path) -> list[str]:
@@ -87,6 +104,8 @@ class Followed:
     ended: float | None = None
     failures: int = 0
     """How many of its failures have been told."""
+    how: str = ""
+    """Its fate, when last asked for."""
 
     @property
     def id(self) -> str:
@@ -101,7 +120,8 @@ class Followed:
     def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
         """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""
         silent = time.monotonic() - self.heard if silent_s is None else silent_s
-        return fate(self.batch, self.job, self.state, known, silent)
+        self.how = fate(self.batch, self.job, self.state, known, silent)
+        return self.how
 
     def why(self, how: str) -> str:
         """In a line, that it has ended so, and has not done all that it was given."""
@@ -119,6 +139,31 @@ class Followed:
             how = f"ended, and the cluster says {how}"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
         return f"{job} {how}{then}; its log is in {self.batch.log}; the same command goes on from its checkpoints"
+
+
+class Waiting:
+    """Tells why jobs wait, when they have waited for a while and whenever it changes: some would wait for ever."""
+
+    EVERY_S = 30.0
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.asked = time.monotonic()
+        self.told: frozenset[str] = frozenset()
+
+    def tell(self, jobs: Sequence[Followed]) -> None:
+        if time.monotonic() - self.asked < self.EVERY_S:
+            return
+        self.asked = time.monotonic()
+        waiting = [one for one in jobs if one.how == WAITING]
+        known = {path: why_waiting(batch) for path, batch in {one.batch.path: one.batch for one in waiting}.items()}
+        by_reason: dict[str, list[Followed]] = {}
+        for one in waiting:
+            if why := known[one.batch.path].get(one.id):
+                by_reason.setdefault(why, []).append(one)
+        for why in by_reason.keys() - self.told:
+            self.say(f"{counted(len(by_reason[why]), 'job')} waiting in the queue: {why}")
+        self.told = frozenset(by_reason)
 
 
 def clear(folder: Path, still: Sequence[Followed], lost: Sequence[Batch], keep_logs: bool) -> None:

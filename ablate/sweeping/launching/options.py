@@ -63,6 +63,11 @@ def options_of(launcher: Mapping[str, Any]) -> Options | None:
     if lacking := [key for key, f in known.items() if key not in values and f.default is MISSING]:
         raise ConfigError(f"hydra/launcher={name} lacks {', '.join(lacking)}")
     found = kind(**values)
+    if isinstance(found, Slurm) and found.notice_s >= 60 * found.time_min:
+        raise ConfigError(
+            f"hydra.launcher.notice_s is {found.notice_s}, and hydra.launcher.time_min={found.time_min} are "
+            f"{60 * found.time_min} s: a job would be told to end as it begins; give fewer seconds or more minutes"
+        )
     if found.detach and name == "ray":
         raise ConfigError(
             "Ray ends what a driver that leaves has begun; leave the driver in the cluster instead: "

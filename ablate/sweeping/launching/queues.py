@@ -27,7 +27,7 @@ class Queue(Protocol):
         """Id → state, of those of which something is known; None where nothing can be known now."""
 
     def cancel(self, batch: Batch) -> None:
-        """End its jobs, each with its checkpoints saved where that can be."""
+        """End its jobs, each with its checkpoints saved where that can be. Raises UserError where they go on."""
 
 
 def queue_of(options: Options) -> Queue:

@@ -1,5 +1,6 @@
 """Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
 
+import logging
 import os
 from contextlib import suppress
 from typing import Any
@@ -38,7 +39,8 @@ class RayQueue:
         )
         ids = []
         for job in range(batch.jobs):
-            reference = task.remote(Work(str(batch.path.absolute()), job, carry_out))
+            # Ray itself begins one again without end that it has killed for its memory.
+            reference = task.remote(Work(str(batch.path.absolute()), job, carry_out, most=own.retries + 1))
             ids.append(reference.task_id().hex()[:16])
             self.tasks[ids[-1]] = reference
         return ids
@@ -51,7 +53,7 @@ class RayQueue:
                 address=address,
                 runtime_env=dict(own.runtime_env) or None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
             )
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
@@ -60,7 +62,13 @@ class RayQueue:
 
     def states(self, batch: Batch) -> dict[str, str] | None:
         own = {name: self.tasks[name] for name in batch.ids or () if name in self.tasks}
-        done, _ = self.ray.wait(list(own.values()), num_returns=len(own), timeout=0)
+        try:
+            done, _ = self.ray.wait(list(own.values()), num_returns=len(own), timeout=0)
+        except Exception as error:  # of Ray's own kinds: its head is gone
+            raise UserError(
+                f"Ray is lost: {reason(error)}; what has finished is kept, and the same command goes on with a cluster "
+                "that runs"
+            ) from error
         return {name: self._ended(task) if task in done else self._doing(batch, name) for name, task in own.items()}
 
     def _doing(self, batch: Batch, name: str) -> str:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ablate.config.errors import UserError
+from ablate.config.errors import UserError, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
 from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
@@ -72,6 +72,38 @@ def _each(jobs: list[str]) -> dict[str, str] | None:
     return {job: state for one in answers if one for job, state in one.items()}
 
 
+PASSES_NEVER = {
+    "PartitionTimeLimit": "the partition has a shorter time limit: give a smaller hydra.launcher.time_min",
+    "PartitionNodeLimit": "the partition has too few nodes: give another one",
+    "BadConstraints": "no node is as asked for: change hydra.launcher.sbatch",
+    "JobHeldUser": "somebody holds it: scontrol release",
+    "JobHeldAdmin": "an administrator holds it: ask",
+    "launch failed requeued held": "it could not be started: see the log of its node, then scontrol release",
+    "DependencyNeverSatisfied": "what it depends on has failed: scancel it",
+    "InvalidAccount": "give another hydra.launcher.account",
+    "InvalidQOS": "give another hydra.launcher.qos",
+    "AccountNotAllowed": "the partition is not for this account: give another hydra.launcher.account",
+    "QOSNotAllowed": "the partition is not for this quality of service: give another hydra.launcher.qos",
+}
+"""SLURM's word for why a job waits that will wait for ever → what can be done about it."""
+
+
+def why_waiting(ids: Iterable[str]) -> dict[str, str]:
+    """Job → why it waits, in SLURM's words, with the remedy where it would for ever; nothing without an answer."""
+    asked = sorted({one.partition("_")[0] for one in ids})
+    command = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r", f"--jobs={','.join(asked)}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    found = {}
+    for line in done.stdout.splitlines():
+        job, _, why = line.partition("|")
+        if why not in ("", "None"):
+            found[job] = f"{why}: {PASSES_NEVER[why]}" if why in PASSES_NEVER else why
+    return found
+
+
 def reachable() -> bool:
     return shutil.which("squeue") is not None
 
@@ -108,7 +140,7 @@ class SlurmQueue:
             with executor.batch():
                 jobs = [executor.submit(work) for work in works]
             return [str(job.job_id) for job in jobs]
-        except self.submitit.core.utils.FailedJobError as error:
+        except (self.submitit.core.utils.FailedJobError, self.submitit.core.utils.FailedSubmissionError) as error:
             raise UserError(f"SLURM refuses the jobs: {_said(error)}") from error
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(f"SLURM cannot be given the jobs: {error}") from error
@@ -139,8 +171,15 @@ class SlurmQueue:
 
     def cancel(self, batch: Batch) -> None:
         jobs = sorted({one.partition("_")[0] for one in batch.ids or ()})
-        if jobs:
-            subprocess.run(["scancel", *jobs], capture_output=True, timeout=ASK_S)
+        if not jobs:
+            return
+        try:
+            done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, timeout=ASK_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UserError(f"SLURM cannot be told to end job {', '.join(jobs)}: {reason(error)}") from error
+        if done.returncode and "Invalid job id" not in done.stderr:  # one that has ended is as it should be
+            said = (done.stderr.strip().splitlines() or [f"scancel ended with status {done.returncode}"])[-1]
+            raise UserError(f"SLURM does not end job {', '.join(jobs)}: {said}")
 
 
 def _said(error: Exception) -> str:

@@ -55,13 +55,13 @@ def train_order(order: Mapping[str, Any], beacon: "Beacon", stop: threading.Even
 
 
 class Work:
-    """Job number `job` of a batch, as submitit and Ray call it, and pickle it."""
+    """Job number `job` of a batch, as submitit and Ray call it, and pickle it; begun `most` times at most."""
 
-    def __init__(self, batch: str, job: int, carry_out: CarryOut = train_order) -> None:
-        self.batch, self.job, self.carry_out = batch, job, carry_out
+    def __init__(self, batch: str, job: int, carry_out: CarryOut = train_order, most: int | None = None) -> None:
+        self.batch, self.job, self.carry_out, self.most = batch, job, carry_out, most
 
     def __call__(self) -> None:
-        Running(Path(self.batch), self.job, self.carry_out).run()
+        Running(Path(self.batch), self.job, self.carry_out, self.most).run()
 
     def checkpoint(self) -> Any:
         """Called by submitit shortly before the time limit: what the job is submitted again as."""
@@ -77,8 +77,8 @@ class Running:
 
     here: "Running | None" = None
 
-    def __init__(self, batch: Path, job: int, carry_out: CarryOut = train_order) -> None:
-        self.path, self.job, self.carry_out = batch, job, carry_out
+    def __init__(self, batch: Path, job: int, carry_out: CarryOut = train_order, most: int | None = None) -> None:
+        self.path, self.job, self.carry_out, self.most = batch, job, carry_out, most
         self.stop = threading.Event()
         self.asked_to_end = False
         self.trained: threading.Thread | None = None
@@ -97,6 +97,12 @@ class Running:
             os.chdir(order["cwd"])
         Running.here = self
         self.beacon = Beacon(batch, self.job)
+        if self.most is not None and self.beacon.state.begins > self.most:
+            self.beacon.say_ended(
+                f"its process was killed {self.most} times, perhaps for its memory; give it more "
+                "(hydra.launcher.mem_gb), or train fewer programs side by side (hydra.launcher.cpus)"
+            )
+            return
         self.trained = threading.Thread(target=self._train, args=(order, self.beacon))
         with self.beacon, _asked_to_end(self):
             self.trained.start()
@@ -165,7 +171,7 @@ class Beacon:
         last = batch.state(job)  # of the same job, before it was queued again
         here = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
         own = "_".join(filter(None, here)) or os.environ.get("SLURM_JOB_ID") or str(os.getpid())
-        self.state = State(own, socket.gethostname(), beat=last.beat)
+        self.state = State(own, socket.gethostname(), begins=last.begins + 1, beat=last.beat)
         self.running: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.gone = threading.Event()

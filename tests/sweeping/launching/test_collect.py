@@ -1,6 +1,11 @@
 """Sweeps by jobs, with a cluster that runs each job in this process when it is told to, or never. CPU, 4 s."""
 
 import json
+import os
+import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +18,11 @@ from ablate.config.launchers import launchers
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.files import write_json
-from ablate.records.jobs import Batch, State, batches, jobs_dir
+from ablate.records.jobs import Batch, State, batches, jobs_dir, new_batch
+from ablate.records.processes import start_ticks, this_process
 from ablate.sweeping.launch import run_sweep
-from ablate.sweeping.launching import collect, following
-from ablate.sweeping.launching.following import GONE, SILENT, fate
+from ablate.sweeping.launching import collect, following, slurm
+from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
 from ablate.sweeping.launching.worker import DONE, CarryOut, Work
@@ -179,6 +185,25 @@ def test_another_text_of_the_same_name_trains_nothing(small: Configs, launch: An
     assert runs_of(Path("results/a")) == []
 
 
+def test_a_job_that_is_killed_each_time_is_begun_so_often_and_no_more(tmp_path: Path) -> None:
+    """As by Ray, which begins a task again without end that it has killed for its memory."""
+    batch = Batch(tmp_path / "jobs" / "0001", "ray", 1)
+    batch.write()
+    batch.write_order(0, {"cwd": str(tmp_path), "code": {}})
+    begun = list[int]()
+
+    def killed(*_: Any) -> None:
+        begun.append(batch.state(0).begins)
+
+    for _ in range(4):
+        work = Work(str(batch.path), 0, killed, most=2)
+        work()
+        if batch.state(0).ended == DONE:  # what a killed process could not have written
+            write_json(batch.state_path(0), {**vars(batch.state(0)), "ended": None})
+    assert begun == [1, 2]
+    assert "killed 2 times" in str(batch.state(0).ended)
+
+
 def test_a_job_without_an_order_does_nothing(tmp_path: Path) -> None:
     Work(str(tmp_path / "jobs" / "0001"), 0)()
     assert list(tmp_path.iterdir()) == []
@@ -213,11 +238,65 @@ def test_what_has_become_of_a_job(state: State, known: Any, silent_s: float, how
 
 
 def test_a_batch_whose_submitter_was_killed_before_it_knew_the_ids(tmp_path: Path) -> None:
-    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1)
+    """The id that one job tells gives those of all: what of them still waits is not submitted again."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2)
     batch.write()
-    write_json(batch.state_path(0), {"id": "9_0", "beat": 1})
-    assert fate(batch, 0, batch.state(0), {"9_0": RUNNING}, 0) == RUNNING
     assert fate(batch, 0, State(), {}, 0) == GONE
+    write_json(batch.state_path(1), {"id": "9_1", "beat": 1})
+    known = {"9_0": WAITING, "9_1": RUNNING}
+    assert [fate(batch, job, batch.state(job), known, 0) for job in range(2)] == [WAITING, RUNNING]
+    alone = Batch(tmp_path / "jobs" / "0002", "slurm", 1)
+    alone.write()
+    write_json(alone.state_path(0), {"id": "9", "beat": 1})
+    assert fate(alone, 0, alone.state(0), {"9": RUNNING}, 0) == RUNNING
+
+
+def test_tasks_of_ray_live_as_long_as_the_program_that_submitted_them(tmp_path: Path) -> None:
+    """Seen from another program: `ablate status`, or the same search typed a second time."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as driver:
+        batch = new_batch(tmp_path, "ray", 1, 600, outlives_us=False)
+        assert not batch.has_submitter()  # an earlier search of this process: it waits for nothing any more
+        batch.submitter = {**this_process(), "pid": driver.pid, "started": start_ticks(driver.pid)}
+        batch.write()
+        [stored] = batches(tmp_path)
+        assert fate(stored, 0, State(), following.known_states(stored), 0) == WAITING
+        assert fate(stored, 0, State(beat=1), following.known_states(stored), 0) == RUNNING
+        driver.kill()
+        driver.wait()
+        assert fate(stored, 0, State(beat=1), following.known_states(stored), 0) == GONE
+    batch.submitter["place"] = "another machine"
+    batch.write()
+    assert not batch.has_submitter()
+    write_json(batch.state_path(0), {"id": "1", "beat": 1, "at": time.time() - 20})
+    assert batch.has_submitter()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"launcher": "slurm"}',
+        '{"launcher": "slurm", "jobs": "x"}',
+        '{"launcher": "slurm", "jobs": 2, "ids": ["1"]}',
+        '{"launcher": "ray", "jobs": 1, "submitter": {"pid": 1}}',
+        '{"launcher": "ray", "jobs": 1, "submitter": 7}',
+        '{"launcher": "slurm", "jobs": -1}',
+        "[]",
+    ],
+)
+def test_a_file_that_is_no_batch_is_passed_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / "jobs" / "0001").mkdir(parents=True)
+    (tmp_path / "jobs" / "0001" / "batch.json").write_text(text)
+    assert batches(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"beat": "x"}, {"programs": [1]}, {"programs": [{"runs": ["a"]}]}, {"failures": [["a"]]}, {"at": None}],
+)
+def test_a_file_that_is_no_state_is_that_of_a_job_that_has_not_begun(tmp_path: Path, state: dict[str, Any]) -> None:
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1)
+    write_json(batch.state_path(0), {"id": "9", "beat": 1, **state})
+    assert batch.state(0) == State()
 
 
 @pytest.mark.parametrize(
@@ -235,6 +314,86 @@ def test_a_batch_whose_submitter_was_killed_before_it_knew_the_ids(tmp_path: Pat
 def test_an_option_that_cannot_be_meant_is_named(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"hydra.launcher.{option} is "):
         options_of({"name": "slurm", **launchers()["slurm"], option: value})
+
+
+def test_a_notice_as_long_as_the_job_is_refused() -> None:
+    assert options_of({"name": "slurm", "time_min": 2, "notice_s": 60}) is not None
+    with pytest.raises(ConfigError, match="as it begins"):
+        options_of({"name": "slurm", "time_min": 1})
+
+
+# --- SLURM's commands, as SLURM 22.05 answers ---------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Put a script in the place of a program."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def put(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(stat.S_IRWXU)
+
+    return put
+
+
+def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
+    tmp_path: Path, command: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following.Waiting, "EVERY_S", 0.0)
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 3, ["7_0", "7_1", "7_2"])
+    jobs = [Followed(batch, job, {}, how=WAITING) for job in range(3)]
+    said = list[str]()
+    waiting = following.Waiting(said.append)
+    command("squeue", "printf '7_0|Resources\n7_1|PartitionTimeLimit\n7_2|PartitionTimeLimit\n'")
+    waiting.tell(jobs)
+    waiting.tell(jobs)
+    assert sorted(said) == [
+        "1 job waiting in the queue: Resources",
+        "2 jobs waiting in the queue: PartitionTimeLimit: the partition has a shorter time limit: give a smaller "
+        "hydra.launcher.time_min",
+    ]
+    command("squeue", "printf '7_0|None\n7_1|Priority\n'")
+    waiting.tell(jobs)
+    assert said[2:] == ["1 job waiting in the queue: Priority"]
+    command("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    waiting.tell(jobs)
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "goes_on"),
+    [
+        ("exit 0", False),
+        ("echo 'scancel: error: Kill job error on job id 7: Invalid job id specified' >&2; exit 1", False),
+        ("echo 'scancel: error: Unable to contact slurm controller (connect failure)' >&2; exit 1", True),
+        ("exit 3", True),
+        (None, True),
+    ],
+)
+def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
+    tmp_path: Path,
+    command: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    script: str | None,
+    goes_on: bool,
+) -> None:
+    """Ctrl-C while the queue is down: one line, no traceback, and no minute of waiting for checkpoints."""
+    if script is None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        command("scancel", script)
+    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2, ["7_0", "7_1"])
+    queue = object.__new__(slurm.SlurmQueue)
+    jobs = [Followed(batch, job, {}, queue, State(beat=1, stopped="it was asked to end")) for job in range(2)]
+    said = list[str]()
+    collect.cancel(jobs, lambda: None, said.append)
+    assert len(said) == goes_on
+    assert all("the same command collects them" in line for line in said)
+    assert [one.queue is None for one in jobs] == [goes_on] * 2
 
 
 @pytest.mark.parametrize("name", [name for name in launchers() if name != "local"])
