@@ -1,0 +1,87 @@
+"""A Ray cluster of this machine, whose nodes can be lost: a head without a core, and two nodes of one core each.
+
+It lives in a process of its own, `python tests/soak/ray_nodes.py`, as a fork would not survive Ray's threads: that
+process says the address in a line, loses a node and gains another for each line that it reads, and then answers.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STORE_BYTES = 2**27
+"""Of each node, for objects; there is none but what a task is given."""
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+END_S = 60.0
+
+
+class Nodes:
+    """The cluster, from outside."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.address = self._answer()
+        self.environment = {**QUIET, "RAY_ADDRESS": self.address}
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        if not (line := self.process.stdout.readline().strip()):
+            raise RuntimeError("the Ray cluster of the soak has ended")
+        return line
+
+    def lose_one(self) -> None:
+        """All at once, as a machine without power; another one comes."""
+        assert self.process.stdin is not None
+        print("lose", file=self.process.stdin, flush=True)
+        self._answer()
+
+
+def is_there() -> bool:
+    return importlib.util.find_spec("ray") is not None
+
+
+@contextmanager
+def running_ray() -> Iterator[Nodes]:
+    """Raises RuntimeError where none comes up."""
+    own = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # sockets need short paths
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**own, **QUIET},
+        start_new_session=True,
+    )
+    try:
+        yield Nodes(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    from ray.cluster_utils import Cluster
+
+    most = {"object_store_memory": STORE_BYTES}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **most})
+    nodes: list[Any] = [cluster.add_node(num_cpus=1, **most) for _ in range(2)]
+    cluster.wait_for_nodes()
+    print(cluster.address, flush=True)
+    for _ in sys.stdin:
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        nodes.append(cluster.add_node(num_cpus=1, **most))
+        print("lost", flush=True)
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
