@@ -34,6 +34,7 @@ SMALL_DISK = 24 * 2**20
 STOPPED_S = 1.0
 WORKER_S = 30.0
 """So long a command is given to begin processes, one of which is to be killed."""
+THREADS = (1, 2, 4)
 LOOKS = 40
 """After at most so many looks at whether it has to stop, a training hangs."""
 ROOM = 2**12
@@ -87,6 +88,8 @@ class Round:
 
     def start(self, *more: str, way: Way | None = None, environment: Mapping[str, str] | None = None) -> Program:
         """With `environment` beside that of its way."""
+        if self.subject.any_threads:
+            more = (*more, f"threads={self.chance.choice(THREADS)}")
         self.done = is_compacted(self.folder)
         way = way or self.way()
         way = replace(way, environment={**way.environment, **(environment or {})})

@@ -30,12 +30,20 @@ class Subject:
     """Of runs; of trials of a search."""
     devices: int = 1
     search: bool = False
+    any_threads: bool = False
+    """Whether each command trains another number of programs side by side."""
 
 
 SWEEPS = (
     Subject("cohorts", ("model=gru,lstm,rnn", "seeds=3", "engine=cohort", "epochs=150", "threads=2"), 9),
     Subject("one by one", ("model=rnn,gru", "lr=0.5,1", "seeds=2", "engine=torch_nn", "epochs=20", "threads=2"), 8),
     Subject("with weights", ("model=gru,mgu", "seeds=2", "engine=eager", "epochs=8", "keep=weights", "threads=1"), 4),
+    Subject(
+        "any number of threads",
+        ("model=gru,rnn", "seeds=3", "engine=auto", "deterministic=true", "batch_size=5", "epochs=20"),
+        6,
+        any_threads=True,
+    ),
     Subject("a rule", ("task=memory", "data=first-token", "model=rnn,gru", "seeds=2", "engine=cohort", "threads=2"), 4),
 )
 ONE_BY_ONE = SWEEPS[1]
