@@ -90,6 +90,8 @@ class State:
     host: str | None = None
     beat: int = 0
     """How often it has been written: a reader whose clock is another's sees that it goes on."""
+    turn: int = 0
+    """How often it has been begun: again, where a cluster has lost its node or let another job go before it."""
     at: float = 0.0
     """When, by the clock of its own machine: seconds since 1970."""
     programs: list[dict[str, Any]] = field(default_factory=list)

@@ -30,6 +30,11 @@ LOADED = (
     "ablate.sweeping.launch",
     "ablate.searching.run",
     "ablate.report.drawn",
+    "ablate.report.page",
+    "ablate.report.figures",
+    "ablate.report.plots",
+    "ablate.sweeping.baselines",
+    "ablate.tasks.text",
 )
 """What commands load, and get with the fork; with what these load when they are used."""
 CHECKPOINT_S = "0.05"

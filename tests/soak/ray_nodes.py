@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 STORE_BYTES = 2**27
 """Of each node, for objects; there is none but what a task is given."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+START_S = 300.0
 END_S = 60.0
 
 
@@ -44,18 +46,19 @@ def is_there() -> bool:
 
 
 @contextmanager
-def running_ray() -> Iterator[Nodes]:
-    """Raises RuntimeError where none comes up."""
+def running_ray(folder: Path) -> Iterator[Nodes]:
+    """What its process says goes into a file of this folder. Raises RuntimeError where none comes up."""
     own = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # sockets need short paths
-    process = subprocess.Popen(
-        [sys.executable, __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**own, **QUIET},
-        start_new_session=True,
-    )
+    with (folder / "ray.txt").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**own, **QUIET},
+            start_new_session=True,
+        )
     try:
         yield Nodes(process)
     finally:
@@ -73,12 +76,12 @@ def main() -> None:
 
     most = {"object_store_memory": STORE_BYTES}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **most})
-    nodes: list[Any] = [cluster.add_node(num_cpus=1, **most) for _ in range(2)]
-    cluster.wait_for_nodes()
+    nodes: list[Any] = [cluster.add_node(wait=False, num_cpus=1, **most) for _ in range(2)]
+    cluster.wait_for_nodes(START_S)
     print(cluster.address, flush=True)
     for _ in sys.stdin:
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        nodes.append(cluster.add_node(num_cpus=1, **most))
+        nodes.append(cluster.add_node(wait=False, num_cpus=1, **most))
         print("lost", flush=True)
     cluster.shutdown()
 

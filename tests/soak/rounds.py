@@ -118,7 +118,7 @@ class Soak:
         import ray_nodes
 
         if self._nodes is None and ray_nodes.is_there():
-            self._nodes = self.stack.enter_context(ray_nodes.running_ray())
+            self._nodes = self.stack.enter_context(ray_nodes.running_ray(self.place.folder))
         return self._nodes
 
     def concluded(self, one: Round, *more: str, environment: Mapping[str, str] | None = None) -> Broken:
@@ -181,7 +181,7 @@ def of_processes(soak: Soak) -> Iterator[Broken]:
 
 def of_a_report(soak: Soak) -> Iterator[Broken]:
     """A sweep that has ended is drawn again and again, with figures, by processes of their own."""
-    one = soak.round(soak.chance.choice(SWEEPS), figures=True)
+    one = soak.round(ONE_BY_ONE, figures=True)
     one.start("report=false").wait()
     for _ in range(MOST_BREAKS):
         kind, _ = soak.tally.choose("figures", [(DRAWING, "report"), (REPORT, "report")])
@@ -390,12 +390,14 @@ def of_ray(soak: Soak) -> Iterator[Broken]:
     more = ["hydra/launcher=ray", "hydra.launcher.cpus=1", "hydra.launcher.runs_per_job=1"]
 
     def trains() -> bool:
-        return any(batch.state(job).programs for batch in batches(one.folder) for job in range(batch.jobs))
+        new = [batch for batch in batches(one.folder) if batch.path not in before]
+        return any(batch.state(job).programs for batch in new for job in range(batch.jobs))
 
     for _ in range(3):
         if is_compacted(one.folder):
             break
         kind, phase = soak.tally.choose("ray", [(RAY_LAUNCHER, "training"), (RAY_NODE, "training")])
+        before = [batch.path for batch in batches(one.folder)]
         program = one.start(*more, environment=nodes.environment)
         there = _until(program, trains)
         time.sleep(2 * soak.chance.random())

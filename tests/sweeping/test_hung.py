@@ -21,7 +21,8 @@ from ablate.sweeping import hung, programs
 from ablate.sweeping.hung import Signs, limit_min
 
 Configs = Callable[..., Config]
-SHORT = ("engine=cohort", "stalled_min=0.03", "threads=1")
+SHORT = ("engine=cohort", "threads=1")
+HANGS = "stalled_min=0.03"
 
 
 def of_network(**knobs: Any) -> Any:
@@ -87,22 +88,28 @@ def test_a_thread_that_cannot_be_ended_is_left_behind(
 
 
 @pytest.mark.full
-def test_the_program_ends_where_a_thread_does_not(tmp_path: Path) -> None:
-    """Python would wait for the thread for ever."""
+def test_a_program_that_used_python_ends_where_a_thread_does_not(tmp_path: Path) -> None:
+    """A ThreadPoolExecutor's threads would be waited for, for ever."""
     code = """
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from ablate.engines.cohort.threads import TrainingThreads
-from ablate.sweeping.hung import end_process
-pool = TrainingThreads(1)
+pool = TrainingThreads(2)
 pool.submit(Event().wait)
 pool.leave(1)
 pool.shutdown()
 print("all said")
-end_process(3)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (3, "all said\n")
+    assert (done.returncode, done.stdout) == (0, "all said\n")
+
+
+def test_a_command_ends_with_its_status_whatever_a_thread_of_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(hung.os, "_exit", ended.append)
+    for hanging in (0, 1):
+        monkeypatch.setattr(TrainingThreads, "hanging", hanging)
+        hung.end_process(3)
+    assert ended == [3]
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ class Beacon:
         last = batch.state(job)  # of the same job, before it was queued again
         here = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
         own = "_".join(filter(None, here)) or os.environ.get("SLURM_JOB_ID") or str(os.getpid())
-        self.state = State(own, socket.gethostname(), beat=last.beat)
+        self.state = State(own, socket.gethostname(), beat=last.beat, turn=last.turn + 1)
         self.running: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.gone = threading.Event()
