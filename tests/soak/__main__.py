@@ -18,6 +18,7 @@ from pathlib import Path
 
 from breaks import small_disk
 from programs import Hangs
+from ray_nodes import Unavailable
 from rounds import ROUNDS, Soak
 from subjects import Workplace
 from wanted import Tally
@@ -105,6 +106,9 @@ def run(
             faults += 1
             log(f"{kind}\t{soak.number}\t{error}")
             say(f"FAULT in round {rounds} ({kind}): {error}")
+        except Unavailable as error:
+            say(f"{kind}: {error}")
+            none = True
         if none:
             say(f"{kind}: cannot be had here")
             kinds = [other for other in kinds if other != kind]

@@ -15,9 +15,14 @@ from typing import Any
 
 STORE_BYTES = 2**27
 """Of each node, for objects; there is none but what a task is given."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+OWN = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300"}
+"""Environment variables; on a busy machine a node takes longer to start than Ray allows."""
 START_S = 300.0
 END_S = 60.0
+
+
+class Unavailable(Exception):
+    """Ray itself did not come up, or has ended: no fault of what is tried."""
 
 
 class Nodes:
@@ -26,12 +31,12 @@ class Nodes:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.address = self._answer()
-        self.environment = {**QUIET, "RAY_ADDRESS": self.address}
+        self.environment = {**OWN, "RAY_ADDRESS": self.address}
 
     def _answer(self) -> str:
         assert self.process.stdout is not None
         if not (line := self.process.stdout.readline().strip()):
-            raise RuntimeError("the Ray cluster of the soak has ended")
+            raise Unavailable("the Ray cluster of the soak has ended, or did not come up")
         return line
 
     def lose_one(self) -> None:
@@ -47,7 +52,7 @@ def is_there() -> bool:
 
 @contextmanager
 def running_ray(folder: Path) -> Iterator[Nodes]:
-    """What its process says goes into a file of this folder. Raises RuntimeError where none comes up."""
+    """What its process says goes into a file of this folder. Raises Unavailable."""
     own = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # sockets need short paths
     with (folder / "ray.txt").open("w") as log:
         process = subprocess.Popen(
@@ -56,7 +61,7 @@ def running_ray(folder: Path) -> Iterator[Nodes]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**own, **QUIET},
+            env={**own, **OWN},
             start_new_session=True,
         )
     try:
