@@ -66,6 +66,8 @@ MOST_BREAKS = 10
 LONG_S = 120.0
 RAY_S = 600.0
 """So long a command may take that loses a node."""
+DRAWN = 4
+"""Reports of one sweep that are broken: with figures they take long."""
 GRINDS = 30
 """Compactions of one sweep that are killed."""
 TOO_LARGE = Subject(
@@ -183,7 +185,7 @@ def of_a_report(soak: Soak) -> Iterator[Broken]:
     """A sweep that has ended is drawn again and again, with figures, by processes of their own."""
     one = soak.round(ONE_BY_ONE, figures=True)
     one.start("report=false").wait()
-    for _ in range(MOST_BREAKS):
+    for _ in range(DRAWN):
         kind, _ = soak.tally.choose("figures", [(DRAWING, "report"), (REPORT, "report")])
         yield one.report_killed(kind)
     yield soak.concluded(one)

@@ -131,7 +131,16 @@ def test_a_trial_that_hangs_fails_and_the_others_do_not(
     monkeypatch.setattr(hung, "END_S", 0.5)
     monkeypatch.setattr(hung, "end_process", lambda status: None)
     monkeypatch.setattr(TrainingThreads, "hanging", 0)
-    words = [*small_arguments, *SHORT, AT_ONCE, "num_hiddens=choice(4,5)", "seeds=1", "n_trials=2", "sampler=grid", "name=a"]
+    words = [
+        *small_arguments,
+        *SHORT,
+        AT_ONCE,
+        "num_hiddens=choice(4,5)",
+        "seeds=1",
+        "n_trials=2",
+        "sampler=grid",
+        "name=a",
+    ]
     words += ["report=false", "epochs=1", "hydra.sweeper.race.fresh=2", "parallel=1"]
     try:
         assert main(["search", *{word.partition("=")[0]: word for word in words}.values()]) == 0
