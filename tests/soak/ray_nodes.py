@@ -8,15 +8,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 STORE_BYTES = 2**27
 """Of each node, for objects; there is none but what a task is given."""
-OWN = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300"}
-"""Environment variables; on a busy machine a node takes longer to start than Ray allows."""
+OWN = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+TRIES = 6
+"""A node that does not start within half a minute ends with an error, as it may on a busy machine."""
 START_S = 300.0
 END_S = 60.0
 
@@ -76,17 +77,31 @@ def running_ray(folder: Path) -> Iterator[Nodes]:
             process.wait()
 
 
+def tried(start: Callable[[], Any]) -> Any:
+    for _ in range(TRIES - 1):
+        try:
+            return start()
+        except Exception as error:
+            print(error, file=sys.stderr, flush=True)
+    return start()
+
+
 def main() -> None:
     from ray.cluster_utils import Cluster
 
     most = {"object_store_memory": STORE_BYTES}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **most})
-    nodes: list[Any] = [cluster.add_node(wait=False, num_cpus=1, **most) for _ in range(2)]
+    head = {"num_cpus": 0, "include_dashboard": False, **most}
+    cluster: Any = tried(lambda: Cluster(initialize_head=True, head_node_args=head))
+
+    def another() -> Any:
+        return tried(lambda: cluster.add_node(wait=False, num_cpus=1, **most))
+
+    nodes = [another(), another()]
     cluster.wait_for_nodes(START_S)
     print(cluster.address, flush=True)
     for _ in sys.stdin:
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        nodes.append(cluster.add_node(wait=False, num_cpus=1, **most))
+        nodes.append(another())
         print("lost", flush=True)
     cluster.shutdown()
 
