@@ -216,7 +216,8 @@ class Jobs:
         """Once at all of them; `first` where nothing is known of how long they have been silent but by their clocks."""
         known: dict[Path, Mapping[str, str] | None] = {}
         for one in list(self.open):
-            one.look()
+            if (line := one.look()) is not None:
+                self.progress.warn(line)
             if one.batch.path not in known:
                 known[one.batch.path] = known_states(one.batch, one.queue)
             how = one.fate(known[one.batch.path], one.state.silent_s if first else None)

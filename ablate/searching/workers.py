@@ -2,7 +2,8 @@
 
 Every process writes into the study where it runs and, every half minute, that it lives. On the same machine the
 process table tells at once; on another machine, and on Windows, a process that was silent for some minutes is taken
-for dead.
+for dead. Clocks of two machines need not agree for that, nor stay as they are: what counts is how long nothing new has
+been heard, by the monotonic clock of who listens, and another machine's time only where it is off by much.
 """
 
 import threading
@@ -21,6 +22,8 @@ from ablate.searching.storage import mark, told
 BEAT_S = 30.0
 SILENT_S = 300.0
 """A process on another machine that has not been heard of for so long is dead."""
+OLD_S = 900.0
+"""So is one whose last word is as old as this when it is first listened to: clocks that differ by less are common."""
 UNCLAIMED_S = 60.0
 """A trial gets its owner right after it is asked for; one without an owner for so long has none."""
 RETRIES = 2
@@ -36,6 +39,7 @@ class Worker:
         self.facts = this_process()
         self.id = f"{self.facts['place']}:{self.facts['pid']}:{self.facts['started']}"
         self._unclaimed: dict[int, float] = {}  # trial without an owner → when it was first seen, monotonic
+        self._heard: dict[str, tuple[float, float]] = {}  # process → its last word, and when that was first read
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -62,20 +66,27 @@ class Worker:
 
     def others(self) -> int:
         """Other processes that work on this study now."""
-        return sum(
-            lives(facts)
-            for key, facts in self.study.user_attrs.items()
-            if key.startswith(PREFIX) and key != PREFIX + self.id
-        )
+        return len(self._living() - {self.id})
 
     def orphans(self) -> list[FrozenTrial]:
         """Running trials whose process has died."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if not running:
             return []
-        workers = {k.removeprefix(PREFIX): v for k, v in self.study.user_attrs.items() if k.startswith(PREFIX)}
-        living = {worker for worker, facts in workers.items() if lives(facts)} | {self.id}
+        living = self._living() | {self.id}
         return [trial for trial in running if not self._owned(trial, living)]
+
+    def _living(self) -> set[str]:
+        workers = {k.removeprefix(PREFIX): v for k, v in self.study.user_attrs.items() if k.startswith(PREFIX)}
+        return {worker for worker, facts in workers.items() if lives(facts, self._silent_s(worker, facts))}
+
+    def _silent_s(self, worker: str, facts: dict[str, Any]) -> float:
+        """For how long nothing new has been heard of a process, as far as this one knows."""
+        word, now = float(facts["beat"]), time.monotonic()
+        if worker not in self._heard or self._heard[worker][0] != word:
+            first = worker not in self._heard and time.time() - word > OLD_S
+            self._heard[worker] = word, now - (OLD_S if first else 0.0)
+        return now - self._heard[worker][1]
 
     def _owned(self, trial: FrozenTrial, living: set[str]) -> bool:
         owner = trial.user_attrs.get("worker")
@@ -105,11 +116,11 @@ def release(study: Study, trial: FrozenTrial, reason: str, excluded: str = "orph
     return True
 
 
-def lives(facts: dict[str, Any]) -> bool:
-    """Whether a process that wrote these facts still runs."""
+def lives(facts: dict[str, Any], silent_s: float) -> bool:
+    """Whether a process still runs that wrote these facts, and of which nothing new was heard for so long."""
     if facts.get("left"):
         return False
     known = runs_here(facts)
     if known is not None:
         return known
-    return time.time() - float(facts["beat"]) < SILENT_S
+    return silent_s < SILENT_S

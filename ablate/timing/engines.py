@@ -13,7 +13,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import cycle, product
 from pathlib import Path
@@ -97,7 +97,7 @@ def rows_of(settings: Settings) -> Iterator[tuple[Resolved, int, int, int]]:
 
 
 def measure(
-    config: Resolved, R: int, vocabulary_size: int, seconds: float, pool: ThreadPoolExecutor, threads: int
+    config: Resolved, R: int, vocabulary_size: int, seconds: float, pool: Executor, threads: int
 ) -> dict[str, object]:
     """One row: both engines in turns for about `seconds`, after one round of warm-up."""
     minibatches = minibatches_of(config, vocabulary_size)
@@ -153,7 +153,7 @@ def baseline_epoch(engine: str, config: Resolved, vocabulary_size: int, minibatc
 
 
 def cohort_epoch(
-    config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: ThreadPoolExecutor, threads: int
+    config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: Executor, threads: int
 ) -> Epoch:
     """R runs in chunks, over the threads of the pool: cut as a sweep of this one setting is."""
     generator = Generator().manual_seed(0)

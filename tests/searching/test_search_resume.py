@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -233,5 +234,26 @@ def test_trials_of_a_process_that_dies_late_are_finished_before_the_search_ends(
 def test_without_a_process_table_a_worker_lives_as_long_as_it_is_heard_of() -> None:
     """As on Windows, where no start is known."""
     here = {"place": processes.place(), "pid": os.getpid(), "started": None, "left": False}
-    assert workers.lives({**here, "beat": time.time() - 100})
-    assert not workers.lives({**here, "beat": time.time() - 1000})
+    assert workers.lives(here, 100)
+    assert not workers.lives(here, 1000)
+
+
+@pytest.mark.parametrize("off_s", [0, -3 * 86400, 3 * 86400, -600])
+def test_how_long_a_machine_was_silent_does_not_depend_on_its_clock(
+    off_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on ours, which is set back by a year in the middle. What was last said long ago is not waited for."""
+    listened, now = 0.0, 1.8e9
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: listened, time=lambda: now))
+    far = {"place": "elsewhere", "pid": 1, "started": 1, "left": False}
+    study = SimpleNamespace(user_attrs={"worker:far": {**far, "beat": now + off_s}})
+    me = workers.Worker(cast(Any, study))
+    assert me.others() == (0 if off_s < -workers.OLD_S else 1)
+    for beat in range(1, 30):
+        listened, now = 30.0 * beat, now + 30 - 365 * 86400 * (beat == 9)
+        study.user_attrs["worker:far"] = {**far, "beat": study.user_attrs["worker:far"]["beat"] + 30}
+        assert me.others() == 1
+    listened += workers.SILENT_S - 1
+    assert me.others() == 1
+    listened += 1
+    assert me.others() == 0

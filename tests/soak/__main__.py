@@ -18,6 +18,7 @@ from pathlib import Path
 
 from breaks import small_disk
 from programs import Hangs
+from ray_nodes import Unavailable
 from rounds import ROUNDS, Soak
 from subjects import Workplace
 from wanted import Tally
@@ -30,6 +31,11 @@ LOADED = (
     "ablate.sweeping.launch",
     "ablate.searching.run",
     "ablate.report.drawn",
+    "ablate.report.page",
+    "ablate.report.figures",
+    "ablate.report.plots",
+    "ablate.sweeping.baselines",
+    "ablate.tasks.text",
 )
 """What commands load, and get with the fork; with what these load when they are used."""
 CHECKPOINT_S = "0.05"
@@ -100,6 +106,9 @@ def run(
             faults += 1
             log(f"{kind}\t{soak.number}\t{error}")
             say(f"FAULT in round {rounds} ({kind}): {error}")
+        except Unavailable as error:
+            say(f"{kind}: {error}")
+            none = True
         if none:
             say(f"{kind}: cannot be had here")
             kinds = [other for other in kinds if other != kind]

@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +13,30 @@ from pathlib import Path
 from clocks import Clock
 from programs import Program, Way
 from subjects import Subject, Workplace, finished_runs, is_begun, is_compacted, is_compacting, starts
-from wanted import ALL, CLOCK, DRAWING, FULL, HALTED, MAIN, READ_ONLY, TRAINING, TWICE, ZONE, Strike
+from wanted import (
+    ALL,
+    CLOCK,
+    DRAWING,
+    FULL,
+    HALTED,
+    HUNG_PROCESS,
+    HUNG_TWICE,
+    MAIN,
+    READ_ONLY,
+    TRAINING,
+    TWICE,
+    ZONE,
+    Strike,
+)
 
 ZONES = ("UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/Los_Angeles", "Asia/Kathmandu")
 SMALL_DISK = 24 * 2**20
 STOPPED_S = 1.0
 WORKER_S = 30.0
 """So long a command is given to begin processes, one of which is to be killed."""
+THREADS = (1, 2, 4)
+LOOKS = 40
+"""After at most so many looks at whether it has to stop, a training hangs."""
 ROOM = 2**12
 """A page: the disk is full after so many bytes, or some times as many."""
 
@@ -69,9 +86,14 @@ class Round:
         """As a person's next try could be: in another time zone."""
         return Way({"TZ": self.chance.choice(ZONES)}, devices=self.subject.devices, figures=self.figures)
 
-    def start(self, *more: str, way: Way | None = None) -> Program:
+    def start(self, *more: str, way: Way | None = None, environment: Mapping[str, str] | None = None) -> Program:
+        """With `environment` beside that of its way."""
+        if self.subject.any_threads:
+            more = (*more, f"threads={self.chance.choice(THREADS)}")
         self.done = is_compacted(self.folder)
-        return self.place.start([*self.words, *more], way or self.way())
+        way = way or self.way()
+        way = replace(way, environment={**way.environment, **(environment or {})})
+        return self.place.start([*self.words, *more], way)
 
     # --- when ---------------------------------------------------------------------------------------------
 
@@ -180,6 +202,24 @@ class Round:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(chosen)
+
+    def hung(self, kind: str) -> Broken:
+        """A training that hangs in a thread: once, and it is begun again, or then once more, and it has failed."""
+        times = 2 if kind == HUNG_TWICE else 1
+        program = self.start(way=replace(self.way(), hangs=tuple(self.chance.randint(1, LOOKS) for _ in range(times))))
+        status, says = (1, "no progress for 0.25 min again") if times == 2 else (0, "it is begun again")
+        return self.ended(kind, "training", program, {status}, says=(says,))
+
+    def hung_process(self) -> Broken:
+        """A process that trains comes to a stop, for ever."""
+        program = self.start()
+        checkpoints = self.folder / "checkpoints"
+        while program.runs and not any(checkpoints.glob("*.pt")):
+            time.sleep(0.01)
+        for pid in self.chance.sample(trains := self.processes(program, TRAINING), min(1, len(trains))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        return self.ended(HUNG_PROCESS, "training", program, {0}, says=("it is begun again",))
 
     def stopped(self, name: str, phase: str) -> Broken:
         number = signal.Signals[name]

@@ -10,18 +10,21 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PATIENCE_S = 300.0
 """A command that takes longer hangs."""
 LEAVE_S = 60.0
 """So long the processes of a command may outlive it."""
+STUCK_S = 2.0
+"""So long a training that hangs has to end, before its thread is left behind."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Way:
     """Whether a report has any: they take longer than all else."""
     more_bytes: int | None = None
     """The most memory that it may have, beyond what a fork begins with."""
+    hangs: tuple[int, ...] = ()
+    """After so many looks at whether it has to stop the training of a gru hangs: the first time that it is begun, the
+    second time, …"""
 
 
 class Hangs(Exception):
@@ -177,6 +183,8 @@ def _command(words: list[str], way: Way) -> int:
     if not way.figures:
         drawn.draw = lambda material, to: {}
     collect.LATE_S = 3.0
+    if way.hangs:
+        _let_hang(way.hangs)
     if way.devices > 1:
         programs.devices = lambda configs: [Device(f"place {number}") for number in range(way.devices)]
     sys.argv = ["ablate", *words]
@@ -186,3 +194,25 @@ def _command(words: list[str], way: Way) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 1
     return 0
+
+
+def _let_hang(after: Sequence[int]) -> None:
+    """In a call of which Python does not hear the end, so that the thread can only be left behind."""
+    from ablate.sweeping import hung, programs
+
+    train, left = programs.train_together, list(after)
+
+    def train_or_hang(configs: Sequence[Any], *of: Any, stop: Callable[[], bool], **how: Any) -> Any:
+        if configs[0].model.name != "gru" or not left:
+            return train(configs, *of, stop=stop, **how)
+        looks = iter(range(left.pop(0)))
+
+        def stop_or_hang() -> bool:
+            if next(looks, None) is None:
+                threading.Event().wait()
+            return stop()
+
+        return train(configs, *of, stop=stop_or_hang, **how)
+
+    hung.END_S = STUCK_S
+    programs.train_together = train_or_hang

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from breaks import Broken, Round
 from clocks import Clock
 from programs import Program, Way
 from subjects import (
+    HUNG_PROCESSES,
+    HUNG_THREADS,
     JOBS,
     ONE_BY_ONE,
     PROCESSES,
@@ -25,6 +27,7 @@ from subjects import (
     Subject,
     Workplace,
     is_compacted,
+    starts,
     undisturbed,
     what_is_left,
 )
@@ -36,10 +39,14 @@ from wanted import (
     FULL,
     HALTED,
     HALTED_LONG,
+    HUNG,
+    HUNG_TWICE,
     JOB,
     LAUNCHER,
     MAIN,
     MEMORY,
+    RAY_LAUNCHER,
+    RAY_NODE,
     READ_ONLY,
     REPORT,
     SEARCHING,
@@ -52,10 +59,15 @@ from wanted import (
 
 if TYPE_CHECKING:
     from local_slurm import Slurm
+    from ray_nodes import Nodes
 
 MOST_BREAKS = 10
 """Of a sweep; of a search two, as a trial whose process has died three times has failed."""
-LONG_S = 60.0
+LONG_S = 120.0
+RAY_S = 600.0
+"""So long a command may take that loses a node."""
+DRAWN = 4
+"""Reports of one sweep that are broken: with figures they take long."""
 GRINDS = 30
 """Compactions of one sweep that are killed."""
 TOO_LARGE = Subject(
@@ -79,6 +91,7 @@ class Soak:
     number: int = 0
     known: dict[tuple[str, bool], tuple[Left, dict[str, float]]] = field(default_factory=dict)
     _cluster: "Slurm | None" = None
+    _nodes: "Nodes | None" = None
 
     def round(self, subject: Subject, results: Path | None = None, figures: bool = False) -> Round:
         self.number += 1
@@ -102,9 +115,17 @@ class Soak:
             self._cluster = self.stack.enter_context(running_slurm(self.place.folder / "slurm"))
         return self._cluster
 
-    def concluded(self, one: Round, *more: str) -> Broken:
+    def ray(self) -> "Nodes | None":
+        """A Ray cluster of this machine alone; None where there is none to be had."""
+        import ray_nodes
+
+        if self._nodes is None and ray_nodes.is_there():
+            self._nodes = self.stack.enter_context(ray_nodes.running_ray(self.place.folder))
+        return self._nodes
+
+    def concluded(self, one: Round, *more: str, environment: Mapping[str, str] | None = None) -> Broken:
         """The same command once more, undisturbed; `wrong`, where anything is otherwise than it has to be."""
-        program = one.start(*more)
+        program = one.start(*more, environment=environment)
         status = program.wait()
         faults = [] if status == 0 else [f"exit status {status}: {program.last_words}"]
         if status == 0:
@@ -162,9 +183,9 @@ def of_processes(soak: Soak) -> Iterator[Broken]:
 
 def of_a_report(soak: Soak) -> Iterator[Broken]:
     """A sweep that has ended is drawn again and again, with figures, by processes of their own."""
-    one = soak.round(soak.chance.choice(SWEEPS), figures=True)
+    one = soak.round(ONE_BY_ONE, figures=True)
     one.start("report=false").wait()
-    for _ in range(MOST_BREAKS):
+    for _ in range(DRAWN):
         kind, _ = soak.tally.choose("figures", [(DRAWING, "report"), (REPORT, "report")])
         yield one.report_killed(kind)
     yield soak.concluded(one)
@@ -236,6 +257,30 @@ def of_memory(soak: Soak) -> Iterator[Broken]:
 
 def _stored(one: Round) -> int:
     return len(list((one.folder / "runs").glob("*.json"))) + (one.folder / "runs.parquet").exists()
+
+
+def of_hung_threads(soak: Soak) -> Iterator[Broken]:
+    """A training that hangs is begun again once and has then failed, alone; the next command trains it."""
+    one = soak.round(HUNG_THREADS)
+    kind, _ = soak.tally.choose("hung", [(HUNG, "training"), (HUNG_TWICE, "training")])
+    if kind == HUNG_TWICE:
+        found = one.hung(kind)
+        failures = len(list((one.folder / "failures").glob("*.json")))
+        stored = len(starts(one.folder))
+        if not found.wrong and (stored, failures) != (one.subject.count // 2, 1):
+            found = replace(found, wrong=f"{stored} runs are stored, and {failures} failures")
+        yield found
+    yield one.hung(HUNG)
+    yield soak.concluded(one)
+    shutil.rmtree(one.results)
+
+
+def of_a_hung_process(soak: Soak) -> Iterator[Broken]:
+    """One of the processes that train, as for several GPUs, comes to a stop: another one trains what it had."""
+    one = soak.round(HUNG_PROCESSES)
+    yield one.hung_process()
+    yield soak.concluded(one)
+    shutil.rmtree(one.results)
 
 
 def of_a_search(soak: Soak, storage: str | None = None) -> Iterator[Broken]:
@@ -336,6 +381,40 @@ def of_slurm(soak: Soak) -> Iterator[Broken]:
     shutil.rmtree(one.results)
 
 
+def of_ray(soak: Soak) -> Iterator[Broken]:
+    """A sweep by tasks of a real Ray: what launches it is killed, and nodes are lost."""
+    from ablate.records.jobs import batches
+
+    nodes = soak.ray()
+    if nodes is None:
+        return
+    one = soak.round(JOBS)
+    more = ["hydra/launcher=ray", "hydra.launcher.cpus=1", "hydra.launcher.runs_per_job=1"]
+
+    def trains() -> bool:
+        new = [batch for batch in batches(one.folder) if batch.path not in before]
+        return any(batch.state(job).programs for batch in new for job in range(batch.jobs))
+
+    for _ in range(3):
+        if is_compacted(one.folder):
+            break
+        kind, phase = soak.tally.choose("ray", [(RAY_LAUNCHER, "training"), (RAY_NODE, "training")])
+        before = [batch.path for batch in batches(one.folder)]
+        program = one.start(*more, environment=nodes.environment)
+        there = _until(program, trains)
+        time.sleep(2 * soak.chance.random())
+        if kind == RAY_LAUNCHER:
+            program.send(signal.SIGKILL)
+            yield one.ended(kind, phase, program, {0, -signal.SIGKILL})
+        else:
+            struck = bool(there) and program.runs
+            nodes.lose_one()
+            program.wait(RAY_S)
+            yield one.ended(kind, phase, program, {0}, struck=struck)
+    yield soak.concluded(one, *more, environment=nodes.environment)
+    shutil.rmtree(one.results)
+
+
 def _until(program: Program, there: Callable[[], Any]) -> Any:
     """Wait until there is something, or the command has ended; what there is."""
     while program.runs:
@@ -369,5 +448,8 @@ ROUNDS: dict[str, Callable[[Soak], Iterator[Broken]]] = {
     "journal": of_a_journal,
     "clock-search": of_a_clock_in_a_search,
     "database": of_a_database,
+    "hung": of_hung_threads,
+    "hung-process": of_a_hung_process,
     "slurm": of_slurm,
+    "ray": of_ray,
 }

@@ -30,18 +30,30 @@ class Subject:
     """Of runs; of trials of a search."""
     devices: int = 1
     search: bool = False
+    any_threads: bool = False
+    """Whether each command trains another number of programs side by side."""
 
 
 SWEEPS = (
     Subject("cohorts", ("model=gru,lstm,rnn", "seeds=3", "engine=cohort", "epochs=150", "threads=2"), 9),
     Subject("one by one", ("model=rnn,gru", "lr=0.5,1", "seeds=2", "engine=torch_nn", "epochs=20", "threads=2"), 8),
     Subject("with weights", ("model=gru,mgu", "seeds=2", "engine=eager", "epochs=8", "keep=weights", "threads=1"), 4),
+    Subject(
+        "any number of threads",
+        ("model=gru,rnn", "seeds=3", "engine=auto", "deterministic=true", "batch_size=5", "epochs=20"),
+        6,
+        any_threads=True,
+    ),
     Subject("a rule", ("task=memory", "data=first-token", "model=rnn,gru", "seeds=2", "engine=cohort", "threads=2"), 4),
 )
 ONE_BY_ONE = SWEEPS[1]
 PROCESSES = Subject(
     "two processes", ("model=gru,lstm", "seeds=3", "engine=cohort", "epochs=600", "threads=1"), 6, devices=2
 )
+HANGING = ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=600", "stalled_min=0.25")
+"""What is given up after a quarter of a minute: on a machine that does much else, a minibatch may take seconds."""
+HUNG_THREADS = Subject("hung threads", (*HANGING, "threads=2"), 4)
+HUNG_PROCESSES = Subject("hung processes", (*HANGING, "threads=1"), 4, devices=2)
 JOBS = Subject("jobs", ("model=gru,lstm", "seeds=2", "engine=cohort", "epochs=1500", "threads=1"), 4)
 SEARCH = Subject(
     "search",

@@ -20,9 +20,11 @@ MAIN, TRAINING, DRAWING, ALL = (
 )
 COMPACT, UNDO, REPORT = "kill -9 of compact", "kill -9 of compact --undo", "kill -9 of report"
 SEARCHING, LAUNCHER, JOB = "kill -9 of one of two searches", "kill -9 of a launcher", "kill -9 of a SLURM job"
-HALTED, HALTED_LONG, TWICE = "SIGSTOP, SIGCONT", "SIGSTOP for a minute", "two at once"
+RAY_LAUNCHER, RAY_NODE = "kill -9 of a launcher of Ray", "a Ray node lost"
+HALTED, HALTED_LONG, TWICE = "SIGSTOP, SIGCONT", "SIGSTOP for two minutes", "two at once"
 FULL, READ_ONLY, MEMORY = "disk full", "read-only", "a memory limit"
-CLOCK, ZONE, DATABASE, HUNG = "clock set back", "another time zone", "PostgreSQL restarted", "a hung process"
+CLOCK, ZONE, DATABASE = "clock set back", "another time zone", "PostgreSQL restarted"
+HUNG, HUNG_TWICE, HUNG_PROCESS = "a hung thread", "a thread hung twice", "a hung process that trains"
 
 WANTED: dict[str, dict[Strike, int]] = {
     "sweep": {
@@ -39,8 +41,8 @@ WANTED: dict[str, dict[Strike, int]] = {
         (ZONE, "training"): 10,
     },
     "processes": {(TRAINING, "training"): 15, (ALL, "training"): 6},
-    "figures": {(DRAWING, "report"): 6, (REPORT, "report"): 8},
-    "compaction": {(COMPACT, "compaction"): 45, (UNDO, "compaction"): 45},
+    "figures": {(DRAWING, "report"): 4, (REPORT, "report"): 5},
+    "compaction": {(COMPACT, "compaction"): 50, (UNDO, "compaction"): 50},
     "full-disk": {(FULL, "training"): 4, (FULL, "compaction"): 2, (FULL, "report"): 2},
     "clock": {(CLOCK, "training"): 4},
     "memory": {(MEMORY, "training"): 2},
@@ -48,7 +50,10 @@ WANTED: dict[str, dict[Strike, int]] = {
     "journal": {(SEARCHING, "training"): 8, (HALTED_LONG, "training"): 2},
     "clock-search": {(CLOCK, "training"): 2},
     "database": {(DATABASE, "training"): 4},
+    "hung": {(HUNG, "training"): 3, (HUNG_TWICE, "training"): 3},
+    "hung-process": {(HUNG_PROCESS, "training"): 3},
     "slurm": {(LAUNCHER, "training"): 10, (JOB, "training"): 9},
+    "ray": {(RAY_LAUNCHER, "training"): 3, (RAY_NODE, "training"): 3},
 }
 """Kind of round → strikes, each with how many there have to be."""
 
@@ -67,10 +72,10 @@ class Tally:
         return {one: n for one, count in WANTED[kind].items() if (n := count - self.struck[one]) > 0}
 
     def round(self, kinds: Iterable[str]) -> str | None:
-        """The kind of round to be had next; None where nothing is lacking."""
-        left = {kind: sum(self.lacking(kind).values()) for kind in kinds}
-        open_ = [kind for kind, count in left.items() if count]
-        return self.chance.choices(open_, [left[kind] for kind in open_])[0] if open_ else None
+        """The kind of round to be had next, one of those of which the largest share is lacking; None where none is."""
+        left = {kind: sum(self.lacking(kind).values()) / sum(WANTED[kind].values()) for kind in kinds}
+        most = max(left.values(), default=0.0)
+        return self.chance.choice([kind for kind, share in left.items() if share == most]) if most else None
 
     def choose(self, kind: str, possible: Iterable[Strike]) -> Strike:
         """One of the strikes that are possible now, above all of those that are lacking."""

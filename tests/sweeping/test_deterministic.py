@@ -2,6 +2,7 @@
 come to. Compares sweeps with each other. CPU, 6 s.
 """
 
+import _thread
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.engines import engines_path, keep_engines, kept_engines
 from ablate.sweeping import schedule
+from ablate.sweeping.progress import Progress
 from ablate.training import choice, determinism
 from ablate.training.choice import Choice
 
@@ -38,14 +40,24 @@ def outcomes(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.full
 @pytest.mark.usefixtures("without_compiler")
-def test_the_number_of_threads_and_of_goes_changes_no_bit(small: Configs, sweep: Callable[..., Any]) -> None:
+def test_the_number_of_threads_and_of_goes_changes_no_bit(
+    small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = {}
-    for threads in (1, 2):
+    for threads in (1, 4):
         settings = [small(*ODD, f"model={model}", "seeds=3", f"threads={threads}") for model in ("gru", "rnn")]
         names[f"{threads}"] = sweep([one.but(fresh=True) for one in settings], f"threads-{threads}").folder
     fewer = [small(*ODD, f"model={model}", "seeds=1", "threads=2", "fresh=true") for model in ("gru", "rnn")]
     names["goes"] = sweep(fewer, "goes").folder
     sweep([one.but(seeds=3, fresh=False, results_dir="elsewhere") for one in fewer], "goes")
+    with monkeypatch.context() as patch:
+        presses = iter([_thread.interrupt_main])
+        patch.setattr(Progress, "epoch", lambda self, *of: next(presses, lambda: None)())
+        cut = sweep([one.but(fresh=True, threads=4) for one in settings], "stopped")
+    assert cut.interrupted
+    assert cut.trained < 6
+    assert list((cut.folder / "checkpoints").glob("*.pt"))
+    names["stopped"] = sweep([one.but(threads=1) for one in settings], "stopped").folder
     one, *others = (outcomes(folder) for folder in names.values())
     assert len(one) == 6
     assert all(other == one for other in others)

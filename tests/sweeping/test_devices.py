@@ -6,13 +6,16 @@ Two processes on the CPU stand in the place of two GPUs. CPU, 40 s.
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -186,6 +189,46 @@ def test_a_lost_process_is_not_waited_for_for_ever() -> None:
     processes = Processes([], 1)
     with pytest.raises(Lost, match="no process"):
         processes._taken(lambda: False)
+
+
+def test_a_process_that_says_nothing_is_killed_once_it_is_given_up() -> None:
+    """It has been stopped, as by a driver that hangs: it hears no word, and no signal but one."""
+    here, there = Pipe()
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    process = subprocess.Popen([sys.executable, "-S", "-c", code], pass_fds=[there.fileno()])
+    there.close()
+    processes = Processes([], 1)
+    processes.processes.append(process)
+    processes.free.put((here, process))
+    signs: list[None] = []
+    told = iter([False, False, True])
+    with pytest.raises(Lost, match="status -9"):
+        processes.train(
+            cast(Any, "a job"), lambda *_: None, print, lambda: False, lambda: signs.append(None), lambda: next(told)
+        )
+    assert signs == []
+    assert not processes.left
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_costs_nothing(
+    small: Configs, sweep: Callable[..., Any], two: list[Processes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its program is begun again by the other one."""
+
+    def stop() -> None:
+        while not list(Path("results").glob("*/checkpoints/*.pt")):
+            time.sleep(0.01)
+        os.kill(two[0].processes[0].pid, signal.SIGSTOP)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    configs = [small(*KNOBS, f"model={model}", "epochs=3000", "stalled_min=0.25") for model in ("rnn", "gru")]
+    summary = sweep(configs)
+    stopper.join()
+    assert (summary.trained, summary.failures) == (2, [])
+    assert "no progress for 0.25 min" in capsys.readouterr().err
+    assert two[0].processes[0].returncode == -signal.SIGKILL
 
 
 NOT_STARTING = Device("broken", {"PYTHONHOME": "/nowhere"})

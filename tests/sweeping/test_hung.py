@@ -21,7 +21,9 @@ from ablate.sweeping import hung, programs
 from ablate.sweeping.hung import Signs, limit_min
 
 Configs = Callable[..., Config]
-SHORT = ("engine=cohort", "stalled_min=0.03", "threads=1")
+SHORT = ("engine=cohort", "threads=1")
+AT_ONCE = "stalled_min=0.03"
+"""Of what is to hang: on a busy machine other programs may well be silent for two seconds."""
 
 
 def of_network(**knobs: Any) -> Any:
@@ -60,7 +62,7 @@ def test_it_is_begun_again_once(
     small: Configs, sweep: Any, hangs: Any, times: int, trained: int, failures: list[str]
 ) -> None:
     begun = hangs("gru", times, in_python)
-    summary = sweep([small(f"model={model}", "seeds=2", *SHORT) for model in ("gru", "rnn")])
+    summary = sweep([small("model=gru", AT_ONCE, "seeds=2", *SHORT), small("model=rnn", "seeds=2", *SHORT)])
     assert sorted(begun) == ["gru", "gru", "rnn"]
     assert (summary.trained, [name for name, _ in summary.failures]) == (trained, failures)
     assert len(list(results.records(summary.folder))) == trained
@@ -78,7 +80,7 @@ def test_a_thread_that_cannot_be_ended_is_left_behind(
     monkeypatch.setattr(TrainingThreads, "hanging", 0)
     begun = hangs("gru", 1, free.wait)
     try:
-        summary = sweep([small(f"model={model}", "seeds=2", *SHORT) for model in ("gru", "rnn")])
+        summary = sweep([small("model=gru", AT_ONCE, "seeds=2", *SHORT), small("model=rnn", "seeds=2", *SHORT)])
         assert TrainingThreads.hanging == 1
     finally:
         free.set()
@@ -87,22 +89,28 @@ def test_a_thread_that_cannot_be_ended_is_left_behind(
 
 
 @pytest.mark.full
-def test_the_program_ends_where_a_thread_does_not(tmp_path: Path) -> None:
-    """Python would wait for the thread for ever."""
+def test_a_program_that_used_python_ends_where_a_thread_does_not(tmp_path: Path) -> None:
+    """A ThreadPoolExecutor's threads would be waited for, for ever."""
     code = """
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from ablate.engines.cohort.threads import TrainingThreads
-from ablate.sweeping.hung import end_process
-pool = TrainingThreads(1)
+pool = TrainingThreads(2)
 pool.submit(Event().wait)
 pool.leave(1)
 pool.shutdown()
 print("all said")
-end_process(3)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (3, "all said\n")
+    assert (done.returncode, done.stdout) == (0, "all said\n")
+
+
+def test_a_command_ends_with_its_status_whatever_a_thread_of_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(hung.os, "_exit", ended.append)
+    for hanging in (0, 1):
+        monkeypatch.setattr(TrainingThreads, "hanging", hanging)
+        hung.end_process(3)
+    assert ended == [3]
 
 
 @pytest.mark.slow
@@ -123,7 +131,16 @@ def test_a_trial_that_hangs_fails_and_the_others_do_not(
     monkeypatch.setattr(hung, "END_S", 0.5)
     monkeypatch.setattr(hung, "end_process", lambda status: None)
     monkeypatch.setattr(TrainingThreads, "hanging", 0)
-    words = [*small_arguments, *SHORT, "num_hiddens=choice(4,5)", "seeds=1", "n_trials=2", "sampler=grid", "name=a"]
+    words = [
+        *small_arguments,
+        *SHORT,
+        AT_ONCE,
+        "num_hiddens=choice(4,5)",
+        "seeds=1",
+        "n_trials=2",
+        "sampler=grid",
+        "name=a",
+    ]
     words += ["report=false", "epochs=1", "hydra.sweeper.race.fresh=2", "parallel=1"]
     try:
         assert main(["search", *{word.partition("=")[0]: word for word in words}.values()]) == 0

@@ -1,8 +1,14 @@
 """Threads to train cohorts in, each prepared alike."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import atexit
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -21,13 +27,50 @@ def prepare_thread(device: torch.device = CPU) -> None:
             torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
-class TrainingThreads(ThreadPoolExecutor):
-    """Threads of which some may have to be left behind."""
+Work = tuple["Future[Any]", Callable[[], Any]]
+
+
+class TrainingThreads(Executor):
+    """Threads of which some may have to be left behind.
+
+    They are daemons: Python waits for those of a ThreadPoolExecutor when it ends, and so for ever for one that hangs.
+    What is not left behind is waited for by `shutdown`, as any executor does.
+    """
 
     hanging = 0
     """How many do, of this process."""
-    left_behind = False
-    """Whether there are any among these: no end waits for them."""
+
+    def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
+        """`prepare` is called in each thread before its first work; what it raises is raised by that work."""
+        self.count, self.prepare = count, prepare
+        self.left_behind = False
+        """Whether any of these threads hangs: no end waits for them."""
+        self._work: SimpleQueue[Work | None] = SimpleQueue()  # None: there is no more
+        self._threads: list[Thread] = []
+        self._lock = Lock()
+        self._shut = False
+        self._busy = 0  # works submitted and not ended: with fewer threads than these another one is begun
+        _ALL.add(self)
+
+    def submit(self, function: Callable[..., Any], /, *of: Any, **how: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._shut:
+                raise RuntimeError("these threads take no more work")
+            self._busy += 1
+            self._work.put((future, partial(function, *of, **how)))
+            if len(self._threads) < min(self._busy, self.count):
+                self._threads.append(Thread(target=self._serve, daemon=True))
+                self._threads[-1].start()
+        return future
+
+    def _serve(self) -> None:
+        prepare = [self.prepare]
+        while (work := self._work.get()) is not None:
+            _carry_out(work, prepare)
+            del work  # or a thread that waits would keep what it has trained
+            with self._lock:
+                self._busy -= 1
 
     def leave(self, count: int) -> None:
         """So many of these threads hang for ever."""
@@ -35,7 +78,49 @@ class TrainingThreads(ThreadPoolExecutor):
         TrainingThreads.hanging += count
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait and not self.left_behind, cancel_futures=cancel_futures)
+        with self._lock:
+            self._shut = True
+            if cancel_futures:
+                while (work := self._next()) is not None:
+                    work[0].cancel()
+            for _ in self._threads:
+                self._work.put(None)
+        if wait and not self.left_behind:
+            for thread in self._threads:
+                thread.join()
+
+    def _next(self) -> Work | None:
+        try:
+            return self._work.get_nowait()
+        except Empty:
+            return None
+
+
+def _carry_out(work: Work, prepare: list[Callable[[], None]]) -> None:
+    future, call = work
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        while prepare:
+            prepare[0]()
+            prepare.pop()
+        result = call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+    finally:
+        del work, future, call  # the error knows this frame, and would keep itself
+
+
+_ALL: "WeakSet[TrainingThreads]" = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Where a second Ctrl-C came while they were waited for: a thread amid a product would crash Python's end."""
+    for threads in list(_ALL):
+        threads.shutdown()
 
 
 @contextmanager
@@ -43,7 +128,7 @@ def training_threads(count: int, device: torch.device = CPU) -> Iterator[Trainin
     """Threads prepared to train in; afterwards torch has for threads to come the number of cores that it had before."""
     before = torch.get_num_threads()
     try:
-        with TrainingThreads(count, initializer=prepare_thread, initargs=(device,)) as pool:
+        with TrainingThreads(count, partial(prepare_thread, device)) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)

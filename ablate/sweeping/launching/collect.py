@@ -89,7 +89,8 @@ class Following:
         there = {path.stem for path in entries(runs_dir(self.plan.folder))}
         known: dict[Path, Mapping[str, str] | None] = {}
         for one in list(self.jobs):
-            one.look()
+            if (line := one.look()) is not None:
+                self.progress.warn(line)
             self._tell(one)
             self._count(one, there)
             if one.batch.path not in known:

@@ -111,11 +111,15 @@ class Followed:
     def id(self) -> str:
         return self.batch.id_of(self.job)
 
-    def look(self) -> None:
-        state = self.batch.state(self.job)
-        if state.beat != self.state.beat:
+    def look(self) -> str | None:
+        """Read what it says of itself; a line, where it has been begun again since."""
+        before, self.state = self.state, self.batch.state(self.job)
+        if self.state.beat != before.beat:
             self.heard = time.monotonic()
-        self.state = state
+        if not 0 < before.begins < self.state.begins:
+            return None
+        why = before.stopped or "it was lost"
+        return f"job {self.id} on {before.host}: {why}; it goes on on {self.state.host} from its checkpoints"
 
     def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
         """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +12,9 @@ from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Ray
 from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
 from ablate.sweeping.launching.worker import CarryOut, Work
+
+MOST_SAID = 200
+"""Characters of what Ray says, of each message."""
 
 
 class RayQueue:
@@ -59,6 +64,7 @@ class RayQueue:
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
             at = f" at {address}" if address else ""
             raise UserError(f"Ray cannot be reached{at}: {reason(error)}") from error
+        _say_in_a_line_each()
 
     def states(self, batch: Batch) -> dict[str, str] | None:
         own = {name: self.tasks[name] for name in batch.ids or () if name in self.tasks}
@@ -86,6 +92,20 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
+
+
+def _say_in_a_line_each() -> None:
+    """Of a lost node Ray prints a page of its logs, on standard output, where our table belongs."""
+
+    def say(data: Mapping[str, Any], **_: Any) -> None:
+        for text in data["lines"]:
+            print(f"Ray: {text.strip().partition(chr(10))[0][:MOST_SAID]}", file=sys.stderr)
+
+    with suppress(ImportError):
+        from ray._private import worker
+
+        if hasattr(worker, "print_to_stdstream"):
+            worker.print_to_stdstream = say
 
 
 def _do(work: Work) -> None:

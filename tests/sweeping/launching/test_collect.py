@@ -25,7 +25,7 @@ from ablate.sweeping.launching import collect, following, slurm
 from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.worker import DONE, CarryOut, Work
+from ablate.sweeping.launching.worker import DONE, Beacon, CarryOut, Work
 from ablate.sweeping.summary import Summary
 
 Configs = Callable[..., Config]
@@ -297,6 +297,30 @@ def test_a_file_that_is_no_state_is_that_of_a_job_that_has_not_begun(tmp_path: P
     batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1)
     write_json(batch.state_path(0), {"id": "9", "beat": 1, **state})
     assert batch.state(0) == State()
+
+
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [(None, "job 7_0 on one: it was lost; it goes on on two"), ("its time was up", "on one: its time was up; it goes")],
+)
+def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, said: str) -> None:
+    """By the cluster, on another node: once, and not of one that had been begun again before we looked."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"])
+    batch.write()
+    job = Followed(batch, 0, {})
+    assert job.look() is None
+    for host in ("one", "two"):
+        beacon = Beacon(batch, 0)
+        beacon.state.host = host
+        beacon.beat()
+        if host == "one":
+            assert job.look() is None
+            beacon.state.stopped = stopped
+            beacon.beat()
+            assert job.look() is None
+    assert said in (job.look() or "")
+    assert job.look() is None
+    assert Followed(batch, 0, {}).look() is None
 
 
 @pytest.mark.parametrize(
