@@ -115,11 +115,16 @@ def _is_brought(runs: pd.DataFrame, knob: str) -> bool:
 
 
 def named_data_sets(settings: pd.DataFrame) -> pd.Series:
-    """What tells the data sets of these settings apart, as a name of each: `time_machine, word`."""
+    """What tells the data sets of these settings apart, as a name of each: `time_machine`, `python_docs (word, keep)`.
+
+    Their unit or cleaning stand with it where these vary, and the beginning of a hash where all else is the same.
+    """
     further = [name for name in ("unit", "cleaning") if settings[name].nunique(dropna=False) > 1]
-    names = settings[["corpus", *further]].astype(str).agg(", ".join, axis=1)
-    of_name = settings.groupby(names)["corpus_sha256"].transform("nunique")
-    named: pd.Series = names.where(of_name == 1, names + " " + settings["corpus_sha256"].astype(str).str[:6])
+    told = settings[further].astype(str).agg(", ".join, axis=1) if further else pd.Series("", index=settings.index)
+    same = settings.groupby([settings["corpus"].astype(str), told])["corpus_sha256"].transform("nunique") > 1
+    hashes = settings["corpus_sha256"].astype(str).str[:6].where(same, "")
+    beside = (told + ", " + hashes).str.strip(", ")
+    named: pd.Series = settings["corpus"].astype(str) + (" (" + beside + ")").where(beside != "", "")
     return named
 
 

@@ -103,7 +103,7 @@ OF_TEST: dict[str, Any] = {
     "held_out": True,
     "searchable": False,
     "ranked": False,
-    "unmeasured": "nothing was kept for a test (test_tokens=0)",
+    "unmeasured": "nothing was kept for a test (test_tokens=0, in task=classification task.val_sequences=0)",
 }
 """What holds of whatever is measured on the test data."""
 
@@ -137,7 +137,7 @@ for _metric in (
         "test perplexity at the best held-out epoch",
         "lower",
         heading="test, at best epoch",
-        explained="Test, at best epoch: the perplexity of the test text in that epoch whose held-out perplexity is the "
+        explained="Test, at best epoch: the perplexity of the test data in that epoch whose held-out perplexity is the "
         "lowest.",
         **OF_TEST,
     ),

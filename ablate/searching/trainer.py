@@ -426,8 +426,9 @@ def measured(
 ) -> dict[str, float]:
     """Metric → value; of a run that diverged the worst of each that its task measures."""
     if record["status"] == "diverged":
-        names = dict.fromkeys((*record["metrics"], *TASKS.known(task_name(record["config"])).measured))
-        if record["config"].get("test_tokens"):
+        task = TASKS.known(task_name(record["config"]))
+        names = dict.fromkeys((*record["metrics"], *task.measured))
+        if task.held_out.tested(record["config"]):
             names |= dict.fromkeys(map(reported_as, names))
         return {name: -math.inf if METRICS[name].better == "higher" else math.inf for name in names}
     values = metrics_of(record, curve, failed)

@@ -13,9 +13,16 @@ from ablate.data.corpora import Corpus
 from ablate.networks.parameters import Features
 from ablate.tasks.task import Minibatch, Task, accuracy, readable
 
+HELD_OUT_SEED = 30_000
+"""Which training sequences are kept back is the same for every run."""
+
 
 class Classification(Task):
-    """Labelled sequences of `ablate.data.labelled`: trained on all that are for it, measured on the test set.
+    """Labelled sequences of `ablate.data.labelled`.
+
+    With task.val_sequences=0 they are trained on all sequences that the data have for training, and measured on the
+    test set. Otherwise so many of the training sequences are kept back, drawn once and alike for all runs: these are
+    the held-out ones, by which an epoch, a setting or a trial is chosen, and the test set reports.
 
     Axes: T steps, B sequences, F numbers of a step. Inputs are (T, B, F), targets (T, B) with the class at the last
     step, which alone is scored.
@@ -29,13 +36,28 @@ class Classification(Task):
                 f"num_steps is {config.num_steps}, but the sequences of {corpus.name} have {length} steps; "
                 f"give num_steps={length}"
             )
-        if count < config.batch_size:
+        x, y = corpus.arrays["x"], corpus.arrays["y"]
+        kept = config.task.val_sequences
+        if count - kept < config.batch_size:
+            beside = f" beside task.val_sequences={kept}" if kept else ""
+            some = count > kept
+            knob = "batch_size" if some else "task.val_sequences"
+            most = count - kept if some else max(count - config.batch_size, 0)
             raise CombinationError(
-                f"batch_size is {config.batch_size}, but {corpus.name} has {count} sequences to train on; "
-                f"give a batch_size of {count} or less"
+                f"batch_size is {config.batch_size}, but {corpus.name} has {max(count - kept, 0)} sequences to train on"
+                f"{beside}; give a {knob} of {most} or less"
             )
-        self.sizes: Features = Features(width, int(corpus.arrays["y"].max()) + 1)
-        self.training = self.asked(corpus.arrays["x"], corpus.arrays["y"])
+        self.sizes: Features = Features(width, int(y.max()) + 1)
+        order = torch.randperm(count, generator=Generator().manual_seed(HELD_OUT_SEED)).numpy()
+        chosen, trained = np.sort(order[:kept]), np.sort(order[kept:])
+        unseen = np.setdiff1d(y, y[trained])
+        if len(unseen):
+            raise CombinationError(
+                f"task.val_sequences is {kept}, which leaves none of class {unseen[0]} of {corpus.name} to train on; "
+                "give a lower number"
+            )
+        self.training = self.asked(x[trained], y[trained])
+        self.chosen_by = self.asked(x[chosen], y[chosen]) if kept else None
         self.tested = self.asked(corpus.arrays["x_test"], corpus.arrays["y_test"])
 
     def asked(self, x: np.ndarray, y: np.ndarray) -> Minibatch:
@@ -51,7 +73,14 @@ class Classification(Task):
 
     @property
     def held_out(self) -> Minibatch:
-        inputs, targets = self.tested
+        return self._on_device(self.chosen_by or self.tested)
+
+    @property
+    def test(self) -> Minibatch | None:
+        return None if self.chosen_by is None else self._on_device(self.tested)
+
+    def _on_device(self, minibatch: Minibatch) -> Minibatch:
+        inputs, targets = minibatch
         return inputs.to(self.device), targets.to(self.device)
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
@@ -67,4 +96,6 @@ class Classification(Task):
         return self.training[0].shape[1] // self.config.batch_size
 
     def scores(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
-        return accuracy(readable(self.config, self.sizes, parameters), self.held_out)
+        network = readable(self.config, self.sizes, parameters)
+        tested = accuracy(network, self.test)
+        return accuracy(network, self.held_out) | ({"test_accuracy": tested["accuracy"]} if tested else {})

@@ -63,6 +63,8 @@ class HeldOut:
     least: int = 1
     decided_by: tuple[str, ...] = ()
     """The columns of frames that decide what is held out: settings that differ in one are measured on other data."""
+    test_knob: str = ""
+    """The knob that, where it is not 0, keeps test data beside the held-out ones, by which nothing is chosen."""
 
     def amount(self, config: Any) -> int | None:
         """What the knob is in a config; None without a knob."""
@@ -77,6 +79,13 @@ class HeldOut:
         """Whether anything is held out that can be measured."""
         amount = self.amount(config)
         return amount is None or amount >= self.least
+
+    def tested(self, config: Mapping[str, Any]) -> bool:
+        """Whether runs of a stored config are measured on test data, too."""
+        value: Any = config
+        for name in self.test_knob.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return bool(value)
 
 
 @dataclass(frozen=True)

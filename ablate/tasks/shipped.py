@@ -168,7 +168,7 @@ TASKS.add(
         "the next token of a text, from the ones before it",
         "ablate.tasks.text:LanguageModelling",
         reads_text=True,
-        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT),
+        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT, "test_tokens"),
         evaluation=text_rule,
         words=Words(
             samples="Generated text",
@@ -189,7 +189,7 @@ TASKS.add(
         main="accuracy",
         drawn=("accuracy",),
         reads_text=True,
-        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT),
+        held_out=HeldOut("val_tokens", 2, AFTER_THE_TRAINING_TEXT, "test_tokens"),
         evaluation=masked_rule,
         explained={
             "accuracy": "Accuracy: the share of masked {unit}s of the held-out text that the network ranks first; that "
@@ -257,26 +257,39 @@ TASKS.add(
         "classification",
         "the class of a sequence of numbers, asked at its last step",
         "ablate.tasks.classification:Classification",
-        metrics=("accuracy",),
+        knobs=(
+            Knob(
+                "val_sequences",
+                int,
+                0,
+                "training sequences that are kept back to choose by (the best epoch, a search), so that the test set "
+                "alone reports; 0: the test set is what is held out",
+                minimum=0,
+                absent=0,
+            ),
+        ),
+        metrics=("accuracy", "test_accuracy"),
         main="accuracy",
+        drawn=("accuracy",),
         real_inputs=True,
         has_prefixes=False,
         many_questions=True,
-        held_out=HeldOut(decided_by=("corpus_sha256",)),
+        held_out=HeldOut(decided_by=("corpus_sha256", "val_sequences"), test_knob="task.val_sequences"),
         explained={
-            "accuracy": "Accuracy: the share of the sequences of the data's own test set that get their class right. "
-            "Nothing is kept back to choose by.",
+            "accuracy": "Accuracy: the share of held-out sequences that get their class right. These are the data's "
+            "own test set, unless task.val_sequences keeps others back to choose by.",
         },
         words=Words(
             scored="of the classes",
-            answers="on the test set",
+            answers="on held-out sequences",
             data="sequences",
             plural=True,
-            held_out="on the test set",
+            held_out="on held-out sequences",
             read="sequences",
             read_more="some saw more of them, or saw them more often",
             unpublished="No setting of this sweep has the settings of a published one: nothing to lay it beside.",
         ),
+        sections=("ablate.report.splits:SPLITS",),
     )
 )
 TASKS.add(

@@ -77,7 +77,9 @@ def cells_table(source: str) -> str:
                 code(ours["sweep"]),
             ]
         )
-    return table([*varied, "published", "here", "ratio", "published value in our interval", "n", "sweep"], rows)
+    return table(
+        [*varied, "published", "here", "ratio", "published value in our interval", "n", "sweep"], rows, "numbers"
+    )
 
 
 def summary_table() -> str:
@@ -97,7 +99,7 @@ def summary_table() -> str:
             ]
         )
     columns = ("table", "cells repeated", "perplexity, here over published", "outside our interval")
-    return table((*columns, "rank correlation of perplexity", "of tokens/s"), rows)
+    return table((*columns, "rank correlation of perplexity", "of tokens/s"), rows, "numbers")
 
 
 def ranks(pairs: list[tuple[float, float]]) -> str:

@@ -48,7 +48,7 @@ def verdicts_table(name: str) -> str:
         )
         for one in material(name).verdicts
     ]
-    return table(("verdict", "claim", "effect that decides", "n", "p"), rows) if rows else ""
+    return table(("verdict", "claim", "effect that decides", "n", "p"), rows, "verdicts", (3, 4)) if rows else ""
 
 
 def stand_together(names: Sequence[str]) -> str:
@@ -71,7 +71,8 @@ def settings_table(name: str) -> str:
         [f"*{cell}*" if cell and number in sheet.foreign else cell for cell in row]
         for number, row in enumerate(sheet.rows)
     ]
-    return table([column.heading for column in sheet.columns], rows)
+    numbers = [at for at, column in enumerate(sheet.columns) if column.number]
+    return table([column.heading for column in sheet.columns], rows, "numbers", numbers)
 
 
 def commands_of(name: str) -> str:

@@ -104,4 +104,4 @@ def test_data_sets_are_named_by_what_tells_them_apart(runs: pd.DataFrame) -> Non
     settings = runs.drop_duplicates("setting_id")
     assert set(named_data_sets(settings)) == {"a", "b", "c"}
     units = settings.assign(corpus="book", unit=settings["corpus"].map({"a": "char", "b": "word", "c": "word"}))
-    assert set(named_data_sets(units)) == {"book, char", "book, word bbbbbb", "book, word cccccc"}
+    assert set(named_data_sets(units)) == {"book (char)", "book (word, bbbbbb)", "book (word, cccccc)"}

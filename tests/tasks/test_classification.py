@@ -7,17 +7,23 @@ import pytest
 import torch
 from torch import Generator
 
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import runs_frame
 from ablate.config.composing import compose as composed
 from ablate.config.errors import CombinationError
-from ablate.config.metrics import UNSCORED
+from ablate.config.identity import run_id
+from ablate.config.metrics import UNSCORED, metrics_of_test
 from ablate.config.resolved import Resolved, resolve
 from ablate.data.corpora import load
 from ablate.networks.parameters import Features, initial
+from ablate.records.results import save
+from ablate.report.wording import main_metric
 from ablate.tasks import task_of
 from ablate.tasks.classification import Classification
 from ablate.training.loop import train
 
 STEPS = 5
+NONE_KEPT = "task.val_sequences=0"
 
 
 @pytest.fixture
@@ -67,7 +73,46 @@ def test_all_of_the_test_set_is_measured(file: str) -> None:
     assert made.scores(weights) == {"accuracy": pytest.approx(1 / 3)}
 
 
-@pytest.mark.parametrize(("override", "remedy"), [("num_steps=6", "num_steps=5"), ("batch_size=26", "25 or less")])
+def test_sequences_kept_back_are_never_trained_on_and_the_test_set_reports(file: str) -> None:
+    made, _ = task(file, "task.val_sequences=7", "batch_size=6")
+    seen = torch.cat([Y[-1] for _, Y in made.minibatches(Generator().manual_seed(0))])
+    chosen, tested = made.held_out[1][-1], made.test
+    assert (len(seen), len(chosen)) == (18, 7)
+    assert sorted([*seen.tolist(), *chosen.tolist()]) == sorted(np.arange(25) % 3)
+    assert tested is not None
+    assert tested[1][-1].tolist() == (np.arange(9) % 3).tolist()
+    again, _ = task(file, "task.val_sequences=7", "seed=5")
+    assert torch.equal(again.held_out[0], made.held_out[0])  # the same ones for all runs
+    assert task(file)[0].test is None
+
+
+def test_without_them_runs_are_the_ones_that_they_were(file: str) -> None:
+    (_, plain), (_, none), (_, some) = (task(file, *own) for own in ([], [NONE_KEPT], ["task.val_sequences=7"]))
+    sha256 = load(plain.data).sha256
+    assert run_id(plain, sha256) == run_id(none, sha256) != run_id(some, sha256)
+
+
+def test_a_run_is_chosen_by_them_and_reported_by_the_test_set(file: str, tmp_path: Path) -> None:
+    _, config = task(file, "model=gru", "task.val_sequences=7", "patience=5")
+    record = train(config, load(config.data))
+    assert {"accuracy", "test_accuracy", "test_perplexity_at_best"} <= record.metrics.keys()
+    assert record.counts["val_tokens"] == 7
+    save(tmp_path, record)
+    settings = aggregate(runs_frame(tmp_path)[0])
+    assert main_metric(settings) == "test_perplexity_at_best"
+    _, config = task(file, "model=gru", "epochs=2")
+    assert not {*metrics_of_test()} & train(config, load(config.data)).metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("num_steps=6", "num_steps=5"),
+        ("batch_size=26", "25 or less"),
+        ("task.val_sequences=20", r"5 sequences to train on beside task.val_sequences=20; give a batch_size of 5 or"),
+        ("task.val_sequences=30", "0 sequences to train on beside task.val_sequences=30; give a task.val_sequences of"),
+    ],
+)
 def test_what_does_not_fit_the_data_says_what_does(file: str, override: str, remedy: str) -> None:
     with pytest.raises(CombinationError, match=remedy):
         task(file, override)

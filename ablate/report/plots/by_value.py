@@ -151,7 +151,8 @@ def _against(
         spot.measure.axis(spot.panel, "y", values)
         known = _guess(spot)
         guessed |= known
-        unguessed += [] if known else [spot.panel.get_title()]
+        if spot.measure.metric == "accuracy" and not known:
+            unguessed.append(spot.panel.get_title())
         spot.label(axis, spot.measure.label)
         spot.panel.grid(axis="y")
         if spot.measure is not SPEED:

@@ -262,8 +262,10 @@
         one.classList.toggle("lit", seed !== undefined && one.dataset.seed === seed);
       }
     };
-    box.addEventListener("pointerover", (event) => light(event.target.closest("[data-seed]")?.dataset.seed));
-    box.addEventListener("pointerleave", () => light(undefined));
+    for (const kind of ["pointerover", "focusin"]) {
+      box.addEventListener(kind, (event) => light(event.target.closest("[data-seed]")?.dataset.seed));
+    }
+    for (const kind of ["pointerleave", "focusout"]) box.addEventListener(kind, () => light(undefined));
 
     const controls = make("div", { className: "controls" },
       make("label", {}, "measure ", choice), ...(data.seeds.length > 1 ? [seeds] : []));
