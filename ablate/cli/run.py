@@ -177,13 +177,18 @@ def _up_to_date(folder: Path, pack: bool) -> int:
 
 
 def _load_reports() -> None:
+    """Load and read all that is the same for every report."""
     import ablate.records.compaction
     import ablate.sweeping.baselines  # noqa: F401
+    from ablate.analysis.published import published
     from ablate.report import load_all
     from ablate.report.fingerprint import code
+    from ablate.report.protocol import defaults
 
     load_all()
     code()
+    published()
+    defaults()
 
 
 def conclude(summary: "Summary") -> int:

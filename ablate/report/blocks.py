@@ -50,6 +50,7 @@ class Figure:
     name: str
     caption: str
     paths: list[Path]  # PNG, SVG, PDF
+    image: str = ""  # as a page has it, a data URI, where that is made already
 
     def path(self, suffix: str) -> Path:
         return next(path for path in self.paths if path.suffix == suffix)

@@ -11,6 +11,7 @@ from ablate.records.files import write_atomically
 from ablate.report.blocks import Figure, described
 from ablate.report.contents import wanted
 from ablate.report.drawing import at_once
+from ablate.report.html import embedded
 from ablate.report.material import Material
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def drawing(m: Material, to: Path) -> Iterator[Callable[[], dict[str, Figure]]]:
     if lacking := missing_glyphs(m.heading, *named_in_figures(m)):
         m.attempt.note(lacking)
     folder, what = to / "figures", wanted(m)
-    with at_once({name: partial(_saved, make, folder, name) for name, (_, make) in what.items()}) as jobs:
+    with at_once({name: partial(_figure, *one, folder, name) for name, one in what.items()}) as jobs:
 
         def drawn() -> dict[str, Figure]:
             done = {name: m.attempt(f"the figure {name}", job) for name, job in jobs.items()}
-            figures = {name: Figure(name, what[name][0], paths) for name, paths in done.items() if paths}
+            figures = {name: figure for name, figure in done.items() if figure}
             if main := next((figures[name] for name in MAIN if name in figures), None):
                 write_atomically(to / "figure.png", main.path(".png").read_bytes())
             return figures
@@ -55,13 +56,15 @@ def named_in_figures(m: Material) -> list[str]:
     return [*values, *changes, *(verdict.statement for verdict in m.verdicts)]
 
 
-def _saved(make: "Callable[[], Drawing]", folder: Path, name: str) -> list[Path]:
+def _figure(caption: str, make: "Callable[[], Drawing]", folder: Path, name: str) -> Figure:
     from ablate.report.plots import save
 
     try:
-        figure = make()
+        drawing = make()
     except Exception as error:  # of which only the text comes back from another process
         if own_line(error) and not isinstance(error, UserError):
             raise UserError(described(error)) from error
         raise
-    return save(figure, folder, name)
+    figure = Figure(name, caption, save(drawing, folder, name))
+    figure.image = embedded(figure)
+    return figure

@@ -68,6 +68,8 @@ def slug(text: str) -> str:
 
 def embedded(figure: Figure) -> str:
     """The figure as a data URI: as an image of its own its letters and styles cannot meet those of the page."""
+    if figure.image:
+        return figure.image
     svg = figure.path(".svg")
     if svg.stat().st_size <= LARGEST_SVG:
         kind, content = "svg+xml", svg.read_bytes()

@@ -4,7 +4,7 @@
     python docs/benchmarks/many_records.py --runs 1000000 --epochs 2 --into /tmp/records --keep
 
 The records are made by rule from those of a committed sweep: a full grid of both models, num_hiddens, lr, clip
-and dropout, 20 seeds a setting, each with the identity that the package gives it, packed as `ablate compact` packs
+and layers, 20 seeds a setting, each with the identity that the package gives it, packed as `ablate compact` packs
 them. Every value of a knob has an effect of its own on perplexity, every run and every epoch noise; curves are those
 of the sweep, drawn out or cut to the epochs that are asked for. Nothing is trained.
 
@@ -133,6 +133,7 @@ def make(sweep: Path, runs: int, epochs: int) -> None:
         for place, one in enumerate(settings)
         for seed in range(SEEDS)
     )
+    assert len({run_id for run_id, *_ in ids}) == len(ids), "a knob that decides nothing"
     sweep.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     writers: list[pq.ParquetWriter] = []
@@ -151,7 +152,7 @@ def make(sweep: Path, runs: int, epochs: int) -> None:
                 pq.ParquetWriter(path, table.schema, **options) for path, table in zip(paths, tables, strict=True)
             ]
         for writer, table in zip(writers, tables, strict=True):
-            writer.write_table(table.cast(writer.schema))
+            writer.write_table(table.select(writer.schema.names).cast(writer.schema))  # whichever model was first
     for writer in writers:
         writer.close()
     planned = {one.setting_id: f"0-{SEEDS - 1}" for one in settings}
@@ -180,7 +181,7 @@ def made(templates: Sequence[Mapping[str, Any]], settings: int, epochs: int) -> 
         "num_hiddens": [16 * (1 + one) for one in range(sizes[0])],
         "lr": [round(2.0 * 0.9**one, 6) for one in range(sizes[1])],
         "clip": [round(0.1 * 1.25**one, 6) for one in range(sizes[2])],
-        "dropout": [round(0.5 * one / sizes[3], 6) for one in range(sizes[3])],
+        "layers": [1 + one for one in range(sizes[3])],
     }
     effects = [np.random.default_rng(7 + at).normal(0, 0.05, size) for at, size in enumerate(sizes)]
     for number, template in enumerate(templates):

@@ -299,6 +299,7 @@ SLOW_FIGURES = """
 import time
 from pathlib import Path
 
+from ablate.cli.entry import run_program
 from ablate.cli.run import main
 from ablate.report import drawn
 
@@ -308,10 +309,10 @@ def slow(*_):
     time.sleep(3600)
 
 
-drawn._saved = slow
-raise SystemExit(main())
+drawn._figure = slow
+run_program(main)
 """
-"""`python -m ablate`, which says when it draws a figure, and takes an hour for each."""
+"""`python -m ablate run`, which says when it draws a figure, and takes an hour for each."""
 
 
 @pytest.mark.full
@@ -326,7 +327,7 @@ def test_a_report_that_is_stopped_is_said_and_leaves_the_sweep_whole(
     def stopped(*_: Any) -> Any:
         raise stop
 
-    monkeypatch.setattr("ablate.report.drawn.draw", stopped)
+    monkeypatch.setattr("ablate.report.drawn.drawing", stopped)
     outcome = main(*small_arguments, "name=stopped")
     folder = tmp_path / "results" / "stopped"
     assert outcome.status == (130 if stop is KeyboardInterrupt else 1)
