@@ -149,7 +149,7 @@ def loaded(statement: str) -> set[str]:
     "modules",
     [
         "ablate.config.schema, ablate.config.composing, ablate.cli.help, ablate.records.results, "
-        "ablate.config.metrics, ablate.config.errors, ablate.cli.run",
+        "ablate.config.metrics, ablate.config.errors, ablate.cli.run, ablate.sweeping.launching.worker",
         "ablate.claims, ablate.claims.table, ablate.cli.claims",
         "ablate.tasks.facts, ablate.tasks.shipped, ablate.data.sets, ablate.report.sections",
         "ablate.analysis.frames, ablate.analysis.aggregate, ablate.report, ablate.report.plots, ablate.report.tables",

@@ -142,7 +142,8 @@ class Followed:
         else:
             how = f"ended, and the cluster says {how}"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
-        return f"{job} {how}{then}; its log is in {self.batch.log}; the same command goes on from its checkpoints"
+        log = f"; its log is in {self.batch.log}" if entries(self.batch.log) else ""  # Ray keeps its own elsewhere
+        return f"{job} {how}{then}{log}; the same command goes on from its checkpoints"
 
 
 class Waiting:

@@ -81,11 +81,12 @@ class RayQueue:
         return RUNNING if batch.state((batch.ids or []).index(name)).begun else WAITING
 
     def _ended(self, task: Any) -> str:
-        """What Ray says of a task that has ended, in a word."""
+        """What Ray says of a task that has ended, in a line."""
         try:
             self.ray.get(task)
-        except Exception as error:
-            return type(error).__name__
+        except Exception as error:  # what the task has raised is its cause
+            cause = getattr(error, "cause", None)
+            return f"{type(error).__name__}: {reason(cause if isinstance(cause, Exception) else error)}"
         return "ENDED"
 
     def cancel(self, batch: Batch) -> None:

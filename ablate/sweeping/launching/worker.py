@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import StorageError, UserError, reason
 from ablate.records.files import write_json
 from ablate.records.jobs import BEAT_S, DONE, Batch, State, read_batch
 from ablate.records.reading import RecordError
-from ablate.records.record import Record
-from ablate.sweeping.schedule import Task
+
+if TYPE_CHECKING:  # what is loaded here is loaded before a job can hear that it has to go
+    from ablate.records.record import Record
+    from ablate.sweeping.schedule import Task
 
 SAVE_S = 60.0
 """So long a job that is to go waits for its checkpoints."""
@@ -218,17 +220,17 @@ class Beacon:
         if line not in self.state.warnings:
             self.state.warnings.append(line)
 
-    def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None:
+    def epoch(self, task: "Task", name: str, epoch: int, perplexity: float) -> None:
         runs = [run.run_id for run in task.runs]
         self.running[runs[0]] = {"runs": runs, "epoch": epoch, "perplexity": perplexity}
 
-    def ended(self, task: Task) -> None:
+    def ended(self, task: "Task") -> None:
         self.running.pop(task.runs[0].run_id, None)
 
-    def dropped(self, task: Task) -> None:
+    def dropped(self, task: "Task") -> None:
         self.ended(task)
 
-    def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None:
+    def done(self, task: "Task", records: Sequence["Record"], names: Mapping[str, str]) -> None:
         self.ended(task)
         self.state.trained += len(records)
         self.beat()

@@ -1,0 +1,67 @@
+"""What Ray answers, in our words, with a module in the place of ray. CPU, 1 s."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ablate.config.errors import UserError
+from ablate.records.jobs import Batch
+from ablate.sweeping.launching.queues import RUNNING, WAITING
+from ablate.sweeping.launching.ray import RayQueue
+
+
+class TaskError(Exception):
+    """As ray's RayTaskError: what the task has raised is its cause."""
+
+    def __init__(self, text: str, cause: object = None) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class Ray(SimpleNamespace):
+    """Tasks are what `get` of them returns or raises; None: it has not ended."""
+
+    def wait(self, tasks: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        if self.lost:
+            raise ConnectionError("failed to connect to GCS")
+        return [task for task in tasks if task is not None], []
+
+    def get(self, task: Any) -> None:
+        if isinstance(task, Exception):
+            raise task
+
+
+pytestmark = pytest.mark.usefixtures("errors_are_ours")
+
+
+def queue(tasks: dict[str, Any], lost: bool = False) -> RayQueue:
+    made = object.__new__(RayQueue)
+    made.ray, made.tasks = Ray(lost=lost), tasks
+    return made
+
+
+def test_how_tasks_have_ended(tmp_path: Path) -> None:
+    ended = {
+        "a": TaskError("a traceback of many lines", AttributeError("'Work' object has no attribute 'most'")),
+        "b": TaskError("Task was killed due to the node running low on memory.\nMemory on the node was …"),
+        "c": "done",
+        "d": None,
+    }
+    batch = Batch(tmp_path / "jobs" / "0001", "ray", 4, list(ended))
+    assert queue(ended).states(batch) == {
+        "a": "TaskError: 'Work' object has no attribute 'most'",
+        "b": "TaskError: Task was killed due to the node running low on memory.",
+        "c": "ENDED",
+        "d": WAITING,
+    }
+    batch.write()
+    (batch.path / "3.state.json").write_text('{"beat": 1}')
+    assert (queue(ended).states(batch) or {})["d"] == RUNNING
+
+
+def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
+    batch = Batch(tmp_path / "jobs" / "0001", "ray", 1, ["a"])
+    with pytest.raises(UserError, match=r"Ray is lost: failed to connect to GCS; .*the same command"):
+        queue({"a": None}, lost=True).states(batch)
