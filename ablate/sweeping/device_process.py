@@ -4,12 +4,14 @@ On standard input it is told where to connect, and how often; each connection is
 time. It ends when all are closed. See `ablate.sweeping.devices`.
 """
 
+import os
 import pickle
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Client, Connection
 from typing import Any
@@ -19,10 +21,12 @@ from ablate.engines.cohort import prepare_thread
 from ablate.engines.cohort.memory import within_memory
 from ablate.records import weights
 from ablate.records.record import Record
-from ablate.sweeping.devices import Job
+from ablate.sweeping.devices import END_S, Job
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.loop import resolve_device, train_together
 
+LOOK_S = 1.0
+"""So often it is looked whether the sweep still is there."""
 SIGN_S = 2.0
 """So often a program that trains says so, between two minibatches."""
 
@@ -30,12 +34,25 @@ SIGN_S = 2.0
 def main() -> None:
     """Ctrl-C is the sweep's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sweep = os.getppid()
     address, key, count = pickle.load(sys.stdin.buffer)
-    threads = [threading.Thread(target=serve, args=(Client(address, authkey=key),)) for _ in range(count)]
+    threads = [threading.Thread(target=serve, args=(Client(address, authkey=key),), daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    if not all_ended(threads, sweep):
+        os._exit(1)
+
+
+def all_ended(threads: Sequence[threading.Thread], sweep: int) -> bool:
+    """Wait for them; False where the process of the sweep was killed and one hangs that would have to hear of that."""
+    gone: float | None = None
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        alive[0].join(LOOK_S)
+        if os.getppid() != sweep:
+            gone = time.monotonic() if gone is None else gone
+            if time.monotonic() - gone > END_S:
+                return False
+    return True
 
 
 def serve(connection: Connection) -> None:

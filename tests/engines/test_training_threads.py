@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from concurrent.futures import CancelledError, wait
 
@@ -82,16 +83,24 @@ def test_what_has_not_begun_can_be_cancelled() -> None:
         pool.submit(int)
 
 
-def test_one_that_hangs_is_not_waited_for() -> None:
-    free = threading.Event()
+def test_one_that_hangs_is_not_waited_for_and_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingThreads, "hanging", 0)
+    free, begun, ended = threading.Event(), threading.Barrier(3), threading.Event()
+
+    def work() -> None:
+        begun.wait(30)
+        time.sleep(0.2)
+        ended.set()
+
+    def hang() -> None:
+        begun.wait(30)
+        free.wait()
+
     with TrainingThreads(2) as pool:
-        hanging = pool.submit(free.wait)
-        assert pool.submit(int).result(30) == 0
-        before, TrainingThreads.hanging = TrainingThreads.hanging, 0
-        try:
-            pool.leave(1)
-            assert TrainingThreads.hanging == 1
-        finally:
-            TrainingThreads.hanging = before
+        hanging, _ = pool.submit(hang), pool.submit(work)
+        begun.wait(30)
+        pool.leave(1)
+        assert TrainingThreads.hanging == 1
+    assert ended.is_set()
     assert not hanging.done()
     free.set()

@@ -22,8 +22,8 @@ import torch
 
 from ablate.config.errors import UserError
 from ablate.config.schema import Config
+from ablate.sweeping import device_process, programs
 from ablate.sweeping import devices as devices_module
-from ablate.sweeping import programs
 from ablate.sweeping.devices import Device, Lost, Processes, devices
 from ablate.sweeping.progress import Progress
 
@@ -208,6 +208,19 @@ def test_a_process_that_says_nothing_is_killed_once_it_is_given_up() -> None:
         )
     assert signs == []
     assert not processes.left
+
+
+def test_a_process_that_hangs_does_not_outlive_its_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_process, "LOOK_S", 0.01)
+    monkeypatch.setattr(device_process, "END_S", 0.05)
+    sweep, free = os.getppid(), threading.Event()
+    hangs, ends = threading.Thread(target=free.wait, daemon=True), threading.Thread(target=time.sleep, args=(0.03,))
+    hangs.start()
+    ends.start()
+    assert device_process.all_ended([ends], sweep)
+    assert not device_process.all_ended([ends, hangs], sweep + 1)
+    free.set()
+    assert device_process.all_ended([hangs], sweep)
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from weakref import WeakSet
 import torch
 
 CPU = torch.device("cpu")
+LOOK_S = 0.1
+"""So often it is looked whether all but those that hang have ended."""
 
 
 def prepare_thread(device: torch.device = CPU) -> None:
@@ -43,8 +45,8 @@ class TrainingThreads(Executor):
     def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
         """`prepare` is called in each thread before its first work; what it raises is raised by that work."""
         self.count, self.prepare = count, prepare
-        self.left_behind = False
-        """Whether any of these threads hangs: no end waits for them."""
+        self.left = 0
+        """So many of these threads hang: no end waits for them."""
         self._work: SimpleQueue[Work | None] = SimpleQueue()  # None: there is no more
         self._threads: list[Thread] = []
         self._lock = Lock()
@@ -74,7 +76,7 @@ class TrainingThreads(Executor):
 
     def leave(self, count: int) -> None:
         """So many of these threads hang for ever."""
-        self.left_behind = True
+        self.left += count
         TrainingThreads.hanging += count
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -85,9 +87,8 @@ class TrainingThreads(Executor):
                     work[0].cancel()
             for _ in self._threads:
                 self._work.put(None)
-        if wait and not self.left_behind:
-            for thread in self._threads:
-                thread.join()
+        while wait and len(alive := [thread for thread in self._threads if thread.is_alive()]) > self.left:
+            alive[0].join(LOOK_S)  # which may be the one that hangs
 
     def _next(self) -> Work | None:
         try:
