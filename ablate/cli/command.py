@@ -1,8 +1,10 @@
 """What a subcommand is, and the parser of those with options of their own. Loads little, so that help is quick."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NoReturn
 
 NAME = "ablate"
@@ -37,6 +39,19 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """As argparse does, but what is no option is told before what is missing, with the one that may be meant."""
+        from ablate.config.errors import no_option
+
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        for word in takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args):
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                self.exit(2, f"{NAME}: {no_option(name, known, self.prog)}\n")
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{NAME}: {message}; see {self.prog} --help\n")

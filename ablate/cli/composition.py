@@ -22,7 +22,7 @@ from ablate.config import plugins, presets
 from ablate.config.ambiguous import comma_in_path, decimal_comma
 from ablate.config.choice_files import SEARCHED, choices, find_preset, roots
 from ablate.config.composing import BASE, hydra_as_before, register_schema
-from ablate.config.errors import UserError, listing, reason, short_path
+from ablate.config.errors import UserError, listing, no_option, reason, short_path
 from ablate.config.knobs import knobs
 from ablate.config.overrides import SWEEPERS, Override, for_hydra, former_name
 from ablate.config.preset_checks import check_choice, check_preset
@@ -219,8 +219,9 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         elif name not in FLAGS:
             knob = name.lstrip("-").replace("-", "_")
             given = value if equals else next((word for word in rest[:1] if "=" not in word), "VALUE")
-            remedy = f"write {shell_line(f'{knob}={given}')}" if knob in knobs() else "see ablate run --help"
-            raise UserError(f"there is no option {argument}; {remedy}")
+            if knob in knobs():
+                raise UserError(f"there is no option {argument}; write {shell_line(f'{knob}={given}')}")
+            raise UserError(no_option(argument, (), "ablate run"))
         elif name in WITH_VALUE:
             value = value if equals else rest.pop(0) if rest else ""
             legal = WITH_VALUE[name]

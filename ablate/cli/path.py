@@ -57,7 +57,7 @@ def path(arguments: list[str]) -> int:
 
 def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The metric and what remains. Raises UserError for any other option."""
-    from ablate.config.errors import UserError
+    from ablate.config.errors import UserError, no_option
     from ablate.config.metrics import DEFAULT_METRIC
 
     metric, overrides = DEFAULT_METRIC, list[str]()
@@ -67,7 +67,7 @@ def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
         if option == "--metric":
             metric = value if equals else next(rest, "")
         elif argument.startswith("-"):
-            raise UserError(f"there is no option {argument}; see ablate path --help")
+            raise UserError(no_option(argument, ("--metric",), "ablate path"))
         else:
             overrides.append(argument)
     return metric, overrides

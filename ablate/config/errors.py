@@ -172,6 +172,13 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     return f"; did you mean {listing(close)}?" if close else ""
 
 
+def no_option(given: str, options: Iterable[str], command: str) -> str:
+    """`there is no option --jsonn; did you mean --json? (ablate claims --help lists them)`, of every command."""
+    close = get_close_matches(given, list(options), n=1, cutoff=0.8)  # the dashes alike, so more than of other words
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"there is no option {given}{meant} ({command} --help lists them)"
+
+
 def listing(choices: Iterable[str]) -> str:
     """`a, b or c`; `nothing` where there is none."""
     names = list(choices) or ["nothing"]

@@ -165,7 +165,7 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space,
     if "warn_independent_sampling" in inspect.signature(kind).parameters and name != "tpe":
         given = {"warn_independent_sampling": False} | given
     if name == "cmaes" and not _installed("cmaes"):
-        raise UserError("sampler=cmaes needs the package cmaes: pip install 'ablate-rnn[search]'")
+        raise UserError("sampler=cmaes needs the package cmaes: pip install cmaes")
     sampler: samplers.BaseSampler = _make(kind, name, given, "sampler")
     return sampler
 

@@ -120,7 +120,7 @@ def _database(where: Location) -> RDBStorage:
             return RDBStorage(_address(where.url), engine_kwargs=_options(where.url))
         except ImportError as error:
             raise UserError(
-                f"no driver for {where}: {first_line(error)} (for PostgreSQL: pip install 'ablate-rnn[postgres]')"
+                f"no driver for {where}: {first_line(error)} (for PostgreSQL: pip install 'psycopg[binary]')"
             ) from error
         except (ArgumentError, ValueError) as error:
             raise UserError(f"storage {str(where)!r} is no URL of a database: {first_line(error)}") from error

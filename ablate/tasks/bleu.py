@@ -55,6 +55,6 @@ def _sacrebleu() -> Any:
     except ImportError as error:
         raise ConfigError(
             "held-out translations are scored by sacrebleu, which is not installed; "
-            'pip install "ablate-rnn[translation]", or hold no pairs out (task.val_pairs=0)'
+            "pip install sacrebleu, or hold no pairs out (task.val_pairs=0)"
         ) from error
     return BLEU(tokenize="none", force=True)

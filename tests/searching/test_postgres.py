@@ -15,7 +15,7 @@ from ablate.config.errors import UserError
 from ablate.records.places import holds_runs
 from ablate.searching.storage import StorageLost
 
-psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'ablate-rnn[postgres]'")
+psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
 
 from postgres_server import NotInstalled, Server, free_port  # noqa: E402
 

@@ -39,7 +39,7 @@ def test_a_cell_that_torch_nn_has_not_is_timed_against_the_readable_network(tmp_
         (["engines", "--models", "foo"], "foo"),
         (["engines", "--hiddens", "0"], "'0' is not a whole number from 1 up"),
         (["engines", "--seconds", "nan"], "'nan' is not a number of seconds"),
-        (["engines", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["engines", "--nonsense"], "there is no option --nonsense (ablate bench engines"),
         ([], "required: what"),
     ],
 )

@@ -44,5 +44,5 @@ def queue_of(options: Options) -> Queue:
 
 def not_installed(package: str, extra: str) -> UserError:
     return UserError(
-        f"{package} is not installed, which hydra/launcher={extra} needs: pip install 'ablate-rnn[{extra}]'"
+        f"{package} is not installed, which hydra/launcher={extra} needs: pip install {package}"
     )
