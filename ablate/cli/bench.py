@@ -73,6 +73,12 @@ def engines_parser() -> Parser:
     engines.add_argument("--steps", type=several(positive), default=[35], help="of a minibatch (default: 35)")
     engines.add_argument("--vocabularies", type=several(positive), default=[28], help="words (default: 28)")
     engines.add_argument(
+        "--features",
+        type=positive,
+        help="real numbers of a step, in the place of a token; then --vocabularies are classes, and the last step "
+        "alone is scored, as in task=classification",
+    )
+    engines.add_argument(
         "--seconds", type=seconds, default=5.0, help="time for each row of the table, at least 3 rounds (default: 5)"
     )
     engines.add_argument(

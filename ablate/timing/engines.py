@@ -22,9 +22,10 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.table import Table
-from torch import Generator, Tensor
+from torch import Generator
 
 from ablate.config.composing import compose
+from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.terminal import lines
 from ablate.config.validation import engines_for
@@ -33,11 +34,11 @@ from ablate.engines.cohort import Cohort, chunk_size, chunks, training_threads
 from ablate.engines.cohort.portions import Stacked
 from ablate.engines.precision import computing
 from ablate.engines.program import Program
-from ablate.networks.parameters import initial
+from ablate.networks.parameters import Features, Vocabulary, ends, initial
 from ablate.records.environment import environment
 from ablate.records.files import make_folder, replacing, write_csv
 from ablate.report.tables import PLAIN, print_whole
-from ablate.training.choice import build, kernel
+from ablate.training.choice import any_minibatch, build, kernel
 
 V, B, T, MINIBATCHES = 28, 32, 35, 9
 """Vocabulary, batch size, steps and minibatches per epoch of the course's protocol."""
@@ -64,6 +65,7 @@ class Settings:
     batch_sizes: list[int] = field(default_factory=lambda: [B])
     steps: list[int] = field(default_factory=lambda: [T])
     vocabularies: list[int] = field(default_factory=lambda: [V])
+    features: int | None = None
 
 
 @computing("ieee")
@@ -73,9 +75,9 @@ def run(settings: Settings) -> pd.DataFrame:
     say = lines(stderr=False)
     rows = []
     with training_threads(1) as thread:
-        for config, R, vocabulary_size, threads in rows_of(settings):
+        for config, R, sizes, threads in rows_of(settings):
             with training_threads(threads) as pool:
-                row = thread.submit(measure, config, R, vocabulary_size, settings.seconds, pool, threads).result()
+                row = thread.submit(measure, config, R, sizes, settings.seconds, pool, threads).result()
             rows.append(row)
             say(describe(row))
     table = pd.DataFrame(rows)
@@ -86,24 +88,24 @@ def run(settings: Settings) -> pd.DataFrame:
     return table
 
 
-def rows_of(settings: Settings) -> Iterator[tuple[Resolved, int, int, int]]:
-    """The config, replicas, vocabulary and threads of each row."""
+def rows_of(settings: Settings) -> Iterator[tuple[Resolved, int, Vocabulary, int]]:
+    """The config, replicas, sizes and threads of each row."""
     shapes = product(settings.hiddens, settings.batch_sizes, settings.steps)
     for model, (H, batch_size, num_steps) in product(settings.models, list(shapes)):
         config = compose([f"model={model}", "optimizer=sgd"])
         config = resolve(config.but(num_hiddens=H, batch_size=batch_size, num_steps=num_steps))
-        for R, vocabulary_size, threads in product(settings.replicas, settings.vocabularies, settings.threads):
-            yield config, R, vocabulary_size, threads
+        for R, words, threads in product(settings.replicas, settings.vocabularies, settings.threads):
+            yield config, R, words if settings.features is None else Features(settings.features, words), threads
 
 
 def measure(
-    config: Resolved, R: int, vocabulary_size: int, seconds: float, pool: Executor, threads: int
+    config: Resolved, R: int, sizes: Vocabulary, seconds: float, pool: Executor, threads: int
 ) -> dict[str, object]:
     """One row: both engines in turns for about `seconds`, after one round of warm-up."""
-    minibatches = minibatches_of(config, vocabulary_size)
+    minibatches = minibatches_of(config, sizes)
     engine = "torch_nn" if "torch_nn" in engines_for(config) else "eager"
-    baseline = baseline_epoch(engine, config, vocabulary_size, minibatches)
-    cohort = cohort_epoch(config, R, vocabulary_size, minibatches, pool, threads)
+    baseline = baseline_epoch(engine, config, sizes, minibatches)
+    cohort = cohort_epoch(config, R, sizes, minibatches, pool, threads)
     baseline()
     cohort()
     baseline_times: list[float] = []
@@ -122,7 +124,8 @@ def measure(
         "replicas": R,
         "batch_size": config.batch_size,
         "num_steps": config.num_steps,
-        "vocabulary": vocabulary_size,
+        "features": sizes.inputs if isinstance(sizes, Features) else None,
+        "vocabulary": ends(sizes)[1],
         "threads": threads,
         "baseline": engine,
         **spread("baseline_us", baseline_times),
@@ -138,45 +141,50 @@ def measure(
     }
 
 
-def minibatches_of(config: Resolved, vocabulary_size: int) -> int:
+def minibatches_of(config: Resolved, sizes: Vocabulary) -> int:
     tokens = config.num_steps * config.batch_size
-    return MINIBATCHES if tokens * (config.num_hiddens + vocabulary_size) <= LONG_MINIBATCH else 2
+    return MINIBATCHES if tokens * (config.num_hiddens + ends(sizes)[1]) <= LONG_MINIBATCH else 2
 
 
-def baseline_epoch(engine: str, config: Resolved, vocabulary_size: int, minibatches: int) -> Epoch:
+def drawn(config: Resolved, sizes: Vocabulary, minibatches: int, R: int, generator: Generator) -> Stacked:
+    """Random minibatches; of those of real numbers the last step is scored."""
+    T, B = config.num_steps, config.batch_size
+    inputs, targets = any_minibatch(sizes, (minibatches * R, T, B), generator)
+    if isinstance(sizes, Features):
+        targets[:, :-1] = UNSCORED
+    return Stacked(*(part.view(minibatches, R, *part.shape[1:]) for part in (inputs, targets)))
+
+
+def baseline_epoch(engine: str, config: Resolved, sizes: Vocabulary, minibatches: int) -> Epoch:
     """One run under autograd."""
     generator = Generator().manual_seed(0)
-    parameters = initial(config, vocabulary_size, generator)
-    program = AutogradProgram(engine, config, vocabulary_size, parameters, generator)
-    shape = (minibatches, 2, 1, config.num_steps, config.batch_size)
-    return lambda: train(program, torch.randint(vocabulary_size, shape, generator=Generator().manual_seed(1)))
+    program = AutogradProgram(engine, config, sizes, initial(config, sizes, generator), generator)
+    portion = drawn(config, sizes, minibatches, 1, generator)
+    return lambda: train(program, portion)
 
 
 def cohort_epoch(
-    config: Resolved, R: int, vocabulary_size: int, minibatches: int, pool: Executor, threads: int
+    config: Resolved, R: int, sizes: Vocabulary, minibatches: int, pool: Executor, threads: int
 ) -> Epoch:
     """R runs in chunks, over the threads of the pool: cut as a sweep of this one setting is."""
     generator = Generator().manual_seed(0)
     programs: list[Program] = []
-    tokens: list[Tensor] = []
+    portions: list[Stacked] = []
     for chunk in chunks(range(R), chunk_size(config), threads):
-        parameters = [initial(config, vocabulary_size, generator) for _ in chunk]
-        shape = (minibatches, 2, len(chunk), config.num_steps, config.batch_size)
-        tokens.append(torch.randint(vocabulary_size, shape, generator=generator))
+        parameters = [initial(config, sizes, generator) for _ in chunk]
+        portions.append(drawn(config, sizes, minibatches, len(chunk), generator))
         generators = [Generator().manual_seed(k) for k in chunk]
         device = torch.device("cpu")
-        programs.append(
-            build("cohort", [config] * len(chunk), vocabulary_size, parameters, generators, device, minibatches)
-        )
-    return lambda: deque(pool.map(train, programs, tokens), maxlen=0)
+        programs.append(build("cohort", [config] * len(chunk), sizes, parameters, generators, device, minibatches))
+    return lambda: deque(pool.map(train, programs, portions), maxlen=0)
 
 
-def train(program: Program, tokens: Tensor) -> None:
-    """An epoch as training has it: minibatches (…, inputs and targets, R, T, B)."""
+def train(program: Program, portion: Stacked) -> None:
+    """An epoch as training has it."""
     if isinstance(program, Cohort) and program.takes_portions:
-        program.train(Stacked(*tokens.unbind(1)), carry=False)
+        program.train(portion, carry=False)
         return
-    for number, (x, y) in enumerate(tokens):
+    for number, (x, y) in enumerate(zip(portion.inputs, portion.targets, strict=True)):
         program.step(x, y, carry=number > 0)
 
 

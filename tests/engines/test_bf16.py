@@ -42,7 +42,7 @@ def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
         found[precision] = losses_of(cohort, *batch, carry=False), cohort.grads.clone()
     (loss, exact), (rounded_loss, rounded) = found["ieee"], found["bf16"]
     assert not torch.equal(exact, rounded)
-    assert torch.allclose(loss, rounded_loss, rtol=ROUNDING)
+    assert torch.allclose(loss, rounded_loss, rtol=2 * ROUNDING)  # a mean over few, where one step is scored
     # Roundings are independent: over a product they shrink, over layers and steps they add up.
     assert (exact - rounded).norm() < 32 * ROUNDING * exact.norm()
 

@@ -14,9 +14,10 @@ from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.padding import pads
 from ablate.engines.cohort.portions import Stacked
 from ablate.engines.cohort.stacked import StackedCohort
+from ablate.networks.parameters import Features, Vocabulary
 from tests.engines.sample_networks import batches, network, weights
 
-V, J = 7, 6
+V, NUMBERS, J = 7, Features(3, 7), 6
 WIDTHS = (3, 5, 2, 5)
 NOT_PADDED = ("lstm-full-gate-recurrence",)
 """Its gates are states, too, and a gate of no weights is 0.5."""
@@ -29,26 +30,28 @@ def replicas(config: Resolved) -> list[Resolved]:
     ]
 
 
-def cohort(configs: list[Resolved], parameters: list[dict[str, Tensor]], silent: bool = False) -> Cohort:
+def cohort(
+    configs: list[Resolved], parameters: list[dict[str, Tensor]], V: Vocabulary = V, silent: bool = False
+) -> Cohort:
     generators = [Generator().manual_seed(config.seed) for config in configs]
     return Cohort(configs, V, parameters, generators=generators, updates=3 * J, cuda_graphs=silent)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("optimizer", "V"), [("sgd", V), ("adamw", NUMBERS)], ids=["tokens", "numbers"])
 @pytest.mark.parametrize("formulation", ["torch", "textbook"])
 @pytest.mark.parametrize("model", sorted(set(summaries("model")) - set(NOT_PADDED)))
-def test_a_padded_replica_is_the_one_by_itself(model: str, formulation: str, optimizer: str) -> None:
+def test_a_padded_replica_is_the_one_by_itself(model: str, formulation: str, optimizer: str, V: Vocabulary) -> None:
     config = network(f"model={model}", f"optimizer={optimizer}", f"formulation={formulation}", layers=2, dropout=0.3)
     assert pads(config)
     configs = replicas(config)
     parameters = [weights(own, V, own.seed) for own in configs]
-    together = cohort(configs, parameters, silent=optimizer == "adamw")
+    together = cohort(configs, parameters, V, silent=optimizer == "adamw")
     minibatches = batches(config, V, len(configs), J)
     losses = torch.stack([together.step(x, y, carry=k > 0) for k, (x, y) in enumerate(minibatches)])
     held_out = together.evaluate(*minibatches[0])
     for k, own in enumerate(configs):
-        alone = cohort([own], [parameters[k]])
+        alone = cohort([own], [parameters[k]], V)
         of_it = [(x[k : k + 1], y[k : k + 1]) for x, y in minibatches]
         expected = torch.stack([alone.step(x, y, carry=j > 0) for j, (x, y) in enumerate(of_it)])
         torch.testing.assert_close(losses[:, k : k + 1], expected, rtol=1e-11, atol=1e-12)

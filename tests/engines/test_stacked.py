@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from ablate.config.choice_files import choices
 from ablate.config.composing import compose
 from ablate.config.metrics import UNSCORED
 from ablate.config.resolved import resolve
@@ -121,6 +122,10 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
 def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
     apart = ("bidirectional", "residual", "dense", "translation")
     assert is_derived(configs(name)[0]) == (name not in apart)
+
+
+def test_of_the_shipped_tasks_translation_alone_needs_autograd() -> None:
+    assert [name for name in choices("task") if not is_derived(resolve(compose([f"task={name}"])))] == ["translation"]
 
 
 @pytest.mark.parametrize("model", ["mingru", "minlstm"])

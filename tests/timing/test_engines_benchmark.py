@@ -33,6 +33,16 @@ def test_a_cell_that_torch_nn_has_not_is_timed_against_the_readable_network(tmp_
     assert set(zip(table["vocabulary"], table["batch_size"], table["num_steps"], strict=True)) == {(50, 2, 5)}
 
 
+@pytest.mark.full
+def test_networks_of_real_numbers(tmp_path: Path) -> None:
+    shape = ["--models", "rnn", "--hiddens", "4", "--replicas", "2", "--vocabularies", "3", "--features", "2"]
+    assert (
+        main(["engines", *shape, "--batch-sizes", "2", "--steps", "5", "--seconds", "0", "--out", str(tmp_path)]) == 0
+    )
+    [row] = pd.read_csv(tmp_path / "engines.csv").to_dict("records")
+    assert (row["features"], row["vocabulary"], row["baseline"]) == (2, 3, "torch_nn")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
