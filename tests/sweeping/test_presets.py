@@ -32,6 +32,8 @@ CELLS = {
     "budget_num_steps": 6,
     "chrono": 10,
     "clipping": 6,
+    "clipping_64_units": 6,
+    "fig27_28_128_units": 2,
     "fig27_28_perplexity_over_epochs": 2,
     "fill_in": 6,
     "forget_bias": 12,
