@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -175,7 +175,7 @@ def _command(words: list[str], way: Way) -> int:
     from ablate.sweeping.launching import collect
 
     if not way.figures:
-        drawn.draw = lambda material, to: {}
+        drawn.drawing = lambda material, to: nullcontext(dict)
     collect.LATE_S = 3.0
     if way.devices > 1:
         programs.devices = lambda configs: [Device(f"place {number}") for number in range(way.devices)]
