@@ -152,6 +152,7 @@ def concluded(folder: Path, pack: bool, wanted: bool) -> int:
 
 
 def packed(folder: Path) -> None:
+    """Put what a sweep left into its Parquet files."""
     with loading():
         from ablate.records.compaction import compacted
 
