@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,7 +232,7 @@ def hydra_restore_singletons(plugins_of_hydra: None, hydra_restore_singletons: N
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figure is drawn, which takes seconds: that is tested in tests/report, and through `cli`."""
-    monkeypatch.setattr("ablate.report.drawn.draw", lambda material, to: {})
+    monkeypatch.setattr("ablate.report.drawn.drawing", lambda material, to: nullcontext(dict))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The report of a short sweep, by a process of its own that loads what it takes while the sweep is made ready.
+"""The report of a short sweep, by a process of its own that loads what it takes while the command loads torch.
 
 pandas, matplotlib and scipy take more than a second to load, torch takes another, and each of them one core. The
 process is a fork from before either is loaded. It sleeps while anything is trained or timed and writes nothing (what
@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
@@ -46,10 +47,6 @@ class Reporter:
 
     def report(self, folder: Path, pack: bool) -> int | None:
         """The exit status; None where it could not do it, which is the command's own then."""
-        from ablate.config import plugins
-
-        if plugins.LOADED:  # files of a person's own are executed once
-            return None
         try:
             self.wait()
             self.connection.send((folder, pack))
@@ -82,33 +79,41 @@ class Reporter:
             self.process.join()
 
 
+_work: tuple[Callable[[], None], Report] | None = None
+"""What the process of the command in progress loads, and what it does."""
 _reporter: Reporter | None = None
 
 
 @contextmanager
 def reporter(load: Callable[[], None], report: Report) -> Iterator[None]:
-    """A process for the reports of what is done within; none in a program of others, with one core, or not on Linux."""
-    global _reporter
-    if not OWN_PROGRAM.get() or cores() < 2 or not can_fork():
+    """Within, there may be a process that loads and reports so; `begin` begins it."""
+    global _work, _reporter
+    _work = load, report
+    try:
         yield
+    finally:
+        if _reporter is not None:
+            _reporter.end()
+        _work = _reporter = None
+
+
+def begin() -> None:
+    """Called once it is known that there will be something to report, and before torch is loaded.
+
+    No process in a program of others, with one core, or elsewhere than on Linux.
+    """
+    global _reporter
+    if _work is None or _reporter is not None or not OWN_PROGRAM.get() or cores() < 2 or not can_fork():
         return
     from multiprocessing import get_context
 
     forks = get_context("fork")
     here, there = forks.Pipe()
-    process = forks.Process(target=_serve, args=(os.getpid(), there, here, load, report), name="reporter")
-    try:
+    process = forks.Process(target=_serve, args=(os.getpid(), there, here, *_work), name="reporter")
+    with suppress(OSError):  # no more processes, no more memory
         process.start()
-    except OSError:  # no more processes, no more memory
-        yield
-        return
-    there.close()
-    _reporter = Reporter(process, here)
-    try:
-        yield
-    finally:
-        _reporter.end()
-        _reporter = None
+        there.close()
+        _reporter = Reporter(process, here)
 
 
 def asleep() -> None:
@@ -139,8 +144,8 @@ def _serve(
         with loading():
             load()
         connection.send(("loaded", None))
-        while connection.poll(KEPT_S):
-            connection.send(("done", report(*connection.recv())))
+        while connection.poll(KEPT_S):  # without what the words of the command, in which it was begun, have set
+            connection.send(("done", Context().run(report, *connection.recv())))
     os._exit(0)
 
 

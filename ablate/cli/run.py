@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, loading
-from ablate.cli.reporter import asleep, reported, reporter
+from ablate.cli.reporter import asleep, begin, reported, reporter
 from ablate.config.errors import counted
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def train(arguments: Sequence[str], command: str) -> int:
     found: list[Found] = []
 
     def sweep(configs: Sequence["Config"], asked: "Asked") -> None:
+        if all(config.report for config in configs):
+            begin()
         with loading():
             from ablate.sweeping.launch import run_sweep
 
@@ -92,6 +94,7 @@ def train(arguments: Sequence[str], command: str) -> int:
         summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given, launcher=asked.launcher))
 
     def search(problem: "Problem") -> None:
+        begin()
         with loading():
             from ablate.config.launchers import is_cluster
             from ablate.searching.run import run_search
@@ -149,6 +152,7 @@ def concluded(folder: Path, pack: bool, wanted: bool) -> int:
 
 
 def packed(folder: Path) -> None:
+    """Put what a sweep left into its Parquet files."""
     with loading():
         from ablate.records.compaction import compacted
 

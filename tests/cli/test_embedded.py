@@ -50,8 +50,9 @@ def state():
 COMMANDS = """
 from ablate.cli import main
 if not FIGURES:
+    from contextlib import nullcontext
     import ablate.report.drawn
-    ablate.report.drawn.draw = lambda material, to: {}
+    ablate.report.drawn.drawing = lambda material, to: nullcontext(dict)
 SMALL = ["data=text_file", "data.path=text.txt", "data.cleaning=letters", "num_steps=5", "batch_size=4",
          "max_tokens=300", "val_tokens=100", "epochs=2", "seeds=1", "prefixes=[]", "num_hiddens=4", "name=a"]
 def all_commands():

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 from ablate.cli import reporter
 from ablate.cli.entry import OWN_PROGRAM
-from ablate.config import plugins
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are only used on Linux")
 
@@ -40,6 +40,8 @@ def says(folder: Path, pack: bool) -> int:
 
 def test_it_reports_as_the_command_would(capsys: pytest.CaptureFixture[str]) -> None:
     with reporter.reporter(nothing, says):
+        assert reporter.reported(Path("a"), True) is None  # it has not begun
+        reporter.begin()
         reporter.asleep()
         assert [reporter.reported(Path(name), pack) for name, pack in (("a", True), ("b", False))] == [7, 7]
     assert capsys.readouterr() == ("a True False\nb False False\n", "a warning\n" * 2)
@@ -55,7 +57,11 @@ def test_what_it_cannot_do_is_the_commands(when: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(reporter, "KEPT_S", 0.0 if when == "idle" else 60.0)
     load = killed if when == "loading" else nothing
     with reporter.reporter(load, killed if when == "reporting" else says):
+        reporter.begin()
         reporter.asleep()
+        if when == "idle":
+            assert reporter._reporter is not None
+            reporter._reporter.process.join()  # it has waited for long enough
         assert reporter.reported(Path("a"), True) is None
 
 
@@ -64,18 +70,32 @@ def test_an_error_is_raised_by_the_command_itself() -> None:
         raise ValueError(folder)
 
     with reporter.reporter(nothing, wrong):
+        reporter.begin()
         assert reporter.reported(Path("a"), True) is None
 
 
-def test_files_of_a_persons_own_are_not_executed_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plugins.LOADED, Path("mine.py"), "hash")
-    with reporter.reporter(nothing, says):
-        assert reporter.reported(Path("a"), True) is None
+SET: ContextVar[str] = ContextVar("set", default="nothing")
 
 
-def test_none_in_a_program_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_words_of_the_command_set_is_not_set_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """As when `ablate report` is typed: a preset of --config-dir, say, is found while words are read alone."""
+
+    def asks(folder: Path, pack: bool) -> int:
+        print(SET.get())
+        return 0
+
+    before = SET.set("something")
+    with reporter.reporter(nothing, asks):
+        reporter.begin()
+        assert reporter.reported(Path("a"), True) == 0
+    SET.reset(before)
+    assert capsys.readouterr().out == "nothing\n"
+
+
+def test_none_in_a_program_of_others() -> None:
     OWN_PROGRAM.set(False)
     with reporter.reporter(nothing, says):
+        reporter.begin()
         assert reporter.reported(Path("a"), True) is None
 
 
@@ -91,8 +111,10 @@ def test_a_stop_lets_it_tidy_up(tmp_path: Path) -> None:
             tidy.touch()
         return 0
 
-    with pytest.raises(KeyboardInterrupt), reporter.reporter(nothing, slow):
-        reporter.reported(tmp_path, True)
+    with reporter.reporter(nothing, slow):
+        reporter.begin()
+        with pytest.raises(KeyboardInterrupt):
+            reporter.reported(tmp_path, True)
     assert begun.exists()
     assert tidy.exists()
 
@@ -111,6 +133,7 @@ def told():
 
 
 with reporter.reporter(told, lambda folder, pack: 0):
+    reporter.begin()
     time.sleep(600)
 """
 

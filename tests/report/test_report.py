@@ -337,8 +337,8 @@ def test_a_page_on_several_is_made_again_where_something_has_changed(
 
     common, words = tmp_path / "report" / "report.html", [*map(str, two), "--title", "Both"]
     draws: list[str] = []
-    draw = drawn.draw
-    monkeypatch.setattr(drawn, "draw", lambda m, to: (draws.append(m.folder.name), draw(m, to))[1])
+    drawing = drawn.drawing
+    monkeypatch.setattr(drawn, "drawing", lambda m, to: (draws.append(m.folder.name), drawing(m, to))[1])
     assert main(words) == 0
     first, made = common.read_bytes(), common.stat().st_mtime_ns
     assert main(words) == 0

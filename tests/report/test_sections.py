@@ -149,14 +149,14 @@ def test_a_section_of_blocks(m: Material, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.full
 def test_a_figure_that_fails_in_another_process_tells_its_line(m: Material, tmp_path: Path) -> None:
-    from ablate.report.drawn import draw
+    from ablate.report.drawn import drawing
 
     @ablate.figure("Own.")
     def own(settings: Any) -> Any:
         return settings["nothing at all"]
 
-    drawn = draw(m, tmp_path)
-    assert "curves" in drawn
+    with drawing(m, tmp_path) as drawn:
+        assert "curves" in drawn()
     [line] = m.attempt.failed
     assert "the figure own" in line
     assert f"{FILE}:" in line

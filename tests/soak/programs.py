@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -181,7 +181,7 @@ def _command(words: list[str], way: Way) -> int:
     from ablate.sweeping.launching import collect
 
     if not way.figures:
-        drawn.draw = lambda material, to: {}
+        drawn.drawing = lambda material, to: nullcontext(dict)
     collect.LATE_S = 3.0
     if way.hangs:
         _let_hang(way.hangs)

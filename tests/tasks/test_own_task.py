@@ -472,12 +472,13 @@ def test_a_figure_that_fails_costs_the_others_nothing(sweep: Path) -> None:
         return len(settings)
 
     from ablate.report.blocks import Attempts
-    from ablate.report.drawn import draw
+    from ablate.report.drawn import drawing
     from ablate.report.material import gather
 
     attempt = Attempts(lambda line: None)
     m = gather(sweep, attempt)
-    drawn = draw(m, sweep)
-    assert "time_and_perplexity" in drawn
-    assert "broken" not in drawn
+    with drawing(m, sweep) as drawn:
+        figures = drawn()
+    assert "time_and_perplexity" in figures
+    assert "broken" not in figures
     assert any("broken" in line and "int" in line for line in attempt.failed)
