@@ -7,7 +7,7 @@ from ablate.config.errors import ConfigError
 from ablate.config.terminal import lines
 from ablate.records.environment import environment
 from ablate.timing import cards
-from ablate.timing.gpu import checks, commands, page, table
+from ablate.timing.gpu import checks, commands, compiling, page, table
 from ablate.timing.gpu.apart import Apart
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.goals import goals
@@ -52,6 +52,8 @@ def run(options: Options) -> bool:
         note("at the start")
         if not sizes.rehearsal and found.states["at the start"] is None:
             say(cards.NOT_RECORDED)
+        found.kernels = compiling.compiled(sizes, device, budget, say)
+        note("after compiling")
         found.checks = checks.run(apart, budget, say)
         note("after the checks")
         found.table = table.measured(sizes, device, apart, budget, say)
