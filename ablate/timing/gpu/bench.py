@@ -28,8 +28,8 @@ class Options:
 def run(options: Options) -> bool:
     """Check, measure, and write the page; whether no check failed.
 
-    The page is written after each part, so that whatever ends this leaves what was found until then. Raises
-    ConfigError, StorageError, and UserError where another ablate trains or measures.
+    The page is written after each part that finds something, so that whatever ends this leaves what was found until
+    then. Raises ConfigError, StorageError, and UserError where another ablate trains or measures.
     """
     say = lines()
     try:
@@ -46,7 +46,8 @@ def run(options: Options) -> bool:
         found.states[when] = cards.state(facts.get("gpu_uuid"))
         found.goals = goals(found.table, found.commands, sizes)
         found.spent_s = round(budget.spent_s(), 1)
-        found.files = page.write(options.out, facts, sizes, found)
+        if found.checks:  # nothing but what was found takes the place of an older page
+            found.files = page.write(options.out, facts, sizes, found)
 
     with speed_lane(), Apart(str(device), sizes.rehearsal) as apart:
         note("at the start")

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from ablate.cells.derivative import derivative_of
 from ablate.config.errors import counted
-from ablate.engines.cohort.cuda import choose
+from ablate.engines.cohort.cuda import choose_for
 from ablate.engines.precision import computing
 from ablate.records.environment import cores
 from ablate.timing.gpu.apart import LEAST_S, Apart, limit_of
@@ -50,8 +49,7 @@ def chosen(one: Wanted, sizes: Sizes, device: torch.device) -> str:
     """The name of the kernels that take the steps of a layer, which are compiled by that; or why there are none."""
     config = config_of(one.model, one.num_hiddens, sizes, f"precision={one.precision}")
     with computing(one.precision):
-        shape = one.runs, config.batch_size, one.num_hiddens
-        return choose(derivative_of(config), *shape, torch.float32, device).name
+        return choose_for(config, one.runs, device).name
 
 
 def compiled(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[str], None]) -> dict[str, str]:
