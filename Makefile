@@ -3,6 +3,8 @@
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
 # make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min
+# make test-triton  kernels for a GPU in Triton's interpreter, which it installs (300 MB), on the CPU
+# make gpu        with a CUDA GPU, in ten minutes: ablate bench gpu, then the tests that need one; by PYTHON, which has ".[gpu,dev]"
 # make docs       the documentation as a site, build/site/index.html
 # make soak       sweeps and searches broken at random for ten minutes: nothing may be lost (Linux; SOAK="--minutes 60 --seed 2")
 # make check      linter, types and every test but the slow ones: what CI runs
@@ -12,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all test-slow test-clusters soak lint check docs clean
+.PHONY: run test test-all test-slow test-clusters test-triton gpu soak lint check docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m ablate -m model=rnn,gru,lstm num_hiddens=16,32,64 epochs=200 seeds=3 name=example
@@ -28,6 +30,14 @@ test-slow: $(VENV)/.installed
 
 test-clusters: $(VENV)/.clusters
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeping/launching
+
+test-triton: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "triton>=3.5"
+	$(BIN)/python -m pytest -n 2 -m 'not slow' tests/engines/test_kernels.py
+
+gpu:
+	-$(PYTHON) -m ablate bench gpu --budget 6min
+	$(PYTHON) -m pytest -n 8 -m 'not slow' tests/engines/test_kernels_on_gpu.py tests/engines/test_replicas.py::test_a_gpu_computes_the_same
 
 soak: $(VENV)/.installed
 	$(BIN)/python tests/soak $(SOAK)

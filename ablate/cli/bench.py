@@ -111,7 +111,7 @@ def settings_parser() -> Parser:
         "--limit", type=seconds, default=30.0, help="seconds per setting and thread count (default: 30)"
     )
     settings.add_argument(
-        "--threads", type=several(positive), help="thread counts, such as 1,8 (default: 1 and all cores)"
+        "--threads", type=several(positive), help="thread counts, such as 1,8 (default: 1 and all cores; on a GPU 1)"
     )
     settings.add_argument("--again", action="store_true", help="time anew what has a clean timing on this machine")
     return settings

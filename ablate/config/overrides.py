@@ -276,6 +276,8 @@ def _value(knob: Knob, value: str) -> str:
         raise ConfigError(f"{knob.name} is {value!r}, and one has to be chosen {HELP_HINT}")
     if knob.is_group and NUMBER.fullmatch(inner):  # a name of no file, which is to be said
         return quote(inner)
+    if knob.kind is bool and re.fullmatch(r"[+-]?\d+", inner) and inner not in ("0", "1"):  # Hydra takes it for true
+        raise ConfigError(f"{knob.name} is {inner}; it must be true or false")
     if not knob.is_group and re.fullmatch(r"glob\s*\(.*\)", inner):
         raise ConfigError(
             f"{knob.name}={value} is a pattern for names of files; give its values one by one: {knob.name}=VALUE,VALUE"
@@ -296,10 +298,11 @@ def _value(knob: Knob, value: str) -> str:
 def _check_single(knob: Knob, value: str) -> None:
     """Raise ConfigError for several values of a knob that has one."""
     if len(split(value)) > 1 or SWEEP_FUNCTION.fullmatch(value.strip()):
-        quoted = f"{knob.name}={quote(value)}"
+        as_text = f", or as one text {shell_line(f'{knob.name}={quote(value)}')}" if knob.is_text else ""
+        remedy = "; device=cuda takes all GPUs" if knob.name == "device" else as_text
         raise ConfigError(
             f"{knob.name} has several values, {value}, but does not change what comes out of a run, so that there is "
-            f"nothing to sweep: give one" + (f", or as one text {shell_line(quoted)}" if knob.is_text else "")
+            f"nothing to sweep: give one{remedy}"
         )
 
 

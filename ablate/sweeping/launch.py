@@ -29,8 +29,8 @@ from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.programs import Programs, drop_older
 from ablate.sweeping.progress import Listener, Progress
 from ablate.sweeping.summary import Summary
-from ablate.timing.lane import time_missing
-from ablate.timing.machine import default_threads, quality_jobs
+from ablate.timing.lane import default_threads, time_missing
+from ablate.timing.machine import quality_jobs
 from ablate.timing.samples import protocol_within
 from ablate.training.loop import check_device, resolve_device
 
@@ -93,7 +93,7 @@ def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = Fa
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
     say = lines(quiet=quiet, markup=True)
     try:
-        if not time_missing(plan.folder, settings, default_threads(), protocol_within(limit_s), say):
+        if not time_missing(plan.folder, settings, default_threads(settings.values()), protocol_within(limit_s), say):
             summary.failures.append(("speed lane", "no setting could be timed"))
     except KeyboardInterrupt:
         summary.interrupted = True

@@ -21,9 +21,9 @@ from ablate.report import write_report
 from ablate.report.throughput import write_speed
 from ablate.sweeping.naming import folder_name
 from ablate.sweeping.plan import make_plan
-from ablate.timing.lane import time_missing
-from ablate.timing.machine import default_threads
+from ablate.timing.lane import default_threads, time_missing
 from ablate.timing.samples import Protocol
+from ablate.training.loop import check_device
 
 
 def run(what: Sequence[str], options: argparse.Namespace) -> bool:
@@ -66,10 +66,12 @@ def time_and_show(folder: Path, settings: dict[str, Resolved], options: argparse
 
     False, and nothing is shown, where nothing that lacked a timing could be measured.
     """
+    for config in settings.values():
+        check_device(config)
     protocol = Protocol(precision=options.precision, limit_s=options.limit)
-    say = lines(markup=True)
+    say, threads = lines(markup=True), options.threads or default_threads(settings.values())
     try:
-        if not time_missing(folder, settings, options.threads or default_threads(), protocol, say, options.again):
+        if not time_missing(folder, settings, threads, protocol, say, options.again):
             return False
         write_speed(folder, speed_frame(folder))
     except OSError as error:

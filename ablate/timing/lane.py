@@ -8,7 +8,7 @@ for nothing; where the system does not tell what else was running, a sample is n
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +16,20 @@ from pathlib import Path
 from ablate.config.errors import counted, listing
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
+from ablate.records.environment import cores
 from ablate.timing.kept import at_hand, machine_of, store
 from ablate.timing.machine import gemm_gflops, speed_lane
 from ablate.timing.process import START_S, Processes, WorkerFailed, WorkerHung
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, conclude, enough, sample
 from ablate.training.loop import resolve_device
+
+
+def default_threads(configs: Iterable[Resolved]) -> list[int]:
+    """The numbers of threads with which these are timed where none are given: one, and all cores; where a GPU computes,
+    one, since the CPU does no more than tell it what to do."""
+    on_gpu = all(resolve_device(config.device).type == "cuda" for config in configs)
+    return [1] if on_gpu else sorted({1, cores()})
+
 
 TOGETHER = 12
 """Settings whose rounds are interleaved; more would only hold memory."""

@@ -39,11 +39,6 @@ def fingerprint(device: str = "cpu") -> dict[str, Any]:
     return facts | {name: card[name] for name in card if name not in facts} | {"id": short_hash(facts)}
 
 
-def default_threads() -> list[int]:
-    """The numbers of threads with which a setting is timed where none are given: one, and all cores."""
-    return sorted({1, cores()})
-
-
 LOCK = "ablate-machine"
 """The lock that programs which train share, and that the speed lane has to itself."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ablate.cells.derivative import derived
-from ablate.engines.cohort.cuda.choice import candidates
+from ablate.engines.cohort.cuda.choice import FEW_SPILLS, SPILLS_LIMIT, candidates, most_spills
 from tests.engines.test_native_recurrence import structure_of
 
 
@@ -30,3 +30,12 @@ def test_a_cell_without_products_takes_all_steps_at_once_whatever_its_size(H: in
 )
 def test_weights_stay_on_the_chip_where_they_fit(H: int, precision: str, forms: list[str]) -> None:
     assert tried("gru", H, precision) == forms
+
+
+@pytest.mark.parametrize(("precision", "limits"), [("ieee", [FEW_SPILLS, SPILLS_LIMIT]), ("tf32", [SPILLS_LIMIT] * 2)])
+def test_registers_may_lack_where_no_smaller_tile_does_as_well(precision: str, limits: list[int]) -> None:
+    """Without tensor cores half the sequences take half the time."""
+    d = derived(structure_of("model=lstm"), "state", True, 2)
+    held = [one for one in candidates(d, 32, 32, 64, precision) if one[0] == "held"]
+    assert [tile.BB for _, tile in held] == [32, 16]
+    assert [most_spills(*one, held, precision) for one in held] == limits

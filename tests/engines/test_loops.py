@@ -255,6 +255,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(graphs.torch.cuda, "device", here)
     monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: stream[0])
     monkeypatch.setattr(graphs.torch.cuda, "default_stream", lambda *_: 0)
+    monkeypatch.setattr(graphs.torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(graphs.torch.cuda, "set_stream", lambda to: stream.__setitem__(0, to))
     monkeypatch.setattr(graphs.torch.cuda, "Stream", lambda device: f"aside of {device}")
     graphs.aside.cache_clear()

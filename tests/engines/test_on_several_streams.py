@@ -20,6 +20,7 @@ from ablate.engines.cohort.cuda.steps import Tile
 from ablate.engines.cohort.graphs import recording
 from ablate.engines.cohort.memory import free_bytes, release
 from ablate.networks import recurrence
+from ablate.timing import lane
 from ablate.training.loop import resolve_device
 from tests.engines.test_native_recurrence import computed, drawn, structure_of
 
@@ -150,3 +151,11 @@ def test_a_lack_of_memory_says_nothing_of_the_kernels(
             choice._why_not(*given)
     else:
         assert "PTX" in choice._why_not(*given)
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize(("names", "expected"), [(["cuda:1"] * 2, 1), (["cuda:0", "cpu"], 2)])
+def test_a_gpu_is_timed_with_one_thread(names: list[str], expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "cores", lambda: 8)
+    configs: Any = [SimpleNamespace(device=name) for name in names]
+    assert len(lane.default_threads(configs)) == expected

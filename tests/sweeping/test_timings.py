@@ -140,7 +140,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = functools.partial(Protocol, launches=1, sample_s=0.02)
     for module in ("ablate.sweeping.timings", "ablate.timing.samples"):
         monkeypatch.setattr(f"{module}.Protocol", quick)
-    monkeypatch.setattr("ablate.sweeping.timings.default_threads", lambda: [1])
+    monkeypatch.setattr("ablate.sweeping.timings.default_threads", lambda configs: [1])
 
 
 @pytest.mark.slow
@@ -206,6 +206,7 @@ def test_where_nothing_can_be_timed_it_is_said_once(
         (["settings", "num_hidens=3"], "did you mean num_hiddens?"),
         (["settings", "engine=torch_nn", "model=gru-no-reset"], "engine=torch_nn cannot compute"),
         (["settings", "batch_size=99999", "data=python_docs"], "lower one of the others"),
+        (["settings", "precision=tf32", "device=cpu", "data=python_docs"], "only GPUs of NVIDIA multiply in TF32"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import yaml
 
 from ablate.cli.bench import budget, main
 from ablate.timing.gpu import apart as apart_module
-from ablate.timing.gpu import bench, checks, commands, page, table, work
+from ablate.timing.gpu import bench, checks, commands, compiling, page, table, work
 from ablate.timing.gpu.apart import Apart, limit_of
 from ablate.timing.gpu.budget import SHARES, Budget
 from ablate.timing.gpu.commands import Command
@@ -71,8 +72,9 @@ def test_a_check_that_raises_is_a_failure_and_the_others_go_on(monkeypatch: pyte
 def test_each_part_may_take_its_share_and_what_those_before_it_left() -> None:
     clock = iter([0.0, 0.0, 50.0, 50.0, 99.0, 101.0])
     budget = Budget(100.0, now=lambda: next(clock))
-    assert budget.left_s("checks") == pytest.approx(100 * SHARES["checks"])
-    assert budget.left_s("table") == pytest.approx(max(0, 100 * (SHARES["checks"] + SHARES["table"]) - 50))
+    before_table = SHARES["kernels"] + SHARES["checks"]
+    assert budget.left_s("checks") == pytest.approx(100 * before_table)
+    assert budget.left_s("table") == pytest.approx(max(0, 100 * (before_table + SHARES["table"]) - 50))
     assert budget.left_s("commands") == pytest.approx(100 * sum(SHARES.values()) - 50)
     assert (budget.left_s("commands"), budget.left_s("commands")) == (0, 0)
     assert sum(SHARES.values()) < 1, "the page needs time, too"
@@ -98,7 +100,7 @@ class Broken:
         Broken.started += 1
 
     def ask(self, request: dict[str, Any], limit_s: float, expected: float) -> dict[str, Any]:
-        made = self.does[str(request.get("check", request.get("cell")))]
+        made = self.does[str(next(request[kind] for kind in ("check", "cell", "kernels") if kind in request))]
         if isinstance(made, Exception):
             raise made
         return dict(made)
@@ -130,6 +132,27 @@ def test_what_ends_a_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch)
     assert Broken.started == 6
 
 
+def test_kernels_are_compiled_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart_module, "Process", Broken)
+    monkeypatch.setattr(compiling, "cores", lambda: 4)
+    plan = list(compiling.wanted(FULL))
+    Broken.does, Broken.started = {str(one): {"name": "triton"} for one in plan}, 0
+    Broken.does[str(plan[1])] = WorkerFailed("ended with status -11")
+    found = compiling.compiled(FULL, CPU, Budget(1e6), lambda _: None)
+    assert 1 <= Broken.started <= 4
+    assert sorted(found.values()) == ["ended with status -11"] + ["triton"] * (len(plan) - 1)
+    assert {(cell.model, cell.num_hiddens, cell.precision) for cell, _ in cells(FULL, CPU)} <= {one[:3] for one in plan}
+    budget = Budget(0.0)
+    assert compiling.compiled(FULL, CPU, budget, lambda _: None) == {}
+    assert str(len(plan)) in budget.left_out[0]
+
+
+def test_the_variants_are_those_of_the_preset() -> None:
+    sweep = yaml.safe_load((Path(__file__).parents[2] / "sweeps" / "lstm_odyssey.yaml").read_text())
+    assert sweep["hydra"]["sweeper"]["params"]["model"] == ",".join(commands.VARIANTS)
+    assert sweep["num_hiddens"] == commands.TUNED_H
+
+
 @pytest.mark.full
 @pytest.mark.skipif(os.name != "posix", reason="signals a process")
 def test_a_process_answers_hangs_and_is_begun_again() -> None:
@@ -137,6 +160,10 @@ def test_a_process_answers_hangs_and_is_begun_again() -> None:
         number = next(n for n, (_, way) in enumerate(cells(REHEARSAL, CPU)) if way.name == "torch.nn")
         found = Cell(**apart.ask({"cell": number, "for_s": 0.01}, 300))
         assert found.us is not None
+        assert "not on a CUDA device" in apart.ask({"kernels": next(compiling.wanted(REHEARSAL))}, 300)["name"]
+        with pytest.raises(WorkerFailed, match="IndexError"):
+            apart.ask({"cell": 1000, "for_s": 0.01}, 300)
+        apart.ask({"cell": number, "for_s": 0.01}, 300)
         first = apart.process
         assert first is not None
         os.kill(first.process.pid, signal.SIGSTOP)
@@ -146,10 +173,10 @@ def test_a_process_answers_hangs_and_is_begun_again() -> None:
         assert Cell(**apart.ask({"cell": number, "for_s": 0.01}, 300)).us is not None
 
 
-def test_each_thing_has_half_of_what_is_left() -> None:
-    budget = Budget(100.0, now=iter([0.0, 0.0, 19.0]).__next__)
-    assert limit_of(budget, "checks") == pytest.approx(10)
-    assert limit_of(budget, "checks") == pytest.approx(0.5)
+def test_each_thing_has_two_thirds_of_what_is_left() -> None:
+    budget = Budget(100.0, now=iter([0.0, 0.0, 11.0]).__next__)
+    assert limit_of(budget, "kernels") == pytest.approx(28 / 3)
+    assert limit_of(budget, "kernels") == pytest.approx(2)
 
 
 def test_what_was_found_before_the_end_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +185,7 @@ def test_what_was_found_before_the_end_is_on_the_page(tmp_path: Path, monkeypatc
     def breaks(*_: Any) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(compiling, "compiled", lambda *_: {})
     monkeypatch.setattr(checks, "run", lambda *_: [checks.Outcome("one check", "passed")])
     monkeypatch.setattr(table, "measured", breaks)
     monkeypatch.setattr(bench, "speed_lane", nullcontext)
@@ -251,6 +279,7 @@ def test_the_page_has_the_cards_name_and_every_number(tmp_path: Path) -> None:
     found = page.Found(
         checks=[checks.Outcome("engines", "passed")],
         table=numbers,
+        kernels={"gru 32 R 20 ieee": "triton-persistent"},
         commands=[Command("one setting", ("model=gru",), 7.5)],
         goals=goals(numbers, [], FULL),
         left_out=["a thing"],
@@ -260,7 +289,16 @@ def test_the_page_has_the_cards_name_and_every_number(tmp_path: Path) -> None:
     json_path, page_path = page.write(tmp_path, facts, FULL, found)
     assert (json_path.name, page_path.name) == ("nvidia-h200.json", "nvidia-h200.md")
     text = page_path.read_text(encoding="utf-8")
-    for word in ("NVIDIA H200", "2,175", "needs 900 GiB", "7.5 s", "power cap", "a thing", "aaaaaaaaaaaa"):
+    for word in (
+        "NVIDIA H200",
+        "triton-persistent: gru 32",
+        "2,175",
+        "needs 900 GiB",
+        "7.5 s",
+        "power cap",
+        "a thing",
+        "aaaaaaaaaaaa",
+    ):
         assert word in text
     assert "rehearsal" not in text
     kept = json.loads(json_path.read_text(encoding="utf-8"))

@@ -62,7 +62,8 @@ class Replay:
                 one, several = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
                 # On the stream that the first runs took, unless it is the one on which nothing can be recorded.
                 before = torch.cuda.current_stream(self.device)
-                stream = aside(self.device) if before == torch.cuda.default_stream(self.device) else before
+                on_default = before == torch.cuda.default_stream(self.device)
+                stream = aside(torch.cuda.current_device()) if on_default else before
                 try:
                     _recorded(self.function, 1, one, None, stream)
                     _recorded(self.function, AT_ONCE, several, one.pool(), stream)
@@ -77,9 +78,9 @@ class Replay:
 
 
 @cache
-def aside(device: torch.device) -> torch.cuda.Stream:
+def aside(gpu: int) -> torch.cuda.Stream:
     """A stream of this device to record on. Torch's own for that is of whichever device was the first to record."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(torch.device("cuda", gpu))  # type: ignore[no-untyped-call]
 
 
 def _recorded(

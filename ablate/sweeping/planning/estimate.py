@@ -20,6 +20,7 @@ from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
+from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
@@ -32,7 +33,7 @@ from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
 from ablate.timing.kept import found
-from ablate.timing.machine import default_threads
+from ablate.timing.lane import default_threads
 from ablate.timing.process import START_S
 from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import reached
@@ -223,7 +224,8 @@ def probe(task: Task, probe_s: float = PROBE_S) -> float:
         losses, _ = train_epoch(trained, program, generators, updates=updates)
         return (time.perf_counter() - began) / len(losses)
 
-    last = seconds(1)  # the warm-up
+    for _ in range(1 if device.type == "cpu" else WARM_UPS + 1):  # on a GPU until its graphs are recorded
+        last = seconds(1)
     took: list[float] = []
     end = time.perf_counter() + probe_s
     while not took or (time.perf_counter() < end and len(took) < PROBE_UPDATES):
@@ -255,10 +257,11 @@ def wall_s(seconds: Sequence[float], side_by_side: int) -> float:
 def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
     """How many timings the speed lane would take, and for how many seconds."""
     settings = [setting for setting in plan.settings if not setting.error]
+    counts = default_threads([setting.config for setting in settings])
     missing = sum(
         found(plan.folder, setting.setting_id, setting.config, threads) is None
         for setting in settings
-        for threads in default_threads()
+        for threads in counts
     )
     protocol = protocol_within(limit_s)
     return missing, missing * (protocol.limit_s + START_S * protocol.launches)

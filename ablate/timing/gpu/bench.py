@@ -7,7 +7,7 @@ from ablate.config.errors import ConfigError
 from ablate.config.terminal import lines
 from ablate.records.environment import environment
 from ablate.timing import cards
-from ablate.timing.gpu import checks, commands, page, table
+from ablate.timing.gpu import checks, commands, compiling, page, table
 from ablate.timing.gpu.apart import Apart
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.goals import goals
@@ -28,8 +28,8 @@ class Options:
 def run(options: Options) -> bool:
     """Check, measure, and write the page; whether no check failed.
 
-    The page is written after each part, so that whatever ends this leaves what was found until then. Raises
-    ConfigError, StorageError, and UserError where another ablate trains or measures.
+    The page is written after each part that finds something, so that whatever ends this leaves what was found until
+    then. Raises ConfigError, StorageError, and UserError where another ablate trains or measures.
     """
     say = lines()
     try:
@@ -46,12 +46,15 @@ def run(options: Options) -> bool:
         found.states[when] = cards.state(facts.get("gpu_uuid"))
         found.goals = goals(found.table, found.commands, sizes)
         found.spent_s = round(budget.spent_s(), 1)
-        found.files = page.write(options.out, facts, sizes, found)
+        if found.checks:  # nothing but what was found takes the place of an older page
+            found.files = page.write(options.out, facts, sizes, found)
 
     with speed_lane(), Apart(str(device), sizes.rehearsal) as apart:
         note("at the start")
         if not sizes.rehearsal and found.states["at the start"] is None:
             say(cards.NOT_RECORDED)
+        found.kernels = compiling.compiled(sizes, device, budget, say)
+        note("after compiling")
         found.checks = checks.run(apart, budget, say)
         note("after the checks")
         found.table = table.measured(sizes, device, apart, budget, say)

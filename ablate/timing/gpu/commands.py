@@ -15,6 +15,14 @@ from ablate.records.files import write_text
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.work import Sizes, text
 
+VARIANTS = (
+    *("lstm", "lstm-no-input-gate", "lstm-no-forget-gate", "lstm-no-output-gate", "lstm-no-input-activation"),
+    *("lstm-no-output-activation", "lstm-coupled", "lstm-peepholes", "lstm-full-gate-recurrence"),
+)
+"""The models of sweeps=lstm_odyssey."""
+TUNED_H = 64
+"""Their hidden units."""
+
 LEAST_S = 5.0
 """With less than this left a command is not begun."""
 SECONDS = {
@@ -49,7 +57,7 @@ def commands(sizes: Sizes) -> Iterator[Command]:
     rates = "lr=1,2" if sizes.rehearsal else "lr=0.25,0.5,1,2,4,8"
     yield Command("one setting", ("model=gru", f"num_hiddens={sizes.hiddens[0]}", seeds, epochs))
     yield Command("model × num_hiddens, tf32", (*table, *tf32))
-    variants = ("num_hiddens=4",) if sizes.rehearsal else ("num_hiddens=64",)
+    variants = ("num_hiddens=4",) if sizes.rehearsal else (f"num_hiddens={TUNED_H}",)
     yield Command("nine lstm variants × six learning rates", ("sweeps=lstm_odyssey", *variants, rates, seeds, shorter))
     if not sizes.rehearsal:
         yield Command("model × num_hiddens, ieee", table)

@@ -22,6 +22,8 @@ NOT_A_MEASUREMENT = (
 class Found:
     """What there is to be told."""
 
+    kernels: dict[str, str] = field(default_factory=dict)
+    """Layer → what takes its steps."""
     checks: list[Outcome] = field(default_factory=list)
     table: list[Cell] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
@@ -67,6 +69,7 @@ def page(facts: Mapping[str, Any], sizes: Sizes, found: Found) -> Iterator[str]:
     yield f"It took {found.spent_s:.0f} s."
     for what in found.left_out:
         yield f"Left out, since there was no time: {what}."
+    yield from _kernels(found.kernels)
     yield from _checks(found.checks)
     yield from _table(found.table)
     yield from _goals(found.goals)
@@ -78,6 +81,13 @@ def _rows(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
     yield f"| {' | '.join(heading)} |"
     yield "|" + "---|" * len(heading)
     yield from (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
+
+
+def _kernels(kernels: Mapping[str, str]) -> Iterator[str]:
+    yield from ("", "## What takes the steps of layers", "")
+    for name in dict.fromkeys(kernels.values()):
+        layers = [layer for layer, own in kernels.items() if own == name]
+        yield f"- {name}: {', '.join(layers)}"
 
 
 def _checks(checks: Sequence[Outcome]) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 In:  {"device": name, "rehearsal": bool, "check": name}                     answered by an `Outcome`
      {"device": name, "rehearsal": bool, "cell": number, "for_s": seconds}  answered by a `Cell`
+     {"device": name, "rehearsal": bool, "kernels": a `Wanted`}             answered by the name of what was chosen
 It ends when its input does. See `ablate.timing.gpu.apart`.
 """
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -14,23 +16,31 @@ from typing import Any
 
 import torch
 
-from ablate.timing.gpu import checks, table
-from ablate.timing.gpu.work import FULL, REHEARSAL
+from ablate.timing.gpu import checks, compiling, table
+from ablate.timing.gpu.work import FULL, REHEARSAL, reason_of
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     device, sizes = torch.device(request["device"]), REHEARSAL if request["rehearsal"] else FULL
     if "check" in request:
         return asdict(checks.checked(request["check"], device))
+    if "kernels" in request:
+        return {"name": compiling.chosen(compiling.Wanted(*request["kernels"]), sizes, device)}
     return asdict(table.timed(request["cell"], sizes, device, request["for_s"]))
 
 
 def main() -> None:
-    """Ctrl-C is the benchmark's to hear."""
+    """Ctrl-C is the benchmark's to hear. What a library prints goes where errors go, not between the answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
-        sys.stdout.flush()
+        try:
+            answered = answer(json.loads(line))
+        except Exception as error:  # which `Process` raises as WorkerFailed
+            answered = {"error": f"{type(error).__name__}: {reason_of(error)}"}
+        answers.write(json.dumps(answered) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ steps       the steps of a layer by these kernels
 choice      which of them, after a check against torch's form
 """
 
-from ablate.engines.cohort.cuda.choice import choose, steps
+from ablate.engines.cohort.cuda.choice import choose, choose_for, steps
 from ablate.networks.steps import MAKERS
 
 MAKERS["cuda"] = steps
 
-__all__ = ["choose"]
+__all__ = ["choose", "choose_for"]

@@ -13,7 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Generator, Tensor
 
-from ablate.cells.derivative import Derived
+from ablate.cells.derivative import Derived, derivative_of
+from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
 from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
@@ -73,6 +74,11 @@ def choose(
     if dtype != torch.float32:
         return Chosen("", None, "not float32")
     return _chosen(d, _sequences(R, B, device), B, H, device, precision_now())
+
+
+def choose_for(config: Resolved, R: int, device: torch.device) -> Chosen:
+    """The same for layers of a config in float32, multiplied as torch does now."""
+    return choose(derivative_of(config), R, config.batch_size, config.num_hiddens, torch.float32, device)
 
 
 def _sequences(R: int, B: int, device: torch.device) -> int:
