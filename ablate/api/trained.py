@@ -115,7 +115,7 @@ class Found:
         except (RecordError, TypeError) as error:  # TypeError: numbers that torch has not
             raise UserError(f"{error}; {again}") from error
         fitting = initial(self.config, self.sizes, Generator().manual_seed(0))
-        if {name: one.shape for name, one in found.items()} != {name: one.shape for name, one in fitting.items()}:
+        if _kinds(found) != _kinds(fitting):
             raise UserError(f"{weights.weights_path(self.folder, run_id)} is of another network; {again}")
         return found
 
@@ -129,6 +129,11 @@ class Found:
                 "it has changed since"
             )
         return corpus
+
+
+def _kinds(parameters: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """The name of each parameter with its shape and the type of its numbers."""
+    return {name: (one.shape, one.dtype) for name, one in parameters.items()}
 
 
 def _with_weights(folder: Path) -> str:

@@ -25,7 +25,7 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 
 def known_knob(knob: Any, name: str) -> str:
     """The column of a knob: also of a function's by the name that it has within the configuration, `task.lr`."""
-    knob = as_typed(knob) if isinstance(knob, str) else knob
+    knob = as_typed(knob) if isinstance(knob, str) else repr(knob)
     if knob not in knob_fields():
         close = nearest(str(knob), knob_fields()) or "; ablate run --help lists them"
         raise ClaimError(f"{name} names no knob {knob!r}{close}")
@@ -99,7 +99,7 @@ class Arguments:
 def number(name: str, value: Any, above: float = -math.inf, below: float = math.inf) -> float:
     try:
         known = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # 10**400 is no float
         known = math.nan
     if math.isnan(known):
         raise ClaimError(f"{name} is {value!r}; it must be a number")

@@ -68,7 +68,7 @@ def knob_value(knob: str, value: Any) -> Any:
 def _number(knob: str, value: Any, whole: bool) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # YAML reads 1e-3 as a text
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ConfigError(f"{knob} is {value!r}; it must be a number")

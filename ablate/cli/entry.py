@@ -54,7 +54,7 @@ def answer(work: Callable[[], int]) -> int:
             line = explain(error)
             if line is None:
                 raise
-            say(f"ablate: {one_line(line)}")
+            say(f"ablate: {line}")
             status = WRONG
         out.flush()
         if out.error is not None and out.error.errno != EPIPE:  # a reader that has seen enough is no failure
@@ -119,8 +119,8 @@ def loading() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr)
+    """A line on standard error: one, whatever names, values and files it speaks of."""
+    print(one_line(text), file=sys.stderr)
 
 
 def one_line(text: str) -> str:

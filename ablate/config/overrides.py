@@ -22,6 +22,13 @@ SWEEPERS = {"ablate": "ablate", "optuna": "ablate_optuna"}
 SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list)\s*\(.*\)", re.DOTALL)
 """Functions of Hydra's grammar that stand for several values."""
 
+RANGE = re.compile(r"range\s*\(([^()]*)\)")
+MOST_VALUES = 100_000
+"""Values that one word may stand for; a range of more would be written out by Hydra before anything looks at it."""
+
+ENDLESS = re.compile(r"\d{301,}")
+"""A whole number of which Python makes no float."""
+
 NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
 """What Hydra reads as something else than a text."""
 
@@ -203,8 +210,27 @@ def _read(word: str) -> Override:
     return replace(override, key=key, value=",".join(words))
 
 
+def _check_size(override: Override) -> None:
+    """Raise ConfigError for a number beyond all measure, and for a range of more than MOST_VALUES."""
+    if endless := ENDLESS.search(override.value or ""):
+        raise ConfigError(f"{override.key} has a number of {len(endless[0])} digits; it must be a finite number")
+    for found in RANGE.finditer(override.value or ""):
+        try:
+            ends = [float(part.rpartition("=")[2]) for part in found[1].split(",")]
+        except ValueError:  # which Hydra's grammar says
+            continue
+        first, last, step = (*([0.0] * (len(ends) == 1)), *ends, 1.0)[:3]
+        values = (last - first) / step if step else 0
+        if values > MOST_VALUES:
+            raise ConfigError(
+                f"{override.key}={found[0]} is {values:.3g} values; give a range of {MOST_VALUES:,} at most"
+            )
+
+
 def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
     sign, key, value = override.sign, override.key, override.value
+    if (knob := knobs().get(key)) is None or not (knob.is_text or knob.is_texts):
+        _check_size(override)
     if key.partition(".")[0].partition("/")[0] == "hydra":
         return _of_hydra(override, sweeper_options)
     if not is_knob(key):

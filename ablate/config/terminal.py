@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False, quiet: bool = False, width: int | None = None) -> Console:
-    """What everything here is printed by."""
+    """What everything here is printed by: brackets are brackets, in lines and in the cells of tables.
+
+    A style is a Text, or asked for where a line is printed (`markup=True`).
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False, markup=False)
 
 
 def lines(*, stderr: bool = True, quiet: bool = False, markup: bool = False) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, cast
@@ -242,14 +243,21 @@ def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:
         meant = nearest(str(value), names) or metadata.get("otherwise", "")
         raise ConfigError(f"{where} is {value!r}; choose {listing(names)}{meant}")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(f"{where} is {value}; it must be a finite number")
+        if not -sys.float_info.max <= value <= sys.float_info.max:  # nor NaN
+            raise ConfigError(f"{where} is {_shown(value)}; it must be a finite number")
         if "minimum" in metadata and value < metadata["minimum"]:
             raise ConfigError(f"{where} is {value}; it must be {metadata['minimum']} or more")
         if "above" in metadata and value <= metadata["above"]:
             raise ConfigError(f"{where} is {value}; it must be above {metadata['above']}{_off(where)}")
         if "below" in metadata and value >= metadata["below"]:
             raise ConfigError(f"{where} is {value}; it must be below {metadata['below']}")
+
+
+def _shown(value: float) -> str:
+    """What is no finite number, in a message: of a whole one how many digits it has."""
+    return (
+        f"a number of about {value.bit_length() * math.log10(2):.0f} digits" if isinstance(value, int) else str(value)
+    )
 
 
 def _off(where: str) -> str:

@@ -1,5 +1,6 @@
 """A YAML file as nodes, each of which knows its line: to say where in a person's file something is wrong."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,8 @@ Kind = Literal["value", "list", "table"]
 
 MOST = 100_000
 """Values that a file may stand for."""
+DIGITS = 300
+"""Of a whole number: of longer ones, as of 0x and a thousand letters, Python makes neither a float nor a text."""
 
 
 def read_nodes(path: Path) -> "yaml.Node | None":
@@ -38,6 +41,8 @@ def nodes_of(text: str, path: Path) -> "yaml.Node | None":
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and "*" in text:
             _size(node, {}, path)
+        if node is not None and LONG.search(text):
+            _refuse_endless(node, path)
     except yaml.YAMLError as error:
         raise UserError(yaml_line(error, path)) from error
     except RecursionError as error:
@@ -58,11 +63,23 @@ def _size(node: "yaml.Node", known: "dict[yaml.Node, int]", path: Path) -> int:
     return known[node]
 
 
+LONG = re.compile(rf"[\w:]{{{DIGITS + 1}}}")
+
+
+def _refuse_endless(node: "yaml.Node", path: Path) -> None:
+    """Raise UserError for a whole number of more than DIGITS digits."""
+    parts = [part for pair in node.value for part in pair] if is_table(node) else items(node)
+    for part in parts:
+        _refuse_endless(part, path)
+    if type_of(node) == "int" and len(node.value) > DIGITS:
+        raise UserError(f"{where(path, node)}: a whole number of {len(node.value)} digits; put a text in quotes")
+
+
 def value_of(text: str, path: Path) -> Any:
     """The values that a text of YAML holds. Raises UserError as `nodes_of`, and for what no value can be made of."""
     import yaml
 
-    if "*" in text:
+    if "*" in text or LONG.search(text):
         nodes_of(text, path)
     try:
         with suppress(yaml.YAMLError):  # by libyaml, where PyYAML has it, ten times as fast

@@ -16,7 +16,7 @@ from portalocker.exceptions import AlreadyLocked, LockException
 
 from ablate.config.errors import StorageError, UserError
 from ablate.config.terminal import lines
-from ablate.records.files import make_folder, user_folder
+from ablate.records.files import entries, make_folder, user_folder
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -98,13 +98,15 @@ def held_on_machine(
 
 @contextmanager
 def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Hold a sweep's folder: two programs never train the same runs. Raises UserError.
+    """Hold a sweep's folder: two programs never train the same runs. Raises UserError, also for one of which a part
+    lies elsewhere: whoever takes a folder over from somebody else writes nothing outside of it.
 
     The processes of one search share it: their study tells who trains what.
 
     The lock goes with the process, however it ends.
     """
     make_folder(folder)
+    _refuse_links(folder)
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
     deadline = time.monotonic() + LOOK_S
     with ExitStack() as stack:
@@ -119,3 +121,14 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
                 say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
                 raise UserError(say) from error
         yield
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise UserError where a folder in this one is a link that leads out of it."""
+    own = folder.resolve()
+    for path in entries(folder):
+        if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(own):
+            raise UserError(
+                f"{path} is a link to {path.resolve()}, and a sweep writes into its own folder alone; "
+                f"put a folder there, or make {folder} itself the link"
+            )

@@ -237,8 +237,11 @@ def _ends(rows: Sequence[Sequence[str]], layout: _Layout, height: float) -> list
 
 
 def escaped(text: str) -> str:
-    """Text that means nothing but itself; an accent is one with its letter, as LaTeX has them."""
-    plain = unicodedata.normalize("NFC", re.sub(r"[\t\r\n]+", " ", text))
+    """Text that means nothing but itself; an accent is one with its letter, as LaTeX has them.
+
+    Control characters, of which a form feed ends a paragraph and others no document may hold, are spaces.
+    """
+    plain = unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text))
     return "".join(
         rf"\{ACCENTS[one[1]]}{{{ESCAPES.get(one[0], one[0])}}}" if one[1:] in ACCENTS else ESCAPES.get(one[0], one[0])
         for one in re.findall(rf".[{''.join(ACCENTS)}]?", plain)

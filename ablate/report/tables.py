@@ -107,9 +107,7 @@ def laid_out(table: Table) -> Text:
 
 
 def _cell(content: Any) -> Text:
-    if not isinstance(content, str):
-        return Text(str(content))
-    return Text.from_markup(content) if "[" in content else Text(content)
+    return content.copy() if isinstance(content, Text) else Text(str(content))
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:
@@ -122,7 +120,7 @@ def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Ta
         table.add_column(name, justify="right")
     for setting in settings.to_dict("records"):
         measured = [mean_text(setting, metric) for metric in measures]
-        diverged = f"[red]{setting['diverged']}[/]" if setting["diverged"] else "0"
+        diverged = Text(str(setting["diverged"]), "red" if setting["diverged"] else "")
         time = "–" if math.isnan(setting["wall_s"]) else f"{setting['wall_s']:.3g} s"
         speed = [thousands(setting, "tokens_per_s")] if timed else []
         table.add_row(*setting_texts(setting, shown), str(setting["n"]), *measured, diverged, *speed, time)

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.text import Text
 
 from ablate.analysis.study import state_of
 from ablate.config.terminal import console as terminal
@@ -114,7 +115,7 @@ class SearchProgress:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, markup=True, highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         self.say(f"[yellow]warning:[/] {escape(line)}")
@@ -134,6 +135,6 @@ class SearchProgress:
             part for part in (f"{counts.ended}/{self.total} trials: {counts}", best, self.time_left(counts)) if part
         )
         if self.live:
-            self.live.update(escape(line), refresh=True)
+            self.live.update(Text(line), refresh=True)
         elif news:
             self.say(escape(f"{news}   [{line}]"))

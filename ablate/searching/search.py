@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from rich.markup import escape
 
 from ablate.analysis.study import readings_of
 from ablate.config.columns import as_typed
@@ -305,7 +306,7 @@ class Search:
         mark(self.study, number, **facts, **({"seconds": candidate.seconds} if candidate else {}))
         told(self.study, number, TrialState.FAIL)
         if candidate is None:
-            self.progress.say(f"[red]failed:[/] trial {number}: {reason}")
+            self.progress.say(f"[red]failed:[/] trial {number}: {escape(reason)}")
             self.asked.pop(number, None)
         else:
             self.land(candidate, f"failed: {reason}")

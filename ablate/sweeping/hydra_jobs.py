@@ -1,5 +1,6 @@
 """What the Hydra plugins do: expand a sweep, compose its jobs, and hand them over together."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,10 @@ from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.sweeper import AblateSweeper
+
+
+MOST_SETTINGS = 1_000_000
+"""More jobs than these are a mistake of typing, and would fill the memory before anything says so."""
 
 
 def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:
@@ -68,7 +73,10 @@ def jobs(sweeper: "AblateSweeper", arguments: Sequence[str]) -> list[list[str]]:
         here = params | table("an entry of hydra.sweeper.blocks", block, optional=False)
         words = [f"{key}={written(value)}" for key, value in here.items()]
         preset = [axis(word) for one in words for word in (_for_grid(one) if is_ours else [one])]
-        found |= dict.fromkeys(map(tuple, product([*(one.without(named) for one in preset), *typed])))
+        axes = [*(one.without(named) for one in preset), *typed]
+        if (settings := math.prod(len(one.rows) for one in axes)) > MOST_SETTINGS:
+            raise ConfigError(f"these values are {settings:,} settings; give values of {MOST_SETTINGS:,} at most")
+        found |= dict.fromkeys(map(tuple, product(axes)))
     if not found:
         raise ConfigError(f"{' '.join([*arguments, *together])} matches nothing; give values: knob=a,b")
     return [list(job) for job in found]

@@ -106,7 +106,7 @@ class Progress:
         self.bar.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, markup=True, highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         self.say(f"[yellow]warning:[/] {escape(line)}")

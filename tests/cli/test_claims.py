@@ -155,6 +155,11 @@ def test_a_claim_on_the_line_that_cannot_be_read_is_one_line(
     assert len(said.splitlines()) == 1
 
 
+def test_a_folder_of_several_lines_is_said_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no\nfolder"]) == 2
+    assert capsys.readouterr().err.startswith("ablate: no\\nfolder holds no sweep")
+
+
 def test_a_claim_without_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gru < rnn"]) == 2
     assert "python -m ablate claims results/NAME 'gru < rnn'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from ablate.config import terminal
 from ablate.config.schema import PACKAGE_DIR
@@ -21,6 +22,15 @@ def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_style_is_no_smiley(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.lines(markup=True)("[red]failed:[/] :smile:")
     assert capsys.readouterr().err == "failed: :smile:\n"
+
+
+def test_brackets_in_a_table_are_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a list of prefixes; and what would close a style that nobody has begun is no error."""
+    table = Table("[/b]", title="a [/red] title")
+    table.add_row("[the,time]")
+    terminal.console(width=60).print(table)
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("[/b]", "a [/red] title", "[the,time]"))
 
 
 def test_a_long_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:

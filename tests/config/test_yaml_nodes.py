@@ -16,6 +16,7 @@ NONE = {
     "an object of Python's": ("!!python/object/apply:os.system [true]", "constructor"),
     "no date": ("2001-99-99", "month"),
     "no number": ("!!int abc", "abc"),
+    "a number that has no end": (f"a: {{b: [0x{'f' * 4000}]}}", "line 1: a whole number of 4002 digits"),
 }
 
 

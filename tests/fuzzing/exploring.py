@@ -3,11 +3,13 @@
 ABLATE_FUZZ=2000        inputs of each kind in the slow version (else as many as the test says)
 ABLATE_FUZZ_SEED=7      another choice of them
 ABLATE_FUZZ_ALL=1       go on after a fault, and name each kind of fault once at the end
+ABLATE_FUZZ_LOG=FILE    a line for each test: its inputs, processor seconds and kinds of faults
 """
 
 import os
 import re
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +26,9 @@ from ablate.config import errors
 T = TypeVar("T")
 
 LIMIT_S = 60.0
-"""What takes longer hangs, however busy the machine is."""
+"""Processor seconds: what takes more hangs, however busy the machine is."""
+WAITS = 10
+"""What takes as many times LIMIT_S by the clock waits for what never comes."""
 NO_WORDS = re.compile(
     r"\b(Key|Type|Attribute|Index|UnboundLocal|Assertion|Recursion|ZeroDivision|Value|Runtime|NotImplemented|Memory|"
     r"Overflow|Unicode\w+|StopIteration|Arrow\w+)Error\b"
@@ -49,8 +53,11 @@ def explore(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int
     every = bool(os.environ.get("ABLATE_FUZZ_ALL"))
     chosen = os.environ.get("ABLATE_FUZZ_SEED")
     faults: dict[str, str] = {}
+    inputs_tried, started = 0, time.process_time()
 
     def tried(given_input: T) -> None:
+        nonlocal inputs_tried
+        inputs_tried += 1
         try:
             with within(LIMIT_S):
                 check(given_input)
@@ -69,7 +76,14 @@ def explore(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )(given(inputs)(tried))
-    (run if chosen is None else seed(int(chosen))(run))()
+    try:
+        (run if chosen is None else seed(int(chosen))(run))()
+    finally:
+        if log := os.environ.get("ABLATE_FUZZ_LOG"):
+            name = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+            spent = time.process_time() - started
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(f"{name}\t{inputs_tried}\t{spent:.1f}\t{len(faults)}\n")
     assert not faults, "\n\n".join(f"{kind}\n    {said}" for kind, said in faults.items())
 
 
@@ -88,18 +102,24 @@ class TooLong(Exception):
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise TooLong where the block takes longer."""
+    """Raise TooLong where the block takes more processor seconds, or WAITS times as many by the clock."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TooLong(f"not done after {seconds:g} s")
+        raise TooLong(f"not done after {seconds:g} s of the processor, or {WAITS * seconds:g} s in all")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    limits = {
+        signal.SIGPROF: (signal.ITIMER_PROF, seconds),
+        signal.SIGALRM: (signal.ITIMER_REAL, WAITS * seconds),
+    }
+    before = {number: signal.signal(number, stop) for number in limits}
+    for timer, limit in limits.values():
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in limits.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def one_line(error: errors.UserError) -> None:

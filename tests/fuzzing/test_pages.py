@@ -5,14 +5,13 @@ import json
 import random
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 
 from ablate.report import write_report
 from ablate.report.html import TEMPLATES
-from tests.fuzzing.conftest import Place
+from tests.fuzzing.conftest import Place, no_formula
 from tests.fuzzing.exploring import examples, explore
 from tests.fuzzing.hostile import FORMULAS, MARKUP, TEXTS
 from tests.report.made import config, write_manifest, write_sweep, write_timing
@@ -55,11 +54,6 @@ class Checked(HTMLParser):
             json.loads(data)
         elif self.in_script:
             assert data == PAGE_SCRIPT
-
-
-def no_formula(value: Any) -> None:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        float(value)  # a number is none
 
 
 def check_products(sweep: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep's folder holds, broken file by file: each command then gives a line or a right result. CPU.
+"""What a sweep's folder holds, broken file by file: all readers, and each command, give a line or a right result. CPU.
 
 Records, curves, timings, manifest, exclusions, failures, baselines, the list of a report's files; and the same as
 Parquet files: torn, of other types, with huge values, with pickled metadata.
@@ -16,10 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from ablate.records import results
+from ablate.analysis.aggregate import aggregate
+from ablate.analysis.frames import curves_frame, runs_frame
+from ablate.analysis.samples import speed_samples
+from ablate.records import baselines, results
+from ablate.records.design import Designs
+from ablate.records.exclusion import exclusions
+from ablate.records.failures import failures
+from ablate.records.manifest import load_manifest
+from ablate.records.planned import missing
 from ablate.records.reading import RecordError
+from ablate.records.timings import all_packed
 from tests.fuzzing.conftest import Place
-from tests.fuzzing.exploring import examples, explore
+from tests.fuzzing.exploring import examples, explore, one_line, refused_or
 from tests.fuzzing.hostile import NUMBERS, TEXTS, edited, encoded, relined, texts, torn, values
 from tests.report.made import config, write_sweep
 
@@ -34,10 +43,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("compact", "SWEEP", "--undo"),
     ("export", "SWEEP", "--to", "csv"),
     ("merge", "SWEEP", "OTHER", "--into", "results/merged"),
+    ("merge", "OTHER", "--into", "SWEEP"),
     ("exclude", "SWEEP", "num_hiddens=32", "--because", "x"),
     ("exclude", "SWEEP", "--list"),
-    ("report", "SWEEP"),
 )
+"""But for reports, each of which takes seconds: they have a test of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ def loose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in (32, 64)]
     planned = {"0123456789ab": "0-2,7"}
     more = {"plugins": {"mine.py": "0" * 64}, "knobs": {"model": ["rnn", "gru"]}, "planned": planned}
-    write_sweep(sweep, settings, seeds=3, epochs=4, preset="lr_retuned", question="Which?", title="A title", **more)
+    write_sweep(sweep, settings, seeds=2, epochs=4, preset="lr_retuned", question="Which?", title="A title", **more)
     ids = sorted(path.stem for path in (sweep / "runs").iterdir())
     excluded = {"runs": ids[:1], "given": ids[:1], "because": "the disk was full", "at": "2026-01-01T00:00:00+00:00"}
     failure = {"setting_id": "0123456789ab", "error": "MemoryError: too large", "config": config("lstm")}
@@ -82,6 +92,37 @@ def runs(sweep: Path) -> set[str]:
     return {record["run_id"] for record in results.records(sweep) if not isinstance(record, RecordError)}
 
 
+def read_everything(sweep: Path, accepted: int) -> None:
+    """Whatever any command reads of a sweep's folder: read, or refused in a line.
+
+    Frames are made of them only where so many records count: without the broken one they are always the same.
+    """
+    found = list(results.records(sweep))
+    whole = [record for record in found if not isinstance(record, RecordError)]
+    for error in (one for one in found if isinstance(one, RecordError)):
+        one_line(error)
+    refused_or(lambda: load_manifest(sweep))
+    refused_or(lambda: exclusions(sweep))
+    missing(sweep, whole)
+    Designs.read(sweep, {record["setting_id"] for record in whole})
+    assert all("\n" not in f"{one.name}{one.error}" and one.seeds for one in failures(sweep, whole))
+    baselines.stored(sweep)
+    speed_samples(sweep)
+    refused_or(lambda: all_packed(sweep))
+    if len(whole) >= accepted:
+        runs, problems = runs_frame(sweep)
+        assert not any("\n" in problem for problem in problems), problems
+        curves_frame(sweep, runs)
+        aggregate(runs)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Another file in the place of this one: what is kept of a file is kept of its inode."""
+    aside = path.with_suffix(".new")
+    aside.write_bytes(content)
+    aside.replace(path)
+
+
 def tried(place: Place, whole: Path, command: tuple[str, ...], change: Callable[[Path], None]) -> None:
     """A command on a copy of a folder that was changed; no run that could be read is lost by it."""
     place.fresh()
@@ -106,42 +147,60 @@ def changed_json(draw: st.DrawFn, content: bytes) -> bytes:
 # --- files of single runs -----------------------------------------------------------------------------------------
 
 
-@examples(10, 3000)
-def test_json_files(place: Place, loose: Path, count: int) -> None:
-    names = ["sweep.json", "excluded.json", "baselines.json", ".report.json"]
-    for folder, most in (("runs", 3), ("speed", 2), ("failures", 1)):
-        names += [f"{folder}/{path.name}" for path in sorted((loose / folder).iterdir())[:most]]
-
-    @st.composite
-    def inputs(draw: st.DrawFn) -> tuple[str, bytes, tuple[str, ...]]:
-        name = draw(st.sampled_from(names))
-        return name, draw(changed_json((loose / name).read_bytes())), draw(st.sampled_from(COMMANDS))
-
-    def check(given: tuple[str, bytes, tuple[str, ...]]) -> None:
-        name, content, command = given
-        tried(place, loose, command, lambda sweep: (sweep / name).write_bytes(content) and None)
-
-    explore(inputs(), check, count)
+NAMED = ("sweep.json", "excluded.json", "baselines.json", ".report.json")
 
 
-@examples(3, 600)
-def test_curves(place: Place, loose: Path, count: int) -> None:
-    path = sorted((loose / "curves").iterdir())[0]
+@st.composite
+def broken_json(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
+    """The name of a file of JSON, and what is to be written into it."""
+    names = [*NAMED, *(f"{folder}/{path.name}" for folder, path in _loose_files(whole))]
+    name = draw(st.sampled_from(names))
+    return name, draw(changed_json((whole / name).read_bytes()))
+
+
+def _loose_files(whole: Path) -> list[tuple[str, Path]]:
+    """A few of each folder."""
+    most = {"runs": 3, "speed": 2, "failures": 1}
+    return [(folder, path) for folder, few in most.items() for path in sorted((whole / folder).iterdir())[:few]]
+
+
+@st.composite
+def broken_curve(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
+    path = sorted((whole / "curves").iterdir())[0]
     content = path.read_bytes()
     lines = st.sampled_from(["1,2,3", "1,nan,inf", "1,2", ",,", "1e999,-1,0", '"1","2"', "1_0,2,3", "a,b,c"])
-    broken = st.one_of(torn(content), encoded(relined(content.decode(), lines)))
+    return f"curves/{path.name}", draw(st.one_of(torn(content), encoded(relined(content.decode(), lines))))
 
-    def check(given: tuple[bytes, tuple[str, ...]]) -> None:
-        new, command = given
-        tried(place, loose, command, lambda sweep: (sweep / "curves" / path.name).write_bytes(new) and None)
 
+@examples(20, 3000)
+def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) -> None:
+    sweep = place.fresh() / "results" / "made-up"
+    shutil.copytree(loose, sweep)
+
+    def check(given: tuple[str, bytes]) -> None:
+        name, content = given
+        put(sweep / name, content)
+        try:
+            read_everything(sweep, 8)
+        finally:
+            put(sweep / name, (loose / name).read_bytes())
+
+    explore(st.one_of(*[broken_json(loose)] * 4, broken_curve(loose)), check, count)
+
+
+@examples(5, 500)
+def test_commands_on_files_of_single_runs(place: Place, loose: Path, count: int) -> None:
+    def check(given: tuple[tuple[str, bytes], tuple[str, ...]]) -> None:
+        (name, content), command = given
+        tried(place, loose, command, lambda sweep: (sweep / name).write_bytes(content) and None)
+
+    broken = st.one_of(*[broken_json(loose)] * 4, broken_curve(loose))
     explore(st.tuples(broken, st.sampled_from(COMMANDS)), check, count)
 
 
 @examples(5, 3000)
 def test_published_values(place: Place, loose: Path, count: int) -> None:
     from ablate.analysis.own_published import read_own
-    from tests.fuzzing.exploring import refused_or
 
     content = (loose / "published.csv").read_bytes()
     lines = st.sampled_from(
@@ -278,54 +337,80 @@ def _array(column: list[Any]) -> pa.Array:
         return pa.array([None if one is None else repr(one).encode("ascii", "replace").decode() for one in column])
 
 
-@examples(4, 1000)
-def test_parquet_files(place: Place, packed: Path, count: int) -> None:
-    names = ("runs.parquet", "curves.parquet", "speed.parquet")
-    tables = {name: pq.read_table(packed / name) for name in names}
-    contents = {name: (packed / name).read_bytes() for name in names}
+@st.composite
+def broken_parquet(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
+    """The name of a Parquet file, and what is to be written into it: other bytes, columns, cells, or rows' records."""
+    name = draw(st.sampled_from(("runs.parquet", "curves.parquet", "speed.parquet")))
+    kind = draw(st.sampled_from(("bytes", "table", "table", "record", "record")))
+    if kind == "bytes":
+        return name, draw(torn((whole / name).read_bytes()))
+    table = pq.read_table(whole / name)
+    if kind == "record" and name in STORED_IN:
+        table = draw(changed_record(table, STORED_IN[name]))
+    else:
+        table = draw(changed_table(table))
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out)
+    return name, out.getvalue().to_pybytes()
 
-    @st.composite
-    def inputs(draw: st.DrawFn) -> tuple[str, bytes, tuple[str, ...]]:
-        name, command = draw(st.sampled_from(names)), draw(st.sampled_from(COMMANDS))
-        if draw(st.integers(0, 3)) == 0:
-            return name, draw(torn(contents[name])), command
-        out = pa.BufferOutputStream()
-        pq.write_table(draw(changed_table(tables[name])), out)
-        return name, out.getvalue().to_pybytes(), command
 
-    def check(given: tuple[str, bytes, tuple[str, ...]]) -> None:
-        name, content, command = given
+STORED_IN = {"runs.parquet": "record", "speed.parquet": "timing"}
+"""Parquet file → its column of JSON."""
+
+
+@st.composite
+def changed_record(draw: st.DrawFn, table: pa.Table, column: str) -> pa.Table:
+    """A table of which a row says something else, as that its id leads elsewhere."""
+    rows = table.column(column).to_pylist()
+    row = draw(st.integers(0, len(rows) - 1))
+    value = draw(edited(json.loads(rows[row])))
+    if draw(st.booleans()) and isinstance(value, dict):
+        value |= {draw(st.sampled_from(("run_id", "setting_id", "machine"))): draw(st.sampled_from(TEXTS))}
+    rows[row] = json.dumps(value).encode("utf-8", "replace").decode()
+    table = table.set_column(table.column_names.index(column), column, pa.array(rows))
+    if column == "record" and isinstance(value, dict) and isinstance(value.get("run_id"), str):
+        ids = table.column("run_id").to_pylist()
+        ids[row] = value["run_id"].encode("utf-8", "replace").decode()
+        table = table.set_column(table.column_names.index("run_id"), "run_id", pa.array(ids))
+    return table
+
+
+@examples(10, 3000)
+def test_parquet_files_are_read(place: Place, packed: Path, count: int) -> None:
+    sweep = place.fresh() / "results" / "made-up"
+    shutil.copytree(packed, sweep)
+
+    def check(given: tuple[str, bytes]) -> None:
+        name, content = given
+        put(sweep / name, content)
+        try:
+            read_everything(sweep, 8)
+        finally:
+            put(sweep / name, (packed / name).read_bytes())
+        assert not Path("unpickled").exists()
+
+    explore(broken_parquet(packed), check, count)
+
+
+@examples(3, 500)
+def test_commands_on_parquet_files(place: Place, packed: Path, count: int) -> None:
+    def check(given: tuple[tuple[str, bytes], tuple[str, ...]]) -> None:
+        (name, content), command = given
         tried(place, packed, command, lambda sweep: (sweep / name).write_bytes(content) and None)
         assert not list(place.here.rglob("unpickled"))
 
-    explore(inputs(), check, count)
+    explore(st.tuples(broken_parquet(packed), st.sampled_from(COMMANDS)), check, count)
 
 
-@examples(2, 400)
-def test_records_within_parquet_files(place: Place, packed: Path, count: int) -> None:
-    """Rows that a table may hold, of runs and of timings whose ids lead elsewhere."""
-    stored = {"runs.parquet": "record", "speed.parquet": "timing"}
-    tables = {name: pq.read_table(packed / name) for name in stored}
+@examples(1, 60)
+def test_reports_of_broken_folders(place: Place, loose: Path, packed: Path, count: int) -> None:
+    broken = st.one_of(
+        st.tuples(st.just(loose), st.one_of(broken_json(loose), broken_curve(loose))),
+        st.tuples(st.just(packed), broken_parquet(packed)),
+    )
 
-    @st.composite
-    def inputs(draw: st.DrawFn) -> tuple[str, pa.Table, tuple[str, ...]]:
-        name, command = draw(st.sampled_from(sorted(stored))), draw(st.sampled_from(COMMANDS))
-        table = tables[name]
-        column = table.column(stored[name]).to_pylist()
-        row = draw(st.integers(0, len(column) - 1))
-        value = draw(edited(json.loads(column[row])))
-        if draw(st.booleans()) and isinstance(value, dict):
-            value |= {draw(st.sampled_from(("run_id", "setting_id", "machine"))): draw(st.sampled_from(TEXTS))}
-        column[row] = json.dumps(value).encode("utf-8", "replace").decode()
-        table = table.set_column(table.column_names.index(stored[name]), stored[name], pa.array(column))
-        if name == "runs.parquet" and isinstance(value, dict) and isinstance(value.get("run_id"), str):
-            ids = table.column("run_id").to_pylist()
-            ids[row] = value["run_id"].encode("utf-8", "replace").decode()
-            table = table.set_column(table.column_names.index("run_id"), "run_id", pa.array(ids))
-        return name, table, command
+    def check(given: tuple[Path, tuple[str, bytes]]) -> None:
+        whole, (name, content) = given
+        tried(place, whole, ("report", "SWEEP"), lambda sweep: (sweep / name).write_bytes(content) and None)
 
-    def check(given: tuple[str, pa.Table, tuple[str, ...]]) -> None:
-        name, table, command = given
-        tried(place, packed, command, lambda sweep: pq.write_table(table, sweep / name))
-
-    explore(inputs(), check, count)
+    explore(broken, check, count)

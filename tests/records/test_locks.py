@@ -44,6 +44,20 @@ def test_who_may_hold_a_lock_with_whom(tmp_path: Path) -> None:
     assert said == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_sweep_of_which_a_part_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    """So that no command writes outside of a folder that somebody else has made; the folder itself may be a link."""
+    for place in ("elsewhere", "sweep/own", "disk"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "sweep" / "linked").symlink_to("own")
+    (tmp_path / "linked").symlink_to(tmp_path / "disk")
+    with exclusive(tmp_path / "sweep"), exclusive(tmp_path / "linked"):
+        pass
+    (tmp_path / "sweep" / "runs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"runs is a link to .*elsewhere"), exclusive(tmp_path / "sweep"):
+        pass
+
+
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES])
 def test_what_a_held_lock_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(*_: object) -> None:

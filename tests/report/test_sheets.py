@@ -160,6 +160,7 @@ def test_latex_has_no_bare_special_character() -> None:
     assert not re.search(r"^\[", text, re.MULTILINE)  # \\ would take it for an option
     assert "xelatex" in text.splitlines()[0]
     assert latex_escaped("5.2 ± 0.1") == r"5.2 $\pm$ 0.1"
+    assert latex_escaped("a\x0cb\x1b\x00c\u2028d") == "a b c d"  # of which TeX ends a paragraph, or refuses the file
 
 
 def test_labels_differ_where_sweeps_do() -> None:

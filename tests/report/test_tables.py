@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
@@ -63,8 +64,8 @@ def test_a_table_of_many_rows_is_laid_out_as_rich_does(rows: int) -> None:
     for name, justify in (("model", "left"), ("num_hiddens", "right"), ("diverged", "right"), ("corpus", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in range(rows):
-        table.add_row("gru", str(10**row), "[red]3[/]" if row % 2 else "0", "模型" if row % 3 else "\\[b]")
-    consoles = [Console(file=io.StringIO(), width=200) for _ in range(2)]
+        table.add_row("gru", str(10**row), Text("3", "red") if row % 2 else "0", "模型" if row % 3 else "[/b]")
+    consoles = [Console(file=io.StringIO(), width=200, markup=False) for _ in range(2)]
     consoles[0].print(table)
     consoles[1].print(laid_out(table), highlight=False, soft_wrap=True)
     by_rich, ours = (console.file.getvalue() for console in consoles)  # type: ignore[attr-defined]
