@@ -107,7 +107,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
                 jobs.cancel()
         trials = study.get_trials(deepcopy=False)
     found = prepared.keep(trials, outcome, interrupted)
-    found.away = 0 if interrupted else len(jobs.open)
+    found.away = len(jobs.open)
     return found
 
 

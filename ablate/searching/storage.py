@@ -15,7 +15,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from ablate.analysis.study import journal, sqlite, sqlite_remedy
 from ablate.analysis.trials import JOURNAL, SQLITE
@@ -158,6 +165,8 @@ def _a_race(error: Exception) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The cause in one line, without SQLAlchemy's class names and links, and what can be done about it."""
+    if isinstance(error, PendingRollbackError) or isinstance(error.__cause__, PendingRollbackError):
+        return "its connection was broken"  # SQLAlchemy's words are about its session
     cause = error.__cause__ or error
     text = " ".join(str(cause).split("[SQL:")[0].split("(Background on")[0].split())
     if text.startswith("(") and ") " in text:

@@ -163,9 +163,7 @@ def baseline_epoch(engine: str, config: Resolved, sizes: Vocabulary, minibatches
     return lambda: train(program, portion)
 
 
-def cohort_epoch(
-    config: Resolved, R: int, sizes: Vocabulary, minibatches: int, pool: Executor, threads: int
-) -> Epoch:
+def cohort_epoch(config: Resolved, R: int, sizes: Vocabulary, minibatches: int, pool: Executor, threads: int) -> Epoch:
     """R runs in chunks, over the threads of the pool: cut as a sweep of this one setting is."""
     generator = Generator().manual_seed(0)
     programs: list[Program] = []

@@ -9,6 +9,7 @@ import pytest
 
 from ablate.analysis.study import read_study
 from ablate.cli import main
+from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import Batch, batches, jobs_dir
 from ablate.searching import over_cluster
@@ -43,7 +44,7 @@ class Cluster:
         return {} if self.says is None else {f"7_{job}": self.says for job in range(batch.jobs)}
 
     def cancel(self, batch: Batch) -> None:
-        pass
+        raise UserError("the queue is down")
 
 
 @pytest.fixture
@@ -113,6 +114,28 @@ def test_submit_leave_and_collect(
     assert (folder / "search.json").exists()
     assert len(cluster.works) == 1
     assert not jobs_dir(folder).exists()
+
+
+@pytest.mark.full
+def test_jobs_that_are_not_ended_are_said_to_be_at_work(
+    cluster: Cluster, search: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the queue does not answer; the same command then waits for what is there."""
+    cluster.runs = lambda job: False
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(over_cluster.Jobs, "wait", stop)
+        assert search(*ON_CLUSTER) == 130
+    said = capsys.readouterr().err
+    assert said.count("the queue is down") == 1
+    assert "1 job at work" in said
+    assert "stopped" in said
+    cluster.works[0]()
+    assert search(*ON_CLUSTER) == 0
+    assert len(cluster.works) == 1
 
 
 @pytest.mark.slow

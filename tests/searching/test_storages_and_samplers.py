@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy.exc import PendingRollbackError
 from synthetic import BOWL, LINE, Noisy, counted, line, run, searching, settings, space_of
 
 from ablate.analysis.study import stored_search
@@ -109,6 +110,7 @@ def test_what_sqlite_says_has_a_remedy(raises: str, remedy: str, tmp_path: Path)
     database.close()
     assert remedy in first_line(found.value).partition("; ")[2]
     assert first_line(ValueError("no such thing.")) == "no such thing"
+    assert first_line(PendingRollbackError("Please rollback() fully before proceeding")) == "its connection was broken"
 
 
 def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:

@@ -260,7 +260,7 @@ def over_queue(
         progress.say("ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)")
         following.cancel()
         if left := len(following.jobs):
-            progress.say(f"{counted(left, 'job')} of before go on; ablate status {plan.folder} tells how far they are")
+            progress.say(f"{counted(left, 'job')} still at work; ablate status {plan.folder} tells how far they are")
         raise
     summary.away = len(following.jobs)
 

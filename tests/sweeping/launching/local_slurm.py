@@ -120,8 +120,9 @@ class Slurm:
         self.ask("scontrol", "update", f"nodename={self.node}", f"state={state}", "reason=trial")
 
     def start_now(self) -> None:
-        """What was queued again waits two minutes otherwise."""
+        """What was queued again waits two minutes otherwise, or is held where it was begun on a node still busy."""
         for job in self.jobs():
+            self.ask("scontrol", "release", job)
             self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
 
 

@@ -134,6 +134,11 @@ def test_a_job_that_was_killed_fails_and_the_others_do_not(
 
 def process_of(job: str) -> int:
     """The process that trains for a job."""
+    [process] = processes_of(job)
+    return process
+
+
+def processes_of(job: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -146,8 +151,7 @@ def process_of(job: str) -> int:
         one = f"{environment.get('SLURM_ARRAY_JOB_ID')}_{environment.get('SLURM_ARRAY_TASK_ID')}"
         if one == job and "submitit.core._submit" in command and "srun" not in command.split("\0")[0]:
             found.append(int(path.name))
-    [process] = found
-    return process
+    return found
 
 
 def test_the_time_limit(slurm: Slurm, run: Run) -> None:
@@ -187,6 +191,7 @@ def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> 
     until(lambda: training(folder))
     slurm.node_is("down")
     until(lambda: set(slurm.jobs().values()) == {"PENDING"})
+    until(lambda: not any(map(processes_of, slurm.jobs())))  # a node that comes back with a job in it is drained
     slurm.node_is("resume")
     slurm.start_now()
     assert run(*LONG, *ON_SLURM) == 0
