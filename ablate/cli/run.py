@@ -130,8 +130,8 @@ def conclude_found(found: "Found") -> int:
 
 
 def report(folder: Path) -> int:
-    """Draw a sweep's report; 0, or the exit status where Ctrl-C or the disk stopped that."""
-    from ablate.config.errors import StorageError
+    """Draw a sweep's report; 0, or the exit status where Ctrl-C, the disk or too little memory stopped that."""
+    from ablate.config.errors import StorageError, memory_reason
     from ablate.config.shell import command_line
 
     with loading():
@@ -146,8 +146,9 @@ def report(folder: Path) -> int:
     except KeyboardInterrupt:
         say(f"the report is skipped; {again}")
         return STOPPED
-    except StorageError as error:
-        say(f"the report is not whole: {error}; {again}", style="red")
+    except (StorageError, MemoryError) as error:
+        why = memory_reason(error) if isinstance(error, MemoryError) else error
+        say(f"the report is not whole: {why}; {again}", style="red")
         return 1
     return 0
 
