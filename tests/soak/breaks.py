@@ -237,6 +237,7 @@ class Round:
         program.send(signal.SIGSTOP)
         time.sleep(STOPPED_S * self.chance.random())
         wrong = ""
+        phase = self._phase(True) if phase == "training" else phase  # on a busy machine it went on until it heard
         if phase == "training" and program.runs and not self.subject.search:
             other = self.start()
             status = other.wait()

@@ -222,7 +222,10 @@ def test_a_batch_whose_submitter_was_killed_before_it_knew_the_ids(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("stopped", "said"),
-    [(None, "job 7_0 on one: it was lost; it continues on two"), ("its time was up", "on one: its time was up; it continues")],
+    [
+        (None, "job 7_0 on one: it was lost; it continues on two"),
+        ("its time was up", "on one: its time was up; it continues"),
+    ],
 )
 def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, said: str) -> None:
     """By the cluster, on another node: once, and not of one that had been begun again before we looked."""
