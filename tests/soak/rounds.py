@@ -64,8 +64,6 @@ if TYPE_CHECKING:
 MOST_BREAKS = 10
 """Of a sweep; of a search two, as a trial whose process has died three times has failed."""
 LONG_S = 120.0
-CLUSTER_S = 900.0
-"""So long a command may take whose jobs a cluster begins."""
 DRAWN = 4
 """Reports of one sweep that are broken: with figures they take long."""
 GRINDS = 30
@@ -126,7 +124,7 @@ class Soak:
     def concluded(self, one: Round, *more: str, environment: Mapping[str, str] | None = None) -> Broken:
         """The same command once more, undisturbed; `wrong`, where anything is otherwise than it has to be."""
         program = one.start(*more, environment=environment)
-        status = program.wait(CLUSTER_S)
+        status = program.wait()
         faults = [] if status == 0 else [f"exit status {status}: {program.last_words}"]
         if status == 0:
             faults += differences(what_is_left(one.folder, one.subject), self.expected(one.subject, one.figures)[0])
@@ -376,7 +374,6 @@ def of_slurm(soak: Soak) -> Iterator[Broken]:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         killed += 1
-            program.wait(CLUSTER_S)
             yield one.ended(kind, phase, program, {0, 1}, struck=killed)
     yield soak.concluded(one, *more)
     shutil.rmtree(one.results)
@@ -410,7 +407,6 @@ def of_ray(soak: Soak) -> Iterator[Broken]:
         else:
             struck = bool(there) and program.runs
             nodes.lose_one()
-            program.wait(CLUSTER_S)
             yield one.ended(kind, phase, program, {0}, struck=struck)
     yield soak.concluded(one, *more, environment=nodes.environment)
     shutil.rmtree(one.results)
