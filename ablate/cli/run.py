@@ -135,8 +135,8 @@ def conclude_found(found: "Found") -> int:
 
 
 def concluded(folder: Path, pack: bool, wanted: bool) -> int:
-    """Pack the records of a sweep and bring its report up to date; 0, or the exit status where Ctrl-C or the disk
-    stopped that."""
+    """Pack the records of a sweep and bring its report up to date; 0, or the exit status where Ctrl-C, the
+    disk or too little memory stopped that."""
     from ablate.config.shell import command_line
 
     if not wanted:
@@ -161,7 +161,7 @@ def packed(folder: Path) -> None:
 
 def _up_to_date(folder: Path, pack: bool) -> int:
     """In this process, or in the one that is kept for it."""
-    from ablate.config.errors import StorageError
+    from ablate.config.errors import StorageError, memory_reason
     from ablate.config.shell import command_line
 
     with loading():
@@ -173,9 +173,10 @@ def _up_to_date(folder: Path, pack: bool) -> int:
     try:
         add_baselines(folder)
         refresh_report(folder)
-    except StorageError as error:
+    except (StorageError, MemoryError) as error:
+        why = memory_reason(error) if isinstance(error, MemoryError) else error
         again = f"{command_line('report', folder)} draws it"
-        _console()(f"the report is not whole: {error}; {again}", style="red")
+        _console()(f"the report is not whole: {why}; {again}", style="red")
         return 1
     return 0
 

@@ -61,12 +61,14 @@ class StorageError(UserError, OSError):
 
 
 ROOM = "free some space there, or use another folder"
+MEMORY = "free some, or raise the limit (ulimit -v, -d)"
 RIGHTS = "change who may use it, or use another file or folder"
 OS_ERRORS: dict[int | None, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", ROOM),
     errno.EDQUOT: ("your disk quota is used up", ROOM),
     errno.EFBIG: ("the file is larger than is allowed here", "raise the limit (ulimit -f), or use another folder"),
     errno.EROFS: ("the disk is read-only", "use another folder"),
+    errno.ENOMEM: ("too little memory", MEMORY),
     errno.EACCES: ("permission denied", RIGHTS),
     errno.EPERM: ("not permitted", RIGHTS),
     errno.ENAMETOOLONG: ("the name is too long", "give a shorter one: name=NAME, results_dir=FOLDER, or another path"),
@@ -96,6 +98,12 @@ def os_reason(error: OSError) -> str:
         return where + (error.strerror or " ".join(map(str, error.args[:1])) or type(error).__name__)
     what, remedy = OS_ERRORS[error.errno]
     return f"{where}{what}; {remedy}"
+
+
+def memory_reason(error: MemoryError) -> str:
+    """One line, as `os_reason`; what was asked for, where the error says that."""
+    said = f" ({_first_line(error)})" if str(error) else ""
+    return f"too little memory{said}; {MEMORY}"
 
 
 def _shortened(path: str, most: int = 200) -> str:

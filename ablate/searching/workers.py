@@ -82,7 +82,7 @@ class Worker:
 
     def _silent_s(self, worker: str, facts: dict[str, Any]) -> float:
         """For how long nothing new has been heard of a process, as far as this one knows."""
-        word, now = float(facts["beat"]), time.monotonic()
+        word, now = float(facts.get("beat", 0.0)), time.monotonic()
         if worker not in self._heard or self._heard[worker][0] != word:
             first = worker not in self._heard and time.time() - word > OLD_S
             self._heard[worker] = word, now - (OLD_S if first else 0.0)

@@ -89,6 +89,9 @@ def fails(error: BaseException) -> Callable[[], int]:
         (OSError(errno.EROFS, "Read-only", "a", None, "b"), "a and b: the disk is read-only; use another folder"),
         (OSError(errno.EDQUOT, "Quota", b"results/\xff"), "quota is used up; free some space"),
         (OSError(errno.ENXIO, "No such device"), "No such device"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "too little memory; free some"),
+        (MemoryError(), "too little memory; free some"),
+        (MemoryError("Unable to allocate 9 TiB"), "too little memory (Unable to allocate 9 TiB); free some"),
         (RuntimeError("Could not determine home directory."), "HOME"),
     ],
 )

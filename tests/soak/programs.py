@@ -19,8 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-PATIENCE_S = 300.0
-"""A command that takes longer hangs."""
+PATIENCE_S = 900.0
+"""A command that takes longer hangs, also on a machine that does much else."""
 LEAVE_S = 60.0
 """So long the processes of a command may outlive it."""
 STUCK_S = 2.0

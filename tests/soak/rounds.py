@@ -64,8 +64,6 @@ if TYPE_CHECKING:
 MOST_BREAKS = 10
 """Of a sweep; of a search two, as a trial whose process has died three times has failed."""
 LONG_S = 120.0
-RAY_S = 600.0
-"""So long a command may take that loses a node."""
 DRAWN = 4
 """Reports of one sweep that are broken: with figures they take long."""
 GRINDS = 30
@@ -409,7 +407,6 @@ def of_ray(soak: Soak) -> Iterator[Broken]:
         else:
             struck = bool(there) and program.runs
             nodes.lose_one()
-            program.wait(RAY_S)
             yield one.ended(kind, phase, program, {0}, struck=struck)
     yield soak.concluded(one, *more, environment=nodes.environment)
     shutil.rmtree(one.results)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ablate.cli.run import MOST_NAMED, conclude
+from ablate.cli.run import MOST_NAMED, conclude, report
 from ablate.config.errors import OS_ERRORS, CombinationError, counted
 from ablate.config.schema import Config
 from ablate.records import results
@@ -22,7 +22,7 @@ from ablate.records.compaction import unpack
 from ablate.records.files import write_text
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
-from ablate.sweeping import programs
+from ablate.sweeping import baselines, programs
 from ablate.sweeping.summary import Summary
 from ablate.training.checkpoints import path_of
 
@@ -250,6 +250,21 @@ def test_a_disk_that_is_full_for_the_report(
     assert outcome.status == 1
     assert "1 run trained" in outcome.err
     assert "python -m ablate report results/full" in outcome.err
+
+
+def test_too_little_memory_for_the_report_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What counts is stored by then; the command that draws it is said."""
+
+    def fail(folder: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(baselines, "add_baselines", fail)
+    assert report(tmp_path) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the report is not whole: too little memory; free some" in said
+    assert "ablate report" in said
 
 
 @pytest.mark.full

@@ -119,7 +119,7 @@ class Followed:
         if not 0 < before.begins < self.state.begins:
             return None
         why = before.stopped or "it was lost"
-        return f"job {self.id} on {before.host}: {why}; it goes on on {self.state.host} from its checkpoints"
+        return f"job {self.id} on {before.host}: {why}; it continues on {self.state.host} from its checkpoints"
 
     def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
         """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""

@@ -301,7 +301,10 @@ def test_a_file_that_is_no_state_is_that_of_a_job_that_has_not_begun(tmp_path: P
 
 @pytest.mark.parametrize(
     ("stopped", "said"),
-    [(None, "job 7_0 on one: it was lost; it goes on on two"), ("its time was up", "on one: its time was up; it goes")],
+    [
+        (None, "job 7_0 on one: it was lost; it continues on two"),
+        ("its time was up", "on one: its time was up; it continues"),
+    ],
 )
 def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, said: str) -> None:
     """By the cluster, on another node: once, and not of one that had been begun again before we looked."""
