@@ -23,8 +23,8 @@ HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
 
 
 def is_sentence(word: str) -> bool:
-    """Whether a word of a command line is a claim, and no path: something stands on both sides of a sign."""
-    return re.search(r"\S\s*[<>~≈]\s*\S", word) is not None
+    """Whether a word of a command line is a claim, and no path: it has a sign, and ~ stands between two sides."""
+    return re.search(r"[<>≈]|\S\s*~\s*\S|\S\s+~$", word) is not None
 
 
 def claim_of(

@@ -42,5 +42,5 @@ def test_a_corpus_takes_the_best_of_several_references_and_pools_the_counts() ->
 
 def test_without_sacrebleu_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
-    with pytest.raises(ConfigError, match=r'^[^\n]*pip install sacrebleu[^\n]*val_pairs=0\)$'):
+    with pytest.raises(ConfigError, match=r"^[^\n]*pip install sacrebleu[^\n]*val_pairs=0\)$"):
         require_sacrebleu()

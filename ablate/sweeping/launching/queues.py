@@ -43,6 +43,4 @@ def queue_of(options: Options) -> Queue:
 
 
 def not_installed(package: str, extra: str) -> UserError:
-    return UserError(
-        f"{package} is not installed, which hydra/launcher={extra} needs: pip install {package}"
-    )
+    return UserError(f"{package} is not installed, which hydra/launcher={extra} needs: pip install {package}")
