@@ -27,6 +27,15 @@ def is_sentence(word: str) -> bool:
     return re.search(r"[<>≈]|\S\s*~\s*\S|\S\s+~$", word) is not None
 
 
+def sides(sentence: str) -> tuple[list[str], str]:
+    """What stands on the sides of its sign, and the sign. Raises ClaimError for what is no claim about any settings."""
+    parts = re.split(r"([<>~≈])", sentence)
+    terms, signs = [part.strip() for part in parts[::2]], set(parts[1::2])
+    if len(terms) < 2 or not all(terms) or len(signs) != 1:
+        raise ClaimError(f"cannot read the claim {sentence!r}; {HOW}")
+    return terms, signs.pop()
+
+
 def claim_of(
     sentence: str,
     settings: pd.DataFrame,
@@ -38,11 +47,7 @@ def claim_of(
     most: bool = False,
 ) -> Claim:
     """The claim that a sentence makes of these settings, which vary `swept`. Raises ClaimError, in one line."""
-    parts = re.split(r"([<>~≈])", sentence)
-    terms, signs = [part.strip() for part in parts[::2]], set(parts[1::2])
-    if len(terms) < 2 or not all(terms) or len(signs) != 1:
-        raise ClaimError(f"cannot read the claim {sentence!r}; {HOW}")
-    [sign] = signs
+    terms, sign = sides(sentence)
     knob, values = _resolved(terms, settings, swept, by)
     if len(set(map(value_text, values))) < len(values):
         raise ClaimError(f"the claim {sentence!r} names a value of {knob} twice")

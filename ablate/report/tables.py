@@ -195,10 +195,8 @@ def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
 
 def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:
     """What stands in these columns for a setting; with a dagger where it sees the future."""
-    written: dict[str, Callable[[Any], str]] = {
-        "parameters": "{:,}".format,
-        "epochs_trained": "{:.4g}".format,
-    }  # the latter a mean over runs
+    mean_of_runs = "{:.4g}".format
+    written: dict[str, Callable[[Any], str]] = {"parameters": "{:,}".format, "epochs_trained": mean_of_runs}
     texts = [written.get(name, value_text)(setting[name]) for name in shown]
     if texts:
         where = shown.index("bidirectional") if "bidirectional" in shown else 0
