@@ -23,8 +23,17 @@ HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
 
 
 def is_sentence(word: str) -> bool:
-    """Whether a word of a command line is a claim, and no path: something stands on both sides of a sign."""
-    return re.search(r"\S\s*[<>~≈]\s*\S", word) is not None
+    """Whether a word of a command line is a claim, and no path: it has a sign, and ~ stands between two sides."""
+    return re.search(r"[<>≈]|\S\s*~\s*\S|\S\s+~$", word) is not None
+
+
+def sides(sentence: str) -> tuple[list[str], str]:
+    """What stands on the sides of its sign, and the sign. Raises ClaimError for what is no claim about any settings."""
+    parts = re.split(r"([<>~≈])", sentence)
+    terms, signs = [part.strip() for part in parts[::2]], set(parts[1::2])
+    if len(terms) < 2 or not all(terms) or len(signs) != 1:
+        raise ClaimError(f"cannot read the claim {sentence!r}; {HOW}")
+    return terms, signs.pop()
 
 
 def claim_of(
@@ -38,11 +47,7 @@ def claim_of(
     most: bool = False,
 ) -> Claim:
     """The claim that a sentence makes of these settings, which vary `swept`. Raises ClaimError, in one line."""
-    parts = re.split(r"([<>~≈])", sentence)
-    terms, signs = [part.strip() for part in parts[::2]], set(parts[1::2])
-    if len(terms) < 2 or not all(terms) or len(signs) != 1:
-        raise ClaimError(f"cannot read the claim {sentence!r}; {HOW}")
-    [sign] = signs
+    terms, sign = sides(sentence)
     knob, values = _resolved(terms, settings, swept, by)
     if len(set(map(value_text, values))) < len(values):
         raise ClaimError(f"the claim {sentence!r} names a value of {knob} twice")

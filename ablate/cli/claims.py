@@ -70,7 +70,7 @@ def claims(arguments: list[str]) -> int:
     from ablate.claims.choosing import claims_for
     from ablate.claims.measured import Frames
     from ablate.claims.reading import read_claims
-    from ablate.claims.sentences import is_sentence
+    from ablate.claims.sentences import is_sentence, sides
     from ablate.claims.table import print_verdicts
     from ablate.claims.verdicts import evaluate
     from ablate.cli.as_json import print_json, verdicts_json
@@ -82,6 +82,8 @@ def claims(arguments: list[str]) -> int:
 
     sentences = [word for word in given.sweep if is_sentence(word) and not Path(word).is_dir()]
     sweeps = [Path(word) for word in given.sweep if word not in sentences]
+    for sentence in sentences:
+        sides(sentence)  # before any folder is read
     if not sweeps:
         raise UserError(f"give the folder of a sweep, too: {command_line('claims', 'results/NAME', sentences[0])}")
     if not sentences and (given.metric or given.by or given.where or given.margin is not None or given.most):

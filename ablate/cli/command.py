@@ -1,11 +1,14 @@
 """What a subcommand is, and the parser of those with options of their own. Loads little, so that help is quick."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NoReturn
+
+from ablate.config.errors import listing, no_option
 
 NAME = "ablate"
 
@@ -44,8 +47,6 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         """As argparse does, but what is no option is told before what is missing, with the one that may be meant."""
-        from ablate.config.errors import no_option
-
         known = [name for name in self._option_string_actions if name.startswith("--")]
         for word in takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args):
             name = word.partition("=")[0]
@@ -54,6 +55,11 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        """In the words of all other mistakes: `--to is 'excel'; choose csv or parquet; see ablate export --help`."""
+        message = re.sub(r"^argument (?:-\w[^/]*/)?(\S+): ", r"\1: ", message)
+        if found := re.match(r"(\S+): invalid choice: (.+) \(choose from (.+)\)$", message):
+            names = [name.strip(" '") for name in found[3].split(",")]
+            message = f"{found[1]} is {found[2]}; choose {listing(names)}"
         self.exit(2, f"{NAME}: {message}; see {self.prog} --help\n")
 
 

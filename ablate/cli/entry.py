@@ -46,7 +46,7 @@ def answer(work: Callable[[], int]) -> int:
         except SystemExit as exit_:  # of argparse, and of what Hydra shows
             status = exit_.code if isinstance(exit_.code, int) else WRONG if exit_.code else 0
         except KeyboardInterrupt:
-            say("stopped; whatever was finished is kept, the same command goes on from here")
+            say("stopped; whatever was finished is kept; run the same command again to resume")
             status = STOPPED
         except Exception as error:
             from ablate.cli.help import explain

@@ -225,7 +225,7 @@ def conclude(summary: "Summary") -> int:
         say("the stored runs are kept; run the same command again to resume (no report was drawn)")
         return summary.exit_status
     if summary.interrupted:
-        say("stopped; every finished run is kept, the same command goes on from here")
+        say("stopped; every finished run is kept; run the same command again to resume")
     if summary.away:
         again = command_line("status", summary.folder)
         say(f"{counted(summary.away, 'job')} at work; {again} tells how far they are, the same command collects them")

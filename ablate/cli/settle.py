@@ -103,7 +103,7 @@ def settle(arguments: list[str]) -> int:
         drawn = concluded(folders[0], not summary.interrupted, summary.report)
     view.end(found, ending(found, given.seeds, settling.out_of_budget, summary.interrupted))
     if summary.interrupted:
-        say("stopped; every finished run is kept, the same command goes on from here")
+        say("stopped; every finished run is kept; run the same command again to resume")
         return STOPPED
     return drawn or summary.exit_status
 

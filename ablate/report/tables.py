@@ -1,7 +1,7 @@
 """The table of a sweep on the terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -193,7 +193,9 @@ def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
 
 def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:
     """What stands in these columns for a setting; with a dagger where it sees the future."""
-    texts = [f"{setting[name]:,}" if name == "parameters" else value_text(setting[name]) for name in shown]
+    mean_of_runs = "{:.4g}".format
+    written: dict[str, Callable[[Any], str]] = {"parameters": "{:,}".format, "epochs_trained": mean_of_runs}
+    texts = [written.get(name, value_text)(setting[name]) for name in shown]
     if texts:
         where = shown.index("bidirectional") if "bidirectional" in shown else 0
         texts[where] = marked(texts[where], sees_future(setting))

@@ -218,7 +218,7 @@ def conclude_search(found: Found) -> int:
         again = command_line("status", found.folder)
         say(f"{counted(found.away, 'job')} at work; {again} tells how far they are, the same command collects them")
     if found.interrupted:
-        say("stopped; every finished run and trial is kept, the same command goes on from here")
+        say("stopped; every finished run and trial is kept; run the same command again to resume")
     for one in outcome.front:
         say(f"on the front: {' '.join(map(as_typed, one.overrides))}: {files.result_line(one, settings)}")
     if outcome.winner is not None:

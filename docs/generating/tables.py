@@ -8,11 +8,12 @@ def table(
 ) -> str:
     """A table; cells are Markdown, in which a bar is written as one.
 
-    `kind` is a class of docs/site.css around it, `numbers` the places of the columns that are flush right.
+    `kind` is a class of its first heading, by which docs/site.css knows it: Markdown would not see where an element
+    around it ends within a collapsed part of a card. `numbers` are the places of the columns that are flush right.
     """
-    lines = [columns, ["---:" if at in numbers else "---" for at in range(len(columns))], *rows]
-    made = "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
-    return f'<div class="{kind}" markdown>\n\n{made}\n</div>\n' if kind else made
+    headings = [f"{columns[0]} {{ .{kind} }}" if kind else columns[0], *columns[1:]]
+    lines = [headings, ["---:" if at in numbers else "---" for at in range(len(columns))], *rows]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
 
 
 def cell(value: object) -> str:

@@ -174,7 +174,9 @@ def test_a_claim_without_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
         ("~/results/a", False),
         ("results/a", False),
         ("results/a~", False),
-        ("< lstm", False),
+        ("< lstm", True),  # which cannot be read, and is no path that anybody means
+        ("gru <", True),
+        ("gru ~", True),
     ],
 )
 def test_what_is_a_claim_and_what_a_folder(word: str, is_one: bool) -> None:

@@ -117,6 +117,8 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["completion", "tcsh"], "choose bash, zsh or fish"),
         (["report"], "required: sweep; see ablate report --help"),
         (["claims", "x", "--level", "2"], "'2' is no level"),
+        (["claims", "x", "gru <"], "cannot read the claim 'gru <'; write A < B"),
+        (["export", "x", "--to", "excel"], "--to is 'excel'; choose csv, parquet"),
         (["plan", "--jsonn"], "there is no option --jsonn ("),
         (["report", "--open"], "there is no option --open (ablate report --help lists them)"),
         (["claims", "x", "--margn=1"], "there is no option --margn; did you mean --margin? ("),

@@ -114,7 +114,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(main: CLI, made: Path, mo
         once.setattr("ablate.sweeping.settle.settling.run_sweep", stopped_once)
         stopped = main(*command)
     assert stopped.status == 130
-    assert "goes on from here" in stopped.err
+    assert "run the same command again to resume" in stopped.err
     kept = seeds(made)
     assert kept[0] > 6
     done = main(*command)
