@@ -340,6 +340,7 @@ DECIDING = {
     "task.long": ["task=state_tracking", "task.long=100"],
     "task.sequences": ["task=memory", "task.sequences=64"],
     "task.pairs": ["task=translation", "task.pairs=100"],
+    "task.val_sequences": ["task=classification", "task.val_sequences=10"],
     "task.val_pairs": ["task=translation", "task.val_pairs=10"],
     "task.embed": ["task=translation", "task.embed=8"],
     "task.context": ["task=translation", "task.context=as-published"],

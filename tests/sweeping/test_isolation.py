@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ablate.cli.run import MOST_NAMED, conclude, report
+from ablate.cli.run import MOST_NAMED, conclude, concluded
 from ablate.config.errors import OS_ERRORS, CombinationError, counted
 from ablate.config.schema import Config
 from ablate.records import results
@@ -261,7 +261,7 @@ def test_too_little_memory_for_the_report_is_one_line(
         raise MemoryError
 
     monkeypatch.setattr(baselines, "add_baselines", fail)
-    assert report(tmp_path) == 1
+    assert concluded(tmp_path, pack=False, wanted=True) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "the report is not whole: too little memory; free some" in said
     assert "ablate report" in said
