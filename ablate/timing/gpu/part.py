@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
+from ablate.engines.cohort import prepare_thread
 from ablate.timing.gpu import checks, compiling, table
 from ablate.timing.gpu.work import FULL, REHEARSAL, reason_of
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     device, sizes = torch.device(request["device"]), REHEARSAL if request["rehearsal"] else FULL
+    prepare_thread(device)  # as the threads of a sweep, with a stream of its own on a GPU
     if "check" in request:
         return asdict(checks.checked(request["check"], device))
     if "kernels" in request:
