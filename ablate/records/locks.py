@@ -69,7 +69,7 @@ def _opened(path: Path) -> int:
             descriptor = os.open(path, FLAGS | os.O_RDWR | os.O_CREAT, 0o600)
         except PermissionError:
             return os.open(path, FLAGS | os.O_RDONLY)  # another user made it
-        with suppress(OSError):  # it is another user's, or of a file system without modes
+        with suppress(OSError, AttributeError):  # another user's, or without modes: a file system, Windows
             writers = stat.S_IMODE(path.parent.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
             mode = stat.S_IRUSR | stat.S_IWUSR | writers | writers << 1
             if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:

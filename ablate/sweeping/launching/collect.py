@@ -125,10 +125,8 @@ class Following:
             if all(run_id in one.runs and run_id in self.owner for run_id in program["runs"]):
                 task = self._task(program["runs"])
                 name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
-                perplexity = (
-                    math.nan if program["perplexity"] is None else program["perplexity"]
-                )  # JSON has no infinity
-                self.progress.epoch(task, name, program["epoch"], perplexity)
+                said = program["perplexity"]  # None where it was not finite, for which JSON has no word
+                self.progress.epoch(task, name, program["epoch"], math.nan if said is None else said)
 
     def _count(self, one: Followed, there: set[str]) -> None:
         """What has come to be on disk of a job."""

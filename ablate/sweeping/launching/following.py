@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from ablate.config.errors import UserError, counted, listing
 from ablate.records.files import entries
 from ablate.records.jobs import DONE, Batch, State, batches, jobs_dir
@@ -147,14 +149,14 @@ class Followed:
 
 
 class Waiting:
-    """Tells why jobs wait, when they have waited for a while and whenever it changes: some would wait for ever."""
+    """Tells why jobs wait, each reason once, when they have waited for a while: some would wait for ever."""
 
     EVERY_S = 30.0
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self.asked = time.monotonic()
-        self.told: frozenset[str] = frozenset()
+        self.told: set[str] = set()
 
     def tell(self, jobs: Sequence[Followed]) -> None:
         if time.monotonic() - self.asked < self.EVERY_S:
@@ -167,8 +169,8 @@ class Waiting:
             if why := known[one.batch.path].get(one.id):
                 by_reason.setdefault(why, []).append(one)
         for why in by_reason.keys() - self.told:
-            self.say(f"{counted(len(by_reason[why]), 'job')} waiting in the queue: {why}")
-        self.told = frozenset(by_reason)
+            self.say(f"{counted(len(by_reason[why]), 'job')} waiting in the queue: {escape(why)}")
+        self.told |= by_reason.keys()
 
 
 def clear(folder: Path, still: Sequence[Followed], lost: Sequence[Batch], keep_logs: bool) -> None:
