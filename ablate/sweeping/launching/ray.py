@@ -1,5 +1,6 @@
 """Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ class RayQueue:
                 address=address,
                 runtime_env=dict(own.runtime_env) or None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
             )
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
@@ -97,7 +98,7 @@ def _say_in_a_line_each() -> None:
         from ray._private import worker
 
         if hasattr(worker, "print_to_stdstream"):
-            worker.print_to_stdstream = say
+            vars(worker)["print_to_stdstream"] = say
 
 
 def _do(work: Work) -> None:
