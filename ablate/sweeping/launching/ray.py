@@ -106,7 +106,7 @@ def _say_in_a_line_each() -> None:
         from ray._private import worker
 
         if hasattr(worker, "print_to_stdstream"):
-            worker.print_to_stdstream = say
+            vars(worker)["print_to_stdstream"] = say
 
 
 def _do(work: Work) -> None:
