@@ -108,6 +108,11 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
+    shows = sorted(
+        {word for option in options if (word := option.partition("=")[0]) in ("--cfg", "--info", "-c", "-i")}
+    )
+    if len(shows) > 1:
+        raise UserError(f"{' and '.join(shows)} show different things; give one of them")
     config_dir = folder_of_configs(arguments)
     words = translated(words, config_dir)
     plugins.load([*presets.plugins_of(words, config_dir), *presets.plugins_of_config(config_file(options, config_dir))])

@@ -75,6 +75,7 @@ def test_a_preset_is_planned_by_its_name_in_a_program_of_its_own(cli: CLI, tmp_p
         ("num_hidden=3", "did you mean num_hiddens?"),
         ("epochs=0", "epochs is 0; it must be 1 or more"),
         ("--seeds", "there is no option --seeds"),
+        ("--info --cfg=hydra", "--cfg and --info show different things; give one of them"),
         ("batch_size=5000", "batch_size=5000 sequences"),
         ("name=a,b", "name has several values"),
         ("lr=range(1,2000) clip=range(1,2000)", "3,996,001 settings; give values of 1,000,000 at most"),

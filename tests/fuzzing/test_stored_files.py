@@ -172,7 +172,7 @@ def broken_curve(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
     return f"curves/{path.name}", draw(st.one_of(torn(content), encoded(relined(content.decode(), lines))))
 
 
-@examples(20, 3000)
+@examples(10, 3000)
 def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) -> None:
     sweep = place.fresh() / "results" / "made-up"
     shutil.copytree(loose, sweep)
@@ -188,7 +188,7 @@ def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) ->
     explore(st.one_of(*[broken_json(loose)] * 4, broken_curve(loose)), check, count)
 
 
-@examples(5, 500)
+@examples(3, 500)
 def test_commands_on_files_of_single_runs(place: Place, loose: Path, count: int) -> None:
     def check(given: tuple[tuple[str, bytes], tuple[str, ...]]) -> None:
         (name, content), command = given
@@ -230,7 +230,7 @@ NAMES = (
 )
 
 
-@examples(5, 200)
+@examples(3, 200)
 def test_other_things_in_the_place_of_files(place: Place, loose: Path, count: int) -> None:
     """Folders, links to elsewhere and in circles, pipes, and names that no run has."""
     kinds = ("folder", "link out", "circle", "pipe", "gone", "empty", "no rights")
@@ -350,7 +350,10 @@ def broken_parquet(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
     else:
         table = draw(changed_table(table))
     out = pa.BufferOutputStream()
-    pq.write_table(table, out)
+    try:
+        pq.write_table(table, out)
+    except pa.ArrowException:  # what Parquet cannot hold, such as a table without a column in a cell
+        return name, draw(torn((whole / name).read_bytes()))
     return name, out.getvalue().to_pybytes()
 
 
@@ -375,7 +378,7 @@ def changed_record(draw: st.DrawFn, table: pa.Table, column: str) -> pa.Table:
     return table
 
 
-@examples(10, 3000)
+@examples(6, 3000)
 def test_parquet_files_are_read(place: Place, packed: Path, count: int) -> None:
     sweep = place.fresh() / "results" / "made-up"
     shutil.copytree(packed, sweep)
@@ -392,7 +395,7 @@ def test_parquet_files_are_read(place: Place, packed: Path, count: int) -> None:
     explore(broken_parquet(packed), check, count)
 
 
-@examples(3, 500)
+@examples(2, 500)
 def test_commands_on_parquet_files(place: Place, packed: Path, count: int) -> None:
     def check(given: tuple[tuple[str, bytes], tuple[str, ...]]) -> None:
         (name, content), command = given
