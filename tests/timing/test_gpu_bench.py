@@ -120,7 +120,7 @@ def test_what_ends_a_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch)
     Broken.started = 0
     with Apart("cuda:0", rehearsal=False) as apart:
         found = checks.run(apart, Budget(1e6), lambda _: None)
-        assert [one.status for one in found] == ["passed", "failed", "failed", "failed", "passed"]
+        assert [one.status for one in found] == ["passed", "not done", "failed", "failed", "passed"]
         assert Broken.started == 4
         plan = [cell for cell, _ in cells(REHEARSAL, CPU)]
         Broken.does = {str(number): asdict(replace(cell, us=1.0)) for number, cell in enumerate(plan)}

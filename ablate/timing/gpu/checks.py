@@ -20,7 +20,7 @@ from ablate.networks.parameters import initial
 from ablate.timing.gpu.apart import LEAST_S, Apart, limit_of
 from ablate.timing.gpu.budget import Budget
 from ablate.timing.gpu.work import MADE_UP, REHEARSAL, config_of, reason_of, text
-from ablate.timing.process import WorkerFailed
+from ablate.timing.process import WorkerFailed, WorkerHung
 from ablate.training.choice import Choice, any_minibatch, build
 from ablate.training.loop import train_together
 
@@ -38,7 +38,7 @@ Compute = Callable[[torch.device], str]
 @dataclass
 class Outcome:
     check: str
-    status: str  # passed, failed, not here, not run
+    status: str  # passed, failed, not done, not here, not run
     told: str = ""
 
 
@@ -64,8 +64,8 @@ def run(apart: Apart, budget: Budget, say: Callable[[str], None]) -> list[Outcom
         else:
             try:
                 outcome = Outcome(**apart.ask({"check": name}, limit_s))
-            except WorkerFailed as error:
-                outcome = Outcome(name, "failed", str(error))
+            except WorkerFailed as error:  # one that was given up may have hung, or have lacked time
+                outcome = Outcome(name, "not done" if isinstance(error, WorkerHung) else "failed", str(error))
             apart.renew_after(outcome.told)
         out.append(outcome)
         say(f"{name}: {outcome.status}{f' ({outcome.told})' if outcome.told else ''}")
