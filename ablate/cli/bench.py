@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 
 def bench(arguments: list[str]) -> int:
-    """0; 2 where nothing could be timed, 1 where a GPU does not compute what it should."""
+    """0; 2 where nothing could be timed, 1 where a GPU does not compute what it should, or a check gave no answer."""
     if arguments[:1] == ["cells"]:  # its name until version 0.1
         arguments = ["settings", *arguments[1:]]
     if arguments[:1] == ["engines"]:

@@ -194,5 +194,6 @@ def listing(choices: Iterable[str]) -> str:
 
 
 def counted(n: int, what: str) -> str:
-    """`1 run`, `2 runs`: a number and what it counts, for every message and report."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+    """`1 run`, `2 runs`, `2 processes`: a number and what it counts, for every message and report."""
+    plural = "es" if what.endswith("s") else "s"
+    return f"{n:,} {what}{'' if n == 1 else plural}"

@@ -18,12 +18,14 @@ from torch import Generator
 
 from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.engines.cohort.graphs import WARM_UPS
 from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
+from ablate.networks.targets import loss_of
 from ablate.records.engines import kept_engines
 from ablate.sweeping import schedule
 from ablate.sweeping.devices import devices
@@ -176,9 +178,12 @@ def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list
         return []
     places = devices(configs)
     where = f"{len(places)} GPUs, a process each" if len(places) > 1 else places[0].name
-    launched = (
-        "a minibatch is the replay of a CUDA graph" if config.cuda_graphs else "no CUDA graphs (cuda_graphs=false)"
-    )
+    if not config.cuda_graphs:
+        launched = "no CUDA graphs (cuda_graphs=false)"
+    elif config.task.thing.has_network and loss_of(resolve(config)) is not None:
+        launched = "no CUDA graphs (the task has a loss of its own)"
+    else:
+        launched = "a minibatch is the replay of a CUDA graph"
     out = [f"on {where}: up to {counted(schedule.workers(configs), 'program')} side by side on each; {launched}"]
     for number, tasks in enumerate(groups, 1):
         widths = sorted({run.config.num_hiddens for task in tasks for run in task.runs})

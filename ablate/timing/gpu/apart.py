@@ -42,8 +42,9 @@ class Apart:
 
     def kill(self) -> None:
         """From another thread: whoever waits for its answer hears that it has ended."""
-        if self.process is not None:
-            self.process.process.kill()
+        process = self.process  # which another thread may renew
+        if process is not None:
+            process.process.kill()
 
     def renew(self) -> None:
         if self.process is not None:

@@ -26,7 +26,7 @@ class Options:
 
 
 def run(options: Options) -> bool:
-    """Check, measure, and write the page; whether no check failed.
+    """Check, measure, and write the page; whether every check that was begun gave its answer and none failed.
 
     The page is written after each part that finds something, so that whatever ends this leaves what was found until
     then. Raises ConfigError, StorageError, and UserError where another ablate trains or measures.
@@ -46,7 +46,7 @@ def run(options: Options) -> bool:
         found.states[when] = cards.state(facts.get("gpu_uuid"))
         found.goals = goals(found.table, found.commands, sizes)
         found.spent_s = round(budget.spent_s(), 1)
-        if found.checks:  # nothing but what was found takes the place of an older page
+        if found.kernels or found.checks:  # nothing but what was found takes the place of an older page
             found.files = page.write(options.out, facts, sizes, found)
 
     with speed_lane(), Apart(str(device), sizes.rehearsal) as apart:

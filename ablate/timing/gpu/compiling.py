@@ -5,7 +5,7 @@ One after the other, in the process that needs them, they would take most of the
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -61,6 +61,12 @@ def compiled(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[
     out: dict[str, str] = {}
 
     def work(apart: Apart) -> None:
+        try:
+            compile_one_by_one(apart)
+        finally:
+            apart.renew()  # here, so that processes end side by side
+
+    def compile_one_by_one(apart: Apart) -> None:
         while (limit_s := limit_of(budget, "kernels")) >= LEAST_S:
             try:
                 one = jobs.get_nowait()
@@ -79,14 +85,14 @@ def compiled(sizes: Sizes, device: torch.device, budget: Budget, say: Callable[[
             try:
                 list(pool.map(work, aparts))
             except BaseException:  # Ctrl-C: nobody waits for what is being compiled
-                while not jobs.empty():
-                    jobs.get()
+                with suppress(Empty):
+                    while True:
+                        jobs.get_nowait()
                 for apart in aparts:
                     apart.kill()
                 raise
     if jobs.qsize():
         budget.leave_out(f"the kernels of {counted(jobs.qsize(), 'layer')}, compiled when they are needed")
-    say(
-        f"kernels of {counted(len(out), 'layer')} chosen after {budget.spent_s():.0f} s, by {counted(count, 'process')}"
-    )
+    layers, processes = counted(len(out), "layer"), counted(count, "process")
+    say(f"kernels of {layers} asked for after {budget.spent_s():.0f} s, by {processes}")
     return out

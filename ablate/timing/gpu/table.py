@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
@@ -90,12 +90,3 @@ def measure(cell: Cell, way: Way, sizes: Sizes, device: torch.device, for_s: flo
         cell.computed = program.means
     quartiles = statistics.quantiles(times, n=4)
     cell.us, cell.low, cell.high, cell.epochs = statistics.median(times), quartiles[0], quartiles[2], len(times)
-
-
-def found(table: list[Cell], model: str, H: int, way: str) -> float | None:
-    """A number of the table; None where it was not measured."""
-    return next((c.us for c in table if (c.model, c.num_hiddens, c.way) == (model, H, way)), None)
-
-
-def as_rows(table: list[Cell]) -> list[dict[str, object]]:
-    return [asdict(cell) for cell in table]

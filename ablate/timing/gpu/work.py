@@ -18,6 +18,7 @@ from ablate.config.errors import CombinationError
 from ablate.config.resolved import Resolved, resolve
 from ablate.data.corpora import Corpus, as_used, of_blocks
 from ablate.engines.cohort import Cohort, memory_bytes
+from ablate.engines.cohort.memory import free_bytes
 from ablate.engines.precision import computing
 from ablate.engines.program import Program
 from ablate.networks.parameters import initial
@@ -173,7 +174,7 @@ class Trained:
 def check_memory(config: Resolved, runs: int, sizes: Any, device: torch.device) -> None:
     if device.type != "cuda":
         return
-    free, needed = torch.cuda.mem_get_info(device)[0], memory_bytes(config, runs, sizes, device=device)
+    free, needed = free_bytes(device), memory_bytes(config, runs, sizes, device=device)
     if needed > MEMORY_SHARE * free:
         raise CombinationError(f"needs {needed / 2**30:.0f} GiB, of which {free / 2**30:.0f} are free")
 

@@ -200,7 +200,12 @@ class Kernel:
         lists = addresses(states), addresses(masks)
         of.states, of.masks = map(ctypes.addressof, lists)
         if self.library.minibatches(sizes, self.places, of, self.workspace.data_ptr()):
-            raise IndexError(f"a token outside the vocabulary of {self.V}")
+            what = (
+                "a target outside the outputs, of which there are"
+                if self.features
+                else "a token outside the vocabulary of"
+            )
+            raise IndexError(f"{what} {self.V}")
 
     def sizes_of(self, T: int, B: int, training: bool, dropout: bool) -> Sizes:
         return Sizes(T, B, self.H, self.V, self.layers, training, dropout, self.features)
