@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NoReturn
 
+from ablate.cli.entry import one_line
 from ablate.config.errors import listing, no_option
 
 NAME = "ablate"
@@ -51,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         for word in takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args):
             name = word.partition("=")[0]
             if name.startswith("--") and not any(option.startswith(name) for option in known):
-                self.exit(2, f"{NAME}: {no_option(name, known, self.prog)}\n")
+                self.exit(2, f"{NAME}: {one_line(no_option(name, known, self.prog))}\n")
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -60,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"(\S+): invalid choice: (.+) \(choose from (.+)\)$", message):
             names = [name.strip(" '") for name in found[3].split(",")]
             message = f"{found[1]} is {found[2]}; choose {listing(names)}"
-        self.exit(2, f"{NAME}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{NAME}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def by_parser(

@@ -108,9 +108,8 @@ def with_configs(arguments: Sequence[str], act: Act, search: "Callable[[Problem]
     task.run_sweep = sweep_task  # type: ignore[attr-defined]
     task.run_search = search or no_search  # type: ignore[attr-defined]
     options, words = _apart(arguments)
-    shows = sorted(
-        {word for option in options if (word := option.partition("=")[0]) in ("--cfg", "--info", "-c", "-i")}
-    )
+    shown = {"--cfg": "--cfg", "-c": "--cfg", "--info": "--info", "-i": "--info"}
+    shows = sorted({shown[word] for option in options if (word := option.partition("=")[0]) in shown})
     if len(shows) > 1:
         raise UserError(f"{' and '.join(shows)} show different things; give one of them")
     config_dir = folder_of_configs(arguments)
@@ -226,7 +225,7 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             given = value if equals else next((word for word in rest[:1] if "=" not in word), "VALUE")
             if knob in knobs():
                 raise UserError(f"there is no option {argument}; write {shell_line(f'{knob}={given}')}")
-            raise UserError(no_option(argument, (), "ablate run"))
+            raise UserError(no_option(name, FLAGS, "ablate run"))
         elif name in WITH_VALUE:
             value = value if equals else rest.pop(0) if rest else ""
             legal = WITH_VALUE[name]

@@ -67,7 +67,7 @@ def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
         if option == "--metric":
             metric = value if equals else next(rest, "")
         elif argument.startswith("-"):
-            raise UserError(no_option(argument, ("--metric",), "ablate path"))
+            raise UserError(no_option(option, ("--help", "--metric"), "ablate path"))
         else:
             overrides.append(argument)
     return metric, overrides

@@ -41,9 +41,11 @@ class Reporter:
 
     def wait(self) -> None:
         """Until it sleeps: nothing of it takes time from what is trained and timed then."""
-        with suppress(EOFError, OSError):
+        try:
             while not self.loaded:
                 self._hear()
+        except Exception:  # it has ended, or what it says cannot be understood
+            self.end()
 
     def report(self, folder: Path, pack: bool) -> int | None:
         """The exit status; None where it could not do it, which is the command's own then."""
@@ -53,7 +55,8 @@ class Reporter:
             while True:
                 if (status := self._hear()) is not None:
                     return status
-        except (EOFError, OSError):
+        except Exception:  # two do not work in the same folder: it ends before the command does it
+            self.end()
             return None
         except BaseException:  # Ctrl-C
             self.end()
@@ -67,7 +70,9 @@ class Reporter:
         elif what == "done":
             return int(said)
         else:
-            getattr(sys, what).write(said)
+            stream = getattr(sys, what)
+            stream.write(said)
+            stream.flush()  # the other stream may be the same file
         return None
 
     def end(self) -> None:
@@ -82,6 +87,8 @@ class Reporter:
 _work: tuple[Callable[[], None], Report] | None = None
 """What the process of the command in progress loads, and what it does."""
 _reporter: Reporter | None = None
+_trained = False
+"""Whether this process has begun to train: what torch and CUDA have started since is not safe in a fork."""
 
 
 @contextmanager
@@ -100,10 +107,10 @@ def reporter(load: Callable[[], None], report: Report) -> Iterator[None]:
 def begin() -> None:
     """Called once it is known that there will be something to report, and before torch is loaded.
 
-    No process in a program of others, with one core, or elsewhere than on Linux.
+    No process in a program of others, with one core, elsewhere than on Linux, or where anything was trained before.
     """
     global _reporter
-    if _work is None or _reporter is not None or not OWN_PROGRAM.get() or cores() < 2 or not can_fork():
+    if _work is None or _reporter is not None or _trained or not OWN_PROGRAM.get() or cores() < 2 or not can_fork():
         return
     from multiprocessing import get_context
 
@@ -118,6 +125,8 @@ def begin() -> None:
 
 def asleep() -> None:
     """Called before anything is trained or timed."""
+    global _trained
+    _trained = True
     if _reporter is not None:
         _reporter.wait()
 

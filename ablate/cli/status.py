@@ -15,7 +15,8 @@ JSON = """\
   begun                runs with a checkpoint, from which the same command goes on
   failed, damaged      the settings that failed and have not been run since, each with its name and error; the files
                        that are no record
-  in_use               whether an ablate is working on it now
+  in_use               whether an ablate is working on it now; null where that is not known: the file system has no
+                       locks, or you may not open the folder's
   jobs                 of a cluster, that have not been collected: of each its id, its state (waiting, running, done, or
                        how else it has ended), its host, the runs that it was given, those it has trained, and the
                        seconds since it was last heard of"""
@@ -128,20 +129,20 @@ def line_of_job(job: dict[str, Any]) -> str:
     return f"{job['id']}{at}: {job['state']}{trained}{heard}"
 
 
-def in_use(folder: Path) -> bool:
-    """Whether another program holds a sweep's folder."""
+def in_use(folder: Path) -> bool | None:
+    """Whether another program holds a sweep's folder; None where that cannot be known."""
     from ablate.config.errors import StorageError
     from ablate.records.locks import InUse, held
 
     if not (folder / ".lock").exists():
         return False
     try:
-        with held(folder / ".lock", "", say=lambda line: None):
-            return False
+        with held(folder / ".lock", "", say=lambda line: None) as locked:
+            return False if locked else None
     except InUse:
         return True
-    except StorageError:
-        return False
+    except StorageError:  # of somebody who lets others read alone
+        return None
 
 
 def line_of(found: dict[str, Any]) -> str:
@@ -153,7 +154,7 @@ def line_of(found: dict[str, Any]) -> str:
     parts += [f"{found['begun']} begun"] * bool(found["begun"])
     parts += [f"{len(found['failed'])} failed"] * bool(found["failed"])
     parts += [f"{len(found['damaged'])} damaged"] * bool(found["damaged"])
-    parts += ["in use"] * found["in_use"]
+    parts += ["in use"] * bool(found["in_use"])
     parts += [f"{counted(len(found['jobs']), 'job')} of a cluster"] * bool(found["jobs"])
     return f"{found['folder']}: {', '.join(parts)}"
 

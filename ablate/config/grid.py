@@ -5,10 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ablate.config.errors import ConfigError
 from ablate.config.overrides import Override, checked_rows
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override as Parsed
+
+
+MOST_SETTINGS = 1_000_000
+"""More jobs than these are a mistake of typing, and would fill the memory before anything says so."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,17 @@ class Axis:
 
     @classmethod
     def of(cls, override: "Parsed") -> "Axis":
-        """The values of one knob, as Hydra has parsed them."""
+        """The values of one knob, as Hydra has parsed them. Raises ConfigError for more than MOST_SETTINGS."""
         key = override.get_key_element()
         if override.is_sweep_override():
-            return cls(tuple((f"{key}={value}",) for value in override.sweep_string_iterator()))
+            some = itertools.islice(override.sweep_string_iterator(), MOST_SETTINGS + 1)
+            rows = tuple((f"{key}={value}",) for value in some)
+            if len(rows) > MOST_SETTINGS:
+                raise ConfigError(
+                    f"{override.input_line} is more than {MOST_SETTINGS:,} settings; "
+                    f"give values of {MOST_SETTINGS:,} at most"
+                )
+            return cls(rows)
         return cls(((f"{key}={override.get_value_element_as_str()}",),))
 
     @classmethod

@@ -5,6 +5,7 @@ whatever brackets, commas or digits are in it; a number or a choice is left to H
 """
 
 import itertools
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ SWEEP_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|exten
 """Functions of Hydra's grammar that stand for several values."""
 
 RANGE = re.compile(r"range\s*\(([^()]*)\)")
-MOST_VALUES = 100_000
+MOST_VALUES = 1_000_000
 """Values that one word may stand for; a range of more would be written out by Hydra before anything looks at it."""
 
 ENDLESS = re.compile(r"\d{301,}")
@@ -210,27 +211,31 @@ def _read(word: str) -> Override:
     return replace(override, key=key, value=",".join(words))
 
 
-def _check_size(override: Override) -> None:
+def check_size(override: Override) -> None:
     """Raise ConfigError for a number beyond all measure, and for a range of more than MOST_VALUES."""
     if endless := ENDLESS.search(override.value or ""):
         raise ConfigError(f"{override.key} has a number of {len(endless[0])} digits; it must be a finite number")
     for found in RANGE.finditer(override.value or ""):
+        given: dict[str, float] = {}
         try:
-            ends = [float(part.rpartition("=")[2]) for part in found[1].split(",")]
+            for name, part in zip(("start", "stop", "step"), found[1].split(","), strict=False):
+                keyword, equals, number = part.rpartition("=")
+                given[keyword.strip() if equals else name] = float(number)
         except ValueError:  # which Hydra's grammar says
             continue
-        first, last, step = (*([0.0] * (len(ends) == 1)), *ends, 1.0)[:3]
-        values = (last - first) / step if step else 0
-        if values > MOST_VALUES:
-            raise ConfigError(
-                f"{override.key}={found[0]} is {values:.3g} values; give a range of {MOST_VALUES:,} at most"
-            )
+        if "stop" not in given:
+            given["stop"], given["start"] = given.get("start", 0.0), 0.0
+        step = given.get("step", 1.0)
+        values = (given["stop"] - given.get("start", 0.0)) / step if step else 0
+        if not values <= MOST_VALUES:  # nor is NaN, of an end that is none
+            many = f"{values:.3g}" if math.isfinite(values) else "no finite number of"
+            raise ConfigError(f"{override.key}={found[0]} is {many} values; give a range of {MOST_VALUES:,} at most")
 
 
 def _checked(override: Override, sweeper_options: Collection[str]) -> Override:
     sign, key, value = override.sign, override.key, override.value
     if (knob := knobs().get(key)) is None or not (knob.is_text or knob.is_texts):
-        _check_size(override)
+        check_size(override)
     if key.partition(".")[0].partition("/")[0] == "hydra":
         return _of_hydra(override, sweeper_options)
     if not is_knob(key):

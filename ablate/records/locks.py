@@ -22,7 +22,7 @@ FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 LOOK_S = 0.2
-"""So long a folder in use is tried: whoever only looks whether it is holds it for a moment."""
+"""So long a lock in use is tried: whoever only looks whether it is holds it for a moment."""
 
 
 class InUse(Exception):
@@ -57,12 +57,28 @@ def held(path: Path, without: str, *, shared: bool = False, say: Callable[[str],
         os.close(descriptor)
 
 
+@contextmanager
+def held_soon(path: Path, without: str, *, shared: bool = False) -> Iterator[bool]:
+    """As `held`, but InUse is raised only where another program has held it for LOOK_S."""
+    deadline = time.monotonic() + LOOK_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                locked = stack.enter_context(held(path, without, shared=shared))
+                break
+            except InUse:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(LOOK_S / 10)
+        yield locked
+
+
 def _opened(path: Path) -> int:
     """A descriptor of the file, made where there is none. Raises StorageError.
 
     To hold a lock it is enough that one can read the file, so that those alone may who can write to its folder: not
     everybody, as a file has it otherwise, and the whole group that shares the folder (by NFS only a file that one can
-    write to can be locked).
+    write to can be locked). A new file has the group of its maker, which need not be the folder's.
     """
     try:
         try:
@@ -70,9 +86,15 @@ def _opened(path: Path) -> int:
         except PermissionError:
             return os.open(path, FLAGS | os.O_RDONLY)  # another user made it
         with suppress(OSError, AttributeError):  # another user's, or without modes: a file system, Windows
-            writers = stat.S_IMODE(path.parent.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+            folder, file = path.parent.stat(), os.fstat(descriptor)
+            writers = stat.S_IMODE(folder.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
             mode = stat.S_IRUSR | stat.S_IWUSR | writers | writers << 1
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+            if writers & stat.S_IWGRP and file.st_gid != folder.st_gid:
+                try:
+                    os.fchown(descriptor, -1, folder.st_gid)
+                except OSError:  # not in that group: a reader who holds the lock is better than a writer kept out
+                    mode |= stat.S_IROTH
+            if stat.S_IMODE(file.st_mode) != mode:
                 os.fchmod(descriptor, mode)
         return descriptor
     except OSError as error:
@@ -108,18 +130,12 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
     make_folder(folder)
     _refuse_links(folder)
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
-    deadline = time.monotonic() + LOOK_S
     with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(held(folder / ".lock", without, shared=shared))
-                break
-            except InUse as error:
-                if time.monotonic() < deadline:
-                    time.sleep(LOOK_S / 10)
-                    continue
-                say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
-                raise UserError(say) from error
+        try:
+            stack.enter_context(held_soon(folder / ".lock", without, shared=shared))
+        except InUse as error:
+            say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
+            raise UserError(say) from error
         yield
 
 

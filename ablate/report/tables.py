@@ -193,13 +193,16 @@ def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
 
 def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:
     """What stands in these columns for a setting; with a dagger where it sees the future."""
-    mean_of_runs = "{:.4g}".format
-    written: dict[str, Callable[[Any], str]] = {"parameters": "{:,}".format, "epochs_trained": mean_of_runs}
+    written: dict[str, Callable[[Any], str]] = {"parameters": "{:,}".format, "epochs_trained": _mean_of_runs}
     texts = [written.get(name, value_text)(setting[name]) for name in shown]
     if texts:
         where = shown.index("bidirectional") if "bidirectional" in shown else 0
         texts[where] = marked(texts[where], sees_future(setting))
     return texts
+
+
+def _mean_of_runs(mean: float) -> str:
+    return f"{mean:.4g}" if mean < 1000 else f"{mean:.0f}"
 
 
 def setting_name(setting: Facts, swept: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Override as Parsed
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
@@ -13,6 +14,7 @@ from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
 from ablate.config.knobs import GROUPS
+from ablate.config.overrides import Override, check_size
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
@@ -45,9 +47,11 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
     taken = {name_of(override) for override in typed}
-    preset = parser.parse_overrides(
-        [f"{key}={written(value)}" for key, value in table("hydra.sweeper.params", plain(sweeper.params)).items()]
-    )
+    params = table("hydra.sweeper.params", plain(sweeper.params))
+    words = [f"{key}={written(value)}" for key, value in params.items()]
+    for word in words:
+        check_size(Override.read(word))
+    preset = parser.parse_overrides(words)
     overrides = [override for override in preset if name_of(override) not in taken] + typed
     run_search = getattr(sweeper.task_function, "run_search", None)
     if run_search is not None:
@@ -60,11 +64,11 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     return search_jobs(sweeper, overrides)
 
 
-def name_of(override: Override) -> str:
+def name_of(override: Parsed) -> str:
     return str(override.get_key_element()).lstrip("+~")
 
 
-def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Override], run_search: Any) -> Any:
+def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_search: Any) -> Any:
     """A search of ablate: configurations over paired seeds. `run_search` gets the problem."""
     from ablate.searching.space import Problem, build
 
@@ -107,7 +111,7 @@ def fixed_value(config: Config, name: str) -> Any:
     return knobs_of(config).get(name)
 
 
-def check_searchable(override: Override) -> None:
+def check_searchable(override: Parsed) -> None:
     """Raise ConfigError for a knob that cannot be searched, or values that would be mixed into one."""
     key, typed = override.get_key_element(), str(override.input_line)
     if key in GROUPS and isinstance(override.value(), list):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from ablate.config import presets
 from ablate.config.composing import Composer
 from ablate.config.errors import ConfigError
-from ablate.config.grid import Axis, portions, product
+from ablate.config.grid import MOST_SETTINGS, Axis, portions, product
 from ablate.config.identity import without_effect
 from ablate.config.knobs import GROUPS
 from ablate.config.overrides import Override, for_hydra
@@ -26,10 +26,6 @@ from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.sweeper import AblateSweeper
-
-
-MOST_SETTINGS = 1_000_000
-"""More jobs than these are a mistake of typing, and would fill the memory before anything says so."""
 
 
 def sweep(sweeper: "AblateSweeper", arguments: Sequence[str]) -> Any:

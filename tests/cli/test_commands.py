@@ -124,6 +124,8 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["claims", "x", "--margn=1"], "there is no option --margn; did you mean --margin? ("),
         (["search", "n_trial=3"], "there is no knob 'n_trial'"),
         (["status", "nowhere"], "nowhere holds no sweep"),
+        (["report", "--\x1b[2J\nx"], r"there is no option --\x1b[2J\nx ("),
+        (["claims", "x", "--level", "\x1b[2J\n"], r"is no level"),
     ],
 )
 def test_what_is_typed_wrong_is_one_line(main: CLI, typed: list[str], says: str) -> None:
@@ -139,7 +141,7 @@ def test_no_command_is_run(main: CLI) -> None:
     shown = main("run", "--cfg", "job", "num_hiddens=7")
     assert "num_hiddens: 7" in shown.out
     assert main("--cfg", "job", "num_hiddens=7").out == shown.out
-    assert main("-m", "--cfg", "job", "num_hiddens=7").out == shown.out
+    assert main("-m", "--cfg", "job", "-c", "job", "num_hiddens=7").out == shown.out
 
 
 @pytest.mark.full

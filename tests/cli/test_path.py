@@ -176,6 +176,7 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
         ("model=rnn,gru --metric val_perplexty", "did you mean val_perplexity?"),
         ("model=rnn,gru --metric wall_s", "choose perplexity"),
         ("model=rnn,gru --metrics x", "no option --metrics; did you mean --metric? (ablate path --help lists them)"),
+        ("model=rnn,gru --metrc=val_perplexity", "no option --metrc; did you mean --metric?"),
         ("model=gru,gru-no-reset engine=torch_nn", "engine=torch_nn cannot compute"),
         ("lr=1,2 batch_size=5000", "batch_size=5000 sequences"),
     ],

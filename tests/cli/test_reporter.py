@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ HERE = os.getpid()
 def own_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(reporter, "cores", lambda: 2)
     monkeypatch.setattr(reporter, "can_fork", lambda: True)
+    monkeypatch.setattr(reporter, "_trained", False)
     before = OWN_PROGRAM.set(True)
     yield
     OWN_PROGRAM.reset(before)
@@ -70,6 +72,42 @@ def test_an_error_is_raised_by_the_command_itself() -> None:
         raise ValueError(folder)
 
     with reporter.reporter(nothing, wrong):
+        reporter.begin()
+        assert reporter.reported(Path("a"), True) is None
+
+
+def test_what_cannot_be_understood_is_the_commands_to_do() -> None:
+    """As when two of its threads write into the pipe at once."""
+
+    def garbles(folder: Path, pack: bool) -> int:
+        told: Any = sys.stdout
+        told.connection.send_bytes(b"no message")
+        time.sleep(60)
+        return 0
+
+    with reporter.reporter(nothing, garbles):
+        reporter.begin()
+        assert reporter.reported(Path("a"), True) is None
+        assert reporter._reporter is not None
+        assert not reporter._reporter.process.is_alive()
+
+
+def test_what_it_says_is_in_order_with_what_the_other_stream_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both are one file, `> FILE 2>&1`, of which the first is written in blocks."""
+    with (tmp_path / "both").open("a") as out, (tmp_path / "both").open("a", buffering=1) as err:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        with reporter.reporter(nothing, says):
+            reporter.begin()
+            assert reporter.reported(Path("a"), True) == 7
+    assert (tmp_path / "both").read_text() == "a True False\na warning\n"
+
+
+def test_none_once_anything_was_trained() -> None:
+    with reporter.reporter(nothing, says):
+        reporter.asleep()
         reporter.begin()
         assert reporter.reported(Path("a"), True) is None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate.config.composing import compose, compose_all
 from ablate.config.errors import UserError
@@ -36,6 +37,18 @@ def test_a_choice_of_a_group_may_change_with_a_number() -> None:
 
 def test_one_row_composes() -> None:
     assert compose(["num_hiddens:lr=32:0.25"]) == compose(["num_hiddens=32", "lr=0.25"])
+
+
+def test_values_without_end_are_refused_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.config.grid.MOST_SETTINGS", 3)
+    parser = OverridesParser.create()
+
+    def read(word: str) -> Axis:
+        return Axis.of(parser.parse_override(word))
+
+    assert read("seed=range(0,3)").rows == (("seed=0",), ("seed=1",), ("seed=2",))
+    with pytest.raises(UserError, match=r"^seed=range\(0,1000000000\) is more than 3 settings; give"):
+        read("seed=range(0,1000000000)")
 
 
 def test_reading_again_changes_nothing() -> None:

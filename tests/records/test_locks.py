@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate.cli.status import in_use
 from ablate.config.errors import StorageError, UserError
+from ablate.records import compaction
 from ablate.records.files import user_folder
 from ablate.records.locks import InUse, exclusive, held, held_on_machine
 from ablate.searching.finale import alone
@@ -144,6 +146,26 @@ def test_those_alone_can_hold_a_lock_who_can_write_beside_it(tmp_path: Path, fol
         os.umask(before)
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a folder to another group")
+@pytest.mark.parametrize("member", [True, False])
+def test_the_group_that_shares_a_folder_can_hold_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: bool
+) -> None:
+    """A file has the group of its maker; one who is not in the folder's cannot give it to that."""
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    os.chown(tmp_path, -1, 987_654)
+    tmp_path.chmod(0o775)
+    if not member:
+        monkeypatch.setattr(os, "fchown", refuse)
+    with held(tmp_path / "lock", "…") as locked:
+        assert locked
+    made = (tmp_path / "lock").stat()
+    assert (made.st_gid == 987_654, made.st_mode & 0o777) == ((True, 0o660) if member else (False, 0o664))
+
+
 def test_a_look_whether_a_folder_is_in_use_stands_in_nobodys_way(tmp_path: Path) -> None:
     """`ablate status` holds the lock for a moment: whoever begins to train then waits for so long."""
     with ExitStack() as looks:
@@ -151,6 +173,29 @@ def test_a_look_whether_a_folder_is_in_use_stands_in_nobodys_way(tmp_path: Path)
         threading.Timer(0.05, looks.pop_all().close).start()
         with exclusive(tmp_path):
             pass
+
+
+def test_nor_in_the_way_of_a_sweep_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = list[Path]()
+    monkeypatch.setattr(compaction, "compact", packed.append)
+    with ExitStack() as looks:
+        looks.enter_context(held(tmp_path / ".lock", "…"))
+        threading.Timer(0.05, looks.pop_all().close).start()
+        compaction.compacted(tmp_path)
+    assert packed == [tmp_path]
+
+
+def test_whether_a_folder_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_use(tmp_path) is False
+    with exclusive(tmp_path):
+        assert in_use(tmp_path) is True
+    assert in_use(tmp_path) is False
+
+    def refuse(path: Path, *_: int) -> int:  # as for a colleague who may read alone
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert in_use(tmp_path) is None
 
 
 # --- the lock of the machine -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import scoped
-from ablate.report.tables import PLAIN, laid_out, measured_columns, plus_minus, value_text
+from ablate.report.tables import PLAIN, laid_out, measured_columns, plus_minus, setting_texts, value_text
 from tests.report.made import config, write_sweep
 
 
@@ -32,6 +32,11 @@ from tests.report.made import config, write_sweep
 )
 def test_plus_minus_has_the_digits_that_the_interval_supports(mean: float, reach: float, text: str) -> None:
     assert plus_minus(mean, mean - reach, mean + reach) == text
+
+
+@pytest.mark.parametrize(("epochs", "text"), [(60.0, "60"), (61.33, "61.33"), (10_000.0, "10000"), (12_345.5, "12346")])
+def test_how_long_runs_were_trained(epochs: float, text: str) -> None:
+    assert setting_texts({"epochs_trained": epochs, "bidirectional": False}, ["epochs_trained"]) == [text]
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,14 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
     trials = rows(folder / "trials.csv")
     assert {row["lr"] for row in trials} <= {"0.6", "0.7"}  # the command line replaces the preset's interval
     assert all((row["dropout"] != "") == (row["layers"] == "2") for row in trials)
+    (tmp_path / "sweeps" / "mine.yaml").write_text(
+        "# @package _global_\n# Which?   python -m ablate sweeps=mine\n"
+        "defaults:\n  - override /hydra/sweeper: optuna\n"
+        "hydra:\n  sweeper:\n    params:\n      num_hiddens: shuffle(range(1, 1000000000))\n"
+    )
+    done = main(*small_arguments, "sweeps=mine")
+    assert (done.status, len(done.err.splitlines())) == (2, 1)
+    assert "num_hiddens=range(1, 1000000000) is 1e+09 values; give a range of 1,000,000 at most" in done.err
 
 
 # --- mistakes -------------------------------------------------------------------------------------------
