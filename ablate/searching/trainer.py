@@ -27,6 +27,7 @@ from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
 from ablate.engines.cohort.memory import within_memory
+from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results, weights
 from ablate.searching import speeds
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
@@ -280,7 +281,7 @@ class Trainer:
         alive = dict(self._not_stuck())
         stuck = [future for future in self.futures if future not in alive and not future.done()]
         if stuck:
-            self.pool.leave(len(stuck))
+            TrainingThreads.leave(stuck)
             self.pool = self._threads.enter_context(training_threads(self.side_by_side))
         for future in stuck:
             self._ended_hung(self.futures.pop(future))

@@ -195,7 +195,7 @@ class Programs:
         stuck = [future for future, task in self.futures.items() if self.signs.stuck(task) and not future.done()]
         if not stuck:
             return
-        self.pool.leave(len(stuck))
+        TrainingThreads.leave(stuck)
         for future in [future for future in self.futures if future.cancel()]:  # had not begun
             self.waiting.append(self.futures.pop(future))
         for future in stuck:

@@ -22,8 +22,8 @@ from ablate.sweeping.hung import Signs, limit_min
 
 Configs = Callable[..., Config]
 SHORT = ("engine=cohort", "threads=1")
-AT_ONCE = "stalled_min=0.03"
-"""Of what is to hang: on a busy machine other programs may well be silent for two seconds."""
+AT_ONCE = "stalled_min=0.1"
+"""Of what is to hang, and is then begun again: on a busy machine a program may well be silent for two seconds."""
 
 
 def of_network(**knobs: Any) -> Any:
@@ -95,8 +95,10 @@ def test_a_program_that_used_python_ends_where_a_thread_does_not(tmp_path: Path)
 from threading import Event
 from ablate.engines.cohort.threads import TrainingThreads
 pool = TrainingThreads(2)
-pool.submit(Event().wait)
-pool.leave(1)
+begun = Event()
+hanging = pool.submit(lambda: (begun.set(), Event().wait()))
+begun.wait()
+pool.leave([hanging])
 pool.shutdown()
 print("all said")
 """
