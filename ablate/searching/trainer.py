@@ -32,7 +32,7 @@ from ablate.records import results, weights
 from ablate.searching import speeds
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
-from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
+from ablate.sweeping.hung import MOST_HUNG, Hung, Signs, end_stopped
 from ablate.sweeping.launch import take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
@@ -105,7 +105,7 @@ class Trainer:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.stop.set()
-        self.pool.shutdown(cancel_futures=True)
+        end_stopped(self.pool, self.futures)
         self._threads.close()
         self._machine.close()
 
@@ -369,7 +369,8 @@ class Trainer:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
             tickets = {self.owner[run.run_id] for run in task.runs}
-            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+            full = isinstance(error, StorageError)
+            if self.signs.is_hung(task) and error is not None and not full and not self.stop.is_set():
                 self._ended_hung(task)
                 continue
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
