@@ -93,6 +93,8 @@ def run_program(command: Callable[[], int]) -> NoReturn:
         OWN_PROGRAM.reset(own)
     if signal.getsignal(signal.SIGINT) is interrupt:
         signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # nothing is left but to go
+    if (hung := sys.modules.get("ablate.sweeping.hung")) is not None:
+        hung.end_process(status)
     raise SystemExit(status)
 
 

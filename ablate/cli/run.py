@@ -53,10 +53,6 @@ def run_each(arguments: Sequence[str], command: Callable[..., str]) -> int:
             worst = max(worst, train(one, command(*one)))
             if worst == STOPPED:
                 break
-    with loading():
-        from ablate.sweeping.hung import end_process
-
-    end_process(worst)
     return worst
 
 

@@ -8,6 +8,7 @@ results/<sweep>/jobs/<batch>/log/              what the cluster keeps of it
 A job writes its records into the folder of the sweep as any program does; they alone tell what is finished.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from ablate.records.reading import RecordError, read_json
 BEAT_S = 10.0
 """So often a job says that it is still there."""
 HEARD_S = 6 * BEAT_S
-"""A job that ends with a process of another machine is taken for ended once it has said nothing for so long."""
+"""A job that ends with a process of another machine is heard of for at least so long after its last word."""
 DONE = "done"
 """How a job has ended that did all that it was given."""
 
@@ -51,11 +52,23 @@ class Batch:
         return self.ids[job] if self.ids else f"{self.path.name}/{job}"
 
     def has_submitter(self) -> bool:
-        """Whether another process than this one submitted it, and lives; on another machine its jobs tell."""
+        """Whether another process than this one submitted it, and lives; on another machine its jobs tell, and until
+        one of them has begun, when it was submitted."""
         if self.submitter is None or self.submitter == this_process():
             return False
-        known = runs_here(self.submitter)
-        return any(self.state(job).silent_s < HEARD_S for job in range(self.jobs)) if known is None else known
+        if (known := runs_here(self.submitter)) is not None:
+            return known
+        states = [self.state(job) for job in range(self.jobs)]
+        if not any(state.begun for state in states):
+            return self._age_s() < self.silent_s
+        return any(state.silent_s < max(HEARD_S, self.silent_s) for state in states)
+
+    def _age_s(self) -> float:
+        """Seconds since it was submitted, as far as two clocks agree."""
+        try:
+            return time.time() - (self.path / "batch.json").stat().st_mtime
+        except OSError:
+            return math.inf
 
     def order_path(self, job: int) -> Path:
         return self.path / f"{job}.order.json"

@@ -267,7 +267,7 @@ class Search:
             candidate = self.untimed[number]
             candidate.timings += 1
             if timed.tokens_per_s is None and candidate.timings < TIMINGS:
-                self.progress.say(f"trial {number} is timed again: {timed.why}")
+                self.progress.say(f"trial {number} is timed again: {escape(timed.why)}")
                 continue  # with those that come next, when what disturbed it may have gone
             self.flying[number] = self.untimed.pop(number)
             if timed.tokens_per_s is None:

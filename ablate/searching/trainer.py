@@ -27,11 +27,12 @@ from ablate.config.schema import Config
 from ablate.config.validation import engines_for, validate
 from ablate.engines.cohort import chunk_size, chunks, prepare_thread, training_threads
 from ablate.engines.cohort.memory import within_memory
+from ablate.engines.cohort.threads import TrainingThreads
 from ablate.records import results, weights
 from ablate.searching import speeds
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Reading, Timed
 from ablate.sweeping import schedule
-from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
+from ablate.sweeping.hung import MOST_HUNG, Hung, Signs, end_stopped
 from ablate.sweeping.launch import take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
@@ -104,7 +105,7 @@ class Trainer:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.stop.set()
-        self.pool.shutdown(cancel_futures=True)
+        end_stopped(self.pool, self.futures)
         self._threads.close()
         self._machine.close()
 
@@ -280,7 +281,7 @@ class Trainer:
         alive = dict(self._not_stuck())
         stuck = [future for future in self.futures if future not in alive and not future.done()]
         if stuck:
-            self.pool.leave(len(stuck))
+            TrainingThreads.leave(stuck)
             self.pool = self._threads.enter_context(training_threads(self.side_by_side))
         for future in stuck:
             self._ended_hung(self.futures.pop(future))
@@ -368,7 +369,8 @@ class Trainer:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
             tickets = {self.owner[run.run_id] for run in task.runs}
-            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+            full = isinstance(error, StorageError)
+            if self.signs.is_hung(task) and error is not None and not full and not self.stop.is_set():
                 self._ended_hung(task)
                 continue
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ from ablate.training.trajectory import Stopped
 START_S = 300.0
 """Within which a process has to be there: it imports torch, and may compile."""
 END_S = 30.0
+STOP_S = 60.0
+"""So long a process has to end a program that is stopped; then it is killed."""
 LISTENED_S = 0.2
 
 
@@ -159,17 +162,18 @@ class Processes:
     ) -> list[Record]:
         """In a thread: train a program in one of the processes. Raises what it raised there, Stopped, or Lost.
 
-        `sign` is called every now and then while it does; once `hung()` is true its process is killed.
+        `sign` is called every now and then while it does, and while the program waits for a process; once `hung()` is
+        true its process is killed.
         """
-        connection, process = self._taken(stop)
-        told = False
+        connection, process = self._taken(stop, sign, hung)
+        told: float | None = None
         try:
             connection.send(job)
             while True:
-                if stop() and not told:
+                if stop() and told is None:
                     connection.send("stop")
-                    told = True
-                if hung():
+                    told = time.monotonic()
+                if hung() or (told is not None and time.monotonic() - told > STOP_S):
                     process.kill()
                 if not connection.poll(LISTENED_S):
                     continue
@@ -182,6 +186,8 @@ class Processes:
                 (on_epoch if kind == "epoch" else say)(*said)
         except (EOFError, OSError) as error:
             status = process.wait()
+            if told is not None:
+                raise Stopped from error
             raise Lost(f"a process that trained ended with status {status}") from error
         self.free.put((connection, process))
         if kind == "error":
@@ -189,8 +195,12 @@ class Processes:
         records: list[Record] = said[0]
         return records
 
-    def _taken(self, stop: Callable[[], bool]) -> tuple[Connection, subprocess.Popen[bytes]]:
+    def _taken(
+        self, stop: Callable[[], bool], sign: Callable[[], None], hung: Callable[[], bool]
+    ) -> tuple[Connection, subprocess.Popen[bytes]]:
         while True:
+            if hung():  # or the process that is free next would be killed for it
+                raise Stopped
             try:
                 connection, process = self.free.get(timeout=LISTENED_S)
             except queue.Empty:
@@ -198,6 +208,7 @@ class Processes:
                     raise Stopped from None
                 if not self.left:
                     raise Lost("no process is left that could train") from None
+                sign()  # to wait for one is not to hang
                 continue
             if process.poll() is None:
                 return connection, process

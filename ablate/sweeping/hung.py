@@ -8,11 +8,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.threads import TrainingThreads
+from ablate.sweeping.devices import STOP_S
 from ablate.sweeping.schedule import Task
 from ablate.training.called import ended_by
 
@@ -98,8 +101,21 @@ class Signs:
             return id(task) in self.given_up and self.clock - self.given_up[id(task)][0] > END_S
 
 
+def end_stopped(pool: TrainingThreads, futures: Mapping[Future[Any], Task]) -> None:
+    """Programs were told to stop: wait for them; threads in which a network's training does not are left behind.
+
+    A function of a person's own does not hear of it: it is waited for as long as it takes.
+    """
+    pool.shutdown(wait=False, cancel_futures=True)
+    begun = {future: task.config.task.thing.has_network for future, task in futures.items() if not future.done()}
+    # A process for a device is killed after STOP_S, and ends what waits for it here.
+    TrainingThreads.leave(wait([one for one, network in begun.items() if network], STOP_S + END_S).not_done)
+    wait([one for one, network in begun.items() if not network])
+
+
 def end_process(status: int) -> None:
-    """End this process where a thread of it hangs for ever, for which its end would wait."""
+    """End this process at once, as a program's last act, where a thread hangs in it: what Python does when it ends
+    would crash beside one that goes on amid a product."""
     if TrainingThreads.hanging:
         sys.stdout.flush()
         sys.stderr.flush()

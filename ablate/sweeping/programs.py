@@ -19,7 +19,7 @@ from ablate.records.places import failure_path
 from ablate.records.record import Record
 from ablate.sweeping import schedule
 from ablate.sweeping.devices import Job, Lost, Processes, devices
-from ablate.sweeping.hung import MOST_HUNG, Hung, Signs
+from ablate.sweeping.hung import MOST_HUNG, Hung, Signs, end_stopped
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, Run, Setting, write_failure
 from ablate.sweeping.progress import Listener
@@ -83,8 +83,8 @@ class Programs:
                 self.wait(tasks)
             except BaseException:
                 self.stop.set()
-                pool.shutdown(cancel_futures=True)
-                self.pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                end_stopped(self.pool, self.futures)
                 self.harvest([future for future in self.futures if future.done()])
                 raise
 
@@ -195,7 +195,7 @@ class Programs:
         stuck = [future for future, task in self.futures.items() if self.signs.stuck(task) and not future.done()]
         if not stuck:
             return
-        self.pool.leave(len(stuck))
+        TrainingThreads.leave(stuck)
         for future in [future for future in self.futures if future.cancel()]:  # had not begun
             self.waiting.append(self.futures.pop(future))
         for future in stuck:
@@ -241,7 +241,8 @@ class Programs:
         for future in ended:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
-            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+            full = isinstance(error, StorageError)
+            if self.signs.is_hung(task) and error is not None and not full and not self.stop.is_set():
                 self._ended_hung(task)
             elif future.cancelled() or isinstance(error, Stopped):
                 self.progress.dropped(task)

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.markup import escape
+
 from ablate.config.errors import counted, listing
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
@@ -80,7 +82,7 @@ def time_missing(
         which = first if settings_of_it == 1 else f"{settings_of_it} settings, the first {first}"
         threads_left = sorted({n for timing in timings for n in hung.get(timing.setting_id, ())})
         untried = f"; not tried with {listing(map(str, threads_left))} threads" if threads_left else ""
-        say(f"cannot time {which}: {why}{untried}")
+        say(escape(f"cannot time {which}: {why}{untried}"))
     return bool(timed or not failed)
 
 

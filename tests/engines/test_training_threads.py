@@ -99,8 +99,35 @@ def test_one_that_hangs_is_not_waited_for_and_the_others_are(monkeypatch: pytest
     with TrainingThreads(2) as pool:
         hanging, _ = pool.submit(hang), pool.submit(work)
         begun.wait(30)
-        pool.leave(1)
+        pool.leave([hanging])
         assert TrainingThreads.hanging == 1
     assert ended.is_set()
     assert not hanging.done()
     free.set()
+
+
+def test_threads_of_one_pool_are_left_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another pool begun in between, as after each that hangs: it is charged with none of them."""
+    monkeypatch.setattr(TrainingThreads, "hanging", 0)
+    free, begun = threading.Event(), threading.Barrier(3)
+
+    def hang() -> None:
+        begun.wait(30)
+        free.wait()
+
+    first, second = TrainingThreads(2), TrainingThreads(2)
+    hanging = [first.submit(hang) for _ in range(2)]
+    begun.wait(30)
+    try:
+        TrainingThreads.leave(hanging[:1])
+        worked = second.submit(time.sleep, 0.2)
+        TrainingThreads.leave(hanging)
+        assert TrainingThreads.hanging == 2
+        ends = threading.Thread(target=first.shutdown, daemon=True)
+        ends.start()
+        ends.join(30)
+        assert not ends.is_alive()
+        second.shutdown()
+        assert worked.done()
+    finally:
+        free.set()

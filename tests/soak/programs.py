@@ -130,6 +130,8 @@ def _become(words: list[str], cwd: Path, said: Path, way: Way) -> NoReturn:
     status = 70
     try:
         atexit._clear()  # of what has forked it
+        if threads := sys.modules.get("ablate.engines.cohort.threads"):
+            atexit.register(threads._end_all)  # as where the command loads it itself
         os.setsid()
         out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (out, 2)):

@@ -2,7 +2,9 @@
 come to. Compares sweeps with each other. CPU, 6 s.
 """
 
-import _thread
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,15 @@ def test_the_number_of_threads_and_of_goes_changes_no_bit(
     names["goes"] = sweep(fewer, "goes").folder
     sweep([one.but(seeds=3, fresh=False, results_dir="elsewhere") for one in fewer], "goes")
     with monkeypatch.context() as patch:
-        presses = iter([_thread.interrupt_main])
-        patch.setattr(Progress, "epoch", lambda self, *of: next(presses, lambda: None)())
+        presses = iter([signal.SIGINT])
+        main = threading.main_thread().ident
+
+        def press(*_: object) -> None:
+            if (number := next(presses, None)) is not None and main is not None:
+                signal.pthread_kill(main, number)  # which wakes it, as a key does
+                time.sleep(1.0)  # this program has not ended when that is heard, however busy the machine is
+
+        patch.setattr(Progress, "epoch", press)
         cut = sweep([one.but(fresh=True, threads=4) for one in settings], "stopped")
     assert cut.interrupted
     assert cut.trained < 6

@@ -26,6 +26,7 @@ from ablate.sweeping import device_process, programs
 from ablate.sweeping import devices as devices_module
 from ablate.sweeping.devices import Device, Lost, Processes, devices
 from ablate.sweeping.progress import Progress
+from ablate.training.trajectory import Stopped
 
 Configs = Callable[..., Config]
 KNOBS = ("engine=cohort", "batch_size=32", "max_tokens=1000", "threads=1")
@@ -188,10 +189,26 @@ def test_which_devices_are_meant(
 def test_a_lost_process_is_not_waited_for_for_ever() -> None:
     processes = Processes([], 1)
     with pytest.raises(Lost, match="no process"):
-        processes._taken(lambda: False)
+        processes._taken(lambda: False, lambda: None, lambda: False)
 
 
-def test_a_process_that_says_nothing_is_killed_once_it_is_given_up() -> None:
+def test_to_wait_for_a_process_is_not_to_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that was given up take a process, which would be killed for it."""
+    monkeypatch.setattr(devices_module, "LISTENED_S", 0.01)
+    processes, signs = Processes([], 1), list[None]()
+    alive: Any = SimpleNamespace(poll=lambda: None)
+    processes.processes.append(alive)
+    with pytest.raises(Stopped):
+        processes._taken(lambda: len(signs) == 3, lambda: signs.append(None), lambda: False)
+    assert len(signs) == 3
+    processes.free.put((cast(Any, None), alive))
+    with pytest.raises(Stopped):
+        processes._taken(lambda: False, lambda: None, lambda: True)
+    assert processes.free.qsize() == 1
+
+
+@pytest.fixture
+def silent() -> Processes:
     """It has been stopped, as by a driver that hangs: it hears no word, and no signal but one."""
     here, there = Pipe()
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
@@ -200,14 +217,25 @@ def test_a_process_that_says_nothing_is_killed_once_it_is_given_up() -> None:
     processes = Processes([], 1)
     processes.processes.append(process)
     processes.free.put((here, process))
+    return processes
+
+
+def test_a_process_that_says_nothing_is_killed_once_it_is_given_up(silent: Processes) -> None:
     signs: list[None] = []
     told = iter([False, False, True])
+    job: Any = "a job"
     with pytest.raises(Lost, match="status -9"):
-        processes.train(
-            cast(Any, "a job"), lambda *_: None, print, lambda: False, lambda: signs.append(None), lambda: next(told)
-        )
+        silent.train(job, lambda *_: None, print, lambda: False, lambda: signs.append(None), lambda: next(told, True))
     assert signs == []
-    assert not processes.left
+    assert not silent.left
+
+
+def test_a_stop_waits_for_no_process_that_hangs(silent: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices_module, "STOP_S", 0.3)
+    job: Any = "a job"
+    with pytest.raises(Stopped):
+        silent.train(job, lambda *_: None, print, silent.free.empty)
+    assert not silent.left
 
 
 def test_a_process_that_hangs_does_not_outlive_its_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,11 +264,11 @@ def test_a_process_that_hangs_costs_nothing(
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    configs = [small(*KNOBS, f"model={model}", "epochs=3000", "stalled_min=1") for model in ("rnn", "gru")]
+    configs = [small(*KNOBS, f"model={model}", "epochs=3000", "stalled_min=0.2") for model in ("rnn", "gru")]
     summary = sweep(configs)
     stopper.join()
     assert (summary.trained, summary.failures) == (2, [])
-    assert "no progress for 1 min" in capsys.readouterr().err
+    assert "no progress for 0.2 min" in capsys.readouterr().err
     assert two[0].processes[0].returncode == -signal.SIGKILL
 
 

@@ -22,8 +22,8 @@ from ablate.sweeping.hung import Signs, limit_min
 
 Configs = Callable[..., Config]
 SHORT = ("engine=cohort", "threads=1")
-AT_ONCE = "stalled_min=0.03"
-"""Of what is to hang: on a busy machine other programs may well be silent for two seconds."""
+AT_ONCE = "stalled_min=0.1"
+"""Of what is to hang, and is then begun again: on a busy machine a program may well be silent for two seconds."""
 
 
 def of_network(**knobs: Any) -> Any:
@@ -95,8 +95,10 @@ def test_a_program_that_used_python_ends_where_a_thread_does_not(tmp_path: Path)
 from threading import Event
 from ablate.engines.cohort.threads import TrainingThreads
 pool = TrainingThreads(2)
-pool.submit(Event().wait)
-pool.leave(1)
+begun = Event()
+hanging = pool.submit(lambda: (begun.set(), Event().wait()))
+begun.wait()
+pool.leave([hanging])
 pool.shutdown()
 print("all said")
 """
@@ -129,7 +131,6 @@ def test_a_trial_that_hangs_fails_and_the_others_do_not(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trainer, "train_together", train_or_hang)
     monkeypatch.setattr(hung, "END_S", 0.5)
-    monkeypatch.setattr(hung, "end_process", lambda status: None)
     monkeypatch.setattr(TrainingThreads, "hanging", 0)
     words = [
         *small_arguments,
@@ -179,3 +180,29 @@ def test_a_function_of_ones_own_may_take_as_long_as_it_likes() -> None:
     assert limit_min(of_network().config) == hung.STALLED_MIN
     assert limit_min(of_network(task=function).config) is None
     assert limit_min(of_network(task=function, stalled_min=5.0).config) == 5.0
+
+
+def test_a_stop_waits_for_no_training_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does for a function of one's own, which hears nothing of it."""
+    monkeypatch.setattr(TrainingThreads, "hanging", 0)
+    monkeypatch.setattr(hung, "STOP_S", 0.1)
+    monkeypatch.setattr(hung, "END_S", 0.0)
+    free, begun, pool = threading.Event(), threading.Barrier(3), TrainingThreads(2)
+
+    def hang() -> None:
+        begun.wait(30)
+        free.wait()
+
+    def work() -> None:
+        begun.wait(30)
+        time.sleep(0.5)
+
+    function = SimpleNamespace(thing=SimpleNamespace(has_network=False))
+    hangs, works, later = pool.submit(hang), pool.submit(work), pool.submit(int)
+    begun.wait(30)
+    try:
+        hung.end_stopped(pool, {hangs: of_network(), works: of_network(task=function), later: of_network()})
+        pool.shutdown()
+        assert (hangs.done(), works.done(), later.cancelled(), TrainingThreads.hanging) == (False, True, True, 1)
+    finally:
+        free.set()

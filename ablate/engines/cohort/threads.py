@@ -1,12 +1,12 @@
 """Threads to train cohorts in, each prepared alike."""
 
 import atexit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Any
 from weakref import WeakSet
 
@@ -45,8 +45,8 @@ class TrainingThreads(Executor):
     def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
         """`prepare` is called in each thread before its first work; what it raises is raised by that work."""
         self.count, self.prepare = count, prepare
-        self.left = 0
-        """So many of these threads hang: no end waits for them."""
+        self._left: set[Thread] = set()  # they hang: no end waits for them
+        self._by: dict[Future[Any], Thread] = {}  # what carries out which work now
         self._work: SimpleQueue[Work | None] = SimpleQueue()  # None: there is no more
         self._threads: list[Thread] = []
         self._lock = Lock()
@@ -69,15 +69,23 @@ class TrainingThreads(Executor):
     def _serve(self) -> None:
         prepare = [self.prepare]
         while (work := self._work.get()) is not None:
-            _carry_out(work, prepare)
-            del work  # or a thread that waits would keep what it has trained
             with self._lock:
+                self._by[work[0]] = current_thread()
+            _carry_out(work, prepare)
+            with self._lock:
+                del self._by[work[0]]
                 self._busy -= 1
+            del work  # or a thread that waits would keep what it has trained
 
-    def leave(self, count: int) -> None:
-        """So many of these threads hang for ever."""
-        self.left += count
-        TrainingThreads.hanging += count
+    @staticmethod
+    def leave(futures: Iterable["Future[Any]"]) -> None:
+        """The threads that carry these out hang for ever, whichever pool they are of."""
+        futures = set(futures)
+        for pool in list(_ALL):
+            with pool._lock:
+                hang = {thread for future, thread in pool._by.items() if future in futures} - pool._left
+                pool._left |= hang
+                TrainingThreads.hanging += len(hang)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         with self._lock:
@@ -87,8 +95,8 @@ class TrainingThreads(Executor):
                     work[0].cancel()
             for _ in self._threads:
                 self._work.put(None)
-        while wait and len(alive := [thread for thread in self._threads if thread.is_alive()]) > self.left:
-            alive[0].join(LOOK_S)  # which may be the one that hangs
+        while wait and (alive := [one for one in self._threads if one.is_alive() and one not in self._left]):
+            alive[0].join(LOOK_S)  # which may be left behind meanwhile
 
     def _next(self) -> Work | None:
         try:

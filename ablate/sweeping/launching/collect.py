@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from ablate.config.errors import UserError, counted
 from ablate.records import results
 from ablate.records.files import entries
@@ -216,7 +218,11 @@ def cancel(jobs: Sequence[Followed], look: Callable[[], None], warn: Callable[[s
                     other.queue = None
     deadline = time.monotonic() + CANCELLED_S
     while time.monotonic() < deadline:
-        look()
+        try:
+            look()
+        except UserError as error:  # of the cluster: that the command was stopped counts more
+            warn(str(error))
+            break
         if all(one.state.stopped or one.state.ended for one in jobs if one.queue is not None and one.state.begun):
             break
         time.sleep(LOOK_S / 2)
@@ -258,7 +264,9 @@ def over_queue(
         progress.say("ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)")
         following.cancel()
         if left := len(following.jobs):
-            progress.say(f"{counted(left, 'job')} still at work; ablate status {plan.folder} tells how far they are")
+            progress.say(
+                f"{counted(left, 'job')} still at work; ablate status {escape(str(plan.folder))} tells how far they are"
+            )
         raise
     summary.away = len(following.jobs)
 

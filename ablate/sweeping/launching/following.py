@@ -40,10 +40,11 @@ def ids_of(batch: Batch) -> list[str]:
     if batch.ids:
         return batch.ids
     said = next((one for job in range(batch.jobs) if (one := batch.state(job).id)), None)
-    if said is None or batch.jobs == 1:
-        return [said] if said else []
+    if said is None:
+        return []
     array, _, _ = said.partition("_")
-    return [f"{array}_{job}" for job in range(batch.jobs)]
+    batch.ids = [said] if batch.jobs == 1 else [f"{array}_{job}" for job in range(batch.jobs)]
+    return batch.ids
 
 
 def why_waiting(batch: Batch) -> Mapping[str, str]:
@@ -58,7 +59,7 @@ def fate(batch: Batch, job: int, state: State, known: Mapping[str, str] | None, 
         return state.ended
     if known is None:
         return WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
-    ids = ids_of(batch)
+    ids = ids_of(batch) if known else []  # which may have to be looked for in the words of all jobs
     return known.get(ids[job], GONE) if ids else GONE
 
 
@@ -118,7 +119,7 @@ class Followed:
         before, self.state = self.state, self.batch.state(self.job)
         if self.state.beat != before.beat:
             self.heard = time.monotonic()
-        if not 0 < before.begins < self.state.begins:
+        if not 0 < before.begins < self.state.begins or self.state.ended is not None:
             return None
         why = before.stopped or "it was lost"
         return f"job {self.id} on {before.host}: {why}; it continues on {self.state.host} from its checkpoints"

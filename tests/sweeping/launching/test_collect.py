@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ablate.cli import main
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, UserError
 from ablate.config.launchers import launchers
 from ablate.config.schema import Config
 from ablate.records import results
@@ -266,9 +266,12 @@ def test_tasks_of_ray_live_as_long_as_the_program_that_submitted_them(tmp_path: 
         assert fate(stored, 0, State(beat=1), following.known_states(stored), 0) == GONE
     batch.submitter["place"] = "another machine"
     batch.write()
+    assert batch.has_submitter()  # it may well wait in a queue
+    os.utime(batch.path / "batch.json", (0, 0))
     assert not batch.has_submitter()
-    write_json(batch.state_path(0), {"id": "1", "beat": 1, "at": time.time() - 20})
-    assert batch.has_submitter()
+    for silent_s, lives in ((20, True), (batch.silent_s - 60, True), (batch.silent_s + 60, False)):
+        write_json(batch.state_path(0), {"id": "1", "beat": 1, "at": time.time() - silent_s})
+        assert batch.has_submitter() == lives
 
 
 @pytest.mark.parametrize(
@@ -323,6 +326,10 @@ def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, 
             assert job.look() is None
     assert said in (job.look() or "")
     assert job.look() is None
+    beacon = Beacon(batch, 0)
+    beacon.state.ended = "it was begun too often"
+    beacon.beat()
+    assert job.look() is None  # it does not continue
     assert Followed(batch, 0, {}).look() is None
 
 
@@ -388,6 +395,11 @@ def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
     command("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     waiting.tell(jobs)
     assert len(said) == 3
+    batch.ids = None  # its submitter was killed: one job has told its own
+    write_json(batch.state_path(0), {"id": "8_0", "beat": 1})
+    command("squeue", "printf '8_1|Licenses\\n'")
+    waiting.tell(jobs)
+    assert said[3:] == ["1 job waiting in the queue: Licenses"]
 
 
 @pytest.mark.parametrize(
@@ -421,6 +433,15 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
     assert len(said) == goes_on
     assert all("the same command collects them" in line for line in said)
     assert [one.queue is None for one in jobs] == [goes_on] * 2
+
+
+def test_a_cluster_that_fails_while_jobs_are_ended_hides_no_stop() -> None:
+    def fail() -> None:
+        raise UserError("Ray is gone")
+
+    said = list[str]()
+    collect.cancel([], fail, said.append)
+    assert said == ["Ray is gone"]
 
 
 @pytest.mark.parametrize("name", [name for name in launchers() if name != "local"])
