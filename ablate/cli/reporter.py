@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 from ablate.cli.entry import OWN_PROGRAM, Stream, loading
-from ablate.records.environment import cores
 from ablate.records.forks import can_fork, end_with_parent
 
 if TYPE_CHECKING:
@@ -110,6 +109,8 @@ def begin() -> None:
     No process in a program of others, with one core, elsewhere than on Linux, or where anything was trained before.
     """
     global _reporter
+    from ablate.records.environment import cores  # omegaconf, which a command's help does without
+
     if _work is None or _reporter is not None or _trained or not OWN_PROGRAM.get() or cores() < 2 or not can_fork():
         return
     from multiprocessing import get_context
