@@ -17,7 +17,6 @@ from ablate.report.tables import configuration, with_interval
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
-    from ablate.tasks.facts import Words
 
 UNITS = (("h", 3600), ("min", 60), ("s", 1))
 REGIONS = {"whole space": "all", "better half": "half"}
@@ -46,7 +45,7 @@ def finalists(s: "StoredSearch") -> list[dict[str, Any]]:
 
 
 def search_sheets(
-    s: "StoredSearch", importance: Mapping[str, pd.DataFrame], words: "Words"
+    s: "StoredSearch", importance: Mapping[str, pd.DataFrame], words: Any
 ) -> dict[str, Callable[[], Sheet]]:
     """Name → what makes the table; `words` are those of the task."""
     makers: dict[str, Callable[[], Sheet]] = {}
@@ -64,7 +63,7 @@ def suffixed(name: str, objective: str, s: "StoredSearch") -> str:
     return f"{name}_{objective}" if s.several else name
 
 
-def finalists_sheet(s: "StoredSearch", words: "Words") -> Sheet:
+def finalists_sheet(s: "StoredSearch", words: Any) -> Sheet:
     """A row per finalist: on the seeds that report, on those that chose (none in an older search), in the search."""
     everyone = finalists(s)
     halves = any(one.get("choosing") for one in everyone)
