@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from ablate.analysis.tasks import facts_of
 from ablate.config.shell import command_line
 from ablate.report.blocks import Block, Commands
 from ablate.report.material import Material
@@ -24,7 +25,7 @@ def is_search(m: Material) -> bool:
 
 def _tables(m: Material, begins: str) -> Tables:
     """Those of a search whose names begin so."""
-    made = {} if m.search is None else search_sheets(m.search, m.searched)
+    made = {} if m.search is None else search_sheets(m.search, m.searched, facts_of(m.settings).words)
     return {name: make for name, make in made.items() if name.startswith(begins)}
 
 

@@ -44,11 +44,13 @@ def finalists(s: "StoredSearch") -> list[dict[str, Any]]:
     ]
 
 
-def search_sheets(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Sheet]]:
-    """Name → what makes the table."""
+def search_sheets(
+    s: "StoredSearch", importance: Mapping[str, pd.DataFrame], words: Any
+) -> dict[str, Callable[[], Sheet]]:
+    """Name → what makes the table; `words` are those of the task."""
     makers: dict[str, Callable[[], Sheet]] = {}
     if finalists(s):
-        makers["finalists"] = partial(finalists_sheet, s)
+        makers["finalists"] = partial(finalists_sheet, s, words)
     makers["trials"] = partial(trials_sheet, s)
     for name, table in importance.items():
         if len(table):
@@ -61,7 +63,7 @@ def suffixed(name: str, objective: str, s: "StoredSearch") -> str:
     return f"{name}_{objective}" if s.several else name
 
 
-def finalists_sheet(s: "StoredSearch") -> Sheet:
+def finalists_sheet(s: "StoredSearch", words: Any) -> Sheet:
     """A row per finalist: on the seeds that report, on those that chose (none in an older search), in the search."""
     everyone = finalists(s)
     halves = any(one.get("choosing") for one in everyone)
@@ -100,7 +102,11 @@ def finalists_sheet(s: "StoredSearch") -> Sheet:
     told = [said, f"{mean} with 95 % intervals."]
     held_out = [name for name in s.objectives if name in METRICS and METRICS[name].held_out]
     if any(s.reported(name) == name for name in held_out):
-        told.append("Held out is the text by which the search chose, too: fresh seeds do not make it a fresh text.")
+        held_out_is, fresh_is = ("are the", "them fresh") if words.plural else ("is the", "it a fresh")
+        told.append(
+            f"Held out {held_out_is} {words.data} by which the search chose, too: fresh seeds do not make {fresh_is} "
+            f"{words.data}."
+        )
     elif held_out:
         told.append("The test data report, by which nothing was chosen.")
     told += [f"{one['failure'][:1].upper()}{one['failure'][1:]}." for one in everyone if one.get("failure")]

@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ablate.searching.trainer import Trainer
 from ablate.searching.workers import Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
+from ablate.tasks.facts import Words
 from ablate.timing.machine import check_own_node
 from ablate.training.choice import left_out
 from ablate.training.loop import check_device
@@ -52,6 +53,7 @@ class Found:
     runnable: bool = False  # whether there is a best.yaml
     report: bool = True  # whether one is wanted
     away: int = 0  # jobs of a cluster that go on
+    words: Words = field(default_factory=Words)  # of the task
 
     @property
     def exit_status(self) -> int:
@@ -111,7 +113,8 @@ class Prepared:
     def keep(self, trials: list[FrozenTrial], outcome: Outcome, interrupted: bool = False) -> Found:
         """Write what has come out of it: trials.csv and, of a search that is at its end, search.json and best.yaml."""
         problem, settings, folder = self.problem, self.settings, self.folder
-        found = Found(folder, settings, trials, outcome, interrupted, report=self.base.report)
+        words = self.base.task.thing.words
+        found = Found(folder, settings, trials, outcome, interrupted, report=self.base.report, words=words)
         files.write_trials(folder, trials, problem.space, settings)
         if outcome.concluded:
             where = str(location(settings.storage, folder))
@@ -224,7 +227,7 @@ def conclude_search(found: Found) -> int:
     if outcome.winner is not None:
         say(f"best: {' '.join(map(as_typed, outcome.winner.overrides))}: {files.result_line(outcome.winner, settings)}")
     if outcome.confirmed and found.runnable:
-        say(chosen_and_reported(settings, outcome))
+        say(chosen_and_reported(settings, outcome, found.words))
     if outcome.against_baseline is not None:
         say(f"against the baseline: {comparison_text(outcome.against_baseline, outcome.compared_by)}")
     if found.runnable:
@@ -232,17 +235,18 @@ def conclude_search(found: Found) -> int:
     return found.exit_status
 
 
-def chosen_and_reported(settings: Settings, outcome: Outcome) -> str:
-    """Which seeds chose and which report; and what fresh seeds do not make fresh."""
+def chosen_and_reported(settings: Settings, outcome: Outcome, words: Words) -> str:
+    """Which seeds chose and which report; and what fresh seeds do not make fresh, in the words of the task."""
     parts = []
     if settings.choosing_seeds:
         parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
     parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
     reported = files.reported(outcome, settings).values()
     if any(name in METRICS and METRICS[name].of_test for name in reported):
-        parts.append("the text of the search chose, the test text reports")
+        test = "test set" if words.plural else f"test {words.data}"
+        parts.append(f"the {words.data} of the search chose, the {test} reports")
     elif any(name in METRICS and METRICS[name].held_out for name in reported):
-        parts.append("all of them on the held-out text by which the search chose, too")
+        parts.append(f"all of them on the held-out {words.data} by which the search chose, too")
     return "; ".join(parts)
 
 

@@ -20,14 +20,18 @@ from test_plots import assert_legible, said, tick_labels
 from test_report import Document, page
 
 from ablate.analysis import trials as t
+from ablate.analysis.study import stored_search
 from ablate.analysis.trials import search_facts, trials_frame
 from ablate.config.errors import UserError
+from ablate.config.registry import TASKS
 from ablate.records.csv_text import csv_text
 from ablate.records.files import write_text
 from ablate.report import drawn as files_of_figures
 from ablate.report import plots, write_report
 from ablate.report.plots.search_trials import capped, lanes
 from ablate.report.plots.style import save
+from ablate.report.search_sheets import search_sheets
+from ablate.tasks.facts import Words
 from tests.report.made import config, write_run
 from tests.report.made_search import SPACE, made_up, write_search, write_study
 
@@ -462,6 +466,15 @@ def test_what_the_held_out_text_chose_the_test_text_reports(tmp_path: Path, no_f
     table = page(folder).below["search"]
     assert "fresh text" not in table
     assert "test data report" in table
+
+
+def test_what_is_held_out_is_said_in_the_words_of_the_task(tmp_path: Path) -> None:
+    search = stored_search(write_search(tmp_path / "found", made_up()))
+    assert search is not None
+    [text] = search_sheets(search, {}, Words())["finalists"]().notes
+    [sequences] = search_sheets(search, {}, TASKS["classification"].words)["finalists"]().notes
+    assert "Held out is the text by which the search chose, too: fresh seeds do not make it a fresh text." in text
+    assert "Held out are the sequences by which the search chose, too: fresh seeds do not make them fresh" in sequences
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from synthetic import LINE, Noisy, knobs, line, searching, settings, space_of
 
+from ablate.config.registry import TASKS
 from ablate.searching.finale import alone, conclude
 from ablate.searching.outcome import result_line, write_summary
+from ablate.searching.run import chosen_and_reported
 from ablate.searching.settings import Objective, Race, objectives
+from ablate.tasks.facts import Words
 
 
 def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Path) -> None:
@@ -194,6 +197,13 @@ def test_what_the_held_out_text_chose_is_reported_by_the_test_text(tmp_path: Pat
     assert stored["reported"] == {"val_perplexity": "test_perplexity"}
     assert stored["winner"]["fresh"]["test_perplexity"]["value"] == pytest.approx(50)
     assert {*stored["winner"]["choosing"]} == {"val_perplexity"}
+    said = chosen_and_reported(wanted, found, Words())
+    assert said.endswith("the text of the search chose, the test text reports")
+    sequences = TASKS["classification"].words
+    said = chosen_and_reported(wanted, found, sequences)
+    assert said.endswith("the sequences of the search chose, the test set reports")
     without = concluded(Noisy(line), tmp_path, **changed)
+    said = chosen_and_reported(wanted, without, sequences)
+    assert said.endswith("all of them on the held-out sequences by which the search chose, too")
     assert without.winner.reported(objective) == objective
     assert without.compared_by == "val_perplexity"
