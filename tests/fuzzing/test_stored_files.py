@@ -172,10 +172,10 @@ def broken_curve(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
     return f"curves/{path.name}", draw(st.one_of(torn(content), encoded(relined(content.decode(), lines))))
 
 
-@examples(10, 3000)
-def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) -> None:
+def read_broken(place: Place, whole: Path, broken: st.SearchStrategy[tuple[str, bytes]], count: int) -> None:
+    """Every reader, on a copy of a sweep in which one file is broken at a time."""
     sweep = place.fresh() / "results" / "made-up"
-    shutil.copytree(loose, sweep)
+    shutil.copytree(whole, sweep)
 
     def check(given: tuple[str, bytes]) -> None:
         name, content = given
@@ -183,9 +183,15 @@ def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) ->
         try:
             read_everything(sweep, 8)
         finally:
-            put(sweep / name, (loose / name).read_bytes())
+            put(sweep / name, (whole / name).read_bytes())
+        assert not Path("unpickled").exists()
 
-    explore(st.one_of(*[broken_json(loose)] * 4, broken_curve(loose)), check, count)
+    explore(broken, check, count)
+
+
+@examples(10, 3000)
+def test_files_of_single_runs_are_read(place: Place, loose: Path, count: int) -> None:
+    read_broken(place, loose, st.one_of(*[broken_json(loose)] * 4, broken_curve(loose)), count)
 
 
 @examples(3, 500)
@@ -380,19 +386,7 @@ def changed_record(draw: st.DrawFn, table: pa.Table, column: str) -> pa.Table:
 
 @examples(6, 3000)
 def test_parquet_files_are_read(place: Place, packed: Path, count: int) -> None:
-    sweep = place.fresh() / "results" / "made-up"
-    shutil.copytree(packed, sweep)
-
-    def check(given: tuple[str, bytes]) -> None:
-        name, content = given
-        put(sweep / name, content)
-        try:
-            read_everything(sweep, 8)
-        finally:
-            put(sweep / name, (packed / name).read_bytes())
-        assert not Path("unpickled").exists()
-
-    explore(broken_parquet(packed), check, count)
+    read_broken(place, packed, broken_parquet(packed), count)
 
 
 @examples(2, 500)
