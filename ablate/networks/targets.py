@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ablate.config.metrics import UNSCORED
 from ablate.config.registry import TASKS
-from ablate.config.resolved import Resolved
+from ablate.config.schema import Config
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (N, V), targets (N,) → the loss of each target (N,)."""
@@ -26,7 +26,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, ignore_index=UNSCORED, reduction="none")
 
 
-def loss_of(config: Resolved) -> Loss | None:
+def loss_of(config: Config) -> Loss | None:
     """The task's own loss; None for the cross-entropy."""
     own: Loss | None = TASKS[config.task.name].loss
     return own

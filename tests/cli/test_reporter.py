@@ -22,7 +22,7 @@ HERE = os.getpid()
 
 @pytest.fixture(autouse=True)
 def own_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(reporter, "cores", lambda: 2)
+    monkeypatch.setattr("ablate.records.environment.cores", lambda: 2)
     monkeypatch.setattr(reporter, "can_fork", lambda: True)
     monkeypatch.setattr(reporter, "_trained", False)
     before = OWN_PROGRAM.set(True)
@@ -161,9 +161,10 @@ PROGRAM = """
 import os, time
 from ablate.cli import reporter
 from ablate.cli.entry import OWN_PROGRAM
+from ablate.records import environment
 
 OWN_PROGRAM.set(True)
-reporter.cores = lambda: 2
+environment.cores = lambda: 2
 
 
 def told():

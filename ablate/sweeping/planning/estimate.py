@@ -18,7 +18,6 @@ from torch import Generator
 
 from ablate.config.errors import counted, own_line, reason
 from ablate.config.identity import cohort_key
-from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.engines.cohort.graphs import WARM_UPS
@@ -180,7 +179,7 @@ def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list
     where = f"{len(places)} GPUs, a process each" if len(places) > 1 else places[0].name
     if not config.cuda_graphs:
         launched = "no CUDA graphs (cuda_graphs=false)"
-    elif config.task.thing.has_network and loss_of(resolve(config)) is not None:
+    elif config.task.thing.has_network and loss_of(config) is not None:
         launched = "no CUDA graphs (the task has a loss of its own)"
     else:
         launched = "a minibatch is the replay of a CUDA graph"
