@@ -20,7 +20,7 @@ from ablate.report.latex import escaped as latex_escaped
 from ablate.report.markdown import escaped as markdown_escaped
 from ablate.report.markdown import markdown
 from ablate.report.material import Material, gather
-from ablate.report.numbers import interval_text, p_text, ratio_text
+from ablate.report.numbers import interval_text, number, p_text, ratio_text
 from ablate.report.sheets import MOST_ROWS
 from tests.report.made import config, write_run, write_sweep
 
@@ -226,6 +226,15 @@ def test_a_wide_table_says_once_what_all_rows_share_and_then_lies_on_its_side() 
     assert printed_width(text) <= 1
     first = text.splitlines()[0]
     assert all(package in first for package in ("booktabs", "adjustbox", "rotating"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.03, "1.030"), (9999.0, "9999"), (12345.6, "12,346"), (8.5412e32, "8.541e+32"), (float("nan"), "–")],
+)
+def test_a_number_stays_short(value: float, text: str) -> None:
+    """The perplexity of a network that has all but diverged has dozens of digits."""
+    assert number(value) == text
 
 
 @pytest.mark.full
