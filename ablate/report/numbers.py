@@ -10,12 +10,16 @@ from ablate.claims.comparison import telling_digits
 
 
 def number(value: float) -> str:
-    """Four digits, so that the points of a column stand below each other; from 10,000 on whole, from 10⁹ on `8.541e+32`."""
-    if pd.isna(value):
-        return "–"
-    if abs(value) < 1e4:
-        return f"{value:#.4g}".removesuffix(".")
-    return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3e}"
+    """Four digits, so that points of a column stand below each other; whole from 10,000, `8.541e+32` from 10⁹ on."""
+    return (
+        "–"
+        if pd.isna(value)
+        else f"{value:#.4g}".removesuffix(".")
+        if abs(value) < 1e4
+        else f"{value:,.0f}"
+        if abs(value) < 1e9
+        else f"{value:.3e}"
+    )
 
 
 def whole(value: Any) -> str:
