@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,8 +16,18 @@ SAID = {"tail_perplexity": "", "late_change": "", "tokens_per_s": "tokens per se
 """Metric → what its ratio is called, where METRICS has no title for it, or none is needed."""
 
 
+class Elementary:
+    """A statement that rests on no other."""
+
+    def decisive(self, confirming: bool) -> Self:
+        return self
+
+    def parts(self) -> Iterator[Self]:
+        yield self
+
+
 @dataclass(frozen=True)
-class Comparison(ABC):
+class Comparison(Elementary, ABC):
     """Elementary: how two settings compare lies below, or above, a bound."""
 
     text: str  # what is compared with what: `sampling sequential/random`
@@ -112,12 +122,6 @@ class Comparison(ABC):
     @property
     def leans(self) -> bool:
         return self.estimate < self.bound if self.below else self.estimate > self.bound
-
-    def decisive(self, confirming: bool) -> "Comparison":
-        return self
-
-    def parts(self) -> Iterator["Comparison"]:
-        yield self
 
     @property
     def n(self) -> int:

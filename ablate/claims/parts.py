@@ -1,11 +1,10 @@
 """What every statement rests on in the end: a comparison, a share of runs, or a fact, in which chance has no part."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ablate.claims.comparison import Comparison
+from ablate.claims.comparison import Comparison, Elementary
 from ablate.config.errors import counted
 from ablate.stats import NEEDED_LEVEL, Needed, p_of, runs_for_share, share_evidence, share_interval, share_sequence
 
@@ -15,7 +14,7 @@ MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Elementary):
     """Elementary: at least (or at most) a share of all runs does this. Exact tests on n independent runs."""
 
     where: str  # ` at num_hiddens=32`, or nothing
@@ -92,12 +91,6 @@ class Share:
         least = max(1, self.n if decided else self.n + 1)
         return runs_for_share(truth, self.share, level, power, least, MOST_SEEDS, self.always_valid)
 
-    def decisive(self, confirming: bool) -> "Part":
-        return self
-
-    def parts(self) -> Iterator["Part"]:
-        yield self
-
     @property
     def interval(self) -> tuple[float, float]:
         """Two-sided, exact: what the test does not reject; Clopper & Pearson (1934), or a confidence sequence."""
@@ -114,7 +107,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Fact:
+class Fact(Elementary):
     """Elementary: what every run shows alike, because it follows from how the network is built; no test, no p."""
 
     where: str
@@ -155,12 +148,6 @@ class Fact:
 
     def log_e(self, confirming: bool) -> float:
         return math.inf if self.holds == confirming else -math.inf
-
-    def decisive(self, confirming: bool) -> "Part":
-        return self
-
-    def parts(self) -> Iterator["Part"]:
-        yield self
 
     @property
     def effect(self) -> str:

@@ -369,12 +369,11 @@ class Trainer:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
             tickets = {self.owner[run.run_id] for run in task.runs}
-            full = isinstance(error, StorageError)
-            if self.signs.is_hung(task) and error is not None and not full and not self.stop.is_set():
-                self._ended_hung(task)
-                continue
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 raise error
+            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
+                self._ended_hung(task)
+                continue
             if isinstance(error, MemoryError) and len(task.runs) > 1:
                 self._fewer(task, error)
                 continue

@@ -241,14 +241,13 @@ class Programs:
         for future in ended:
             task = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
-            full = isinstance(error, StorageError)
-            if self.signs.is_hung(task) and error is not None and not full and not self.stop.is_set():
+            if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
+                self.progress.dropped(task)
+                self.full = self.full or error
+            elif self.signs.is_hung(task) and error is not None and not self.stop.is_set():
                 self._ended_hung(task)
             elif future.cancelled() or isinstance(error, Stopped):
                 self.progress.dropped(task)
-            elif isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
-                self.progress.dropped(task)
-                self.full = self.full or error
             elif error and self.again(task, error):
                 self.progress.ended(task)
             elif error:
