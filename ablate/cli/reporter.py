@@ -147,12 +147,13 @@ def _serve(
     with suppress(BaseException):  # the command does what is not done here, and hears of the reason by that
         of_command.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to hear
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         end_with_parent(command)
         for name in ("stdout", "stderr"):
             setattr(sys, name, cast(TextIO, _Told(getattr(sys, name), connection, name)))
         with loading():
             load()
+        signal.signal(signal.SIGTERM, _stop)
         connection.send(("loaded", None))
         while connection.poll(KEPT_S):  # without what the words of the command, in which it was begun, have set
             connection.send(("done", Context().run(report, *connection.recv())))
@@ -160,7 +161,17 @@ def _serve(
 
 
 def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    """No exception: one that is raised while an object is freed, say, is lost, and the work would go on."""
+    with suppress(BaseException):
+        from multiprocessing import active_children
+
+        from ablate.report.products import abandon
+
+        for child in active_children():  # they draw
+            child.kill()
+            child.join()
+        abandon()
+    os._exit(0)
 
 
 class _Told(Stream):

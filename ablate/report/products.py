@@ -117,6 +117,10 @@ class Products:
             write_atomically(path, text.encode())
 
 
+_begun: set[Path] = set()
+"""The folders in which reports are being made by this process."""
+
+
 @contextmanager
 def products(folder: Path, manifest: str = MANIFEST) -> Iterator[Products]:
     """The files of a report that is about to be made. Raises OSError where the folder cannot be written to."""
@@ -124,9 +128,17 @@ def products(folder: Path, manifest: str = MANIFEST) -> Iterator[Products]:
         if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
             shutil.rmtree(left, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder))
+    _begun.add(aside)
     try:
         yield Products(folder, aside, manifest)
     finally:  # TemporaryDirectory of Python 3.11 calls itself for ever in a folder that cannot be written to any more
+        shutil.rmtree(aside, ignore_errors=True)
+        _begun.discard(aside)
+
+
+def abandon() -> None:
+    """Delete what this process has made of reports that it will not end. It has no child any more that draws them."""
+    for aside in _begun:
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -1,19 +1,22 @@
 """The process that reports what a command has trained: what it does, and that the command manages without."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from ablate.cli import reporter
 from ablate.cli.entry import OWN_PROGRAM
+from ablate.report.products import products
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are only used on Linux")
 
@@ -92,6 +95,43 @@ def test_what_cannot_be_understood_is_the_commands_to_do() -> None:
         assert not reporter._reporter.process.is_alive()
 
 
+def test_a_stop_leaves_nothing_that_was_begun(tmp_path: Path) -> None:
+    """Also where an exception would be lost, as one is that is raised while an object is freed."""
+
+    def draws() -> None:
+        time.sleep(60)
+
+    def goes_on(folder: Path, pack: bool) -> int:
+        with products(folder) as files:
+            drawer = multiprocessing.get_context("fork").Process(target=draws)
+            drawer.start()
+            files.write("runs.csv", str(drawer.pid))
+            while True:
+                with suppress(BaseException):
+                    os.kill(HERE, signal.SIGUSR1)
+                    time.sleep(60)
+
+    def stop(*_: object) -> NoReturn:
+        [made] = tmp_path.glob(".report-*/runs.csv")
+        drawers.append(int(made.read_text()))
+        raise KeyboardInterrupt
+
+    drawers: list[int] = []
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with reporter.reporter(nothing, goes_on):
+            reporter.begin()
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                reporter.reported(tmp_path, True)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - began < reporter.END_S
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(drawers[0], 0)
+
+
 def test_what_it_says_is_in_order_with_what_the_other_stream_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,26 +175,6 @@ def test_none_in_a_program_of_others() -> None:
     with reporter.reporter(nothing, says):
         reporter.begin()
         assert reporter.reported(Path("a"), True) is None
-
-
-def test_a_stop_lets_it_tidy_up(tmp_path: Path) -> None:
-    begun, tidy = tmp_path / "begun", tmp_path / "tidy"
-
-    def slow(folder: Path, pack: bool) -> int:
-        try:
-            begun.touch()
-            os.kill(HERE, signal.SIGINT)
-            time.sleep(60)
-        finally:
-            tidy.touch()
-        return 0
-
-    with reporter.reporter(nothing, slow):
-        reporter.begin()
-        with pytest.raises(KeyboardInterrupt):
-            reporter.reported(tmp_path, True)
-    assert begun.exists()
-    assert tidy.exists()
 
 
 PROGRAM = """
