@@ -4,9 +4,10 @@ On the logarithm of the metric, so that effects are factors; on the metric itsel
 no such value and are left out: count them beside these numbers.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -71,23 +72,26 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
     knobs = [knob for knob in knobs if known[knob].nunique(dropna=False) > 1]
     values = known["added_up"].to_numpy() - known["added_up"].mean()
     total = float(values @ values)
-    blocks = {knob: _indicators(known[knob]) for knob in knobs}
-    room = MOST_COLUMNS - sum(block.shape[1] for block in blocks.values())
+    codes = {name: pd.factorize(known[name], use_na_sentinel=False)[0] for name in (*knobs, "seed")}
+    levels = {knob: codes[knob] for knob in knobs}
+    room = MOST_COLUMNS - sum(int(code.max()) + 1 for code in levels.values())
     optional = [("seed", ["seed"]), *((f"{a} × {b}", [a, b]) for a, b in combinations(knobs, 2))]
     for source, columns in optional:
-        levels = known.groupby(columns, dropna=False, sort=False).ngroup()
-        if 1 < levels.nunique() <= room:
-            blocks[source] = _indicators(levels)
-            room -= blocks[source].shape[1]
-    explained = _explained_by(blocks, values)
-    squares = dict.fromkeys(blocks, 0.0)
-    pairs = [source for source in blocks if " × " in source]
-    seed = [source for source in blocks if source not in (*knobs, *pairs)]
-    for before, stage in (([], knobs), (knobs, seed), ([*knobs, *seed], pairs)):
-        for order in (stage, stage[::-1]):
-            for k, source in enumerate(order):
-                gain = explained([*before, *order[: k + 1]]) - explained([*before, *order[:k]])
-                squares[source] += max(0.0, gain) / 2  # below 0 by rounding only
+        code = _together([codes[name] for name in columns])
+        if 0 < code.max() < room:
+            levels[source] = code
+            room -= int(code.max()) + 1
+    squares = dict.fromkeys(levels, 0.0)
+    pairs = [source for source in levels if " × " in source]
+    seed = [source for source in levels if source not in (*knobs, *pairs)]
+    left = _Unexplained.of(levels, values)
+    for stage in (knobs, seed, pairs):
+        for order in (stage[::-1], stage):
+            after = left
+            for source in order:
+                gain, after = after.explained_by(source)
+                squares[source] += gain / 2
+        left = after
     sources = [*knobs, *(name for name, _ in optional[1:]), "seed"]
     rows = [(source, squares.get(source, 0.0) / total) for source in sources]
     rest = max(0.0, 1 - sum(share for _, share in rows))
@@ -99,31 +103,60 @@ def varies(values: np.ndarray) -> bool:
     return len(values) > 1 and bool(np.ptp(values) > ROUNDING * max(1.0, float(np.abs(values).max())))
 
 
-def _explained_by(blocks: dict[str, np.ndarray], values: np.ndarray) -> Callable[[Sequence[str]], float]:
-    """A function: the sum of squares of `values` (N,) that the named blocks of columns explain together."""
-    design = np.concatenate(list(blocks.values()), axis=1) if blocks else np.zeros((len(values), 0))
-    design = design - design.mean(axis=0)
-    gram, towards = design.T @ design, design.T @ values
-    owner = np.repeat(list(blocks), [block.shape[1] for block in blocks.values()])
+@dataclass(frozen=True)
+class _Unexplained:
+    """What some sources have left to be explained by the others.
 
-    @cache
-    def of(sources: frozenset[str]) -> float:
-        chosen = np.flatnonzero(np.isin(owner, list(sources)))
-        if not len(chosen):
-            return 0.0
-        scales, vectors = np.linalg.eigh(gram[np.ix_(chosen, chosen)])
-        along = vectors.T @ towards[chosen]
-        kept = scales > 1e-9 * scales.max(initial=0.0)  # indicators of all levels are linearly dependent
-        return float(np.sum(np.square(along[kept]) / scales[kept]))
+    The design matrix has a column for each level of each source that says which runs have it. Of it, less what is
+    explained already, only its products with itself and with the values are kept. To begin with, they follow from how
+    many runs have two levels together: the matrix itself, as long as there are runs, is never made.
+    """
 
-    return lambda sources: of(frozenset(sources))
+    columns: Mapping[str, slice]
+    """Source → the columns of its levels."""
+    products: np.ndarray
+    """Of the columns with one another (columns, columns)."""
+    towards: np.ndarray
+    """Of the columns with the values (columns,)."""
+    least: float
+    """Up to it an eigenvalue of the products is 0: indicators of all levels are linearly dependent."""
+
+    @classmethod
+    def of(cls, levels: Mapping[str, np.ndarray], values: np.ndarray) -> Self:
+        """`levels`: source → the number of each run's level (N,); values (N,) of mean 0."""
+        sizes = [int(code.max()) + 1 for code in levels.values()]
+        ends = np.cumsum(sizes)
+        columns = {name: slice(end - size, end) for name, end, size in zip(levels, ends, sizes, strict=True)}
+        counts = np.concatenate([np.zeros(0), *(np.bincount(code) for code in levels.values())])
+        towards = np.concatenate([np.zeros(0), *(np.bincount(code, values) for code in levels.values())])
+        products = -np.outer(counts, counts) / len(values)
+        for one, other in product(levels, repeat=2):
+            products[columns[one], columns[other]] += _crossed(levels[one], levels[other])
+        return cls(columns, products, towards, 1e-9 * float(np.abs(products).max(initial=0.0)))
+
+    def explained_by(self, source: str) -> tuple[float, Self]:
+        """The sum of squares that a source explains, and what is left then."""
+        own = self.columns[source]
+        scales, vectors = np.linalg.eigh(self.products[own, own])
+        kept = scales > self.least
+        basis = vectors[:, kept] / np.sqrt(scales[kept])
+        along, across = basis.T @ self.towards[own], basis.T @ self.products[own]
+        left = replace(self, products=self.products - across.T @ across, towards=self.towards - along @ across)
+        return float(along @ along), left
 
 
-def _indicators(levels: pd.Series) -> np.ndarray:
-    """(N, levels): 1 where a run has the level, else 0."""
-    code, names = pd.factorize(levels, use_na_sentinel=False)
-    indicators: np.ndarray = np.eye(len(names))[code]
-    return indicators
+def _crossed(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """How often two numbered things (N,) have two numbers together: (numbers of the one, numbers of the other)."""
+    shape = int(rows.max()) + 1, int(columns.max()) + 1
+    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _together(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """The number of each run's combination (N,), of those that there are, from the numbers of its parts."""
+    joint = codes[0]
+    for code in codes[1:]:
+        joint = joint * (int(code.max()) + 1) + code
+    return np.unique(joint, return_inverse=True)[1].reshape(-1)
 
 
 def _finite(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

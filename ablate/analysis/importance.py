@@ -27,13 +27,18 @@ COLUMNS = ("knob", "importance", "low", "high", "total", "evaluator")
 
 
 def importance(
-    runs: pd.DataFrame, metric: str, knobs: Sequence[str], evaluator: str = "auto", level: float = 0.95
+    runs: pd.DataFrame,
+    metric: str,
+    knobs: Sequence[str],
+    evaluator: str = "auto",
+    level: float = 0.95,
+    split: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """knob, importance, low, high, total, evaluator (the name of the one that was used); largest importance first.
 
     Where the settings are a full grid of the knobs: the shares of the variance that `variance_split` has, exact where
     as many runs of each setting finished; importance of the knob alone, total with all of its two-way interactions;
-    they do not sum to 1, and low and high are empty.
+    they do not sum to 1, and low and high are empty. `split`: these shares, where they are known already.
 
     On any other settings, of at least 20 unless an evaluator is asked for: an approximation, shares of what all knobs
     account for together, which sum to 1. `evaluator`: ped-anova, fanova, or auto: fANOVA where scikit-learn can be
@@ -52,7 +57,8 @@ def importance(
     if evaluator == "auto" and is_full_grid(runs, [(knob,) for knob in knobs]):
         finished = setting_counts(runs, metric)
         balanced = len(set(finished)) == 1 and finished[0] > 0
-        return _from_split(variance_split(runs, metric, knobs), knobs, EXACT if balanced else UNBALANCED)
+        split = variance_split(runs, metric, knobs) if split is None else split
+        return _from_split(split, knobs, EXACT if balanced else UNBALANCED)
     too_few = evaluator == "auto" and runs["setting_id"].nunique() < FEWEST_SETTINGS
     if evaluator == "auto":
         evaluator = "fanova" if find_spec("sklearn") else "ped-anova"

@@ -309,4 +309,5 @@ def _compare(m: Material, attempt: Attempts) -> None:
         m.effects = attempt("the main effects", lambda: main_effects(runs, m.main, names, m.level))
         m.variance = attempt("the variance split", lambda: variance_split(runs, m.main, names))
     if len(names) > 1:
-        m.importance = attempt("the importance of the knobs", lambda: importance(runs, m.main, names, level=m.level))
+        of_knobs = partial(importance, runs, m.main, names, level=m.level, split=m.variance)
+        m.importance = attempt("the importance of the knobs", of_knobs)
