@@ -34,7 +34,8 @@ def rivals(
     """
     there = [name for name, own in values.items() if len(own) and np.isfinite(means.get(name, np.nan))]
     others = [name for name in there if name != best]
-    equal = {name for name in others if np.isclose(means[name], means[best], rtol=1e-9, atol=0)}
+    same = np.isclose([means[name] for name in others], means[best], rtol=1e-9, atol=0)
+    equal = {name for name, is_same in zip(others, same, strict=True) if is_same}
     rest = [name for name in others if name not in equal]
     if not rest:
         return Rivals(tuple(others), (), ())

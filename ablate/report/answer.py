@@ -149,20 +149,23 @@ def _best_of(m: Material, settings: pd.DataFrame, metric: str) -> _Best | None:
         return None
     speed = metric == "tokens_per_s"
     values = Frames(m.runs, sweep=m.folder).processes(settings) if speed else samples(m.runs, metric)
-    by_id = {str(setting["setting_id"]): setting for _, setting in settings.iterrows()}
-    own = {name: values[name] for name in by_id if name in values}
+    means = dict(zip(settings["setting_id"], settings[metric].astype(float), strict=True))
+    own = {name: values[name] for name in means if name in values}
     if best["setting_id"] not in own:
         return _Best(best, "", False)
-    found = rivals(own, {name: float(by_id[name][metric]) for name in own}, best["setting_id"], metric, m.level)
+    found = rivals(own, means, best["setting_id"], metric, m.level)
+
+    def setting(name: str) -> pd.Series:
+        return settings[settings["setting_id"] == name].iloc[0]
 
     def named(names: Sequence[str]) -> str:
         if len(names) > MOST_NAMED:
             return counted(len(names), "other")
-        return listed([setting_name(by_id[name], m.swept) for name in names])
+        return listed([setting_name(setting(name), m.swept) for name in names])
 
     said = f"; tied with {named(found.equal)}" * bool(found.equal)
     if len(found.near) == 1:
-        value = (thousands if speed else mean_text)(by_id[found.near[0]], metric)
+        value = (thousands if speed else mean_text)(setting(found.near[0]), metric)
         said += f"; not told from {named(found.near)} ({value}) by a test"
     elif found.near:
         said += f"; not told from {named(found.near)} by a test"

@@ -55,8 +55,8 @@ def effects_figure(m: Material) -> Wanted:
         return {}
     measure = measure_name(m.main, m.settings)
     caption = f"{capital(measure)} at each value of a knob, over all other settings."
-    seen = [all_seeing(m.factored_settings, *both) for both in m.effects[["knob", "value"]].itertuples(index=False)]
-    effects = m.effects.assign(sees_future=seen)
+    seen = all_seeing(m.factored_settings)
+    effects = m.effects.assign(sees_future=[*map(seen, m.effects["knob"], m.effects["value"])])
     label = measure.replace(" of ", "\nof ")
     geometric = not by_difference(m.main)
     return {"effects": (caption, partial(plots.effects, effects, m.heading, m.level, label, geometric))}

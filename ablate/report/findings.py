@@ -118,10 +118,11 @@ def remarks(table: pd.DataFrame, level: float) -> Iterator[str]:
 def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     columns = [Column("knob"), Column("value", True), Column("n", True), Column(heading(m.main), True)]
     columns += [Column(percent(m.level), True)]
+    seen = all_seeing(m.factored_settings)
     rows = [
         [
             row["knob"],
-            marked(value_text(row["value"]), all_seeing(m.factored_settings, row["knob"], row["value"])),
+            marked(value_text(row["value"]), seen(row["knob"], row["value"])),
             whole(row["n"]),
             number(row["mean"]),
             interval_text(row["low"], row["high"]),

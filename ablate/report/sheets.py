@@ -212,7 +212,10 @@ def spread_sheet(m: Material) -> Sheet:
     networks = of_networks(m.settings)
     columns += [Column("parameters", True), Column("updates", True)] * networks
     rows, full = [], []
-    for setting in m.settings.to_dict("records"):
+    named, facts = ["setting_id", *shown], ["n", "diverged", "parameters", "updates"]
+    measured = [f"{metric}{ending}" for metric in metrics for ending in ("", *(f"_{key}" for key in SPREAD))]
+    needed = [*dict.fromkeys([*named, *facts, *measured, *("sees_future",) * ("sees_future" in m.settings)])]
+    for setting in m.settings[needed].to_dict("records"):  # of some hundred columns
         for metric, text in metrics.items():
             values = {key: setting[f"{metric}_{key}"] for key in SPREAD}
             rows.append(
@@ -228,9 +231,8 @@ def spread_sheet(m: Material) -> Sheet:
                     *[f"{setting[name]:,}" for name in ("parameters", "updates") if networks],
                 ]
             )
-            known = {name: setting[name] for name in ("setting_id", *shown)}
-            facts = {name: setting[name] for name in ("n", "diverged", "parameters", "updates")}
-            full.append(known | {"metric": metric, "mean": setting[metric]} | values | facts)
+            known, counts = ({name: setting[name] for name in names} for names in (named, facts))
+            full.append(known | {"metric": metric, "mean": setting[metric]} | values | counts)
     what = "" if not networks else "training, held-out: perplexity. " if own else "Perplexity. "
     notes = [
         f"{what}Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "

@@ -3,7 +3,7 @@
 Functions take the frames of `analysis`: one row per run or per setting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -204,10 +204,15 @@ def seeing(frame: pd.DataFrame) -> np.ndarray:
     return frame["sees_future"].eq(True).to_numpy(bool, na_value=False)
 
 
-def all_seeing(settings: pd.DataFrame, knob: str, value: object) -> bool:
-    """Whether every setting with this value of a knob sees the future."""
-    own = [sees for one, sees in zip(settings[knob], seeing(settings), strict=True) if one == value]
-    return bool(own) and all(own)
+def all_seeing(settings: pd.DataFrame) -> Callable[[str, object], bool]:
+    """A function: whether every setting with this value of a knob sees the future."""
+    seen = seeing(settings)
+
+    def of(knob: str, value: object) -> bool:
+        own = [sees for one, sees in zip(settings[knob], seen, strict=True) if one == value] if seen.any() else []
+        return bool(own) and all(own)
+
+    return of
 
 
 def marked(text: str, sees_future: bool) -> str:
@@ -217,8 +222,8 @@ def marked(text: str, sees_future: bool) -> str:
 
 def marked_source(settings: pd.DataFrame, source: str) -> str:
     """A source of variance, `model` or `model × lr`, with a dagger where a value of such a knob brings the future."""
-    knobs = [knob for knob in source.split(" × ") if knob in settings]
-    return marked(source, any(all_seeing(settings, knob, value) for knob in knobs for value in settings[knob].unique()))
+    knobs, seen = [knob for knob in source.split(" × ") if knob in settings], all_seeing(settings)
+    return marked(source, any(seen(knob, value) for knob in knobs for value in settings[knob].unique()))
 
 
 def future_note(frame: pd.DataFrame) -> str:
