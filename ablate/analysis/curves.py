@@ -62,17 +62,28 @@ def _with_epochs(curves: Curves, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "epoch" in row.curve_columns and row in curves]
 
 
+@dataclass(frozen=True)
+class Course:
+    """How the training of some runs went on towards its end: what takes all of their curves to tell."""
+
+    run_ids: frozenset[str]
+    late_change: pd.Series
+    """See the function of this name."""
+    fitted_since_best: pd.Series
+    """See the function of this name."""
+
+
 class StoredCurves:
     """The curves of some runs of a sweep, read as far as is asked for: all together can be larger than the memory.
 
-    Its length is the number of runs.
+    Its length is the number of runs. `known`: what others have read of them already.
     """
 
     PORTION = 500_000
     """Rows that are read at once to go through all of them."""
 
-    def __init__(self, sweep: Path, run_ids: Sequence[str]) -> None:
-        self.sweep, self.run_ids = sweep, list(run_ids)
+    def __init__(self, sweep: Path, run_ids: Sequence[str], known: Course | None = None) -> None:
+        self.sweep, self.run_ids, self._known = sweep, list(run_ids), known
 
     def __len__(self) -> int:
         return len(self.run_ids)
@@ -87,8 +98,8 @@ class StoredCurves:
         wanted = set(run_ids)
         return read_curves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
 
-    def portions(self, columns: Sequence[str] = COLUMNS[1:]) -> Iterator["Portion"]:
-        """All of them, whole runs together, those of a file as they stand there, and of these the named columns."""
+    def portions(self) -> Iterator["Portion"]:
+        """All of them, whole runs together, those of a file as they stand there."""
         places = curve_places(self.sweep, self.run_ids)
         packed = [where for _, where in places if isinstance(where, Row)]
         loose = [run_id for run_id, where in places if not isinstance(where, Row)]
@@ -104,22 +115,23 @@ class StoredCurves:
             parts = (ends - 1) // self.PORTION
             for part in np.unique(parts):
                 own = [rows[place] for place in np.flatnonzero(parts == part).tolist()]
-                yield Portion([row.run_id for row in own], *curves.numbers(own, columns)).ordered()
+                yield Portion([row.run_id for row in own], *curves.numbers(own, COLUMNS[1:])).ordered()
         except TableError:
             return
 
     @cached_property
-    def late_change(self) -> pd.Series:
-        """`late_change` of all of them."""
-        found = [portion.late_change() for portion in self.portions(("epoch", "perplexity"))]
-        return pd.concat(found) if found else pd.Series(dtype=float)
-
-    def fitted_since_best(self, run_ids: Iterable[str]) -> pd.Series:
-        """`fitted_since_best` of some of them."""
-        wanted = set(run_ids)
-        some = StoredCurves(self.sweep, [run_id for run_id in self.run_ids if run_id in wanted])
-        found = [portion.fitted_since_best() for portion in some.portions()]
-        return pd.concat(found) if found else pd.Series(dtype=bool)
+    def course(self) -> Course:
+        """That of all of them, read at once."""
+        own = frozenset(self.run_ids)
+        known = self._known.run_ids if self._known else frozenset()
+        others = StoredCurves(self.sweep, [run_id for run_id in self.run_ids if run_id not in known])
+        parts = [Course(own, portion.late_change(), portion.fitted_since_best()) for portion in others.portions()]
+        parts += [self._known] if self._known else []
+        if not parts:
+            return Course(own, pd.Series(dtype=float), pd.Series(dtype=bool))
+        change = pd.concat([part.late_change for part in parts])
+        fitted = pd.concat([part.fitted_since_best for part in parts])
+        return Course(own, change[change.index.isin(own)], fitted[fitted.index.isin(own)])
 
 
 def _read(sweep: Path, places: list[tuple[str, str]]) -> Iterator[pd.DataFrame]:
@@ -188,7 +200,7 @@ def late_change(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.
 
     Of geometric means, at least one epoch each; −0.02 says that it still fell by 2 %. Runs of one epoch have none.
     """
-    return curves.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change(share)
+    return curves.course.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change(share)
 
 
 def fitted_since_best(curves: pd.DataFrame | StoredCurves, run_ids: Iterable[str]) -> pd.Series:
@@ -199,7 +211,8 @@ def fitted_since_best(curves: pd.DataFrame | StoredCurves, run_ids: Iterable[str
     perplexity was measured of, or whose last epochs were its best.
     """
     if isinstance(curves, StoredCurves):
-        return curves.fitted_since_best(run_ids)
+        fitted = curves.course.fitted_since_best
+        return fitted[fitted.index.isin(list(run_ids))]
     return Portion.of(curves[curves["run_id"].isin(list(run_ids))]).fitted_since_best()
 
 

@@ -1,7 +1,7 @@
 """Everything that a report tells of one sweep, read once."""
 
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from ablate.analysis.baselines import baselines_frame
 from ablate.analysis.budgets import FEWEST_SETTINGS, budget_correlation
 from ablate.analysis.compare import comparisons, neighbours
 from ablate.analysis.confounders import Warning_, confounders
-from ablate.analysis.curves import StoredCurves
+from ablate.analysis.curves import Course, StoredCurves
 from ablate.analysis.effects import main_effects, variance_split
 from ablate.analysis.frames import (
     Factor,
@@ -45,8 +45,10 @@ from ablate.records import results
 from ablate.records.design import Designs
 from ablate.records.failures import failures
 from ablate.records.manifest import load_manifest, plugins_of
+from ablate.records.parquet_files import TableError
 from ablate.records.places import is_sweep, no_sweep
 from ablate.records.reading import RecordError
+from ablate.records.tables import runs_of
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.drawing import at_once
 from ablate.report.numbers import listed, percent
@@ -191,7 +193,11 @@ def gather(
     """
     for line in plugins.load_again(plugins_of(folder)):
         attempt.say(line)
-    runs, skipped = runs_frame(folder)
+    known = None
+    with _course_of_many(folder) if whole else nullcontext(lambda: None) as course:
+        runs, skipped = runs_frame(folder)
+        with suppress(Exception):  # it is read again where it is asked for, and said there why it cannot be
+            known = course()
     search = attempt("the search", lambda: _search(folder))
     if search is None and not is_sweep(folder) and not list(results.records(folder)):
         raise no_sweep(folder)
@@ -210,7 +216,7 @@ def gather(
         manifest=manifest,
         runs=runs,
         settings=pd.DataFrame(),
-        stored_curves=StoredCurves(folder, [] if runs.empty else [str(run_id) for run_id in runs["run_id"]]),
+        stored_curves=StoredCurves(folder, [] if runs.empty else [str(run_id) for run_id in runs["run_id"]], known),
         published=pd.DataFrame(),
         speed=pd.DataFrame(),
         swept=[],
@@ -230,6 +236,17 @@ def gather(
             if table is not None:
                 material.searched[name] = table
     return material
+
+
+@contextmanager
+def _course_of_many(folder: Path) -> Iterator[Callable[[], Course | None]]:
+    """What goes through the curves of a sweep's packed runs, where these are many: by another process meanwhile."""
+    packed: Sequence[str] = ()
+    with suppress(TableError):  # which is said of the runs
+        packed = runs.run_ids if (runs := runs_of(folder)) else ()
+    job: dict[str, Callable[[], Any]] = {"course": lambda: StoredCurves(folder, packed).course}
+    with at_once(job, own=1) if len(packed) >= MANY else nullcontext({"course": lambda: None}) as made:
+        yield made["course"]
 
 
 def encodable(text: str) -> str:

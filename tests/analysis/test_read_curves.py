@@ -183,11 +183,17 @@ def test_curves_that_are_read_a_part_at_a_time_say_the_same(
     assert len(whole) == sum(lengths) + 3
     monkeypatch.setattr(StoredCurves, "PORTION", portion)
     stored = StoredCurves(tmp_path, run_ids)
-    pd.testing.assert_series_equal(late_change(stored).sort_index(), late_change(whole).sort_index(), check_names=False)
-    for some in (run_ids, run_ids[1:4], []):
-        fitted = fitted_since_best(whole, some)
-        assert fitted.keys().isin(some).all()
-        assert fitted_since_best(stored, some).to_dict() == fitted.to_dict()
+    elsewhere = StoredCurves(tmp_path, [*run_ids[2:6], "of no run"]).course  # read by another process, before
+    for one in (stored, StoredCurves(tmp_path, run_ids, elsewhere)):
+        pd.testing.assert_series_equal(
+            late_change(one).sort_index(), late_change(whole).sort_index(), check_names=False
+        )
+        for some in (run_ids, run_ids[1:4], []):
+            fitted = fitted_since_best(whole, some)
+            assert fitted.keys().isin(some).all()
+            assert fitted_since_best(one, some).to_dict() == fitted.to_dict()
+    few = StoredCurves(tmp_path, run_ids[:3], stored.course)  # of which the others were excluded since
+    assert set(late_change(few).index) <= set(run_ids[:3])
     pd.testing.assert_frame_equal(
         stored.of(run_ids[2:4]), whole[whole["run_id"].isin(run_ids[2:4])].reset_index(drop=True)
     )
