@@ -85,7 +85,7 @@ def with_palette(path: Path) -> bytes:
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = BytesIO()
-    reduced.save(content, "PNG", optimize=True)
+    reduced.save(content, "PNG")  # optimize=True takes five times as long for 4 % of the bytes
     return content.getvalue()
 
 
