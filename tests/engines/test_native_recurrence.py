@@ -37,9 +37,14 @@ def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_graph(
-    d: Derived, shares: Tensor, states: Sequence[Tensor], matrices: Sequence[Tensor], vectors: Sequence[Tensor]
+    d: Derived,
+    shares: Tensor,
+    states: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    rounded: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> tuple[Tensor, list[Tensor]]:
-    """As `native_recurrence`, value by value."""
+    """As `native_recurrence`, value by value, each of which is `rounded`."""
     H = states[0].shape[-1]
     states, outputs = list(states), []
 
@@ -52,11 +57,13 @@ def by_graph(
         for stage in d.forward:
             for k in stage.groups:
                 operand = torch.cat([values[part] for part in d.groups[k].operand], -1)
-                values |= dict(zip(d.groups[k].products, (operand @ matrices[k]).split(H, -1), strict=True))
+                products = rounded(operand @ matrices[k])
+                values |= dict(zip(d.groups[k].products, products.split(H, -1), strict=True))
             for index in stage.values:
                 node = d.node(index)
                 of = [at(end) for end in node.of]
-                values[index] = ARITHMETIC[node.op](*of) if node.op in ARITHMETIC else apply(node.op, *of)
+                value = ARITHMETIC[node.op](*of) if node.op in ARITHMETIC else apply(node.op, *of)
+                values[index] = rounded(value) if isinstance(value, Tensor) and value.is_floating_point() else value
         like = states[0]
         outputs.append(like.new_zeros(like.shape) + at(d.output))
         states = [like.new_zeros(like.shape) + at(end) for end in d.new_states]
@@ -136,7 +143,20 @@ def compare_random(cell: RandomCell) -> None:
                 break
         else:
             reject()
-        assert error(computed(native_recurrence, d, given, torch.float32), exact) < 1e-5
+        found = error(computed(native_recurrence, d, given, torch.float32), exact)
+        assert found < max(1e-5, unavoidable(d, given, exact)), f"H={H} B={B} T={T} seed={seed}"
+
+
+def unavoidable(d: Derived, given: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    """The largest of four errors that the equations have in float64 where every value is off by up to two units in the
+    last place of float32, at random: none can be asked to be more exact, and of most cells it is far below 1e-5.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def off(value: Tensor) -> Tensor:
+        return value * (1 + 2**-22 * (2 * torch.rand(value.shape, dtype=value.dtype, generator=generator) - 1))
+
+    return max(error(computed(partial(by_graph, rounded=off), d, given, torch.float64), exact) for _ in range(4))
 
 
 @pytest.mark.parametrize("what", FOUND)
