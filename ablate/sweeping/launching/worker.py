@@ -222,7 +222,10 @@ class Beacon:
 
     def epoch(self, task: "Task", name: str, epoch: int, perplexity: float) -> None:
         runs = [run.run_id for run in task.runs]
+        begins = runs[0] not in self.running
         self.running[runs[0]] = {"runs": runs, "epoch": epoch, "perplexity": perplexity}
+        if begins:  # a short training would have ended before the next beat, and never have been seen
+            self.beat()
 
     def ended(self, task: "Task") -> None:
         self.running.pop(task.runs[0].run_id, None)

@@ -187,12 +187,12 @@ def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> 
     assert run(*LONG, *ON_SLURM, "--detach") == 0
     assert main(["status", str(folder)]) == 0
     assert set(slurm.jobs().values()) == {"PENDING"}
-    slurm.node_is("resume")
+    slurm.node_returns()
     until(lambda: training(folder))
     slurm.node_is("down")
     until(lambda: set(slurm.jobs().values()) == {"PENDING"})
     until(lambda: not any(map(processes_of, slurm.jobs())))  # a node that comes back with a job in it is drained
-    slurm.node_is("resume")
+    slurm.node_returns()
     slurm.start_now()
     assert run(*LONG, *ON_SLURM) == 0
     assert len(outcomes(folder)) == 4
