@@ -40,8 +40,8 @@ LOOK_S = 1.0
 """Jobs are looked after so often, or less often where a look takes long."""
 CANCELLED_S = 60.0
 """So long jobs that were cancelled are waited for: they save their checkpoints."""
-LEAVES_S = 150.0
-"""So long a job that has saved its checkpoints may stay in the queue, or take to be in it anew."""
+LEAVES_S = 200.0
+"""So long a job that was told to go may take to save its checkpoints and to leave the queue, or to be in it anew."""
 
 
 class JobLost(UserError):
@@ -209,11 +209,11 @@ def see_off(jobs: Sequence[Followed], look: Callable[[], None], say: Callable[[s
     """Wait for those of the jobs submitted before that are about to leave: what was cancelled is then to be submitted
     again, and what is queued again is waited for. `look` leaves out of `jobs` those that have ended."""
     deadline, told = time.monotonic() + LEAVES_S, False
-    while leaving := [one for one in jobs if one.state.stopped and one.how == RUNNING]:
+    while leaving := [one for one in jobs if one.state.leaving and one.how == RUNNING]:
         if time.monotonic() > deadline:
             return
         if not told:
-            say(f"waiting for {counted(len(leaving), 'job')} to leave the queue; checkpoints are saved")
+            say(f"waiting for {counted(len(leaving), 'job')} to leave the queue with checkpoints saved")
             told = True
         time.sleep(LOOK_S)
         look()

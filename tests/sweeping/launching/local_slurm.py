@@ -119,6 +119,10 @@ class Slurm:
     def node_is(self, state: str) -> None:
         self.ask("scontrol", "update", f"nodename={self.node}", f"state={state}", "reason=trial")
 
+    def steps(self) -> list[Path]:
+        """Of jobs that are not over on the node: a node that comes back with one in it is drained."""
+        return list((self.folder / "spool").glob(f"{self.node}_[0-9]*.*"))
+
     def node_returns(self) -> None:
         """At our word, or by itself, as soon as it answers: then SLURM refuses our word."""
         subprocess.run(["scontrol", "update", f"nodename={self.node}", "state=resume"], capture_output=True, timeout=60)

@@ -357,6 +357,25 @@ def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, 
     assert Followed(batch, 0, {}).look() is None
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "invalid partition specified: x",
+            "invalid partition specified: x; give another hydra.launcher.partition, of low",
+        ),
+        ("Memory specification can not be satisfied", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
+        ("it is out of order", "…"),
+    ],
+)
+def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, line: str) -> None:
+    answer = subprocess.CompletedProcess([], 0, "low\nlow\n", "")
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
+    error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
+    assert slurm._said(error) == line.replace("…", said)
+
+
 def test_what_trains_is_told_as_soon_as_it_has_begun(small: Configs, tmp_path: Path) -> None:
     """Not with the next beat, before which a short training has ended."""
     batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"])
