@@ -2,7 +2,8 @@
 # make test       the tests, under two minutes: they need Python and this checkout alone
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
-# make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min
+# make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min;
+#                 once it has installed Ray and submitit, make test-all runs one of each
 # make test-triton  kernels for a GPU in Triton's interpreter, which it installs (300 MB), on the CPU
 # make gpu        with a CUDA GPU, in ten minutes: ablate bench gpu, then the tests that need one; by PYTHON, which has ".[gpu,dev]"
 # make docs       the documentation as a site, build/site/index.html

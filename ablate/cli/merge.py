@@ -29,6 +29,8 @@ def merge_command(arguments: list[str]) -> int:
         say(f"left out: {line}")
     for line in done.conflicts:
         say(f"conflict: {line}", style="red")
+    if done.conflicts:
+        say("what is named first is kept; to keep the other, merge into a new folder and name its folder first")
     say(
         f"{options.into}: {counted(done.runs, 'run')} and {counted(done.timings, 'timing')} added, "
         f"{counted(done.equal, 'run')} there already"

@@ -126,6 +126,8 @@ class State:
     failures: list[list[str]] = field(default_factory=list)
     """The settings that failed in it, each by its label, and why."""
     warnings: list[str] = field(default_factory=list)
+    leaving: bool = False
+    """Whether it was told to go, and saves its checkpoints, or has."""
     stopped: str | None = None
     """Why it has saved its checkpoints and gone."""
     worker: str | None = None
@@ -171,6 +173,7 @@ STATE = {
     "trained": int,
     "failures": list[list[str]],
     "warnings": list[str],
+    "leaving": bool,
     "stopped": str | None,
     "worker": str | None,
     "ended": str | None,

@@ -63,8 +63,9 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                 there[run_id] = folder
                 done.runs += 1
             elif differing := _difference(folder, into, record):
+                whose = f"{record['config']['model']['name']} seed {record['seed']} ({run_id})"
                 done.conflicts.append(
-                    f"{run_id}: {differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
+                    f"{whose}: {differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
                 )
             else:
                 if weights.kept(folder, run_id) and not weights.kept(into, run_id):
@@ -109,7 +110,7 @@ def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
     other = results.read(into, record["run_id"])
     for part in ("status", "metrics", "divergence"):
         if compact_json(record[part]) != compact_json(other[part]):
-            return f"other {part}"
+            return f"other {part}{_values(record[part], other[part])}"
     try:
         one, two = (results.load_curve(where, record["run_id"]) for where in (folder, into))
     except RecordError as error:
@@ -119,6 +120,16 @@ def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
     kept = [weights.weights_path(where, record["run_id"]) for where in (folder, into)]
     same = not all(map(Path.is_file, kept)) or kept[0].read_bytes() == kept[1].read_bytes()
     return "" if same else "other weights"
+
+
+def _values(one: Any, two: Any) -> str:
+    """The first number that differs, of both; empty where there is none."""
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return ""
+    for name in one:
+        if name in two and compact_json(one[name]) != compact_json(two[name]):
+            return f" ({name} {one[name]}, not {two[name]})"
+    return ""
 
 
 def _merge_timings(folder: Path, into: Path, done: Merged) -> None:

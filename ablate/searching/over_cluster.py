@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,7 @@ class Jobs:
         self.cancelled = False
         self.told: set[int] | None = None
         self.look(first=True)
+        collect.see_off(self.open, partial(self.look, first=True), progress.say)
 
     def submit(self, orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, carry_out: CarryOut) -> None:
         """Raises UserError."""

@@ -58,7 +58,8 @@ def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
     frame = runs_frame(tmp_path / "c")[0]
     assert frame["perplexity"].tolist() == [2.0, 3.0, 4.5]
     assert str(frame["run_id"].iloc[1]) in line
-    assert "metrics" in line
+    assert "rnn seed 1 (" in line
+    assert "other metrics (perplexity 3.5, not 3.0)" in line
 
 
 @pytest.mark.parametrize("wrong", ["itself", "nothing", "another preset"])

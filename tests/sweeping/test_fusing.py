@@ -138,6 +138,7 @@ def test_a_killed_cohort_goes_on_with_the_same_trajectory(
     """kill -9 in the middle of a long setting: the rerun starts from the checkpoint and ends as if undisturbed."""
     program_environment["ABLATE_CHECKPOINT_S"] = "0.2"
     knobs = [*small_arguments, COHORT, "model=gru", "epochs=600", "seeds=3", "threads=1", "val_tokens=0"]
+    knobs.append("report=false")
     process = start(*knobs, "name=killed")
     folder = tmp_path / "results" / "killed"
     while len(list((folder / "checkpoints").glob("*.pt"))) != 3:

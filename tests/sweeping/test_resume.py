@@ -218,6 +218,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
     program_environment["ABLATE_CHECKPOINT_S"] = "0.1"  # so that it is killed amid checkpoints, too
     knobs = ("num_hiddens=8", "epochs=30", "seeds=2", ENGINE)
     command = ["-m", *small_arguments, *knobs, "model=rnn,gru", "threads=1", "results_dir=killed", "name=made-up"]
+    command.append("report=false")
     folder = tmp_path / "killed" / "made-up"
     process = start(*command)
     wait_until(process, lambda: len(list((folder / "runs").glob("*.json"))) >= 1)

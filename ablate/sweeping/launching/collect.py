@@ -40,6 +40,8 @@ LOOK_S = 1.0
 """Jobs are looked after so often, or less often where a look takes long."""
 CANCELLED_S = 60.0
 """So long jobs that were cancelled are waited for: they save their checkpoints."""
+LEAVES_S = 200.0
+"""So long a job that was told to go may take to save its checkpoints and to leave the queue, or to be in it anew."""
 
 
 class JobLost(UserError):
@@ -60,6 +62,7 @@ class Following:
         for batch in batches(plan.folder):
             self.add(batch)
         self._drop_ended()
+        see_off(self.jobs, self._drop_ended, progress.say)
 
     def add(self, batch: Batch, queue: Queue | None = None) -> None:
         for job in range(batch.jobs):
@@ -200,6 +203,20 @@ class Following:
         for one in [one for one in self.jobs if one.queue is not None]:
             self.jobs.remove(one)
         self._clear()
+
+
+def see_off(jobs: Sequence[Followed], look: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Wait for those of the jobs submitted before that are about to leave: what was cancelled is then to be submitted
+    again, and what is queued again is waited for. `look` leaves out of `jobs` those that have ended."""
+    deadline, told = time.monotonic() + LEAVES_S, False
+    while leaving := [one for one in jobs if one.state.leaving and one.how == RUNNING]:
+        if time.monotonic() > deadline:
+            return
+        if not told:
+            say(f"waiting for {counted(len(leaving), 'job')} to leave the queue with checkpoints saved")
+            told = True
+        time.sleep(LOOK_S)
+        look()
 
 
 def cancel(jobs: Sequence[Followed], look: Callable[[], None], warn: Callable[[str], None]) -> None:

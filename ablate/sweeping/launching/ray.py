@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,8 @@ from ablate.sweeping.launching.worker import CarryOut, Work
 
 MOST_SAID = 200
 """Characters of what Ray says, of each message."""
+ANSWERS_S = 20.0
+"""So long a head may take to answer."""
 
 
 class RayQueue:
@@ -53,6 +56,7 @@ class RayQueue:
     def _connect(self) -> None:
         own = self.options
         address = own.address or os.environ.get("RAY_ADDRESS")
+        check_head(address)
         try:
             self.ray.init(
                 address=address,
@@ -93,6 +97,20 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
+
+
+def check_head(address: str | None) -> None:
+    """Raises UserError where nothing answers at an address: Ray itself tries for minutes, with a line each time."""
+    host, separator, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not separator:  # none, or a word of Ray's: auto, local
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"Ray cannot be reached at {address}: {reason(error)}; give the address of a head that runs, HOST:PORT "
+            "(hydra.launcher.address or RAY_ADDRESS), or none, for Ray on this machine alone"
+        ) from error
 
 
 def _say_in_a_line_each() -> None:

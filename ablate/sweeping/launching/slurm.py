@@ -6,16 +6,18 @@ Nothing here needs SLURM's accounting: without it a job that was killed is simpl
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from ablate.config.errors import UserError, reason
+from ablate.config.errors import UserError, listing, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
 from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
 
 if TYPE_CHECKING:
-    from ablate.sweeping.launching.worker import CarryOut
+    from ablate.sweeping.launching.worker import CarryOut, Work
 
 OF_SLURM = {
     "PENDING": WAITING,
@@ -135,15 +137,19 @@ class SlurmQueue:
         executor.update_parameters(**self._parameters())
         works = [Work(str(batch.path.absolute()), job, carry_out) for job in range(batch.jobs)]
         try:
-            if len(works) == 1:
-                return [str(executor.submit(works[0]).job_id)]
-            with executor.batch():
-                jobs = [executor.submit(work) for work in works]
-            return [str(job.job_id) for job in jobs]
+            with redirect_stderr(StringIO()):  # where submitit prints what sbatch says, which is said below
+                return self._submit(executor, works)
         except (self.submitit.core.utils.FailedJobError, self.submitit.core.utils.FailedSubmissionError) as error:
             raise UserError(f"SLURM refuses the jobs: {_said(error)}") from error
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(f"SLURM cannot be given the jobs: {error}") from error
+
+    def _submit(self, executor: Any, works: Sequence["Work"]) -> list[str]:
+        if len(works) == 1:
+            return [str(executor.submit(works[0]).job_id)]
+        with executor.batch():
+            jobs = [executor.submit(work) for work in works]
+        return [str(job.job_id) for job in jobs]
 
     def _parameters(self) -> dict[str, Any]:
         own = self.options
@@ -182,7 +188,35 @@ class SlurmQueue:
             raise UserError(f"SLURM does not end job {', '.join(jobs)}: {said}")
 
 
+REFUSED = (
+    ("partition", "give another hydra.launcher.partition"),
+    ("account", "give another hydra.launcher.account"),
+    ("qos", "give another hydra.launcher.qos"),
+    ("memory", "no node has so much: give less hydra.launcher.mem_gb"),
+    ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),
+    ("feature", "no node is as hydra.launcher.sbatch.constraint asks"),
+    ("time limit", "give a smaller hydra.launcher.time_min"),
+    ("node configuration", "no node is so large: give fewer hydra.launcher.cpus"),
+)
+"""A word of sbatch's that tells why it refuses → what can be done about it; the first one that it says."""
+
+
 def _said(error: Exception) -> str:
-    """What sbatch itself says, of all that submitit does."""
+    """What sbatch itself says, of all that submitit does, and what can be done about it."""
     lines = [line for line in str(error).splitlines() if "sbatch: error" in line]
-    return (lines[0] if lines else str(error).splitlines()[0]).strip()
+    said = (lines[0].partition("sbatch: error:")[2] if lines else str(error).partition("\n")[0]).strip()
+    remedy = next((remedy for word, remedy in REFUSED if word in said.lower()), None)
+    if remedy is None:
+        return said
+    there = _partitions() if "partition" in remedy else ""
+    return f"{said}; {remedy}{there and f', of {there}'}"
+
+
+def _partitions() -> str:
+    """The names of those that there are, or nothing without an answer."""
+    try:
+        done = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, timeout=ASK_S)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    names = list(dict.fromkeys(done.stdout.split()))
+    return listing(names) if names else ""

@@ -111,6 +111,8 @@ class Running:
             try:
                 while self.trained.is_alive():
                     self.trained.join(0.2)  # here so that signals are heard at once
+                    if self.asked_to_end:
+                        self.beacon.say_leaving()
             except KeyboardInterrupt:  # by which Ray cancels a task
                 self.leave("it was cancelled")
             if self.asked_to_end:
@@ -127,6 +129,7 @@ class Running:
         self.stop.set()
         assert self.trained is not None
         assert self.beacon is not None
+        self.beacon.say_leaving()
         self.trained.join(SAVE_S)
         self.beacon.say_stopped(why)
 
@@ -201,7 +204,13 @@ class Beacon:
             if self.path.parent.is_dir():  # else given up, and not to be made again
                 write_json(self.path, asdict(self.state))
 
+    def say_leaving(self) -> None:
+        if not self.state.leaving:
+            self.state.leaving = True
+            self.beat()
+
     def say_stopped(self, why: str) -> None:
+        self.state.leaving = True
         self.state.stopped = why
         self.beat()
 
@@ -222,7 +231,10 @@ class Beacon:
 
     def epoch(self, task: "Task", name: str, epoch: int, perplexity: float) -> None:
         runs = [run.run_id for run in task.runs]
+        begins = runs[0] not in self.running
         self.running[runs[0]] = {"runs": runs, "epoch": epoch, "perplexity": perplexity}
+        if begins:  # a short training would have ended before the next beat, and never have been seen
+            self.beat()
 
     def ended(self, task: "Task") -> None:
         self.running.pop(task.runs[0].run_id, None)

@@ -119,6 +119,15 @@ class Slurm:
     def node_is(self, state: str) -> None:
         self.ask("scontrol", "update", f"nodename={self.node}", f"state={state}", "reason=trial")
 
+    def steps(self) -> list[Path]:
+        """Of jobs that are not over on the node: a node that comes back with one in it is drained."""
+        return list((self.folder / "spool").glob(f"{self.node}_[0-9]*.*"))
+
+    def node_returns(self) -> None:
+        """At our word, or by itself, as soon as it answers: then SLURM refuses our word."""
+        subprocess.run(["scontrol", "update", f"nodename={self.node}", "state=resume"], capture_output=True, timeout=60)
+        until(lambda: self.ask("sinfo", "-h", "-o", "%T").split()[0] in ("idle", "mixed", "allocated"), 60)
+
     def start_now(self) -> None:
         """What was queued again waits two minutes otherwise, or is held where it was begun on a node still busy."""
         for job in self.jobs():

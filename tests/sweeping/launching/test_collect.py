@@ -26,6 +26,8 @@ from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
 from ablate.sweeping.launching.worker import DONE, Beacon, CarryOut, Work
+from ablate.sweeping.plan import Run
+from ablate.sweeping.schedule import Task
 from ablate.sweeping.summary import Summary
 
 Configs = Callable[..., Config]
@@ -46,8 +48,12 @@ class Cluster:
             Work(str(batch.path.absolute()), job, carry_out)()
         return [f"7_{job}" for job in range(batch.jobs)]
 
-    def states(self, batch: Batch) -> dict[str, str] | None:
-        return {} if self.says is None else {f"7_{job}": self.says for job in range(batch.jobs)}
+    def said(self) -> str | None:
+        return self.says
+
+    def states(self, batch: Batch | None = None) -> dict[str, str] | None:
+        said = self.said()
+        return {} if said is None else {f"7_{job}": said for job in range(batch.jobs if batch else 9)}
 
     def cancel(self, batch: Batch) -> None:
         pass
@@ -70,8 +76,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
 
     def run(configs: Sequence[Config], cluster: Cluster, **options: Any) -> Summary:
         monkeypatch.setattr(collect, "queue_of", lambda _: cluster)
-        known = {} if cluster.says is None else {f"7_{job}": cluster.says for job in range(9)}
-        monkeypatch.setattr(following.slurm, "states_of", lambda _: known)
+        monkeypatch.setattr(following.slurm, "states_of", lambda _: cluster.states())
         monkeypatch.setattr(following.slurm, "reachable", lambda: True)
         launcher = {"name": "slurm", **launchers()["slurm"], **options}
         return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", launcher=launcher)
@@ -146,6 +151,25 @@ def test_a_job_that_is_lost_fails_its_settings_and_no_others(
     again = launch(configs, Cluster())
     assert (again.trained, again.exit_status) == (2, 0)
     assert not jobs_dir(summary.folder).exists()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("then", [None, WAITING])
+def test_a_job_that_is_leaving_is_waited_for(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch, then: str | None
+) -> None:
+    """As by scancel, a moment ago: its checkpoints are saved, and SLURM has not killed it yet. Whether it is gone then,
+    and its runs are submitted again, or is queued again, is known once it has left."""
+    configs = [small("seeds=2")]
+    assert launch(configs, Cluster(lambda job: False), detach=True).away == 1
+    [batch] = batches(Path("results/a"))
+    Beacon(batch, 0).say_stopped("it was asked to end")
+    cluster, answers = Cluster(), [RUNNING, RUNNING, RUNNING]
+    monkeypatch.setattr(cluster, "said", lambda: answers.pop() if answers else then)
+    summary = launch(configs, cluster, detach=True)
+    assert (summary.exit_status, summary.away) == (0, 1)
+    assert len(cluster.batches) == (then is None)
+    assert len(runs_of(summary.folder)) == (2 if then is None else 0)
 
 
 @pytest.mark.full
@@ -331,6 +355,36 @@ def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, 
     beacon.beat()
     assert job.look() is None  # it does not continue
     assert Followed(batch, 0, {}).look() is None
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "invalid partition specified: x",
+            "invalid partition specified: x; give another hydra.launcher.partition, of low",
+        ),
+        ("Memory specification can not be satisfied", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
+        ("it is out of order", "…"),
+    ],
+)
+def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, line: str) -> None:
+    answer = subprocess.CompletedProcess([], 0, "low\nlow\n", "")
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
+    error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
+    assert slurm._said(error) == line.replace("…", said)
+
+
+def test_what_trains_is_told_as_soon_as_it_has_begun(small: Configs, tmp_path: Path) -> None:
+    """Not with the next beat, before which a short training has ended."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"])
+    batch.write()
+    beacon = Beacon(batch, 0)
+    task = Task([], [Run("a", small(), ()), Run("b", small(), ())], None)
+    beacon.epoch(task, "rnn", 1, 9.0)
+    beacon.epoch(task, "rnn", 2, 8.0)  # is told later
+    assert [(program["runs"], program["epoch"]) for program in batch.state(0).programs] == [(["a", "b"], 1)]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from local_slurm import free_port
 
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.ray import RayQueue
+from ablate.sweeping.launching.ray import RayQueue, check_head
 
 
 class TaskError(Exception):
@@ -59,6 +60,18 @@ def test_how_tasks_have_ended(tmp_path: Path) -> None:
     batch.write()
     (batch.path / "3.state.json").write_text('{"beat": 1}')
     assert (queue(ended).states(batch) or {})["d"] == RUNNING
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "[::1]:{port}", "127.0.0.1:port"])
+def test_an_address_at_which_nothing_answers_is_one_line(address: str) -> None:
+    """At once, where Ray itself would try for minutes."""
+    with pytest.raises(UserError, match="give the address of a head that runs"):
+        check_head(address.format(port=free_port()))
+
+
+@pytest.mark.parametrize("address", [None, "auto", "local"])
+def test_no_address_is_left_to_ray(address: str | None) -> None:
+    check_head(address)
 
 
 def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:

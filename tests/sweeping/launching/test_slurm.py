@@ -1,6 +1,7 @@
 """Sweeps by a real SLURM, of one node and without accounting, that is disturbed: jobs cancelled, killed, preempted and
 queued again, their time limit reached, the node drained and lost. After each the records are those of a sweep on this
-machine. Needs SLURM's daemons (Debian's slurm-wlm and munge), root, and submitit. CPU, 10 min.
+machine. Needs SLURM's daemons (Debian's slurmctld, slurmd and munge), root, and submitit. The first one is run by `make
+test-all`, too; CPU, 20 s. The others: 10 min.
 """
 
 import json
@@ -22,8 +23,6 @@ from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import State, batches
 from ablate.sweeping.launching import collect
-
-pytestmark = pytest.mark.slow
 
 ON_SLURM = (
     "hydra/launcher=slurm",
@@ -71,6 +70,7 @@ def training(folder: Path, epochs: int = 1) -> bool:
     return bool(found) and all(one.programs and one.programs[0]["epoch"] >= epochs for one in found)
 
 
+@pytest.mark.full
 def test_the_records_are_those_of_this_machine(slurm: Slurm, run: Run) -> None:
     assert run(*SHORT, name="here") == 0
     assert run(*SHORT, *ON_SLURM, "fresh=true") == 0
@@ -80,6 +80,7 @@ def test_the_records_are_those_of_this_machine(slurm: Slurm, run: Run) -> None:
     until(lambda: slurm.jobs() == {})  # each ends once its last words are written
 
 
+@pytest.mark.slow
 def test_submit_and_leave(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("results/a")
     assert run(*LONG, *ON_SLURM, "--detach") == 0
@@ -97,6 +98,7 @@ def test_submit_and_leave(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[
     assert not (folder / "jobs").exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_was_cancelled_goes_on_from_its_checkpoints(slurm: Slurm, run: Run) -> None:
     folder = Path("results/a")
     assert run(*LONG, *ON_SLURM, "--detach") == 0
@@ -108,6 +110,7 @@ def test_a_job_that_was_cancelled_goes_on_from_its_checkpoints(slurm: Slurm, run
     assert sorted(resumed(folder)) == [False, False, True, True]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_killed_fails_and_the_others_do_not(
     slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +157,7 @@ def processes_of(job: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_time_limit(slurm: Slurm, run: Run) -> None:
     """A minute before it the job is told, saves its checkpoints, and is queued again."""
     folder = Path("results/a")
@@ -167,6 +171,7 @@ def test_the_time_limit(slurm: Slurm, run: Run) -> None:
     slurm.ask("scancel", *slurm.jobs())
 
 
+@pytest.mark.slow
 def test_a_preempted_job_is_queued_again_and_goes_on(slurm: Slurm, run: Run) -> None:
     folder = Path("results/a")
     assert run(*LONG, *ON_SLURM, "--detach", "hydra.launcher.partition=low") == 0
@@ -180,6 +185,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(slurm: Slurm, run: Run) -> 
     assert any(resumed(folder))
 
 
+@pytest.mark.slow
 def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> None:
     """On a drained node a job waits, and is not lost; from a lost node it is queued again."""
     folder = Path("results/a")
@@ -187,17 +193,19 @@ def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> 
     assert run(*LONG, *ON_SLURM, "--detach") == 0
     assert main(["status", str(folder)]) == 0
     assert set(slurm.jobs().values()) == {"PENDING"}
-    slurm.node_is("resume")
+    slurm.node_returns()
     until(lambda: training(folder))
     slurm.node_is("down")
     until(lambda: set(slurm.jobs().values()) == {"PENDING"})
-    until(lambda: not any(map(processes_of, slurm.jobs())))  # a node that comes back with a job in it is drained
-    slurm.node_is("resume")
+    assert slurm.steps()
+    until(lambda: not slurm.steps() and not any(map(processes_of, slurm.jobs())))
+    slurm.node_returns()
     slurm.start_now()
     assert run(*LONG, *ON_SLURM) == 0
     assert len(outcomes(folder)) == 4
 
 
+@pytest.mark.slow
 def test_the_speed_lane_has_a_node_to_itself(slurm: Slurm, run: Run) -> None:
     speed = ("speed=true", "speed_s=1")
     assert run(*SHORT, *ON_SLURM, *speed) == 2
@@ -208,6 +216,7 @@ def test_the_speed_lane_has_a_node_to_itself(slurm: Slurm, run: Run) -> None:
     assert {timing["facts"]["host"] for timing in found} == {slurm.node}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_a_job_that_shares_its_node_times_nothing(slurm: Slurm, exclusive: bool) -> None:
     """As `ablate bench` in a script that somebody submits."""
@@ -218,9 +227,12 @@ def test_a_job_that_shares_its_node_times_nothing(slurm: Slurm, exclusive: bool)
     assert ("shares its node" in done.stderr) != exclusive
 
 
+@pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*SHORT, *ON_SLURM, "hydra.launcher.partition=nowhere") == 2
-    assert "nowhere" in capsys.readouterr().err or not batches(Path("results/a"))
+    *_, line = lines = capsys.readouterr().err.splitlines()
+    assert [one for one in lines if "error" in one or "refuses" in one] == [line]
+    assert "nowhere; give another hydra.launcher.partition, of low or high" in line
     assert batches(Path("results/a")) == []
 
 
@@ -250,6 +262,7 @@ def twice(folder: Path) -> list[str]:
     return [run_id for run_id, count in Counter(found).items() if count > 1]
 
 
+@pytest.mark.slow
 def test_a_search_of_several_jobs_of_which_one_is_killed(slurm: Slurm, search: Callable[..., int]) -> None:
     """Another job takes over its trials; nothing is lost, and nothing there twice."""
     folder = Path("results/a")
@@ -266,6 +279,7 @@ def test_a_search_of_several_jobs_of_which_one_is_killed(slurm: Slurm, search: C
     until(lambda: slurm.jobs() == {})  # each ends once its last words are written
 
 
+@pytest.mark.slow
 def test_a_search_whose_job_was_cancelled_goes_on(slurm: Slurm, search: Callable[..., int]) -> None:
     folder, one_job = Path("results/a"), ("hydra.launcher.jobs=1", "epochs=20000")
     assert search(*ON_SLURM, *one_job, "--detach") == 0
