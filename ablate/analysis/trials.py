@@ -153,6 +153,8 @@ def read_table(text: str, space: Mapping[str, Any], objectives: Sequence[str]) -
             frame[name] = None
     for name in ("number", "n"):
         frame[name] = pd.to_numeric(frame[name])
+    for name in objectives:  # also where there is no row
+        frame[name] = frame[name].astype(float)
     for column in frame:
         if frame[column].dtype.kind == "O":
             frame[column] = frame[column].map(of_text)

@@ -153,6 +153,16 @@ def test_a_damaged_row_is_named_and_costs_no_other(tmp_path: Path, row: str) -> 
     assert f"trials.csv, line 5: {DAMAGED[row]}" in said
 
 
+def test_a_table_of_damaged_rows_alone_has_none(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "found", made_up(12))
+    path = folder / "trials.csv"
+    path.write_text(path.read_text().split("\n")[0] + "\nx\n")
+    search = stored_search(folder)
+    assert search is not None
+    assert len(search.trials) == 0
+    assert t.search_importance(search.trials, search.space, "val_perplexity").empty
+
+
 def test_a_table_without_a_knob_is_told_without_it(tmp_path: Path) -> None:
     folder = write_search(tmp_path / "found", made_up(12))
     made_up(12).drop(columns=["lr", "reason"]).to_csv(folder / "trials.csv", index=False)
