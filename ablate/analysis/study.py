@@ -4,7 +4,7 @@ import csv
 import io
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, trials_frame
+from ablate.analysis.trial_rows import YEARS, is_moment
+from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, strange_dimension, trials_frame
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
 from ablate.records.csv_text import as_text
+from ablate.records.kinds import misfit
 from ablate.records.results import former_settings
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class StoredSearch:
     space: dict[str, Any]  # knob → its dimension
     objectives: list[str]
     facts: dict[str, Any]  # search.json: finalists, winner, baseline; empty where the search has not concluded
+    skipped: list[str] = field(default_factory=list)  # trials that are damaged, a line on each
 
     @property
     def several(self) -> bool:
@@ -71,14 +74,81 @@ def stored_search(folder: Path) -> StoredSearch | None:
     changed = max((_changed(folder / f"{name}{end}") for name in (SQLITE, JOURNAL) for end in ("", "-wal")), default=0)
     if facts and _changed(table) >= changed:
         objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
-        return _of_today(folder, StoredSearch(trials_frame(folder), facts["space"], objectives, facts))
+        frame, skipped = trials_frame(folder, facts["space"], objectives)
+        return _of_today(folder, _of_columns(frame, facts["space"], objectives, facts, skipped))
     if not changed:
         return None
     trials, design = read_study(folder)
     if not design:
         return None  # begun, and stopped before it knew what to search
-    frame = read_table(io.StringIO(trial_table(trials, list(design["space"]), design["objectives"])))
-    return _of_today(folder, StoredSearch(frame, design["space"], design["objectives"], facts))
+    path = _study_path(folder)
+    space, objectives = _designed(path, design)
+    whole, skipped = _whole(trials, len(objectives))
+    text = trial_table(whole, list(space), objectives)
+    try:
+        frame, more = read_table(text, space, objectives)
+    except ValueError as error:
+        raise UserError(f"the study {path} cannot be read: {str(error).splitlines()[0]}") from error
+    skipped = [f"the study {path}, {problem}" for problem in skipped + more]
+    return _of_today(folder, _of_columns(frame, space, objectives, facts, skipped))
+
+
+def _of_columns(
+    trials: pd.DataFrame,
+    space: Mapping[str, Any],
+    objectives: list[str],
+    facts: dict[str, Any],
+    skipped: list[str],
+) -> StoredSearch:
+    """A search of the knobs that its trials have."""
+    lacking = [f"the table of trials lacks the column {name}" for name in space if name not in trials]
+    there = {name: one for name, one in space.items() if name in trials}
+    return StoredSearch(trials, there, objectives, facts, [*lacking, *skipped])
+
+
+def _designed(path: Path, design: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The space and the objectives that a study was begun with. Raises UserError where these are none."""
+    wrong = next((name for name in DESIGN if not design.get(name)), "") or misfit(design, DESIGN)
+    if not wrong and (knob := strange_dimension(design["space"])):
+        wrong = f"space.{knob}"
+    if wrong:
+        raise UserError(f"the study {path} is not as a search writes it ({wrong})")
+    return dict(design["space"]), list(design["objectives"])
+
+
+DESIGN: dict[str, Any] = {"space": dict[str, dict[str, Any]], "objectives": list[str]}
+"""What a study was begun with, as far as its report needs it, each with its type."""
+ATTRIBUTES: dict[str, Any] = {
+    "n": int,
+    "metrics": dict[str, float | None],
+    "readings": dict[str, float],
+    **dict.fromkeys(("last_epoch", "duplicate_of", "again"), int | None),
+    **dict.fromkeys(("worker", "key", "reason", "excluded", "began_at", "ended_at"), str | None),
+    "seconds": float | None,
+}
+"""What a search notes of a trial, each with its type."""
+
+
+def _whole(trials: Sequence[FrozenTrial], objectives: int) -> tuple[list[FrozenTrial], list[str]]:
+    """The trials that are as a search notes them, and a line on each of the others."""
+    wrong = {trial.number: _strange(trial, objectives) for trial in trials}
+    whole = [trial for trial in trials if not wrong[trial.number]]
+    return whole, [f"trial {number}: {what} is not as a search writes it" for number, what in wrong.items() if what]
+
+
+def _strange(trial: FrozenTrial, objectives: int) -> str:
+    """What of a trial is of another type than its attribute; empty where nothing is."""
+    if found := misfit(trial.user_attrs, ATTRIBUTES):
+        return found
+    for name in ("began_at", "ended_at"):
+        if (moment := trial.user_attrs.get(name)) and not is_moment(moment):
+            return name
+    for name, at in (("its start", trial.datetime_start), ("its end", trial.datetime_complete)):
+        if at is not None and at.year not in YEARS:
+            return name
+    if not all(epoch.isdecimal() for epoch in trial.user_attrs.get("readings", {})):
+        return "readings"
+    return "values" if trial.state == TrialState.COMPLETE and len(trial.values or ()) != objectives else ""
 
 
 def _of_today(folder: Path, found: StoredSearch) -> StoredSearch:
@@ -150,13 +220,17 @@ def journal(path: Path) -> "JournalStorage":
     return JournalStorage(JournalFileBackend(str(path)))
 
 
+def _study_path(folder: Path) -> Path:
+    return folder / SQLITE if (folder / SQLITE).is_file() else folder / JOURNAL
+
+
 def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
     """The trials of the study in a search's folder, and what it was begun with.
 
     Raises UserError where it cannot be read: of another version of Optuna, damaged, or in a folder without the right
     to write, which SQLite needs even for reading.
     """
-    path = folder / SQLITE if (folder / SQLITE).is_file() else folder / JOURNAL
+    path = _study_path(folder)
     storage: BaseStorage | None = None
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,18 +1,20 @@
 """The trials of a search as frames: history, importance of its knobs, timeline. Read from the search's folder."""
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.trial_rows import trial_rows_of
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
 from ablate.records.csv_text import of_text
 from ablate.records.kinds import fits, misfit
-from ablate.records.reading import RecordError, read_json
+from ablate.records.reading import RecordError, read_bytes, read_json
 
 VALUED = ("done", "dropped", "reused")
 """States of trials with a value that says something of their configuration."""
@@ -22,6 +24,8 @@ FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
 SPEED = "tokens_per_s"
 """The objective that no training measures."""
+OPTIONAL = ("last_epoch", "setting_id", "duplicate_of", "again", "reason")
+"""Columns that a table which is older, or damaged, may lack."""
 ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
 """How a moment ends that says its zone."""
 SAME = 1e-6
@@ -117,30 +121,40 @@ def strange_dimension(space: Mapping[str, Mapping[str, Any]]) -> str:
     return ""
 
 
-def trials_frame(folder: Path) -> pd.DataFrame:
+def trials_frame(
+    folder: Path, space: Mapping[str, Any] | None = None, objectives: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """One row per trial: number, state, the knobs, the objectives, n (seeds), started, ended, worker, reason.
+    And a line on each row of the table that is no trial.
 
     A knob that a configuration does not have is empty; one that was chosen to be null is the text `null`.
     """
     path = folder / "trials.csv"
+    text = read_bytes(path).decode(errors="surrogateescape")
     try:
-        return read_table(path)
-    except (OSError, ValueError, KeyError) as error:
+        frame, problems = read_table(text, space or {}, objectives)
+    except ValueError as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    return frame, [f"{path}, {problem}" for problem in problems]
 
 
-def read_table(table: Path | IO[str]) -> pd.DataFrame:
-    """The frame of a table of trials; `seconds` is how long each took.
+def read_table(text: str, space: Mapping[str, Any], objectives: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The frame of a table of trials; `seconds` is how long each took. And what is wrong with rows that are none.
 
     Moments are in UTC; in a table that is older, which has them without a zone and no `seconds`, they stay as they are,
     and a trial that ended before it began, as it may when clocks go back, has no time.
     """
-    frame = pd.read_csv(table, keep_default_na=False, na_values=[""]).rename(columns={"cell_id": "setting_id"})
-    lacking = [name for name in ("number", "state", "n", "started", "ended", "worker") if name not in frame]
-    if lacking:
-        raise ValueError(f"it lacks the column {lacking[0]}")
+    found = trial_rows_of(text, space, objectives)
+    frame = pd.read_csv(io.StringIO(found.text), keep_default_na=False, na_values=[""])
+    if "setting_id" not in frame:
+        frame = frame.rename(columns={"cell_id": "setting_id"})
+    for name in OPTIONAL:
+        if name not in frame:
+            frame[name] = None
     for name in ("number", "n"):
         frame[name] = pd.to_numeric(frame[name])
+    for name in objectives:  # also where there is no row
+        frame[name] = frame[name].astype(float)
     for column in frame:
         if frame[column].dtype.kind == "O":
             frame[column] = frame[column].map(of_text)
@@ -151,7 +165,7 @@ def read_table(table: Path | IO[str]) -> pd.DataFrame:
         lasted = (frame["ended"] - frame["started"]).dt.total_seconds()
         frame["seconds"] = lasted.where(lasted >= 0)
     frame["seconds"] = frame["seconds"].astype(float)
-    return frame
+    return frame, found.problems
 
 
 def best_trial(trials: pd.DataFrame, objective: str) -> pd.Series | None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ablate.claims.verdicts import VERDICTS, Verdict, family, needed_text, p_text
 from ablate.config.terminal import console as terminal
+from ablate.config.terminal import one_line
 
 STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
 
@@ -19,8 +20,8 @@ def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | N
     console.print(verdicts_table(verdicts, title))
     console.print()
     for verdict in verdicts:
-        line = Text(f"{verdict.id}: ", style="bold", overflow="fold")
-        console.print(line.append(verdict.evidence, style="not bold"), highlight=False)
+        line = Text(one_line(f"{verdict.id}: "), style="bold", overflow="fold")
+        console.print(line.append(one_line(verdict.evidence), style="not bold"), highlight=False)
     console.print()
     console.print(footnote(verdicts), style="dim", highlight=False)
 
@@ -36,8 +37,8 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
     for verdict in verdicts:
         table.add_row(
             Text(verdict.verdict, style=STYLES[verdict.verdict]),
-            Text(verdict.statement + " †" * verdict.sees_future),
-            Text(verdict.effect or "–"),
+            Text(one_line(verdict.statement) + " †" * verdict.sees_future),
+            Text(one_line(verdict.effect or "–")),
             str(verdict.n) if verdict.n else "–",
             "fact" if verdict.fact else p_text(verdict.p),
             p_text(verdict.p_rank),

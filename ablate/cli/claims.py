@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
-from ablate.cli.entry import say
+from ablate.cli.entry import say, tell
 
 if TYPE_CHECKING:
     from ablate.claims.measured import Frames
@@ -107,7 +107,7 @@ def claims(arguments: list[str]) -> int:
             elif verdicts:
                 print_verdicts(verdicts, title=frames.name)
             else:
-                print(
+                tell(
                     f"{frames.name}: no claim belongs to this sweep; "
                     'say one, such as "gru < lstm", or give --claims FILE'
                 )

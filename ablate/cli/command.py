@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NoReturn
 
-from ablate.cli.entry import one_line
 from ablate.config.errors import listing, no_option
+from ablate.config.terminal import one_line
 
 NAME = "ablate"
 

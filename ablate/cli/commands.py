@@ -107,6 +107,10 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def call(command: Command, words: Sequence[str]) -> int:
     """Run a subcommand with the words behind its name, or print its help."""
+    if (holds := next((word for word in words if "\0" in word), None)) is not None:  # only a program can hand it over
+        from ablate.config.errors import UserError
+
+        raise UserError(f"{holds!r} holds the character NUL, which no word may")
     own = words[: words.index("--")] if "--" in words else words
     if set(HELP) & set(own):
         print(command.help([word for word in own if word not in HELP]).rstrip())

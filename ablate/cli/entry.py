@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+from ablate.config.terminal import one_line
+
 STOPPED = 130
 """Exit status after Ctrl-C, as of a program that the signal ended."""
 
@@ -125,9 +127,9 @@ def say(text: str) -> None:
     print(one_line(text), file=sys.stderr)
 
 
-def one_line(text: str) -> str:
-    """A text in which what moves a terminal's cursor, or colours it, stands as it is typed: `\\n`, `\\x1b`."""
-    return "".join(repr(one)[1:-1] if ord(one) < 32 or ord(one) == 127 else one for one in text)
+def tell(text: str) -> None:
+    """A line on standard output."""
+    print(one_line(text))
 
 
 def _stop(*_: object) -> NoReturn:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
+from ablate.cli.entry import tell
 
 
 def parser() -> Parser:
@@ -33,13 +34,14 @@ def exclude_command(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     [sweep] = sweep_folders([options.sweep])
     if options.list:
-        print("\n".join(f"{one} [{', '.join(one.runs)}]" for one in exclusions(sweep)) or "nothing is excluded")
+        for line in [f"{one} [{', '.join(one.runs)}]" for one in exclusions(sweep)] or ["nothing is excluded"]:
+            tell(line)
     elif options.undo:
-        print(f"{len(include(sweep, options.what))} runs count again")
+        tell(f"{len(include(sweep, options.what))} runs count again")
     elif not options.what:
         raise UserError("say which runs: run ids, or KNOB=VALUE; see ablate exclude --help")
     else:
-        print(exclude(sweep, options.what, options.because))
+        tell(str(exclude(sweep, options.what, options.because)))
     return 0
 
 

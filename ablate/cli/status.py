@@ -6,6 +6,7 @@ from typing import Any
 
 from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
+from ablate.cli.entry import tell
 
 JSON = """\
 --json prints one JSON object on standard output: {"sweeps": […]}, and of each
@@ -53,13 +54,13 @@ def status(arguments: list[str]) -> int:
         print_json({"sweeps": found})
         return 0
     if not found:
-        print(f"no sweep in {results}/")
+        tell(f"no sweep in {results}/")
     for one in found:
-        print(line_of(one))
+        tell(line_of(one))
         for job in one["jobs"]:
-            print(f"  {line_of_job(job)}")
+            tell(f"  {line_of_job(job)}")
         for failure in one["failed"]:
-            print(f"  failed: {failure['name']}: {failure['error']}")
+            tell(f"  failed: {failure['name']}: {failure['error']}")
     return 0
 
 

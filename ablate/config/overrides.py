@@ -30,7 +30,7 @@ MOST_VALUES = 1_000_000
 ENDLESS = re.compile(r"\d{301,}")
 """A whole number of which Python makes no float."""
 
-NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\de]*)")
+NUMBER = re.compile(r"(?i:true|false|nan|[-+]?inf|[-+.\d][-+.\d_e]*)")
 """What Hydra reads as something else than a text."""
 
 ZIPPED = "hydra.sweeper.zipped"
@@ -307,6 +307,8 @@ def _value(knob: Knob, value: str) -> str:
         raise ConfigError(f"{knob.name} is {value!r}, and one has to be chosen {HELP_HINT}")
     if knob.is_group and NUMBER.fullmatch(inner):  # a name of no file, which is to be said
         return quote(inner)
+    if knob.is_group and inner.startswith("{"):
+        raise ConfigError(f"{knob.name} is {value}; give the name of one, and its knobs one by one {HELP_HINT}")
     if knob.kind is bool and re.fullmatch(r"[+-]?\d+", inner) and inner not in ("0", "1"):  # Hydra takes it for true
         raise ConfigError(f"{knob.name} is {inner}; it must be true or false")
     if not knob.is_group and re.fullmatch(r"glob\s*\(.*\)", inner):

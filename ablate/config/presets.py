@@ -14,7 +14,17 @@ from ablate.config.errors import UserError, reason, short_path
 from ablate.config.knobs import knobs
 from ablate.config.overrides import SWEEPERS, Override
 from ablate.config.preset_experiments import preset_nodes, reference_of
-from ablate.config.yaml_nodes import encoding_line, entries, is_list, is_value, items, nodes_of, yaml_line
+from ablate.config.yaml_nodes import (
+    encoding_line,
+    entries,
+    is_list,
+    is_table,
+    is_value,
+    items,
+    nodes_of,
+    where,
+    yaml_line,
+)
 
 if TYPE_CHECKING:
     import yaml
@@ -153,7 +163,8 @@ def load(path: Path) -> tuple[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        nodes_of(text, path)
+        if (node := nodes_of(text, path)) is not None and not is_table(node):
+            raise UserError(f"{where(path, node)}: a configuration is a table, knob: value")
         content = OmegaConf.create(text if reference_of(path) is None else yaml.serialize(preset_nodes(path)))
         return text, OmegaConf.create(_todays(path, OmegaConf.to_container(content)))
     except yaml.YAMLError as error:

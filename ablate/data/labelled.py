@@ -51,7 +51,7 @@ def load_file(data: DataConfig, tokens: int | None = None) -> Corpus:
         with path.open("rb") as opened:
             file = np.load(opened, allow_pickle=False)
             found = {name: file[name] for name in ARRAYS if name in file}
-    except (OSError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, IndexError, EOFError, OverflowError, zipfile.BadZipFile) as error:
         raise DataError(
             f"data.path={data.path} cannot be read ({reason(error)}); give a file that "
             "numpy.savez(FILE, x=…, y=…, x_test=…, y_test=…) writes"

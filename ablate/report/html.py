@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from ablate.config.terminal import CONTROLS
 from ablate.report.blocks import Badge, Figure, Page
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -32,6 +34,7 @@ def render(pages: Sequence[Page], title: str, foot: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=shown,
     )
     environment.filters |= {
         "embedded": embedded,
@@ -52,6 +55,17 @@ def render(pages: Sequence[Page], title: str, foot: str) -> str:
         script_hash=Markup(f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}"),
         foot=foot,
     )
+
+
+def shown(value: Any) -> Any:
+    """A text of which a page may hold every character: control characters, but for spaces and line ends, as typed."""
+    if not isinstance(value, str) or not INVISIBLE.search(value):
+        return value
+    kind = type(value)  # escaped already, or not
+    return kind(INVISIBLE.sub(lambda found: repr(found[0])[1:-1], value))
+
+
+INVISIBLE = re.compile(rf"(?![\t\n]){CONTROLS.pattern}")
 
 
 def anchors(pages: Sequence[Page]) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import pairwise
 
 from ablate.config.errors import counted
+from ablate.config.terminal import CONTROLS
 from ablate.report.blocks import Sheet
 
 ESCAPES = {
@@ -241,7 +242,7 @@ def escaped(text: str) -> str:
 
     Control characters, of which a form feed ends a paragraph and others no document may hold, are spaces.
     """
-    plain = unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text))
+    plain = unicodedata.normalize("NFC", re.sub(rf"({CONTROLS.pattern})+", " ", text))
     return "".join(
         rf"\{ACCENTS[one[1]]}{{{ESCAPES.get(one[0], one[0])}}}" if one[1:] in ACCENTS else ESCAPES.get(one[0], one[0])
         for one in re.findall(rf".[{''.join(ACCENTS)}]?", plain)

@@ -3,6 +3,7 @@
 import re
 
 from ablate.config.errors import counted
+from ablate.config.terminal import one_line
 from ablate.report.blocks import Sheet
 
 
@@ -26,7 +27,7 @@ def _row(cells: list[str]) -> str:
 
 def escaped(text: str) -> str:
     """Text that means nothing but itself inside a table; a single _ within a word does so anyway."""
-    text = " ".join(text.split())
+    text = one_line(" ".join(text.split()))
     text = re.sub(r"([\\`*\[\]|])", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

@@ -200,7 +200,9 @@ def gather(
             known = course()
     search = attempt("the search", lambda: _search(folder))
     if search is None and not is_sweep(folder) and not list(results.records(folder)):
-        raise no_sweep(folder)
+        raise _no_trials(folder) if holds_search(folder) else no_sweep(folder)
+    if search is not None:
+        skipped += search.skipped
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
     if search is None and runs.empty:
@@ -252,6 +254,11 @@ def _course_of_many(folder: Path) -> Iterator[Callable[[], Course | None]]:
 def encodable(text: str) -> str:
     """The text without what no file can hold: bytes of a command line that are no UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _no_trials(folder: Path) -> UserError:
+    """What is said of a search of which there is nothing to report; why has been said before."""
+    return UserError(f"{folder} holds a search without a run or a trial that can be read")
 
 
 def _search(folder: Path) -> "StoredSearch | None":

@@ -15,7 +15,7 @@ from ablate.analysis.tasks import of_networks
 from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.config.registry import DATASETS
-from ablate.config.terminal import console, lines
+from ablate.config.terminal import console, lines, one_line
 from ablate.report.numbers import listed
 from ablate.report.wording import (
     future_note,
@@ -86,7 +86,7 @@ def laid_out(table: Table) -> Text:
 
     Of any number of rows in a time that grows with them alone.
     """
-    columns = [[Text(str(column.header), "bold"), *map(_cell, column.cells)] for column in table.columns]
+    columns = [[Text(one_line(str(column.header)), "bold"), *map(_cell, column.cells)] for column in table.columns]
     widths = [max(cell.cell_len for cell in cells) for cells in columns]
     lines = []
     if table.title is not None:
@@ -107,7 +107,7 @@ def laid_out(table: Table) -> Text:
 
 
 def _cell(content: Any) -> Text:
-    return content.copy() if isinstance(content, Text) else Text(str(content))
+    return content.copy() if isinstance(content, Text) else Text(one_line(str(content)))
 
 
 def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Table:

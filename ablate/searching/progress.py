@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ablate.analysis.study import state_of
 from ablate.config.terminal import console as terminal
+from ablate.config.terminal import one_line
 from ablate.searching.storage import takes_slot
 
 
@@ -135,6 +136,6 @@ class SearchProgress:
             part for part in (f"{counts.ended}/{self.total} trials: {counts}", best, self.time_left(counts)) if part
         )
         if self.live:
-            self.live.update(Text(line), refresh=True)
+            self.live.update(Text(one_line(line)), refresh=True)
         elif news:
             self.say(escape(f"{news}   [{line}]"))

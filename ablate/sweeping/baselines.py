@@ -11,6 +11,7 @@ from ablate.config.registry import FIRST_TASK
 from ablate.data.baselines import VERSION, baselines
 from ablate.data.corpora import at_hand, load
 from ablate.records.baselines import TEXT, keep, stored
+from ablate.records.parquet_files import TableError, opened, require
 from ablate.records.places import runs_path
 from ablate.records.reading import RecordError
 from ablate.records.results import read
@@ -37,19 +38,19 @@ def add_baselines(sweep: Path) -> None:
 
 def texts(sweep: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The different texts of the language models of a sweep that has ended: a run that read it, and what TEXT names."""
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     columns = {"corpus_sha256": "corpus_sha256", "data.tokens": "unit"}
     columns |= {name: name for name in ("train_tokens", "val_tokens")}
+    path, numbers = runs_path(sweep), ["train_tokens", "val_tokens"]
     try:
-        there = pq.read_schema(runs_path(sweep)).names
-        if not {*columns} <= {*there}:  # nothing was trained on a text
-            return
-        later = [name for name in ("task", "test_tokens") if name in there]  # what is older has neither
-        runs = pd.read_parquet(runs_path(sweep), columns=["run_id", *columns, *later])
-    except (OSError, pa.ArrowInvalid):  # the sweep has not ended
+        with opened(path) as file:
+            there = file.schema_arrow.names
+            if not {*columns} <= {*there}:  # nothing was trained on a text
+                return
+            later = [name for name in ("task", "test_tokens") if name in there]  # what is older has neither
+            as_texts = ["run_id", *(name for name in (*columns, *later) if "_tokens" not in name)]
+            require(path, file, as_texts, [*numbers, *(name for name in later if "_tokens" in name)])
+            runs = file.read(columns=["run_id", *columns, *later]).replace_schema_metadata().to_pandas()
+    except TableError:  # the sweep has not ended
         return
     if "task" in later:
         runs = runs[runs["task"].eq(FIRST_TASK)]

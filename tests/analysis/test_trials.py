@@ -1,6 +1,5 @@
 """The frames of a search, from a trials.csv of known content, and from a study. CPU, 6 s."""
 
-import io
 import math
 import os
 import time
@@ -29,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def frame(folder: Path) -> pd.DataFrame:
-    return t.trials_frame(folder)
+    return t.trials_frame(folder)[0]
 
 
 def test_null_is_a_choice_and_empty_is_none(frame: pd.DataFrame) -> None:
@@ -110,7 +109,7 @@ def test_choices_survive_the_table() -> None:
 def test_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no finished search"):
         t.search_facts(tmp_path)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such file"):
         t.trials_frame(tmp_path)
 
 
@@ -120,6 +119,73 @@ def test_the_best_trial_had_all_its_seeds(frame: pd.DataFrame) -> None:
     assert best["state"] == "done"
     assert best["val_perplexity"] == frame.loc[frame["state"] == "done", "val_perplexity"].min()
     assert t.best_trial(frame[frame["state"] != "done"], "val_perplexity") is None
+
+
+DAMAGED = {
+    "3,done,1": "3 of 17 fields",
+    "3": "1 of 17 fields",
+    "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,2026-01-01T00:00:07,p,3,,,,,": "19 of 17 fields",
+    '3,"done,1,8,1,1,,9,2,,': "2 of 17 fields",  # and not all that follows
+    "x,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "number is 'x'",
+    "1e300,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "number is '1e300'",
+    "2,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "trial 2 a second time",
+    "3,,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "no state",
+    "3,done,zz,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "lr is 'zz'",
+    "3,done,1,8,1.5,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "layers is '1.5'",
+    "3,done,1,8,1,1,,9_0,2,,2026-01-01T00:00:00,,p,3,,,": "val_perplexity is '9_0'",
+    "3,done,1,8,1,1,,9,2,,yesterday,,p,3,,,": "started is 'yesterday'",
+    "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,9999-01-01T00:00:00,p,3,,,": "ended is '9999",
+    "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p\udcff,3,,,": "not a text in UTF-8",
+}
+
+
+@pytest.mark.parametrize("row", DAMAGED)
+def test_a_damaged_row_is_named_and_costs_no_other(tmp_path: Path, row: str) -> None:
+    folder = write_search(tmp_path / "found", made_up(12))
+    path = folder / "trials.csv"
+    lines = path.read_text().split("\n")
+    path.write_bytes("\n".join([*lines[:4], row, *lines[5:]]).encode(errors="surrogateescape"))
+    search = stored_search(folder)
+    assert search is not None
+    assert search.trials["number"].to_list() == [number for number in range(12) if number != 3]
+    assert search.trials["val_perplexity"].dtype.kind == "f"
+    [said] = search.skipped
+    assert f"trials.csv, line 5: {DAMAGED[row]}" in said
+
+
+def test_a_table_of_damaged_rows_alone_has_none(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "found", made_up(12))
+    path = folder / "trials.csv"
+    path.write_text(path.read_text().split("\n")[0] + "\nx\n")
+    search = stored_search(folder)
+    assert search is not None
+    assert len(search.trials) == 0
+    assert t.search_importance(search.trials, search.space, "val_perplexity").empty
+
+
+def test_a_table_without_a_knob_is_told_without_it(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "found", made_up(12))
+    made_up(12).drop(columns=["lr", "reason"]).to_csv(folder / "trials.csv", index=False)
+    search = stored_search(folder)
+    assert search is not None
+    assert list(search.space) == [name for name in SPACE if name != "lr"]
+    assert search.skipped == ["the table of trials lacks the column lr"]
+
+
+@pytest.mark.full
+def test_a_damaged_trial_of_a_study_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    write_study(folder, made_up(12), journal=True)
+    path = folder / "study.journal"
+    lines = path.read_text().split("\n")
+    place = next(place for place, line in enumerate(lines) if '"user_attrs":{"key"' in line)
+    lines[place] = lines[place].replace('"user_attrs":{', '"user_attrs":{"metrics":5,')
+    path.write_text("\n".join(lines))
+    search = stored_search(folder)
+    assert search is not None
+    assert len(search.trials) == 11
+    [said] = search.skipped
+    assert said.endswith("metrics is not as a search writes it")
 
 
 # --- where a search is stored ---------------------------------------------------------------------------
@@ -196,7 +262,7 @@ def stamped(number: int, started: str, ended: str, **attributes: Any) -> FrozenT
 
 
 def table_of(*trials: FrozenTrial) -> pd.DataFrame:
-    return t.read_table(io.StringIO(trial_table(trials, [], ["val_perplexity"])))
+    return t.read_table(trial_table(trials, [], ["val_perplexity"]), {}, ["val_perplexity"])[0]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Kiritimati"])
@@ -233,7 +299,8 @@ def test_an_older_study_has_no_negative_time(in_zone: Callable[[str], None]) -> 
 def test_an_older_table_stays_as_it_is(tmp_path: Path) -> None:
     old = made_up(3)
     old.loc[1, "ended"] = "2025-12-31T23:00:05"
-    frame = t.read_table(io.StringIO(old.to_csv(index=False)))
+    frame, problems = t.read_table(old.to_csv(index=False), SPACE, ["val_perplexity"])
+    assert not problems
     assert frame["started"].dt.tz is None
     assert frame["seconds"].to_list() == [7.0, pytest.approx(math.nan, nan_ok=True), 7.0]
     timeline = t.timeline(frame)

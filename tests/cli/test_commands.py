@@ -126,6 +126,11 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["status", "nowhere"], "nowhere holds no sweep"),
         (["report", "--\x1b[2J\nx"], r"there is no option --\x1b[2J\nx ("),
         (["claims", "x", "--level", "\x1b[2J\n"], r"is no level"),
+        (["claims", "a\0b"], "holds the character NUL"),
+        (["settle", "a\0b"], "holds the character NUL"),
+        (["status", "\u202e\x85x"], r"\u202e\x85x holds no sweep"),
+        (["plan", "schedule=1_000"], "schedule is '1_000'; choose constant"),
+        (["plan", "schedule={a:1}"], "schedule is {a:1}; give the name of one"),
     ],
 )
 def test_what_is_typed_wrong_is_one_line(main: CLI, typed: list[str], says: str) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from ablate.config import presets
+from ablate.config.errors import UserError
+
 CLI = Callable[..., Any]
 
 
@@ -278,3 +281,11 @@ def test_what_hydra_has_no_error_of_its_own_for_is_one_line(
     assert done.status == 2
     assert says in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["4", "[1]", "a text"])
+def test_a_configuration_that_is_no_table_is_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"mine\.yaml, line 1: a configuration is a table"):
+        presets.load(path)

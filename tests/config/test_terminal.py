@@ -33,6 +33,21 @@ def test_brackets_in_a_table_are_brackets(capsys: pytest.CaptureFixture[str]) ->
     assert all(text in out for text in ("[/b]", "a [/red] title", "[the,time]"))
 
 
+ODD = "a\nb\r\x1b[31m\x07\x9b\x85\u2028\u202e\u2066c"
+
+
+def test_what_moves_a_cursor_is_printed_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = r"a\nb\r\x1b[31m\x07\x9b\x85\u2028\u202e\u2066c"
+    terminal.lines()(ODD)
+    table = Table(ODD, title=ODD)
+    table.add_row(ODD)
+    terminal.console(width=200).print(table)
+    said = capsys.readouterr()
+    assert said.err == f"{typed}\n"
+    assert said.out.count(typed) == 3
+    assert not terminal.CONTROLS.search(said.out.replace("\n", ""))
+
+
 def test_a_long_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.lines()("word " * 100)
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -43,6 +58,7 @@ def test_nothing_else_makes_a_console() -> None:
     calls = []
     for path in sorted(Path(PACKAGE_DIR).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Console":
+            made = [node.func] if isinstance(node, ast.Call) else getattr(node, "bases", [])
+            if any(getattr(one, "id", getattr(one, "attr", "")) == "Console" for one in made):
                 calls.append(path.relative_to(PACKAGE_DIR).as_posix())
     assert calls == ["config/terminal.py"]

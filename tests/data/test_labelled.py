@@ -1,7 +1,9 @@
 """Labelled sequences: what a file has to hold, and MNIST-1D where its package is installed. CPU, 3 s."""
 
+import io
 import random
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,16 @@ def test_one_array_alone_is_a_line(tmp_path: Path) -> None:
     with Path(str(data.path)).open("wb") as file:
         np.save(file, np.zeros((2, 2)))
     with pytest.raises(DataError, match="has no x, y, x_test, y_test"):
+        load(data)
+
+
+def test_an_array_of_no_possible_size_is_a_line(tmp_path: Path) -> None:
+    data = written(tmp_path)
+    with zipfile.ZipFile(str(data.path), "w") as archive:
+        content = io.BytesIO()
+        np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": (9, 10**20)})
+        archive.writestr("x.npy", content.getvalue())
+    with pytest.raises(DataError, match=r"numpy\.savez"):
         load(data)
 
 

@@ -14,6 +14,7 @@ import pytest
 from ablate.cli import main
 from ablate.config import plugins
 from ablate.config.registry import scoped
+from ablate.config.terminal import CONTROLS
 from ablate.sweeping.planning import estimate
 from tests.fuzzing.exploring import NO_WORDS, numbered
 
@@ -81,6 +82,7 @@ class Place:
         assert status in STATUSES, f"status {status}: {words}"
         assert "Traceback" not in told.err + told.out, told.err[-1000:]
         line = next((line for line in told.err.splitlines() if NO_WORDS.search(line)), "")
+        assert not CONTROLS.search(told.err.replace("\n", "")), f"not as it is typed: {told.err!r:.300}"
         assert self.own_code or not line, f"no words for a person: {line!r:.300}"
         if status == 2:
             assert re.search(r"^ablate: .*\S", told.err, re.MULTILINE), f"status 2 without a reason: {told.err!r:.300}"

@@ -3,18 +3,26 @@
 import csv
 import json
 import random
+from hashlib import sha256
 from html.parser import HTMLParser
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import strategies as st
 
+from ablate.config.terminal import CONTROLS
+from ablate.records.csv_text import csv_text
+from ablate.records.files import write_text
 from ablate.report import write_report
 from ablate.report.html import TEMPLATES
 from tests.fuzzing.conftest import Place, no_formula
 from tests.fuzzing.exploring import examples, explore
 from tests.fuzzing.hostile import FORMULAS, MARKUP, TEXTS
 from tests.report.made import config, write_manifest, write_sweep, write_timing
+from tests.report.made_search import made_up, write_search
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -56,17 +64,26 @@ class Checked(HTMLParser):
             assert data == PAGE_SCRIPT
 
 
+def check_page(path: Path) -> None:
+    page = path.read_bytes().decode()
+    assert not CONTROLS.search(page.replace("\n", "").replace("\t", ""))
+    Checked().feed(page)
+
+
 def check_products(sweep: Path) -> None:
     """The page has no markup but its own, the tables no formula."""
-    page = (sweep / "report.html").read_text(encoding="utf-8")
-    Checked().feed(page)
+    check_page(sweep / "report.html")
     for path in [*sweep.glob("*.csv"), *sweep.glob("tables/*.csv")]:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
                 for cell in row:
                     no_formula(cell)
     for path in sweep.glob("tables/*.md"):
-        assert "<" not in path.read_text(encoding="utf-8"), path
+        text = path.read_bytes().decode()
+        assert "<" not in text, path
+        assert not CONTROLS.search(text.replace("\n", "")), path
+    for path in sweep.glob("tables/*.tex"):
+        assert not CONTROLS.search(path.read_bytes().decode().replace("\n", "")), path
 
 
 def hostile_sweep(sweep: Path, text: str, other: str) -> None:
@@ -101,10 +118,108 @@ def hostile_sweep(sweep: Path, text: str, other: str) -> None:
     write_manifest(sweep, commands=[quoted], question=other, title=text, plugins={text: "0" * 64})
 
 
+def hostile_search(folder: Path, text: str, other: str) -> None:
+    """Every text that the table and the summary of a search may have is one of these two."""
+    trials = made_up(12)
+    trials["reason"], trials["worker"], trials["again"] = text, other, text
+    trials.loc[3, "state"], trials.loc[4, "clip"] = text or "odd", other
+    write_search(folder, trials)
+    facts = json.loads((folder / "search.json").read_text())
+    for one in (*facts["finalists"], facts["baseline"], facts["winner"]):
+        one |= {"overrides": [f"lr={text}", other], "values": {text: other}, "failure": other}
+    facts |= {"study": text, "notes": [text, other]}
+    facts["space"]["clip"]["choices"] = [text, other, None, 1]
+    (folder / "search.json").write_text(json.dumps(facts))
+    write_text(folder / "trials.csv", csv_text(trials))
+
+
+def hostile_beside(here: Path, sweep: Path, text: str, other: str) -> None:
+    """And what a person writes beside it: published values, exclusions, a preset's name, claims, code of their own."""
+    with (sweep / "published.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["num_hiddens", "perplexity", "source", "note"], ["32", "9.5", text, other]])
+    ids = sorted(path.stem for path in (sweep / "runs").iterdir())
+    given = {"runs": ids[:1], "given": [text], "because": other, "at": "2026-01-01T00:00:00+00:00"}
+    (sweep / "excluded.json").write_text(json.dumps({"excluded": [given]}))
+    claims = here / "sweeps" / "claims"
+    claims.mkdir(parents=True)
+    claim = {"id": "mine", "statement": f"{text} {other}.", "order": {"along": "num_hiddens", "ascending": [64, 32]}}
+    (claims / "mine.yaml").write_text(yaml.safe_dump([claim | {"elsewhere": True}], allow_unicode=True))
+    code = (
+        "import ablate\n"
+        f"@ablate.metric({text!r}, better='lower', shown=True)\n"
+        "def mine(record): return float(len(record['run_id']))\n"
+        f"@ablate.figure({other!r})\n"
+        f"def drawn(settings): raise ValueError({text!r})\n"
+    )
+    (here / "own.py").write_text(code, encoding="utf-8")
+    plugins = {"own.py": sha256((here / "own.py").read_bytes()).hexdigest()}
+    write_manifest(sweep, question=other, title=text, preset=other, plugins=plugins)
+
+
+@examples(1, 60)
+def test_pages_of_what_a_person_writes(place: Place, count: int) -> None:
+    """The same with texts of a person's own; and one page about a sweep and a search."""
+    some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS]).map(lambda text: text.encode("utf-8", "replace").decode())
+
+    def check(given: tuple[str, str]) -> None:
+        text, other = given
+        here = place.fresh()
+        hostile_sweep(place.sweep, text, other)
+        hostile_beside(here, place.sweep, text, other)
+        search = place.sweep.with_name("search")
+        hostile_search(search, text, other)
+        place.run("report", "results/made-up", "results/search", "--out", "results/both", f"--title={_typed(text)}")
+        for folder in (place.sweep, search):
+            check_products(folder)
+        check_page(here / "results" / "both" / "report.html")
+
+    place.own_code = True
+    explore(st.tuples(some, some), check, count)
+
+
+def _typed(text: str) -> str:
+    """A text as a shell can hand it over."""
+    return text.replace("\0", "")
+
+
+FILE_NAMES = st.one_of(
+    st.sampled_from(
+        [*TEXTS, "a\nb", "a\x1b[2Jb", "a\rb", "\u202ea", "a\x85b", "\x9b31m", "a\u2028b", "é" * 127, "--out", "-"]
+    ),
+    st.text(max_size=8),
+).filter(
+    lambda name: (
+        not {"/", "\0"} & {*name}
+        and name not in ("", ".", "..")
+        and "\ud800" not in name
+        and len(name.encode("utf-8", "replace")) < 256
+    )
+)
+
+
+@examples(2, 60)
+def test_names_of_folders(place: Place, count: int) -> None:
+    """A sweep's folder may have any name that a file may: each command tells it in one line."""
+    commands = [("report",), ("status",), ("claims",), ("exclude", "--list"), ("compact",), ("export", "--to=csv")]
+
+    def check(given: tuple[str, tuple[str, ...]]) -> None:
+        name, (command, *more) = given
+        place.fresh()
+        sweep = place.sweep.with_name(name.encode("utf-8", "replace").decode())
+        write_sweep(sweep, [config(model) for model in ("rnn", "gru")], seeds=2, epochs=3)
+        told = place.run(command, f"results/{sweep.name}", *more)
+        assert not CONTROLS.search(told.out.replace("\n", "")), told.out
+        if command == "report":
+            assert told.status == 0, told.err
+            check_products(sweep)
+
+    explore(st.tuples(FILE_NAMES, st.sampled_from(commands)), check, count)
+
+
 @examples(1, 60)
 def test_pages(place: Place, count: int) -> None:
     """Tables and page of such a sweep, and its exports."""
-    openpyxl = pytest.importorskip("openpyxl")
+    openpyxl = None if find_spec("openpyxl") is None else import_module("openpyxl")
     some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS])
 
     def check(given: tuple[str, str]) -> None:
@@ -119,6 +234,8 @@ def test_pages(place: Place, count: int) -> None:
                 for row in csv.reader(file):
                     for cell in row:
                         no_formula(cell)
+        if openpyxl is None:
+            return
         place.run("export", "results/made-up", "--to", "xlsx")
         for sheet in openpyxl.load_workbook(place.sweep / "export.xlsx"):
             for cells in sheet.iter_rows():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from ablate.analysis.aggregate import aggregate
@@ -18,7 +19,7 @@ from ablate.records.baselines import FILE
 from ablate.records.compaction import compact
 from ablate.records.results import save
 from ablate.report import write_report
-from ablate.sweeping.baselines import add_baselines
+from ablate.sweeping.baselines import add_baselines, texts
 from ablate.training.loop import train
 
 
@@ -44,6 +45,13 @@ def text(trained: Path, text_path: Path) -> Path:
 @pytest.fixture
 def sweep(trained: Path, text: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained / "sweep", tmp_path / "sweep")
+
+
+def test_metadata_that_is_no_text_costs_nothing(sweep: Path) -> None:
+    """What pandas keeps beside a table is not read."""
+    path = sweep / "runs.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata({b"pandas": b"\xff"}), path)
+    assert len(list(texts(sweep))) == 2
 
 
 def test_each_text_has_its_own(sweep: Path, text: Path) -> None:

@@ -77,7 +77,8 @@ class Planned:
             complain(f"warning: {warning}", style="yellow")
         if self.question:
             say(self.question)
-        say(f"\n{plan.folder}", style="bold")
+        say()
+        say(str(plan.folder), style="bold")
         print_whole(settings_table(plan, self.swept, estimates))
         if estimates:
             say("")

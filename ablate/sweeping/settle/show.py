@@ -11,7 +11,7 @@ from rich.text import Text
 from ablate.claims.table import STYLES
 from ablate.claims.verdicts import needed_text
 from ablate.config.errors import counted
-from ablate.config.terminal import console
+from ablate.config.terminal import console, one_line
 from ablate.sweeping.progress import duration
 from ablate.sweeping.settle.standing import Standing
 
@@ -29,7 +29,7 @@ class View:
         self.table: Table | None = None
 
     def say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(one_line(text)), soft_wrap=True)
 
     def begin(self, found: Sequence[Standing], ahead: tuple[int, float]) -> None:
         self.console.print(evidence_table(found, self.level))
@@ -68,7 +68,7 @@ def evidence_table(found: Sequence[Standing], level: float) -> Table:
         verdict = one.verdict
         table.add_row(
             Text(verdict.verdict, style=STYLES[verdict.verdict]),
-            Text(verdict.statement),
+            Text(one_line(verdict.statement)),
             Text(bar(one, level)),
             str(verdict.n) if verdict.n else "–",
             needed_text(verdict.needed, (verdict.needed_low, verdict.needed_high), short=True),
