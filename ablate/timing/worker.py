@@ -3,7 +3,7 @@
 It says that it is ready once it has loaded what it needs.
 
 In:  {"config": …, "setting_id": …, "threads": n, "count": …}   first, answered by what is known of the setting;
-                                         with `count` what a step multiplies, too, which takes longer than loading torch
+                                         with `count` what a step multiplies, too
      {"subject": name, "seconds": s}      a sample of about s seconds, answered by what it took
 Before a step that takes long it says how long, by what it has measured so far: {"expects": seconds}. What says nothing
 for much longer hangs.
@@ -38,6 +38,7 @@ from ablate.networks.parameters import count, initial
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.timing import clock
+from ablate.timing.flops import flops
 from ablate.timing.process import START_S
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
@@ -49,7 +50,7 @@ with suppress(ImportError):  # Windows has none
 
 WARM_UP_S = 0.5
 COMPILE_S = 20.0
-"""What the compiler takes for a cell, about, or torch to load what counts products."""
+"""What the compiler takes for a cell, about, or torch to load its own count of products."""
 
 
 def engine_of(config: Resolved) -> str:
@@ -159,13 +160,9 @@ class Setting:
 
     def flops_per_token(self) -> int:
         """Multiplications and additions of the matrix products in one training step, counted as it runs."""
-        from torch.utils.flop_counter import FlopCounterMode  # which few processes need
-
         X, Y, _ = next(real_minibatches(self.task, 1))
         program = self.program("eager", 1)
-        with FlopCounterMode(display=False) as counter:
-            program.step(X, Y, carry=False)
-        return int(counter.get_total_flops()) // Y.numel()
+        return flops(lambda: program.step(X, Y, carry=False)) // Y.numel()
 
     def last_epoch(self) -> float:
         """Tokens per second as the published protocol reads it: one epoch, once, after one epoch of warming up."""

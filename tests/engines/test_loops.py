@@ -225,10 +225,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     events: list[str] = []
 
     class Graph:
-        runs, on = 0, None
-
-        def pool(self) -> int:
-            return 1
+        runs, on, pool = 0, None, None
 
         def replay(self) -> None:
             events.append(f"replay {self.runs}")
@@ -242,7 +239,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             yield
         except RuntimeError as error:  # as torch does, which then leaves the stream as it is
             raise RuntimeError("operation failed due to a previous error during capture") from error
-        graph.runs = len(events) - before
+        graph.runs, graph.pool = len(events) - before, pool
         del events[before:]
         graph.on, stream[0] = on, began_on
 
@@ -252,12 +249,14 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(graphs.torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(graphs.torch.cuda, "graph", record)
+    monkeypatch.setattr(graphs.torch.cuda, "graph_pool_handle", itertools.count(1).__next__)
     monkeypatch.setattr(graphs.torch.cuda, "device", here)
     monkeypatch.setattr(graphs.torch.cuda, "current_stream", lambda *_: stream[0])
     monkeypatch.setattr(graphs.torch.cuda, "default_stream", lambda *_: 0)
     monkeypatch.setattr(graphs.torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(graphs.torch.cuda, "set_stream", lambda to: stream.__setitem__(0, to))
     monkeypatch.setattr(graphs.torch.cuda, "Stream", lambda device: f"aside of {device}")
+    monkeypatch.setattr(graphs, "_left", [])
     graphs.aside.cache_clear()
     yield events
     graphs.aside.cache_clear()
@@ -298,15 +297,56 @@ def test_each_device_is_recorded_on_a_stream_of_its_own(recorder: list[str], mon
         assert {replay.one.on, replay.several.on} == {expected}  # type: ignore[attr-defined]
 
 
-def test_out_of_memory_while_recording_is_not_taken_for_a_failed_recording(recorder: list[str]) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory\nand more")]
+)
+def test_out_of_memory_while_recording_is_not_taken_for_a_failed_recording(
+    error: RuntimeError, recorder: list[str]
+) -> None:
+    """Also where it is said by a library, or while the graph is made."""
     calls = itertools.count()
 
     def function() -> None:
         if next(calls) == WARM_UPS:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error), match="out of memory"):
         Replay(function, torch.device("cuda"), graphs=True)(WARM_UPS + 1)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_torchs_memory_is_led_out_of_a_recording_that_broke_off(
+    ended: bool, recorder: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its allocator asks the graph at later recordings; what it has ended itself it must not release twice."""
+    told: list[Any] = []
+
+    def end(gpu: int, pool: int) -> None:
+        if ended:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        told.append(("end", gpu, pool))
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda gpu, pool: told.append(("release", gpu, pool)))
+    calls = itertools.count()
+
+    def function() -> None:
+        if next(calls) > WARM_UPS:  # in the second recording
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    replay = Replay(function, torch.device("cuda"), graphs=True)
+    with pytest.raises(RuntimeError):  # called in the place of recorded, it fails as well
+        replay(WARM_UPS + 1)
+    assert replay.failure
+    assert told == ([] if ended else [("end", 1, 1), ("release", 1, 1)])
+    assert len(graphs._left) == 2
+
+
+def test_graphs_of_a_program_share_their_memory(recorder: list[str]) -> None:
+    replays = [Replay(lambda: recorder.append("run"), torch.device("cuda"), graphs=True) for _ in range(2)]
+    for replay in replays:
+        replay(WARM_UPS + 1)
+    assert [(one.one.pool, one.several.pool) for one in replays] == [(1, 1), (2, 2)]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("graphs_wanted", [True, False])

@@ -17,8 +17,7 @@ from ablate.config.errors import ConfigError
 from ablate.engines.cohort import prepare_thread
 from ablate.engines.cohort.cuda import choice
 from ablate.engines.cohort.cuda.steps import Tile
-from ablate.engines.cohort.graphs import recording
-from ablate.engines.cohort.memory import free_bytes, release
+from ablate.engines.cohort.memory import free_bytes, recording, release
 from ablate.networks import recurrence
 from ablate.timing import lane
 from ablate.training.loop import resolve_device

@@ -5,22 +5,20 @@ device, a few runs before on the stream that records, no random numbers but of r
 here draws none.
 """
 
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import torch
 
 from ablate.config.errors import reason
+from ablate.engines.cohort.memory import is_out_of_memory, recording
 
 WARM_UPS = 3
 """Runs before the recording: libraries allocate and choose in the first ones."""
 AT_ONCE = 8
 """Runs that one graph holds, where there are as many to come."""
-
-recording = threading.Lock()
-"""One at a time: beginning one waits for the whole device, which another one forbids, as it does all that gives memory
-back to the device."""
 
 
 class Replay:
@@ -60,18 +58,22 @@ class Replay:
         try:
             with recording, torch.cuda.device(self.device):
                 one, several = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+                pool = torch.cuda.graph_pool_handle()
                 # On the stream that the first runs took, unless it is the one on which nothing can be recorded.
                 before = torch.cuda.current_stream(self.device)
                 on_default = before == torch.cuda.default_stream(self.device)
                 stream = aside(torch.cuda.current_device()) if on_default else before
                 try:
-                    _recorded(self.function, 1, one, None, stream)
-                    _recorded(self.function, AT_ONCE, several, one.pool(), stream)
+                    _recorded(self.function, 1, one, pool, stream)
+                    _recorded(self.function, AT_ONCE, several, pool, stream)
+                except BaseException:
+                    _leave(pool, one, several)
+                    raise
                 finally:
                     torch.cuda.set_stream(before)  # which torch leaves to us where a recording breaks off
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # whatever a rule or a loss of the user's does that cannot be recorded
+            if is_out_of_memory(error):
+                raise
             self.graphs, self.failure = False, reason(error)
             return
         self.one, self.several = one, several
@@ -98,3 +100,16 @@ def _recorded(
                 raise
     except Exception as error:
         raise cause or error from None
+
+
+_left: list[torch.cuda.CUDAGraph] = []
+
+
+def _leave(pool: Any, *graphs: torch.cuda.CUDAGraph) -> None:
+    """Called where a recording has broken off, on its device. Where torch cannot end one, its allocator stays in it: it
+    keeps the memory of the pool, and asks the graph at each recording to come, so that the graph has to stay, too."""
+    _left.extend(graphs)
+    with suppress(Exception):  # there is nothing to end, or torch has other names for it
+        gpu = torch.cuda.current_device()
+        torch._C._cuda_endAllocateToPool(gpu, pool)
+        torch._C._cuda_releasePool(gpu, pool)

@@ -1,6 +1,7 @@
 """Where memory does not suffice: how that is known, and what is given back."""
 
 import gc
+import threading
 import traceback
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,9 +9,12 @@ from typing import TypeVar
 import torch
 
 from ablate.config.errors import reason
-from ablate.engines.cohort.graphs import recording
 
 Result = TypeVar("Result")
+
+recording = threading.Lock()
+"""Of CUDA graphs one is recorded at a time: beginning waits for the whole device, which another recording forbids, as
+it does all that gives memory back to the device."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
