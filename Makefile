@@ -4,7 +4,7 @@
 # make test-slow  simulations and long trainings, for hours
 # make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min;
 #                 once it has installed Ray and submitit, make test-all runs one of each
-# make test-triton  kernels for a GPU in Triton's interpreter, which it installs (300 MB), on the CPU
+# make test-triton  kernels for a GPU in Triton's interpreter, which it installs (300 MB), and compiled, on the CPU: a few minutes
 # make gpu        with a CUDA GPU, in ten minutes: ablate bench gpu, then the tests that need one; by PYTHON, which has ".[gpu,dev]"
 # make docs       the documentation as a site, build/site/index.html
 # make soak       sweeps and searches broken at random for ten minutes: nothing may be lost (Linux; SOAK="--minutes 60 --seed 2")
@@ -34,7 +34,7 @@ test-clusters: $(VENV)/.clusters
 
 test-triton: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "triton>=3.5"
-	$(BIN)/python -m pytest -n 2 -m 'not slow' tests/engines/test_kernels.py
+	$(BIN)/python -m pytest -n 2 -m 'not slow' tests/engines/test_kernels.py tests/engines/test_kernel_launches.py
 
 gpu:
 	said=0; $(PYTHON) -m ablate bench gpu --budget 6min || said=1; \
