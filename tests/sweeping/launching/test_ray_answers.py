@@ -74,6 +74,31 @@ def test_no_address_is_left_to_ray(address: str | None) -> None:
     check_head(address)
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"cpus": 1}, "other tasks have the nodes"),
+        ({"cpus": 2}, "2 CPU, a node has 1 at most"),
+        ({"cpus": 1, "gpus": 1}, "1 GPU, a node has 0 at most"),
+        ({"cpus": 1, "mem_gb": 4}, "4 GB of memory, a node has 1.863 at most"),
+        ({"cpus": 1, "resources": {"a100": 1}}, "1 a100, a node has 0"),
+        ({"cpus": 1, "resources": {"b": 1}}, "of all that it asks for"),
+    ],
+)
+def test_why_tasks_wait(options: dict[str, Any], why: str) -> None:
+    """Ray itself would be silent for ever."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 1.0, "memory": 2e9}},
+        {"Alive": True, "Resources": {"memory": 2e9, "b": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "memory": 1e12, "a100": 8.0}},
+    ]
+    queue = RayQueue.__new__(RayQueue)
+    queue.ray = SimpleNamespace(nodes=lambda: nodes)
+    queue.options = SimpleNamespace(**{"gpus": 0, "mem_gb": None, "resources": {}, **options})
+    [said] = queue.why_waiting(Batch(Path("jobs"), "ray", 1, ["a"])).values()
+    assert why in said
+
+
 def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
     batch = Batch(tmp_path / "jobs" / "0001", "ray", 1, ["a"])
     with pytest.raises(UserError, match=r"Ray is lost: failed to connect to GCS; .*the same command"):
