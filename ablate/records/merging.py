@@ -13,7 +13,15 @@ from ablate.records.curves import curve_csv
 from ablate.records.design import Declared, as_manifest, of_manifest
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.failures import failures
-from ablate.records.files import compact_json, exact_json, make_folder, remove, write_json, write_text
+from ablate.records.files import (
+    compact_json,
+    exact_json,
+    make_folder,
+    remove,
+    remove_unfinished,
+    write_json,
+    write_text,
+)
 from ablate.records.manifest import load_manifest
 from ablate.records.places import (
     curve_path,
@@ -54,6 +62,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
             raise no_sweep(folder, "no runs")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
+    remove_unfinished(into)  # of a merge that was killed
     done = Merged()
     there = dict.fromkeys(_records(into, done), into)
     for folder in folders:

@@ -41,12 +41,15 @@ def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tup
     assert len(problems) == 1, "what a machine's runs were excluded for stays"
     assert frame["perplexity"].tolist() == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert len(speed_frame(tmp_path / "c")) == 1
+    (tmp_path / "c" / "runs").mkdir(exist_ok=True)
+    (tmp_path / "c" / "runs" / ".47077aa9d91311f6.tmp").write_text("of a merge that was killed")
     manifest = load_manifest(tmp_path / "c")
     assert (manifest["commands"], manifest["knobs"]) == (["a", "b"], {"seeds": [4]})
     assert manifest["planned"] == {"a": "0-5"}
     assert [sorted(path.name for path in folder.rglob("*")) for folder in folders] == before
     assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
     assert len(runs_frame(tmp_path / "c")[0]) == 5
+    assert not (tmp_path / "c" / "runs").exists()
 
 
 def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(

@@ -43,6 +43,9 @@ class Cluster:
     def states(self, batch: Batch) -> dict[str, str] | None:
         return {} if self.says is None else {f"7_{job}": self.says for job in range(batch.jobs)}
 
+    def why_waiting(self, batch: Batch) -> dict[str, str]:
+        return {}
+
     def cancel(self, batch: Batch) -> None:
         raise UserError("the queue is down")
 

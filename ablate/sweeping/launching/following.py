@@ -47,8 +47,10 @@ def ids_of(batch: Batch) -> list[str]:
     return batch.ids
 
 
-def why_waiting(batch: Batch) -> Mapping[str, str]:
-    """Id → why a job waits, as far as the cluster says so."""
+def why_waiting(batch: Batch, queue: Queue | None = None) -> Mapping[str, str]:
+    """Id → why a job waits, as far as the cluster says so; `queue`: the one that submitted it in this program."""
+    if queue is not None:
+        return queue.why_waiting(batch)
     ids = ids_of(batch)
     return slurm.why_waiting(ids) if ids and batch.launcher == "slurm" and slurm.reachable() else {}
 
@@ -164,7 +166,8 @@ class Waiting:
             return
         self.asked = time.monotonic()
         waiting = [one for one in jobs if one.how == WAITING]
-        known = {path: why_waiting(batch) for path, batch in {one.batch.path: one.batch for one in waiting}.items()}
+        of_batch = {one.batch.path: one for one in waiting}
+        known = {path: why_waiting(one.batch, one.queue) for path, one in of_batch.items()}
         by_reason: dict[str, list[Followed]] = {}
         for one in waiting:
             if why := known[one.batch.path].get(one.id):

@@ -1,5 +1,6 @@
 """What a launcher needs of a cluster."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from ablate.config.errors import UserError
@@ -28,6 +29,9 @@ class Queue(Protocol):
 
     def cancel(self, batch: Batch) -> None:
         """End its jobs, each with its checkpoints saved where that can be. Raises UserError where they go on."""
+
+    def why_waiting(self, batch: Batch) -> Mapping[str, str]:
+        """Id → why it waits, with the remedy where it would for ever; of those of which that is known."""
 
 
 def queue_of(options: Options) -> Queue:

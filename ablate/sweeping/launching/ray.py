@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,8 @@ from ablate.sweeping.launching.worker import CarryOut, Work
 
 MOST_SAID = 200
 """Characters of what Ray says, of each message."""
+GB = 2**30
+REMEDY = "give less of hydra.launcher.cpus, gpus, mem_gb or resources, unless the cluster gains such a node"
 ANSWERS_S = 20.0
 """So long a head may take to answer."""
 
@@ -30,7 +32,8 @@ class RayQueue:
             import ray
         except ImportError as error:
             raise not_installed("ray", "ray") from error
-        self.ray, self.options = ray, options
+        self.ray: Any = ray
+        self.options = options
         self.tasks: dict[str, Any] = {}
 
     def submit(self, batch: Batch, carry_out: CarryOut) -> list[str]:
@@ -40,7 +43,7 @@ class RayQueue:
         task = self.ray.remote(_do).options(
             num_cpus=own.cpus,
             num_gpus=own.gpus,
-            memory=None if own.mem_gb is None else round(own.mem_gb * 2**30),
+            memory=None if own.mem_gb is None else round(own.mem_gb * GB),
             resources=dict(own.resources) or None,
             max_retries=own.retries,
             name="ablate",
@@ -60,7 +63,7 @@ class RayQueue:
         try:
             self.ray.init(
                 address=address,
-                runtime_env=dict(own.runtime_env) or None,
+                runtime_env=environment(own.runtime_env) or None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
@@ -84,6 +87,26 @@ class RayQueue:
     def _doing(self, batch: Batch, name: str) -> str:
         return RUNNING if batch.state((batch.ids or []).index(name)).begun else WAITING
 
+    def why_waiting(self, batch: Batch) -> dict[str, str]:
+        try:
+            nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        except Exception:  # of Ray's own kinds
+            return {}
+        return dict.fromkeys(batch.ids or (), self._why(nodes))
+
+    def _why(self, nodes: Sequence[Mapping[str, float]]) -> str:
+        own = self.options
+        wanted = {"CPU": own.cpus, "GPU": own.gpus, "memory": (own.mem_gb or 0) * GB, **own.resources}
+        if any(all(node.get(name, 0) >= much for name, much in wanted.items()) for node in nodes):
+            return "other tasks have the nodes"
+        lacking = []
+        for name, much in wanted.items():
+            most = max((node.get(name, 0) for node in nodes), default=0)
+            unit, what = (GB, "GB of memory") if name == "memory" else (1, name)
+            if much > most:
+                lacking.append(f"{much / unit:.4g} {what}, a node has {most / unit:.4g} at most")
+        return f"no node is large enough for a task ({'; '.join(lacking) or 'of all that it asks for'}): {REMEDY}"
+
     def _ended(self, task: Any) -> str:
         """What Ray says of a task that has ended, in a line."""
         try:
@@ -97,6 +120,16 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
+
+
+def environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Ray's description of the environment of tasks: as given, with our own variables, as SLURM hands on all.
+
+    A cluster was started in another shell, which does not know where the data are, say.
+    """
+    ours = {name: value for name, value in os.environ.items() if name.startswith("ABLATE_")}
+    variables = ours | dict(given.get("env_vars") or {})
+    return {**given, **({"env_vars": variables} if variables else {})}
 
 
 def check_head(address: str | None) -> None:

@@ -175,6 +175,9 @@ class SlurmQueue:
     def states(self, batch: Batch) -> dict[str, str] | None:
         return states_of(batch.ids or ())
 
+    def why_waiting(self, batch: Batch) -> dict[str, str]:
+        return why_waiting(batch.ids or ())
+
     def cancel(self, batch: Batch) -> None:
         jobs = sorted({one.partition("_")[0] for one in batch.ids or ()})
         if not jobs:

@@ -55,6 +55,9 @@ class Cluster:
         said = self.said()
         return {} if said is None else {f"7_{job}": said for job in range(batch.jobs if batch else 9)}
 
+    def why_waiting(self, batch: Batch) -> dict[str, str]:
+        return {}
+
     def cancel(self, batch: Batch) -> None:
         pass
 

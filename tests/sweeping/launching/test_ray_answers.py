@@ -10,7 +10,7 @@ from local_slurm import free_port
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.ray import RayQueue, check_head
+from ablate.sweeping.launching.ray import RayQueue, check_head, environment
 
 
 class TaskError(Exception):
@@ -69,9 +69,43 @@ def test_an_address_at_which_nothing_answers_is_one_line(address: str) -> None:
         check_head(address.format(port=free_port()))
 
 
+def test_tasks_know_the_variables_that_ablate_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "1", "HOME": "/home"})
+    assert environment({}) == {"env_vars": {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "1"}}
+    own = {"image_uri": "x", "env_vars": {"ABLATE_A": "2", "B": "3"}}
+    assert environment(own) == {"image_uri": "x", "env_vars": {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "2", "B": "3"}}
+    monkeypatch.setattr("os.environ", {})
+    assert environment({}) == {}
+
+
 @pytest.mark.parametrize("address", [None, "auto", "local"])
 def test_no_address_is_left_to_ray(address: str | None) -> None:
     check_head(address)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"cpus": 1}, "other tasks have the nodes"),
+        ({"cpus": 2}, "2 CPU, a node has 1 at most"),
+        ({"cpus": 1, "gpus": 1}, "1 GPU, a node has 0 at most"),
+        ({"cpus": 1, "mem_gb": 4}, "4 GB of memory, a node has 1.863 at most"),
+        ({"cpus": 1, "resources": {"a100": 1}}, "1 a100, a node has 0"),
+        ({"cpus": 1, "resources": {"b": 1}}, "of all that it asks for"),
+    ],
+)
+def test_why_tasks_wait(options: dict[str, Any], why: str) -> None:
+    """Ray itself would be silent for ever."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 1.0, "memory": 2e9}},
+        {"Alive": True, "Resources": {"memory": 2e9, "b": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "memory": 1e12, "a100": 8.0}},
+    ]
+    queue = RayQueue.__new__(RayQueue)
+    queue.ray = SimpleNamespace(nodes=lambda: nodes)
+    queue.options = SimpleNamespace(**{"gpus": 0, "mem_gb": None, "resources": {}, **options})
+    [said] = queue.why_waiting(Batch(Path("jobs"), "ray", 1, ["a"])).values()
+    assert why in said
 
 
 def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
