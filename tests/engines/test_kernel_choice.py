@@ -7,8 +7,8 @@ from ablate.engines.cohort.cuda.choice import FEW_SPILLS, SPILLS_LIMIT, candidat
 from tests.engines.test_native_recurrence import structure_of
 
 
-def tried(model: str, H: int, precision: str) -> list[str]:
-    d = derived(structure_of(f"model={model}"), "state", True, 2)
+def tried(model: str, H: int, precision: str, *options: str) -> list[str]:
+    d = derived(structure_of(f"model={model}", *options), "state", True, 2)
     return list(dict.fromkeys(form for form, _ in candidates(d, 8, 32, H, precision)))
 
 
@@ -30,6 +30,14 @@ def test_a_cell_without_products_takes_all_steps_at_once_whatever_its_size(H: in
 )
 def test_weights_stay_on_the_chip_where_they_fit(H: int, precision: str, forms: list[str]) -> None:
     assert tried("gru", H, precision) == forms
+
+
+def test_weights_that_would_fill_the_registers_of_a_thread_do_not_stay() -> None:
+    """Of the lstm with full gate recurrence, 53,248 of 64 units, which tensor cores do not keep there."""
+    full = "model.gate_recurrence=true"
+    assert tried("lstm", 64, "ieee") == tried("lstm", 64, "tf32", full) == ["held", "streamed", "stages"]
+    assert tried("lstm", 64, "ieee", full) == ["streamed", "stages"]
+    assert tried("lstm", 32, "ieee", full)[0] == "held"
 
 
 @pytest.mark.parametrize(("precision", "limits"), [("ieee", [FEW_SPILLS, SPILLS_LIMIT]), ("tf32", [SPILLS_LIMIT] * 2)])

@@ -31,6 +31,9 @@ SEQUENCES = {"ieee": (32, 16, 8), "tf32": (32, 16)}
 HELD_IEEE_UNITS = 64
 """Hidden units up to which weights stay on the chip in products without tensor cores: those of a thread fill its
 registers (`docs/benchmarks/kernel_resources.py`)."""
+HELD_IEEE_WEIGHTS = 2**15
+"""Weights of a step, the same: 16,384 do (lstm, 64 units), and 53,248 (with full gate recurrence) spill or are compiled
+for minutes."""
 SPILLS_LIMIT, FEW_SPILLS = 128, 16
 """Numbers of a thread that may wait in memory for a register; and so few where a smaller tile does as well."""
 EXAMPLE = (2, 3)
@@ -128,8 +131,10 @@ def is_held(d: Derived, tile: Tile, precision: str) -> bool:
     """Whether all weights of a step fit on the chip, each way, beside one operand; where there are none, they do."""
     if not d.groups:
         return True
-    numbers = tile.HP * (tile.HP * sum(len(g.operand) * len(g.products) for g in d.groups) + tile.BB)
-    return 4 * numbers <= SHARED_BYTES and (precision != "ieee" or tile.HP <= HELD_IEEE_UNITS)
+    weights = tile.HP**2 * sum(len(g.operand) * len(g.products) for g in d.groups)
+    if precision == "ieee" and (tile.HP > HELD_IEEE_UNITS or weights > HELD_IEEE_WEIGHTS):
+        return False
+    return 4 * (weights + tile.HP * tile.BB) <= SHARED_BYTES
 
 
 def _why_not(
