@@ -63,7 +63,7 @@ class RayQueue:
         try:
             self.ray.init(
                 address=address,
-                runtime_env=environment(own.runtime_env) or None,
+                runtime_env=dict(own.runtime_env) or None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
@@ -120,16 +120,6 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
-
-
-def environment(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Ray's description of the environment of tasks: as given, with our own variables, as SLURM hands on all.
-
-    A cluster was started in another shell, which does not know where the data are, say.
-    """
-    ours = {name: value for name, value in os.environ.items() if name.startswith("ABLATE_")}
-    variables = ours | dict(given.get("env_vars") or {})
-    return {**given, **({"env_vars": variables} if variables else {})}
 
 
 def check_head(address: str | None) -> None:

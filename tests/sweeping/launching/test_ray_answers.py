@@ -10,7 +10,7 @@ from local_slurm import free_port
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.ray import RayQueue, check_head, environment
+from ablate.sweeping.launching.ray import RayQueue, check_head
 
 
 class TaskError(Exception):
@@ -67,15 +67,6 @@ def test_an_address_at_which_nothing_answers_is_one_line(address: str) -> None:
     """At once, where Ray itself would try for minutes."""
     with pytest.raises(UserError, match="give the address of a head that runs"):
         check_head(address.format(port=free_port()))
-
-
-def test_tasks_know_the_variables_that_ablate_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.environ", {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "1", "HOME": "/home"})
-    assert environment({}) == {"env_vars": {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "1"}}
-    own = {"image_uri": "x", "env_vars": {"ABLATE_A": "2", "B": "3"}}
-    assert environment(own) == {"image_uri": "x", "env_vars": {"ABLATE_DATA_DIR": "/data", "ABLATE_A": "2", "B": "3"}}
-    monkeypatch.setattr("os.environ", {})
-    assert environment({}) == {}
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])
