@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.command import Parser, by_parser, level
+from ablate.cli.command import Parser, by_parser, level, margin
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say, tell
 
@@ -53,7 +53,7 @@ def add_options_of_the_line(found: Parser) -> None:
     found.add_argument(
         "--where", metavar="KNOB=VALUE", action="append", default=[], help="only these settings (repeatable)"
     )
-    found.add_argument("--margin", type=float, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
+    found.add_argument("--margin", type=margin, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
     found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
 
 

@@ -111,6 +111,14 @@ def level(text: str) -> float:
     return value
 
 
+def margin(text: str) -> float:
+    """Of `A ~ B`; what else it has to be, the claim says."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; five percent are 0.05") from None
+
+
 def flag(words: Sequence[str], name: str) -> tuple[bool, list[str]]:
     """Whether an option without a value is among the words, and the others."""
     return name in words, [word for word in words if word != name]

@@ -27,6 +27,8 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """The name of a file while it is written."""
+TRIES = 5
+"""To write a file that others delete while it is written."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -35,26 +37,30 @@ def write_atomically(path: Path, content: bytes) -> None:
     The folder is made where there is none; the file's mode follows the umask. Raises StorageError.
     """
     make_folder(path.parent)
-    # A name of its own for each write, however long the target's is; with no suffix that anything here looks for.
-    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # as UNFINISHED has it
-    try:
-        with open(os.open(aside, CREATE, 0o666), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise StorageError.of(error, path) from error
-        raise
+    for tries in range(TRIES):
+        # A name of its own for each write, however long the target's is; with no suffix that anything here looks for.
+        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # as UNFINISHED has it
+        try:
+            with open(os.open(aside, CREATE, 0o666), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+            return
+        except BaseException as error:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            if isinstance(error, FileNotFoundError) and tries + 1 < TRIES and path.parent.is_dir():
+                continue  # another program took it for one that a killed program has left
+            if isinstance(error, OSError):
+                raise StorageError.of(error, path) from error
+            raise
 
 
 def remove_unfinished(folder: Path) -> None:
     """Delete what programs that were killed in the middle of a write have left, in a folder and those in it.
 
-    Called where no other program writes there. Raises StorageError.
+    Who is writing there at that moment writes again. Raises StorageError.
     """
     for place in (folder, *(path for path in entries(folder) if path.is_dir())):
         for path in entries(place):

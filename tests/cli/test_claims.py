@@ -143,6 +143,7 @@ def test_a_claim_on_the_line(stored: Path, claims: Path, capsys: pytest.CaptureF
         (["gru < rnn", "--metric", "val_perplexty"], "did you mean val_perplexity"),
         (["gru < rnn", "--where", "num_hiddens"], "--where num_hiddens=32"),
         (["gru < rnn", "--margin", "0.1"], "is for A ~ B"),
+        (["gru ~ rnn", "--margin", "5%"], "'5%' is not a number; five percent are 0.05"),
         (["--by", "model"], "of a claim on the line"),
     ],
 )

@@ -48,7 +48,15 @@ def test_blocks_that_are_not_run_are_few_and_say_why() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_figures: None, hydra_restore_singletons: None) -> Path:
-    """Where a page's blocks are run: a copy of what a checkout has."""
+    """Where a page's blocks are run: a copy of what a checkout has. Figures are files, but nothing is drawn."""
+
+    def blank(material: object, to: Path) -> contextlib.AbstractContextManager[type[dict]]:
+        (to / "figures").mkdir(exist_ok=True)
+        for file in ("figure.png", "figures/by_value.png"):
+            (to / file).touch()
+        return contextlib.nullcontext(dict)
+
+    monkeypatch.setattr("ablate.report.drawn.drawing", blank)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "examples").symlink_to(CONFIG_ROOT / "docs" / "examples")
     (tmp_path / "sweeps").symlink_to(CONFIG_ROOT / "sweeps")

@@ -355,6 +355,26 @@ def test_what_a_killed_write_has_left_goes_and_nothing_else(tmp_path: Path) -> N
     assert [path.exists() for path in left] == [False] * 2
 
 
+@pytest.mark.parametrize("times", [1, files.TRIES - 1])
+def test_who_writes_while_others_clear_up_writes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """As two searches do that share a folder, of which one packs its records."""
+    replace, left = os.replace, [*range(times)]
+
+    def cleared(source: Path, target: Path) -> None:
+        if left:
+            left.pop()
+            files.remove_unfinished(tmp_path)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", cleared)
+    files.write_text(tmp_path / "search.json", "{}")
+    assert not left
+    assert [path.name for path in tmp_path.iterdir()] == ["search.json"]
+    assert (tmp_path / "search.json").read_text() == "{}"
+
+
 def test_a_file_is_written_under_a_name_that_is_found_where_it_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """The page in a real browser, headless: nothing wider than the screen, light, dark, on paper, and its script. 30 s.
 
-Needs Chromium (apt-get install chromium); skipped where there is none.
+Needs Chromium (apt-get install chromium), and what reads print pdftotext (poppler-utils); skipped where there is none.
 """
 
 import html
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from ablate.analysis.aggregate import aggregate
+from ablate.config.schema import CONFIG_ROOT
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.html import TEMPLATES
 from ablate.report.material import gather
@@ -24,6 +26,7 @@ from ablate.report.tables import mean_text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+PDFTOTEXT = shutil.which("pdftotext")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"needs one of {', '.join(BROWSERS)}")
 
 MEASURE = """
@@ -137,6 +140,62 @@ def test_on_paper(report: Path, tmp_path: Path) -> None:
     assert len(re.findall(rb"/FontFile", pdf)) > 0
     streams = [_inflated(part) for part in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)]
     assert sum(len(re.findall(rb"T[jJ]\b", stream)) for stream in streams) > 300  # text, not pictures of it
+
+
+@pytest.mark.full
+@pytest.mark.skipif(PDFTOTEXT is None, reason="needs pdftotext (apt-get install poppler-utils)")
+def test_no_row_of_a_table_is_lost_on_paper(report: Path, tmp_path: Path) -> None:
+    """Every word of every table is printed, none beyond the margins; the page folds nothing away but the explorer."""
+    text = report.read_text(encoding="utf-8")
+    assert "<details" not in text
+    text = re.sub(r'<section id="explore".*?</section>', "", text, flags=re.DOTALL)
+    rows = re.findall(r"<tr\b.*?</tr>", text, re.DOTALL)
+    assert len(rows) > 50
+    path = tmp_path / "report.pdf"
+    browse(f"--print-to-pdf={path}", "--no-pdf-header-footer", report.as_uri(), folder=tmp_path)
+    sheets, found = _words_of(path)
+    assert 3 <= len(sheets) <= 20
+    assert all(words > 0 for words in sheets)
+    assert _missing(" ".join(rows), found) == set()
+    captions = re.findall(r"<(?:h2|h3|caption|figcaption)\b.*?</(?:h2|h3|caption|figcaption)>", text, re.DOTALL)
+    assert _missing(" ".join(captions), found) == set()
+
+
+def _words_of(pdf: Path) -> tuple[list[int], Counter[str]]:
+    """How many words each page has, and how often each word is printed; none lies outside its page."""
+    assert PDFTOTEXT
+    told = subprocess.run([PDFTOTEXT, "-bbox", pdf, "-"], capture_output=True, text=True, check=True, timeout=60).stdout
+    sheets = []
+    found: Counter[str] = Counter()
+    for sheet in told.split("<page ")[1:]:
+        width = re.match(r'width="([\d.]+)"', sheet)
+        assert width
+        words = re.findall(r'<word xMin="(-?[\d.]+)" yMin="[^"]*" xMax="(-?[\d.]+)" yMax="[^"]*">(.*?)</word>', sheet)
+        beyond = [word for left, right, word in words if float(left) < 0 or float(right) > float(width[1])]
+        assert beyond == []
+        sheets.append(len(words))
+        found.update(html.unescape(word) for *_, word in words)
+    return sheets, found
+
+
+def _missing(markup: str, found: Counter[str]) -> set[str]:
+    """The words of the markup that are printed less often than they stand in it; a long one may be broken."""
+    wanted = Counter(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+    return {word for word in wanted - found if len(word) <= 20}
+
+
+@pytest.mark.full
+@pytest.mark.skipif(PDFTOTEXT is None, reason="needs pdftotext (apt-get install poppler-utils)")
+def test_what_is_folded_on_the_site_is_printed(tmp_path: Path) -> None:
+    style = (CONFIG_ROOT / "docs" / "site.css").read_text(encoding="utf-8")
+    page, path = tmp_path / "page.html", tmp_path / "page.pdf"
+    page.write_text(
+        f'<!DOCTYPE html><style>{style}</style><div class="md-typeset">'
+        "<details><summary>verdicts</summary><p>unfolded</p></details></div>",
+        encoding="utf-8",
+    )
+    browse(f"--print-to-pdf={path}", "--no-pdf-header-footer", page.as_uri(), folder=tmp_path)
+    assert _words_of(path) == ([2], Counter(["verdicts", "unfolded"]))
 
 
 def _inflated(stream: bytes) -> bytes:

@@ -19,7 +19,7 @@ from ablate.report import plots
 from ablate.report.plots.effects import percent
 from ablate.report.plots.fonts import text_width, wrapped
 from ablate.report.plots.lines import facets, lines_of, values_of, x_knob
-from ablate.report.plots.ticks import Places, log_ticks, plain, thousands
+from ablate.report.plots.ticks import Places, log_ticks, measured_axis, plain, thousands
 
 STEPS = pd.DataFrame(
     {
@@ -301,6 +301,13 @@ def test_speed(tmp_path: Path) -> None:
 )
 def test_log_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) -> None:
     assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_no_tick_stands_decades_below_what_is_shown() -> None:
+    axes = Figure().add_subplot()
+    measured_axis(axes, "y", [1.06, 1e112])
+    assert axes.get_yticks()[0] == pytest.approx(1)
+    assert axes.get_ylim()[0] < 1
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,11 @@ def measured_axis(
         log = low > 0 and high / low >= WIDE_RANGE
     if log:
         factor = math.log(high / low) or 0.5
+        lowest = low / 10  # over a hundred decades the margin is several: none of them is named
         low, high = low / math.exp(MARGIN * factor), high * math.exp((MARGIN + beyond) * factor)
         set_scale("log")
         set_limits(low, high)
-        ticks = log_ticks(low, high, most)
+        ticks = log_ticks(max(low, lowest), high, most)
         axis.set_ticks(ticks, [text(tick) for tick in ticks])
     else:
         span = high - low or 0.2 * abs(high) or 1.0
