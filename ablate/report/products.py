@@ -117,8 +117,8 @@ class Products:
             write_atomically(path, text.encode())
 
 
-_begun: set[Path] = set()
-"""The folders in which reports are being made by this process."""
+_begun: set[tuple[int, Path]] = set()
+"""The folders in which reports are being made, with the process that makes them: a fork has the list of its parent."""
 
 
 @contextmanager
@@ -128,18 +128,19 @@ def products(folder: Path, manifest: str = MANIFEST) -> Iterator[Products]:
         if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
             shutil.rmtree(left, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder))
-    _begun.add(aside)
+    _begun.add((os.getpid(), aside))
     try:
         yield Products(folder, aside, manifest)
     finally:  # TemporaryDirectory of Python 3.11 calls itself for ever in a folder that cannot be written to any more
         shutil.rmtree(aside, ignore_errors=True)
-        _begun.discard(aside)
+        _begun.discard((os.getpid(), aside))
 
 
 def abandon() -> None:
     """Delete what this process has made of reports that it will not end. It has no child any more that draws them."""
-    for aside in _begun:
-        shutil.rmtree(aside, ignore_errors=True)
+    for process, aside in _begun:
+        if process == os.getpid():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _known(folder: Path, manifest: str = MANIFEST) -> dict[str, list[str]]:

@@ -16,7 +16,8 @@ OTHERS = ("conv", "attention", "scaled_mm")
 
 
 def flops(work: Callable[[], object]) -> int:
-    """Those of what is done. It is done twice where it multiplies otherwise than in products of matrices."""
+    """Those of a training step, say, whose gradients are taken: under `torch.inference_mode` not all are seen. It is
+    done twice where it multiplies otherwise than in products of matrices."""
     with _Products() as counter:
         work()
     if not counter.others:

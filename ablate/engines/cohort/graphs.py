@@ -106,9 +106,15 @@ _left: list[torch.cuda.CUDAGraph] = []
 
 
 def _leave(pool: Any, *graphs: torch.cuda.CUDAGraph) -> None:
-    """Called where a recording has broken off, on its device. Where torch cannot end one, its allocator stays in it: it
-    keeps the memory of the pool, and asks the graph at each recording to come, so that the graph has to stay, too."""
-    _left.extend(graphs)
+    """Called where a recording has broken off, on its device. A graph whose recording was ended gives its part of the
+    pool back. Where torch cannot end one, its allocators stay in it: they keep the memory of the pool, and may ask the
+    graph at each recording to come, so that the graph has to stay, too."""
+    for graph in graphs:
+        try:
+            graph.pool()  # raises of one that was not ended, or not begun
+            graph.reset()
+        except Exception:
+            _left.append(graph)
     with suppress(Exception):  # there is nothing to end, or torch has other names for it
         gpu = torch.cuda.current_device()
         torch._C._cuda_endAllocateToPool(gpu, pool)
