@@ -14,7 +14,7 @@ from ablate.records.baselines import TEXT, keep, stored
 from ablate.records.parquet_files import TableError, opened, require
 from ablate.records.places import runs_path
 from ablate.records.reading import RecordError
-from ablate.records.results import read
+from ablate.records.results import read_some
 
 
 def add_baselines(sweep: Path) -> None:
@@ -65,7 +65,7 @@ def _computed(sweep: Path, run_id: str, text: dict[str, Any]) -> dict[str, Any] 
     """None where the text is not at hand."""
     from ablate.config.composing import from_dict  # which loads Hydra: a report of what is known does not
 
-    data = from_dict(read(sweep, run_id)["config"]).data
+    data = from_dict(read_some(sweep, [run_id])[run_id]["config"]).data  # KeyError of one that cannot be read
     if not at_hand(data):
         return None
     training, held_out, tested = (text[name] for name in TEXT[2:])
