@@ -42,7 +42,7 @@ class StoredSearch:
     space: dict[str, Any]  # knob → its dimension
     objectives: list[str]
     facts: dict[str, Any]  # search.json: finalists, winner, baseline; empty where the search has not concluded
-    skipped: list[str] = field(default_factory=list)  # trials that are damaged, a line on each
+    skipped: list[str] = field(default_factory=list)  # damaged trials and missing columns, a line on each
 
     @property
     def several(self) -> bool:
@@ -75,7 +75,7 @@ def stored_search(folder: Path) -> StoredSearch | None:
     if facts and _changed(table) >= changed:
         objectives = [str(objective["name"]) for objective in facts["settings"]["objectives"]]
         frame, skipped = trials_frame(folder, facts["space"], objectives)
-        return _of_today(folder, _of_columns(frame, facts["space"], objectives, facts, skipped))
+        return _of_today(folder, _of_columns(table, frame, facts["space"], objectives, facts, skipped))
     if not changed:
         return None
     trials, design = read_study(folder)
@@ -90,10 +90,11 @@ def stored_search(folder: Path) -> StoredSearch | None:
     except ValueError as error:
         raise UserError(f"the study {path} cannot be read: {str(error).splitlines()[0]}") from error
     skipped = [f"the study {path}, {problem}" for problem in skipped + more]
-    return _of_today(folder, _of_columns(frame, space, objectives, facts, skipped))
+    return _of_today(folder, _of_columns(path, frame, space, objectives, facts, skipped))
 
 
 def _of_columns(
+    path: Path,
     trials: pd.DataFrame,
     space: Mapping[str, Any],
     objectives: list[str],
@@ -101,7 +102,7 @@ def _of_columns(
     skipped: list[str],
 ) -> StoredSearch:
     """A search of the knobs that its trials have."""
-    lacking = [f"the table of trials lacks the column {name}" for name in space if name not in trials]
+    lacking = [f"{path} lacks the column {name}" for name in space if name not in trials]
     there = {name: one for name, one in space.items() if name in trials}
     return StoredSearch(trials, there, objectives, facts, [*lacking, *skipped])
 

@@ -20,8 +20,8 @@ Test = Callable[[str], bool]
 
 
 def is_number(text: str) -> bool:
-    """A number as a table has it, infinities too."""
-    return bool(NUMBER.fullmatch(text))
+    """A number as a table has it, infinities too, and spaces around it."""
+    return bool(NUMBER.fullmatch(text.strip(" ")))
 
 
 def is_finite(text: str) -> bool:
@@ -63,17 +63,22 @@ class TrialRows:
     def text(self) -> str:
         """A table of the trials alone."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        # in quotation marks all, for without them a lone "\r" would begin a row
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([self.columns, *self.rows])
         return text.getvalue()
 
 
 def trial_rows_of(text: str, space: Mapping[str, Mapping[str, Any]], objectives: Collection[str] = ()) -> TrialRows:
     """Each row of the text of a table as its searched knobs and its objectives need it.
 
-    Raises ValueError for a table without a column that every table of trials has.
+    Raises ValueError for a table without a column that every table of trials has, and where its first line is
+    damaged.
     """
     rows = _numbered(io.StringIO(text.removeprefix("\ufeff"), newline="").readlines())
-    found = TrialRows(next(rows, (0, []))[1])
+    _, columns, wrong = next(rows, (0, [], ""))
+    if wrong:
+        raise ValueError(f"its first line has {wrong}")
+    found = TrialRows(columns)
     if lacking := next((name for name in (*REQUIRED, *objectives) if name not in found.columns), ""):
         raise ValueError(f"it lacks the column {lacking}")
     kinds = OF_ALL | dict.fromkeys(objectives, (is_number, "a number"))
@@ -81,13 +86,15 @@ def trial_rows_of(text: str, space: Mapping[str, Mapping[str, Any]], objectives:
     tests = [(place, name, *kinds[name]) for place, name in enumerate(found.columns) if name in kinds]
     number, state = found.columns.index("number"), found.columns.index("state")
     seen = set[float]()
-    for line, row in rows:
-        if len(row) != len(found.columns):
+    for line, row, wrong in rows:
+        if wrong:
+            pass  # and no field of it can be told
+        elif len(row) != len(found.columns):
             wrong = f"{len(row)} of {len(found.columns)} fields"
         elif not is_whole(row[number]) or float(row[number]) < 0:
             wrong = f"number is {row[number]!r:.40}, not a whole number"
         elif float(row[number]) in seen:
-            wrong = f"trial {row[number]} a second time"
+            wrong = f"trial {row[number].strip()} a second time"
         elif not row[state]:
             wrong = "no state"
         elif not _encodable(row):
@@ -103,25 +110,50 @@ def trial_rows_of(text: str, space: Mapping[str, Mapping[str, Any]], objectives:
     return found
 
 
-def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """The line at which each row begins, and its fields; a quotation mark that is never closed costs its own line."""
-    width, begin = 0, 0
+def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, list[str], str]]:
+    """The line at which each row begins, its fields, and why they are no row; empty where they are one.
+
+    A quotation mark that is never closed costs its own line: what follows is read again.
+    """
+    header, begin = list[str](), 0
     while begin < len(lines):
-        reader = csv.reader(lines[begin:])
+        reader = csv.reader([*lines[begin:], "\n"])  # the last of which belongs to no row but to an open one
         while True:
-            first = begin + reader.line_num
+            first, wrong = begin + reader.line_num, ""
             try:
                 row = next(reader, None)
-            except csv.Error:  # longer than any field of ours
-                row = [""]
+            except csv.Error:
+                row, wrong = [""], f"a field of more than {csv.field_size_limit()} characters"
             if row is None:
                 return
-            width = width or len(row)
-            if row:
-                yield first + 1, row
-            if len(row) != width and begin + reader.line_num > first + 1:
+            if not row:
+                continue
+            after = begin + reader.line_num
+            several = after > first + 1
+            if several and (after > len(lines) or _hold_trial(lines[first + 1 : after], header)):
+                wrong = "a quotation mark that is never closed"
+            header = header or row
+            yield first + 1, row, wrong
+            if several and (wrong or len(row) != len(header)):
                 begin = first + 1
                 break
+
+
+def _hold_trial(lines: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether one of the later lines of a row has, alone, all fields and the number of a trial.
+
+    Of a first line each is taken for one: no name of a column has several.
+    """
+    if not header:
+        return True
+    for line in lines:
+        try:
+            row = next(csv.reader([line]), [])
+        except csv.Error:
+            continue
+        if "number" in header and len(row) == len(header) and is_whole(row[header.index("number")]):
+            return True
+    return False
 
 
 def _encodable(row: Sequence[str]) -> bool:

@@ -121,9 +121,7 @@ def strange_dimension(space: Mapping[str, Mapping[str, Any]]) -> str:
     return ""
 
 
-def trials_frame(
-    folder: Path, space: Mapping[str, Any] | None = None, objectives: Sequence[str] = ()
-) -> tuple[pd.DataFrame, list[str]]:
+def trials_frame(folder: Path, space: Mapping[str, Any], objectives: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """One row per trial: number, state, the knobs, the objectives, n (seeds), started, ended, worker, reason.
     And a line on each row of the table that is no trial.
 
@@ -132,7 +130,7 @@ def trials_frame(
     path = folder / "trials.csv"
     text = read_bytes(path).decode(errors="surrogateescape")
     try:
-        frame, problems = read_table(text, space or {}, objectives)
+        frame, problems = read_table(text, space, objectives)
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return frame, [f"{path}, {problem}" for problem in problems]

@@ -30,7 +30,7 @@ def read_nodes(path: Path) -> "yaml.Node | None":
 
 
 def nodes_of(text: str, path: Path) -> "yaml.Node | None":
-    """What a text of YAML is; None of an empty one.
+    """What a text of YAML is; None of an empty one, and of one that is null.
 
     Raises UserError for what is none, for what is nested too deeply, and for what stands for more than MOST values, as
     a few lines of aliases do.
@@ -47,7 +47,7 @@ def nodes_of(text: str, path: Path) -> "yaml.Node | None":
         raise UserError(yaml_line(error, path)) from error
     except RecursionError as error:
         raise UserError(f"{short_path(path)}: its lists and tables are nested too deeply") from error
-    return node
+    return None if node is None or is_null(node) else node
 
 
 def _size(node: "yaml.Node", known: "dict[yaml.Node, int]", path: Path) -> int:

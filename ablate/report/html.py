@@ -65,7 +65,7 @@ def shown(value: Any) -> Any:
     return kind(INVISIBLE.sub(lambda found: repr(found[0])[1:-1], value))
 
 
-INVISIBLE = re.compile(rf"(?![\t\n]){CONTROLS.pattern}")
+INVISIBLE = re.compile(CONTROLS.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
 
 def anchors(pages: Sequence[Page]) -> list[str]:

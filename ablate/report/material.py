@@ -257,7 +257,9 @@ def encodable(text: str) -> str:
 
 
 def _no_trials(folder: Path) -> UserError:
-    """What is said of a search of which there is nothing to report; why has been said before."""
+    """What is said of a search of which there is nothing to report: it was stopped before it knew what to search, or
+    it cannot be read, and why has been said before.
+    """
     return UserError(f"{folder} holds a search without a run or a trial that can be read")
 
 

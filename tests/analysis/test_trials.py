@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def frame(folder: Path) -> pd.DataFrame:
-    return t.trials_frame(folder)[0]
+    return t.trials_frame(folder, SPACE, ["val_perplexity"])[0]
 
 
 def test_null_is_a_choice_and_empty_is_none(frame: pd.DataFrame) -> None:
@@ -110,7 +110,7 @@ def test_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no finished search"):
         t.search_facts(tmp_path)
     with pytest.raises(UserError, match="no such file"):
-        t.trials_frame(tmp_path)
+        t.trials_frame(tmp_path, SPACE, ["val_perplexity"])
 
 
 def test_the_best_trial_had_all_its_seeds(frame: pd.DataFrame) -> None:
@@ -125,7 +125,7 @@ DAMAGED = {
     "3,done,1": "3 of 17 fields",
     "3": "1 of 17 fields",
     "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,2026-01-01T00:00:07,p,3,,,,,": "19 of 17 fields",
-    '3,"done,1,8,1,1,,9,2,,': "2 of 17 fields",  # and not all that follows
+    '3,"done,1,8,1,1,,9,2,,': "a quotation mark that is never closed",  # and not all that follows
     "x,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "number is 'x'",
     "1e300,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "number is '1e300'",
     "2,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "trial 2 a second time",
@@ -135,6 +135,9 @@ DAMAGED = {
     "3,done,1,8,1,1,,9_0,2,,2026-01-01T00:00:00,,p,3,,,": "val_perplexity is '9_0'",
     "3,done,1,8,1,1,,9,2,,yesterday,,p,3,,,": "started is 'yesterday'",
     "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,9999-01-01T00:00:00,p,3,,,": "ended is '9999",
+    '3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,"abc': "a quotation mark that is never closed",
+    f"3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,{'x' * 200_000}": "a field of more than 131072 characters",
+    "3,done, ,8,1,1,,9,2,,2026-01-01T00:00:00,,p,3,,,": "lr is ' '",
     "3,done,1,8,1,1,,9,2,,2026-01-01T00:00:00,,p\udcff,3,,,": "not a text in UTF-8",
 }
 
@@ -153,6 +156,45 @@ def test_a_damaged_row_is_named_and_costs_no_other(tmp_path: Path, row: str) -> 
     assert f"trials.csv, line 5: {DAMAGED[row]}" in said
 
 
+HEADER = "number,state,n,started,ended,worker,reason"
+OPEN = "a quotation mark that is never closed"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reasons", "damaged"),
+    [
+        (['0,done,1,,,p,"abc', "1,done,1,,,p,", "2,done,1,,,p,x"], {1: "", 2: "x"}, 2),
+        (["0,done,1,,,p,", '1,done,1,,,p,"abc', "2,done,1,,,p,x"], {0: "", 2: "x"}, 3),
+        (["0,done,1,,,p,", "1,done,1,,,p,x", '2,done,1,,,p,"abc'], {0: "", 1: "x"}, 4),
+        (['0,done,1,,,p,"abc', "1,done,1,,,p,", '2,done,1,,,p,"a\nb"'], {1: "", 2: "a\nb"}, 2),
+        (['0,done,1,,,p,"abc', '1,done,1,,,p,"a\nb"', "2,done,1,,,p,x"], {1: "a\nb", 2: "x"}, 2),
+        (['0,done,1,,,p,"a\n1,2\n\nx"', "1,done,1,,,p,x"], {0: "a\n1,2\n\nx", 1: "x"}, 0),
+        (['0,done,1,,,p,"a\rb"', "1,done,1,,,p,x"], {0: "a\rb", 1: "x"}, 0),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_an_open_quotation_mark_costs_its_own_line(
+    rows: list[str], reasons: dict[int, str], damaged: int, end: str
+) -> None:
+    frame, problems = t.read_table("\n".join([HEADER, *rows]) + end, {}, [])
+    assert dict(zip(frame["number"], frame["reason"].fillna(""), strict=True)) == reasons
+    assert problems == ([f"line {damaged}: {OPEN}"] if damaged else [])
+    with pytest.raises(ValueError, match=f"first line has {OPEN}"):
+        t.read_table("\n".join([HEADER.replace("reason", '"reason'), *rows]) + end, {}, [])
+
+
+def test_a_table_of_trials_has_the_types_that_pandas_finds_and_spaces_do_not_count() -> None:
+    text = "number,state,n,started,ended,worker,a,b,c,d,v\n 0,done, 1,,,p,x,True, 2,, 1.5\n1 ,done,,,,,,False,3,, inf\n"
+    space = {"c": {"kind": "int"}}
+    frame, problems = t.read_table(text, space, ["v"])
+    assert not problems
+    assert {name: frame[name].dtype.kind for name in "abcdv"} == dict(zip("abcdv", "Obiff", strict=True))
+    assert frame["number"].to_list() == [0, 1]
+    assert frame["v"].to_list() == [1.5, math.inf]
+    assert frame["a"].isna().to_list() == [False, True]
+    assert frame["d"].isna().all()
+
+
 def test_a_table_of_damaged_rows_alone_has_none(tmp_path: Path) -> None:
     folder = write_search(tmp_path / "found", made_up(12))
     path = folder / "trials.csv"
@@ -169,7 +211,7 @@ def test_a_table_without_a_knob_is_told_without_it(tmp_path: Path) -> None:
     search = stored_search(folder)
     assert search is not None
     assert list(search.space) == [name for name in SPACE if name != "lr"]
-    assert search.skipped == ["the table of trials lacks the column lr"]
+    assert search.skipped == [f"{folder / 'trials.csv'} lacks the column lr"]
 
 
 @pytest.mark.full

@@ -209,7 +209,9 @@ def test_a_preset_needs_no_package_line_and_no_quotes(main: CLI, tmp_path: Path,
     assert "2 runs trained" in done.err
 
 
-@pytest.mark.parametrize("text", ["", "# Does it work?\n", "# @package _global_\n", "clip: null\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# Does it work?\n", "# @package _global_\n", "clip: null\n", "# c\n---\n# d\n", "~"]
+)
 def test_a_preset_that_sets_nothing_is_the_defaults(main: CLI, tmp_path: Path, text: str) -> None:
     own(tmp_path, text)
     shown = main("sweeps=mine", "--cfg", "job")
@@ -289,3 +291,10 @@ def test_a_configuration_that_is_no_table_is_one_line(tmp_path: Path, content: s
     path.write_text(content)
     with pytest.raises(UserError, match=r"mine\.yaml, line 1: a configuration is a table"):
         presets.load(path)
+
+
+@pytest.mark.parametrize("content", ["", "---\n", "# c\n---\n# d\n", "null\n", "~"])
+def test_a_configuration_of_nothing_sets_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    assert presets.load(path) == (content, {})

@@ -13,9 +13,11 @@ import pytest
 from scipy import stats
 
 from ablate.cli.report import main
+from ablate.config.terminal import CONTROLS
 from ablate.report import drawn, write_report
 from ablate.report.blocks import Attempts
 from ablate.report.cautions import warnings
+from ablate.report.html import INVISIBLE
 from ablate.report.material import gather
 from ablate.report.provenance import MACHINES, _tally
 from tests.report.made import config, write_manifest, write_run, write_sweep
@@ -436,3 +438,9 @@ def test_of_a_gpu_the_page_says_what_decides_its_numbers() -> None:
     runs = pd.DataFrame([{"gpu_memory_bytes": 2**37, "gpu_capability": "9.0", "driver": "580.65", "cuda": "13.0"}])
     assert _tally(runs, MACHINES["GPU"]) == "128 GiB, compute capability 9.0, driver 580.65, CUDA 13.0"
     assert _tally(pd.DataFrame([{"cpu": "A Processor"}]), MACHINES["GPU"]) == ""
+
+
+def test_a_page_shows_control_characters_as_typed_but_for_tabs_and_line_ends() -> None:
+    every = "".join(map(chr, range(0x3000)))
+    assert set(CONTROLS.findall(every)) - set(INVISIBLE.findall(every)) == {"\t", "\n"}
+    assert set(INVISIBLE.findall(every)) < set(CONTROLS.findall(every))

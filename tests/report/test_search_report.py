@@ -500,11 +500,11 @@ def test_a_table_of_trials_without_its_columns_is_one_line(tmp_path: Path) -> No
     folder = write_search(tmp_path / "made", made_up(12))
     made_up(12).drop(columns="number").to_csv(folder / "trials.csv", index=False)
     with pytest.raises(UserError, match=r"trials\.csv.*lacks the column number"):
-        trials_frame(folder)
+        trials_frame(folder, SPACE, ["val_perplexity"])
 
 
 def test_a_chosen_text_that_begins_as_a_formula_comes_back(tmp_path: Path) -> None:
     """trials.csv is opened by spreadsheets, and read by us."""
     write_text(tmp_path / "trials.csv", csv_text(made_up(3).assign(clip=["=1+1", "-x", "null"])))
     assert "'=1+1" in (tmp_path / "trials.csv").read_text()
-    assert trials_frame(tmp_path)[0]["clip"].tolist() == ["=1+1", "-x", "null"]
+    assert trials_frame(tmp_path, SPACE, ["val_perplexity"])[0]["clip"].tolist() == ["=1+1", "-x", "null"]
