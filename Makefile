@@ -64,8 +64,13 @@ $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
-$(VENV)/.clusters: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm,ray]"
+# What the extras slurm and ray name, in the versions of constraints.txt; everything is fetched before anything is installed.
+$(VENV)/.clusters-downloaded: $(VENV)/.installed
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --constraint constraints.txt --dest $(VENV)/clusters submitit ray
+	touch $@
+
+$(VENV)/.clusters: $(VENV)/.clusters-downloaded
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-index --find-links $(VENV)/clusters submitit ray
 	touch $@
 
 clean:

@@ -259,7 +259,8 @@ def two_groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _outlying(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     """Not of runs that fall into two groups, of which another warning tells, nor of runs that agree within 5 %."""
-    finished = runs[(runs["status"] == "ok") & (runs[DEFAULT_METRIC] > 0) & np.isfinite(runs[DEFAULT_METRIC])]
+    known = runs[DEFAULT_METRIC].astype(float)  # of a function of one's own, which need not say it, there is none
+    finished = runs[(runs["status"] == "ok") & (known > 0) & np.isfinite(known)]
     far: dict[str, pd.Series] = {}
     for setting, own in finished.groupby("setting_id")[DEFAULT_METRIC]:
         logs = np.log(own.to_numpy(float))

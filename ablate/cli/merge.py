@@ -27,8 +27,10 @@ def merge_command(arguments: list[str]) -> int:
         done = merge(options.sweep, options.into)
     for line in done.left:
         say(f"left out: {line}")
-    for line in done.conflicts:
-        say(f"conflict: {line}", style="red")
+    names = setting_names(options.into) if done.conflicts else {}
+    for one in done.conflicts:
+        name = names.get(one.setting_id, one.setting_id)
+        say(f"conflict: {name} {one.which}: {one.differing}", style="red")
     if done.conflicts:
         say("what is named first is kept; to keep the other, merge into a new folder and name its folder first")
     say(
@@ -38,6 +40,18 @@ def merge_command(arguments: list[str]) -> int:
     if done.failures:
         say(f"{counted(done.failures, 'setting')} could not be run: {failures_dir(options.into)} says why")
     return 1 if done.conflicts else 0
+
+
+def setting_names(folder: Path) -> dict[str, str]:
+    """Id of a setting → its model, and what the sweep varies: of those of which there are runs."""
+    from ablate.analysis.frames import named, runs_frame, swept_knobs
+
+    runs, _ = runs_frame(folder)
+    if runs.empty:
+        return {}
+    knobs = list(dict.fromkeys(["model", *swept_knobs(runs)]))
+    settings = runs.drop_duplicates("setting_id").set_index("setting_id")[knobs]
+    return {str(row[0]): named(knobs, row[1:]) for row in settings.itertuples(name=None)}
 
 
 COMMAND = by_parser("merge", "one folder of what several machines have trained", merge_command, parser)

@@ -37,15 +37,24 @@ from ablate.records.planned import seeds_of, with_planned
 from ablate.records.reading import RecordError, read_json
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """What is not the same in two folders."""
+
+    setting_id: str
+    which: str  # of this setting
+    differing: str
+
+
 @dataclass
 class Merged:
-    """What came together, and a line for each thing that is not the same in two folders: there the first one counts."""
+    """What came together, and each thing that is not the same in two folders: there the first one counts."""
 
     runs: int = 0
     equal: int = 0
     timings: int = 0
     failures: int = 0  # settings that could not be run, and of which there are not all runs now
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
     left: list[str] = field(default_factory=list)  # records that are none
 
 
@@ -72,10 +81,8 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                 there[run_id] = folder
                 done.runs += 1
             elif differing := _difference(folder, into, record):
-                whose = f"{record['config']['model']['name']} seed {record['seed']} ({run_id})"
-                done.conflicts.append(
-                    f"{whose}: {differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
-                )
+                than = f"{differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
+                done.conflicts.append(Conflict(record["setting_id"], f"seed {record['seed']} ({run_id})", than))
             else:
                 if weights.kept(folder, run_id) and not weights.kept(into, run_id):
                     weights.copy(folder, into, run_id)
@@ -132,7 +139,9 @@ def _difference(folder: Path, into: Path, record: dict[str, Any]) -> str:
 
 
 def _values(one: Any, two: Any) -> str:
-    """The first number that differs, of both; empty where there is none."""
+    """What differs, in both: a word, or the first number; empty where there is none."""
+    if isinstance(one, str) and isinstance(two, str):
+        return f" ({one}, not {two})"
     if not isinstance(one, dict) or not isinstance(two, dict):
         return ""
     for name in one:
@@ -150,9 +159,8 @@ def _merge_timings(folder: Path, into: Path, done: Merged) -> None:
             write_text(path, exact_json(timing))
             done.timings += 1
         elif there[key] != timing:
-            done.conflicts.append(
-                f"{key[0]}: another timing on machine {key[1]} in {folder} than in {into}, which is kept"
-            )
+            than = f"another one in {folder} than in {into}, which is kept"
+            done.conflicts.append(Conflict(key[0], f"timing on machine {key[1]}", than))
 
 
 def _merge_failures(folders: Sequence[Path], into: Path, done: Merged) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.confounders import confounders, two_groups
+from ablate.config.metrics import DEFAULT_METRIC
 
 Setting = Callable[..., pd.DataFrame]
 STEADY = [2.0, 2.1, 2.05, 2.02, 1.98, 2.07]
@@ -227,6 +228,12 @@ def test_other_held_out_text(
 def test_translation_names_its_own_knob(clean: pd.DataFrame) -> None:
     found = warnings(clean.assign(val_perplexity=None, best_val_perplexity=None, task="translation"))
     assert re.search(r"\bpairs .*\ball 2 settings \(task\.val_pairs=0\)", found["training text only"])
+
+
+def test_runs_without_a_perplexity_have_none_far_away(clean: pd.DataFrame) -> None:
+    """Those of a function that reports other numbers alone."""
+    runs = clean.assign(**{DEFAULT_METRIC: pd.Series([None] * len(clean), index=clean.index, dtype=object)})
+    assert "outlying" not in {one.kind for one in confounders(runs, aggregate(clean), curves_of(clean))}
 
 
 def test_a_run_far_from_the_others_is_told_with_the_median(setting: Setting, together: Setting) -> None:

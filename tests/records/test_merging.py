@@ -65,6 +65,22 @@ def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
     assert "other metrics (perplexity 3.5, not 3.0)" in line
 
 
+def test_a_conflict_names_what_the_sweep_varies_and_both_outcomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one folder a run has diverged; in both there is another width."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder, perplexity in zip(folders, (2.0, None), strict=True):
+        write_run(folder, config(num_hiddens=8), 1, perplexity, curve=[9.0, 2.0])
+        write_run(folder, config(num_hiddens=16), 1, 3.0, curve=[9.0, 3.0])
+        write_timing(folder, config(num_hiddens=16), 100.0 if perplexity else 200.0)
+    assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 1
+    run, timing = [line for line in capsys.readouterr().err.splitlines() if line.startswith("conflict")]
+    assert run.startswith("conflict: rnn, num_hiddens=8 seed 1 (")
+    assert "other status (diverged, not ok)" in run
+    assert timing.startswith("conflict: rnn, num_hiddens=16 timing on machine ")
+
+
 @pytest.mark.parametrize("wrong", ["itself", "nothing", "another preset"])
 def test_what_cannot_be_merged_is_one_line(tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     machine(tmp_path / "a", range(2))

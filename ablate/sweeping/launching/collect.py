@@ -211,6 +211,8 @@ def see_off(jobs: Sequence[Followed], look: Callable[[], None], say: Callable[[s
     deadline, told = time.monotonic() + LEAVES_S, False
     while leaving := [one for one in jobs if one.state.leaving and one.how == RUNNING]:
         if time.monotonic() > deadline:
+            still = counted(len(leaving), "job")
+            say(f"{still} still in the queue; what is left undone there, the same command submits once they have left")
             return
         if not told:
             say(f"waiting for {counted(len(leaving), 'job')} to leave the queue with checkpoints saved")

@@ -98,7 +98,7 @@ class RayQueue:
         own = self.options
         wanted = {"CPU": own.cpus, "GPU": own.gpus, "memory": (own.mem_gb or 0) * GB, **own.resources}
         if any(all(node.get(name, 0) >= much for name, much in wanted.items()) for node in nodes):
-            return "other tasks have the nodes"
+            return "other tasks have the nodes, or the task is being started"
         lacking = []
         for name, much in wanted.items():
             most = max((node.get(name, 0) for node in nodes), default=0)

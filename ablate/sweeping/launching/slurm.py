@@ -192,16 +192,25 @@ class SlurmQueue:
 
 
 REFUSED = (
+    ("account/partition", "give another hydra.launcher.account or another hydra.launcher.partition"),
+    (
+        "policy",
+        "so many jobs, or such large ones, are not allowed: give fewer hydra.launcher.jobs, or less of "
+        "hydra.launcher.cpus, gpus, mem_gb and time_min, or wait until others have ended",
+    ),
+    ("usage threshold", "give another hydra.launcher.account or hydra.launcher.qos"),
     ("partition", "give another hydra.launcher.partition"),
     ("account", "give another hydra.launcher.account"),
     ("qos", "give another hydra.launcher.qos"),
-    ("memory", "no node has so much: give less hydra.launcher.mem_gb"),
+    ("memory specification", "no node has so much: give less hydra.launcher.mem_gb"),
+    ("memory required", "no node has so much: give less hydra.launcher.mem_gb"),
     ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),
     ("feature", "no node is as hydra.launcher.sbatch.constraint asks"),
     ("time limit", "give a smaller hydra.launcher.time_min"),
-    ("node configuration", "no node is so large: give fewer hydra.launcher.cpus"),
+    ("node configuration", "no node is so large: give less of hydra.launcher.cpus, gpus and mem_gb"),
 )
-"""A word of sbatch's that tells why it refuses → what can be done about it; the first one that it says."""
+"""Words of sbatch's that tell why it refuses → what can be done about it; the first that it says, so that those that
+stand in one text alone come before those that stand in several."""
 
 
 def _said(error: Exception) -> str:

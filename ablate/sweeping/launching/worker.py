@@ -178,7 +178,7 @@ class Beacon:
         own = "_".join(filter(None, here)) or os.environ.get("SLURM_JOB_ID") or str(os.getpid())
         self.state = State(own, socket.gethostname(), begins=last.begins + 1, beat=last.beat)
         self.running: dict[str, dict[str, Any]] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may say something in the middle of what its own thread says
         self.gone = threading.Event()
         self.thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -201,8 +201,10 @@ class Beacon:
             self.state.beat += 1
             self.state.at = time.time()
             self.state.programs = list(self.running.values())
-            if self.path.parent.is_dir():  # else given up, and not to be made again
-                write_json(self.path, asdict(self.state))
+            written = None
+            while written != self.state.beat and self.path.parent.is_dir():  # else given up, and not to be made again
+                written = self.state.beat
+                write_json(self.path, asdict(self.state))  # once more where a signal's handler has said more meanwhile
 
     def say_leaving(self) -> None:
         if not self.state.leaving:

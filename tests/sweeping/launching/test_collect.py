@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State, batches, jobs_dir, new_batch
 from ablate.records.processes import start_ticks, this_process
 from ablate.sweeping.launch import run_sweep
-from ablate.sweeping.launching import collect, following, slurm
+from ablate.sweeping.launching import collect, following, slurm, worker
 from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import RUNNING, WAITING
@@ -367,7 +368,27 @@ def test_a_job_that_is_begun_again_is_told(tmp_path: Path, stopped: str | None, 
             "invalid partition specified: x",
             "invalid partition specified: x; give another hydra.launcher.partition, of low",
         ),
+        (
+            "Invalid account or account/partition combination specified",
+            "…; give another hydra.launcher.account or another hydra.launcher.partition, of low",
+        ),
+        (
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            "…; so many jobs, or such large ones, are not allowed: give fewer hydra.launcher.jobs, or less of "
+            "hydra.launcher.cpus, gpus, mem_gb and time_min, or wait until others have ended",
+        ),
+        ("Invalid qos specification", "…; give another hydra.launcher.qos"),
+        (
+            "Requested time limit is invalid (missing or exceeds some limit)",
+            "…; give a smaller hydra.launcher.time_min",
+        ),
+        (
+            "Requested node configuration is not available",
+            "…; no node is so large: give less of hydra.launcher.cpus, gpus and mem_gb",
+        ),
         ("Memory specification can not be satisfied", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Memory required by task is not available", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Cannot allocate memory", "…"),
         ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
         ("it is out of order", "…"),
     ],
@@ -377,6 +398,36 @@ def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
+
+
+def test_a_signal_that_comes_while_something_is_said_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler says something, too, in the same thread: what is said last counts, and the file is whole."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"])
+    batch.write()
+    beacon = Beacon(batch, 0)
+    at_once = iter([lambda: beacon.say_stopped("its time was up")])
+
+    def interrupted(path: Path, value: dict[str, Any]) -> None:
+        next(at_once, lambda: None)()
+        write_json(path, value)
+
+    monkeypatch.setattr(worker, "write_json", interrupted)
+    said = threading.Thread(target=beacon.say_leaving, daemon=True)
+    said.start()
+    said.join(10)
+    assert not said.is_alive()
+    assert batch.state(0).stopped == "its time was up"
+
+
+def test_a_job_that_does_not_leave_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "LEAVES_S", 0.0)
+    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    job = Followed(Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"]), 0, {}, state=State(leaving=True))
+    job.how, said = RUNNING, list[str]()
+    collect.see_off([job], lambda: None, said.append)
+    assert said[-1].startswith("1 job still in the queue; ")
 
 
 def test_what_trains_is_told_as_soon_as_it_has_begun(small: Configs, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_no_address_is_left_to_ray(address: str | None) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"cpus": 1}, "other tasks have the nodes"),
+        ({"cpus": 1}, "other tasks have the nodes, or the task is being started"),
         ({"cpus": 2}, "2 CPU, a node has 1 at most"),
         ({"cpus": 1, "gpus": 1}, "1 GPU, a node has 0 at most"),
         ({"cpus": 1, "mem_gb": 4}, "4 GB of memory, a node has 1.863 at most"),
