@@ -82,9 +82,14 @@ class Following:
             self._count(one, there)
             how = one.fate(known[one.batch.path], one.state.silent_s)
             if how in (WAITING, RUNNING):
+                one.ended = None
                 continue
+            one.ended = time.monotonic() if one.ended is None else one.ended
+            owes = bool(one.runs) and not one.state.failures
+            if owes and one.state.silent_s < LATE_S and time.monotonic() - one.ended < LATE_S:
+                continue  # its last records may not be seen here yet
             self.jobs.remove(one)
-            if one.runs and not one.state.failures and how != DONE:
+            if owes and how != DONE:
                 self.progress.warn(one.why(how))
                 self.lost.append(one.batch)
         self._clear()
@@ -207,15 +212,16 @@ class Following:
 
 def see_off(jobs: Sequence[Followed], look: Callable[[], None], say: Callable[[str], None]) -> None:
     """Wait for those of the jobs submitted before that are about to leave: what was cancelled is then to be submitted
-    again, and what is queued again is waited for. `look` leaves out of `jobs` those that have ended."""
+    again, and what is queued again is waited for. `look` leaves out of `jobs` those that have ended, once their last
+    records can be seen here."""
     deadline, told = time.monotonic() + LEAVES_S, False
-    while leaving := [one for one in jobs if one.state.leaving and one.how == RUNNING]:
+    while leaving := [one for one in jobs if one.ended is not None or (one.state.leaving and one.how == RUNNING)]:
         if time.monotonic() > deadline:
             still = counted(len(leaving), "job")
             say(f"{still} still in the queue; what is left undone there, the same command submits once they have left")
             return
         if not told:
-            say(f"waiting for {counted(len(leaving), 'job')} to leave the queue with checkpoints saved")
+            say(f"waiting for {counted(len(leaving), 'job')} to leave the queue with what has been trained saved")
             told = True
         time.sleep(LOOK_S)
         look()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -174,6 +175,30 @@ def test_a_job_that_is_leaving_is_waited_for(
     assert (summary.exit_status, summary.away) == (0, 1)
     assert len(cluster.batches) == (then is None)
     assert len(runs_of(summary.folder)) == (2 if then is None else 0)
+
+
+@pytest.mark.full
+def test_records_that_are_seen_late_are_not_trained_again(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a network file system, of a job that was killed a moment ago, when all was done."""
+    configs = [small("seeds=2")]
+    assert launch(configs, Cluster(lambda job: False), detach=True).away == 1
+    [batch] = batches(Path("results/a"))
+    Work(str(batch.path.absolute()), 0)()
+    Beacon(batch, 0).beat()
+    there, unseen = Path("results/a/runs"), Path("results/unseen")
+    there.rename(unseen)
+
+    def sleep(_: float) -> None:
+        if unseen.exists():
+            unseen.rename(there)
+
+    monkeypatch.setattr(collect, "LATE_S", 20.0)
+    monkeypatch.setattr(collect, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    cluster = Cluster(says=None)
+    assert launch(configs, cluster).trained == 2
+    assert not cluster.batches
 
 
 @pytest.mark.full
