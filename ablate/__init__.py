@@ -54,8 +54,13 @@ Things of your own, which then stand beside ours (docs/examples; a file of them 
     Knob        a knob of a thing's own: type, default, bounds, choices
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# A product that MKL computes in a batch is otherwise not, on some processors, what it computes alone, and a replica in
+# a crowd not what it is by itself. MKL reads this at its first product.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
     from ablate.api.sweeps import Sweep as Sweep

@@ -117,6 +117,17 @@ class Crowd:
         return [torch.cat(own) for own in numbers]
 
 
+@pytest.mark.parametrize("factors", [(19, 192, 11), (57, 192, 19), (32, 19, 57)])
+def test_a_product_in_a_batch_is_what_it_is_alone(factors: tuple[int, int, int]) -> None:
+    """As MKL promises in the mode that the package asks it for; without it some of AMD's processors have it otherwise."""
+    m, k, n = factors
+    drawn = Generator().manual_seed(0)
+    X, W = torch.randn(6, m, k, generator=drawn), torch.randn(6, k, n, generator=drawn)
+    for together in (1, 2, 3):
+        parts = [torch.bmm(X[at : at + together], W[at : at + together]) for at in range(0, 6, together)]
+        assert torch.equal(torch.cat(parts), torch.bmm(X, W))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", [*MODELS, *NETWORKS, USERS])
 def test_a_replica_is_the_same_in_any_company(name: str, form: str) -> None:
