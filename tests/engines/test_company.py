@@ -119,7 +119,7 @@ class Crowd:
 
 @pytest.mark.parametrize("factors", [(19, 192, 11), (57, 192, 19), (32, 19, 57)])
 def test_a_product_in_a_batch_is_what_it_is_alone(factors: tuple[int, int, int]) -> None:
-    """As MKL promises in the mode that the package asks it for; without it some of AMD's processors have it otherwise."""
+    """As MKL promises in the mode that the package asks it for; on some processors of AMD's it is not so without."""
     m, k, n = factors
     drawn = Generator().manual_seed(0)
     X, W = torch.randn(6, m, k, generator=drawn), torch.randn(6, k, n, generator=drawn)
