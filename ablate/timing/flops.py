@@ -7,7 +7,7 @@ operators. It is asked where there are others that multiply.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
+from ablate.training.dispatch import Uncompiled
 
 FACTORS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
 """Product → where its two factors begin among its arguments: (…, m, k) and (…, k, n)."""
@@ -29,18 +29,13 @@ def flops(work: Callable[[], object]) -> int:
     return int(whole.get_total_flops())
 
 
-class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Products(Uncompiled):  # type: ignore[no-untyped-call]
     """Counts them; `others`: whether there was anything that it cannot count."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.flops = 0
         self.others = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing of this is compiled; to guard against that, torch would load its compiler."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

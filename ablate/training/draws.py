@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from ablate.training.dispatch import Uncompiled
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -16,7 +17,7 @@ Result = TypeVar("Result")
 SCALE = 2.0**-64
 
 
-class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FixedDraws(Uncompiled):  # type: ignore[no-untyped-call]
     """A context in which what torch draws from a generator follows from the generator's seed and what it drew before.
 
     torch promises the same numbers neither across its releases nor across processors. Here they are those of Philox,
@@ -25,7 +26,7 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.streams: dict[int, np.random.Philox] = {}
 
     @classmethod
@@ -38,11 +39,6 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return function(*args, **kwargs)
 
         return wrapped
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing of this is compiled; to guard against that, torch would load its compiler: a second, 800 modules."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
