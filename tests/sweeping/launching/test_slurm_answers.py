@@ -1,0 +1,130 @@
+"""What SLURM's commands answer, as SLURM 22.05 says it, and what is made of that. CPU, a second."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablate.records.files import write_json
+from ablate.records.jobs import Batch, State
+from ablate.sweeping.launching import collect, following, slurm
+from ablate.sweeping.launching.following import Followed
+from ablate.sweeping.launching.queues import WAITING
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Put a script in the place of a program."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def put(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(stat.S_IRWXU)
+
+    return put
+
+
+def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
+    tmp_path: Path, command: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following.Waiting, "EVERY_S", 0.0)
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 3, ["7_0", "7_1", "7_2"])
+    jobs = [Followed(batch, job, {}, how=WAITING) for job in range(3)]
+    said = list[str]()
+    waiting = following.Waiting(said.append)
+    command("squeue", "printf '7_0|Resources\n7_1|PartitionTimeLimit\n7_2|PartitionTimeLimit\n'")
+    waiting.tell(jobs)
+    waiting.tell(jobs)
+    assert sorted(said) == [
+        "1 job waiting in the queue: Resources",
+        "2 jobs waiting in the queue: PartitionTimeLimit: the partition has a shorter time limit: give a smaller "
+        "hydra.launcher.time_min",
+    ]
+    command("squeue", "printf '7_0|None\n7_1|Priority\n'")
+    waiting.tell(jobs)
+    assert said[2:] == ["1 job waiting in the queue: Priority"]
+    command("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    waiting.tell(jobs)
+    assert len(said) == 3
+    batch.ids = None  # its submitter was killed: one job has told its own
+    write_json(batch.state_path(0), {"id": "8_0", "beat": 1})
+    command("squeue", "printf '8_1|Licenses\\n'")
+    waiting.tell(jobs)
+    assert said[3:] == ["1 job waiting in the queue: Licenses"]
+
+
+@pytest.mark.parametrize(
+    ("script", "goes_on"),
+    [
+        ("exit 0", False),
+        ("echo 'scancel: error: Kill job error on job id 7: Invalid job id specified' >&2; exit 1", False),
+        ("echo 'scancel: error: Unable to contact slurm controller (connect failure)' >&2; exit 1", True),
+        ("exit 3", True),
+        (None, True),
+    ],
+)
+def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
+    tmp_path: Path,
+    command: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    script: str | None,
+    goes_on: bool,
+) -> None:
+    """Ctrl-C while the queue is down: one line, no traceback, and no minute of waiting for checkpoints."""
+    if script is None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        command("scancel", script)
+    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2, ["7_0", "7_1"])
+    queue = object.__new__(slurm.SlurmQueue)
+    jobs = [Followed(batch, job, {}, queue, State(beat=1, stopped="it was asked to end")) for job in range(2)]
+    said = list[str]()
+    collect.cancel(jobs, lambda: None, said.append)
+    assert len(said) == goes_on
+    assert all("the same command collects them" in line for line in said)
+    assert [one.queue is None for one in jobs] == [goes_on] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "invalid partition specified: x",
+            "invalid partition specified: x; give another hydra.launcher.partition, of low",
+        ),
+        (
+            "Invalid account or account/partition combination specified",
+            "…; give another hydra.launcher.account or another hydra.launcher.partition, of low",
+        ),
+        (
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            "…; so many jobs, or such large ones, are not allowed: give fewer hydra.launcher.jobs, or less of "
+            "hydra.launcher.cpus, gpus, mem_gb and time_min, or wait until others have ended",
+        ),
+        ("Invalid qos specification", "…; give another hydra.launcher.qos"),
+        (
+            "Requested time limit is invalid (missing or exceeds some limit)",
+            "…; give a smaller hydra.launcher.time_min",
+        ),
+        (
+            "Requested node configuration is not available",
+            "…; no node is so large: give less of hydra.launcher.cpus, gpus and mem_gb",
+        ),
+        ("Memory specification can not be satisfied", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Memory required by task is not available", "…; no node has so much: give less hydra.launcher.mem_gb"),
+        ("Cannot allocate memory", "…"),
+        ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
+        ("it is out of order", "…"),
+    ],
+)
+def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, line: str) -> None:
+    answer = subprocess.CompletedProcess([], 0, "low\nlow\n", "")
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
+    error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
+    assert slurm._said(error) == line.replace("…", said)
