@@ -1,11 +1,11 @@
 """Whether a part of the training tells which settings will be the best at its end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.curves import StoredCurves
+from ablate.analysis.curves import Portion, StoredCurves
 from ablate.config.metrics import METRICS, TAIL, by_difference
 from ablate.stats.ranks import kendall_tau_b, ranks
 
@@ -50,10 +50,16 @@ def budget_correlation(
     last = int(chosen[_done(chosen)].iloc[0])
     asked = epochs or sorted({max(1, round(share * last)) for share in SHARES})
     budgets = [one for one in asked if 0 < one < last]
-    own = curves.of(chosen["run_id"]) if isinstance(curves, StoredCurves) else curves
-    if metric not in own or not budgets:
+    if not budgets:
         return none
-    values = _values(own[own["run_id"].isin(chosen["run_id"])], metric, [*budgets, last])
+    measures = [
+        _values(own, metric, [*budgets, last])
+        for own in _portions(curves, chosen["run_id"], metric)
+        if metric in own.columns
+    ]
+    if not measures:
+        return none
+    values = pd.concat(measures).sort_index()
     values = values.merge(chosen[["run_id", "setting_id"]], left_index=True, right_on="run_id").dropna()
     rows_of, measured = values.groupby("setting_id", sort=False).indices, values[[*budgets, last]].to_numpy()
     by_setting = {str(one): measured[rows_of[one]] for one in values["setting_id"].unique()}
@@ -102,24 +108,30 @@ def _ranked(runs: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def _values(curves: pd.DataFrame, metric: str, budgets: Sequence[int]) -> pd.DataFrame:
+def _portions(curves: pd.DataFrame | StoredCurves, run_ids: pd.Series, metric: str) -> Iterator[Portion]:
+    """The curves of these runs: of each its epochs, and the metric where it was measured."""
+    if isinstance(curves, StoredCurves):
+        yield from curves.some(run_ids).portions(("epoch", metric))
+    else:
+        yield Portion.of(curves[curves["run_id"].isin(run_ids)], ("epoch", metric))
+
+
+def _values(curves: Portion, metric: str, budgets: Sequence[int]) -> pd.DataFrame:
     """run_id → its value after each of these epochs, on the scale on which means are taken; NaN where not measured."""
-    known = curves.loc[curves[metric].notna(), ["run_id", "epoch", metric]].sort_values("epoch", kind="stable")
-    if not by_difference(metric):
-        known = known[known[metric] > 0]
-        known = known.assign(**{metric: np.log(known[metric])})
-    epoch = known["epoch"].to_numpy()
-    # once, since grouping by texts takes longer than all else
-    numbers, names = pd.factorize(known["run_id"], sort=True)
-    scaled, run = pd.Series(known[metric].to_numpy()), pd.Series(numbers)
-    found = {}
+    epoch, value, run = curves.columns["epoch"], curves.columns[metric], curves.run
+    logs = not by_difference(metric)
+    known = value > 0 if logs else ~np.isnan(value)
+    epoch, run, value = epoch[known], run[known], np.log(value[known]) if logs else value[known]
+    runs, found = len(curves.run_ids), {}
     for budget in budgets:
         reached = epoch <= budget
         tail = reached & (epoch > (1 - TAIL) * budget)
-        found[budget] = scaled[tail].groupby(run[tail]).mean()
-        if len(found[budget]) < len(names):
-            found[budget] = found[budget].combine_first(scaled[reached].groupby(run[reached]).last())
-    return pd.DataFrame(found).rename(index=dict(enumerate(names))).rename_axis("run_id")
+        measured = np.bincount(run[tail], minlength=runs)
+        found[budget] = np.full(runs, np.nan)
+        found[budget][run[reached]] = value[reached]  # of each run the last one stays
+        sums = np.bincount(run[tail], value[tail], minlength=runs)
+        np.divide(sums, measured, out=found[budget], where=measured > 0)
+    return pd.DataFrame(found, index=pd.Index(curves.run_ids, name="run_id"))
 
 
 def _drawn(samples: Sequence[np.ndarray]) -> np.ndarray:

@@ -71,6 +71,8 @@ class Summary(Mapping[str, Any]):
 
     def _made(self, name: str) -> Any:
         if name in MEASURED:
+            if not self.own[name]:
+                return self.first[name]
             part = dict(self.first[name])
             for key, column in self.own[name].items():
                 value = self._values(column)[self._at]
@@ -90,7 +92,7 @@ class Summary(Mapping[str, Any]):
 
     @cached_property
     def _parsed(self) -> dict[str, Any]:
-        return _whole(self._row, self._alike.path)
+        return whole_record(from_json(self._row.record, self._alike.path), self._alike.path, self._row.run_id)
 
 
 def _nested(known: Any, text: str) -> Any:
@@ -123,7 +125,8 @@ def summaries_of(
                     yield row, Summary(alike, row, run_id, at, values)
                     continue
             try:
-                record = _whole(row, packed.path)
+                stored = from_json(row.record, packed.path)
+                record = whole_record(stored, packed.path, row.run_id)
             except RecordError as error:
                 yield row, error
                 continue
@@ -134,13 +137,9 @@ def summaries_of(
                 except TableError:
                     readable = False
             if columns and (kind := int(columns.kind[start + at])) not in known:
-                known[kind] = columns.alike(start + at, row, record, packed.path)
+                known[kind] = columns.alike(start + at, stored, record, packed.path)
             yield row, record
         start += batch.num_rows
-
-
-def _whole(row: Row, path: Path) -> dict[str, Any]:
-    return whole_record(from_json(row.record, path), path, row.run_id)
 
 
 @dataclass(frozen=True)
@@ -210,8 +209,9 @@ class _Columns:
                 found[name] = np.bincount(self.kind[differs], minlength=len(self._first)) > 0
         return found
 
-    def alike(self, place: int, row: Row, record: dict[str, Any], path: Path) -> _Alike | None:
-        """What the runs share that are alike this one, of which this is the record; None where each has to be parsed.
+    def alike(self, place: int, stored: Mapping[str, Any], record: dict[str, Any], path: Path) -> _Alike | None:
+        """What the runs share that are alike this one, of which this is the record, as it is `stored` and as it is
+        read; None where each has to be parsed.
 
         Nothing is shared with a run that diverged, or that a rule ended: how and when stands in its record alone. What
         is counted under the name of a knob (val_tokens) has no column, and follows from the knob.
@@ -236,7 +236,6 @@ class _Columns:
                 columns[part][within] = names[name]
         if not names["seed"] or not _says(self.table.column(names["seed"])[place].as_py(), record["seed"]):
             return None
-        stored = from_json(row.record, path)
         if stored["run_id"] != record["run_id"]:
             return _Alike(record, path, columns, stored["identity"])
         return _Alike(record, path, columns, None) if stored["setting_id"] == record["setting_id"] else None

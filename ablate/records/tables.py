@@ -196,12 +196,13 @@ class Curves:
         codes, of = coded(keys.column("curve"))
         changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
         edges = np.r_[0, changes, len(codes)] if len(codes) else np.zeros(0, int)  # curves may all be without a row
-        for start, stop in pairwise(edges.tolist()):
+        owners = keys.column("run_id").take(edges[:-1]).to_pylist()
+        for (start, stop), owner in zip(pairwise(edges.tolist()), owners, strict=True):
             name = str(of[codes[start]])
             if name == last and self._span[name][1] == first + start:
                 self._span[name] = self._span[name][0], first + stop
             self._span.setdefault(name, (first + start, first + stop))
-            self.owner.setdefault(name, str(keys.column("run_id")[start].as_py()))
+            self.owner.setdefault(name, str(owner))
             last = name
         return last
 

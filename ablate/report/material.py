@@ -48,7 +48,7 @@ from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.parquet_files import TableError
 from ablate.records.places import is_sweep, no_sweep
 from ablate.records.reading import RecordError
-from ablate.records.tables import runs_of
+from ablate.records.tables import curves_of, runs_of
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.drawing import at_once
 from ablate.report.numbers import listed, percent
@@ -246,6 +246,8 @@ def _course_of_many(folder: Path) -> Iterator[Callable[[], Course | None]]:
     packed: Sequence[str] = ()
     with suppress(TableError):  # which is said of the runs
         packed = runs.run_ids if (runs := runs_of(folder)) else ()
+    with suppress(TableError):  # without which the report has no curves; opened once for all processes
+        curves_of(folder)
     job: dict[str, Callable[[], Any]] = {"course": lambda: StoredCurves(folder, packed).course}
     with at_once(job, own=1) if len(packed) >= MANY else nullcontext({"course": lambda: None}) as made:
         yield made["course"]
