@@ -21,12 +21,19 @@ from ablate.analysis.frames import runs_frame
 from ablate.analysis.study import stored_search
 from ablate.analysis.throughput import speed_frame, with_speed
 from ablate.config.schema import CONFIG_ROOT
+from ablate.records.baselines import FILE as BASELINES
+from ablate.report.products import BEFORE_MANIFESTS, EARLIER, MANIFEST, SPEED_MANIFEST
 
 RESULTS = CONFIG_ROOT / "results"
 GOLDEN_PATH = Path(__file__).with_name("committed_numbers.json")
 GOLDEN: dict[str, dict[str, Any]] = json.loads(GOLDEN_PATH.read_text(encoding="utf-8"))
 MOST_FILES, LARGEST = 150, 2**20
 """What results/ may be in version control: so many files, none larger than so many bytes."""
+
+
+def needs_a_checkout() -> None:
+    if shutil.which("git") is None or not (CONFIG_ROOT / ".git").exists():
+        pytest.skip("needs a checkout")
 
 
 def table(folder: Path) -> pd.DataFrame:
@@ -67,9 +74,8 @@ def test_every_number_of_a_committed_sweep_is_as_it_was(name: str) -> None:
 
 @pytest.mark.full
 def test_what_is_committed_is_records_and_few_files() -> None:
-    """Pages, tables and figures are made from them: python -m ablate.report results/NAME."""
-    if shutil.which("git") is None or not (CONFIG_ROOT / ".git").exists():
-        pytest.skip("needs a checkout")
+    """Pages, tables and figures are made from them: ablate report results/NAME."""
+    needs_a_checkout()
     listed = subprocess.run(["git", "-C", CONFIG_ROOT, "ls-files", "-z", "results"], capture_output=True, text=True)
     paths = [CONFIG_ROOT / name for name in listed.stdout.split("\0") if name]
     assert len(paths) < MOST_FILES
@@ -77,6 +83,18 @@ def test_what_is_committed_is_records_and_few_files() -> None:
     # What a report writes beside records would be moved aside by the next one, which cannot tell who put it there.
     figures = [path.parent.name for path in paths if path.name == "figure.png" and path.is_file()]
     assert figures == ["model-by-num-hiddens"], "figures belong into docs/, or are made by ablate report"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *(*BEFORE_MANIFESTS[""], "figures/curves.svg", "tables/spread.tex", f"{EARLIER}/figure.png"),
+        *(MANIFEST, SPEED_MANIFEST, "speed.csv", "speed.png", BASELINES),
+    ],
+)
+def test_what_is_made_from_committed_records_is_no_change_of_the_checkout(made: str) -> None:
+    needs_a_checkout()
+    assert subprocess.run(["git", "-C", CONFIG_ROOT, "check-ignore", "-q", f"results/gates/{made}"]).returncode == 0
 
 
 @pytest.mark.full
