@@ -14,7 +14,7 @@ from ablate.records.files import entries
 from ablate.records.jobs import DONE, Batch, State, batches, jobs_dir
 from ablate.records.reading import RecordError
 from ablate.sweeping.launching import slurm
-from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue
+from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, RUNNING, WAITING, Queue
 
 GONE = "gone from the queue"
 SILENT = "silent"
@@ -56,13 +56,15 @@ def why_waiting(batch: Batch, queue: Queue | None = None) -> Mapping[str, str]:
 
 
 def fate(batch: Batch, job: int, state: State, known: Mapping[str, str] | None, silent_s: float) -> str:
-    """`waiting`, `running`, `done`, or how else the job has ended."""
+    """`waiting`, `running`, `leaving`, `done`, or how else the job has ended."""
     if state.ended is not None:
         return state.ended
     if known is None:
-        return WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
-    ids = ids_of(batch) if known else []  # which may have to be looked for in the words of all jobs
-    return known.get(ids[job], GONE) if ids else GONE
+        how = WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
+    else:
+        ids = ids_of(batch) if known else []  # which may have to be looked for in the words of all jobs
+        how = known.get(ids[job], GONE) if ids else GONE
+    return LEAVING if how == RUNNING and state.leaving else how
 
 
 def at_work(folder: Path) -> list[str]:
@@ -72,7 +74,7 @@ def at_work(folder: Path) -> list[str]:
         known = known_states(batch)
         for job in range(batch.jobs):
             state = batch.state(job)
-            if fate(batch, job, state, known, state.silent_s) in (WAITING, RUNNING):
+            if fate(batch, job, state, known, state.silent_s) in IN_QUEUE:
                 found.append(batch.id_of(job))
     return found
 
@@ -127,7 +129,7 @@ class Followed:
         return f"job {self.id} on {before.host}: {why}; it continues on {self.state.host} from its checkpoints"
 
     def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
-        """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""
+        """Its `fate`; `silent_s` where that is known better than here."""
         silent = time.monotonic() - self.heard if silent_s is None else silent_s
         self.how = fate(self.batch, self.job, self.state, known, silent)
         return self.how

@@ -11,8 +11,10 @@ from ablate.sweeping.launching.options import Ray as RayOptions
 if TYPE_CHECKING:
     from ablate.sweeping.launching.worker import CarryOut
 
-WAITING, RUNNING = "waiting", "running"
-"""The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended."""
+WAITING, RUNNING, LEAVING = "waiting", "running", "leaving"
+IN_QUEUE = (WAITING, RUNNING, LEAVING)
+"""The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended. One
+that is leaving was told to end, and saves its checkpoints: it is soon gone, or is queued again."""
 
 
 class Queue(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.config.errors import UserError, listing, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
-from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, not_installed
 
 if TYPE_CHECKING:
     from ablate.sweeping.launching.worker import CarryOut, Work
@@ -27,7 +27,7 @@ OF_SLURM = {
     "REQUEUE_HOLD": WAITING,
     "SPECIAL_EXIT": WAITING,
     "RUNNING": RUNNING,
-    "COMPLETING": RUNNING,
+    "COMPLETING": LEAVING,  # from the moment of scancel on, before the job itself has heard of it
     "SUSPENDED": RUNNING,
     "STOPPED": RUNNING,
     "SIGNALING": RUNNING,

@@ -12,7 +12,7 @@ from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State
 from ablate.sweeping.launching import collect, following, slurm
 from ablate.sweeping.launching.following import Followed
-from ablate.sweeping.launching.queues import WAITING
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
 
 
 @pytest.fixture
@@ -56,6 +56,21 @@ def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
     command("squeue", "printf '8_1|Licenses\\n'")
     waiting.tell(jobs)
     assert said[3:] == ["1 job waiting in the queue: Licenses"]
+
+
+def test_a_job_that_was_told_to_go_is_leaving(tmp_path: Path, command: Callable[[str, str], None]) -> None:
+    """By the queue, which knows of scancel before the job does, or by the job, which knows of its time limit first."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 3, ["7_0", "7_1", "7_2"])
+    command("squeue", "printf '7_0|COMPLETING\n7_1|RUNNING\n7_2|RUNNING\n'")
+    known = following.known_states(batch)
+    states = [State(beat=1), State(beat=1, leaving=True), State(beat=1)]
+    how = [following.fate(batch, job, state, known, 0.0) for job, state in enumerate(states)]
+    assert how == [LEAVING, LEAVING, RUNNING]
+
+
+def test_a_question_that_took_long_does_not_leave_jobs_alone_for_minutes() -> None:
+    """As of a controller that has not answered for half a minute."""
+    assert [collect.pause_after(look_s) for look_s in (0.01, 0.5, 30.0)] == [1.0, 5.0, 15.0]
 
 
 @pytest.mark.parametrize(
