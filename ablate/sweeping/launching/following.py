@@ -18,6 +18,8 @@ from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, RUNNING, WAITING
 
 GONE = "gone from the queue"
 SILENT = "silent"
+CANCELLED = "CANCELLED"
+"""SLURM's word for a job that somebody has ended, also before it had begun."""
 
 
 def known_states(batch: Batch, queue: Queue | None = None) -> Mapping[str, str] | None:
@@ -142,15 +144,21 @@ class Followed:
             return f"{job} is done, and what it did is not in {self.batch.sweep}: do both see the same folder?"
         if self.state.ended is not None:
             return f"{job}: {self.state.ended}"
+        ended = how
         if how == SILENT:
             how = f"has said nothing for {self.batch.silent_s / 60:g} min"
-        elif how == GONE:
-            how = "is gone from the queue" if self.state.begun else "is gone from the queue, and had not begun"
         else:
-            how = f"ended, and the cluster says {how}"
+            how = "is gone from the queue" if how == GONE else f"ended, and the cluster says {how}"
+            how += "" if self.state.begun else ", and had not begun"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
-        log = f"; its log is in {self.batch.log}" if entries(self.batch.log) else ""  # Ray keeps its own elsewhere
-        return f"{job} {how}{then}{log}; the same command goes on from its checkpoints"
+        if any(path.name.startswith(f"{self.id}_") and path.suffix == ".out" for path in entries(self.batch.log)):
+            log = f"; its log is in {self.batch.log}"
+        elif self.batch.launcher == "slurm" and not self.state.begun and ended not in (GONE, CANCELLED):
+            log = f", nor left a log in {self.batch.log}: its node has to see this folder"
+        else:  # Ray keeps its own elsewhere
+            log = ""
+        from_where = "goes on from its checkpoints" if self.state.begun else "submits it again"
+        return f"{job} {how}{then}{log}; the same command {from_where}"
 
 
 class Waiting:

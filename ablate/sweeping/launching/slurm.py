@@ -76,6 +76,7 @@ def _each(jobs: list[str]) -> dict[str, str] | None:
 
 PASSES_NEVER = {
     "PartitionTimeLimit": "the partition has a shorter time limit: give a smaller hydra.launcher.time_min",
+    "PartitionConfig": "no node of the partition is so large: give less of hydra.launcher.cpus, gpus and mem_gb",
     "PartitionNodeLimit": "the partition has too few nodes: give another one",
     "BadConstraints": "no node is as asked for: change hydra.launcher.sbatch",
     "JobHeldUser": "somebody holds it: scontrol release",

@@ -143,3 +143,33 @@ def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
+
+
+@pytest.mark.parametrize(
+    ("begun", "how", "wrote", "says"),
+    [
+        (
+            True,
+            "FAILED",
+            True,
+            "the cluster says FAILED; its log is in {log}; the same command goes on",
+        ),
+        (True, "OUT_OF_MEMORY", False, "job 7_0 ended, and the cluster says OUT_OF_MEMORY; the same command goes on"),
+        (False, "FAILED", True, "FAILED, and had not begun; its log is in {log}; the same command submits it again"),
+        (
+            False,
+            "FAILED",
+            False,
+            "had not begun, nor left a log in {log}: its node has to see this folder; the same",
+        ),
+        (False, "CANCELLED", False, "says CANCELLED, and had not begun; the same command submits it again"),
+        (False, following.GONE, False, "is gone from the queue, and had not begun; the same command submits it again"),
+    ],
+)
+def test_a_log_is_named_where_there_is_one(tmp_path: Path, begun: bool, how: str, wrote: bool, says: str) -> None:
+    """Of a job on a node that does not see the folder there is none, but what was submitted lies there."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2, ["7_0", "7_1"])
+    batch.log.mkdir(parents=True)
+    for name in ("7_submission.sh", "7_1_0_log.out", *["7_0_0_log.out"] * wrote):
+        (batch.log / name).write_text("a line")
+    assert says.format(log=batch.log) in Followed(batch, 0, {}, state=State(beat=int(begun))).why(how)
