@@ -1,5 +1,6 @@
 """Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
 
+import json
 import logging
 import os
 import socket
@@ -63,11 +64,13 @@ class RayQueue:
         try:
             self.ray.init(
                 address=address,
-                runtime_env=dict(own.runtime_env) or None,
+                runtime_env=described(own.runtime_env) or None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=None if address else False,
             )
+        except TypeError as error:
+            raise UserError(f"Ray does not take hydra.launcher.runtime_env: {reason(error)}") from error
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
             at = f" at {address}" if address else ""
             raise UserError(f"Ray cannot be reached{at}: {reason(error)}") from error
@@ -120,6 +123,16 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
+
+
+def described(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
+    """Ray's description of the environment, in which numbers are variables, too: `{env_vars: {OMP_NUM_THREADS: 1}}`."""
+    found = dict(runtime_env)
+    if isinstance(variables := found.get("env_vars"), Mapping):
+        found["env_vars"] = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()
+        }
+    return found
 
 
 def check_head(address: str | None) -> None:

@@ -10,7 +10,7 @@ from local_slurm import free_port
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.ray import RayQueue, check_head
+from ablate.sweeping.launching.ray import RayQueue, check_head, described
 
 
 class TaskError(Exception):
@@ -67,6 +67,13 @@ def test_an_address_at_which_nothing_answers_is_one_line(address: str) -> None:
     """At once, where Ray itself would try for minutes."""
     with pytest.raises(UserError, match="give the address of a head that runs"):
         check_head(address.format(port=free_port()))
+
+
+def test_variables_of_the_environment_may_be_numbers() -> None:
+    """Which Ray would refuse; Hydra reads OMP_NUM_THREADS: 1 as one."""
+    given = {"env_vars": {"A": 1, "B": "x", "C": True}, "working_dir": "/x"}
+    assert described(given) == {"env_vars": {"A": "1", "B": "x", "C": "true"}, "working_dir": "/x"}
+    assert described({"env_vars": None}) == {"env_vars": None}
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])
