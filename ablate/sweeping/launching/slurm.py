@@ -3,9 +3,11 @@
 Nothing here needs SLURM's accounting: without it a job that was killed is simply not in the queue any more.
 """
 
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -161,7 +163,7 @@ class SlurmQueue:
             "nodes": 1,
             "ntasks_per_node": 1,
             "signal_delay_s": own.notice_s,
-            "setup": list(own.setup) or None,
+            "setup": [*own.setup, *imports_as_here()] or None,
             "srun_args": ["--cpu-bind=none"],
             "stderr_to_stdout": True,
         }
@@ -192,6 +194,12 @@ class SlurmQueue:
             raise UserError(f"SLURM does not end job {', '.join(jobs)}: {said}")
 
 
+def imports_as_here() -> list[str]:
+    """Lines of shell by which a job, which is begun in this folder, imports what this program does: `ablate` as it is
+    installed, and not the checkout that this folder may be, and that may have changed since."""
+    return [] if {"", os.getcwd()}.intersection(sys.path) else ["export PYTHONSAFEPATH=1"]
+
+
 REFUSED = (
     ("account/partition", "give another hydra.launcher.account or another hydra.launcher.partition"),
     (
@@ -206,6 +214,7 @@ REFUSED = (
     ("memory specification", "no node has so much: give less hydra.launcher.mem_gb"),
     ("memory required", "no node has so much: give less hydra.launcher.mem_gb"),
     ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),
+    ("job array", "the cluster takes no array of so many jobs: give fewer hydra.launcher.jobs"),
     ("feature", "no node is as hydra.launcher.sbatch.constraint asks"),
     ("time limit", "give a smaller hydra.launcher.time_min"),
     ("node configuration", "no node is so large: give less of hydra.launcher.cpus, gpus and mem_gb"),

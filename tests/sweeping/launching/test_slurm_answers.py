@@ -1,17 +1,22 @@
 """What SLURM's commands answer, as SLURM 22.05 says it, and what is made of that. CPU, a second."""
 
 import os
+import shlex
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from ablate.config.launchers import launchers
 from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State
 from ablate.sweeping.launching import collect, following, slurm
 from ablate.sweeping.launching.following import Followed
+from ablate.sweeping.launching.options import Slurm, options_of
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
 
 
@@ -135,6 +140,10 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
         ("Memory required by task is not available", "…; no node has so much: give less hydra.launcher.mem_gb"),
         ("Cannot allocate memory", "…"),
         ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
+        (
+            "Batch job submission failed: Invalid job array specification",
+            "…; the cluster takes no array of so many jobs: give fewer hydra.launcher.jobs",
+        ),
         ("it is out of order", "…"),
     ],
 )
@@ -143,6 +152,22 @@ def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
+
+
+@pytest.mark.parametrize("how", ["as installed", "python -m"])
+def test_a_job_imports_what_the_program_does_that_submits_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A job is begun in the folder of the command. Where that is a checkout that was changed after ablate had been
+    installed, it would import another ablate, and refuse, whenever the command is given."""
+    (tmp_path / "ablate.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*[str(tmp_path)] * (how == "python -m"), *sys.path])
+    queue = object.__new__(slurm.SlurmQueue)
+    queue.options = cast(Slurm, options_of({"name": "slurm", **launchers()["slurm"], "setup": ["export X=1"]}))
+    lines = [*queue._parameters()["setup"], f"{shlex.quote(sys.executable)} -m ablate 2>&1 --version"]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=100)
+    assert (done.stdout == "") == (how == "python -m"), done
 
 
 @pytest.mark.parametrize(
