@@ -1,5 +1,7 @@
 """What a launcher needs of a cluster."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,6 +48,15 @@ def queue_of(options: Options) -> Queue:
 
     assert isinstance(options, RayOptions)
     return RayQueue(options)
+
+
+def imports_from_here() -> bool:
+    """Whether this program finds modules in its working folder, as `python -m ablate` does, and `ablate` does not.
+
+    Jobs are begun in that folder and have to do as this program: where it is a checkout that was changed after ablate
+    had been installed, they would import another ablate, and refuse, whenever the command is given.
+    """
+    return bool({"", os.getcwd()}.intersection(sys.path))
 
 
 def not_installed(package: str, extra: str) -> UserError:

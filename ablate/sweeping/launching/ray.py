@@ -6,13 +6,14 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
+from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Ray
-from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.queues import RUNNING, WAITING, imports_from_here, not_installed
 from ablate.sweeping.launching.worker import CarryOut, Work
 
 MOST_SAID = 200
@@ -61,14 +62,19 @@ class RayQueue:
         own = self.options
         address = own.address or os.environ.get("RAY_ADDRESS")
         check_head(address)
+        # Ray has its tasks find modules in the folder in which it is begun: here that of the package. What else than
+        # variables a runtime_env has may be paths, which are meant from the working folder.
+        stay = imports_from_here() or own.runtime_env.keys() - {"env_vars"}
+        folder = os.getcwd() if stay else Path(__file__).parents[3]
         try:
-            self.ray.init(
-                address=address,
-                runtime_env=described(own.runtime_env) or None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=None if address else False,
-            )
+            with chdir(folder):
+                self.ray.init(
+                    address=address,
+                    runtime_env=described(own.runtime_env) or None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=None if address else False,
+                )
         except TypeError as error:
             raise UserError(f"Ray does not take hydra.launcher.runtime_env: {reason(error)}") from error
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take

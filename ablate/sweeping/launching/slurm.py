@@ -3,11 +3,9 @@
 Nothing here needs SLURM's accounting: without it a job that was killed is simply not in the queue any more.
 """
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.config.errors import UserError, listing, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
-from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, imports_from_here, not_installed
 
 if TYPE_CHECKING:
     from ablate.sweeping.launching.worker import CarryOut, Work
@@ -163,7 +161,7 @@ class SlurmQueue:
             "nodes": 1,
             "ntasks_per_node": 1,
             "signal_delay_s": own.notice_s,
-            "setup": [*own.setup, *imports_as_here()] or None,
+            "setup": [*own.setup, *["export PYTHONSAFEPATH=1"] * (not imports_from_here())] or None,
             "srun_args": ["--cpu-bind=none"],
             "stderr_to_stdout": True,
         }
@@ -192,12 +190,6 @@ class SlurmQueue:
         if done.returncode and "Invalid job id" not in done.stderr:  # one that has ended is as it should be
             said = (done.stderr.strip().splitlines() or [f"scancel ended with status {done.returncode}"])[-1]
             raise UserError(f"SLURM does not end job {', '.join(jobs)}: {said}")
-
-
-def imports_as_here() -> list[str]:
-    """Lines of shell by which a job, which is begun in this folder, imports what this program does: `ablate` as it is
-    installed, and not the checkout that this folder may be, and that may have changed since."""
-    return [] if {"", os.getcwd()}.intersection(sys.path) else ["export PYTHONSAFEPATH=1"]
 
 
 REFUSED = (
