@@ -33,6 +33,11 @@ def names() -> tuple[str, ...]:
     return (LOCAL, *(name for name in launchers() if name != LOCAL))
 
 
+def is_table(option: str) -> bool:
+    """Whether an option takes entries of the user's own, as `sbatch` does."""
+    return any(isinstance(options.get(option), dict) for options in launchers().values())
+
+
 def all_options() -> tuple[str, ...]:
     """What `hydra.launcher.…` may set, of any launcher."""
     return tuple(dict.fromkeys(option for options in launchers().values() for option in options))

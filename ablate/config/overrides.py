@@ -285,8 +285,8 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
                 f"there is no option {key}; choose hydra.launcher.{{{','.join(sorted(known))}}}"
                 f"{nearest(option[1], known)}"
             )
-        in_table = key.count(".") > 2  # an entry of a table, which may be new there
-        return replace(override, sign="++") if in_table and override.sign != "~" else override
+        # Hydra takes entries that are not there yet only where it is told that they are new.
+        return replace(override, sign="++") if launchers.is_table(option[1]) and override.sign != "~" else override
     remedy = {
         "hydra.searchpath": "--config-dir FOLDER adds a folder of configurations",
         "hydra.run.dir": "results_dir=FOLDER and name=NAME say where results are kept",

@@ -41,7 +41,7 @@ from ablate.sweeping.launching import collect
 from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states
 from ablate.sweeping.launching.options import Options, options_of
 from ablate.sweeping.launching.orders import code
-from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
+from ablate.sweeping.launching.queues import IN_QUEUE, Queue, queue_of
 from ablate.sweeping.launching.worker import Beacon, CarryOut
 
 ROUNDS = 4
@@ -223,7 +223,7 @@ class Jobs:
             if one.batch.path not in known:
                 known[one.batch.path] = known_states(one.batch, one.queue)
             how = one.fate(known[one.batch.path], one.state.silent_s if first else None)
-            if how in (WAITING, RUNNING):
+            if how in IN_QUEUE:
                 continue
             self.open.remove(one)
             if how != DONE:
@@ -248,7 +248,7 @@ class Jobs:
             waiting.tell(self.open)
             self.tell(search)
             if self.open:
-                time.sleep(max(collect.LOOK_S, 10 * (time.monotonic() - began)))
+                time.sleep(collect.pause_after(time.monotonic() - began))
 
     def tell(self, search: Search) -> None:
         """The trials that have ended since the last time."""

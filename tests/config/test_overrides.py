@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from ablate.config.ambiguous import comma_in_path, decimal_comma
 from ablate.config.errors import UserError
 from ablate.config.knobs import knobs
+from ablate.config.launchers import launchers
 from ablate.config.overrides import for_hydra
 from ablate.config.quoting import is_quoted, quote, split, unquote
+from ablate.config.schema import CONFIG_ROOT
 from ablate.sweeping.naming import folder_name
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12)
@@ -122,9 +125,26 @@ def test_what_cannot_be_meant_is_refused(word: str, says: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_entry_of_a_launchers_table_need_not_be_there() -> None:
-    word = "hydra.launcher.sbatch.constraint=amd"
-    assert for_hydra(["hydra/launcher=slurm", word]) == ["hydra/launcher=slurm", f"++{word}"]
+TABLES = [
+    (name, option)
+    for name, options in launchers().items()
+    for option, default in options.items()
+    if isinstance(default, dict)
+]
+
+
+@pytest.mark.parametrize(("launcher", "option"), TABLES)
+@pytest.mark.parametrize("written", ["{option}.x.y=1", "{option}={{x: {{y: 1}}}}"])
+def test_an_entry_of_a_launchers_table_need_not_be_there(launcher: str, option: str, written: str) -> None:
+    """Both as its entry and as the whole table, which is how documents write `runtime_env`."""
+    words = [f"hydra/launcher={launcher}", f"hydra.launcher.{written.format(option=option)}"]
+    with initialize_config_dir(str(CONFIG_ROOT / "conf"), version_base="1.3"):
+        composed = compose(overrides=for_hydra(words), return_hydra_config=True)
+    assert composed.hydra.launcher[option] == {"x": {"y": 1}}
+
+
+def test_launchers_have_tables() -> None:
+    assert {option for _, option in TABLES} == {"sbatch", "resources", "runtime_env"}
 
 
 def test_no_preset_is_left_to_the_defaults() -> None:

@@ -25,7 +25,7 @@ from ablate.sweeping import schedule
 from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states, runs_of_order
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import dealt, order_of, timing_order, written_at
-from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue, queue_of
+from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, Queue, queue_of
 from ablate.sweeping.launching.worker import CarryOut, train_order
 from ablate.sweeping.plan import Plan, Run, Setting, write_failure
 from ablate.sweeping.progress import Progress
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 LATE_S = 20.0
 """So long the last words and records of a job may take to be seen on this machine, by a network file system."""
 LOOK_S = 1.0
-"""Jobs are looked after so often, or less often where a look takes long."""
+LOOK_LATEST_S = 15.0
+"""Jobs are looked after so often, or less often where a look takes long, but never less often than the latter."""
 CANCELLED_S = 60.0
 """So long jobs that were cancelled are waited for: they save their checkpoints."""
 LEAVES_S = 200.0
@@ -81,7 +82,7 @@ class Following:
             one.look()
             self._count(one, there)
             how = one.fate(known[one.batch.path], one.state.silent_s)
-            if how in (WAITING, RUNNING):
+            if how in IN_QUEUE:
                 one.ended = None
                 continue
             one.ended = time.monotonic() if one.ended is None else one.ended
@@ -106,7 +107,7 @@ class Following:
             if one.batch.path not in known:
                 known[one.batch.path] = known_states(one.batch, one.queue)
             how = one.fate(known[one.batch.path])
-            if how in (WAITING, RUNNING):
+            if how in IN_QUEUE:
                 one.ended = None
                 continue
             one.ended = time.monotonic() if one.ended is None else one.ended
@@ -200,7 +201,7 @@ class Following:
             self.look()
             waiting.tell(self.jobs)
             if self.jobs:
-                time.sleep(max(LOOK_S, 10 * (time.monotonic() - began)))
+                time.sleep(pause_after(time.monotonic() - began))
 
     def cancel(self) -> None:
         """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
@@ -210,12 +211,18 @@ class Following:
         self._clear()
 
 
+def pause_after(look_s: float) -> float:
+    """Seconds until the next look at jobs: ten times what the last one took, so that a cluster is not kept busy by
+    questions; bounded, as one question that was not answered would otherwise leave its jobs alone for minutes."""
+    return min(max(LOOK_S, 10 * look_s), LOOK_LATEST_S)
+
+
 def see_off(jobs: Sequence[Followed], look: Callable[[], None], say: Callable[[str], None]) -> None:
     """Wait for those of the jobs submitted before that are about to leave: what was cancelled is then to be submitted
     again, and what is queued again is waited for. `look` leaves out of `jobs` those that have ended, once their last
     records can be seen here."""
     deadline, told = time.monotonic() + LEAVES_S, False
-    while leaving := [one for one in jobs if one.ended is not None or (one.state.leaving and one.how == RUNNING)]:
+    while leaving := [one for one in jobs if one.ended is not None or one.how == LEAVING]:
         if time.monotonic() > deadline:
             still = counted(len(leaving), "job")
             say(f"{still} still in the queue; what is left undone there, the same command submits once they have left")

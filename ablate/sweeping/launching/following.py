@@ -14,10 +14,12 @@ from ablate.records.files import entries
 from ablate.records.jobs import DONE, Batch, State, batches, jobs_dir
 from ablate.records.reading import RecordError
 from ablate.sweeping.launching import slurm
-from ablate.sweeping.launching.queues import RUNNING, WAITING, Queue
+from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, RUNNING, WAITING, Queue
 
 GONE = "gone from the queue"
 SILENT = "silent"
+CANCELLED = "CANCELLED"
+"""SLURM's word for a job that somebody has ended, also before it had begun."""
 
 
 def known_states(batch: Batch, queue: Queue | None = None) -> Mapping[str, str] | None:
@@ -56,13 +58,15 @@ def why_waiting(batch: Batch, queue: Queue | None = None) -> Mapping[str, str]:
 
 
 def fate(batch: Batch, job: int, state: State, known: Mapping[str, str] | None, silent_s: float) -> str:
-    """`waiting`, `running`, `done`, or how else the job has ended."""
+    """`waiting`, `running`, `leaving`, `done`, or how else the job has ended."""
     if state.ended is not None:
         return state.ended
     if known is None:
-        return WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
-    ids = ids_of(batch) if known else []  # which may have to be looked for in the words of all jobs
-    return known.get(ids[job], GONE) if ids else GONE
+        how = WAITING if not state.begun else RUNNING if silent_s < batch.silent_s else SILENT
+    else:
+        ids = ids_of(batch) if known else []  # which may have to be looked for in the words of all jobs
+        how = known.get(ids[job], GONE) if ids else GONE
+    return LEAVING if how == RUNNING and state.leaving else how
 
 
 def at_work(folder: Path) -> list[str]:
@@ -72,7 +76,7 @@ def at_work(folder: Path) -> list[str]:
         known = known_states(batch)
         for job in range(batch.jobs):
             state = batch.state(job)
-            if fate(batch, job, state, known, state.silent_s) in (WAITING, RUNNING):
+            if fate(batch, job, state, known, state.silent_s) in IN_QUEUE:
                 found.append(batch.id_of(job))
     return found
 
@@ -127,7 +131,7 @@ class Followed:
         return f"job {self.id} on {before.host}: {why}; it continues on {self.state.host} from its checkpoints"
 
     def fate(self, known: Mapping[str, str] | None, silent_s: float | None = None) -> str:
-        """`waiting`, `running`, `done`, or how else it has ended; `silent_s` where that is known better than here."""
+        """Its `fate`; `silent_s` where that is known better than here."""
         silent = time.monotonic() - self.heard if silent_s is None else silent_s
         self.how = fate(self.batch, self.job, self.state, known, silent)
         return self.how
@@ -140,15 +144,21 @@ class Followed:
             return f"{job} is done, and what it did is not in {self.batch.sweep}: do both see the same folder?"
         if self.state.ended is not None:
             return f"{job}: {self.state.ended}"
+        ended = how
         if how == SILENT:
             how = f"has said nothing for {self.batch.silent_s / 60:g} min"
-        elif how == GONE:
-            how = "is gone from the queue" if self.state.begun else "is gone from the queue, and had not begun"
         else:
-            how = f"ended, and the cluster says {how}"
+            how = "is gone from the queue" if how == GONE else f"ended, and the cluster says {how}"
+            how += "" if self.state.begun else ", and had not begun"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
-        log = f"; its log is in {self.batch.log}" if entries(self.batch.log) else ""  # Ray keeps its own elsewhere
-        return f"{job} {how}{then}{log}; the same command goes on from its checkpoints"
+        if any(path.name.startswith(f"{self.id}_") and path.suffix == ".out" for path in entries(self.batch.log)):
+            log = f"; its log is in {self.batch.log}"
+        elif self.batch.launcher == "slurm" and not self.state.begun and ended not in (GONE, CANCELLED):
+            log = f", nor left a log in {self.batch.log}: its node has to see this folder"
+        else:  # Ray keeps its own elsewhere
+            log = ""
+        from_where = "goes on from its checkpoints" if self.state.begun else "submits it again"
+        return f"{job} {how}{then}{log}; the same command {from_where}"
 
 
 class Waiting:

@@ -49,6 +49,8 @@ KINDS: dict[str, type[Options]] = {"slurm": Slurm, "ray": Ray}
 
 AT_LEAST = {"jobs": 1, "runs_per_job": 1, "at_once": 1, "cpus": 1, "time_min": 1, "silent_min": 0.1, "notice_s": 1}
 """Of numbers; 0 of those that are not named."""
+UNITS = {"_min": "minutes", "_s": "seconds", "_gb": "GB"}
+"""By how an option's name ends: SLURM itself takes 01:00:00 for an hour, which people type."""
 
 
 def options_of(launcher: Mapping[str, Any]) -> Options | None:
@@ -96,7 +98,8 @@ def _value(key: str, value: Any, field: Any) -> Any:
         least = AT_LEAST.get(key.rpartition(".")[2], 0)
         whole = "float" not in kind
         if not number or (whole and not isinstance(value, int)) or value < least:
-            raise ConfigError(f"{key} is {value!r}; it must be a {'whole ' * whole}number, {least} or more")
+            unit = next((f" of {unit}" for end, unit in UNITS.items() if key.endswith(end)), "")
+            raise ConfigError(f"{key} is {value!r}; it must be a {'whole ' * whole}number{unit}, {least} or more")
     if "tuple" in kind:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} is {value!r}; it must be a list: [a, b]")

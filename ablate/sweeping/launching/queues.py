@@ -1,5 +1,7 @@
 """What a launcher needs of a cluster."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,8 +13,10 @@ from ablate.sweeping.launching.options import Ray as RayOptions
 if TYPE_CHECKING:
     from ablate.sweeping.launching.worker import CarryOut
 
-WAITING, RUNNING = "waiting", "running"
-"""The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended."""
+WAITING, RUNNING, LEAVING = "waiting", "running", "leaving"
+IN_QUEUE = (WAITING, RUNNING, LEAVING)
+"""The states of jobs of which something is to be expected; any other is the word of the cluster for how it ended. One
+that is leaving was told to end, and saves its checkpoints: it is soon gone, or is queued again."""
 
 
 class Queue(Protocol):
@@ -44,6 +48,15 @@ def queue_of(options: Options) -> Queue:
 
     assert isinstance(options, RayOptions)
     return RayQueue(options)
+
+
+def imports_from_here() -> bool:
+    """Whether this program finds modules in its working folder, as `python -m ablate` does, and `ablate` does not.
+
+    Jobs are begun in that folder and have to do as this program: where it is a checkout that was changed after ablate
+    had been installed, they would import another ablate, and refuse, whenever the command is given.
+    """
+    return bool({"", os.getcwd()}.intersection(sys.path))
 
 
 def not_installed(package: str, extra: str) -> UserError:

@@ -1,17 +1,19 @@
 """Tasks of a Ray cluster. They end with the program that submitted them; what they have finished stays on disk."""
 
+import json
 import logging
 import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
+from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import UserError, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Ray
-from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.queues import RUNNING, WAITING, imports_from_here, not_installed
 from ablate.sweeping.launching.worker import CarryOut, Work
 
 MOST_SAID = 200
@@ -60,14 +62,21 @@ class RayQueue:
         own = self.options
         address = own.address or os.environ.get("RAY_ADDRESS")
         check_head(address)
+        # Ray has its tasks find modules in the folder in which it is begun: here that of the package. What else than
+        # variables a runtime_env has may be paths, which are meant from the working folder.
+        stay = imports_from_here() or own.runtime_env.keys() - {"env_vars"}
+        folder = os.getcwd() if stay else Path(__file__).parents[3]
         try:
-            self.ray.init(
-                address=address,
-                runtime_env=dict(own.runtime_env) or None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=None if address else False,
-            )
+            with chdir(folder):
+                self.ray.init(
+                    address=address,
+                    runtime_env=described(own.runtime_env) or None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=None if address else False,
+                )
+        except TypeError as error:
+            raise UserError(f"Ray does not take hydra.launcher.runtime_env: {reason(error)}") from error
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
             at = f" at {address}" if address else ""
             raise UserError(f"Ray cannot be reached{at}: {reason(error)}") from error
@@ -120,6 +129,16 @@ class RayQueue:
         for name in batch.ids or ():
             with suppress(Exception):  # one that has ended meanwhile
                 self.ray.cancel(self.tasks[name])
+
+
+def described(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
+    """Ray's description of the environment, in which numbers are variables, too: `{env_vars: {OMP_NUM_THREADS: 1}}`."""
+    found = dict(runtime_env)
+    if isinstance(variables := found.get("env_vars"), Mapping):
+        found["env_vars"] = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()
+        }
+    return found
 
 
 def check_head(address: str | None) -> None:

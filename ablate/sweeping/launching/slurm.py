@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.config.errors import UserError, listing, reason
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
-from ablate.sweeping.launching.queues import RUNNING, WAITING, not_installed
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, imports_from_here, not_installed
 
 if TYPE_CHECKING:
     from ablate.sweeping.launching.worker import CarryOut, Work
@@ -27,7 +27,7 @@ OF_SLURM = {
     "REQUEUE_HOLD": WAITING,
     "SPECIAL_EXIT": WAITING,
     "RUNNING": RUNNING,
-    "COMPLETING": RUNNING,
+    "COMPLETING": LEAVING,  # from the moment of scancel on, before the job itself has heard of it
     "SUSPENDED": RUNNING,
     "STOPPED": RUNNING,
     "SIGNALING": RUNNING,
@@ -76,6 +76,7 @@ def _each(jobs: list[str]) -> dict[str, str] | None:
 
 PASSES_NEVER = {
     "PartitionTimeLimit": "the partition has a shorter time limit: give a smaller hydra.launcher.time_min",
+    "PartitionConfig": "no node of the partition is so large: give less of hydra.launcher.cpus, gpus and mem_gb",
     "PartitionNodeLimit": "the partition has too few nodes: give another one",
     "BadConstraints": "no node is as asked for: change hydra.launcher.sbatch",
     "JobHeldUser": "somebody holds it: scontrol release",
@@ -160,7 +161,7 @@ class SlurmQueue:
             "nodes": 1,
             "ntasks_per_node": 1,
             "signal_delay_s": own.notice_s,
-            "setup": list(own.setup) or None,
+            "setup": [*own.setup, *["export PYTHONSAFEPATH=1"] * (not imports_from_here())] or None,
             "srun_args": ["--cpu-bind=none"],
             "stderr_to_stdout": True,
         }
@@ -205,6 +206,7 @@ REFUSED = (
     ("memory specification", "no node has so much: give less hydra.launcher.mem_gb"),
     ("memory required", "no node has so much: give less hydra.launcher.mem_gb"),
     ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),
+    ("job array", "the cluster takes no array of so many jobs: give fewer hydra.launcher.jobs"),
     ("feature", "no node is as hydra.launcher.sbatch.constraint asks"),
     ("time limit", "give a smaller hydra.launcher.time_min"),
     ("node configuration", "no node is so large: give less of hydra.launcher.cpus, gpus and mem_gb"),

@@ -25,7 +25,7 @@ from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.launching import collect, following, worker
 from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.options import options_of
-from ablate.sweeping.launching.queues import RUNNING, WAITING
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
 from ablate.sweeping.launching.worker import DONE, Beacon, CarryOut, Work
 from ablate.sweeping.plan import Run
 from ablate.sweeping.schedule import Task
@@ -159,16 +159,21 @@ def test_a_job_that_is_lost_fails_its_settings_and_no_others(
 
 @pytest.mark.full
 @pytest.mark.parametrize("then", [None, WAITING])
+@pytest.mark.parametrize("known_by", ["the job", "the queue"])
 def test_a_job_that_is_leaving_is_waited_for(
-    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch, then: str | None
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch, then: str | None, known_by: str
 ) -> None:
-    """As by scancel, a moment ago: its checkpoints are saved, and SLURM has not killed it yet. Whether it is gone then,
-    and its runs are submitted again, or is queued again, is known once it has left."""
+    """As by scancel, a moment ago: the job has saved its checkpoints, and SLURM has not killed it yet; or SLURM ends
+    it, and it has not heard of that. Whether it is gone then, and its runs are submitted again, or is queued again, is
+    known once it has left."""
     configs = [small("seeds=2")]
     assert launch(configs, Cluster(lambda job: False), detach=True).away == 1
     [batch] = batches(Path("results/a"))
-    Beacon(batch, 0).say_stopped("it was asked to end")
-    cluster, answers = Cluster(), [RUNNING, RUNNING, RUNNING]
+    if known_by == "the job":
+        Beacon(batch, 0).say_stopped("it was asked to end")
+    else:
+        Beacon(batch, 0).beat()
+    cluster, answers = Cluster(), [RUNNING if known_by == "the job" else LEAVING] * 3
     monkeypatch.setattr(cluster, "said", lambda: answers.pop() if answers else then)
     summary = launch(configs, cluster, detach=True)
     assert (summary.exit_status, summary.away) == (0, 1)
@@ -409,8 +414,8 @@ def test_a_job_that_does_not_leave_is_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(collect, "LEAVES_S", 0.0)
     monkeypatch.setattr(collect, "LOOK_S", 0.01)
-    job = Followed(Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"]), 0, {}, state=State(leaving=True))
-    job.how, said = RUNNING, list[str]()
+    job = Followed(Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"]), 0, {}, how=LEAVING)
+    said = list[str]()
     collect.see_off([job], lambda: None, said.append)
     assert said[-1].startswith("1 job still in the queue; ")
 

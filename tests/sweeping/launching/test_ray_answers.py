@@ -1,5 +1,6 @@
 """What Ray answers, in our words, with a module in the place of ray. CPU, 1 s."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 from local_slurm import free_port
 
+import ablate
 from ablate.config.errors import UserError
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.queues import RUNNING, WAITING
-from ablate.sweeping.launching.ray import RayQueue, check_head
+from ablate.sweeping.launching.ray import RayQueue, check_head, described
 
 
 class TaskError(Exception):
@@ -67,6 +69,27 @@ def test_an_address_at_which_nothing_answers_is_one_line(address: str) -> None:
     """At once, where Ray itself would try for minutes."""
     with pytest.raises(UserError, match="give the address of a head that runs"):
         check_head(address.format(port=free_port()))
+
+
+def test_variables_of_the_environment_may_be_numbers() -> None:
+    """Which Ray would refuse; Hydra reads OMP_NUM_THREADS: 1 as one."""
+    given = {"env_vars": {"A": 1, "B": "x", "C": True}, "working_dir": "/x"}
+    assert described(given) == {"env_vars": {"A": "1", "B": "x", "C": "true"}, "working_dir": "/x"}
+    assert described({"env_vars": None}) == {"env_vars": None}
+
+
+@pytest.mark.parametrize("how", ["as installed", "python -m"])
+def test_tasks_import_what_the_program_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Ray has them find modules in the folder in which it is begun, which may be another checkout."""
+    seen = list[Path]()
+    queue = RayQueue.__new__(RayQueue)
+    queue.ray = SimpleNamespace(init=lambda **_: seen.append(Path.cwd()))
+    queue.options = SimpleNamespace(address="local", runtime_env={})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*[str(tmp_path)] * (how == "python -m"), *sys.path])
+    queue._connect()
+    assert seen == [tmp_path if how == "python -m" else Path(ablate.__file__).parents[1]]
+    assert Path.cwd() == tmp_path
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local"])

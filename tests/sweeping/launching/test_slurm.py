@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from ablate.analysis.study import read_study
 from ablate.cli import main
 from ablate.config.errors import UserError
 from ablate.records import results
-from ablate.records.jobs import State, batches
+from ablate.records.jobs import Batch, State, batches
 from ablate.sweeping.launching import collect
 
 ON_SLURM = (
@@ -64,10 +66,10 @@ def resumed(folder: Path) -> list[bool]:
     return [bool(record["timing"]["resumed_at_epoch"]) for record in found]
 
 
-def training(folder: Path, epochs: int = 1) -> bool:
-    """Whether every job has trained so far."""
-    found = states(folder)
-    return bool(found) and all(one.programs and one.programs[0]["epoch"] >= epochs for one in found)
+def training(folder: Path, epochs: int = 1) -> list[str]:
+    """The jobs that train and have come so far: on a busy machine one may end before another begins."""
+    jobs = [(batch.id_of(job), batch.state(job)) for batch in batches(folder) for job in range(batch.jobs)]
+    return [job for job, one in jobs if one.programs and one.programs[0]["epoch"] >= epochs and one.ended is None]
 
 
 @pytest.mark.full
@@ -103,7 +105,7 @@ def test_a_job_that_was_cancelled_goes_on_from_its_checkpoints(slurm: Slurm, run
     folder = Path("results/a")
     assert run(*LONG, *ON_SLURM, "--detach") == 0
     until(lambda: training(folder))
-    slurm.ask("scancel", next(iter(slurm.jobs())))
+    slurm.ask("scancel", training(folder)[0])
     until(lambda: len(list((folder / "checkpoints").glob("*.pt"))) == 2)
     until(lambda: any(one.stopped for one in states(folder)))
     assert run(*LONG, *ON_SLURM) == 0
@@ -111,21 +113,37 @@ def test_a_job_that_was_cancelled_goes_on_from_its_checkpoints(slurm: Slurm, run
 
 
 @pytest.mark.slow
-def test_a_job_that_was_killed_fails_and_the_others_do_not(
-    slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_cancelled_job_that_has_not_heard_of_it_is_waited_for(
+    slurm: Slurm, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The queue ends it already, and what it says of itself is as if it had not heard, as seen by a slow network."""
+    folder, state = Path("results/a"), Batch.state
+
+    def unheard(self: Batch, job: int) -> State:
+        return replace(state(self, job), leaving=False, stopped=None)
+
+    assert run(*LONG, *ON_SLURM, "--detach") == 0
+    until(lambda: training(folder))
+    [one, *_] = training(folder)
+    monkeypatch.setattr(Batch, "state", unheard)
+    slurm.ask("scancel", one)
+    assert run(*LONG, *ON_SLURM) == 0
+    assert sorted(resumed(folder)) == [False, False, True, True]
+
+
+@pytest.mark.slow
+def test_a_job_that_was_killed_fails_and_the_others_do_not(slurm: Slurm, run: Run) -> None:
     """Nothing tells of it but the queue, which has the job no more."""
-    folder, look = Path("results/a"), collect.Following.look
-    killed = list[int]()
+    folder = Path("results/a")
 
-    def look_and_kill(self: collect.Following) -> None:
-        look(self)
-        if not killed and training(folder):
-            killed.append(process_of(self.jobs[0].id))
-            os.kill(killed[0], signal.SIGKILL)
+    def kill() -> None:
+        until(lambda: training(folder))
+        os.kill(process_of(training(folder)[0]), signal.SIGKILL)
 
-    monkeypatch.setattr(collect.Following, "look", look_and_kill)
-    assert run(*LONG, *ON_SLURM) == 1
+    with ThreadPoolExecutor(1) as beside:
+        killed = beside.submit(kill)
+        assert run(*LONG, *ON_SLURM) == 1
+        killed.result()
     assert len(outcomes(folder)) == 2
     [failure] = (folder / "failures").glob("*.json")
     assert "the cluster says FAILED" in json.loads(failure.read_text())["error"]

@@ -40,11 +40,10 @@ def test_a_killed_job_fails_its_settings_and_no_others(accounted_slurm: Slurm, r
     folder = Path("results/a")
     assert run(*LONGER, *ON_SLURM, LAB, "--detach") == 0
     until(lambda: training(folder))
-    [batch] = batches(folder)
-    job = batch.id_of(0)
+    [job, *_] = training(folder)
     os.kill(process_of(job), signal.SIGKILL)
     until(lambda: ended(accounted_slurm, job) == "FAILED")
-    assert not states(folder)[0].ended
+    assert not states(folder)[int(job.rpartition("_")[2])].ended
     assert run(*LONGER, *ON_SLURM, LAB) == 0  # collects one, and submits the other again
     assert len(outcomes(folder)) == 4
 

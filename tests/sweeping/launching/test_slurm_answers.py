@@ -1,18 +1,23 @@
 """What SLURM's commands answer, as SLURM 22.05 says it, and what is made of that. CPU, a second."""
 
 import os
+import shlex
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from ablate.config.launchers import launchers
 from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State
 from ablate.sweeping.launching import collect, following, slurm
 from ablate.sweeping.launching.following import Followed
-from ablate.sweeping.launching.queues import WAITING
+from ablate.sweeping.launching.options import Slurm, options_of
+from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
 
 
 @pytest.fixture
@@ -56,6 +61,21 @@ def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
     command("squeue", "printf '8_1|Licenses\\n'")
     waiting.tell(jobs)
     assert said[3:] == ["1 job waiting in the queue: Licenses"]
+
+
+def test_a_job_that_was_told_to_go_is_leaving(tmp_path: Path, command: Callable[[str, str], None]) -> None:
+    """By the queue, which knows of scancel before the job does, or by the job, which knows of its time limit first."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 3, ["7_0", "7_1", "7_2"])
+    command("squeue", "printf '7_0|COMPLETING\n7_1|RUNNING\n7_2|RUNNING\n'")
+    known = following.known_states(batch)
+    states = [State(beat=1), State(beat=1, leaving=True), State(beat=1)]
+    how = [following.fate(batch, job, state, known, 0.0) for job, state in enumerate(states)]
+    assert how == [LEAVING, LEAVING, RUNNING]
+
+
+def test_a_question_that_took_long_does_not_leave_jobs_alone_for_minutes() -> None:
+    """As of a controller that has not answered for half a minute."""
+    assert [collect.pause_after(look_s) for look_s in (0.01, 0.5, 30.0)] == [1.0, 5.0, 15.0]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +140,10 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
         ("Memory required by task is not available", "…; no node has so much: give less hydra.launcher.mem_gb"),
         ("Cannot allocate memory", "…"),
         ("Invalid generic resource (gres) specification", "…; no node has such a GPU: give fewer hydra.launcher.gpus"),
+        (
+            "Batch job submission failed: Invalid job array specification",
+            "…; the cluster takes no array of so many jobs: give fewer hydra.launcher.jobs",
+        ),
         ("it is out of order", "…"),
     ],
 )
@@ -128,3 +152,49 @@ def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
+
+
+@pytest.mark.parametrize("how", ["as installed", "python -m"])
+def test_a_job_imports_what_the_program_does_that_submits_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A job is begun in the folder of the command. Where that is a checkout that was changed after ablate had been
+    installed, it would import another ablate, and refuse, whenever the command is given."""
+    (tmp_path / "ablate.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*[str(tmp_path)] * (how == "python -m"), *sys.path])
+    queue = object.__new__(slurm.SlurmQueue)
+    queue.options = cast(Slurm, options_of({"name": "slurm", **launchers()["slurm"], "setup": ["export X=1"]}))
+    lines = [*queue._parameters()["setup"], f"{shlex.quote(sys.executable)} -m ablate 2>&1 --version"]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=100)
+    assert (done.stdout == "") == (how == "python -m"), done
+
+
+@pytest.mark.parametrize(
+    ("begun", "how", "wrote", "says"),
+    [
+        (
+            True,
+            "FAILED",
+            True,
+            "the cluster says FAILED; its log is in {log}; the same command goes on",
+        ),
+        (True, "OUT_OF_MEMORY", False, "job 7_0 ended, and the cluster says OUT_OF_MEMORY; the same command goes on"),
+        (False, "FAILED", True, "FAILED, and had not begun; its log is in {log}; the same command submits it again"),
+        (
+            False,
+            "FAILED",
+            False,
+            "had not begun, nor left a log in {log}: its node has to see this folder; the same",
+        ),
+        (False, "CANCELLED", False, "says CANCELLED, and had not begun; the same command submits it again"),
+        (False, following.GONE, False, "is gone from the queue, and had not begun; the same command submits it again"),
+    ],
+)
+def test_a_log_is_named_where_there_is_one(tmp_path: Path, begun: bool, how: str, wrote: bool, says: str) -> None:
+    """Of a job on a node that does not see the folder there is none, but what was submitted lies there."""
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2, ["7_0", "7_1"])
+    batch.log.mkdir(parents=True)
+    for name in ("7_submission.sh", "7_1_0_log.out", *["7_0_0_log.out"] * wrote):
+        (batch.log / name).write_text("a line")
+    assert says.format(log=batch.log) in Followed(batch, 0, {}, state=State(beat=int(begun))).why(how)
