@@ -18,6 +18,7 @@ from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
 from ablate.records.design import Designs
+from ablate.records.files import encodable
 from ablate.records.places import is_sweep, no_sweep
 from ablate.stats import (
     DifferenceTest,
@@ -133,7 +134,7 @@ class Frames:
 
     @property
     def name(self) -> str:
-        return self.sweep.resolve().name if self.sweep else ""
+        return encodable(self.sweep.resolve().name) if self.sweep else ""
 
     @cached_property
     def settings(self) -> pd.DataFrame:
