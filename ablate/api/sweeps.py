@@ -34,7 +34,7 @@ from ablate.experiments.words import about, translated
 from ablate.records.design import Designs
 from ablate.records.files import encodable, present
 from ablate.records.manifest import plugins_of
-from ablate.records.places import no_sweep
+from ablate.records.places import no_run, no_sweep
 from ablate.report import wording
 
 if TYPE_CHECKING:
@@ -392,7 +392,7 @@ class Sweep:
             self.notes += load_again(plugins_of(folder))
             runs, problems = runs_frame(folder)
             if runs.empty:
-                raise UserError(f"{folder} holds no finished run yet")
+                raise no_run(folder, problems)
             self.notes += [f"skipped: {problem}" for problem in problems]
             parts.append(runs.assign(sweep=encodable(str(folder))))
         return _sweep_first(pd.concat(parts, ignore_index=True))

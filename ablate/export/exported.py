@@ -15,7 +15,7 @@ from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
 from ablate.records.environment import DISTRIBUTION
 from ablate.records.files import encodable
-from ablate.records.places import no_sweep
+from ablate.records.places import no_run
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Exported:
         """Raises UserError for a folder without a finished run."""
         runs, curves = [], []
         for sweep in dict.fromkeys(sweeps):
-            own, _ = runs_frame(sweep)
+            own, problems = runs_frame(sweep)
             if own.empty:
-                raise no_sweep(sweep, "no finished run")
+                raise no_run(sweep, problems)
             runs.append(own.assign(sweep=encodable(sweep.resolve().name)))
             curves.append(curves_frame(sweep, own).assign(sweep=encodable(sweep.resolve().name)))
         every, curve = (

@@ -87,8 +87,8 @@ def test_other_things_in_the_place_of_files(place: Place, trained: tuple[Path, P
         (outside / "kept.txt").write_text("kept")
         shutil.copytree(whole, place.sweep)
         place_of = {"RECORD": "runs/*.json", "CURVE": "curves/*.csv", "WEIGHTS": "weights/*"}
-        found = sorted(place.sweep.glob(place_of.get(name, name)))
-        put_in_place(found[0] if name in place_of and found else place.sweep / name, kind, outside)
+        found = sorted(place.sweep.glob(place_of[name])) if name in place_of else []
+        put_in_place(found[0] if found else place.sweep / name, kind, outside)
         place.run(*command)
 
     explore(st.tuples(st.sampled_from(trained), names, st.sampled_from(KINDS), st.sampled_from(COMMANDS)), check, count)
