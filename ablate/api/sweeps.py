@@ -32,9 +32,9 @@ from ablate.config.quoting import quote
 from ablate.config.shell import command_line
 from ablate.experiments.words import about, translated
 from ablate.records.design import Designs
-from ablate.records.files import present
+from ablate.records.files import encodable, present
 from ablate.records.manifest import plugins_of
-from ablate.records.places import no_sweep
+from ablate.records.places import no_run, no_sweep
 from ablate.report import wording
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ class Sweep:
     def curves(self) -> pd.DataFrame:
         """One row per run and epoch: `sweep`, run_id, epoch, perplexity, and what else was measured."""
         parts = [
-            curves_frame(folder, own).assign(sweep=str(folder))
+            curves_frame(folder, own).assign(sweep=encodable(str(folder)))
             for folder in self.folders
-            for own in [self._frame[self._frame["sweep"] == str(folder)]]
+            for own in [self._frame[self._frame["sweep"] == encodable(str(folder))]]
         ]
         return _sweep_first(pd.concat(parts, ignore_index=True))
 
@@ -392,9 +392,9 @@ class Sweep:
             self.notes += load_again(plugins_of(folder))
             runs, problems = runs_frame(folder)
             if runs.empty:
-                raise UserError(f"{folder} holds no finished run yet")
+                raise no_run(folder, problems)
             self.notes += [f"skipped: {problem}" for problem in problems]
-            parts.append(runs.assign(sweep=str(folder)))
+            parts.append(runs.assign(sweep=encodable(str(folder))))
         return _sweep_first(pd.concat(parts, ignore_index=True))
 
     @cached_property

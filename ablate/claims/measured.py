@@ -18,7 +18,8 @@ from ablate.config.errors import UserError, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
 from ablate.config.registry import TASKS
 from ablate.records.design import Designs
-from ablate.records.places import is_sweep, no_sweep
+from ablate.records.files import encodable
+from ablate.records.places import no_run
 from ablate.stats import (
     DifferenceTest,
     RatioTest,
@@ -127,13 +128,12 @@ class Frames:
         """Raises UserError for a folder without a finished run."""
         runs, problems = runs_frame(sweep)
         if runs.empty:
-            what = "no finished run yet" if is_sweep(sweep) else "no sweep"
-            raise no_sweep(sweep, what)
+            raise no_run(sweep, problems)
         return cls(runs, sweep=sweep, problems=problems)
 
     @property
     def name(self) -> str:
-        return self.sweep.resolve().name if self.sweep else ""
+        return encodable(self.sweep.resolve().name) if self.sweep else ""
 
     @cached_property
     def settings(self) -> pd.DataFrame:

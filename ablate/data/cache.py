@@ -39,12 +39,18 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def fetch(name: str, sha256: str, urls: Sequence[str], instead: str = "") -> Path:
+def fetch(name: str | None, sha256: str | None, urls: Sequence[str], instead: str = "") -> Path:
     """The path of file `name`, downloaded from the first mirror that delivers it unless it is there already.
 
     Raises DataError, saying what each place answered, where no intact copy can be had; `instead` names the data that
     needs no file.
     """
+    if not name or not sha256:
+        lacks = "data.file" if not name else "data.sha256"
+        raise DataError(
+            f"the data have no {lacks}, by which they are found; leave it as it is"
+            + f", or use data={instead}" * bool(instead)
+        )
     if Path(name).name != name or name in ("", ".", ".."):  # of a record, or a preset, of somebody else's
         raise DataError(f"data.file is {name!r}; give the name of a file in the data folder, without another folder")
     path = data_dir() / name

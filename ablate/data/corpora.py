@@ -125,8 +125,6 @@ def raw_blocks(data: DataConfig, instead: str = "python_docs") -> Iterator[str]:
         return (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
     if DATASETS[data.name].own_file:
         return text_blocks(expanded(str(data.path)))
-    assert data.file is not None
-    assert data.sha256 is not None
     return text_blocks(fetch(data.file, data.sha256, data.urls, instead))
 
 

@@ -66,8 +66,6 @@ def _named(name: str, file: str | None, sha256: str | None, urls: tuple[str, ...
     """Pairs that never change, made once."""
     if name == "number_pairs":
         return cleaned_pairs(name, "\n".join(f"{source}\t{target}" for source, target in number_pairs()))
-    assert file is not None
-    assert sha256 is not None
     with zipfile.ZipFile(fetch(file, sha256, urls, instead="number_pairs")) as archive:
         return cleaned_pairs(name, archive.read(ARCHIVED).decode())
 

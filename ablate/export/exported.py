@@ -14,7 +14,8 @@ from ablate.config.columns import columns
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
 from ablate.records.environment import DISTRIBUTION
-from ablate.records.places import no_sweep
+from ablate.records.files import encodable
+from ablate.records.places import no_run
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class Exported:
         """Raises UserError for a folder without a finished run."""
         runs, curves = [], []
         for sweep in dict.fromkeys(sweeps):
-            own, _ = runs_frame(sweep)
+            own, problems = runs_frame(sweep)
             if own.empty:
-                raise no_sweep(sweep, "no finished run")
-            runs.append(own.assign(sweep=sweep.resolve().name))
-            curves.append(curves_frame(sweep, own).assign(sweep=sweep.resolve().name))
+                raise no_run(sweep, problems)
+            runs.append(own.assign(sweep=encodable(sweep.resolve().name)))
+            curves.append(curves_frame(sweep, own).assign(sweep=encodable(sweep.resolve().name)))
         every, curve = (
             part[["sweep", *(name for name in part if name != "sweep")]]
             for part in (pd.concat(parts, ignore_index=True) for parts in (runs, curves))

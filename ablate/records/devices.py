@@ -56,7 +56,9 @@ def driver_version() -> str | None:
         pass
     try:
         command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()
+        told = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=10, check=True
+        ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
     return told[0] if told else None

@@ -85,7 +85,9 @@ def _git(root: Path, *arguments: str) -> str:
     # A folder that another user owns (a container's mount) is refused unless it is called safe; nothing is written.
     options = ["--no-optional-locks", "-c", f"safe.directory={root.as_posix()}", "-c", "core.fsmonitor=false"]
     command = ["git", *options, "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=10, check=True
+    ).stdout.strip()
 
 
 def _carried() -> dict[str, Any]:

@@ -147,6 +147,11 @@ def present(path: Path) -> Literal["file", "folder"] | None:
     return "folder" if folder else "file"
 
 
+def encodable(text: str) -> str:
+    """The text without what no file can hold: bytes of a path, or of a command line, that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def entries(folder: Path) -> list[Path]:
     """What lies in a folder, by name; nothing where it is none or cannot be listed. Never raises."""
     try:

@@ -1,6 +1,8 @@
 """Parquet files as ablate writes them: whole or not at all, a checksum on each page, columns of known types."""
 
 import io
+import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +59,37 @@ def require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: S
                 raise TableError(f"{path}: not a file of ablate, its column {name} holds no {what}")
 
 
-@contextmanager
-def opened(path: Path, metadata: Any = None, coded: Sequence[str] = ()) -> Iterator["pq.ParquetFile"]:
-    """`coded`: columns of texts that are read as dictionaries.
+def require_memory(path: Path, file: "pq.ParquetFile", in_parts: bool = False) -> None:
+    """Raise TableError where a file, or with `in_parts` a group of its rows, takes more than this machine has.
 
-    Raises TableError for what is no Parquet file, and for a damaged one where that is read.
+    A few kilobytes can stand for terabytes. That is told from the file's own footer; a text that a dictionary
+    repeats counts once.
+    """
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    sizes = [max(group.total_byte_size, 8 * group.num_rows * group.num_columns) for group in groups]
+    takes, there = (max if in_parts else sum)([0, *sizes]), memory_bytes()
+    if takes > there:
+        raise TableError(
+            f"{path}: takes {takes / 2**30:,.1f} GiB of memory, of which this machine has {there / 2**30:,.1f}"
+        )
+
+
+def memory_bytes() -> float:
+    """The memory of this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+@contextmanager
+def opened(
+    path: Path, metadata: Any = None, coded: Sequence[str] = (), in_parts: bool = False
+) -> Iterator["pq.ParquetFile"]:
+    """`coded`: columns of texts that are read as dictionaries. `in_parts`: a group of rows is read at once, not more.
+
+    Raises TableError for what is no Parquet file, for one that says that it unpacks to more than the memory of this
+    machine, and for a damaged one where that is read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -73,6 +101,7 @@ def opened(path: Path, metadata: Any = None, coded: Sequence[str] = ()) -> Itera
                 content, metadata=metadata, read_dictionary=list(coded), page_checksum_verification=True
             ) as file,
         ):
+            require_memory(path, file, in_parts)
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None

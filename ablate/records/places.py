@@ -11,6 +11,7 @@ What else is kept there is named where it is written: weights (`ablate.records.w
 (`ablate.records.exclusion`), engines (`ablate.records.engines`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ablate.config.choice_files import choices
@@ -88,6 +89,14 @@ def is_search(folder: Path) -> bool:
 def is_sweep(folder: Path) -> bool:
     """Whether a folder has a place for records, or records."""
     return present(runs_dir(folder)) == "folder" or present(runs_path(folder)) == "file"
+
+
+def no_run(sweep: Path, problems: Sequence[object] = ()) -> UserError:
+    """What is said of a folder without a finished run that can be read; `problems`: what is wrong with its files."""
+    if not problems:
+        return no_sweep(sweep, "no finished run yet" if is_sweep(sweep) else "no sweep")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return UserError(f"{sweep} holds no finished run that can be read: {problems[0]}{more}")
 
 
 def no_sweep(folder: Path, what: str = "no sweep") -> UserError:

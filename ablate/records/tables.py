@@ -131,7 +131,7 @@ class Runs:
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Its rows as `rows_of` takes them, BATCH at a time. Raises TableError."""
         names = list(OF_BATCHES)
-        with opened(self.path) as file:
+        with opened(self.path, in_parts=True) as file:
             require(self.path, file, names)
             yield from file.iter_batches(BATCH, columns=names)
 
@@ -177,7 +177,7 @@ class Curves:
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
         self._last: tuple[int, pa.Table] | None = None
-        with opened(path) as file:
+        with opened(path, in_parts=True) as file:
             self._metadata = file.metadata
             columns = file.schema_arrow.names
             self.names = [name for name in columns if name not in KEY_COLUMNS]
@@ -236,7 +236,7 @@ class Curves:
         """A group of rows, of it the columns that are asked for."""
         if version_of(self.path) != self._version:
             raise TableError(f"{self.path}: was replaced while it was read")
-        with opened(self.path, self._metadata) as file:
+        with opened(self.path, self._metadata, in_parts=True) as file:
             return file.read_row_group(group, columns=None if names is None else list(names))
 
     def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:

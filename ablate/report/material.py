@@ -44,6 +44,7 @@ from ablate.config.metrics import DEFAULT_METRIC
 from ablate.records import results
 from ablate.records.design import Designs
 from ablate.records.failures import failures
+from ablate.records.files import encodable
 from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.parquet_files import TableError
 from ablate.records.places import is_sweep, no_sweep
@@ -251,11 +252,6 @@ def _course_of_many(folder: Path) -> Iterator[Callable[[], Course | None]]:
     job: dict[str, Callable[[], Any]] = {"course": lambda: StoredCurves(folder, packed).course}
     with at_once(job, own=1) if len(packed) >= MANY else nullcontext({"course": lambda: None}) as made:
         yield made["course"]
-
-
-def encodable(text: str) -> str:
-    """The text without what no file can hold: bytes of a command line that are no UTF-8."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _no_trials(folder: Path) -> UserError:

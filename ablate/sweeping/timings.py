@@ -13,6 +13,7 @@ from ablate.config.errors import StorageError, UserError
 from ablate.config.presets import given
 from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
+from ablate.config.validation import validate
 from ablate.records.manifest import plugins_of
 from ablate.records.places import is_sweep
 from ablate.records.reading import RecordError
@@ -42,6 +43,8 @@ def settings_of_sweep(sweep: Path) -> dict[str, Resolved]:
     """setting_id → config of every setting that a sweep has records of. Raises UserError where there is none."""
     plugins.load(plugins_of(sweep))
     found = {r["setting_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
+    for config in found.values():  # of a file that anybody may have written
+        validate(config)
     if not found:
         raise UserError(f"{sweep} holds no finished run; give engines, settings knob=value …, or a folder of a sweep")
     return found

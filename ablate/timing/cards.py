@@ -130,7 +130,9 @@ def _by_command(uuid: str) -> tuple[Any, ...] | None:
 
 def _asked(uuid: str, query: str) -> list[str]:
     command = ["nvidia-smi", f"--id={uuid}", query, "--format=csv,noheader,nounits"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=10, check=True
+    ).stdout.splitlines()
 
 
 def _number(word: str) -> float | None:

@@ -89,7 +89,9 @@ def shares_its_node() -> bool:
     if job is None:
         return False
     try:
-        asked = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=ASK_S)
+        asked = subprocess.run(
+            ["scontrol", "show", "job", job], capture_output=True, text=True, errors="replace", timeout=ASK_S
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     found = re.search(r"\bOverSubscribe=(\w+)", asked.stdout)

@@ -6,6 +6,7 @@ would be computed otherwise than its beginning, so it starts again.
 
 import hashlib
 import io
+import math
 import os
 import re
 import time
@@ -16,15 +17,15 @@ from typing import Any, get_type_hints
 
 import torch
 
-from ablate.config.errors import StorageError
+from ablate.config.errors import ConfigError, StorageError
 from ablate.config.schema import PACKAGE_DIR
 from ablate.records.files import present, write_atomically
 from ablate.records.kinds import misfit
 from ablate.records.locks import warn
 from ablate.training.trajectory import Trajectory
 
-EVERY_S = float(os.environ.get("ABLATE_CHECKPOINT_S", "120"))
-"""Seconds between two checkpoints of a program."""
+INTERVAL = "ABLATE_CHECKPOINT_S"
+"""Variable of the environment: seconds between two checkpoints of a program."""
 
 NEEDED: dict[str, type | tuple[type, ...]] = {
     "build": str,
@@ -44,6 +45,18 @@ STORING = ("records", "training.checkpoints", "config.errors", "report")
 """What training imports and what decides no outcome."""
 
 
+def interval_s() -> float:
+    """Seconds between two checkpoints of a program. Raises ConfigError where the environment names none."""
+    given = os.environ.get(INTERVAL) or "120"
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise ConfigError(f"the environment variable {INTERVAL} is {given!r:.100}; give it seconds, such as 120")
+    return seconds
+
+
 class Unusable(Exception):
     """A file in the place of a checkpoint from which no run can go on, and why."""
 
@@ -59,7 +72,7 @@ class Checkpoints:
         say: Callable[[str], None] = warn,
     ) -> None:
         self.paths = [path_of(folder, run_id) for run_id in run_ids]
-        self.every_s = EVERY_S if every_s is None else every_s
+        self.every_s = interval_s() if every_s is None else every_s
         self.last = time.monotonic()
         self.say, self.failed = say, False
 

@@ -37,6 +37,13 @@ def mirror(tmp_path: Path, content: bytes, name: str = "mirror.txt") -> str:
     return (tmp_path / name).as_uri()
 
 
+@pytest.mark.parametrize(("name", "sha256", "lacks"), [(None, SHA256, "data.file"), ("book.txt", None, "data.sha256")])
+def test_data_that_do_not_say_which_file(cache: Path, name: str | None, sha256: str | None, lacks: str) -> None:
+    """As a record may that somebody edited."""
+    with pytest.raises(DataError, match=f"^the data have no {lacks}, .*, or use data=python_docs$"):
+        fetch(name, sha256, [], "python_docs")
+
+
 @dataclass
 class Server:
     """Answers each request with the next of `answers`: (status, announced length or None, body)."""

@@ -369,6 +369,16 @@ def test_without_a_compiler_there_is_a_reason(monkeypatch: pytest.MonkeyPatch, t
     assert not_covered(config, torch.float32) == f"{failing}: no room"
 
 
+def test_what_a_compiler_says_need_not_be_utf_8(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "_made", {})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    odd = tmp_path / "odd-compiler"
+    odd.write_text("#!/bin/sh\nprintf 'F\\344hler\\n' >&2; exit 1\n")
+    odd.chmod(0o755)
+    monkeypatch.setenv("CXX", str(odd))
+    assert not_covered(composed("model=rnn"), torch.float32) == f"{odd}: F\ufffdhler"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["x86-64-v3", "x86-64"])
 def test_narrower_vectors(arch: str) -> None:

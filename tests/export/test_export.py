@@ -3,6 +3,8 @@
 MLflow and Weights & Biases write to local folders only; the network is closed. CPU, 30 s with all libraries.
 """
 
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -62,6 +64,17 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     assert len(READ[to](place, "settings")) == 2
     curves = READ[to](place, "curves")
     assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
+
+
+def test_a_folder_whose_name_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
+    """Its tables hold the name with a question mark for what no text can hold."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, odd)
+    runs = pd.read_csv(export([odd], "csv", tmp_path / "out") / "runs.csv")
+    assert set(runs["sweep"]) == {"caf?"}
+    loaded = ablate.load(odd)
+    assert set(loaded.frame()["sweep"]) == {str(tmp_path / "caf?")}
+    assert set(loaded.curves()["run_id"]) == set(runs["run_id"])
 
 
 @pytest.mark.full

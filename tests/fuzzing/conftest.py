@@ -109,6 +109,7 @@ def place(
     monkeypatch.setattr(sys, "argv", ["ablate"])
     monkeypatch.setattr(plugins, "LOADED", {})
     monkeypatch.setattr(estimate, "PROBE_S", 0.01)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here, and a page takes dozens
     for name, value in {
         "ABLATE_DATA_DIR": str(tmp_path / "no-data"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),

@@ -3,7 +3,7 @@
 ABLATE_FUZZ=2000        inputs of each kind in the slow version (else as many as the test says)
 ABLATE_FUZZ_SEED=7      another choice of them
 ABLATE_FUZZ_ALL=1       go on after a fault, and name each kind of fault once at the end
-ABLATE_FUZZ_LOG=FILE    a line for each test: its inputs, processor seconds and kinds of faults
+ABLATE_FUZZ_LOG=FILE    a line for each test: its inputs, processor seconds and kinds of faults; each fault has one
 """
 
 import os
@@ -64,7 +64,9 @@ def explore(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int
         except Exception as error:
             if not every:
                 raise
-            faults.setdefault(kind_of(error), f"{error!r:.600}\n    input: {given_input!r:.600}")
+            if (kind := kind_of(error)) not in faults:
+                faults[kind] = f"{error!r:.600}\n    input: {given_input!r:.600}"
+                noted(f"{inputs_tried}\t{kind}\t{faults[kind]!r}")
 
     phases = [Phase.generate] if every else [Phase.explicit, Phase.generate, Phase.shrink]
     run = settings(
@@ -79,12 +81,16 @@ def explore(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int
     try:
         (run if chosen is None else seed(int(chosen))(run))()
     finally:
-        if log := os.environ.get("ABLATE_FUZZ_LOG"):
-            name = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
-            spent = time.process_time() - started
-            with open(log, "a", encoding="utf-8") as file:
-                file.write(f"{name}\t{inputs_tried}\t{spent:.1f}\t{len(faults)}\n")
+        noted(f"{inputs_tried}\t{time.process_time() - started:.1f}\t{len(faults)}")
     assert not faults, "\n\n".join(f"{kind}\n    {said}" for kind, said in faults.items())
+
+
+def noted(line: str) -> None:
+    """A line about this test in ABLATE_FUZZ_LOG, at once: the process may be ended before the test is."""
+    if log := os.environ.get("ABLATE_FUZZ_LOG"):
+        name = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{name}\t{line}\n")
 
 
 def kind_of(error: BaseException) -> str:

@@ -3,10 +3,13 @@
 import csv
 import json
 import random
+import re
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html.parser import HTMLParser
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from ablate.report import write_report
 from ablate.report.html import TEMPLATES
 from tests.fuzzing.conftest import Place, no_formula
 from tests.fuzzing.exploring import examples, explore
-from tests.fuzzing.hostile import FORMULAS, MARKUP, TEXTS
+from tests.fuzzing.hostile import FORMULAS, MARKUP, TEXTS, texts
 from tests.report.made import config, write_manifest, write_sweep, write_timing
 from tests.report.made_search import made_up, write_search
 
@@ -86,8 +89,10 @@ def check_products(sweep: Path) -> None:
         assert not CONTROLS.search(path.read_bytes().decode().replace("\n", "")), path
 
 
-def hostile_sweep(sweep: Path, text: str, other: str) -> None:
-    """Every text that a record, a manifest, a timing or a failure may have is one of these two."""
+def hostile_sweep(sweep: Path, texts: Sequence[str]) -> None:
+    """Every text that a record, a manifest, a timing or a failure may have is one of these, of which there are two or
+    more: the first two are the names of models, the others are taken in turn."""
+    (text, other), some = texts[:2], cycle(texts)
     settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in (32, 64)]
     for setting in settings:
         setting["model"]["cell"] = "gru"
@@ -97,84 +102,95 @@ def hostile_sweep(sweep: Path, text: str, other: str) -> None:
     for path in sorted((sweep / "runs").iterdir()):
         record = json.loads(path.read_text())
         record["corpus"] |= {"name": other, "unit": "word"}
-        record["text"] = {text: f"{text} {other}", other: text}
-        record["references"] = {text: other}
+        record["text"] = {next(some): f"{next(some)} {next(some)}", next(some): next(some)}
+        record["references"] = {next(some): next(some)}
         record["config"]["model"]["name"] = {"gru": text}.get(record["config"]["model"]["name"], other)
-        record["environment"] |= {"cpu": text, "gpu": other, "platform": text, "git_commit": other}
-        record["engine"] = text
+        record["environment"] |= {name: next(some) for name in ("cpu", "gpu", "platform", "git_commit")}
+        record["engine"] = next(some)
         record["divergence"] = None
-        record["reused_from"] = other
+        record["reused_from"] = next(some)
         path.write_text(json.dumps(record))
     for setting in settings[:1]:
         write_timing(sweep, setting, 1000.0)
     for path in (sweep / "speed").iterdir():
         timing = json.loads(path.read_text())
-        timing["machine_facts"] |= {"cpu": text, "gpu": other}
+        timing["machine_facts"] |= {"cpu": next(some), "gpu": next(some)}
         path.write_text(json.dumps(timing))
     (sweep / "failures").mkdir()
-    failure = {"setting_id": "0123456789ab", "error": text, "config": settings[-1], "traceback": other}
+    failure = {"setting_id": "0123456789ab", "error": next(some), "config": settings[-1], "traceback": next(some)}
     (sweep / "failures" / "0123456789ab.json").write_text(json.dumps(failure))
-    quoted = f"python -m ablate -m title='{text.replace(chr(39), '')}'"
-    write_manifest(sweep, commands=[quoted], question=other, title=text, plugins={text: "0" * 64})
+    quoted = f"python -m ablate -m title='{next(some).replace(chr(39), '')}'"
+    write_manifest(sweep, commands=[quoted], question=next(some), title=next(some), plugins={next(some): "0" * 64})
 
 
-def hostile_search(folder: Path, text: str, other: str) -> None:
-    """Every text that the table and the summary of a search may have is one of these two."""
-    trials = made_up(12)
-    trials["reason"], trials["worker"], trials["again"] = text, other, text
-    trials.loc[3, "state"], trials.loc[4, "clip"] = text or "odd", other
+def hostile_search(folder: Path, texts: Sequence[str]) -> None:
+    """Every text that the table and the summary of a search may have is one of these, taken in turn."""
+    trials, some = made_up(12), cycle(texts)
+    trials["reason"], trials["worker"], trials["again"] = next(some), next(some), next(some)
+    trials.loc[3, "state"], trials.loc[4, "clip"] = next(some) or "odd", next(some)
     write_search(folder, trials)
     facts = json.loads((folder / "search.json").read_text())
     for one in (*facts["finalists"], facts["baseline"], facts["winner"]):
-        one |= {"overrides": [f"lr={text}", other], "values": {text: other}, "failure": other}
-    facts |= {"study": text, "notes": [text, other]}
-    facts["space"]["clip"]["choices"] = [text, other, None, 1]
+        one |= {"overrides": [f"lr={next(some)}", next(some)], "values": {next(some): next(some)}}
+        one["failure"] = next(some)
+    facts |= {"study": next(some), "notes": [next(some), next(some)]}
+    facts["space"]["clip"]["choices"] = [next(some), next(some), None, 1]
     (folder / "search.json").write_text(json.dumps(facts))
     write_text(folder / "trials.csv", csv_text(trials))
 
 
-def hostile_beside(here: Path, sweep: Path, text: str, other: str) -> None:
+def hostile_beside(here: Path, sweep: Path, texts: Sequence[str]) -> None:
     """And what a person writes beside it: published values, exclusions, a preset's name, claims, code of their own."""
+    some = cycle(texts)
     with (sweep / "published.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["num_hiddens", "perplexity", "source", "note"], ["32", "9.5", text, other]])
+        rows = [["num_hiddens", "perplexity", "source", "note"], ["32", "9.5", next(some), next(some)]]
+        csv.writer(file).writerows(rows)
     ids = sorted(path.stem for path in (sweep / "runs").iterdir())
-    given = {"runs": ids[:1], "given": [text], "because": other, "at": "2026-01-01T00:00:00+00:00"}
+    given = {"runs": ids[:1], "given": [next(some)], "because": next(some), "at": "2026-01-01T00:00:00+00:00"}
     (sweep / "excluded.json").write_text(json.dumps({"excluded": [given]}))
+    (sweep / "quality.json").write_text(json.dumps({"until": [next(some), "perplexity<9"]}))
     claims = here / "sweeps" / "claims"
     claims.mkdir(parents=True)
-    claim = {"id": "mine", "statement": f"{text} {other}.", "order": {"along": "num_hiddens", "ascending": [64, 32]}}
+    statement = f"{next(some)} {next(some)}."
+    claim = {"id": "mine", "statement": statement, "order": {"along": "num_hiddens", "ascending": [64, 32]}}
     (claims / "mine.yaml").write_text(yaml.safe_dump([claim | {"elsewhere": True}], allow_unicode=True))
     code = (
         "import ablate\n"
-        f"@ablate.metric({text!r}, better='lower', shown=True)\n"
+        f"@ablate.metric({next(some)!r}, better='lower', shown=True)\n"
         "def mine(record): return float(len(record['run_id']))\n"
-        f"@ablate.figure({other!r})\n"
-        f"def drawn(settings): raise ValueError({text!r})\n"
+        f"@ablate.figure({next(some)!r})\n"
+        f"def drawn(settings): raise ValueError({next(some)!r})\n"
     )
     (here / "own.py").write_text(code, encoding="utf-8")
     plugins = {"own.py": sha256((here / "own.py").read_bytes()).hexdigest()}
-    write_manifest(sweep, question=other, title=text, preset=other, plugins=plugins)
+    write_manifest(sweep, question=next(some), title=next(some), preset=next(some), plugins=plugins)
+
+
+def some_texts(change: Callable[[str], str] = str) -> st.SearchStrategy[list[str]]:
+    """Two texts or more, for a page costs a second or two: it is tried with several at once."""
+    one = st.one_of(st.sampled_from([*MARKUP, *FORMULAS, *TEXTS]), st.sampled_from(MARKUP), texts())
+    return st.lists(one.map(change), min_size=2, max_size=12)
 
 
 @examples(1, 60)
 def test_pages_of_what_a_person_writes(place: Place, count: int) -> None:
     """The same with texts of a person's own; and one page about a sweep and a search."""
-    some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS]).map(lambda text: text.encode("utf-8", "replace").decode())
 
-    def check(given: tuple[str, str]) -> None:
-        text, other = given
+    def check(texts: list[str]) -> None:
         here = place.fresh()
-        hostile_sweep(place.sweep, text, other)
-        hostile_beside(here, place.sweep, text, other)
+        hostile_sweep(place.sweep, texts)
+        hostile_beside(here, place.sweep, texts)
         search = place.sweep.with_name("search")
-        hostile_search(search, text, other)
-        place.run("report", "results/made-up", "results/search", "--out", "results/both", f"--title={_typed(text)}")
+        hostile_search(search, texts)
+        place.run(
+            "report", "results/made-up", "results/search", "--out", "results/both", f"--title={_typed(texts[-1])}"
+        )
         for folder in (place.sweep, search):
             check_products(folder)
         check_page(here / "results" / "both" / "report.html")
 
     place.own_code = True
-    explore(st.tuples(some, some), check, count)
+    explore(some_texts(lambda text: text.encode("utf-8", "replace").decode()), check, count)
 
 
 def _typed(text: str) -> str:
@@ -186,13 +202,14 @@ FILE_NAMES = st.one_of(
     st.sampled_from(
         [*TEXTS, "a\nb", "a\x1b[2Jb", "a\rb", "\u202ea", "a\x85b", "\x9b31m", "a\u2028b", "é" * 127, "--out", "-"]
     ),
+    st.sampled_from(["\udcff", "a\udce9b", "\udced\udca0\udc80"]),  # bytes that are no UTF-8, as Python has them
     st.text(max_size=8),
 ).filter(
     lambda name: (
         not {"/", "\0"} & {*name}
         and name not in ("", ".", "..")
-        and "\ud800" not in name
-        and len(name.encode("utf-8", "replace")) < 256
+        and not re.search("[\ud800-\udc7f\udd00-\udfff]", name)
+        and len(name.encode("utf-8", "surrogateescape")) < 256
     )
 )
 
@@ -205,7 +222,7 @@ def test_names_of_folders(place: Place, count: int) -> None:
     def check(given: tuple[str, tuple[str, ...]]) -> None:
         name, (command, *more) = given
         place.fresh()
-        sweep = place.sweep.with_name(name.encode("utf-8", "replace").decode())
+        sweep = place.sweep.with_name(name)
         write_sweep(sweep, [config(model) for model in ("rnn", "gru")], seeds=2, epochs=3)
         told = place.run(command, f"results/{sweep.name}", *more)
         assert not CONTROLS.search(told.out.replace("\n", "")), told.out
@@ -220,12 +237,10 @@ def test_names_of_folders(place: Place, count: int) -> None:
 def test_pages(place: Place, count: int) -> None:
     """Tables and page of such a sweep, and its exports."""
     openpyxl = None if find_spec("openpyxl") is None else import_module("openpyxl")
-    some = st.sampled_from([*MARKUP, *FORMULAS, *TEXTS])
 
-    def check(given: tuple[str, str]) -> None:
-        text, other = given
+    def check(texts: list[str]) -> None:
         place.fresh()
-        hostile_sweep(place.sweep, text, other)
+        hostile_sweep(place.sweep, texts)
         place.run("report", "results/made-up")
         check_products(place.sweep)
         place.run("export", "results/made-up", "--to", "csv")
@@ -241,7 +256,7 @@ def test_pages(place: Place, count: int) -> None:
             for cells in sheet.iter_rows():
                 assert all(cell.data_type != "f" for cell in cells)
 
-    explore(st.tuples(some, some), check, count)
+    explore(some_texts(), check, count)
 
 
 @pytest.mark.slow
@@ -249,6 +264,6 @@ def test_pages_with_figures(tmp_path: Path) -> None:
     """The same with every figure drawn, of a few."""
     for number, text in enumerate((MARKUP[0], FORMULAS[0], "$\\frac{", "%s%n{0}", "\u202e", "a" * 500)):
         sweep = tmp_path / f"made-{number}"
-        hostile_sweep(sweep, text, random.Random(number).choice(MARKUP))
+        hostile_sweep(sweep, (text, random.Random(number).choice(MARKUP)))
         write_report(sweep)
         check_products(sweep)

@@ -7,7 +7,7 @@ Parquet files: torn, of other types, with huge values, with pickled metadata.
 import json
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -343,10 +343,13 @@ def _array(column: list[Any]) -> pa.Array:
         return pa.array([None if one is None else repr(one).encode("ascii", "replace").decode() for one in column])
 
 
+TABLES = ("runs.parquet", "curves.parquet", "speed.parquet")
+
+
 @st.composite
-def broken_parquet(draw: st.DrawFn, whole: Path) -> tuple[str, bytes]:
+def broken_parquet(draw: st.DrawFn, whole: Path, names: Sequence[str] = TABLES) -> tuple[str, bytes]:
     """The name of a Parquet file, and what is to be written into it: other bytes, columns, cells, or rows' records."""
-    name = draw(st.sampled_from(("runs.parquet", "curves.parquet", "speed.parquet")))
+    name = draw(st.sampled_from(names))
     kind = draw(st.sampled_from(("bytes", "table", "table", "record", "record")))
     if kind == "bytes":
         return name, draw(torn((whole / name).read_bytes()))

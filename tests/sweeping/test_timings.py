@@ -25,6 +25,7 @@ from ablate.report.throughput import write_speed
 from ablate.timing.kept import store
 from ablate.timing.machine import fingerprint
 from ablate.timing.samples import Protocol, Timing
+from tests.report.made import config, write_sweep
 
 CLEAN = {"tokens_per_s": 50_000.0, "low": 49_000.0, "high": 51_000.0, "n": 12, "of": 12, "why": ""}
 SPOILED = {"tokens_per_s": None, "low": None, "high": None, "n": 0, "of": 9, "why": "only 0 of 9 samples are clean"}
@@ -196,6 +197,15 @@ def test_where_nothing_can_be_timed_it_is_said_once(
     assert "Error" not in line
     assert shown.out == ""
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(("knob", "value"), [("engine", "abacus"), ("batch_size", -3)])
+def test_a_stored_value_that_no_run_could_have_is_one_line(
+    knob: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path / "edited", [config("gru", **{"engine": "eager", knob: value})], seeds=1)
+    assert main([str(tmp_path / "edited")]) == 2
+    assert re.fullmatch(rf"ablate: {knob} is '?{value}'?; .*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Checkpoints: training that was stopped goes on with the same trajectory, to the last bit. CPU, 3 s."""
 
 import errno
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.config.errors import ConfigError
 from ablate.config.identity import run_id
 from ablate.config.schema import PACKAGE_DIR, Config, with_seed
 from ablate.data.corpora import Corpus
 from ablate.records.record import Record
+from ablate.sweeping.launch import run_sweep
 from ablate.training import loop as training
 from ablate.training.checkpoints import Checkpoints, path_of, reached, sources
 from ablate.training.choice import Choice
@@ -98,6 +101,17 @@ def test_no_checkpoint_before_its_time(small: Configs, corpus: Corpus, tmp_path:
     train_together(configs, corpus, Choice("torch_nn", {}), checkpoints=Checkpoints(tmp_path, ["a"], every_s=1e6))
     assert list(tmp_path.iterdir()) == []
     assert reached(tmp_path, "a")[0] == 0
+
+
+def test_how_often_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch, small: Configs, tmp_path: Path) -> None:
+    for given, seconds in {"": 120.0, "0.5": 0.5, "inf": math.inf}.items():
+        monkeypatch.setenv("ABLATE_CHECKPOINT_S", given)
+        assert Checkpoints(tmp_path, ["a"]).every_s == seconds
+    for given in ("two minutes", "nan", "-1"):
+        monkeypatch.setenv("ABLATE_CHECKPOINT_S", given)
+        with pytest.raises(ConfigError, match=f"ABLATE_CHECKPOINT_S is '{given}'; give it seconds"):
+            run_sweep([small(f"results_dir={tmp_path}")], "made-up", "ablate")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- what no run can go on from ---------------------------------------------------------------------------

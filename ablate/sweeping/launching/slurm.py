@@ -55,7 +55,7 @@ def states_of(ids: Iterable[str]) -> dict[str, str] | None:
 def _ask(jobs: list[str]) -> dict[str, str] | None:
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
     except (OSError, subprocess.SubprocessError):
         return None
     if done.returncode and "Invalid job id" in done.stderr:
@@ -96,7 +96,7 @@ def why_waiting(ids: Iterable[str]) -> dict[str, str]:
     asked = sorted({one.partition("_")[0] for one in ids})
     command = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r", f"--jobs={','.join(asked)}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
     except (OSError, subprocess.SubprocessError):
         return {}
     found = {}
@@ -184,7 +184,7 @@ class SlurmQueue:
         if not jobs:
             return
         try:
-            done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, timeout=ASK_S)
+            done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, errors="replace", timeout=ASK_S)
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(f"SLURM cannot be told to end job {', '.join(jobs)}: {reason(error)}") from error
         if done.returncode and "Invalid job id" not in done.stderr:  # one that has ended is as it should be
@@ -229,7 +229,9 @@ def _said(error: Exception) -> str:
 def _partitions() -> str:
     """The names of those that there are, or nothing without an answer."""
     try:
-        done = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, timeout=ASK_S)
+        done = subprocess.run(
+            ["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, errors="replace", timeout=ASK_S
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     names = list(dict.fromkeys(done.stdout.split()))

@@ -88,7 +88,12 @@ def run(command: Command, sizes: Sizes, device: str) -> None:
         words = [sys.executable, "-m", "ablate", "run", *command.words, *sizes.shape, *where]
         began = time.perf_counter()
         process = subprocess.Popen(
-            words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+            words,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
         try:
             _, said = process.communicate(timeout=command.limit_s)

@@ -164,7 +164,10 @@ def _version(compiler: str) -> str:
 
 def _output(command: list[str]) -> str:
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+        done = subprocess.run(
+            command, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S
+        )
+        return done.stdout
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
         raise RuntimeError(f"{command[0]}: {lines[0]}") from error
