@@ -126,6 +126,7 @@ for _metric in (
         top=1.0,
         heading="beyond",
         held_out=True,
+        meaning="the share of right answers at steps after the `num_steps` that are trained on",
     ),
     Metric(
         "course_bleu",
@@ -174,7 +175,7 @@ TASKS.add(
             samples="Generated text",
             sample="what was given, and what it wrote after that.",
             continues=True,
-            unpublished="No setting of this sweep has a setting for which there is a published number.",
+            unpublished="There is no published number for any setting of this sweep.",
         ),
         sections=("ablate.report.baselines:BASELINES", "ablate.report.splits:SPLITS"),
     )
