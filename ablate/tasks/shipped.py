@@ -103,6 +103,7 @@ for _metric in (
         unit="bits",
         logs=False,
         heading="test bits/character",
+        meaning="the same of the test data",
         of=bits_per_character_of_test,
         tasks=(FIRST_TASK,),
         **OF_TEST,
