@@ -76,6 +76,10 @@ def test_the_site_builds_strictly(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert [str(page) for page in pages if fetched.search(page.read_text(encoding="utf-8"))] == []
 
 
+def test_every_metric_says_what_it_is() -> None:
+    assert [metric.name for metric in METRICS if not reference.meaning(metric)] == []
+
+
 def test_what_a_person_reads_in_a_comment_is_read_on_the_page() -> None:
     """Markdown takes `{…}` at the end of a cell for attributes, and aligned lines for a paragraph."""
     assert cell("any other resource: {a100: 1}") == "any other resource: \\{a100: 1}"
