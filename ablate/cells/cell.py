@@ -259,7 +259,7 @@ def cell(
     check: Callable[[Any], None] | None = None,
     register: bool = True,
 ) -> Any:
-    """Make a cell of equations (see the head of this module), and register it under the function's name.
+    """Make a cell of equations (`docs/cells.md` says how they are written), and register it under the function's name.
 
     `activation` is the default φ of the candidate. `knobs` says more of a knob than the signature can. `forget_gate`
     is the gate whose bias `forget_bias` sets. `check` raises ConfigError for a model that means nothing. Raises

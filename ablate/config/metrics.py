@@ -46,6 +46,8 @@ class Metric:
     """Where an axis that does not reach the top may end."""
     explained: str = ""
     """A sentence for the notes of a table; a task may have its own."""
+    meaning: str = ""
+    """What it is, for the reference, where no table needs a note on it."""
     of_loss: bool = False
     """Whether it follows from the course of the loss, so that every task has it."""
     held_out: bool = False
@@ -110,9 +112,28 @@ OF_TEST: dict[str, Any] = {
 NOTHING_HELD_OUT = "no held-out perplexity was measured (val_tokens=0)"
 
 for _metric in (
-    Metric("perplexity", "perplexity (last epoch)", "lower", heading="perplexity", of_loss=True),
-    Metric("tail_perplexity", "tail perplexity", "lower", of_loss=True),
-    Metric("best_perplexity", "best perplexity", "lower", of_loss=True),
+    Metric(
+        "perplexity",
+        "perplexity (last epoch)",
+        "lower",
+        heading="perplexity",
+        of_loss=True,
+        meaning="exp of the mean cross-entropy per token in the last epoch, as it is trained",
+    ),
+    Metric(
+        "tail_perplexity",
+        "tail perplexity",
+        "lower",
+        of_loss=True,
+        meaning="the geometric mean of the training perplexity over the last 5 % of the epochs, at least one",
+    ),
+    Metric(
+        "best_perplexity",
+        "best perplexity",
+        "lower",
+        of_loss=True,
+        meaning="the lowest training perplexity of an epoch",
+    ),
     Metric(
         "val_perplexity",
         "held-out perplexity",
@@ -122,6 +143,7 @@ for _metric in (
         of_loss=True,
         held_out=True,
         unmeasured=NOTHING_HELD_OUT,
+        meaning="the perplexity of the held-out data after the last epoch",
     ),
     Metric(
         "best_val_perplexity",
@@ -131,6 +153,7 @@ for _metric in (
         of_loss=True,
         held_out=True,
         unmeasured=NOTHING_HELD_OUT,
+        meaning="the lowest held-out perplexity of an epoch",
     ),
     Metric(
         "test_perplexity_at_best",
@@ -141,10 +164,32 @@ for _metric in (
         "lowest.",
         **OF_TEST,
     ),
-    Metric("test_perplexity", "test perplexity", "lower", heading="test", **OF_TEST),
-    Metric("accuracy", "accuracy", "higher", top=1.0, tested_as="test_accuracy"),
-    Metric("test_accuracy", "test accuracy", "higher", top=1.0, **OF_TEST),
-    Metric("wall_s", "time", "lower", "s", searchable=False, claimable=False),
+    Metric(
+        "test_perplexity",
+        "test perplexity",
+        "lower",
+        heading="test",
+        meaning="the perplexity of the test data after the last epoch",
+        **OF_TEST,
+    ),
+    Metric(
+        "accuracy",
+        "accuracy",
+        "higher",
+        top=1.0,
+        tested_as="test_accuracy",
+        meaning="the share of right answers on held-out data; of which tokens, the task says",
+    ),
+    Metric("test_accuracy", "test accuracy", "higher", top=1.0, meaning="the same on the test data", **OF_TEST),
+    Metric(
+        "wall_s",
+        "time",
+        "lower",
+        "s",
+        searchable=False,
+        claimable=False,
+        meaning="of the training of a run; of runs that train together each has its share",
+    ),
 ):
     METRICS.found[_metric.name] = _metric
 

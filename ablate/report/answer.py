@@ -244,7 +244,10 @@ def _published(m: Material) -> Iterator[str]:
         if len(settings) > 1
         else f"One setting has a published value: {one}"
     )
-    held = f"; {inside.sum()} of {known.sum()} published values lie inside our {percent(m.level)} interval"
+    where = f"side our {percent(m.level)} interval"
+    held = f"; {inside.sum()} of {known.sum()} published values lie in{where}"
+    if len(settings) == 1:
+        held = f", which lies {'in' if inside.iloc[0] else 'out'}{where}"
     yield f"{text}{held if known.any() else ''}."
 
 

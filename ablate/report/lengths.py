@@ -67,7 +67,7 @@ def _solved(m: Material) -> Iterator[str]:
             counts = of_network.groupby("num_steps")["solved"].agg(["sum", "size"])
             said.setdefault(_solving(counts, int(own["num_steps"].max()), m.level), []).append(name)
         networks = "; ".join(f"{listed(names)}: {what}" for what, names in said.items())
-        yield f"{task}, runs that reach an accuracy of {SOLVED:g}: {networks}."
+        yield f"Runs of {task} that reach an accuracy of {SOLVED:g}: {networks}."
 
 
 def _solving(counts: pd.DataFrame, longest: int, level: float) -> str:

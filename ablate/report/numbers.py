@@ -68,5 +68,6 @@ def text_or_dash(value: Any) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a, b and c`"""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    """`a, b and c`; of names with commas of their own `gru, lr=1 and rnn, lr=1 and rnn, lr=2`."""
+    comma = " and " if any(", " in name for name in names) else ", "
+    return f"{comma.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

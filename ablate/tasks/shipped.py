@@ -103,6 +103,7 @@ for _metric in (
         unit="bits",
         logs=False,
         heading="test bits/character",
+        meaning="the same of the test data",
         of=bits_per_character_of_test,
         tasks=(FIRST_TASK,),
         **OF_TEST,
@@ -126,6 +127,7 @@ for _metric in (
         top=1.0,
         heading="beyond",
         held_out=True,
+        meaning="the share of right answers at steps after the `num_steps` that are trained on",
     ),
     Metric(
         "course_bleu",
@@ -174,7 +176,7 @@ TASKS.add(
             samples="Generated text",
             sample="what was given, and what it wrote after that.",
             continues=True,
-            unpublished="No setting of this sweep has a setting for which there is a published number.",
+            unpublished="There is no published number for any setting of this sweep.",
         ),
         sections=("ablate.report.baselines:BASELINES", "ablate.report.splits:SPLITS"),
     )

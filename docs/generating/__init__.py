@@ -8,4 +8,6 @@ published   the course's published tables, cell by cell, beside ours
 sweeps      what the committed sweeps hold, as tables
 documents   the changelog and the lab book as pages
 tables      Markdown tables
+docstrings  docstrings of the package as Markdown
+console     which lines of a console block are commands
 """

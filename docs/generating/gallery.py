@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 
+from ablate.claims.verdicts import VERDICTS
+from ablate.config.errors import counted
 from ablate.report.answer import answer
 from ablate.report.contents import wanted
 from ablate.report.drawn import MAIN
@@ -17,17 +20,22 @@ DPI = 110
 @cache
 def figures() -> dict[str, bytes]:
     """Path below docs/ → PNG of the main figure of each sweep."""
-    made = {}
-    for folder in folders():
-        m = material(folder.name)
-        drawings = wanted(m)
-        name = next((one for one in MAIN if one in drawings), None)
-        if name is not None:
-            with styled(m.heading):
-                buffer = BytesIO()
-                drawings[name][1]().savefig(buffer, format="png", dpi=DPI)
-            made[f"gallery/{folder.name}.png"] = buffer.getvalue()
-    return made
+    return {f"gallery/{folder.name}.png": drawn[1] for folder in folders() if (drawn := drawing(folder.name))}
+
+
+@cache
+def drawing(name: str) -> tuple[str, bytes] | None:
+    """Caption and PNG of the main figure of a sweep; without the title, which stands above it on the card."""
+    m = replace(material(name), title="")
+    drawings = wanted(m)
+    main = next((one for one in MAIN if one in drawings), None)
+    if main is None:
+        return None
+    caption, draw = drawings[main]
+    with styled(m.heading):
+        buffer = BytesIO()
+        draw().savefig(buffer, format="png", dpi=DPI)
+    return caption, buffer.getvalue()
 
 
 def gallery() -> str:
@@ -45,15 +53,16 @@ def gallery() -> str:
 def card(name: str) -> str:
     m = material(name)
     lines = [f"## {name}\n", '<div class="card" markdown>\n', f"**{m.question}**\n"]
-    if f"gallery/{name}.png" in figures():
-        lines.append(f"![{m.question}](gallery/{name}.png)\n")
+    if drawn := drawing(name):
+        lines.append(f"![{drawn[0]}](gallery/{name}.png)\n")
     lines += [f"- {sentence}" for sentence in answer(m)]
     lines.append("")
     if table := verdicts_table(name):
-        counts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(one.verdict for one in m.verdicts).items())
+        n = Counter(one.verdict for one in m.verdicts)
+        counts = ", ".join(f"{n[verdict]} {verdict}" for verdict in sorted(n, key=VERDICTS.index))
         inside = "\n".join(f"    {line}" for line in table.splitlines())
-        lines.append(f'??? abstract "{len(m.verdicts)} claims: {counts}"\n\n{inside}\n')
-    lines += ["Trained by\n", commands_of(name), f"Its report: {page_command(name)}\n", "</div>\n"]
+        lines.append(f'??? abstract "{counted(len(m.verdicts), "claim")}: {counts}"\n\n{inside}\n')
+    lines += ["Trained by\n", commands_of(name), f"{page_command(name)} makes its report.\n", "</div>\n"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""A hook of mkdocs: pages that are made of the package and of the committed records, and formulas as MathML.
+"""A hook of mkdocs: pages that are made of the package and of the committed records, formulas as MathML, prompts.
 
 No page is written into docs/; `make docs` builds them anew.
 """
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mkdocs.structure.files import File, Files
 
-from generating import documents, gallery, papers, reference
+from generating import console, documents, gallery, papers, reference
 
 PAGES = reference.PAGES | gallery.PAGES | documents.PAGES
 """Path below docs/ → what makes its Markdown."""
@@ -24,6 +24,8 @@ DISPLAYED = re.compile(r"^\$\$\n(.+?)\n\$\$$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<![\\$\w])\$([^$\n]+?)\$(?![\w$])")
 
 formulas: list[str] = []
+
+console.dollar_alone()
 
 
 def on_files(files: Files, config: Any) -> Files:

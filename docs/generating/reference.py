@@ -5,6 +5,8 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -16,7 +18,8 @@ from ablate.config.launchers import LOCAL, launchers
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import CELLS, DATASETS, OPTIMIZERS, SCHEDULES, TASKS, knobs_of
 from ablate.config.schema import CONFIG_ROOT
-from generating.tables import code, table
+from generating.sweeps import folders, preset_of
+from generating.tables import code, table, words
 
 CONF = CONFIG_ROOT / "conf"
 WIDTH = "100"
@@ -55,7 +58,7 @@ def knobs_page() -> str:
     ]
     every = knobs()
     for title, entries in sections():
-        rows = [(code(f"{name}={default}"), comment, *facts(every[name])) for name, default, comment in entries]
+        rows = [(code(f"{name}={default}"), words(said), *facts(every[name])) for name, default, said in entries]
         parts += [f"\n## {title[:1].upper()}{title[1:]}\n", table(("knob", "what it is", "values", "other run"), rows)]
     parts += [
         "\n## Groups\n",
@@ -66,7 +69,8 @@ def knobs_page() -> str:
 
 
 def sections() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    """The sections of conf/config.yaml: title, and of each knob name, default and comment."""
+    """The sections of conf/config.yaml: title, and of each knob name, default as it is typed, and comment."""
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
     title, entries = "", list[tuple[str, str, str]]()
     for line in (CONF / "config.yaml").read_text(encoding="utf-8").splitlines():
         if found := re.match(r"# --- (.*) ---", line):
@@ -74,7 +78,7 @@ def sections() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
                 yield title, entries
             title, entries = found[1], []
         elif title and (found := re.match(r"(\w+):\s*(.*?)\s*# (.*)", line)):
-            entries.append((found[1], found[2], found[3]))
+            entries.append((found[1], found[2] or typed(defaults[found[1]]), found[3]))
     yield title, entries
 
 
@@ -82,15 +86,19 @@ def facts(knob: Knob) -> tuple[str, str]:
     """The values that a knob may have, and whether it decides."""
     facts = knob.metadata
     bounds = [
-        f"{words} {facts[name]:g}"
-        for name, words in (("minimum", "from"), ("above", "above"), ("below", "below"))
+        f"{side} {facts[name]:g}"
+        for name, side in (("minimum", "from"), ("above", "above"), ("below", "below"))
         if name in facts
     ]
     values = ", ".join(map(code, facts["choices"])) if "choices" in facts else type_in_words(knob.kind)
+    or_null = type(None) in get_args(knob.kind) and (bounds or "choices" in facts)
+    values = (
+        " ".join([values.removesuffix(" or null"), *bounds]) + ", or null" if or_null else " ".join([values, *bounds])
+    )
     decides = "no" if not knob.decides else "yes; one program" if facts.get("per_replica") else "yes"
     if "through" in facts:
         decides += f" (through {facts['through']})"
-    return " ".join([values, *bounds]), decides
+    return values, decides
 
 
 def cells_page() -> str:
@@ -104,7 +112,7 @@ def cells_page() -> str:
         "## Models\n",
         table(("`model=`", "what it is", "file"), model_rows()),
         "\n## Knobs of every model\n",
-        table(("knob", "what it is"), [(code(name), said) for name, said in base_model()]),
+        table(("knob", "what it is"), [(code(name), words(said)) for name, said in base_model()]),
     ]
     for cell in CELLS:
         parts += [f"\n## {cell.name}\n", f"{cell.summary}. *{cell.source}.*\n", fenced(equations(cell), "python")]
@@ -136,7 +144,7 @@ def equations(cell: object) -> str:
 
 
 def own_knobs(group: str, thing: object) -> list[str]:
-    rows = [(code(f"{group}.{knob.name}={typed(knob.default)}"), told(knob)) for knob in knobs_of(thing)]
+    rows = [(code(f"{group}.{knob.name}={typed(knob.default)}"), words(told(knob))) for knob in knobs_of(thing)]
     return [table(("knob", "what it is"), rows)] if rows else []
 
 
@@ -148,7 +156,7 @@ def tasks_page() -> str:
     ]
     for task in TASKS:
         data = ", ".join(code(one.name) for one in DATASETS if task.name in one.tasks)
-        parts += [f"\n## {task.name}\n", f"{sentence(task.summary)} Data: {data}.\n"]
+        parts += [f"\n## {task.name}\n", f"{words(sentence(task.summary))} Data: {data}.\n"]
         main = METRICS[task.main].title if task.main else METRICS["tail_perplexity"].title
         parts.append(f"Settings are compared by {main}.\n")
         parts += own_knobs("task", task)
@@ -159,7 +167,7 @@ def tasks_page() -> str:
         if brings:
             given = ", ".join(code(f"{key}={typed(value)}") for key, value in brings.items())
             parts.append(f"Its defaults for other knobs: {given}.\n")
-    rows = [(code(m.name), m.title, m.better, averaged(m), uses(m), m.explained) for m in METRICS]
+    rows = [(code(m.name), m.title, m.better, averaged(m), uses(m), meaning(m)) for m in METRICS]
     columns = ("metric", "title", "better", "averaged and compared", "for", "what it is")
     parts += ["\n## Metrics\n", table(columns, rows), TAIL]
     return "\n".join(parts)
@@ -170,6 +178,11 @@ The *tail* perplexity is the geometric mean over the last 5 % of the epochs, at 
 single epoch can spike by a third and recover at once. It is what language models are compared by unless another metric
 is named.
 """
+
+
+def meaning(metric: Metric) -> str:
+    """What it is; of a note of a table, which begins with the heading of a column, the rest."""
+    return words(metric.meaning or metric.explained.partition(": ")[2].rstrip("."))
 
 
 def averaged(metric: Metric) -> str:
@@ -189,7 +202,7 @@ def data_page() -> str:
         options_ = yaml.safe_load(known.read_text(encoding="utf-8")) if known.is_file() else {}
         sha = options_.get("sha256")
         origin = (data.size or "–", data.source or "–", data.licence or "–", code(sha) if sha else "–")
-        rows.append((code(data.name), data.summary, ", ".join(map(code, data.tasks)), *origin))
+        rows.append((code(data.name), words(data.summary), ", ".join(map(code, data.tasks)), *origin))
     columns = ("`data=`", "what it is", "tasks", "size", "source", "licence", "SHA-256 of the file")
     parts = [
         "# Data sets\n",
@@ -197,15 +210,20 @@ def data_page() -> str:
         "`ABLATE_DATA_DIR` names, by default `~/.cache/ablate`. Data that are generated need no file. "
         "`data=text_file data.path=FILE` reads any UTF-8 text, `data=pair_file data.path=FILE` any sentence pairs.\n",
         table(columns, rows),
-        "\n## What the memory tasks ask\n",
-        table(("`data=`", "asks"), [(code(one.name), one.asks) for one in DATASETS if one.asks]),
-        "\n## Options of a text\n",
-        table(
-            ("knob", "values"),
-            [(code(name), facts(knob)[0]) for name, knob in knobs().items() if name.startswith("data.")],
-        ),
+        "\n## Knobs of a text\n",
+        "With the defaults of `data=text_file`; those of other texts are in `conf/data`.\n",
+        table(("knob", "what it is"), explained(CONF / "data" / "text_file.yaml", "data.")),
     ]
+    for data in DATASETS:
+        if own := own_knobs("data", data):
+            parts += [f"\n## Knobs of data={data.name}\n", *own]
     return "\n".join(parts)
+
+
+def explained(path: Path, prefix: str = "") -> list[tuple[str, str]]:
+    """What a file of the configuration says of its knobs."""
+    found = re.findall(r"^(\w+):\s*(.*?)\s*# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [(code(f"{prefix}{name}={default}"), words(said)) for name, default, said in found]
 
 
 def optimizers_page() -> str:
@@ -232,14 +250,25 @@ def presets_page() -> str:
         "A file of your own, `./sweeps/mine.yaml`, is a preset, too, and `./sweeps/claims/mine.yaml` its claims. "
         "`ablate plan sweeps=NAME` says what it will cost.\n",
         table(
-            ("`sweeps=`", "question", "claims"),
-            [(code(name), question(name) or "", "yes" if name in claims else "–") for name in found],
+            ("`sweeps=`", "question", "claims", "results"),
+            [
+                (f"[{code(name)}](#{name})", question(name) or "", "yes" if name in claims else "–", results(name))
+                for name in found
+            ],
         ),
     ]
     for name in found:
         text = (CONFIG_ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8")
-        parts += [f'\n??? note "{name}"\n', textwrap.indent(fenced(text, "yaml"), "    ")]
+        inside = f"`sweeps/{name}.yaml`{{ #{name} }}\n\n{fenced(text, 'yaml')}"  # a link there opens it
+        parts += [f'\n??? note "{name}"\n', textwrap.indent(inside, "    ")]
     return "\n".join(parts)
+
+
+def results(preset: str) -> str:
+    """Where the gallery shows what the runs of a preset gave."""
+    shown = [folder.name for folder in folders() if preset_of(folder) == preset]
+    links = (f"[{name.removeprefix(preset).strip('_') or 'gallery'}](../gallery.md#{name})" for name in shown)
+    return ", ".join(links) or "–"
 
 
 def launchers_page() -> str:
@@ -250,9 +279,8 @@ def launchers_page() -> str:
     ]
     for name in (LOCAL, *(other for other in launchers() if other != LOCAL)):
         path = CONF / "hydra" / "launcher" / f"{name}.yaml"
-        found = re.findall(r"^(\w+):\s*(.*?)\s*# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        rows = explained(path)
         parts += [f"\n## {name}\n", f"{opening_comment(path)}\n"]
-        rows = [(code(f"{option}={default}"), said) for option, default, said in found]
         parts += [table(("option", "what it is"), rows)] if rows else []
     return "\n".join(parts)
 

@@ -1,5 +1,6 @@
 """What the committed sweeps hold, read once for the gallery and the papers."""
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,11 @@ def folders() -> list[Path]:
     done = run(["git", "ls-files", "results/*/runs.parquet"], cwd=ROOT, capture_output=True, text=True)
     named = [ROOT / line for line in done.stdout.splitlines()] or sorted((ROOT / "results").glob("*/runs.parquet"))
     return [path.parent for path in named]
+
+
+def preset_of(folder: Path) -> str | None:
+    preset: str | None = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["preset"]
+    return preset
 
 
 @cache

@@ -4,11 +4,15 @@ The build needs mkdocs (`pip install .[docs]`). CPU, 1 min.
 """
 
 import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from generating import reference
+from generating import console, documents, reference
+from generating.tables import cell, words
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Token
 
 from ablate.cli.commands import MODULES
 from ablate.config.choice_files import choices
@@ -70,3 +74,42 @@ def test_the_site_builds_strictly(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert len(pages) > 50
     fetched = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(https?:)?//')
     assert [str(page) for page in pages if fetched.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_metric_says_what_it_is() -> None:
+    assert [metric.name for metric in METRICS if not reference.meaning(metric)] == []
+
+
+def test_what_a_person_reads_in_a_comment_is_read_on_the_page() -> None:
+    """Markdown takes `{…}` at the end of a cell for attributes, and aligned lines for a paragraph."""
+    assert cell("any other resource: {a100: 1}") == "any other resource: \\{a100: 1}"
+    assert cell(words("options: {a100: 1}, see num_steps | `{b}`")) == "options: `{a100: 1}`, see `num_steps` \\| `{b}`"
+    assert words("H = φ(X W_xh), with device=cuda or --detach") == "H = φ(X W_xh), with `device=cuda` or `--detach`"
+    for page in reference.PAGES:
+        rows = [line for line in reference.PAGES[page]().splitlines() if line.startswith("| ")]
+        outside_code = ["".join(row.split("`")[::2]) for row in rows]
+        assert [row for row in outside_code if re.search(r"(?<!\\)\{", row)] == []
+
+
+def test_aligned_lines_of_a_docstring_are_a_list() -> None:
+    pytest.importorskip("griffe")
+    from generating.docstrings import listed
+
+    text = "Trains.\n\nname     the folder\nreport   draws\n         the page\n\nRaises  two spaces\nin a sentence."
+    whole = "Trains.\n\n- `name`: the folder\n- `report`: draws the page\n\nRaises  two spaces\nin a sentence."
+    assert listed(text) == whole
+
+
+def test_of_a_console_block_only_commands_have_a_prompt() -> None:
+    console.dollar_alone()
+    shown = "$ ablate path\n% of the way\n# of runs\nrnn@16: 5 % of it\n$ ablate plan\n"
+    prompts = [text for kind, text in get_lexer_by_name("console").get_tokens(shown) if kind is Token.Generic.Prompt]
+    assert prompts == ["$ ", "$ "]
+
+
+def test_every_entry_of_the_lab_book_is_on_its_page() -> None:
+    book, page = documents.page_of("results/LOG.md"), documents.lab_book()
+    titles = re.findall(r"^## \d{4}-\d\d-\d\d · (.+)$", book, re.MULTILINE)
+    assert len(titles) == book.count("\n## ") > 50
+    assert re.findall(r"^    ### (.+)$", page, re.MULTILINE) == titles
+    assert Counter(page.split()) >= Counter(re.sub(r"^## \S+ · ", "", book, flags=re.MULTILINE).split())

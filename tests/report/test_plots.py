@@ -215,6 +215,7 @@ def test_published_values_are_hollow_in_the_colour_of_their_model() -> None:
         ours, theirs = (points(panel(figure, label), "s", hollow) for hollow in (False, True))
         assert len(ours) == len(theirs) == 1
         assert same_color(ours[0].get_color(), theirs[0].get_color())
+        assert theirs[0].get_markersize() > 1.2 * ours[0].get_markersize()  # a ring, where both agree
         expected = settings.loc[settings["model"] == "lstm"].sort_values("num_hiddens")[column] * factor
         np.testing.assert_allclose(theirs[0].get_ydata(), expected)
     assert not points(panel(figure, "held-out perplexity"), "s", hollow=True)

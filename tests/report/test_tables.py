@@ -13,6 +13,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import scoped
+from ablate.report.numbers import listed
 from ablate.report.tables import PLAIN, laid_out, measured_columns, plus_minus, setting_texts, value_text
 from tests.report.made import config, write_sweep
 
@@ -84,3 +85,9 @@ def test_a_metric_of_ones_own_stands_in_the_table_on_the_terminal(tmp_path: Path
         columns = measured_columns(aggregate(runs_frame(sweep)[0], 0.95))
     assert list(columns) == ["tail_perplexity", "gain", "perplexity", "val_perplexity"]
     assert columns["gain"] == "gain"
+
+
+def test_names_with_commas_are_told_apart() -> None:
+    assert listed(["rnn", "lstm", "gru"]) == "rnn, lstm and gru"
+    assert listed(["rnn, lr=1", "gru, lr=1", "gru, lr=2"]) == "rnn, lr=1 and gru, lr=1 and gru, lr=2"
+    assert (listed(["rnn, lr=1"]), listed([])) == ("rnn, lr=1", "")

@@ -163,13 +163,13 @@ def dots(axes: Axes, x: Any, y: Any, looks: Sequence[Look]) -> None:
 
 
 def hollow(look: Look, joined: bool = True) -> dict[str, Any]:
-    """How published values are drawn."""
+    """How published values are drawn: larger than ours, so that one that agrees with ours is a ring around it."""
     return {
         "color": look.colour,
         "marker": look.marker,
         "markerfacecolor": "white",
         "markeredgewidth": 0.9,
-        "markersize": 4.2,
+        "markersize": 6,
         "linestyle": (0, (1, 2)) if joined else "",
         "linewidth": 0.8,
         "zorder": 1.8,
