@@ -166,13 +166,20 @@ def cache_folder(writable: bool = False) -> Path:
     Where that neither is nor can be made (a container's user without a home, or with one that nobody has made), it
     is in `user_folder`; with `writable` also where it is there to be read only. Raises StorageError.
     """
-    root = os.environ.get("XDG_CACHE_HOME")
+    root = xdg("XDG_CACHE_HOME")
     try:
         folder = (Path(root) if root else Path.home() / ".cache") / "ablate"
     except RuntimeError:
         return user_folder() / "ablate-cache"
     usable = can_write_below(folder) or (not writable and os.access(folder, os.R_OK | os.X_OK))
     return folder if usable else user_folder() / "ablate-cache"
+
+
+def xdg(name: str) -> str | None:
+    """The folder that a variable of the XDG Base Directory Specification names: one that is not absolute counts as not
+    set, for it would be another in each working directory."""
+    value = os.environ.get(name)
+    return value if value and os.path.isabs(value) else None
 
 
 def can_write_below(folder: Path) -> bool:
@@ -189,7 +196,7 @@ def user_folder() -> Path:
     if not hasattr(os, "getuid"):  # Windows: the temporary folder is the user's own
         return Path(tempfile.gettempdir())
     user = os.getuid()
-    for runtime in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
+    for runtime in (xdg("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
         if runtime and _is_own(Path(runtime), user):
             return Path(runtime)
     folder = Path(tempfile.gettempdir()) / f"ablate-{user}"

@@ -382,3 +382,13 @@ def test_a_file_is_written_under_a_name_that_is_found_where_it_is_left(
     monkeypatch.setattr(os, "replace", lambda aside, path: seen.append(Path(aside).name))
     files.write_atomically(tmp_path / "a", b"")
     assert files.UNFINISHED.fullmatch(seen[0])
+
+
+def test_folders_that_are_not_absolute_count_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a lock of the machine would be another one in each working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, ".")
+    assert user_folder().is_absolute()
+    assert cache_folder() == tmp_path / ".cache" / "ablate"
