@@ -24,9 +24,10 @@ def table(
     `kind` is a class of its first heading, by which docs/site.css knows it: Markdown would not see where an element
     around it ends within a collapsed part of a card. `numbers` are the places of the columns that are flush right.
     """
-    headings = [f"{columns[0]} {{ .{kind} }}" if kind else columns[0], *columns[1:]]
-    lines = [headings, ["---:" if at in numbers else "---" for at in range(len(columns))], *rows]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
+    lines = [[*map(cell, line)] for line in (columns, *rows)]
+    lines[0][0] += f" {{ .{kind} }}" if kind else ""
+    lines.insert(1, ["---:" if at in numbers else "---" for at in range(len(columns))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def cell(value: object) -> str:
