@@ -174,7 +174,7 @@ TASKS.add(
             samples="Generated text",
             sample="what was given, and what it wrote after that.",
             continues=True,
-            unpublished="No setting of this sweep has a setting for which there is a published number.",
+            unpublished="There is no published number for any setting of this sweep.",
         ),
         sections=("ablate.report.baselines:BASELINES", "ablate.report.splits:SPLITS"),
     )
