@@ -259,7 +259,7 @@ def test_a_stopped_sweep_keeps_what_is_finished_and_says_how_to_go_on(
     os.kill(process.pid, how)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert "every finished run is kept, and the checkpoints of 1 that have begun" in err
+    assert "every finished run is kept" in err
     assert "Traceback" not in out + err
     assert "Ctrl-C again skips it" in err
     [record] = records(folder).values()
