@@ -24,6 +24,7 @@ from ablate.claims import Frames, Verdict
 from ablate.claims.reading import Claim
 from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
+from ablate.config.columns import named_column
 from ablate.config.errors import UserError, counted, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.plugins import load as load_plugins
@@ -230,9 +231,9 @@ class Sweep:
         if by is None:
             return table
         names = {knob: factor_name(factor) for factor in factors(self._runs) for knob in factor}
-        if by not in names:
+        if (knob := named_column(by, names)) not in names:
             raise UserError(f"{by} is not varied here; {_choose(by, names)}")
-        return table[table["knob"].isin({by, names[by]})].reset_index(drop=True)
+        return table[table["knob"].isin({knob, names[knob]})].reset_index(drop=True)
 
     def claim(
         self,
@@ -343,6 +344,7 @@ class Sweep:
         load_reports()
         from ablate.report.plots import by_value
 
+        x = None if x is None else named_column(x, self.swept)
         if x is not None and x not in self.swept:
             raise UserError(f"x is {x!r}, which is not varied here; {_choose(x, self.swept)}")
         measured = None if y is None else self._measured(y)

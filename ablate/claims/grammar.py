@@ -7,7 +7,8 @@ from typing import Any
 from ablate.claims.along import Monotone, Narrows, NoTrend, Order, UShape
 from ablate.claims.knobs import is_number, knob_fields, knob_value
 from ablate.claims.predicates import Converged, Difference, Equivalent, Fails, Predicate, Ratio, SeesFuture, Solves
-from ablate.config.columns import as_typed
+from ablate.config.columns import as_typed, gate_named, named_column
+from ablate.config.dependence import gates_text
 from ablate.config.errors import UserError, listing, nearest
 
 
@@ -18,14 +19,28 @@ class ClaimError(UserError):
 def mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ClaimError(f"{name} is {value!r}; write {name}: {{KNOB: VALUE, …}}")
-    for knob in value:
-        known_knob(knob, name)
-    return value
+    out: dict[str, Any] = {}
+    for knob, one in value.items():
+        gate, known = gate_named(knob), known_knob(knob, name)
+        if known in out:
+            raise ClaimError(f"{name} names {known} twice; of several gates write gates: reset=1 update=0.5")
+        out[known] = held_gate(gate, one) if gate else one
+    return out
+
+
+def held_gate(gate: str, value: Any) -> Any:
+    """The value of the column `gates` where this gate is held at a constant, or at none (null), and no other is; of a
+    list of constants one by one.
+    """
+    if isinstance(value, list):
+        return [held_gate(gate, one) for one in value]
+    return None if value is None else gates_text({gate: number(f"model.gates.{gate}", value)})
 
 
 def known_knob(knob: Any, name: str) -> str:
-    """The column of a knob: also of a function's by the name that it has within the configuration, `task.lr`."""
+    """The column of a knob, given by its own name or as a command has it, `model.activation`; `gates` for a gate."""
     knob = as_typed(knob) if isinstance(knob, str) else repr(knob)
+    knob = "gates" if gate_named(knob) else named_column(knob, knob_fields())
     if knob not in knob_fields():
         close = nearest(str(knob), knob_fields()) or "; ablate run --help lists them"
         raise ClaimError(f"{name} names no knob {knob!r}{close}")
@@ -110,7 +125,9 @@ def number(name: str, value: Any, above: float = -math.inf, below: float = math.
 
 
 def order(given: Arguments) -> Order:
+    gate = gate_named(str(given.given.get("along")))
     along, values = given.knob(), given.take("ascending")
+    values = held_gate(gate, values) if gate and isinstance(values, list) else values
     if not isinstance(values, list) or len(values) < 2:
         raise ClaimError(f"order.ascending is {values!r}; give two or more values of {along} in a list")
     places = tuple(any_of(along, place) for place in values)

@@ -7,9 +7,8 @@
       where: {model: rnn, formulation: textbook}        # only these settings; a list means any of its values
       tuned: lr                                 # compare settings at their best value of this knob
       needs: what must be recorded first        # until then the claim is not testable
-      elsewhere: true                           # judge every sweep that has its settings; if left out, of a file that
-      is
-                                                # named after a preset only the sweeps of that preset
+      elsewhere: true                           # judge every sweep that has its settings; if left out, a file that is
+                                                # named after a preset judges only the sweeps of that preset
       order: {along: sampling, ascending: [sequential, random]}
 
 The last line is the predicate, one for each claim:

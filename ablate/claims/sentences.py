@@ -4,7 +4,8 @@
     A ~ B       they are the same within a margin
 
 A and B are values of one knob that the sweep varies. Where a value belongs to several knobs, or for clarity, each is
-named with its knob: `num_hiddens=32 < num_hiddens=64`, or `by="num_hiddens"` says it for all.
+named with its knob: `num_hiddens=32 < num_hiddens=64`, or `by="num_hiddens"` says it for all. A knob may be named as
+the command of the sweep names it: `model.gates.update=null < model.gates.update=0.5`.
 """
 
 import re
@@ -17,6 +18,8 @@ from ablate.analysis.frames import value_text
 from ablate.claims.grammar import ClaimError
 from ablate.claims.reading import Claim, make_claim
 from ablate.claims.settings import plain
+from ablate.config.columns import gate_named, named_column
+from ablate.config.dependence import gates_of, gates_text
 from ablate.config.errors import listing, nearest
 
 HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
@@ -69,12 +72,14 @@ def _resolved(
     terms: Sequence[str], settings: pd.DataFrame, swept: Sequence[str], by: str | None
 ) -> tuple[str, list[Any]]:
     """The one knob of which all terms are values, and these values as the frame has them."""
-    pairs = [term.rpartition("=")[::2] for term in terms]
-    named = {knob.strip() for knob, _ in pairs if knob} | ({by} if by else set())
-    texts = [text.strip() for _, text in pairs]
+    pairs = [_parted(term, settings, swept) for term in terms]
+    named = {knob for knob, _ in pairs if knob} | ({named_column(by, swept)} if by else set())
+    texts = [text for _, text in pairs]
     if len(named) > 1:
         raise ClaimError(f"a claim compares values of one knob, not of {listing(sorted(named))}")
     for knob in named:
+        if "gates" in swept and (gate := gate_named(knob)):
+            return "gates", _held(gate, texts, _values(settings, "gates"))
         if knob not in swept:
             raise ClaimError(f"{knob} is not varied here; choose {listing(swept) if swept else 'another sweep'}")
     known = {knob: _values(settings, knob) for knob in swept if not named or knob in named}
@@ -99,6 +104,33 @@ def _resolved(
         there = "; ".join(f"{knob}: {', '.join(map(value_text, values))}" for knob, values in known.items())
         raise ClaimError(f"no setting has {strange[0]!r}; there is {there or 'nothing'}{nearest(strange[0], every)}")
     return next(iter(fitting.items()))
+
+
+def _parted(term: str, settings: pd.DataFrame, swept: Sequence[str]) -> tuple[str, str]:
+    """The knob that a term names, empty for none, and the text of its value, which may itself be `update=0.5`."""
+    knob, equals, text = (part.strip() for part in term.partition("="))
+    if not equals or any(_match(term, _values(settings, one)) is not _NONE for one in swept):
+        return "", term
+    return named_column(knob, swept), text
+
+
+def _held(gate: str, texts: Sequence[str], values: Sequence[Any]) -> list[Any]:
+    """The values of the column `gates` that hold a gate at each of these constants, and the others alike."""
+    alike: dict[str, dict[str, Any]] = {}  # how the others are held → constant of this one → the value
+    for value in values:
+        others = gates_of(value)
+        constant = value_text(others.pop(gate, None))
+        alike.setdefault(value_text(gates_text(others)), {})[constant] = value
+    there = list(dict.fromkeys(constant for found in alike.values() for constant in found))
+    chosen = [_match(text, [None if one == "null" else float(one) for one in there]) for text in texts]
+    for text, one in zip(texts, chosen, strict=True):
+        if one is _NONE:
+            raise ClaimError(f"no setting has model.gates.{gate}={text}; there is {listing(there)}")
+    fitting = [found for found in alike.values() if all(value_text(one) in found for one in chosen)]
+    if len(fitting) != 1:
+        every = listing([f"gates={value_text(value)}" for value in values])
+        raise ClaimError(f"the other gates are held, too, where model.gates.{gate} is; name all of them: {every}")
+    return [fitting[0][value_text(one)] for one in chosen]
 
 
 _NONE = object()

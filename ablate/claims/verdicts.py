@@ -310,8 +310,8 @@ def family(verdicts: Sequence[Verdict], level: float = 0.95) -> str:
     stand = sum(one.p_page <= 1 - level for one in decided)
     names = ["Holm"] * any(not one.always_valid for one in tested) + ["e-BH"] * any(one.always_valid for one in tested)
     return (
-        f"Over the {counted(len(tested), 'claim')} tested here ({' and '.join(names)}), "
-        f"{stand} of {counted(len(decided), 'decided verdict')} {'stands' if stand == 1 else 'stand'}."
+        f"Corrected over the {counted(len(tested), 'claim')} tested here ({' and '.join(names)}), "
+        f"{stand} of the {counted(len(decided), 'verdict')} {'stands' if stand == 1 else 'stand'}."
     )
 
 

@@ -196,7 +196,7 @@ def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
     from ablate.config.shell import command_line
     from ablate.records.files import entries
-    from ablate.records.places import failures_dir, holds_runs
+    from ablate.records.places import begun, failures_dir, holds_runs
 
     say = _console()
     parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already there"]
@@ -221,7 +221,9 @@ def conclude(summary: "Summary") -> int:
         say("the stored runs are kept; run the same command again to resume (no report was drawn)")
         return summary.exit_status
     if summary.interrupted:
-        say("stopped; every finished run is kept; run the same command again to resume")
+        left = begun(summary.folder)
+        kept = f", and the checkpoints of {left} that have begun" if left else ""
+        say(f"stopped; every finished run is kept{kept}; run the same command again to resume")
     if summary.away:
         again = command_line("status", summary.folder)
         say(f"{counted(summary.away, 'job')} at work; {again} tells how far they are, the same command collects them")

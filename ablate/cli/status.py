@@ -68,8 +68,8 @@ def of_sweep(folder: Path) -> dict[str, Any]:
     """What a folder holds."""
     from ablate.records import results
     from ablate.records.failures import failures
-    from ablate.records.files import entries
     from ablate.records.manifest import load_manifest
+    from ablate.records.places import begun
     from ablate.records.planned import missing
     from ablate.records.reading import RecordError
 
@@ -88,7 +88,7 @@ def of_sweep(folder: Path) -> dict[str, Any]:
         "runs": len(records),
         "diverged": sum(record["status"] == "diverged" for record in records),
         "missing": missing(folder, records),
-        "begun": sum(1 for path in entries(folder / "checkpoints") if not path.name.startswith(".")),
+        "begun": begun(folder),
         "failed": failed,
         "damaged": list(map(str, damaged)),
         "in_use": in_use(folder),

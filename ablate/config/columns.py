@@ -6,7 +6,7 @@ by its bare name, and so it is called: `lr`, `width`; `task.loss` where it has t
 another column.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, cast
@@ -59,7 +59,8 @@ TAKEN = frozenset(
 """Columns of frames that are no knob of a function, whatever it has."""
 
 OF_EXPERIMENTS: dict[str, set[type]] = {}
-"""Column of a function's knob → the types of the values that stored runs have there."""
+"""Column of a knob of a function, or of a thing that nothing here has loaded → the types of the values that stored
+runs have there."""
 
 
 def metric_names() -> Iterable[str]:
@@ -74,10 +75,13 @@ def experiment_column(name: str) -> str:
 
 def experiment_values(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Column → value, for the knobs of a function, from a stored `task`."""
-    out = {experiment_column(name): _plain(value) for name, value in stored.items() if name != "name"}
-    for name, value in out.items():
+    return _remembered({experiment_column(name): _plain(value) for name, value in stored.items() if name != "name"})
+
+
+def _remembered(values: dict[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
         OF_EXPERIMENTS.setdefault(name, set()).update([] if value is None else [type(value)])
-    return out
+    return values
 
 
 def of_experiments() -> Iterable[str]:
@@ -109,6 +113,24 @@ def column(key: str) -> str:
             return experiment_column(name)
         return name if any(owner not in OF_GROUP[group].origin for owner in owners) else key
     return name
+
+
+def named_column(name: str, known: Collection[str]) -> str:
+    """The one of these columns that a person means by a name: its own, that of the knob as a command has it,
+    `model.activation`, or, of a thing of one's own, the last part of that, `a` for `model.a`. Otherwise the name.
+    """
+    if name in known:
+        return name
+    group, dot, _ = name.partition(".")
+    typed = column(name) if not dot or group in PARTS else name
+    bare = [one for one in known if one.partition(".")[2] == name]
+    return typed if typed in known else bare[0] if len(bare) == 1 else name
+
+
+def gate_named(name: str) -> str | None:
+    """`update` for `model.gates.update`, or for `gates.update`: one of the gates that the column `gates` is about."""
+    gate = name.removeprefix("model.").removeprefix("gates.")
+    return gate if gate.isidentifier() and name in (f"model.gates.{gate}", f"gates.{gate}") else None
 
 
 def own_columns(group: str) -> dict[str, str]:
@@ -157,12 +179,9 @@ def own_values(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
         if not all(_is_function(group, owner) for owner in owners)
     }
     if getattr(part, part.chosen_by) not in OF_GROUP[group]:
-        return out | {f"{group}.{name}": _plain(value) for name, value in part.own.items()}
-    for knob in part.own_knobs:
-        value = part.own[knob.name]
-        if knob.absent is ALWAYS or value != knob.absent:
-            out[names[knob.name]] = _plain(value)
-    return out
+        stored = {names.get(name, f"{group}.{name}"): _plain(value) for name, value in part.own.items()}
+        return out | _remembered({name: value for name, value in stored.items() if "." in name}) | stored
+    return out | {names[knob.name]: _plain(part.own[knob.name]) for knob in part.own_knobs}
 
 
 def _off(knob: Knob) -> Any:

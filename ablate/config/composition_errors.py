@@ -8,6 +8,7 @@ from ablate.config.errors import UserError, listing, nearest
 from ablate.config.knobs import can_be_swept, knobs, type_in_words
 from ablate.config.overrides import Override
 from ablate.config.quoting import quote
+from ablate.config.registry import OF_GROUP
 from ablate.config.shell import shell_line
 
 FORMS = {
@@ -31,7 +32,8 @@ def composition_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, value = str(error.missing_cfg_file).partition("/")
         near = f"{_as_path(group, value) or nearest(value, error.options)}{unreadable(group)}"
-        return f"{group} is {value!r}; choose {listing(error.options)}{near}"
+        own = "; one of your own is loaded by plugins=[FILE]" if group in OF_GROUP and not near else ""
+        return f"{group} is {value!r}; choose {listing(error.options)}{near or own}"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; {_how_to_write(str(error.override))}"
     if isinstance(error, ConfigCompositionException):

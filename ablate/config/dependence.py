@@ -60,7 +60,7 @@ BY_DATA = ("corpus", "corpus_sha256")
 """What no person could have chosen otherwise: each task has data of its own, each text its checksum."""
 BETWEEN_LAYERS = ("dropout", "connection", "transition")
 """What does not apply where there is one layer."""
-ALWAYS = ("activation", "gates", "clip")
+ALWAYS = ("gates", "clip")
 """Knobs for which a missing value is a choice, too."""
 
 
@@ -114,7 +114,7 @@ def _brought(name: str, row: Mapping[str, Any]) -> bool:
     if name in brings("model") and name not in ("reset", "forget_bias"):
         model = chosen("model", str(row.get("model")))
         default = gates_text(model["gates"]) if model and name == "gates" else (model or {}).get(_typed("model", name))
-        return model is None or (value if name != "activation" or value else "tanh") == default
+        return model is None or bool(value == default)
     if name in own_columns("task").values() or name in task:
         return bool(value == task.get(_typed("task", name)))
     for group in ("optimizer", "schedule"):
@@ -137,6 +137,12 @@ def _brought(name: str, row: Mapping[str, Any]) -> bool:
 def gates_text(gates: Mapping[str, float]) -> str | None:
     """`reset=1 update=0`: the gates that a model holds at a constant; None for none."""
     return " ".join(f"{gate}={value:g}" for gate, value in sorted(gates.items())) or None
+
+
+def gates_of(text: str | None) -> dict[str, float]:
+    """The gates of such a text, each with its constant."""
+    pairs = (word.partition("=") for word in (text or "").split())
+    return {gate: float(value) for gate, _, value in pairs}
 
 
 def _typed(group: str, name: str) -> str:

@@ -66,7 +66,12 @@ def compact(sweep: Path) -> Compacted:
         raise UserError(
             f"{error}; restore it, or move it away: the files of single runs are left as they are"
         ) from error
-    for folder in (places.runs_dir(sweep), places.curves_dir(sweep), places.timings_dir(sweep)):
+    for folder in (
+        places.runs_dir(sweep),
+        places.curves_dir(sweep),
+        places.timings_dir(sweep),
+        places.checkpoints_dir(sweep),
+    ):
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()
     return Compacted(runs, timings, tuple(left))

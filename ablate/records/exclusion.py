@@ -3,12 +3,13 @@
 results/<sweep>/excluded.json    the exclusions, each with its runs, what was given to choose them, reason and date
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ablate.config.columns import gate_named
 from ablate.config.errors import UserError, listing
 from ablate.records import results
 from ablate.records.files import remove, write_json
@@ -102,15 +103,21 @@ def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
     pairs = [word.partition("=") for word in given if "=" in word]
     if missing := [run for run in ids if run not in {row["run_id"] for row in rows}]:
         raise UserError(f"{sweep} holds no run {missing[0]}; its ids are in the column run_id of runs.parquet")
+    names = {name for row in rows for name in row}
+    wanted = []
     for key, _, value in pairs:
-        names = {name for row in rows for name in row}
-        if rows and key not in names:
+        gate, known = gate_named(key), _named(key, names)
+        if rows and not gate and known not in names:
             swept = sorted(name for name in names if len({str(row.get(name)) for row in rows}) > 1 and "." not in name)
             raise UserError(f"no run of {sweep} has {key}; give a run id, or such as {listing(swept[:MOST_NAMED])}")
-        values = list(dict.fromkeys(_text(row.get(key)) for row in rows))
-        if value not in values and not any(_same(row.get(key), value) for row in rows):
+        column: list[Any] = [(row.get("model.gates") or {}).get(gate) if gate else row.get(known) for row in rows]
+        if not any(_same(one, value) for one in column):
+            numbers: set[Any] = {one for one in column if _is_number(one)}
+            there = [*sorted(numbers), *(one for one in column if not _is_number(one))]
+            values = list(dict.fromkeys(map(_text, there)))
             raise UserError(f"no run of {sweep} has {key}={value}; there is {listing(values[:MOST_NAMED])}")
-    fitting = [row["run_id"] for row in rows if pairs and all(_same(row.get(key), value) for key, _, value in pairs)]
+        wanted.append([_same(one, value) for one in column])
+    fitting = [row["run_id"] for row, *fit in zip(rows, *wanted, strict=True) if wanted and all(fit)]
     if pairs and not fitting:
         raise UserError(f"no run of {sweep} has all of {' '.join(given)}")
     return list(dict.fromkeys([*ids, *fitting]))
@@ -121,6 +128,16 @@ def _known(sweep: Path) -> list[Exclusion]:
         return exclusions(sweep)
     except RecordError as error:
         raise UserError(f"{error}; mend it, or delete it") from error
+
+
+def _named(key: str, names: Collection[str]) -> str:
+    """The name of a knob as it is typed, also if it is given as tables name it: `a` for `model.a`."""
+    fitting = [name for name in names if "." in name and name.rpartition(".")[2] == key]
+    return fitting[0] if key not in names and len(fitting) == 1 else key
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:
@@ -134,6 +151,6 @@ def _same(value: Any, typed: str) -> bool:
     if _text(value) == typed:
         return True
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and float(typed) == value
+        return _is_number(value) and float(typed) == value
     except ValueError:
         return False

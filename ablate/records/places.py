@@ -12,6 +12,7 @@ What else is kept there is named where it is written: weights (`ablate.records.w
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from ablate.config.choice_files import choices
@@ -34,6 +35,15 @@ def timings_dir(sweep: Path) -> Path:
 
 def failures_dir(sweep: Path) -> Path:
     return sweep / "failures"
+
+
+def checkpoints_dir(sweep: Path) -> Path:
+    return sweep / "checkpoints"
+
+
+def begun(sweep: Path) -> int:
+    """How many runs have a checkpoint, from which the same command goes on."""
+    return sum(1 for path in entries(checkpoints_dir(sweep)) if not path.name.startswith("."))
 
 
 def record_path(sweep: Path, run_id: str) -> Path:
@@ -102,8 +112,11 @@ def no_run(sweep: Path, problems: Sequence[object] = ()) -> UserError:
 def no_sweep(folder: Path, what: str = "no sweep") -> UserError:
     """What is said of a folder that holds no sweep, with the sweep below `results/`, or the preset, of that name."""
     below = Path("results") / folder.name
+    beside = [one.name for one in entries(folder.parent) if is_sweep(one)]
     if folder != below and is_sweep(below):
         meant = f"; did you mean {below}?"
+    elif not folder.exists() and (close := get_close_matches(folder.name, beside, 1)):
+        meant = f"; did you mean {folder.parent / close[0]}?"
     elif folder.name in choices("sweeps"):
         meant = f"; {folder.name} is a preset, which ablate run sweeps={folder.name} trains"
     else:

@@ -133,14 +133,15 @@ def sentences(m: Material) -> Iterator[str]:
     part = part_that_reports(m)
     column = f"{part}_perplexity"
     best = baselines.iloc[int(baselines["val_perplexity"].to_numpy(float).argmin())]
-    told = [
-        f"{setting_name(own, m.swept)} has {number(own[reported_as(metric) if part == 'test' else metric])} {what}"
-        for metric, what in OF_NETWORKS.items()
-        if (own := best_setting(settings, metric)) is not None
-    ]
+    told: dict[str, list[str]] = {}  # setting → what it reaches, and when
+    for metric, what in OF_NETWORKS.items():
+        if (own := best_setting(settings, metric)) is not None:
+            reached = number(own[reported_as(metric) if part == "test" else metric])
+            told.setdefault(setting_name(own, m.swept), []).append(f"{reached} {what}")
+    networks = [f"{name} has {' and '.join(reached)}" for name, reached in told.items()]
     yield (
         f"Without a network the {TEXTS[part]} text is predicted at perplexity {number(best[column])} "
-        f"({in_words(str(best['baseline']))}); of the networks, {' and '.join(told)}."
+        f"({in_words(str(best['baseline']))}); of the networks, {' and '.join(networks)}."
     )
 
 

@@ -76,7 +76,11 @@ def protocol_sheet(m: Material) -> Sheet:
         ours, known = _ours(m, knob), _theirs(theirs, knob)
         if ours:
             default = [usual[knob]] if knob in usual else []
-            remark = "varied" if len(ours) > 1 else _remark(ours, known, default if knob != "corpus" else [])
+            remark = (
+                ("varied" if knob != "seeds" else "not in all settings alike")
+                if len(ours) > 1
+                else _remark(ours, known, default if knob != "corpus" else [])
+            )
             rows.append([knob, _values(ours), _values(known), _values(default), remark])
     names = ["knob", "here", "published", "default", ""]
     kept = [place for place, name in enumerate(names) if name != "published" or len(theirs)]

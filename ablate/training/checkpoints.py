@@ -22,6 +22,7 @@ from ablate.config.schema import PACKAGE_DIR
 from ablate.records.files import present, write_atomically
 from ablate.records.kinds import misfit
 from ablate.records.locks import warn
+from ablate.records.places import checkpoints_dir
 from ablate.training.trajectory import Trajectory
 
 INTERVAL = "ABLATE_CHECKPOINT_S"
@@ -121,7 +122,7 @@ class Checkpoints:
 
 
 def path_of(folder: Path, run_id: str) -> Path:
-    return folder / "checkpoints" / f"{run_id}.pt"
+    return checkpoints_dir(folder) / f"{run_id}.pt"
 
 
 def reached(folder: Path, run_id: str, say: Callable[[str], None] = lambda _: None) -> tuple[int, str | None]:

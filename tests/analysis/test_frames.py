@@ -150,8 +150,11 @@ def test_order_is_model_then_knobs_then_seed() -> None:
         # what merely varies together is not left out
         ([{"model": "rnn", "lr": 2.0}, {"model": "gru", "lr": 0.5}], ["model", "lr"]),
         ([{"num_hiddens": 8, "lr": 2.0}, {"num_hiddens": 16, "lr": 1.0}], ["num_hiddens", "lr"]),
-        ([{"model": "rnn", "activation": "relu"}, {"model": "lstm", "activation": None}], ["model", "activation"]),
-        ([{"model": "rnn", "activation": "tanh"}, {"model": "lstm", "activation": None}], ["model"]),
+        ([{"model": "rnn", "activation": "relu"}, {"model": "lstm", "activation": "tanh"}], ["model", "activation"]),
+        ([{"model": "rnn", "activation": "tanh"}, {"model": "lstm", "activation": "tanh"}], ["model"]),
+        ([{"model": "rnn", "activation": "tanh"}, {"model": "minlstm", "activation": "identity"}], ["model"]),
+        # a cell without a candidate has no activation
+        ([{"model": "rnn", "activation": "tanh"}, {"model": "mine", "activation": None}], ["model"]),
         # an optimizer brings its own learning rate, but not one that was typed
         ([{"optimizer": "sgd", "lr": 1.0}, {"optimizer": "adam", "lr": 0.005}], ["optimizer"]),
         ([{"optimizer": "sgd", "lr": 2.0}, {"optimizer": "adam", "lr": 0.01}], ["optimizer", "lr"]),

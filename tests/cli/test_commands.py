@@ -123,6 +123,7 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["report", "--open"], "there is no option --open (ablate report --help lists them)"),
         (["claims", "x", "--margn=1"], "there is no option --margn; did you mean --margin? ("),
         (["search", "n_trial=3"], "there is no knob 'n_trial'"),
+        (["plan", "model=zzz"], "or rnn; one of your own is loaded by plugins=[FILE]"),
         (["status", "nowhere"], "nowhere holds no sweep"),
         (["report", "--\x1b[2J\nx"], r"there is no option --\x1b[2J\nx ("),
         (["claims", "x", "--level", "\x1b[2J\n"], r"is no level"),

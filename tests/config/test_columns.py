@@ -4,9 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from ablate.cells.cell import cell
 from ablate.config.choice_files import choices, summaries
 from ablate.config.choices import choice
-from ablate.config.columns import OF_DATA, ORDER, column, columns, own_columns
+from ablate.config.columns import (
+    OF_DATA,
+    ORDER,
+    column,
+    columns,
+    gate_named,
+    named_column,
+    own_columns,
+    own_values,
+)
 from ablate.config.composing import compose
 from ablate.config.dependence import brings, chosen
 from ablate.config.knobs import knobs
@@ -52,6 +62,32 @@ def test_a_file_of_ones_own_does_not_take_the_place_of_ours(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     assert "adam" in choices("optimizer")
     assert compose(["optimizer=adam"]).lr == choice("optimizer", OF_GROUP["optimizer"]["adam"])["lr"] == 0.005
+
+
+def test_a_knob_that_a_thing_has_shows_its_value() -> None:
+    """Also at the value at which it is no part of an identity, which is another one than its default."""
+
+    @cell(activation="relu")
+    def mine(x, h, *, W, candidate):  # type: ignore[no-untyped-def]
+        return candidate(x.candidate + h @ W.candidate)
+
+    for name in ("mine", "minlstm", "rnn"):
+        for activation in ("tanh", "relu"):
+            stored = {"name": name, "cell": name, "activation": activation}
+            assert own_values("model", stored)["activation"] == activation, name
+
+
+def test_a_knob_is_named_by_its_column_as_typed_or_by_its_last_part() -> None:
+    known = ["activation", "weight_decay", "unit", "model.a", "model.b", "task.b"]
+    for name, found in (
+        *(("activation", "activation"), ("model.activation", "activation"), ("data.tokens", "unit")),
+        *(("optimizer.weight_decay", "weight_decay"), ("model.a", "model.a"), ("a", "model.a"), ("b", "b")),
+        *(("mine.activation", "mine.activation"), ("lr", "lr")),
+    ):
+        assert named_column(name, known) == found
+    assert [gate_named(name) for name in ("model.gates.reset", "gates.reset", "reset", "gates", "model.gates")] == [
+        *("reset", "reset", None, None, None)
+    ]
 
 
 def test_what_follows_from_a_choice_is_declared_with_the_knob_or_the_thing() -> None:

@@ -80,6 +80,29 @@ def test_what_is_wrong_is_one_line(
     assert len(kept(sweep)) == 6
 
 
+def test_knobs_are_named_as_typed_or_as_tables_do_and_choices_stand_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (11, 3, 2):
+        write_run(tmp_path, config("gru", **{"model.gates": {"update": 0.5}}), seed, 2.0)
+        write_run(tmp_path, config("gru", **{"model.a": 0.2}), seed, 2.0)
+    write_manifest(tmp_path)
+
+    def excluded(*words: str) -> int:
+        assert main([str(tmp_path), *words, "--because", "x"]) == 0
+        found = len(exclusions(tmp_path)[0].runs)
+        assert main([str(tmp_path), "--undo"]) == 0
+        return found
+
+    assert excluded("model.gates.update=0.5") == excluded("gates.update=0.50") == 3
+    assert excluded("model.gates.update=null", "seed=3") == 1
+    assert excluded("model.a=0.2") == excluded("a=0.2") == 3
+    capsys.readouterr()
+    for words, says in (("seed=7", "there is 2, 3 or 11"), ("gates.update=1", "there is 0.5 or null")):
+        assert main([str(tmp_path), words, "--because", "x"]) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_a_damaged_list_excludes_nobody_and_is_named(sweep: Path) -> None:
     (sweep / "excluded.json").write_text('{"excluded": [{"runs": 3}]}')
     assert len(kept(sweep)) == 6

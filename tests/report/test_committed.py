@@ -1,8 +1,8 @@
 """The sweeps kept in results/: every number of their tables as it was before their records became Parquet files.
 
 `committed_numbers.json` has a checksum of each column of each sweep's table of settings, to 12 digits, made from the
-single records by the code before (and its numbers compared with the committed tables of that time). Needs a checkout;
-CPU, 5 s.
+single records by the code before (and its numbers compared with the committed tables of that time); the column
+`activation` is newer: it once had no value in most cells with tanh. Needs a checkout; CPU, 5 s.
 """
 
 import hashlib
