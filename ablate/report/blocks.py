@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 
 from ablate.config.errors import UserError, own_line
+from ablate.config.terminal import CONTROLS, one_line
 
 Made = TypeVar("Made")
 
@@ -135,8 +136,9 @@ class Explorer:
 
     @property
     def json(self) -> str:
-        """The data as they can stand inside a script element, which nothing in them can end."""
+        """The data as they can stand inside a script element, which they cannot end; control characters as typed."""
         text = json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = CONTROLS.sub(lambda found: json.dumps(one_line(found[0]))[1:-1], text)
         return text.replace("<", "\\u003c")
 
 

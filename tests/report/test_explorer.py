@@ -14,7 +14,7 @@ from scipy import stats
 from ablate.report import explorer as exploring
 from ablate.report.blocks import Attempts, Explorer, unheard
 from ablate.report.explorer import explorer
-from ablate.report.html import TEMPLATES
+from ablate.report.html import TEMPLATES, shown
 from ablate.report.material import Material, gather
 from ablate.report.sheets import SettingsSheet
 from tests.report.made import config, write_sweep
@@ -76,6 +76,9 @@ def test_many_values_leave_the_foremost_measure(m: Material, monkeypatch: pytest
 
 
 def test_nothing_in_the_data_ends_their_element() -> None:
+    odd = Explorer({"note": "a\x9a\u202eb"}).json
+    assert json.loads(odd) == {"note": r"a\x9a\u202eb"}
+    assert shown(odd) == odd
     said = Explorer({"note": "</script><script>alert(1)</script>", "value": 1.5}).json
     assert "<" not in said
     assert json.loads(said) == {"note": "</script><script>alert(1)</script>", "value": 1.5}
