@@ -83,7 +83,7 @@ class Progress:
         self.began = time.monotonic()
         self.lock = threading.Lock()
         self.bar = _Bar(
-            TextColumn("{task.completed:.0f}/{task.total:.0f} runs", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[finished]}/{task.total:.0f} runs", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=12, table_column=Column(min_width=12)),
             TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
             TextColumn("[red]{task.fields[failures]}", table_column=Column(no_wrap=True)),
@@ -94,7 +94,10 @@ class Progress:
             disable=not self.live,
         )
         self.bar.above = above
-        self.task = self.bar.add_task("", total=self.total, completed=done_before, now="", left="", failures="")
+        # The bar moves with every epoch; the number beside it is that of the runs that are on disk.
+        self.task = self.bar.add_task(
+            "", total=self.total, completed=done_before, finished=done_before, now="", left="", failures=""
+        )
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -154,7 +157,7 @@ class Progress:
         self.cost_done += sum(self.outstanding.get(run.run_id, 0.0) for run in task.runs)
         self.dropped(task)
         self.finished_runs += len(records)
-        self.bar.update(self.task, completed=self.finished_runs)
+        self.bar.update(self.task, completed=self.finished_runs, finished=self.finished_runs)
         for record in records:
             name = escape(names[record.setting_id])
             if record.divergence:
