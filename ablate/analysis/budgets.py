@@ -17,6 +17,8 @@ MOST_SETTINGS = 500
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Of the epochs, after which the settings are ranked."""
 DRAWS = 1000
+DECIMALS = 12
+"""Means that agree so far are equal: which is larger would follow from the order in which they were added up."""
 COLUMNS = ("epochs", "of", "settings", "spearman", "low", "high", "kendall", "best", "regret")
 
 
@@ -41,7 +43,7 @@ def budget_correlation(
 
     The value of a run after e epochs is the mean of the last 5 % of them, of positive metrics the geometric one: single
     epochs mislead. A metric that is measured now and then has its last reading there. No row for fewer than four such
-    settings, or where the curves have no such metric.
+    settings, or where the curves have no such metric, or none of one of their runs.
     """
     none = pd.DataFrame(columns=list(COLUMNS))
     chosen = _ranked(runs)
@@ -60,14 +62,17 @@ def budget_correlation(
     if not measures:
         return none
     values = pd.concat(measures).sort_index()
+    if len(values) < len(chosen):
+        return none
     values = values.merge(chosen[["run_id", "setting_id"]], left_index=True, right_on="run_id").dropna()
     rows_of, measured = values.groupby("setting_id", sort=False).indices, values[[*budgets, last]].to_numpy()
     by_setting = {str(one): measured[rows_of[one]] for one in values["setting_id"].unique()}
     if len(by_setting) < FEWEST_SETTINGS:
         return none
     lower = METRICS.known(metric).better != "higher"
-    names, means = list(by_setting), np.stack([one.mean(axis=0) for one in by_setting.values()])
-    drawn = [ranks(one) for one in _drawn(list(by_setting.values()))]  # of each budget and the end (draws, settings)
+    names, means = list(by_setting), np.stack([one.mean(axis=0) for one in by_setting.values()]).round(DECIMALS)
+    # Of each budget and the end (draws, settings).
+    drawn = [ranks(one.round(DECIMALS)) for one in _drawn(list(by_setting.values()))]
     rows = []
     for place, budget in enumerate(budgets):
         early, late = means[:, place], means[:, -1]
@@ -128,7 +133,9 @@ def _values(curves: Portion, metric: str, budgets: Sequence[int]) -> pd.DataFram
         tail = reached & (epoch > (1 - TAIL) * budget)
         measured = np.bincount(run[tail], minlength=runs)
         found[budget] = np.full(runs, np.nan)
-        found[budget][run[reached]] = value[reached]  # of each run the last one stays
+        seen = np.flatnonzero(reached)
+        last = seen[np.diff(run[seen], append=-1) != 0]  # of each run, as its epochs are in order
+        found[budget][run[last]] = value[last]
         sums = np.bincount(run[tail], value[tail], minlength=runs)
         np.divide(sums, measured, out=found[budget], where=measured > 0)
     return pd.DataFrame(found, index=pd.Index(curves.run_ids, name="run_id"))

@@ -286,7 +286,8 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
                 f"{nearest(option[1], known)}"
             )
         # Hydra takes entries that are not there yet only where it is told that they are new.
-        return replace(override, sign="++") if launchers.is_table(option[1]) and override.sign != "~" else override
+        may_be_new = launchers.is_table(option[1]) or key.count(".") > 2
+        return replace(override, sign="++") if may_be_new and override.sign != "~" else override
     remedy = {
         "hydra.searchpath": "--config-dir FOLDER adds a folder of configurations",
         "hydra.run.dir": "results_dir=FOLDER and name=NAME say where results are kept",

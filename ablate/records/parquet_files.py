@@ -3,7 +3,7 @@
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ def version_of(path: Path) -> tuple[int, int, int] | None:
 
 def read(path: Path, columns: list[str]) -> "pa.Table":
     """Raises TableError for what is no such file, or a damaged one: each page has a checksum."""
-    with opened(path) as file:
+    with opened(path, columns=columns) as file:
         require(path, file, columns)
         return file.read(columns=columns)
 
@@ -59,14 +59,21 @@ def require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: S
                 raise TableError(f"{path}: not a file of ablate, its column {name} holds no {what}")
 
 
-def require_memory(path: Path, file: "pq.ParquetFile", in_parts: bool = False) -> None:
-    """Raise TableError where a file, or with `in_parts` a group of its rows, takes more than this machine has.
+def require_memory(
+    path: Path, file: "pq.ParquetFile", columns: Collection[str] | None = None, in_parts: bool = False
+) -> None:
+    """Raise TableError where these columns of a file, by default all, or with `in_parts` those of a group of its rows,
+    take more than this machine has.
 
     A few kilobytes can stand for terabytes. That is told from the file's own footer; a text that a dictionary
     repeats counts once.
     """
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    sizes = [max(group.total_byte_size, 8 * group.num_rows * group.num_columns) for group in groups]
+    sizes = []
+    for group in groups:
+        parts = [group.column(place) for place in range(group.num_columns)]
+        wanted = [one for one in parts if columns is None or one.path_in_schema in columns]
+        sizes.append(sum(max(one.total_uncompressed_size, 8 * group.num_rows) for one in wanted))
     takes, there = (max if in_parts else sum)([0, *sizes]), memory_bytes()
     if takes > there:
         raise TableError(
@@ -77,16 +84,22 @@ def require_memory(path: Path, file: "pq.ParquetFile", in_parts: bool = False) -
 def memory_bytes() -> float:
     """The memory of this machine; infinite where the system does not tell."""
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        pages, bytes_of_page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return math.inf
+    return float(pages * bytes_of_page) if pages > 0 < bytes_of_page else math.inf
 
 
 @contextmanager
 def opened(
-    path: Path, metadata: Any = None, coded: Sequence[str] = (), in_parts: bool = False
+    path: Path,
+    metadata: Any = None,
+    coded: Sequence[str] = (),
+    columns: Collection[str] | None = None,
+    in_parts: bool = False,
 ) -> Iterator["pq.ParquetFile"]:
-    """`coded`: columns of texts that are read as dictionaries. `in_parts`: a group of rows is read at once, not more.
+    """`coded`: columns of texts that are read as dictionaries. `columns`: those that are read, by default all.
+    `in_parts`: a group of rows is read at once, not more.
 
     Raises TableError for what is no Parquet file, for one that says that it unpacks to more than the memory of this
     machine, and for a damaged one where that is read.
@@ -101,7 +114,7 @@ def opened(
                 content, metadata=metadata, read_dictionary=list(coded), page_checksum_verification=True
             ) as file,
         ):
-            require_memory(path, file, in_parts)
+            require_memory(path, file, columns, in_parts)
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         why = os_reason(error).partition(";")[0] if isinstance(error, OSError) and error.errno else None

@@ -71,8 +71,6 @@ class Summary(Mapping[str, Any]):
 
     def _made(self, name: str) -> Any:
         if name in MEASURED:
-            if not self.own[name]:
-                return self.first[name]
             part = dict(self.first[name])
             for key, column in self.own[name].items():
                 value = self._values(column)[self._at]

@@ -90,11 +90,11 @@ class Runs:
         """All columns but those of `batches`, texts as dictionaries, and run_id. Raises TableError."""
         import pyarrow as pa
 
-        with opened(self.path) as file:
+        with opened(self.path, columns=()) as file:
             schema, metadata = file.schema_arrow, file.metadata
         names = ["run_id", *(name for name in schema.names if name not in OF_BATCHES)]
         texts = [name for name in names[1:] if pa.types.is_string(schema.field(name).type)]
-        with opened(self.path, metadata, texts) as file:
+        with opened(self.path, metadata, texts, names) as file:
             return file.read(columns=names).combine_chunks()
 
     def holding(self, where: Mapping[str, Collection[str]]) -> np.ndarray:
@@ -102,7 +102,7 @@ class Runs:
         column, or a row the value, it can. Raises TableError.
         """
         found = np.ones(len(self.run_ids), dtype=bool)
-        with opened(self.path) as file:
+        with opened(self.path, columns=where) as file:
             there = [name for name in where if name in file.schema_arrow.names]
             for name in there:
                 values = file.read(columns=[name]).column(name).to_pylist()
@@ -131,7 +131,7 @@ class Runs:
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Its rows as `rows_of` takes them, BATCH at a time. Raises TableError."""
         names = list(OF_BATCHES)
-        with opened(self.path, in_parts=True) as file:
+        with opened(self.path, columns=names, in_parts=True) as file:
             require(self.path, file, names)
             yield from file.iter_batches(BATCH, columns=names)
 

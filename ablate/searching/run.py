@@ -37,7 +37,7 @@ from ablate.sweeping import schedule
 from ablate.sweeping.plan import knobs_of
 from ablate.tasks.facts import Words
 from ablate.timing.machine import check_own_node
-from ablate.training.checkpoints import interval_s
+from ablate.training.checkpoints import check_interval
 from ablate.training.choice import left_out
 from ablate.training.loop import check_device
 
@@ -146,7 +146,7 @@ def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: N
     settings, folder, trainer = prepared.settings, prepared.folder, prepared.trainer
     if settings.speed:
         check_own_node()
-    interval_s()
+    check_interval()
     for config in prepared.configs:
         check_device(config)
     with (

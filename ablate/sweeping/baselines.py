@@ -42,7 +42,7 @@ def texts(sweep: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     columns |= {name: name for name in ("train_tokens", "val_tokens")}
     path, numbers = runs_path(sweep), ["train_tokens", "val_tokens"]
     try:
-        with opened(path) as file:
+        with opened(path, columns=("run_id", "task", "test_tokens", *columns)) as file:
             there = file.schema_arrow.names
             if not {*columns} <= {*there}:  # nothing was trained on a text
                 return

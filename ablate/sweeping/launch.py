@@ -32,7 +32,7 @@ from ablate.sweeping.summary import Summary
 from ablate.timing.lane import default_threads, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.timing.samples import protocol_within
-from ablate.training.checkpoints import interval_s
+from ablate.training.checkpoints import check_interval
 from ablate.training.loop import check_device, resolve_device
 
 
@@ -55,7 +55,7 @@ def run_sweep(
     folder = folder_of(configs, default_name)
     options = options_of(launcher or {})
     plan = make_plan(configs, folder, fallback_data(), given=given)
-    interval_s()
+    check_interval()
     for config in configs if options is None else ():
         check_device(config)
     if options is not None and configs[0].speed:

@@ -44,7 +44,10 @@ def settings_of_sweep(sweep: Path) -> dict[str, Resolved]:
     plugins.load(plugins_of(sweep))
     found = {r["setting_id"]: from_dict(r["config"]) for r in records(sweep) if not isinstance(r, RecordError)}
     for config in found.values():  # of a file that anybody may have written
-        validate(config)
+        try:
+            validate(config)
+        except UserError as error:
+            raise UserError(f"{sweep} has settings that no run can have: {error}") from error
     if not found:
         raise UserError(f"{sweep} holds no finished run; give engines, settings knob=value …, or a folder of a sweep")
     return found

@@ -58,6 +58,11 @@ def interval_s() -> float:
     return seconds
 
 
+def check_interval() -> None:
+    """Raise ConfigError where the environment names no interval: before anything is trained or written."""
+    interval_s()
+
+
 class Unusable(Exception):
     """A file in the place of a checkpoint from which no run can go on, and why."""
 

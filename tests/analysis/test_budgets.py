@@ -70,6 +70,28 @@ def test_a_single_epoch_does_not_decide(runs: pd.DataFrame) -> None:
     )  # the last epoch spikes: 2 of them count
 
 
+def test_settings_of_equal_means_are_equal_in_whatever_order_they_were_added_up(runs: pd.DataFrame) -> None:
+    """0.93 + 0.94 + 0.95 is another number than 0.95 + 0.93 + 0.94."""
+    tied = np.array([0.93, 0.94, 0.95])
+    of = {1: tied, 2: np.roll(tied, 1), 3: np.roll(tied, 2), 4: tied + 0.1, 5: tied + 0.2, 6: tied + 0.3}
+
+    def accuracy(run: pd.Series, epochs: np.ndarray) -> np.ndarray:
+        early = 0.93 + np.abs(run["lr"] - 3) / 10
+        return np.where(epochs <= 20, early, of[int(run["lr"])][int(run["seed"])])
+
+    curves = curves_of(runs, accuracy).rename(columns={"perplexity": "accuracy"})
+    row = budget_correlation(runs, curves, "accuracy", epochs=[20]).iloc[0]
+    early, late = [0.2, 0.1, 0.0, 0.1, 0.2, 0.3], [0.0, 0.0, 0.0, 0.1, 0.2, 0.3]
+    assert row["spearman"] == pytest.approx(stats.spearmanr(early, late).statistic)
+    assert row["kendall"] == pytest.approx(stats.kendalltau(early, late).statistic)
+
+
+def test_a_run_without_a_curve_leaves_no_table(runs: pd.DataFrame) -> None:
+    """As of a damaged file: that of the others would speak of fewer settings than it seems to."""
+    curves = curves_of(runs, lambda run, e: 1 + run["lr"] + 10 / e)
+    assert budget_correlation(runs, curves[curves["run_id"] != runs["run_id"].iloc[0]]).empty
+
+
 def test_what_cannot_be_ranked_has_no_row(runs: pd.DataFrame) -> None:
     curves = curves_of(runs, lambda run, e: 1 + run["lr"] + 10 / e)
     assert budget_correlation(runs[runs["lr"] < 4], curves).empty  # three settings

@@ -143,6 +143,12 @@ def test_an_entry_of_a_launchers_table_need_not_be_there(launcher: str, option: 
     assert composed.hydra.launcher[option] == {"x": {"y": 1}}
 
 
+def test_an_entry_of_what_is_no_table_is_left_to_the_launcher_to_refuse() -> None:
+    """Which says what the option takes; Hydra would say only that it cannot be set."""
+    word = "hydra.launcher.gpus.x=1"
+    assert for_hydra(["hydra/launcher=slurm", word]) == ["hydra/launcher=slurm", f"++{word}"]
+
+
 def test_launchers_have_tables() -> None:
     assert {option for _, option in TABLES} == {"sbatch", "resources", "runtime_env"}
 

@@ -1,5 +1,6 @@
 """Parquet files of which few bytes stand for more than the memory: refused in a line, by their own footer."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ def test_what_takes_more_than_there_is(tmp_path: Path, small_memory: None, colum
     assert path.stat().st_size < 2**12
     with pytest.raises(TableError, match=r"bomb\.parquet: takes 0\.0 GiB of memory, of which this machine has 0\.0$"):
         read(path, ["it"])
+
+
+def test_only_what_is_read_counts(tmp_path: Path, small_memory: None) -> None:
+    """As the names of runs, beside records that are read in parts."""
+    path = tmp_path / "large.parquet"
+    pq.write_table(pa.table({"run_id": ["a"], "record": ["x" * 2**21]}), path, compression="zstd")
+    assert read(path, ["run_id"]).column("run_id").to_pylist() == ["a"]
+    with pytest.raises(TableError, match="takes"):
+        read(path, ["run_id", "record"])
+
+
+@pytest.mark.parametrize("pages", [-1, 0])
+def test_a_system_that_does_not_tell_its_memory(monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+    monkeypatch.setattr(parquet_files.os, "sysconf", lambda name: pages if name == "SC_PHYS_PAGES" else 4096)
+    assert parquet_files.memory_bytes() == math.inf
 
 
 def test_groups_of_rows_that_are_read_one_by_one(tmp_path: Path, small_memory: None) -> None:

@@ -205,7 +205,8 @@ def test_a_stored_value_that_no_run_could_have_is_one_line(
 ) -> None:
     write_sweep(tmp_path / "edited", [config("gru", **{"engine": "eager", knob: value})], seeds=1)
     assert main([str(tmp_path / "edited")]) == 2
-    assert re.fullmatch(rf"ablate: {knob} is '?{value}'?; .*\n", capsys.readouterr().err)
+    why = rf"ablate: {tmp_path}/edited has settings that no run can have: {knob} is '?{value}'?; .*\n"
+    assert re.fullmatch(why, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

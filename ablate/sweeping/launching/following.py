@@ -18,8 +18,8 @@ from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, RUNNING, WAITING
 
 GONE = "gone from the queue"
 SILENT = "silent"
-CANCELLED = "CANCELLED"
-"""SLURM's word for a job that somebody has ended, also before it had begun."""
+FAILED = "FAILED"
+"""SLURM's word for a job that ended with an error, or could not begin."""
 
 
 def known_states(batch: Batch, queue: Queue | None = None) -> Mapping[str, str] | None:
@@ -149,12 +149,12 @@ class Followed:
             how = f"has said nothing for {self.batch.silent_s / 60:g} min"
         else:
             how = "is gone from the queue" if how == GONE else f"ended, and the cluster says {how}"
-            how += "" if self.state.begun else ", and had not begun"
+            how += "" if self.state.begun else ", before it had begun"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
         if any(path.name.startswith(f"{self.id}_") and path.suffix == ".out" for path in entries(self.batch.log)):
             log = f"; its log is in {self.batch.log}"
-        elif self.batch.launcher == "slurm" and not self.state.begun and ended not in (GONE, CANCELLED):
-            log = f", nor left a log in {self.batch.log}: its node has to see this folder"
+        elif self.batch.launcher == "slurm" and not self.state.begun and ended == FAILED:
+            log = f"; it left no log in {self.batch.log}: its node has to see this folder"
         else:  # Ray keeps its own elsewhere
             log = ""
         from_where = "goes on from its checkpoints" if self.state.begun else "submits it again"

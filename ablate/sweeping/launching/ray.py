@@ -75,9 +75,9 @@ class RayQueue:
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
                 )
-        except TypeError as error:
-            raise UserError(f"Ray does not take hydra.launcher.runtime_env: {reason(error)}") from error
         except Exception as error:  # of the network, of Ray's own kinds, of values that it does not take
+            if isinstance(error, TypeError) and own.runtime_env:
+                raise UserError(f"Ray does not take hydra.launcher.runtime_env: {reason(error)}") from error
             at = f" at {address}" if address else ""
             raise UserError(f"Ray cannot be reached{at}: {reason(error)}") from error
         _say_in_a_line_each()
@@ -136,7 +136,8 @@ def described(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(runtime_env)
     if isinstance(variables := found.get("env_vars"), Mapping):
         found["env_vars"] = {
-            name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()
+            name: json.dumps(value) if isinstance(value, bool | int | float) else value
+            for name, value in variables.items()
         }
     return found
 

@@ -87,7 +87,7 @@ def test_submit_and_leave(slurm: Slurm, run: Run, capsys: pytest.CaptureFixture[
     folder = Path("results/a")
     assert run(*LONG, *ON_SLURM, "--detach") == 0
     assert len(slurm.jobs()) == 2
-    until(lambda: training(folder))
+    until(lambda: len(training(folder)) == 2)
     capsys.readouterr()
     assert main(["status", "--json", str(folder)]) == 0
     told = json.loads(capsys.readouterr().out)["sweeps"][0]
