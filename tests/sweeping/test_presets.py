@@ -34,6 +34,7 @@ CELLS = {
     "clipping": 6,
     "clipping_64_units": 6,
     "fig27_28_128_units": 2,
+    "fig27_28_256_units": 2,
     "fig27_28_perplexity_over_epochs": 2,
     "fill_in": 6,
     "forget_bias": 12,
