@@ -32,7 +32,7 @@ from ablate.sweeping.summary import Summary
 from ablate.timing.lane import default_threads, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.timing.samples import protocol_within
-from ablate.training.checkpoints import check_interval
+from ablate.training.checkpoints import check_interval, clear
 from ablate.training.loop import check_device, resolve_device
 
 
@@ -67,6 +67,7 @@ def run_sweep(
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
+        clear(folder, finished(plan))
         summary.notes += [*plan.notes, *plan.warnings]
         with Progress(plan, summary.reused + summary.already, quiet, above) as progress:
             for note in plan.notes:
@@ -128,6 +129,13 @@ def take_over(plan: Plan, summary: Summary) -> None:
                     run.reused_from = None
                     setting.missing.append(run)
         summary.already += len(setting.runs) - len(setting.missing) - sum(bool(run.reused_from) for run in setting.runs)
+
+
+def finished(plan: Plan) -> set[str]:
+    """The runs of a plan that are there."""
+    planned = [setting for setting in plan.settings if not setting.error]
+    missing = {run.run_id for setting in planned for run in setting.missing}
+    return {run.run_id for setting in planned for run in setting.runs} - missing
 
 
 def count_lost(plan: Plan, summary: Summary) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,7 +19,7 @@ import torch
 
 from ablate.config.errors import ConfigError, StorageError
 from ablate.config.schema import PACKAGE_DIR
-from ablate.records.files import present, write_atomically
+from ablate.records.files import entries, present, write_atomically
 from ablate.records.kinds import misfit
 from ablate.records.locks import warn
 from ablate.records.places import checkpoints_dir
@@ -123,6 +123,13 @@ class Checkpoints:
 
     def remove(self) -> None:
         for path in self.paths:
+            _remove(path)
+
+
+def clear(folder: Path, finished: Collection[str]) -> None:
+    """Delete what these runs have left: who trained one was killed between its record and the end of its checkpoint."""
+    for path in entries(checkpoints_dir(folder)):
+        if path.stem in finished:
             _remove(path)
 
 

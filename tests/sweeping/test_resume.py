@@ -22,7 +22,7 @@ from ablate.records import results
 from ablate.records.compaction import unpack
 from ablate.records.locks import exclusive
 from ablate.records.places import curve_path, record_path
-from ablate.training.checkpoints import reached
+from ablate.training.checkpoints import path_of, reached
 
 Configs = Callable[..., Config]
 PATIENCE_S = 600.0
@@ -70,6 +70,17 @@ def test_the_same_sweep_again_trains_nothing(small: Configs, sweep: Callable[...
 
 
 @pytest.mark.full
+def test_what_a_finished_run_left_is_deleted(small: Configs, sweep: Callable[..., Any]) -> None:
+    """As of a program that was killed after it had written the record; that of a run which is none of these stays."""
+    folder = sweep([small("seeds=2")]).folder
+    left, other = [path_of(folder, run) for run in records(folder)], path_of(folder, "0123456789ab")
+    other.parent.mkdir(exist_ok=True)
+    for path in (*left, other):
+        path.write_bytes(b"left")
+    assert sweep([small("seeds=2")]).already == 2
+    assert [*other.parent.iterdir()] == [other]
+
+
 def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) -> None:
     settings = [small("model=gru", "seeds=3", ENGINE)]
     folder = sweep(settings).folder
