@@ -18,6 +18,7 @@ from ablate.analysis.frames import KNOBS, value_text
 from ablate.config.errors import DataError, nearest
 from ablate.config.former_names import knob_of, value_of
 from ablate.config.metrics import METRICS
+from ablate.records.files import present
 
 FILE = "published.csv"
 SPEED = "tokens_per_s"
@@ -29,7 +30,7 @@ MOST_REPEATS = 1_000_000_000
 def own_file(folder: Path, preset: Path | None) -> Path | None:
     """The published values of a sweep: in its folder, or beside the preset that it was made by."""
     beside = None if preset is None else preset.with_name(f"{preset.stem}.{FILE}")
-    return next((path for path in (folder / FILE, beside) if path is not None and path.is_file()), None)
+    return next((path for path in (folder / FILE, beside) if path is not None and present(path) == "file"), None)
 
 
 def read_own(path: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from ablate.claims.measured import SEES_FUTURE
 from ablate.claims.reading import Claim
 from ablate.config.resolved import resolve
 from ablate.config.schema import CONFIG_ROOT, to_dict
+from ablate.records.files import present
 
 PUBLISHED = {
     "task": "language_model",
@@ -69,7 +70,7 @@ def _texts(values: "pd.Series[Any]") -> list[str]:
 def preset_path(name: str) -> Path | None:
     """The file of a preset that comes with ablate, or of one in ./sweeps."""
     paths = (root / "sweeps" / f"{name}.yaml" for root in (CONFIG_ROOT, Path.cwd()))
-    return next((path for path in paths if name and path.is_file()), None)
+    return next((path for path in paths if name and present(path) == "file"), None)
 
 
 def preset_protocol(name: str) -> Mapping[str, tuple[str, ...]]:

@@ -39,6 +39,8 @@ BEFORE_MANIFESTS = {
 }
 """Folder → what reports wrote there before they kept a list: whole names, or names without their endings."""
 ENDINGS = {"tables": (".csv", ".md", ".tex"), "figures": (".png", ".svg", ".pdf")}
+LONGEST = 255
+"""Bytes of a file's name."""
 SUFFIXES = {".html", *(ending for endings in ENDINGS.values() for ending in endings)}
 
 
@@ -193,7 +195,8 @@ def _free(path: Path) -> Path:
 def _inside(name: str) -> bool:
     """Whether a name of the list is one that a report could have written, whoever wrote the list."""
     path = Path(name)
-    return path.parent.as_posix() in (".", "tables", "figures") and path.suffix in SUFFIXES and "\0" not in name
+    is_name = "\0" not in name and len(path.name.encode("utf-8", "surrogatepass")) <= LONGEST
+    return path.parent.as_posix() in (".", "tables", "figures") and path.suffix in SUFFIXES and is_name
 
 
 def _sha256(path: Path) -> str:

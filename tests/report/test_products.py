@@ -12,7 +12,7 @@ from ablate.cli.report import main
 from ablate.config.errors import StorageError, UserError
 from ablate.records import files
 from ablate.records.compaction import compact
-from ablate.report import PAGE, fingerprint, refresh_report
+from ablate.report import PAGE, fingerprint, refresh_report, write_report
 from ablate.report.blocks import Attempts
 from ablate.report.products import EARLIER, MANIFEST, products
 from tests.report.made import config, write_manifest, write_run, write_sweep
@@ -217,6 +217,18 @@ def test_what_fails_unforeseen_is_tried_again() -> None:
 
 def raising(error: Exception) -> None:
     raise error
+
+
+def test_a_name_that_no_file_can_have_costs_no_report(tmp_path: Path) -> None:
+    """In the list of a report's files, and as a preset in the manifest, of a folder from somebody else."""
+    for seed in range(2):
+        write_run(tmp_path, config("rnn"), seed, 2.0)
+    long = "x" * 500
+    write_manifest(tmp_path, preset=long)
+    (tmp_path / MANIFEST).write_text(json.dumps({"files": {f"{long}.csv": [], f"tables/{long}.tex": ["0"]}}))
+    write_report(tmp_path, quiet=True)
+    assert (tmp_path / "report.html").is_file()
+    assert long not in (tmp_path / MANIFEST).read_text()
 
 
 def test_what_a_linked_folder_holds_is_left_alone(tmp_path: Path) -> None:
