@@ -1,5 +1,5 @@
 """The fixtures of tests of clusters."""
 
-from local_slurm import accounted_slurm, slurm
+from local_slurm import accounted_slurm, plain_slurm, slurm, slurm_with_accounts
 
-__all__ = ["accounted_slurm", "slurm"]
+__all__ = ["accounted_slurm", "plain_slurm", "slurm", "slurm_with_accounts"]

@@ -130,7 +130,18 @@ class Slurm:
     def node_returns(self) -> None:
         """At our word, or by itself, as soon as it answers: then SLURM refuses our word."""
         subprocess.run(["scontrol", "update", f"nodename={self.node}", "state=resume"], capture_output=True, timeout=60)
-        until(lambda: self.ask("sinfo", "-h", "-o", "%T").split()[0] in ("idle", "mixed", "allocated"), 60)
+        until(self.node_is_up, 60)
+
+    def node_is_up(self) -> bool:
+        return self.ask("sinfo", "-h", "-o", "%T").split()[0] in ("idle", "mixed", "allocated")
+
+    def clear(self) -> None:
+        """End what a test has left: its jobs, which may still be leaving, and a node that is away."""
+        for job in self.jobs():
+            subprocess.run(["scancel", job], capture_output=True, timeout=60)
+        if not self.node_is_up():
+            self.node_returns()
+        until(lambda: self.jobs() == {}, 240)
 
     def start_now(self) -> None:
         """What was queued again waits two minutes otherwise, or is held where it was begun on a node still busy."""
@@ -157,16 +168,28 @@ def lacking(programs: Sequence[str] = DAEMONS) -> str:
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+def plain_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     if why := lacking():
         pytest.skip(why)
     with running_slurm(tmp_path_factory.mktemp("slurm")) as found:
         yield found
 
 
-@pytest.fixture(scope="module")
-def accounted_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+@pytest.fixture
+def slurm(plain_slurm: Slurm) -> Iterator[Slurm]:
+    yield plain_slurm
+    plain_slurm.clear()
+
+
+@pytest.fixture
+def accounted_slurm(slurm_with_accounts: Slurm) -> Iterator[Slurm]:
     """The same with accounting, in a MariaDB of its own, and one account, `lab`."""
+    yield slurm_with_accounts
+    slurm_with_accounts.clear()
+
+
+@pytest.fixture(scope="module")
+def slurm_with_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     if why := lacking((*DAEMONS, *ACCOUNTANTS)):
         pytest.skip(why)
     with running_slurm(tmp_path_factory.mktemp("slurm"), accounting=True) as found:
