@@ -64,7 +64,7 @@ def test_a_file_of_ones_own_does_not_take_the_place_of_ours(tmp_path: Path, monk
     assert compose(["optimizer=adam"]).lr == choice("optimizer", OF_GROUP["optimizer"]["adam"])["lr"] == 0.005
 
 
-def test_a_knob_that_a_thing_has_shows_its_value() -> None:
+def test_a_knob_that_a_thing_has_shows_its_value(nothing_stays: None) -> None:
     """Also at the value at which it is no part of an identity, which is another one than its default."""
 
     @cell(activation="relu")
