@@ -6,7 +6,10 @@ value that it holds is, at any depth. A fourth makes one from nothing.
 
 import copy
 import math
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -229,3 +232,29 @@ def any_of(*strategies: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 
 
 Check = Callable[[Any], None]
+
+
+def put_in_place(path: Path, kind: str, outside: Path) -> None:
+    """Something else where a file or a folder is expected."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "full folder":
+            (path / "folder").mkdir(parents=True)
+            (path / "file").write_bytes(b"\xff")
+        case "link out":
+            path.symlink_to(outside)
+        case "link to a file":
+            path.symlink_to(outside / "kept.txt")
+        case "dangling":
+            path.symlink_to(outside / "nothing")
+        case "circle":
+            path.symlink_to(path)
+        case "pipe":
+            os.mkfifo(path)
+        case "empty":
+            path.write_bytes(b"")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fuzzing.conftest import SMALL, Place
 from tests.fuzzing.exploring import examples, explore
-from tests.fuzzing.hostile import TEXTS, any_of, texts, torn
+from tests.fuzzing.hostile import TEXTS, any_of, put_in_place, texts, torn
 from tests.fuzzing.test_stored_files import broken_parquet, changed_json, runs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,32 +48,6 @@ def trained(place: Place, tmp_path: Path) -> tuple[Path, Path]:
     place.run("compact", "results/made-up", "--undo")
     shutil.copytree(place.sweep, loose)
     return packed, loose
-
-
-def put_in_place(path: Path, kind: str, outside: Path) -> None:
-    """Something else where a file or a folder is expected."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    match kind:
-        case "folder":
-            path.mkdir()
-        case "full folder":
-            (path / "folder").mkdir(parents=True)
-            (path / "file").write_bytes(b"\xff")
-        case "link out":
-            path.symlink_to(outside)
-        case "link to a file":
-            path.symlink_to(outside / "kept.txt")
-        case "dangling":
-            path.symlink_to(outside / "nothing")
-        case "circle":
-            path.symlink_to(path)
-        case "pipe":
-            os.mkfifo(path)
-        case "empty":
-            path.write_bytes(b"")
 
 
 @examples(4, 600)

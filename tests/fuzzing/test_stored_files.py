@@ -29,7 +29,7 @@ from ablate.records.reading import RecordError
 from ablate.records.timings import all_packed
 from tests.fuzzing.conftest import Place
 from tests.fuzzing.exploring import examples, explore, one_line, refused_or
-from tests.fuzzing.hostile import NUMBERS, TEXTS, edited, encoded, relined, texts, torn, values
+from tests.fuzzing.hostile import NUMBERS, TEXTS, edited, encoded, put_in_place, relined, texts, torn, values
 from tests.report.made import config, write_sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of numbers beyond all measure
@@ -242,7 +242,6 @@ def test_other_things_in_the_place_of_files(place: Place, loose: Path, count: in
     kinds = ("folder", "link out", "circle", "pipe", "gone", "empty", "no rights")
 
     def check(given: tuple[str, str, tuple[str, ...]]) -> None:
-        import os
 
         name, kind, command = given
 
@@ -253,21 +252,7 @@ def test_other_things_in_the_place_of_files(place: Place, loose: Path, count: in
             (outside / "kept.txt").write_text("kept")
             if kind == "empty":
                 path = sweep / "runs" / "0123456789ab.json"
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            path.unlink(missing_ok=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            match kind:
-                case "folder":
-                    path.mkdir()
-                case "link out":
-                    path.symlink_to(outside)
-                case "circle":
-                    path.symlink_to(path)
-                case "pipe":
-                    os.mkfifo(path)
-                case "empty":
-                    path.write_bytes(b"")
+            put_in_place(path, kind, outside)
 
         place.fresh()
         shutil.copytree(loose, place.sweep)
