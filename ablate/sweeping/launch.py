@@ -32,7 +32,7 @@ from ablate.sweeping.summary import Summary
 from ablate.timing.lane import default_threads, time_missing
 from ablate.timing.machine import quality_jobs
 from ablate.timing.samples import protocol_within
-from ablate.training.checkpoints import check_interval, clear
+from ablate.training.checkpoints import check_interval, drop_checkpoints
 from ablate.training.loop import check_device, resolve_device
 
 
@@ -67,7 +67,7 @@ def run_sweep(
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
         take_over(plan, summary)
-        clear(folder, finished(plan))
+        drop_checkpoints(folder, finished(plan))
         summary.notes += [*plan.notes, *plan.warnings]
         with Progress(plan, summary.reused + summary.already, quiet, above) as progress:
             for note in plan.notes:

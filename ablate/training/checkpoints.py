@@ -126,7 +126,7 @@ class Checkpoints:
             _remove(path)
 
 
-def clear(folder: Path, finished: Collection[str]) -> None:
+def drop_checkpoints(folder: Path, finished: Collection[str]) -> None:
     """Delete what these runs have left: who trained one was killed between its record and the end of its checkpoint."""
     for path in entries(checkpoints_dir(folder)):
         if path.stem in finished:

@@ -91,10 +91,10 @@ def facts(knob: Knob) -> tuple[str, str]:
         if name in facts
     ]
     values = ", ".join(map(code, facts["choices"])) if "choices" in facts else type_in_words(knob.kind)
-    or_null = type(None) in get_args(knob.kind) and (bounds or "choices" in facts)
-    values = (
-        " ".join([values.removesuffix(" or null"), *bounds]) + ", or null" if or_null else " ".join([values, *bounds])
-    )
+    if type(None) in get_args(knob.kind) and (bounds or "choices" in facts):  # which limit the numbers, and not null
+        values = " ".join([values.removesuffix(" or null"), *bounds]) + ", or null"
+    else:
+        values = " ".join([values, *bounds])
     decides = "no" if not knob.decides else "yes; one program" if facts.get("per_replica") else "yes"
     if "through" in facts:
         decides += f" (through {facts['through']})"

@@ -57,11 +57,12 @@ def test_own_knobs_stand_with_their_things() -> None:
 
 
 @pytest.mark.full
-def test_the_site_builds_strictly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_site_builds_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not all(map(find_spec, ("mkdocs", "material", "mkdocstrings", "latex2mathml"))):
         pytest.skip("needs mkdocs-material, mkdocstrings and latex2mathml: pip install '.[docs]'")
     import warnings
 
+    monkeypatch.chdir(CONFIG_ROOT)  # which the files that pages show are named from
     with warnings.catch_warnings():  # of libraries; what mkdocs has to say of the pages, it logs
         warnings.simplefilter("ignore")
         from mkdocs.commands.build import build

@@ -144,21 +144,20 @@ class Followed:
             return f"{job} is done, and what it did is not in {self.batch.sweep}: do both see the same folder?"
         if self.state.ended is not None:
             return f"{job}: {self.state.ended}"
-        ended = how
         if how == SILENT:
-            how = f"has said nothing for {self.batch.silent_s / 60:g} min"
+            what = f"has said nothing for {self.batch.silent_s / 60:g} min"
         else:
-            how = "is gone from the queue" if how == GONE else f"ended, and the cluster says {how}"
-            how += "" if self.state.begun else ", before it had begun"
+            what = "is gone from the queue" if how == GONE else f"ended, and the cluster says {how}"
+            what += "" if self.state.begun else ", before it had begun"
         then = f" ({self.state.stopped})" if self.state.stopped else ""
         if any(path.name.startswith(f"{self.id}_") and path.suffix == ".out" for path in entries(self.batch.log)):
             log = f"; its log is in {self.batch.log}"
-        elif self.batch.launcher == "slurm" and not self.state.begun and ended == FAILED:
+        elif self.batch.launcher == "slurm" and not self.state.begun and how == FAILED:
             log = f"; it left no log in {self.batch.log}: its node has to see this folder"
         else:  # Ray keeps its own elsewhere
             log = ""
         from_where = "goes on from its checkpoints" if self.state.begun else "submits it again"
-        return f"{job} {how}{then}{log}; the same command {from_where}"
+        return f"{job} {what}{then}{log}; the same command {from_where}"
 
 
 class Waiting:
