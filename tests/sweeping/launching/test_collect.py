@@ -242,8 +242,11 @@ def test_another_text_of_the_same_name_trains_nothing(small: Configs, launch: An
     assert runs_of(Path("results/a")) == []
 
 
-def test_a_job_that_is_killed_each_time_is_begun_so_often_and_no_more(tmp_path: Path) -> None:
+def test_a_job_that_is_killed_each_time_is_begun_so_often_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As by Ray, which begins a task again without end that it has killed for its memory."""
+    monkeypatch.chdir(tmp_path)  # and back after it, for a job goes where the command was given
     batch = Batch(tmp_path / "jobs" / "0001", "ray", 1)
     batch.write()
     batch.write_order(0, {"cwd": str(tmp_path), "code": {}})
