@@ -138,8 +138,8 @@ def _check(summary: "Summary") -> None:
         raise UserError(f"{summary.storage}; the stored runs are kept, the same call resumes")
     if summary.lost:
         raise UserError(
-            f"{summary.lost} runs are not in {summary.folder} any more; it was moved, or emptied, meanwhile: move it "
-            "back, or call the same again"
+            f"not in {summary.folder} any more: {counted(summary.lost, 'run')}; it was moved, or emptied, meanwhile: "
+            "move it back, or call the same again"
         )
     if summary.failures:
         first = ": ".join(summary.failures[0])

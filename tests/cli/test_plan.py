@@ -317,6 +317,7 @@ def test_a_task_is_planned_by_its_own_measure(compose: Configs, arguments: tuple
 def test_what_a_number_of_seeds_detects_is_said() -> None:
     """A difference so large is found in 80 of 100 made-up sweeps, half of it is not."""
     assert "3 seeds are too few" in detectable(Spread(0.1, 1, "x"), 3)
+    assert detectable(None, 1).startswith("1 seed is too few")
     percent = float(re.findall(r"differ by ([\d.]+) %", detectable(Spread(0.1, 1, "these settings in x"), 20))[0])
     assert found_share(math.log(1 + percent / 100), 0.1, 20) == pytest.approx(0.8, abs=0.07)
     times = float(re.findall(r"of ([\d.]+) × the spread", detectable(None, 20))[0])

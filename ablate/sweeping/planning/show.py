@@ -208,8 +208,8 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int, jobs: P
     """Lines on the whole sweep: runs, time and memory."""
     runs, done, reused, missing = (sum(parts) for parts in zip(*map(counts, plan.settings), strict=True))
     lines = [
-        f"{counted(len(plan.settings), 'setting')}, {counted(runs, 'run')}: {done} done, "
-        f"{reused} reused from other sweeps, {missing} to train"
+        f"{counted(len(plan.settings), 'setting')}, {counted(runs, 'run')}: {done:,} done, "
+        f"{reused:,} reused from other sweeps, {missing:,} to train"
     ]
     config = plan.settings[0].config
     if jobs is not None:
@@ -219,7 +219,7 @@ def totals(plan: Plan, estimates: Sequence[Estimate], side_by_side: int, jobs: P
         beside = f" (free: {size(free)})" if free else ""
         lines.append(
             f"training takes about {duration(training_s(estimates, side_by_side))}, {min(side_by_side, programs)} of "
-            f"{programs} programs side by side, and {size(memory_of(estimates, side_by_side))}{beside}"
+            f"{counted(programs, 'program')} side by side, and {size(memory_of(estimates, side_by_side))}{beside}"
         )
     if config.speed and (timing := timings_missing(plan, config.speed_s))[0]:
         lines.append(f"the speed lane takes about {duration(timing[1])} after that, for {counted(timing[0], 'timing')}")

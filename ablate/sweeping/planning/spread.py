@@ -104,7 +104,8 @@ def sweeps_beside(folder: Path) -> list[Path]:
 def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) -> str:
     """One sentence: the smallest difference of two settings of so many seeds that will be found."""
     if seeds < (least := least_runs(LEVEL)):
-        return f"{seeds} seeds are too few to tell any two settings apart at 95 %; {least} are the least"
+        too_few = f"{counted(seeds, 'seed')} {'is' if seeds == 1 else 'are'} too few"
+        return f"{too_few} to tell any two settings apart at 95 %; {least} are the least"
     times = detectable_log(math.sqrt(2), seeds, LEVEL, POWER, cost=1.0, samples=2)
     if spread is None:
         return (
