@@ -35,8 +35,10 @@ FRAMES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 10_000])
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-def test_as_pandas_writes_it(frame: dict[str, Any]) -> None:
+def test_as_pandas_writes_it(frame: dict[str, Any], at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.records.csv_text.AT_ONCE", at_once)
     made = pd.DataFrame(frame)
     assert csv_text(made) == made.to_csv(index=False, lineterminator="\n")
 
