@@ -1,6 +1,6 @@
 """precision=bf16: the tiled products against those of float32, in whole minibatches; where they cannot be had.
 
-Needs a C++ compiler; the first test a CPU with bfloat16 tiles (AMX), too.
+Needs a C++ compiler; most tests a CPU that multiplies bfloat16, too.
 """
 
 import math
@@ -23,11 +23,11 @@ SHAPES = ((64, 32, 35, 1, 28), (33, 5, 4, 2, 7), (1, 1, 2, 1, 70), (17, 40, 3, 3
           (32, 5, 4, 1, Features(1, 10)), (20, 5, 4, 2, Features(40, 3)))  # fmt: skip
 """H, B, T, layers, V."""
 
-needs_tiles = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
+needs_bfloat16 = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
 
 
 @pytest.mark.full
-@needs_tiles
+@needs_bfloat16
 @pytest.mark.parametrize("model", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize(("H", "B", "T", "layers", "V"), SHAPES)
 def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
@@ -48,7 +48,7 @@ def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
 
 
 @pytest.mark.full
-@needs_tiles
+@needs_bfloat16
 def test_the_record_says_which_products() -> None:
     config = composed("model=gru", "num_hiddens=8", "precision=bf16")
     assert computed_by(config, torch.float32) == "native, bf16 products"
@@ -56,7 +56,7 @@ def test_the_record_says_which_products() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("flags", ["fpu avx512f", ""])
-def test_a_cpu_without_tiles_is_told_and_never_computes_others_in_silence(
+def test_a_cpu_without_bfloat16_is_told_and_never_computes_others_in_silence(
     flags: str, monkeypatch: pytest.MonkeyPatch, compose: Callable[..., Config]
 ) -> None:
     monkeypatch.setattr(build, "_cpu", lambda: flags)
@@ -68,14 +68,14 @@ def test_a_cpu_without_tiles_is_told_and_never_computes_others_in_silence(
     assert choice.choose(compose("model=gru", "num_hiddens=8", "engine=cohort"), 28, torch.device("cpu"), 3)
 
 
-def test_other_networks_have_no_tiled_products(compose: Callable[..., Config]) -> None:
+def test_other_networks_have_no_products_in_bfloat16(compose: Callable[..., Config]) -> None:
     config = compose("model=gru", "precision=bf16", "model.bidirectional=true", "sampling=random")
     with pytest.raises(CombinationError, match="plainly stacked"):
         choice.choose(config, 28, torch.device("cpu"), 3)
 
 
 @pytest.mark.full
-@needs_tiles
+@needs_bfloat16
 def test_replicas_compute_the_same_alone_and_in_a_crowd() -> None:
     config = composed("model=gru", "num_hiddens=20", "batch_size=6", "num_steps=5", "precision=bf16")
     crowd = NativeCohort([config] * 3, 28, [weights(config, 28, seed, torch.float32) for seed in range(3)])

@@ -3,7 +3,7 @@
 Not constructed, as in test_divergence, but of a network: a rectified linear layer that multiplies its state by 1000 at
 every step hands gradients back a thousand times as large. Its states stay tiny, so that losses are finite. Of the
 first minibatches nothing is scored, of the third one everything. CPU; the native engines need a C++ compiler, and
-precision=bf16 a CPU with tiles.
+precision=bf16 a CPU that multiplies bfloat16.
 """
 
 from collections.abc import Callable, Iterator

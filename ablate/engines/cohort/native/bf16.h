@@ -1,4 +1,5 @@
-// precision=bf16: the products of kernel.h with factors rounded to bfloat16 and sums in float32, on the tiles of AMX.
+// precision=bf16: the products of kernel.h with factors rounded to bfloat16 and sums in float32, on the tiles of AMX or,
+// where a CPU has none, by the instructions of AVX512-BF16 on the same tiles in memory.
 // Weights, states, gates and gradients stay float32; a minibatch rounds the weights once, and rows as it reads them.
 //
 // A tile is 16 rows of 32 numbers: of the left side 16 rows and 32 numbers of k; of the right side 16 pairs of k, the two
@@ -12,22 +13,6 @@ typedef uint16_t bf16;
 constexpr i64 TILE = 512;  // numbers
 
 static inline i64 blocks_of(i64 n) { return (n + 31) / 32; }
-
-// Whether the system lets this process use tiles: it has to be asked.
-static bool tiles_allowed() { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
-
-struct Tiles {  // for as long as it lives, in this thread
-    Tiles() {
-        struct {
-            uint8_t palette, start_row, reserved[14];
-            uint16_t bytes[16];
-            uint8_t rows[16];
-        } shape = {1, 0, {}, {}, {}};
-        for (int i = 0; i < 8; i++) shape.bytes[i] = 64, shape.rows[i] = 16;
-        _tile_loadconfig(&shape);
-    }
-    ~Tiles() { _tile_release(); }
-};
 
 // Room for rounded numbers, kept by each thread.
 static bf16 *room_for(i64 tiles) {
@@ -88,14 +73,46 @@ static void round_weights(float *w, i64 units, i64 K, i64 G) {
         }
 }
 
-// The sums are tiles 0 to 3: of a0 and b0, a1 and b0, a0 and b1, a1 and b1.
-static inline void clear_tiles() {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+// The sums of a0 and b0, a1 and b0, a0 and b1, a1 and b1, tiles of 16 rows with `row` numbers from one to the next. A
+// place that is null takes none: then a side has no second tile.
+struct Sums {
+    float *a0_b0, *a1_b0, *a0_b1, *a1_b1;
+    i64 row;
+};
+
+#ifdef __AMX_BF16__
+
+// Whether the system lets this process use tiles: it has to be asked.
+static bool tiles_allowed() { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
+
+struct Tiles {  // for as long as it lives, in this thread
+    Tiles() {
+        struct {
+            uint8_t palette, start_row, reserved[14];
+            uint16_t bytes[16];
+            uint8_t rows[16];
+        } shape = {1, 0, {}, {}, {}};
+        for (int i = 0; i < 8; i++) shape.bytes[i] = 64, shape.rows[i] = 16;
+        _tile_loadconfig(&shape);
+    }
+    ~Tiles() { _tile_release(); }
+};
+
+template <int TILE_NUMBER> static inline void begin_tile(const float *from, i64 bytes, bool more) {
+    if (from && more)
+        _tile_loadd(TILE_NUMBER, from, bytes);
+    else
+        _tile_zero(TILE_NUMBER);
 }
-static inline void add_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step) {
+
+// Products of tiles of `blocks` blocks of k, added to what is there if `more`.
+static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step,
+                                  const Sums &to, bool more) {
+    const i64 bytes = 4 * to.row;
+    begin_tile<0>(to.a0_b0, bytes, more);
+    begin_tile<1>(to.a1_b0, bytes, more);
+    begin_tile<2>(to.a0_b1, bytes, more);
+    begin_tile<3>(to.a1_b1, bytes, more);
     for (i64 k = 0; k < blocks; k++, a0 += TILE, a1 += TILE, b0 += b_step, b1 += b_step) {
         _tile_loadd(4, a0, 64);
         _tile_loadd(5, a1, 64);
@@ -106,7 +123,57 @@ static inline void add_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const b
         _tile_dpbf16ps(2, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
     }
+    _tile_stored(0, to.a0_b0, bytes);
+    if (to.a1_b0) _tile_stored(1, to.a1_b0, bytes);
+    if (to.a0_b1) _tile_stored(2, to.a0_b1, bytes);
+    if (to.a1_b1) _tile_stored(3, to.a1_b1, bytes);
 }
+
+#else
+
+struct Tiles {};
+static bool tiles_allowed() { return true; }
+
+constexpr int AT_ONCE = 8;  // rows of a tile: with two columns their sums take half of the registers
+
+// A tile's rows with one column or two.
+template <int COLUMNS>
+static inline void multiply_rows(i64 blocks, const bf16 *a, const bf16 *const (&b)[2], i64 b_step, float *const (&to)[2],
+                                 i64 row, bool more) {
+    for (int first = 0; first < 16; first += AT_ONCE) {
+        __m512 sums[COLUMNS][AT_ONCE];
+        for (int c = 0; c < COLUMNS; c++)
+            for (int r = 0; r < AT_ONCE; r++)
+                sums[c][r] = more ? _mm512_loadu_ps(to[c] + (first + r) * row) : _mm512_setzero_ps();
+        for (i64 k = 0; k < blocks; k++)
+            for (int pair = 0; pair < 16; pair++) {
+                __m512bh y[COLUMNS];
+                for (int c = 0; c < COLUMNS; c++) y[c] = (__m512bh)_mm512_loadu_si512(b[c] + k * b_step + 32 * pair);
+                for (int r = 0; r < AT_ONCE; r++) {
+                    int two;
+                    std::memcpy(&two, a + k * TILE + 32 * (first + r) + 2 * pair, sizeof(two));
+                    const __m512bh x = (__m512bh)_mm512_set1_epi32(two);
+                    for (int c = 0; c < COLUMNS; c++) sums[c][r] = _mm512_dpbf16_ps(sums[c][r], y[c], x);
+                }
+            }
+        for (int c = 0; c < COLUMNS; c++)
+            for (int r = 0; r < AT_ONCE; r++) _mm512_storeu_ps(to[c] + (first + r) * row, sums[c][r]);
+    }
+}
+
+// Products of tiles of `blocks` blocks of k, added to what is there if `more`.
+static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step,
+                                  const Sums &to, bool more) {
+    const bf16 *const b[2] = {b0, b1}, *const a[2] = {a0, a1};
+    float *const at[2][2] = {{to.a0_b0, to.a0_b1}, {to.a1_b0, to.a1_b1}};
+    for (int half = 0; half < 2 && at[half][0]; half++)
+        if (at[half][1])
+            multiply_rows<2>(blocks, a[half], b, b_step, at[half], to.row, more);
+        else
+            multiply_rows<1>(blocks, a[half], b, b_step, at[half], to.row, more);
+}
+
+#endif
 
 // As the product of floats, of weights that `round_weights` has rounded.
 template <int G>
@@ -117,7 +184,6 @@ static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64
     const bf16 *w = (const bf16 *)weights;
     bf16 *const room = room_for(2 * blocks), *const lower = room + blocks * TILE;
     vec out[32][U * G];
-    const i64 column = sizeof(out[0]);  // bytes from a row to the next
     const auto chunk = [&](i64 j) {     // of k, 16 numbers wide: where it begins in the first row
         return a.at[j / per_part] + j % per_part / per_panel * a.panel[j / per_part] + j % per_panel * L;
     };
@@ -138,14 +204,9 @@ static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64
                 const bool two = c + 1 < columns;
                 const bf16 *w0 = w + ((unit + c / G) * blocks * G + c % G) * TILE;
                 const bf16 *w1 = two ? w + ((unit + (c + 1) / G) * blocks * G + (c + 1) % G) * TILE : w0;
-                clear_tiles();
-                add_tiles(blocks, room, lower, w0, w1, G * TILE);
-                _tile_stored(0, &out[0][c], column);
-                _tile_stored(1, &out[16][c], column);
-                if (two) {
-                    _tile_stored(2, &out[0][c + 1], column);
-                    _tile_stored(3, &out[16][c + 1], column);
-                }
+                float *const sums = (float *)&out[0][c], *const below = (float *)&out[16][c];
+                const Sums to = {sums, below, two ? sums + L : nullptr, two ? below + L : nullptr, U * G * L};
+                multiply_tiles(blocks, room, lower, w0, w1, G * TILE, to, false);
             }
             for (int u = 0; u * G < columns; u++) finish(with, unit + u, row, there, &out[0][u * G], U * G);
         }
@@ -176,27 +237,16 @@ static void tiled_weight_gradient(const Gradient &out, const Panels &a, i64 a_pa
                 _mm512_storeu_si512(right + (c * blocks + n) * TILE + 32 * pair, pairs(x, y));
             }
     }
-    const i64 bytes = 4 * out.row;
     const auto at = [&](i64 panel, i64 column) {
-        return out.at + column / C * out.unit + panel * L * out.row + column % C * out.slot;
+        const bool there = panel < a_panels && column < columns;
+        return there ? out.at + column / C * out.unit + panel * L * out.row + column % C * out.slot : nullptr;
     };
     for (i64 c = 0; c < columns; c += 2)
         for (i64 p = 0; p < a_panels; p += 2) {
             const i64 c1 = c + 1 < columns ? c + 1 : c, p1 = p + 1 < a_panels ? p + 1 : p;
             const bf16 *a0 = left + p * blocks * TILE, *a1 = left + p1 * blocks * TILE;
             const bf16 *b0 = right + c * blocks * TILE, *b1 = right + c1 * blocks * TILE;
-            if (more) {
-                _tile_loadd(0, at(p, c), bytes);
-                _tile_loadd(1, at(p1, c), bytes);
-                _tile_loadd(2, at(p, c1), bytes);
-                _tile_loadd(3, at(p1, c1), bytes);
-            } else {
-                clear_tiles();
-            }
-            add_tiles(blocks, a0, a1, b0, b1, TILE);
-            _tile_stored(0, at(p, c), bytes);  // where a side has no second tile, the same numbers once more
-            _tile_stored(1, at(p1, c), bytes);
-            _tile_stored(2, at(p, c1), bytes);
-            _tile_stored(3, at(p1, c1), bytes);
+            const Sums to = {at(p, c), at(p + 1, c), at(p, c + 1), at(p + 1, c + 1), out.row};
+            multiply_tiles(blocks, a0, a1, b0, b1, TILE, to, more);
         }
 }

@@ -30,8 +30,8 @@ HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernel.h", "bf16.h"
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fvisibility=hidden", "-shared", "-fPIC")
 PRECISION_FLAGS = {"ieee": (), "bf16": ("-DBF16",)}
-TILES = "amx_bf16"
-"""The flag of a CPU that has the tiles of bf16.h."""
+BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16"})
+"""The flags of CPUs that multiply bfloat16, one of which bf16.h needs."""
 TIMEOUT_S = 120
 
 
@@ -117,7 +117,8 @@ def unavailable(precision: str = "ieee") -> str:
         _compiler()
     except RuntimeError as error:
         return str(error)
-    return "this CPU multiplies no bfloat16 tiles (AMX)" if precision == "bf16" and TILES not in _cpu().split() else ""
+    lacking = precision == "bf16" and BFLOAT16.isdisjoint(_cpu().split())
+    return "this CPU multiplies no bfloat16 (it has neither AMX nor AVX512-BF16)" if lacking else ""
 
 
 def built(text: str, precision: str = "ieee") -> Path:
