@@ -6,7 +6,8 @@ What in a name would end a line, move the cursor, colour the terminal or turn it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,14 @@ def console(*, stderr: bool = False, quiet: bool = False, width: int | None = No
     A style is a Text, or asked for where a line is printed (`markup=True`).
     """
     return _console()(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False, markup=False)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal what goes on, for as long as it does; nothing anywhere else."""
+    shown = console(stderr=True)
+    with shown.status(what) if shown.is_terminal else nullcontext():
+        yield
 
 
 @cache

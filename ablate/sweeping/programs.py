@@ -91,7 +91,9 @@ class Programs:
     def programs(self, side_by_side: int, cut: int) -> list[Task]:
         """All that is to be trained; where a group cannot be, its settings have failed."""
         groups = packed(schedule.groups(self.plan, self.progress.warn), side_by_side)
+        self.progress.preparing("compiling kernels")
         make_kernels(group.config for group in groups)
+        self.progress.preparing("choosing engines")
         for line in left_out(group.config for group in groups):
             self.progress.warn(line)
         threads, before = schedule.share_of(cut, len(groups)), kept_engines(self.plan.folder)
@@ -102,6 +104,7 @@ class Programs:
             agreed = keep_engines(self.plan.folder, chosen, anew)
             if any(agreed[shape] != engine for shape, engine in chosen.items()):  # another job was quicker to choose
                 tasks = self._cut(groups, side_by_side, threads, agreed)
+        self.progress.preparing("")
         return tasks
 
     def _cut(

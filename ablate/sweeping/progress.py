@@ -36,6 +36,8 @@ class Listener(Protocol):
 
     def warn(self, line: str) -> None: ...
 
+    def preparing(self, what: str) -> None: ...
+
     def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None: ...
 
     def ended(self, task: Task) -> None: ...
@@ -113,6 +115,10 @@ class Progress:
 
     def warn(self, line: str) -> None:
         self.say(f"[yellow]warning:[/] {escape(line)}")
+
+    def preparing(self, what: str) -> None:
+        """What goes on before the first program trains; nothing any more where `what` is empty."""
+        self.bar.update(self.task, now=what)
 
     def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None:
         """Called after every epoch of a program."""

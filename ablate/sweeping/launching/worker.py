@@ -231,6 +231,9 @@ class Beacon:
         if line not in self.state.warnings:
             self.state.warnings.append(line)
 
+    def preparing(self, what: str) -> None:
+        pass
+
     def epoch(self, task: "Task", name: str, epoch: int, perplexity: float) -> None:
         runs = [run.run_id for run in task.runs]
         begins = runs[0] not in self.running

@@ -38,7 +38,7 @@ from ablate.timing.lane import default_threads
 from ablate.timing.process import START_S
 from ablate.timing.samples import protocol_within
 from ablate.training.checkpoints import reached
-from ablate.training.choice import build
+from ablate.training.choice import build, make_kernels
 from ablate.training.loop import resolve_device
 from ablate.training.trajectory import measures_held_out, train_epoch
 
@@ -84,6 +84,7 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     out, engines = [], kept_engines(plan.folder)
     device = resolve_device(plan.settings[0].config.device)
     with training_threads(side_by_side, device) as pool:
+        pool.submit(make_kernels, [group.config for group in groups]).result()
         for group in groups:
             try:
                 # In a worker, as in a sweep: engines are timed against each other while nothing else runs.

@@ -13,7 +13,7 @@ from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
 from ablate.config.errors import counted
 from ablate.config.schema import Config
-from ablate.config.terminal import lines
+from ablate.config.terminal import lines, working
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
 from ablate.sweeping.launch import folder_of
@@ -48,7 +48,8 @@ class Planned:
             if configs[0].speed:
                 check_alone(options)
             each = min(each, options.cpus)
-        found = estimate(plan, each)
+        with working("compiling kernels and timing updates"):
+            found = estimate(plan, each)
         jobs = None if options is None else planned_jobs(found, options)
         return cls(plan, configs, asked, found, len(devices(configs)) * each, jobs)
 
