@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from ablate.config.composing import compose as composed
 from ablate.config.resolved import resolve
 from ablate.data.baselines import baselines
 from ablate.data.corpora import load
-from ablate.records.baselines import FILE
+from ablate.records.baselines import FILE, stored
 from ablate.records.compaction import compact
 from ablate.records.results import save
 from ablate.report import write_report
@@ -95,6 +96,34 @@ def test_a_damaged_file_is_made_again(sweep: Path, damaged: str) -> None:
     (sweep / FILE).write_text(damaged, encoding="utf-8")
     add_baselines(sweep)
     assert len(json.loads((sweep / FILE).read_text(encoding="utf-8"))["texts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (["baselines"], 4.1),
+        (["baselines", 0], 4.1),
+        (["baselines", 0], {}),
+        (["baselines", 0, "name"], 4.1),
+        (["baselines", 0, "val_perplexity"], "4.1"),
+        (["baselines", 0, "val_perplexity"], None),
+        (["baselines", 0, "test_perplexity"], []),
+        (["unit"], None),
+        (["train_tokens"], "400"),
+    ],
+)
+def test_a_damaged_text_is_made_again(sweep: Path, place: list[Any], value: Any) -> None:
+    add_baselines(sweep)
+    whole = stored(sweep)
+    kept = json.loads((sweep / FILE).read_text(encoding="utf-8"))
+    at = kept["texts"][1]
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = value
+    (sweep / FILE).write_text(json.dumps(kept), encoding="utf-8")
+    assert stored(sweep) == whole[:1]
+    add_baselines(sweep)
+    assert stored(sweep) == whole
 
 
 def test_what_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
