@@ -18,7 +18,7 @@ from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_fa
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
 from ablate.records.csv_text import as_text
-from ablate.records.kinds import misfit
+from ablate.records.kinds import fits, misfit
 from ablate.records.results import former_settings
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ ATTRIBUTES: dict[str, Any] = {
     "n": int,
     "metrics": dict[str, float | None],
     "readings": dict[str, float],
+    "seeds": dict[str, dict[str, float | None]],
+    "tries": int,
     **dict.fromkeys(("last_epoch", "duplicate_of", "again"), int | None),
     **dict.fromkeys(("worker", "key", "reason", "excluded", "began_at", "ended_at"), str | None),
     "seconds": float | None,
@@ -132,12 +134,12 @@ ATTRIBUTES: dict[str, Any] = {
 
 def _whole(trials: Sequence[FrozenTrial], objectives: int) -> tuple[list[FrozenTrial], list[str]]:
     """The trials that are as a search notes them, and a line on each of the others."""
-    wrong = {trial.number: _strange(trial, objectives) for trial in trials}
+    wrong = {trial.number: strange_trial(trial, objectives) for trial in trials}
     whole = [trial for trial in trials if not wrong[trial.number]]
     return whole, [f"trial {number}: {what} is not as a search writes it" for number, what in wrong.items() if what]
 
 
-def _strange(trial: FrozenTrial, objectives: int) -> str:
+def strange_trial(trial: FrozenTrial, objectives: int) -> str:
     """What of a trial is of another type than its attribute; empty where nothing is."""
     if found := misfit(trial.user_attrs, ATTRIBUTES):
         return found
@@ -149,7 +151,11 @@ def _strange(trial: FrozenTrial, objectives: int) -> str:
             return name
     if not all(epoch.isdecimal() for epoch in trial.user_attrs.get("readings", {})):
         return "readings"
-    return "values" if trial.state == TrialState.COMPLETE and len(trial.values or ()) != objectives else ""
+    if not fits([*trial.intermediate_values.values()], list[float]):
+        return "a reading"
+    values = list(trial.values or ())
+    whole = fits(values, list[float]) and (len(values) == objectives or trial.state != TrialState.COMPLETE)
+    return "" if whole else "values"
 
 
 def _of_today(folder: Path, found: StoredSearch) -> StoredSearch:

@@ -25,8 +25,9 @@ from sqlalchemy.exc import (
 )
 
 from ablate.analysis.study import journal, sqlite, sqlite_remedy
-from ablate.analysis.trials import JOURNAL, SQLITE
+from ablate.analysis.trials import JOURNAL, SQLITE, strange_dimension
 from ablate.config.errors import UserError, os_reason, short_path
+from ablate.records.kinds import fits, misfit
 
 PATIENCE_S = 60
 """How long to wait for a SQLite file that another process is writing."""
@@ -199,13 +200,37 @@ def load_study(
     raise AssertionError
 
 
-def stored_design(storage: BaseStorage, name: str) -> dict[str, Any] | None:
-    """What the study of this name was begun with, or None where there is none yet."""
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+"""What Optuna raises where what it finds is not what it has written."""
+
+DESIGN: dict[str, Any] = {"space": dict[str, dict[str, Any]], "fixed": dict[str, Any]}
+"""What a study was begun with, as far as it is compared part by part."""
+
+
+def damaged(title: str, what: str) -> UserError:
+    """The error for a study in which something is not as a search writes it."""
+    return UserError(
+        f"{title} is damaged ({what}); move it away, or give another name=NAME: runs that are finished "
+        "are not trained again"
+    )
+
+
+def stored_design(storage: BaseStorage, name: str, where: Location) -> dict[str, Any] | None:
+    """What the study of this name was begun with, or None where there is none yet. Raises UserError where that cannot
+    be told."""
     try:
         study_id = storage.get_study_id_from_name(name)
     except KeyError:
         return None
-    design: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get("design")
+    title = f"the study {name!r} in {where}"
+    try:
+        design: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get("design")
+    except UNREADABLE as error:
+        raise damaged(title, "not all of it can be read") from error
+    if design is None:
+        return None
+    if not fits(design, dict[str, Any]) or misfit(design, DESIGN) or strange_dimension(design.get("space", {})):
+        raise damaged(title, "what it was begun with")
     return design
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import optuna
 from optuna import Study
 
+from ablate.analysis.study import strange_trial
+from ablate.records.kinds import fits, misfit
 from ablate.searching.samplers import ScaledValues, make_sampler, sampler_seed
 from ablate.searching.settings import Settings
 from ablate.searching.space import Space
-from ablate.searching.storage import check_same, load_study, location, opened, stored_design
-from ablate.searching.workers import Worker
+from ablate.searching.storage import UNREADABLE, check_same, damaged, load_study, location, opened, stored_design
+from ablate.searching.workers import FACTS, PREFIX, Worker
 
 
 @contextmanager
@@ -46,14 +48,33 @@ def looked_at(
     where, name = location(settings.storage, folder), settings.study or name
     design = json.loads(json.dumps(design))
     with quietly(), opened(where) as storage:
-        stored = stored_design(storage, name)
+        stored = stored_design(storage, name, where)
         if stored is not None:
             check_same(stored, design, f"the study {name!r} in {where}")
         directions = [objective.direction for objective in settings.objectives]
         study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
         if stored is None:
             study.set_user_attr("design", design)
+        else:
+            check_whole(study, f"the study {name!r} in {where}", len(directions))
         yield study
+
+
+def check_whole(study: Study, title: str, objectives: int) -> None:
+    """Raise UserError for a study of which something is not as a search writes it, whatever has damaged it.
+
+    All that goes on from it, Optuna's samplers too, takes for granted what it finds there.
+    """
+    try:
+        trials, attributes = study.get_trials(deepcopy=False), study.user_attrs
+    except UNREADABLE as error:
+        raise damaged(title, "not all of it can be read") from error
+    for trial in trials:
+        if wrong := strange_trial(trial, objectives):
+            raise damaged(title, f"{wrong} of trial {trial.number}")
+    for key, value in attributes.items():
+        if key.startswith(PREFIX) and (not fits(value, dict[str, Any]) or misfit(value, FACTS)):
+            raise damaged(title, key)
 
 
 class StudyEngines(MutableMapping[str, str]):

@@ -29,6 +29,8 @@ UNCLAIMED_S = 60.0
 RETRIES = 2
 """How often a trial is begun again whose process died; perhaps it is what kills them."""
 PREFIX = "worker:"
+FACTS: dict[str, Any] = {"place": str, "pid": int, "started": int | None, "beat": float, "left": bool}
+"""What a process writes of itself, each with its type."""
 
 
 class Worker:

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from optuna.trial import TrialState
 from synthetic import Noisy, run, searching, settings, space_of
 
 from ablate.analysis.study import state_of
+from ablate.config.errors import UserError
 from ablate.records import processes, results
 from ablate.records.reading import RecordError
 from ablate.searching import workers
@@ -53,6 +55,37 @@ def finished_runs(folder: Path) -> dict[str, Any]:
     """Each run and when it was trained."""
     found = [one for one in results.records(folder) if not isinstance(one, RecordError)]
     return {record["run_id"]: record["timing"] for record in found}
+
+
+def change(table: str, key: str, value: str) -> str:
+    """Of an attribute in a study's file."""
+    return f"update {table}_user_attributes set value_json = '{value}' where key like '{key}'"
+
+
+DAMAGES = {
+    "a design that is no JSON": change("study", "design", "{"),
+    "a design that is a list": change("study", "design", "[1]"),
+    "a space without kinds": change("study", "design", '{"space": {"x": {}}}'),
+    "a process that is a number": change("study", "worker:%", "1.5"),
+    "a process of other types": change("study", "worker:%", '{"beat": "x"}'),
+    "a trial's attribute that is no JSON": change("trial", "n", "x"),
+    "a trial's attribute of another type": change("trial", "seeds", "[]"),
+    "a trial without its value": "delete from trial_values",
+    "a trial whose value is a text": "update trial_values set value = 'x'",
+    "a knob that is no JSON": "update trial_params set distribution_json = ''",
+}
+"""Of a study's file, by what disks, people and other programs may do to it."""
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_search_does_not_go_on_from_a_damaged_study(tmp_path: Path, damage: str) -> None:
+    few = settings(n_trials=2, seeds=(0,), race=None)
+    run(BOWL, few, Noisy(bowl), tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as study, study:
+        assert study.execute(damage).rowcount
+    with pytest.raises(UserError, match=r"is damaged \(.+\); move it away, or give another name=") as refused:
+        run(BOWL, few, Noisy(bowl), tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.full
