@@ -55,6 +55,13 @@ FINALIST: dict[str, Any] = {
     "failure": str | None,
 }
 FRESH: dict[str, Any] = dict.fromkeys(("value", "low", "high"), float | None) | {"seeds": dict[str, float | None]}
+COMPARISON: dict[str, Any] = {
+    "n": int,
+    **dict.fromkeys(("p", "low", "high", "value", "ratio"), float | None),
+    **dict.fromkeys(("kind", "method"), str),
+    "reference_diverged": int,
+}
+"""What is said of the winner against the baseline; the searches before there was a method say less."""
 FACTS: dict[str, Any] = {
     "space": dict[str, dict[str, Any]],
     "settings": dict[str, Any],
@@ -101,9 +108,16 @@ def _strange(facts: Mapping[str, Any]) -> str:
         return "settings.objectives"
     if wrong := strange_dimension(facts["space"]):
         return f"space.{wrong}"
+    if (found := facts.get("against_baseline")) and not _is_comparison(found):
+        return "against_baseline"
     told = [(part, one) for part in ("finalists", "front") for one in facts.get(part, ())]
     told += [(part, one) for part in ("winner", "baseline") if (one := facts.get(part)) is not None]
     return next((part for part, one in told if not _is_finalist(one)), "")
+
+
+def _is_comparison(found: Mapping[str, Any]) -> bool:
+    needed = {"n", "p"} | ({"reference_diverged"} if "method" in found else set())
+    return needed <= found.keys() and not misfit(found, COMPARISON)
 
 
 def _is_finalist(one: Mapping[str, Any]) -> bool:

@@ -143,7 +143,7 @@ class AutogradProgram:
             self.update.parameters.copy_(_row(self.trained))
             for name, moment in self.update.moments.items():
                 moment.copy_(state["moments"][name])
-        self.update.done = state["updates"]
+        self.update.go_on_from(state["updates"])
         if self.model.generator is not None:
             self.model.generator.set_state(state["generator"])
 

@@ -4,6 +4,7 @@ Axes: R replicas, P numbers per replica. Learning rate, clip and weight decay ar
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,12 @@ class Update:
         """Whether an update is parameters −= lr · gradients and no more."""
         like = parameters.shape  # without storage, as in `memory_bytes`, zeros_like would load torch's compiler
         self.moments = {name: parameters.new_zeros(like) for name in self.optimizer.buffers(self.options)}
+
+    def go_on_from(self, done: int) -> None:
+        """After so many updates. Raises TypeError or ValueError for what a stored file cannot mean by that."""
+        if operator.index(done) < 0:
+            raise ValueError(f"{done} updates")
+        self.done = done
 
     def tell(self, replica: int, held_out: Sequence[float]) -> None:
         """The held-out perplexities of a replica after each epoch so far, for a schedule that follows them."""

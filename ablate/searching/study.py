@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,21 +56,24 @@ def looked_at(
         if stored is None:
             study.set_user_attr("design", design)
         else:
-            check_whole(study, f"the study {name!r} in {where}", len(directions))
+            check_whole(study, f"the study {name!r} in {where}", directions)
         yield study
 
 
-def check_whole(study: Study, title: str, objectives: int) -> None:
+def check_whole(study: Study, title: str, directions: Sequence[str]) -> None:
     """Raise UserError for a study of which something is not as a search writes it, whatever has damaged it.
 
     All that goes on from it, Optuna's samplers too, takes for granted what it finds there.
     """
     try:
         trials, attributes = study.get_trials(deepcopy=False), study.user_attrs
+        whole = [direction.name.lower() for direction in study.directions] == [*directions]
     except UNREADABLE as error:
         raise damaged(title, "not all of it can be read") from error
+    if not whole:
+        raise damaged(title, "the directions of its objectives")
     for trial in trials:
-        if wrong := strange_trial(trial, objectives):
+        if wrong := strange_trial(trial, len(directions)):
             raise damaged(title, f"{wrong} of trial {trial.number}")
     for key, value in attributes.items():
         if key.startswith(PREFIX) and (not fits(value, dict[str, Any]) or misfit(value, FACTS)):

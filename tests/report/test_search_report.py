@@ -487,6 +487,9 @@ def test_what_is_held_out_is_said_in_the_words_of_the_task(tmp_path: Path) -> No
         ("winner", {"number": 1}),
         ("finalists", [5]),
         ("choosing_seeds", 5),
+        ("against_baseline", {"n": 6}),
+        ("against_baseline", {"n": "6", "p": 0.1}),
+        ("against_baseline", {"n": 6, "p": 0.1, "method": "Welch t"}),
     ],
 )
 def test_a_search_json_of_other_types_is_one_line(tmp_path: Path, part: str, value: object) -> None:

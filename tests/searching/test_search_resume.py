@@ -70,6 +70,7 @@ DAMAGES = {
     "a process of other types": change("study", "worker:%", '{"beat": "x"}'),
     "a trial's attribute that is no JSON": change("trial", "n", "x"),
     "a trial's attribute of another type": change("trial", "seeds", "[]"),
+    "another number of objectives": "delete from study_directions",
     "a trial without its value": "delete from trial_values",
     "a trial whose value is a text": "update trial_values set value = 'x'",
     "a knob that is no JSON": "update trial_params set distribution_json = ''",

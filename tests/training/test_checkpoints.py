@@ -186,7 +186,7 @@ def test_what_cannot_be_loaded_counts_as_none(small: Configs, corpus: Corpus, tm
 
 @pytest.mark.full
 @pytest.mark.parametrize("engine", ["torch_nn", "eager", "cohort"])
-@pytest.mark.parametrize("damage", ["shapes", "keys", "generator"])
+@pytest.mark.parametrize("damage", ["shapes", "keys", "generator", "a text of updates", "updates below none"])
 def test_a_state_that_does_not_fit_starts_from_the_beginning(
     small: Configs, corpus: Corpus, tmp_path: Path, engine: str, damage: str
 ) -> None:
@@ -207,6 +207,10 @@ def test_a_state_that_does_not_fit_starts_from_the_beginning(
                 state["program"] = {"model": {}}
             case "generator":
                 state["order"] = torch.zeros(3, dtype=torch.uint8)
+            case "a text of updates":
+                state["program"] = state["program"] | {"updates": "3"}
+            case "updates below none":
+                state["program"] = state["program"] | {"updates": -1}
         torch.save(state, path)
     said: list[str] = []
     resumed = train_together(

@@ -425,7 +425,7 @@ class Cohort:
             self._widen(self.parameters, k, s["parameters"])
             for name, moment in self.update.moments.items():
                 self._widen(moment, k, s["moments"][name])
-        self.update.done = saved[0]["updates"]
+        self.update.go_on_from(saved[0]["updates"])
         layers = zip(*(s["states"] for s in saved), strict=True)
         H = self.config.num_hiddens
         self._states = [
