@@ -53,10 +53,9 @@ def looked_at(
             check_same(stored, design, f"the study {name!r} in {where}")
         directions = [objective.direction for objective in settings.objectives]
         study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
+        check_whole(study, f"the study {name!r} in {where}", directions)
         if stored is None:
             study.set_user_attr("design", design)
-        else:
-            check_whole(study, f"the study {name!r} in {where}", directions)
         yield study
 
 

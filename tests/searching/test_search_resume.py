@@ -70,7 +70,8 @@ DAMAGES = {
     "a process of other types": change("study", "worker:%", '{"beat": "x"}'),
     "a trial's attribute that is no JSON": change("trial", "n", "x"),
     "a trial's attribute of another type": change("trial", "seeds", "[]"),
-    "another number of objectives": "delete from study_directions",
+    "no objectives": "delete from study_directions",
+    "no objectives and no design": "delete from study_directions; delete from study_user_attributes",
     "a trial without its value": "delete from trial_values",
     "a trial whose value is a text": "update trial_values set value = 'x'",
     "a knob that is no JSON": "update trial_params set distribution_json = ''",
@@ -83,7 +84,8 @@ def test_a_search_does_not_go_on_from_a_damaged_study(tmp_path: Path, damage: st
     few = settings(n_trials=2, seeds=(0,), race=None)
     run(BOWL, few, Noisy(bowl), tmp_path)
     with closing(sqlite3.connect(tmp_path / "study.db")) as study, study:
-        assert study.execute(damage).rowcount
+        study.executescript(damage)
+        assert study.total_changes
     with pytest.raises(UserError, match=r"is damaged \(.+\); move it away, or give another name=") as refused:
         run(BOWL, few, Noisy(bowl), tmp_path)
     assert "\n" not in str(refused.value)
