@@ -1,26 +1,26 @@
-"""ablate: which part of a recurrent network, which hyperparameter matters, and by how much.
+"""ablate: which part of a recurrent network matters, which hyperparameter matters, and by how much.
 
-The package, from what everything rests on to what a person types; each room imports some of those above it and none
-below (docs/architecture.md has the table):
+The subpackages, called rooms, from what everything rests on to the command line; each imports some of those above it
+and none below (docs/architecture.md has the table):
 
-    config              what a setting is: knobs, what may be chosen by name, validation, identity, presets, errors
-    stats               estimates, intervals, tests: the one kernel of all inference
+    config              what a setting is: knobs, what can be chosen by name, validation, identity, presets, errors
+    stats               estimates, intervals, tests: all statistical inference
     cells               recurrent cells, each its equations; what follows from them: parameters, states, gates, a graph
-    optimizers          what moves the parameters: update rules on stacked parameters, and schedules of their rate
+    optimizers          update rules on stacked parameters, and schedules of the learning rate
     records             what a run leaves on disk; locks; the machine and the code that computed it
     analysis            from records to tables: one row per run, per setting, per comparison; without torch
-    data                texts, sentence pairs, sequences made by rule; vocabularies, minibatches
-    networks            stacks of cells, directions, encoder–decoder, how their parameters start
+    data                texts, sentence pairs, generated sequences; vocabularies, minibatches
+    networks            stacks of cells, directions, encoder–decoder, initial parameters
     claims              statements in words, and which of them the runs confirm or refute
     engines             what computes a network and its gradients: cohorts of replicas, native, in torch, by autograd
     tasks               what a network is trained to do, what of it counts, and how well it is done
     experiments         any training function as a task of its own kind, its knobs read from the signature
     report              tables, figures and the page of a sweep
     training            the loop, random streams, checkpoints, and which engine computes a setting
-    timing              tokens per second: the lane that has the machine to itself; benchmarks of engines
+    timing              tokens per second: the speed lane, which has the machine to itself; benchmarks of engines
     testing             what a user's own cell, task or optimizer has to satisfy
     sweeping            a list of settings to finished runs: plan, skip, fuse, reuse, isolate, resume; ablation paths
-    searching           Optuna: which configuration is best, over raced seeds, resumable, in several processes
+    searching           Optuna: which configuration is best, with several seeds each, resumable, in several processes
     export              records to other programs: CSV, Parquet, Excel, TensorBoard, MLflow, Weights & Biases
     api                 the Python interface: `ablate.sweep(…)` and what it returns
     plugins             the classes that Hydra discovers
@@ -28,25 +28,25 @@ below (docs/architecture.md has the table):
 
 From Python, `import ablate` and:
 
-    sweep       train what is missing of a sweep: ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
+    sweep       train the missing runs of a sweep: ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
     load        the runs of one or several sweeps: ablate.load("results/a", "results/b")
     Sweep       what both return: .frame() .settings() .curves() .compare() .claim() .plot() .report() …
     module      the trained network of a run as a torch.nn.Module (of runs with keep="weights")
     generate    what the trained network of a run writes, or how it translates
-    UserError   the error, of one clear line, for whatever the caller can put right
+    UserError   the error, one clear line, for mistakes that the caller can correct
 
-Things of your own, which then stand beside ours (docs/examples; a file of them is given by `plugins=[mine.py]`):
+For cells, tasks and the like of your own (docs/examples; `plugins=[mine.py]` loads a file of them):
 
     cell        @ablate.cell: a recurrent cell, by the equations of one step
     task        @ablate.task: what a network is trained to do, a class that derives from Task
     Task        the base of a task's code: its minibatches, its sizes, how well it is done
     DataSet     what a task is trained on
-    Corpus      what the loader of a data set returns; Corpus.of_arrays for numbers of one's own
+    Corpus      what the loader of a data set returns; Corpus.of_arrays for numbers of your own
     HeldOut     what of a task's data is held out
-    Words       how tables, axes and sentences call what a task does
-    Features    the sizes of a network that reads real numbers in the place of tokens
-    metric      @ablate.metric: a number that follows from what a run recorded
-    Metric      all that tables, figures, claims and searches need to know of a number that a task measures
+    Words       how tables, axes and sentences word what a task does
+    Features    the sizes of a network that reads real numbers instead of tokens
+    metric      @ablate.metric: a number that is computed from what a run recorded
+    Metric      what tables, figures, claims and searches need to know about a number that a task measures
     optimizer   @ablate.optimizer: an update rule
     schedule    @ablate.schedule: what the learning rate is multiplied by in the course of training
     figure      @ablate.figure: a figure of every report

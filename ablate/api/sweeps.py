@@ -57,29 +57,29 @@ def sweep(
     experiment: "str | Callable[..., Any] | None" = None,
     **knobs: Any,
 ) -> "Sweep":
-    """Train what is missing of a sweep, and return it.
+    """Train the missing runs of a sweep, and return the sweep.
 
         sweep = ablate.sweep(model=["gru", "lstm"], num_hiddens=[32, 256], seeds=5)
 
-    The knobs are those of the command line (`ablate --help`), a list of values is swept, and every combination is
-    trained with `seeds` seeds. It is the same sweep as that of the command: the same folder, `results_dir/name`, the
-    same runs; what is finished there, or in another sweep beside it, is not trained again.
+    The knobs are those of the command line (`ablate run --help`); a list of values is swept, and every combination is
+    trained with `seeds` seeds. It is the same sweep as that of the command, with the same folder `results_dir/name` and
+    the same runs; what is finished there, or in another sweep beside it, is not trained again.
 
-    sweeps       a preset, such as "table15_rnn_lr"; a knob given here replaces that of the preset. Of several, each is
-                 a sweep with a folder of its own, one is trained after the other, and all are returned together
+    sweeps       a preset, such as "table15_rnn_lr"; a knob given here replaces that of the preset. Of several presets,
+                 each is a sweep with a folder of its own; they are trained in turn and returned together
     name         the folder; by default made from the preset and the knobs
-    plugins      files with cells, tasks and the like of one's own
+    plugins      files with cells, tasks and the like of your own
     report       also draw the page, tables and figures (`Sweep.report`)
-    experiment   in the place of a network a training function, or "train.py:train"; its parameters are the knobs
-    progress     say on standard error what is going on: a bar in a terminal or a notebook with ipywidgets, else a line
-                 per setting; what is to be known of the sweep beforehand is in `Sweep.notes` in any case
+    experiment   a training function to sweep instead of a network, or "train.py:train"; its parameters are the knobs
+    progress     show progress on standard error: a bar in a terminal or a notebook with ipywidgets, otherwise a line
+                 per setting; what should be known before the training is in `Sweep.notes` in any case
     **knobs      a knob of a group by its dotted name, `**{"model.gates.reset": 1}`, or in a mapping,
                  `model={"name": "gru", "gates": {"reset": 1}}`; knobs that change together by their names with colons,
                  `**{"num_hiddens:lr": [(32, 1), (64, 0.5)]}` (or `["32:1", "64:0.5"]`)
 
     Raises UserError, in one line, for what the command would refuse, and KeyboardInterrupt after an interruption: what
-    is finished is kept, and the same call resumes. A setting that cannot be trained is warned about, and named in
-    `Sweep.failures`; the others are trained.
+    is finished is kept, and the same call resumes. For a setting that cannot be trained there is a warning, and it is
+    named in `Sweep.failures`; the others are trained.
     """
     load_training()
     from ablate.records.compaction import compacted
@@ -164,9 +164,10 @@ def load(*folders: StrPath | Iterable[StrPath], level: float = 0.95) -> "Sweep":
 
 
 class Sweep:
-    """The runs of one sweep, or of several together, as they were on disk when they were first asked for.
+    """The runs of one sweep, or of several together, as they were on disk when they were first read.
 
-    `folders`: where they are; `notes`: what was said before the training; `level`: of all intervals and verdicts.
+    `folders`: where they are; `notes`: remarks made before the training; `level`: confidence level of all intervals and
+    verdicts.
     """
 
     def __init__(self, folders: Iterable[Path], level: float = 0.95, notes: Sequence[str] = ()) -> None:
@@ -184,13 +185,14 @@ class Sweep:
     def frame(self) -> pd.DataFrame:
         """One row per run: `sweep` (its folder), run_id, setting_id, seed, status, knobs, metrics, provenance.
 
-        A run that several of the sweeps hold is there once for each.
+        A run that several of the sweeps hold has a row for each of them.
         """
         return self._frame.copy()
 
     def settings(self) -> pd.DataFrame:
-        """One row per setting, the runs that differ by seed only: for each metric m its mean m, its interval m_low …
-        m_high, m_sd, …; n seeds, and how many diverged (`ablate.analysis.aggregate`)."""
+        """One row per setting, that is, runs that differ only in their seed. For each metric m it has the mean m, the
+        interval m_low … m_high, m_sd and so on; also n seeds, and how many runs diverged
+        (`ablate.analysis.aggregate`)."""
         return self._settings.copy()
 
     def curves(self) -> pd.DataFrame:
@@ -209,7 +211,7 @@ class Sweep:
 
     @property
     def metric(self) -> str:
-        """The metric that the settings are compared by where none is named."""
+        """The metric by which settings are compared if none is named."""
         return wording.main_metric(self._settings)
 
     @property
@@ -222,8 +224,8 @@ class Sweep:
     # --- answers --------------------------------------------------------------------------------------------------
 
     def compare(self, metric: str | None = None, by: str | None = None) -> pd.DataFrame:
-        """One row per pair of settings that differ in one knob, or in the knob `by` alone: the ratio (of a metric that
-        may be 0, the difference), its interval, p and p corrected over the table (`ablate.analysis.compare`).
+        """One row per pair of settings that differ in one knob, or only in the knob `by`: the ratio (for a metric that
+        may be 0, the difference), its interval, p, and p corrected over the table (`ablate.analysis.compare`).
 
         Raises UserError for a metric that no run has, or a knob that is not varied.
         """
@@ -245,11 +247,11 @@ class Sweep:
         margin: float | None = None,
         most: bool = False,
     ) -> Verdict:
-        """What the runs say of `gru < lstm`: confirmed, refuted, undecided or not testable, with evidence and interval.
+        """What the runs say about `gru < lstm`: confirmed, refuted, undecided or not testable, with the evidence.
 
         `<` and `>` compare the metric, lower or higher, `~` says that two are equal within `margin`; see
-        `ablate.claims.sentences`. `where={"num_hiddens": 32}` speaks of some settings only. The claim must hold at
-        every value of the other knobs; with `most`, in more than half. Raises UserError for what cannot be read.
+        `ablate.claims.sentences`. `where={"num_hiddens": 32}` restricts it to some settings. The claim must hold at
+        every value of the other knobs; with `most`, in more than half. Raises UserError if it cannot be read.
         """
         if not isinstance(sentence, str):
             raise UserError(f'a claim is a sentence, such as "gru < lstm", not {type(sentence).__name__}')
@@ -258,8 +260,8 @@ class Sweep:
 
     def time_to(self, quality: str) -> pd.DataFrame:
         """One row per setting with timings: the share of seeds that reach `quality`, such as "val_perplexity<9", and
-        the seconds until then, by the speed lane (`ablate.analysis.time_to_quality`). Raises UserError without
-        timings."""
+        the seconds until then, from the speed lane (`ablate.analysis.time_to_quality`). Raises UserError if there are
+        no timings."""
         if not self._settings["tokens_per_s"].notna().any():
             raise UserError(
                 "no setting has a timing, without which nothing tells how long it takes; train with speed=True"
@@ -267,15 +269,15 @@ class Sweep:
         return time_to_quality(self._runs, self.curves(), self._settings, Quality.read(quality), self.level)
 
     def budget_correlation(self, metric: str | None = None, epochs: Sequence[int] | None = None) -> pd.DataFrame:
-        """One row per budget: how well ranks of the settings after so many epochs predict those at the end
-        (`ablate.analysis.budgets`). Without a metric, the one by which settings are compared, as epochs have it."""
+        """One row per number of epochs: how well the ranks of the settings after it predict those at the end
+        (`ablate.analysis.budgets`). The default is the metric by which settings are compared, after each epoch."""
         metric = wording.epoch_measure(self._settings) if metric is None else self._measured(metric)
         return budget_correlation(self._runs, self.curves(), metric, epochs, self.level)
 
     def across(self, metric: str | None = None) -> Across:
-        """What the settings do over several data sets: mean ranks, aggregates, pairs (`ablate.analysis.across`).
+        """How the settings compare over several data sets: mean ranks, aggregates, pairs (`ablate.analysis.across`).
 
-        Raises UserError where there are fewer than two data sets, or settings on all of them.
+        Raises UserError if there are fewer than two data sets, or fewer than two settings on all of them.
         """
         found = across(self._runs, self._measured(metric), self.level)
         if found is None:
@@ -294,12 +296,12 @@ class Sweep:
         most: bool = False,
         progress: bool = True,
     ) -> list[Verdict]:
-        """More seeds for claims, those of the sweep or some `sentences`, until they are decided, `budget` seconds are
-        spent or their settings have `seeds` seeds; what is then said of each. The same as `ablate settle`; `metric`,
-        `by`, `where`, `margin` and `most` are those of the sentences, as for `claim`.
+        """Add seeds until the claims of the sweep, or those in `sentences`, are decided, until `budget` seconds are
+        spent, or until their settings have `seeds` seeds, and return the verdicts. The same as `ablate settle`;
+        `metric`, `by`, `where`, `margin` and `most` apply to the sentences, as in `claim`.
 
-        Raises UserError for several sweeps, for what cannot be read, and where there is no claim; KeyboardInterrupt
-        after an interruption: what is finished is kept, and the same call goes on.
+        Raises UserError for several sweeps, for a claim that cannot be read, and without any claim; KeyboardInterrupt
+        after an interruption: what is finished is kept, and the same call continues.
         """
         if len(self.folders) != 1:
             raise UserError(f"settle takes one sweep, not {len(self.folders)}")
@@ -338,8 +340,9 @@ class Sweep:
     def plot(self, x: str | None = None, y: str | None = None, title: str = "") -> "Figure":
         """The metric `y` against the knob `x`, a line for each combination of the others, with intervals over seeds.
 
-        By default the swept number with the most values, and the metrics of the task, a panel each. The figure is of no
-        window and no pyplot: show it as the last line of a notebook's cell, or `figure.savefig("figure.pdf")`.
+        By default x is the swept number with the most values, and y the metrics of the task, with a panel for each. The
+        figure belongs to no window and not to pyplot: show it as the last line of a notebook's cell, or use
+        `figure.savefig("figure.pdf")`.
         """
         load_reports()
         from ablate.report.plots import by_value
@@ -351,8 +354,8 @@ class Sweep:
         return by_value(self._runs, self._settings, self.swept, title=title, level=self.level, x=x, y=measured)
 
     def report(self, show: bool = False) -> Path:
-        """Write page, tables and figures into the sweep's folder, and return the page's path; of several sweeps also
-        one page about all, in `report/` beside the first. `show` prints the table of settings."""
+        """Write page, tables and figures into the sweep's folder, and return the path of the page. Several sweeps also
+        get one page about all, in `report/` beside the first. `show` prints the table of settings."""
         load_reports()
         from ablate.report import PAGE, write_report, write_reports
         from ablate.sweeping.baselines import add_baselines

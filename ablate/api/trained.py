@@ -33,12 +33,13 @@ RunLike = str | Mapping[str, Any]
 
 
 def module(run: RunLike, sweep: "Sweep | StrPath | None" = None) -> LanguageModel:
-    """The trained network of a run, a torch.nn.Module in evaluation mode on the CPU: tokens (T, B) and states → logits
-    (T·B, V) and states; `initial_state(B)` are the zeros to begin with.
+    """The trained network of a run, as a torch.nn.Module in evaluation mode on the CPU. It maps tokens (T, B) and
+    states to logits (T·B, V) and states; `initial_state(B)` gives the zeros to begin with.
 
-    `run` is a row of `Sweep.frame()`, or a run_id with its `sweep` (or the folder). Where torch has the layer, it is
-    `torch.nn.RNN`, `GRU` or `LSTM` (one module each, in `.layers`); else the readable network, with its parameters by
-    name. The run must have been trained with keep="weights". Raises UserError where it was not, or has diverged.
+    `run` is a row of `Sweep.frame()`, or a run_id with its `sweep` (or the folder). If torch has the layer, the
+    network consists of `torch.nn.RNN`, `GRU` or `LSTM` (one module for each layer, in `.layers`); otherwise it is the
+    readable network, with its parameters by name. The run must have been trained with keep="weights". Raises UserError
+    if it was not, or has diverged.
     """
     found = _find(run, sweep)
     engine = "eager" if api_cannot(found.config) else "torch_nn"
@@ -53,13 +54,15 @@ def generate(
     seed: int = 0,
     sweep: "Sweep | StrPath | None" = None,
 ) -> str:
-    """What the trained network of a run makes of a text, as its record's samples do.
+    """What the trained network of a run writes after, or makes of, a text.
 
-    A language model continues `prefix` by `length` tokens: with temperature 0 the likeliest ones, above 0 drawn, with
-    the logits divided by it, from a random stream of `seed`. A translation model translates the sentence, and one that
-    fills in shows what it puts into every fourth place, both by the likeliest words alone.
+    A language model continues `prefix` by `length` tokens. With temperature 0 these are the likeliest ones; above 0
+    they are drawn by a random stream of `seed`, with the logits divided by the temperature. A translation model
+    translates the sentence, and a model that fills in masked tokens shows what it puts into every fourth place; both
+    take the likeliest words only.
 
-    `run` and `sweep` as for `module`. Raises UserError for what the text does not hold, and for a task without texts.
+    `run` and `sweep` as for `module`. Raises UserError for a prefix that the vocabulary cannot spell, and for a task
+    without texts.
     """
     found = _find(run, sweep)
     if length < 0 or temperature < 0:

@@ -259,11 +259,11 @@ def cell(
     check: Callable[[Any], None] | None = None,
     register: bool = True,
 ) -> Any:
-    """Make a cell of equations (`docs/cells.md` says how they are written), and register it under the function's name.
+    """Make a cell from equations (`docs/cells.md` says how to write them), and register it under the function's name.
 
-    `activation` is the default φ of the candidate. `knobs` says more of a knob than the signature can. `forget_gate`
-    is the gate whose bias `forget_bias` sets. `check` raises ConfigError for a model that means nothing. Raises
-    ConfigError, with file and line, for equations that cannot be evaluated.
+    `activation` is the default φ of the candidate. `knobs` says more about a knob than the signature can. `forget_gate`
+    is the gate whose bias `forget_bias` sets. `check` raises ConfigError for combinations of knobs without a meaning.
+    Raises ConfigError, with file and line, for equations that cannot be evaluated.
     """
 
     def make(equations: Callable[..., Any]) -> Cell:

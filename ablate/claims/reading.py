@@ -3,12 +3,12 @@
     - id: sampling-perplexity
       statement: Sequential sampling gives a lower perplexity than random sampling.
       source: conclusion 1 (table09)
-      metric: tail_perplexity                   # or perplexity (last epoch), tokens_per_s …; this if left out
+      metric: tail_perplexity                   # the default; or perplexity (last epoch), tokens_per_s …
       where: {model: rnn, formulation: textbook}        # only these settings; a list means any of its values
       tuned: lr                                 # compare settings at their best value of this knob
       needs: what must be recorded first        # until then the claim is not testable
-      elsewhere: true                           # judge every sweep that has its settings; if left out, a file that is
-                                                # named after a preset judges only the sweeps of that preset
+      elsewhere: true                           # test every sweep that has its settings; if left out, a file that is
+                                                # named after a preset tests only the sweeps of that preset
       order: {along: sampling, ascending: [sequential, random]}
 
 The last line is the predicate, one for each claim:
@@ -29,7 +29,7 @@ The last line is the predicate, one for each claim:
 
 Perplexities, losses and speeds are compared by ratios: a margin of 0.1 is a tenth. Accuracy and BLEU, which may be 0,
 are compared by differences: a margin of 0.1 is 0.1 in their own unit (accuracy, course_bleu 0 … 1, bleu 0 … 100).
-Each of them may add `in: most`: it then has to hold in more than half of the settings of the other knobs, not in all.
+Each of them may add `in: most`: then it has to hold in more than half of the settings of the other knobs, not in all.
 """
 
 import math

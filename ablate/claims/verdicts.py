@@ -32,24 +32,25 @@ SHOWN = 3
 class Verdict:
     """One claim on one sweep.
 
-    `ratio`, `low` and `high` are those of the comparison that decides: the weakest of a confirmed claim, or of an
-    undecided one whose estimate speaks for it; else the clearest contradiction. `bound` is what the ratio is compared
-    with: 1 unless the claim has a margin. Of a metric that may be 0 there are `difference`, `difference_low` and
-    `difference_high` instead, in its unit; of a claim on a share of runs `share`, `share_low` and `share_high`, of
-    those that do it, and `share_bound`, the share claimed.
+    `ratio`, `low` and `high` are those of the comparison that decides: the weakest one if the claim is confirmed, or
+    undecided with an estimate in its favour; otherwise the clearest contradiction. `bound` is what the ratio is
+    compared with: 1 unless the claim has a margin. A metric that may be 0 has `difference`, `difference_low` and
+    `difference_high` instead, in its unit. A claim about a share of runs has `share`, `share_low` and `share_high`, and
+    `share_bound`, the share claimed.
 
-    `p` is two-sided and corrected over the parts of the claim, not over claims: of the claim's contrary where a
-    contradiction decides, else of the claim; a verdict falls at p ≤ 1 − level. `p_rank` is that of the exact rank test
-    of the deciding comparison by itself, a check. `fact`: chance has no part in the verdict, and there is no p.
-    `needed`: about how many seeds would settle an undecided claim, on the side that its estimate speaks for, in four
-    sweeps of five (processes, for tokens per second; where half of the seeds choose and half judge, both halves).
-    `needed_low` and `needed_high` are the numbers between which that lies, in four of five sweeps; the latter is None
-    where no number up to 10,000 is enough for sure.
+    `p` is two-sided and corrected over the parts of the claim, not over claims. It is that of the claim's contrary if a
+    contradiction decides, otherwise that of the claim; the claim is decided if p ≤ 1 − level. `p_rank`, a check, is the
+    p of the exact rank test of the deciding comparison alone. `fact`: chance has no part in the verdict, and there is
+    no p.
+    `needed`: about how many seeds would settle an undecided claim, on the side that its estimate favours, in four
+    sweeps of five (processes, for tokens per second; if half of the seeds choose and half judge, both halves).
+    `needed_low` and `needed_high` are its 80 % interval; the latter is None if no number up to 10,000 is enough for
+    sure.
 
-    `design` says with how many seeds the settings were declared, and whether that was before the first run. Where it
-    was not, the verdict is `always_valid`: `e` is the two-sided e-value of the side that it speaks for, p is 1/e, and
-    both hold however often somebody looked. `p_page` is the level at which the verdict stands beside all others that
-    were asked for together (see `over_the_page`).
+    `design` says with how many seeds the settings were declared, and whether that was before the first run. If it
+    was not, the verdict is `always_valid`: `e` is the two-sided e-value of the side that it favours, p is 1/e, and
+    both are valid however often somebody looked. `p_page` is p corrected over all claims that were judged together (see
+    `over_the_page`).
     `sees_future`: the outputs of some of the settings depend on the very tokens that they are to predict.
     """
 

@@ -55,23 +55,33 @@ def bench_settings(arguments: Sequence[str]) -> bool:
 def engines_parser() -> Parser:
     engines = Parser(
         "bench engines",
-        "Time training minibatches of torch.nn (of the readable network where torch.nn has not the cell), one run "
-        "after the other in one thread, against the cohort engine: interleaved in one process, one layer, SGD with "
-        "clipping.",
+        "Compare the time that training takes in torch.nn (for a cell that torch.nn lacks, by its equations under "
+        "autograd), one run after the other in one thread, with the cohort engine. Both take turns in one process, "
+        "with one layer, SGD and clipping.",
     )
     engines.add_argument(
-        "--models", type=several(str), default=["rnn", "gru", "lstm"], help="any of conf/model (default: rnn,gru,lstm)"
+        "--models",
+        type=several(str),
+        default=["rnn", "gru", "lstm"],
+        help="models, as in model= (default: rnn,gru,lstm)",
     )
     engines.add_argument(
-        "--hiddens", type=several(positive), default=[32, 64, 128, 256, 512, 1024], help="default: 32,64,…,1024"
+        "--hiddens",
+        type=several(positive),
+        default=[32, 64, 128, 256, 512, 1024],
+        help="hidden units (default: 32,64,…,1024)",
     )
-    engines.add_argument("--replicas", type=several(positive), default=[1, 4, 20], help="default: 1,4,20")
-    engines.add_argument("--threads", type=several(positive), default=[1], help="of the cohort (default: 1)")
+    engines.add_argument(
+        "--replicas", type=several(positive), default=[1, 4, 20], help="runs that train together (default: 1,4,20)"
+    )
+    engines.add_argument("--threads", type=several(positive), default=[1], help="threads of the cohort (default: 1)")
     engines.add_argument(
         "--batch-sizes", type=several(positive), default=[32], help="sequences of a minibatch (default: 32)"
     )
-    engines.add_argument("--steps", type=several(positive), default=[35], help="of a minibatch (default: 35)")
-    engines.add_argument("--vocabularies", type=several(positive), default=[28], help="words (default: 28)")
+    engines.add_argument("--steps", type=several(positive), default=[35], help="tokens of a sequence (default: 35)")
+    engines.add_argument(
+        "--vocabularies", type=several(positive), default=[28], help="sizes of the vocabulary (default: 28)"
+    )
     engines.add_argument(
         "--features",
         type=positive,
@@ -94,10 +104,10 @@ def gpu_parser() -> Parser:
         "time by torch.nn and in cohorts, and time whole commands; one page and one JSON file with the card's name.",
     )
     gpu.add_argument(
-        "--device", type=device, default="cuda", help="cuda, cuda:1 … (default: cuda); cpu: a rehearsal, tiny sizes"
+        "--device", type=device, default="cuda", help="cuda, cuda:1 … (default: cuda); cpu: a rehearsal with tiny sizes"
     )
     gpu.add_argument(
-        "--budget", type=budget, default=480.0, help="at most so long, such as 90s or 8min (default: 8min)"
+        "--budget", type=budget, default=480.0, help="the longest time, such as 90s or 8min (default: 8min)"
     )
     gpu.add_argument("--out", type=Path, default=Path("results/bench-gpu"), help="folder of the page")
     return gpu
@@ -106,14 +116,21 @@ def gpu_parser() -> Parser:
 def settings_parser() -> Parser:
     settings = Parser("bench", __doc__)
     settings.add_argument("what", nargs="+", help="engines, gpu, a sweep's folder, or: settings and knob=value …")
-    settings.add_argument("--precision", type=share, default=0.02, help="half the interval's width (default: 0.02)")
+    settings.add_argument(
+        "--precision",
+        type=share,
+        default=0.02,
+        help="half the width of the interval at which a timing is precise enough, as a share (default: 0.02)",
+    )
     settings.add_argument(
         "--limit", type=seconds, default=30.0, help="seconds per setting and thread count (default: 30)"
     )
     settings.add_argument(
         "--threads", type=several(positive), help="thread counts, such as 1,8 (default: 1 and all cores; on a GPU 1)"
     )
-    settings.add_argument("--again", action="store_true", help="time anew what has a clean timing on this machine")
+    settings.add_argument(
+        "--again", action="store_true", help="also time settings that already have a clean timing on this machine"
+    )
     return settings
 
 
@@ -163,7 +180,7 @@ def help_of(words: list[str]) -> str:
 
 COMMAND = by_parser(
     "bench",
-    "tokens per second of settings, and of the engines against each other",
+    "measure tokens per second of settings, or compare the engines",
     bench,
     settings_parser,
     takes=("engines", "gpu", "settings", "sweeps"),

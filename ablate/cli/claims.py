@@ -1,7 +1,8 @@
 """`ablate claims results/NAME … ["A < B" …]`: which claims the runs of a sweep confirm, refute or leave open.
 
-A claim can be given on the line, in quotes: "gru < lstm" says that the metric of gru is lower, all else equal; also
-"32 > 64 > 128", and "lr=0.5 ~ lr=1", the same within a margin. Its terms are values of one knob that the sweep varies.
+A claim can be given in the command, in quotes: "gru < lstm" says that gru has the lower metric, all else being equal;
+"lr=0.5 ~ lr=1" says that both are the same within a margin; "32 > 64 > 128" orders more than two. The terms are values
+of one knob that the sweep varies.
 """
 
 from argparse import Namespace
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from ablate.claims.reading import Claim
 
 JSON = """\
---json prints one JSON object on standard output in the place of the tables: {"sweeps": […]}, and of each
+--json prints one JSON object on standard output instead of the tables: {"sweeps": […]}, and for each
   folder, sweep   where it is, and its name
   problems        records that were skipped, one sentence each
   claims          id, statement, source, verdict (confirmed, refuted, undecided, not testable), metric, effect,
                   evidence, n, p, p_rank, method, needed, needed_low, needed_high, fact, sees_future; always_valid,
-                  design and e (see docs/claims.md), p_page (corrected over these claims); of what decides
+                  design and e (see docs/claims.md), p_page (corrected over these claims); for what decides,
                   ratio, low, high and bound, or difference, difference_low, difference_high, or share, share_low,
                   share_high and share_bound
-Numbers that are none are null. A folder that cannot be judged is named on standard error, and left out."""
+Numbers that do not exist are null. A folder that cannot be judged is named on standard error, and left out."""
 
 
 def parser() -> Parser:
@@ -38,23 +39,29 @@ def parser() -> Parser:
         type=Path,
         action="append",
         metavar="FILE",
-        help="test the claims of this file only, whichever the preset and protocol (repeatable)",
+        help="test only the claims of this file, whatever the preset and protocol (repeatable)",
     )
     add_options_of_the_line(found)
-    found.add_argument("--level", type=level, default=0.95, help="confidence level of verdicts and intervals (0.95)")
+    found.add_argument(
+        "--level", type=level, default=0.95, help="confidence level of verdicts and intervals (default: 0.95)"
+    )
     found.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     return found
 
 
 def add_options_of_the_line(found: Parser) -> None:
     """What claims that stand on the command line are about."""
-    found.add_argument("--metric", help="what claims on the line compare (default: what the task is judged by)")
-    found.add_argument("--by", metavar="KNOB", help="the knob of which they name values, where that is not clear")
+    found.add_argument("--metric", help="what the given claims compare (default: the main metric of the task)")
+    found.add_argument("--by", metavar="KNOB", help="the knob whose values they name, if that is not clear")
     found.add_argument(
         "--where", metavar="KNOB=VALUE", action="append", default=[], help="only these settings (repeatable)"
     )
-    found.add_argument("--margin", type=margin, help="of A ~ B: a ratio within 0.05, or a difference (default: 0.05)")
-    found.add_argument("--most", action="store_true", help="it has to hold in most settings of the others, not all")
+    found.add_argument(
+        "--margin", type=margin, help="margin of A ~ B, of the ratio or of the difference (default: 0.05)"
+    )
+    found.add_argument(
+        "--most", action="store_true", help="a claim has to hold in most settings of the other knobs, not in all"
+    )
 
 
 def help_of(words: list[str]) -> str:
@@ -150,7 +157,7 @@ def condition(text: str) -> tuple[str, Any]:
 
 
 COMMAND = by_parser(
-    "claims", "which published or own claims the runs of a sweep confirm or refute", claims, parser, help=help_of
+    "claims", "say which claims, published or your own, a sweep confirms or refutes", claims, parser, help=help_of
 )
 
 main = partial(run_command, COMMAND)

@@ -34,16 +34,17 @@ MODULES = (
 OVERVIEW = """\
 usage: ablate [COMMAND] [knob=value | knob=value,value,… | group=option | FOLDER | --option] …
 
-Which part of a recurrent network, which hyperparameter matters, and by how much: trains every combination of the given
-values, several seeds each, and reports. Type the same command again: only what is missing is trained.
+Which part of a recurrent network matters, which hyperparameter matters, and by how much? ablate trains every
+combination of the given values, with several seeds each, and reports. If the same command is given again, only missing
+runs are trained.
 
 {commands}
 
-  ablate model=gru,lstm num_hiddens=16,32 epochs=100     a sweep (no command: run): every pair, 6 seeds each; minutes
+  ablate model=gru,lstm num_hiddens=16,32 epochs=100     a sweep (no command means run): every pair, 6 seeds each
   ablate sweeps=smoke                                    a preset: does everything work here?
-  ablate plan sweeps=table12_rnn_num_hiddens             what a preset would take, and what it could tell
+  ablate plan sweeps=table12_rnn_num_hiddens             what a preset would cost, and what it could find
 
-ablate run --help explains every knob, model, data set and preset; ablate COMMAND --help that command.
+ablate run --help explains every knob, model, data set and preset; ablate COMMAND --help explains a command.
 ablate --version shows the version. `python -m ablate` is the same command."""
 
 HELP = ("--help", "-h")

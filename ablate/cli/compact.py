@@ -1,4 +1,4 @@
-"""`ablate compact results/NAME …`: the records, curves and timings of sweeps, from a file each to three files."""
+"""`ablate compact results/NAME …`: moves records, curves and timings from a file for each run into three files."""
 
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from ablate.config.errors import UserError, counted
 def parser() -> Parser:
     found = Parser("compact", __doc__)
     found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
-    found.add_argument("--undo", action="store_true", help="back to a file for each run")
+    found.add_argument("--undo", action="store_true", help="move them back into a file for each run")
     return found
 
 
@@ -40,7 +40,9 @@ def compact_command(arguments: list[str]) -> int:
     return status
 
 
-COMMAND = by_parser("compact", "the records of a sweep in three Parquet files, and back", compact_command, parser)
+COMMAND = by_parser(
+    "compact", "move the records of a sweep into three Parquet files, and back", compact_command, parser
+)
 
 main = partial(run_command, COMMAND)
 """`ablate compact` with these arguments; its exit status."""

@@ -218,7 +218,7 @@ def sweep_folders(current: str) -> list[str]:
 
 COMMAND = Command(
     "completion",
-    "a script with which a shell completes commands, knobs and choices",
+    "print a script with which a shell completes commands, knobs and choices",
     completion,
     lambda words: HELP,
     takes=tuple(SCRIPTS),

@@ -21,8 +21,8 @@ def parser() -> Parser:
     found.add_argument("sweep", type=Path, help="a folder below results/")
     found.add_argument("what", nargs="*", help="run ids, or KNOB=VALUE")
     found.add_argument("--because", default="", metavar="TEXT", help="the reason, which the page shows")
-    found.add_argument("--undo", action="store_true", help="take it back, for these runs or for all")
-    found.add_argument("--list", action="store_true", help="what is excluded")
+    found.add_argument("--undo", action="store_true", help="include runs again: these, or all")
+    found.add_argument("--list", action="store_true", help="list what is excluded")
     return found
 
 

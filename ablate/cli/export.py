@@ -9,12 +9,12 @@ from ablate.cli.entry import say
 from ablate.export import FORMATS
 
 WHAT = """\
-csv, parquet          three tables: runs (a row each), settings (mean and interval over seeds), curves (by epoch)
+csv, parquet          three tables: runs (a row for each), settings (means and intervals over seeds), curves (by epoch)
 xlsx                  the same as sheets of one workbook
 tensorboard, mlflow, wandb
-                      a run of theirs for each of ours: knobs, curves, metrics; written to a folder, nothing is sent
+                      a run there for each run here, with knobs, curves and metrics, in a folder; nothing is sent
 
-All but csv need a library of their own; where it is missing, the command that installs it is shown.
+Each format but csv needs a library of its own; if it is missing, the command that installs it is shown.
 
   ablate export results/smoke --to csv
   ablate export results/a results/b --to xlsx --out both.xlsx"""
@@ -25,7 +25,7 @@ def parser() -> Parser:
     found.add_argument("sweep", nargs="+", type=Path, help="a folder below results/")
     found.add_argument("--to", required=True, choices=FORMATS, help="the format, see below")
     found.add_argument("--out", type=Path, help="folder, or file of a workbook (default: export-FORMAT in the first)")
-    found.add_argument("--level", type=level, default=0.95, help="of the settings' intervals (default: 0.95)")
+    found.add_argument("--level", type=level, default=0.95, help="confidence level of the intervals (default: 0.95)")
     return found
 
 
@@ -42,7 +42,7 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-COMMAND = by_parser("export", "finished sweeps for other programs: CSV, Parquet, Excel, MLflow …", export, parser)
+COMMAND = by_parser("export", "write finished sweeps for other programs: CSV, Parquet, Excel, MLflow …", export, parser)
 
 main = partial(run_command, COMMAND)
 """`ablate export` with these arguments; its exit status."""

@@ -23,12 +23,12 @@ EXAMPLES = """\
   ablate model=gru,lstm num_hiddens=16,32 epochs=100   every pair, 6 seeds each
   ablate model=gru lr=0.5 epochs=100                   one setting
   ablate sweeps=table12_rnn_num_hiddens seeds=6        a preset from sweeps/, with fewer seeds
-  ablate sweeps=init,forget_bias                       two, one after the other, each with its own report
-  ablate -m model=gru,lstm num_hiddens=32,256,1024     hours: see first what ablate plan says of it
+  ablate sweeps=init,forget_bias                       two presets, one after the other, each with its report
+  ablate -m model=gru,lstm num_hiddens=32,256,1024     this takes hours: ask ablate plan first
   ablate num_hiddens:lr=32:1,256:0.5                   two knobs that change together: 32 with 1, 256 with 0.5
   ablate model=gru,gru-no-reset,gru-no-update seeds=20
   ablate data=text_file data.path=book.txt data.tokens=word
-  ablate experiment=train.py:train lr=0.1,0.01 seeds=5 any function of your own; with --help its knobs"""
+  ablate experiment=train.py:train lr=0.1,0.01 seeds=5 any function of your own; --help lists its knobs"""
 
 
 def help_text(config_dir: Path | None = None) -> str:
@@ -36,8 +36,9 @@ def help_text(config_dir: Path | None = None) -> str:
     parts = [
         USAGE,
         "",
-        "Trains recurrent networks over every combination of the given values, several seeds each, and",
-        "tells which matters, by how much. Type the same command again: only what is missing runs.",
+        "Trains recurrent networks with every combination of the given values, several seeds each, and",
+        "reports which values matter, and by how much. If the same command is given again, only missing",
+        "runs are trained.",
         "",
         "examples",
         EXAMPLES,
@@ -50,11 +51,11 @@ def help_text(config_dir: Path | None = None) -> str:
         parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
     for title, lines in (*knobs(), *group_knobs()):
         parts += ["", title, *lines]
-    parts += ["", "flags", "  -m                 sweep (knobs with several values sweep without it, too)"]
+    parts += ["", "flags", "  -m                 sweep (not needed: knobs with several values sweep without it)"]
     parts += ["  --cfg job          show the composed configuration"]
     parts += ["  --info [WHAT]      show how it is composed: config, defaults, defaults-tree, plugins, searchpath"]
-    parts += ["  --detach           with hydra/launcher=slurm: submit, and leave; the same command later collects"]
-    parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of one's own there, too"]
+    parts += ["  --detach           with hydra/launcher=slurm: submit and return; the same command later collects"]
+    parts += ["  --config-dir DIR   find presets (DIR/sweeps), models (DIR/model) … of your own there, too"]
     parts += ["", "ablate --help lists the other commands: plan, report, search …"]
     return "\n".join(parts)
 

@@ -54,7 +54,7 @@ def setting_names(folder: Path) -> dict[str, str]:
     return {str(row[0]): named(knobs, row[1:]) for row in settings.itertuples(name=None)}
 
 
-COMMAND = by_parser("merge", "one folder of what several machines have trained", merge_command, parser)
+COMMAND = by_parser("merge", "make one folder of what several machines have trained", merge_command, parser)
 
 main = partial(run_command, COMMAND)
 """`ablate merge` with these arguments; its exit status."""

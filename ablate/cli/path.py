@@ -11,12 +11,12 @@ HELP = """\
 usage: ablate path knob=BASELINE,TARGET … [knob=value …] [--metric tail_perplexity]
 
 Goes from a baseline (the first values) to a target (the second values), one change at a time. In each round every
-change that is left is made by itself and trained over the same seeds. Half of the seeds choose the one that helps
-most, the other half reports it, for the best of several is too good on the seeds that chose it. Knobs that change
-together, num_hiddens:lr=32:1,256:0.5, are one change. Runs that any sweep has are reused, and the same command goes on
-where it stopped. Writes results/<name>/path.json and the report.
+remaining change is made by itself and trained with the same seeds. Half of the seeds choose the change that helps most,
+and the other half reports it, because the best of several looks too good on the seeds that chose it. Knobs that change
+together, num_hiddens:lr=32:1,256:0.5, are one change. Runs of any other sweep are reused, and the same command
+continues where it stopped. Writes results/<name>/path.json and the report.
 
-  --metric NAME   what to lower: tail_perplexity (of the last 5 % of epochs, the default), perplexity, val_perplexity, …
+  --metric NAME   the metric to lower: tail_perplexity (over the last 5 % of epochs, the default), perplexity, …
 
   ablate path model=rnn,gru num_hiddens=32,256 lr=1,0.5 seeds=10
 
@@ -75,7 +75,7 @@ def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 COMMAND = Command(
     "path",
-    "from a baseline to a target, one trained change at a time, the best first",
+    "go from a baseline to a target, one change at a time, the best first",
     path,
     lambda words: HELP,
     options=("--help", "--metric"),

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 HELP = """\
 usage: ablate plan [sweeps=NAME] [knob=value,value,… | group=option] … [--json]
 
-Lists, for the same arguments as ablate run: the settings and which of their runs are there already; what trains
-together, with which engine; the time and memory that it takes, from training each kind of program for a moment; and
-the smallest difference that this number of seeds can detect. Writes nothing.
+Takes the same arguments as ablate run, and lists the settings and which of their runs are there already; which runs
+train together, and with which engine; the time and memory that they take, measured by training each kind of program for
+a moment; and the smallest difference that this number of seeds can detect. Writes nothing.
 
-  --json          all of it as one JSON object on standard output: {"sweeps": […]}, and of each
+  --json          all of it as one JSON object on standard output: {"sweeps": […]}, and for each
                     folder, preset, question      where it is kept, and what it asks
                     settings, groups              as in the two tables; settings name their group by its number, from 1
                     runs, done, reused, to_train  numbers of runs
                     seconds, side_by_side, devices, memory_bytes, free_bytes, timings, timings_s
                     jobs                          with hydra/launcher=slurm or ray: how many jobs, the programs and
-                                                  seconds of each, wall_s, core_hours, gpu_hours; null without
-                    seeds, detectable             of each metric: the spread over seeds (sd), and the smallest
-                                                  difference found; of logarithms where log is true
+                                                  seconds of each, wall_s, core_hours, gpu_hours; otherwise null
+                    seeds, detectable             for each metric, the spread over seeds (sd) and the smallest
+                                                  difference found; of logarithms if log is true
                     notes, warnings
   --cfg job       show the composed configuration instead
-  --config-dir DIR  find presets (DIR/sweeps), models (DIR/model) … of one's own there, too
+  --config-dir DIR  find presets (DIR/sweeps), models (DIR/model) … of your own there, too
 
   ablate plan sweeps=table12_rnn_num_hiddens num_hiddens=32,64 seeds=10
 
@@ -65,7 +65,7 @@ def plan(arguments: list[str]) -> int:
 
 COMMAND = Command(
     "plan",
-    "what a sweep would take and could tell, before anything is spent",
+    "say what a sweep would cost and could find, before anything is trained",
     plan,
     lambda words: HELP,
     options=(*OPTIONS, "--json"),

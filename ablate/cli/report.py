@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 JSON = """\
---json prints one JSON object on standard output in the place of the tables: {"reports": […], "page": …}, and of each
-  folder, title, page   the sweep, and its report.html; page beside the reports is the one about several, or null
+--json prints one JSON object on standard output instead of the tables: {"reports": […], "page": …}, and for each
+  folder, title, page   the sweep, and its report.html; the page beside "reports" is the one about all of them, or null
   settings              a row for each setting: the columns of settings.csv
   claims                the verdicts that the page shows: the fields of ablate claims --json
-Numbers that are none (the mean of no run, a p that was not computed) are null."""
+Numbers that do not exist (the mean of no run, a p that was not computed) are null."""
 
 
 def parser() -> Parser:
@@ -29,12 +29,14 @@ def parser() -> Parser:
         "--until",
         action="append",
         metavar="QUALITY",
-        help="how long training takes until a metric reaches a value, 'val_perplexity<9', of sweeps with timings; kept "
-        "for later reports (repeatable; 'usual' for what half of the settings reach)",
+        help="also report how long training takes until a metric reaches a value, 'val_perplexity<9', in sweeps with "
+        "timings; kept for later reports (repeatable; 'usual' is the value that half of the settings reach)",
     )
     found.add_argument("--title", help="title of the page (default: the sweep's own, or its folder)")
-    found.add_argument("--level", type=level, default=0.95, help="of all intervals and verdicts (default: 0.95)")
-    found.add_argument("--json", action="store_true", help="print what is found as JSON")
+    found.add_argument(
+        "--level", type=level, default=0.95, help="confidence level of all intervals and verdicts (default: 0.95)"
+    )
+    found.add_argument("--json", action="store_true", help="print the results as JSON")
     return found
 
 
@@ -75,7 +77,9 @@ def ask(sweeps: "Sequence[Path]", until: "Sequence[str]") -> None:
         keep_qualities(sweep, until)
 
 
-COMMAND = by_parser("report", "tables, figures and a page about finished sweeps, from their records", report, parser)
+COMMAND = by_parser(
+    "report", "make tables, figures and a page about finished sweeps from their records", report, parser
+)
 
 main = partial(run_command, COMMAND)
 """`ablate report` with these arguments: 0, or 2 with a line on standard error for each folder that is no sweep."""

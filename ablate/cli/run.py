@@ -242,7 +242,12 @@ def _console() -> Callable[..., None]:
 
 
 COMMAND = Command(
-    "run", "train what is missing of a sweep, and report it", run, help_of, options=(*OPTIONS, DETACH), takes=("knobs",)
+    "run",
+    "train the missing runs of a sweep, and report it",
+    run,
+    help_of,
+    options=(*OPTIONS, DETACH),
+    takes=("knobs",),
 )
 
 main = partial(run_command, COMMAND)

@@ -10,11 +10,12 @@ from ablate.cli.run import DETACH, OPTIONS, run_each
 HELP = """\
 usage: ablate search [sweeps=NAME] [knob=choice(A,B) | knob=interval(LOW,HIGH) | knob=value] … [option=value] …
 
-Searches the best configuration: what hydra/sweeper=optuna does with ablate run. Every configuration gets a few seeds;
-those that may yet be the best get more; the best are trained on fresh seeds, which choose the winner and report it.
-The same command goes on where it stopped; several at the same time, on one folder, share the work.
+Searches for the best configuration, like ablate run with hydra/sweeper=optuna. Every configuration gets a few seeds;
+those that may still be the best get more. The best few are trained on fresh seeds, one half of which chooses the winner
+and the other half reports it. The same command continues a search that was stopped; given several times at once, it
+shares the work between the processes.
 
-options (hydra.sweeper.NAME is another way to write each)
+options (each may also be written as hydra.sweeper.NAME)
 {options}
 
   ablate search sweeps=search_gru
@@ -66,7 +67,7 @@ def search(arguments: list[str]) -> int:
 
 COMMAND = Command(
     "search",
-    "the best configuration, found by Optuna over raced seeds",
+    "find the best configuration, by Optuna and with several seeds each",
     search,
     help_of,
     options=(*OPTIONS, DETACH),

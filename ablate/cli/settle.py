@@ -1,9 +1,9 @@
 """`ablate settle results/NAME [--budget 30m] [--seeds 200] ["A < B" …]`: more seeds, until the claims are decided.
 
-Says first what that is expected to take, by the seconds that the sweep's own runs took. Then the claims get seeds,
-first where they decide most for a second, through the ordinary sweep: Ctrl-C loses nothing, and the same command goes
-on.
-The verdicts come from a test that holds however often one looks, so that stopping once one is decided is no fault.
+Says first how long that is expected to take, judging by the time that the sweep's own runs took. Then seeds are added,
+first where they are expected to decide the most claims per second. They are trained like those of any sweep: Ctrl-C
+loses nothing, and the same command continues. The verdicts come from a test that is valid however often one looks, so
+it is no mistake to stop as soon as a claim is decided.
 """
 
 from argparse import ArgumentTypeError
@@ -40,14 +40,14 @@ def parser() -> Parser:
     found.add_argument("sweep", nargs="+", metavar="FOLDER|CLAIM", help='a folder below results/; claims, "gru < lstm"')
     found.add_argument("--budget", type=duration, metavar="TIME", help="train no longer than this: 90s, 30m, 2h")
     found.add_argument(
-        "--seeds", type=seeds, default=MOST, metavar="N", help=f"no setting gets more than so many ({MOST})"
+        "--seeds", type=seeds, default=MOST, metavar="N", help=f"give no setting more seeds than this (default: {MOST})"
     )
-    found.add_argument("--plan", action="store_true", help="only say what it would take; trains and writes nothing")
+    found.add_argument("--plan", action="store_true", help="only say what it would take; train and write nothing")
     found.add_argument(
-        "--claims", type=Path, action="append", metavar="FILE", help="settle the claims of this file only (repeatable)"
+        "--claims", type=Path, action="append", metavar="FILE", help="settle only the claims of this file (repeatable)"
     )
     add_options_of_the_line(found)
-    found.add_argument("--level", type=level, default=0.95, help="confidence level of the verdicts (0.95)")
+    found.add_argument("--level", type=level, default=0.95, help="confidence level of the verdicts (default: 0.95)")
     return found
 
 

@@ -9,18 +9,18 @@ from ablate.cli.commands import run_command
 from ablate.cli.entry import tell
 
 JSON = """\
---json prints one JSON object on standard output: {"sweeps": […]}, and of each
-  folder, commands     where it is, and the commands that it was made by
+--json prints one JSON object on standard output: {"sweeps": […]}, and for each
+  folder, commands     where it is, and the commands that made it
   settings, runs       numbers of those that have finished; diverged: how many of the runs have diverged
-  missing              runs that the commands ask for and that have not finished; null where that is not known
-  begun                runs with a checkpoint, from which the same command goes on
+  missing              runs that the commands ask for and that have not finished; null if that is not known
+  begun                runs with a checkpoint, from which the same command continues
   failed, damaged      the settings that failed and have not been run since, each with its name and error; the files
-                       that are no record
-  in_use               whether an ablate is working on it now; null where that is not known: the file system has no
-                       locks, or you may not open the folder's
-  jobs                 of a cluster, that have not been collected: of each its id, its state (waiting, running, done, or
-                       how else it has ended), its host, the runs that it was given, those it has trained, and the
-                       seconds since it was last heard of"""
+                       that cannot be read as records
+  in_use               whether an ablate is working on it now; null if that is not known, because the file system has
+                       no locks or you may not open the lock of the folder
+  jobs                 jobs of a cluster that have not been collected: for each its id, its state (waiting, running,
+                       done, or how else it has ended), its host, the runs that it was given, those it has trained, and
+                       the seconds since it was last heard of"""
 
 
 def parser() -> Parser:
@@ -160,7 +160,7 @@ def line_of(found: dict[str, Any]) -> str:
     return f"{found['folder']}: {', '.join(parts)}"
 
 
-COMMAND = by_parser("status", "what the folders of sweeps hold, what failed, which are in use", status, parser)
+COMMAND = by_parser("status", "say what the folders of sweeps hold, what failed, and which are in use", status, parser)
 
 main = partial(run_command, COMMAND)
 """`ablate status` with these arguments; its exit status."""

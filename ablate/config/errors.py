@@ -19,7 +19,7 @@ INSTALLED = (f"{sysconfig.get_path('stdlib')}/", "<frozen", "/site-packages/", "
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can put right."""
+    """A mistake that the user can correct: one line with the value, the choices and the remedy."""
 
 
 class ConfigError(UserError):

@@ -27,50 +27,50 @@ HELD_OUT_MASKED = 0.15
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is measured of each run, and all that tables, figures, claims and searches need to know of it."""
+    """A number that is measured for each run, and what tables, figures, claims and searches need to know about it."""
 
     name: str
     title: str
-    """As within a sentence: `held-out perplexity`."""
+    """Its name within a sentence: `held-out perplexity`."""
     better: str  # lower, higher or neither
     unit: str = ""
     top: float | None = None
-    """The largest value of a metric that may be 0; such a one is compared by differences."""
+    """The largest value of a metric that may be 0; such a metric is compared by differences."""
     logs: bool | None = None
-    """Whether means and comparisons are those of logarithms, of positive values; None: where it has no top."""
+    """Whether means and comparisons are of logarithms, for positive values; None: if it has no top."""
     heading: str = ""
-    """Of its column in a table; the title if empty."""
+    """The heading of its column in a table; the title if empty."""
     axis: str = ""
-    """Of its axis in a figure; the title if empty."""
+    """The label of its axis in a figure; the title if empty."""
     ends: tuple[float, ...] = ()
     """Where an axis that does not reach the top may end."""
     explained: str = ""
     """A sentence for the notes of a table; a task may have its own."""
     meaning: str = ""
-    """What it is, for the reference, where no table needs a note on it."""
+    """What it is, for the reference, if no table needs a note on it."""
     of_loss: bool = False
-    """Whether it follows from the course of the loss, so that every task has it."""
+    """Whether it is computed from the losses during training, so that every task has it."""
     held_out: bool = False
-    """Whether it is measured on data that are held out, so that there is none where none are."""
+    """Whether it is measured on held-out data, so that it is missing if there are none."""
     of_test: bool = False
-    """Whether it is measured on data by which nothing may be chosen: no search, no best setting."""
+    """Whether it is measured on test data, by which nothing may be chosen: no search, no best setting."""
     tested_as: str = ""
-    """The same measured on the test data, where there are any: what is reported of that which this one has chosen."""
+    """The name of the same metric on test data, which is reported for what this metric has chosen."""
     searchable: bool = True
     claimable: bool = True
     ranked: bool = True
-    """Whether the best setting is named by it; not where another one gives the same order."""
+    """Whether the best setting is named by it; not if another metric gives the same order."""
     shown: bool = False
-    """Whether tables and figures show it of every task that has it, and not only of those that it was made for."""
+    """Whether tables and figures show it for every task that has it, and not only for those that it was made for."""
     of_course: bool = False
     """Whether it is the course's way of measuring, shown only beside what the course published."""
     unmeasured: str = ""
-    """Why a run may lack it, after "cannot be tested: "."""
+    """Why a run may lack it: what follows "cannot be tested: "."""
     of: Callable[..., float | None] | None = None
-    """Of one that follows from what a run recorded: its value from the record, or from record and curve; None where a
-    run has none."""
+    """For a metric that is computed from what a run recorded: its value from the record, or from record and curve; None
+    if a run has none."""
     tasks: tuple[str, ...] = ()
-    """Of such a one: the tasks whose runs have it; every task's where none is named."""
+    """For such a metric: the tasks whose runs have it; by default, all tasks."""
 
     @property
     def in_logs(self) -> bool:
@@ -328,11 +328,11 @@ def metric(
     heading: str = "",
     shown: bool = False,
 ) -> Callable[[Callable[..., float | None]], Callable[..., float | None]]:
-    """A metric that follows from what a run recorded, under the function's name: in frames, claims and searches.
+    """Register a function as a metric that is computed from what a run recorded, for data frames, claims and searches.
 
-    The function gets the run's record, and where it has a second parameter its curve, column → values by epoch; it
-    gives a number, or None where a run has none. Means are geometric and comparisons ratios, unless there is a `top`,
-    the largest value of a metric that may be 0, or `logs=False`. Tables and figures have it where `shown`.
+    The function gets the run's record and, if it has a second parameter, its curve, column → values by epoch. It
+    returns a number, or None if a run has none. Means are geometric and comparisons are ratios, unless there is a
+    `top`, the largest value of a metric that may be 0, or `logs=False`. Tables and figures show it if `shown`.
     """
     if better not in ("lower", "higher", "neither"):
         raise ConfigError(f"better is {better!r}; choose lower, higher or neither")

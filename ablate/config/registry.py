@@ -31,7 +31,7 @@ ALWAYS = object()
 class Knob:
     """A knob that a cell, a task, a data set or an optimizer has of its own.
 
-    `kind` is the type of its values, `float`, `int | None`, `list[float]`; a bool is typed true or false.
+    `kind` is the type of its values, `float`, `int | None`, `list[float]`; a bool is written as true or false.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Knob:
     decides: bool = True
     """Whether another value makes another run."""
     any_length: bool = False
-    """Whether a list may have another number of values than the default has."""
+    """Whether a list may have a different number of values from the default."""
     per_replica: bool = False
-    """Whether runs that differ in it alone can still train as one program."""
+    """Whether runs that differ only in this knob can still train as one program."""
     absent: Any = ALWAYS
-    """The value at which it is no part of a run's identity: that of runs older than the knob."""
+    """The value at which it is not part of a run's identity: that of runs older than the knob."""
 
     def __new__(cls, *_: Any, **facts: Any) -> Self:
         """Raises ConfigError for a fact that a knob has not, with those that it has."""

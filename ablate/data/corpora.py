@@ -36,10 +36,10 @@ NO_TOKENS = np.zeros(0, dtype=np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A cleaned text as numbers; or, by `Corpus.of_arrays`, arrays of numbers for a task of one's own.
+    """A cleaned text as numbers; or, by `Corpus.of_arrays`, arrays of numbers for a task of your own.
 
-    `sha256` is the hash of the cleaned text in UTF-8; with the kind of token it fixes every number in `ids`. It is part
-    of the identity of the runs: other data are other runs, wherever they lie.
+    `sha256` is the hash of the cleaned text in UTF-8; with the kind of token it determines every number in `ids`. It is
+    part of the identity of a run: with other data it is another run, but not with the same data in another place.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Corpus:
 
     @classmethod
     def of_arrays(cls, name: str | Path, **arrays: Any) -> "Corpus":
-        """What the loader of a data set returns whose task reads arrays: `Corpus.of_arrays(data.path, signals=…)`.
+        """What a loader returns for a task that reads arrays: `Corpus.of_arrays(data.path, signals=…)`.
 
-        `name` stands in tables; of a path its last part. Each array is anything that numpy makes numbers of, of any
-        shape; the task has them as `self.corpus.arrays["signals"]`. Raises DataError for what holds no numbers.
+        `name` is shown in tables, only the last part of a path. An array is anything that numpy can turn into numbers,
+        of any shape; the task finds it as `self.corpus.arrays["signals"]`. Raises DataError if it holds anything else.
         """
         found, hashed = {}, hashlib.sha256()
         for key in sorted(arrays):

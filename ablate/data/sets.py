@@ -23,8 +23,8 @@ WORDS_AS_THEY_ARE = {"tokens": "word", "cleaning": "keep"}
 class DataSet:
     """A data set by its name, as `data=NAME` chooses it.
 
-    `loader`, or `module:function`, makes an `ablate.Corpus` from a DataConfig, whose `path` is the user's file, and the
-    number of tokens that are needed (None: all).
+    `loader`, a function or `module:function`, makes an `ablate.Corpus` from a DataConfig, whose `path` is the user's
+    file, and the number of tokens that are needed (None: all).
     """
 
     name: str
@@ -32,23 +32,23 @@ class DataSet:
     """The tasks that can be trained on it."""
     summary: str = ""
     kind: str = RULE
-    """text, pairs of sentences, or neither: made by a rule, unless `loader` says otherwise."""
+    """text, pairs of sentences, or neither: generated, unless `loader` says otherwise."""
     loader: str | Callable[[Any, int | None], Any] = MADE_BY_RULE
     own_file: bool = False
-    """Whether it is a file of the user's, given by data.path."""
+    """Whether it is a file of the user, given by data.path."""
     in_parts: bool = False
-    """Whether it can also be a file to train on, one to choose by and one to report by: data.train, .valid, .test."""
+    """Whether it can also be three files, for training, choosing and reporting: data.train, data.valid, data.test."""
     stands_for_another: bool = False
-    """Whether which data it stands for is found out when it is loaded."""
+    """Whether it stands for another data set, which is chosen when it is loaded."""
     fixed: Mapping[str, str] = field(default_factory=lambda: WORDS_AS_THEY_ARE)
-    """The options of `data` of which it knows one value alone."""
+    """The options of `data` that can have only one value."""
     knobs: tuple[Knob, ...] = ()
     version: int = 1
-    """Raised when a rule changes: runs of other sequences are other runs."""
+    """Raised when the rule that generates the data changes, so that runs with other sequences are other runs."""
     asks: str = ""
-    """What is asked, where each data set of a task is a question of its own."""
+    """What is asked, if each data set of a task is a question of its own."""
     guess: float | str | None = None
-    """The accuracy of the best guess without memory, or the knob by which 1 is divided for it; None: not known."""
+    """The accuracy of the best guess without memory, or the knob by which to divide 1 for it; None: not known."""
     size: str = ""
     source: str = ""
     licence: str = ""
@@ -96,11 +96,11 @@ def _pairs(name: str, summary: str, **facts: Any) -> DataSet:
 
 
 def _rule(name: str, asks: str, guess: str | None = "symbols") -> DataSet:
-    return DataSet(name, ("memory",), asks, asks=asks, guess=guess, source="made by rule")
+    return DataSet(name, ("memory",), asks, asks=asks, guess=guess, source="generated")
 
 
 def _group(name: str, asks: str, guess: float | str, *knobs: Knob) -> DataSet:
-    return DataSet(name, ("state_tracking",), asks, asks=asks, guess=guess, knobs=knobs, source="made by rule")
+    return DataSet(name, ("state_tracking",), asks, asks=asks, guess=guess, knobs=knobs, source="generated")
 
 
 for _set in (
@@ -118,7 +118,7 @@ for _set in (
         source="pydoc_data.topics of the Python that runs",
         licence="PSF-2.0",
     ),
-    _text("text_file", "a text of one's own", own_file=True, in_parts=True),
+    _text("text_file", "a text of your own", own_file=True, in_parts=True),
     _rule("copy", "repeat the symbols of a sequence once it has ended"),
     _rule("adding", "the sum of the two marked numbers of a sequence"),
     _rule("first-token", "the first symbol of a sequence, at its end"),
@@ -146,7 +146,7 @@ for _set in (
     DataSet(
         "labelled_file",
         ("classification",),
-        "labelled sequences of numbers of one's own, an .npz with x, y, x_test and y_test",
+        "labelled sequences of numbers of your own, an .npz with x, y, x_test and y_test",
         loader="ablate.data.labelled:load_file",
         own_file=True,
     ),
@@ -157,7 +157,7 @@ for _set in (
         source="Tatoeba, by way of manythings.org and d2l.ai",
         licence="CC BY 2.0 FR",
     ),
-    _pairs("number_pairs", "numbers in digits and in English words, made by rule", source="made by rule"),
-    _pairs("pair_file", "pairs of one's own, a tab between the two sentences", own_file=True),
+    _pairs("number_pairs", "numbers written out in English and in French", source="generated"),
+    _pairs("pair_file", "pairs of your own, with a tab between the two sentences", own_file=True),
 ):
     DATASETS.found[_set.name] = _set

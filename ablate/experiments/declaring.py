@@ -71,19 +71,19 @@ def experiment(
     main: str = "",
     choices: Mapping[str, Sequence[Any]] | None = None,
 ) -> Any:
-    """A training function that can be swept: `@ablate.experiment(metrics={"accuracy": "higher"})`.
+    """Declare a training function that can be swept: `@ablate.experiment(metrics={"accuracy": "higher"})`.
 
-    Its parameters are knobs, of their annotated types and defaults; `Literal["a", "b"]` has choices, and so has what
-    `choices` names. A parameter of another type keeps its default and is no knob. `seed` is the run's seed; `report` is
+    Its parameters are knobs, with their annotated types and defaults; `Literal["a", "b"]` gives choices, and so does
+    `choices`. A parameter of another type keeps its default and is not a knob. `seed` is the run's seed; `report` is
     a function to call after an epoch, `report(epoch, loss=0.3)`. The function returns a dictionary, metric → number
-    (or one number); what it does not return has the value that was last reported.
+    (or one number); a metric that it does not return has the value that was last reported.
 
-    `metrics` says which there are, and whether lower or higher is better; without it they are read from the source: the
-    keys of the dictionaries that it returns and the names that it reports, of which lower is better but for names
-    such as accuracy, score, auc or reward. `main` is what settings are compared by: the first, if nothing else. A main
-    metric that is not finite at the end is a run that diverged.
+    `metrics` says which metrics there are, and whether lower or higher is better. Without it they are read from the
+    source, as the keys of the dictionaries that the function returns and the names that it reports; lower is then
+    better, except for names such as accuracy, score, auc or reward. Settings are compared by `main`, by default the
+    first metric. If the main metric is not finite at the end, the run has diverged.
 
-    The function itself stays as it is. Raises ConfigError, in one line, for what cannot be a knob or a metric.
+    The function itself is not changed. Raises ConfigError, in one line, for what cannot be a knob or a metric.
     """
 
     def register(one: Function) -> Function:

@@ -39,7 +39,7 @@ class Sizes(NamedTuple):
 
 
 class Features(NamedTuple):
-    """The numbers that a network reads at each step, in the place of a token, and those that it gives."""
+    """How many numbers a network reads at each step, instead of a token, and how many it gives."""
 
     inputs: int
     outputs: int

@@ -143,8 +143,8 @@ def optimizer(
 ) -> Callable[[Rule], Rule]:
     """Register the update rule that follows, see `ablate.optimizers.optimizer`, as `optimizer=NAME`.
 
-    `lr` is its learning rate where nobody chooses one; `knobs` declare bounds, choices and help of its keyword
-    parameters. Raises ConfigError for a rule that cannot be one.
+    `lr` is its default learning rate; `knobs` declare bounds, choices and help of its keyword parameters. Raises
+    ConfigError for a function that cannot be an update rule.
     """
 
     def register(rule: Rule) -> Rule:

@@ -72,8 +72,8 @@ def schedule(*, source: str = ..., name: str = ..., knobs: Sequence[Knob] = ...)
 def schedule(function: Factor | None = None, /, *, source: str = "", name: str = "", knobs: Sequence[Knob] = ()) -> Any:
     """Register the function (step, total, *, knobs) → factor that follows as `schedule=NAME`.
 
-    One with a third parameter held_out gets the held-out perplexities so far.
-    `knobs` declare bounds, choices and help of its keyword parameters. Raises ConfigError for what cannot be one.
+    A function with a third parameter, held_out, gets the held-out perplexities so far. `knobs` declare bounds, choices
+    and help of its keyword parameters. Raises ConfigError for a function that cannot be a schedule.
     """
 
     def register(function: Factor) -> Factor:

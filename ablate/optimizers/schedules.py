@@ -49,7 +49,14 @@ def cosine(step: int, total: int, *, warmup: float, final: float) -> float:
 @schedule(
     knobs=[
         WARMUP,
-        Knob("hold", float, 0.0, "share of the run, the rise apart, over which the rate stays", minimum=0, below=1),
+        Knob(
+            "hold",
+            float,
+            0.0,
+            "share of the run, without the rise, over which the rate stays constant",
+            minimum=0,
+            below=1,
+        ),
         Knob("final", float, 0.01, FINAL.help, above=0),
     ]
 )
@@ -63,7 +70,7 @@ def exponential(step: int, total: int, *, warmup: float, hold: float, final: flo
     knobs=[
         Knob("wait", int, 5, "epochs without a lower held-out perplexity after which the rate drops", minimum=1),
         Knob("gamma", float, 0.5, "factor of each drop", above=0, below=1),
-        Knob("floor", float, 0.001, "the factor below which no drop leads", minimum=0),
+        Knob("floor", float, 0.001, "the smallest factor to which the drops lead", minimum=0),
     ]
 )
 def plateau(step: int, total: int, held_out: Sequence[float], *, wait: int, gamma: float, floor: float) -> float:
@@ -79,7 +86,7 @@ def plateau(step: int, total: int, held_out: Sequence[float], *, wait: int, gamm
 
 @schedule(
     knobs=[
-        Knob("every", float, 0.25, "share of the run after which the rate drops, again and again", above=0),
+        Knob("every", float, 0.25, "share of the run between two drops of the rate", above=0),
         Knob("gamma", float, 0.1, "factor of each drop", above=0),
     ]
 )

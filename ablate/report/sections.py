@@ -196,12 +196,12 @@ def figure(
     applies: Callable[[Material], bool] | None = None,
     section: str = OTHERS,
 ) -> Any:
-    """A figure of every report, under the function's name: on the page, and as PNG, SVG and PDF in figures/.
+    """Register a function as a figure of every report: on the page, and as PNG, SVG and PDF in figures/.
 
-    The function's parameters are any of settings, runs, curves, published (frames: `ablate.analysis`) and swept (the
-    knobs that tell the settings apart); it returns a matplotlib figure. The caption is the first line of its docstring
-    if not given; `section` is the part of the page that it stands in, such as results, curves or comparisons. Raises
-    ConfigError for another parameter, and for a name that another figure has.
+    The function's parameters are any of settings, runs, curves, published (data frames, see `ablate.analysis`) and
+    swept (the knobs that tell the settings apart); it returns a matplotlib figure. By default the caption is the
+    first line of the docstring; `section` is the part of the page that shows it: results, curves, comparisons …
+    Raises ConfigError for another parameter, and for a name that another figure has.
     """
 
     if not isinstance(caption, str):

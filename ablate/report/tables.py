@@ -221,7 +221,7 @@ def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | N
     if not of_networks(runs):
         return f"{MEANS_OF_VALUES.format(100 * level)}, over n seeds"
     corpora = ", ".join(
-        f"{name} ({unit}s made by rule)" if DATASETS.known(name).by_rule else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
+        f"{name} (generated {unit}s)" if DATASETS.known(name).by_rule else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
     )
     own = own_metrics(runs if settings is None else settings)

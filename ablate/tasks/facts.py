@@ -28,27 +28,27 @@ Rule = Callable[[Mapping[str, Any], bool], str | None]
 
 @dataclass(frozen=True)
 class Words:
-    """How a report speaks of a task. `{unit}` is character, word or token."""
+    """How a report words what it says about a task. `{unit}` is character, word or token."""
 
     scored: str = ""
-    """Of what the perplexity is, after that word: `of the answers`; empty for that of a text."""
+    """What follows the word perplexity, such as `of the answers`; empty for that of a text."""
     answers: str = ""
-    """Of what an own metric is, on an axis; `scored` if empty."""
+    """What follows the name of a metric of the task on an axis; `scored` if empty."""
     data: str = "text"
-    """What is trained on and held out."""
+    """What the data are called that are trained on and held out."""
     plural: bool = False
-    """Whether there are several of these: `pairs`."""
+    """Whether that word is a plural: `pairs`."""
     epoch: str = "the last epoch of training"
     held_out: str = "of what is not trained on"
-    """Of what the held-out perplexity is; `{where}` is `right after the training's`, or in a file of its own."""
+    """What follows "held-out perplexity"; `{where}` is `right after the training's`, or in a file of its own."""
     read: str = "tokens"
-    """What of it is counted where settings read different amounts."""
+    """What is counted if settings read different amounts of data."""
     read_more: str = "some saw more text, or saw it more often"
     samples: str = "Answers"
-    """The heading of what the networks made of examples."""
+    """The heading of the examples in a report."""
     sample: str = "an example, and what it answered."
     continues: bool = False
-    """Whether what a network wrote goes on from what it was given."""
+    """Whether what a network writes continues what it was given."""
     unpublished: str = "There are no published numbers for this task: nothing to lay ours beside."
 
     def were(self) -> str:
@@ -57,14 +57,14 @@ class Words:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The knob that says how much is held out, and the least of it that can be measured; no knob: always enough."""
+    """The knob that says how much is held out, and the least that can be measured; no knob: there is always enough."""
 
     knob: str = ""
     least: int = 1
     decided_by: tuple[str, ...] = ()
     """The columns of frames that decide what is held out: settings that differ in one are measured on other data."""
     test_knob: str = ""
-    """The knob that, where it is not 0, keeps test data beside the held-out ones, by which nothing is chosen."""
+    """The knob that, if it is not 0, keeps test data beside the held-out ones, by which nothing is chosen."""
 
     def amount(self, config: Any) -> int | None:
         """What the knob is in a config; None without a knob."""
@@ -272,12 +272,12 @@ def task(
     main: str = DEFAULT_METRIC,
     **facts: Any,
 ) -> Any:
-    """A task, whose code is the class below: `@ablate.task(metrics=["accuracy"], main="accuracy")`.
+    """Register the class that follows as a task: `@ablate.task(metrics=["accuracy"], main="accuracy")`.
 
-    `name` is that of the class in lower case with underscores, if nothing else, and `summary` the first line of its
-    docstring. `data` holds names of data sets or new ones (`ablate.DataSet`); without any there is one of the task's
-    own name, made by rule. `metrics` holds names or new ones (`ablate.Metric`). `facts` are the other fields of
-    `ablate.tasks.facts.Task`. Raises ConfigError.
+    By default `name` is that of the class in lower case with underscores, and `summary` the first line of its
+    docstring. `data` holds names of data sets or new ones (`ablate.DataSet`); without any, the task has one data set of
+    its own name, which its class generates. `metrics` holds names or new ones (`ablate.Metric`). `facts` are the other
+    fields of `ablate.tasks.facts.Task`. Raises ConfigError.
     """
 
     def register(kind: type[Implementation]) -> type[Implementation]:

@@ -210,7 +210,7 @@ TASKS.add(
 TASKS.add(
     Task(
         "memory",
-        "sequences with a known answer, made by rule, of length num_steps",
+        "generated sequences with a known answer, of length num_steps",
         "ablate.tasks.memory:Memory",
         knobs=(
             Knob("symbols", int, 4, "different symbols that may have to be remembered", minimum=2),

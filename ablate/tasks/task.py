@@ -21,16 +21,16 @@ Minibatch = tuple[Tensor, Tensor]
 
 
 class Task(ABC):
-    """A resolved config bound to its data; the constructor raises CombinationError where there is too little of it.
+    """A resolved config together with its data; the constructor raises CombinationError if there are too few data.
 
-    sizes                   numbers of different tokens: the vocabulary's, or those of source and target; or
-                            `Features(inputs, outputs)` of a task that reads real numbers
-    train_tokens            tokens that there are to train on
-    val_tokens              tokens that are held out
+    sizes                   the number of different tokens in the vocabulary, or in those of source and target; or
+                            `Features(inputs, outputs)` for a task that reads real numbers
+    train_tokens            the number of tokens to train on
+    val_tokens              the number of tokens that are held out
     held_out                inputs and targets, of any T and B and on the device, on which runs are measured, or None
-    test                    the same of data by which nothing is chosen, and which alone are reported, or None
-    carries_state           whether a minibatch starts from the state in which the one before it ended
-    same_count_every_epoch  whether each epoch has equally many minibatches: only then replicas stay in step
+    test                    the same for test data, by which nothing is chosen and results are reported, or None
+    carries_state           whether a minibatch starts from the state in which the previous one ended
+    same_count_every_epoch  whether each epoch has equally many minibatches: only then do replicas stay in step
     scores_some             whether some targets are not scored, and their number differs between minibatches
     """
 
@@ -62,31 +62,31 @@ class Task(ABC):
     @abstractmethod
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         """An epoch: inputs (T, B), or (T, B, features) of real numbers, and targets (T, B); `order` decides what is
-        random. A target of −1, or of real ones NaN, is not scored. Of any device: best on the CPU, from where training
-        takes many at once."""
+        random. A target of −1, or of NaN if targets are real numbers, is not scored. Tensors may be on any device; best
+        is the CPU, from where training takes many at once."""
 
     def starts(self, order: Generator) -> Tensor | None:
-        """The same minibatches, by the same draws, as the places in `text` at which their sequences begin,
-        (minibatches, B), on the CPU; None where they are no windows of a text."""
+        """The same minibatches, by the same draws, given as the places in `text` at which their sequences begin,
+        (minibatches, B), on the CPU; None if they are not windows of a text."""
         return None
 
     @property
     def text(self) -> Tensor:
-        """The tokens (n,), on the device, of which there are `starts`."""
+        """The tokens (n,), on the device, to which `starts` refers."""
         raise NotImplementedError
 
     @abstractmethod
     def updates_per_epoch(self) -> float:
-        """Minibatches in an epoch; where their number depends on what is random, the mean."""
+        """The number of minibatches in an epoch; if it is random, its mean."""
 
     @property
     def epoch_updates(self) -> int:
-        """Minibatches in an epoch, where what is random is as favourable as it can be."""
+        """The number of minibatches in an epoch; if it is random, the largest that is possible."""
         return round(self.updates_per_epoch())
 
     @property
     def tokens_per_epoch(self) -> int:
-        """Tokens that an epoch reads, the unscored ones included."""
+        """The number of tokens that an epoch reads, including those that are not scored."""
         return self.epoch_updates * self.config.batch_size * self.config.num_steps
 
     def network(self, parameters: Mapping[str, Tensor]) -> LanguageModel:

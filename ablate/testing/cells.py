@@ -39,9 +39,9 @@ HALF_OPEN = 0.5
 def check_cell(cell: Cell) -> None:
     """Check a cell with its knobs at each of their choices and with each gate fixed. Raises AssertionError.
 
-    Shapes, reproducibility, sequences and replicas that have nothing to do with each other, causality, gradients
-    against central differences, a state that can be carried, parameters that are saved, loaded and all of use. Raises
-    ConfigError, too, for equations that cannot be evaluated at all.
+    It checks shapes, reproducibility, that sequences and replicas do not influence each other, causality, gradients
+    against central differences, that the state can be carried over, and that parameters can be saved and loaded and are
+    all used. Raises ConfigError for equations that cannot be evaluated at all.
     """
     with _registered(cell):
         for case in _cases(cell):

@@ -60,12 +60,12 @@ def _usual(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def check_optimizer(optimizer: Optimizer | str | Callable[..., None]) -> None:
-    """Whether a registered optimizer, given itself, by its name or by its rule, moves replicas as it has to.
+    """Check a registered optimizer, which is given as itself, by its name or by its function.
 
-    Checked in float64, on quadratics: the loss falls at its own learning rate, which is left as it is; parameters and
-    moments stay finite; a replica computes the same alone as in company, whatever lr and per-replica knobs its
-    neighbours have, and when one of them is not a number; it goes on from its saved moments bit for bit; what belongs
-    to no number of the network stays zero. Raises AssertionError with what differs.
+    It is checked in float64, on quadratic functions. The loss has to fall at the default learning rate, which must not
+    be changed; parameters and states stay finite; a replica computes the same alone as beside others, whatever learning
+    rate and per-replica knobs they have, and even if one of them is not a number; resumed from its saved states, it
+    gives the same bits; numbers that belong to no parameter stay zero. Raises an AssertionError that says what differs.
     """
     found = _registered(OPTIMIZERS, optimizer, "rule")
     name, usual = found.name, _usual(found)
@@ -122,10 +122,10 @@ def check_optimizer(optimizer: Optimizer | str | Callable[..., None]) -> None:
 
 
 def check_schedule(schedule: Schedule | str | Callable[..., float], total: int = 1000) -> None:
-    """Whether a registered schedule, given itself, by its name or by its function, has a factor for every update.
+    """Check a registered schedule, which is given as itself, by its name or by its function.
 
-    For runs of one update, of a few and of `total`: a finite number from 0 up, not 0 throughout, and the same when it
-    is asked again. Raises AssertionError or ConfigError with what differs.
+    For runs of one update, of a few and of `total`, every factor has to be a finite number from 0 up, not 0 throughout,
+    and the same when it is computed again. Raises an AssertionError or ConfigError that says what differs.
     """
     found = _registered(SCHEDULES, schedule, "function")
     options = found.options(ScheduleConfig.of({"name": found.name}, given=True))

@@ -35,13 +35,13 @@ TOLERANCE = 1e-9
 def check_task(
     task: str | type[Task] | Facts, data: str = "", num_steps: int = 12, batch_size: int = 4, path: str | None = None
 ) -> None:
-    """Raise AssertionError, with what is wrong, unless the task keeps its promises on one of its data sets.
+    """Raise an AssertionError that says what is wrong, unless the task does what it declares on one of its data sets.
 
-    Minibatches have the shapes and types that the network reads, are the same for the same seed and others for another;
-    what is not scored counts in no loss and no gradient; gradients reach every parameter, in float64, and are the same
-    in a cohort as in a run by itself; what is measured is what the facts name, finite and within its range; and no
-    held-out example is trained on, where the task says so (`disjoint`). `path` is the file
-    of a data set that reads one.
+    It checks that minibatches have the shapes and types that the network reads, and depend on the seed and on nothing
+    else; that targets that are not scored count in no loss and no gradient; that gradients reach every parameter, in
+    float64, and are the same in a cohort as in a single run; that the declared metrics are measured, finite and within
+    their range; and that no held-out example is trained on, if the task says so (`disjoint`). `path` is the file of a
+    data set that reads one.
     """
     facts = _facts(task)
     config = small_config(facts, data or facts.data[0], num_steps, batch_size, path)

@@ -1,4 +1,4 @@
-"""Data of one's own, from a file: does a signal rise or fall on the whole? A row of the CSV: the answer, the signal.
+"""Data of your own, from a file: does a signal rise or fall on the whole? A row of the CSV holds answer and signal.
 
 python -m ablate plugins=[docs/examples/dataset.py] task=trend data.path=docs/examples/trend.csv num_steps=8 epochs=50
 """
@@ -13,7 +13,7 @@ import ablate
 
 
 def read(data, tokens) -> ablate.Corpus:
-    """The loader: `data.path` is what was typed; `tokens` matters to texts alone."""
+    """The loader: `data.path` is the file that was given; `tokens` matters only for texts."""
     rows = np.loadtxt(data.path, delimiter=",", skiprows=1, dtype=np.float32)
     return ablate.Corpus.of_arrays(data.path, signals=rows[:, 1:], answers=rows[:, 0].astype(np.int64))
 

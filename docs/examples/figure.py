@@ -1,4 +1,4 @@
-"""A figure of one's own: it stands on the page of every report and, as PNG, SVG and PDF, in figures/."""
+"""A figure of your own: it is on the page of every report and, as PNG, SVG and PDF, in figures/."""
 
 import pandas as pd
 import seaborn as sns

@@ -1,4 +1,4 @@
-"""Two metrics of one's own, of any task: they follow from what every run has recorded, also from runs that are older.
+"""Two metrics of your own, for any task: they are computed from what every run has recorded, also for older runs.
 
 ablate claims results/mine     judges   metric: bits_per_token
 """
@@ -12,14 +12,14 @@ import ablate
 
 @ablate.metric("bits per token", better="lower", shown=True)
 def bits_per_token(record: Mapping[str, Any]) -> float | None:
-    """Bits per token: the base-2 logarithm of the tail perplexity; none where no perplexity was measured."""
+    """Bits per token: the base-2 logarithm of the tail perplexity; none if no perplexity was measured."""
     perplexity = record["metrics"].get("tail_perplexity")
     return None if perplexity is None else math.log2(perplexity)
 
 
 @ablate.metric("epochs to half", better="lower", logs=False)
 def epochs_to_half(record: Mapping[str, Any], curve: Mapping[str, Sequence[float]]) -> float | None:
-    """Epochs until the perplexity was half of the first epoch's; none where it never was, or was not measured."""
+    """Epochs until the perplexity was half that of the first epoch; none if it never was, or was not measured."""
     if "perplexity" not in curve:
         return None
     first = curve["perplexity"][0]

@@ -1,14 +1,14 @@
 # A tour of ablate from Python. Each `# %%` opens a cell for Jupyter, VS Code or PyCharm; as a script it runs, too.
 # tests/api/test_notebook.py runs this very file.
 
-# %% Which of two cells is better, and does it depend on the width? Trained is only what is not there yet.
+# %% Which of two cells is better, and does it depend on the width? Only missing runs are trained.
 import ablate
 
 tour = {
     "model": ["gru", "rnn"],
     "num_hiddens": [4, 8],
     "data": "text_file",
-    "data.path": "book.txt",  # a pathlib.Path will do, too
+    "data.path": "book.txt",  # a pathlib.Path works, too
     "max_tokens": 2_000,
     "val_tokens": 500,
     "epochs": 5,
@@ -22,10 +22,10 @@ sweep  # a table: the mean over the seeds with its interval, n, diverged runs
 runs, settings, curves = sweep.frame(), sweep.settings(), sweep.curves()
 settings[["model", "num_hiddens", "val_perplexity", "val_perplexity_low", "val_perplexity_high", "n"]]
 
-# %% Pairs of settings that differ in the model alone: the ratio, its interval, p and p corrected over the table
+# %% Pairs of settings that differ only in the model: the ratio, its interval, p, and p corrected over the table
 sweep.compare("val_perplexity", by="model")[["at", "from_value", "to_value", "ratio", "low", "high", "p_holm"]]
 
-# %% A claim, and what the runs say of it
+# %% A claim, and what the runs say about it
 verdict = sweep.claim("gru < rnn", "val_perplexity")
 print(verdict.verdict, "-", verdict.evidence)
 

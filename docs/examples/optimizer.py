@@ -1,4 +1,4 @@
-"""An optimizer of one's own, Lion:   python -m ablate plugins=[docs/examples/optimizer.py] optimizer=lion,adam"""
+"""An optimizer of your own, Lion:   python -m ablate plugins=[docs/examples/optimizer.py] optimizer=lion,adam"""
 
 import ablate
 

@@ -1,4 +1,4 @@
-"""A schedule of one's own:   python -m ablate plugins=[docs/examples/schedule.py] schedule=inverse_root,constant"""
+"""A schedule of your own:   python -m ablate plugins=[docs/examples/schedule.py] schedule=inverse_root,constant"""
 
 import ablate
 

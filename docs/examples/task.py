@@ -1,4 +1,4 @@
-"""A task of one's own: does a noisy signal hold the slow sinusoid or the fast one? Real inputs, made by rule.
+"""A task of your own: does a noisy signal hold the slow or the fast sinusoid? Inputs are generated real numbers.
 
 python -m ablate plugins=[docs/examples/task.py] -m task=pitch model=rnn,gru task.noise=0.5,2
 """

@@ -64,10 +64,11 @@ def stand_together(names: Sequence[str]) -> str:
     corrected = dict(zip(map(id, tested), holm([float(one.p) for one in tested if one.p is not None]), strict=True))
     fall = [one for one in decided if not corrected[id(one)] < ALPHA]
     said = (
-        f"Of {counted(len(tested), 'claim')} tested on this page {len(decided)} are decided at 5 % each. "
-        f"Corrected over all of them as one family (Holm), {len(decided) - len(fall)} of these stand"
+        f"Of the {counted(len(tested), 'claim')} that are tested on this page, {len(decided)} are decided at 5 % each. "
+        f"If they are corrected as one family (Holm), {len(decided) - len(fall)} remain decided"
     )
-    return "\n".join([f"{said}, all but:\n", *(f"- {one.statement}" for one in fall), ""]) if fall else f"{said}.\n"
+    lost = [f"{said}, and the verdicts on these do not stand:\n", *(f"- {one.statement}" for one in fall), ""]
+    return "\n".join(lost) if fall else f"{said}.\n"
 
 
 def settings_table(name: str) -> str:

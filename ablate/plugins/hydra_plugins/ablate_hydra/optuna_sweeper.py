@@ -23,17 +23,17 @@ class OptunaSweeperConf:
     params: Any = None  # knob: values, as on the command line
     conditions: Any = None  # knob: {other knob: [values for which it exists]}
     objective: Any = "val_perplexity"  # a metric that the task measures, or a list for a Pareto front
-    n_trials: int = 60  # of all processes and invocations together
+    n_trials: int = 60  # number of trials, of all processes and invocations together
     sampler: Any = "tpe"  # tpe, gp, cmaes, qmc, random, grid, nsga2
     pruner: Any = "none"  # by epoch: none, median, percentile, halving, hyperband; by seed: wilcoxon
     # `fresh` seeds of the best few: one half chooses, the other reports; null: 12, or as many as a configuration has
-    race: Any = field(default_factory=lambda: {"first": 2, "p": 0.1, "best": 3, "fresh": None})  # null: every seed
+    race: Any = field(default_factory=lambda: {"first": 2, "p": 0.1, "best": 3, "fresh": None})  # null: no racing
     storage: str | None = None  # sqlite (null), journal, or a URL such as postgresql://user@host/database
-    study: str | None = None  # its name there; null: that of the sweep
-    seed: int = 0  # of the sampler
-    parallel: int | None = None  # trials in flight in this process; null: two per core
-    baseline: Any = None  # {knob: value} of what the winner is compared with; {} for the defaults
-    direction: Any = None  # of tasks other than ablate's: minimize, maximize, or a list
+    study: str | None = None  # its name in the storage; null: that of the sweep
+    seed: int = 0  # seed of the sampler
+    parallel: int | None = None  # trials at the same time in this process; null: two per core
+    baseline: Any = None  # {knob: value} of a configuration to compare the winner with; {} for the defaults
+    direction: Any = None  # for programs other than ablate: minimize, maximize, or a list
     zipped: Any = None  # refused: a search draws each knob by itself
 
 
