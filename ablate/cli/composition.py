@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from ablate.cli.commands import MODULES
 from ablate.cli.entry import say
 from ablate.config import plugins, presets
 from ablate.config.ambiguous import comma_in_path, decimal_comma
@@ -219,6 +220,8 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         argument = rest.pop(0)
         name, equals, value = argument.partition("=")
         if not argument.startswith("-"):
+            if argument in MODULES:
+                raise UserError(f"{argument} is a command, and a command comes first: ablate {argument} …")
             overrides.append(argument)
         elif name not in FLAGS:
             knob = name.lstrip("-").replace("-", "_")

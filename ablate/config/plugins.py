@@ -268,7 +268,7 @@ def _execute(path: Path, given: str, source: bytes, own: str, others: Mapping[st
     except BaseException as error:  # SystemExit, too: the file is not to end the program
         del sys.modules[module.__name__]
         files = {str(path): given} | {str(one.path): one.path.name for one in others.values()}
-        raise UserError(f"{_place(error, files) or given}: {_said(error)}") from error
+        raise UserError(f"{_place(error, files) or given}: {_without_places(_said(error), files)}") from error
 
 
 def _said(error: BaseException) -> str:
@@ -279,6 +279,14 @@ def _said(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg}"
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _without_places(said: str, files: Mapping[str, str]) -> str:
+    """What an error says, without the place that it begins with, which stands before it already; files as they were
+    given."""
+    for path, given in files.items():
+        said = re.sub(rf"^{re.escape(path)}:\d+: ", "", said).replace(path, given)
+    return said
 
 
 def _place(error: BaseException, files: Mapping[str, str]) -> str:

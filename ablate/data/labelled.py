@@ -52,8 +52,10 @@ def load_file(data: DataConfig, tokens: int | None = None) -> Corpus:
             file = np.load(opened, allow_pickle=False)
             found = {name: file[name] for name in ARRAYS if name in file}
     except (OSError, ValueError, IndexError, EOFError, OverflowError, zipfile.BadZipFile) as error:
+        is_archive = isinstance(error, OSError) or zipfile.is_zipfile(path)  # of others numpy speaks as of pickles
+        why = reason(error) if is_archive else "it is no .npz file"
         raise DataError(
-            f"data.path={data.path} cannot be read ({reason(error)}); give a file that "
+            f"data.path={data.path} cannot be read ({why}); give a file that "
             "numpy.savez(FILE, x=…, y=…, x_test=…, y_test=…) writes"
         ) from error
     return labelled(path.name, found)
@@ -96,5 +98,8 @@ def whole(name: str, key: str, given: Any) -> Numbers:
     """Classes (n,), from 0. Raises DataError."""
     y = np.asarray(given)
     if y.ndim != 1 or y.dtype.kind not in "biu" or (len(y) and y.min() < 0):
-        raise DataError(f"{name}: {key} needs one whole number from 0 for each sequence")
+        raise DataError(
+            f"{name}: {key} needs one whole number from 0 for each sequence; np.unique(labels, return_inverse=True)[1] "
+            "makes these of any labels"
+        )
     return y.astype(np.int64)

@@ -133,8 +133,10 @@ def on(value: Any) -> bool:
 
 
 def optimizer(
+    rule: None = None,
+    /,
     *,
-    lr: float,
+    lr: float = math.nan,
     source: str = "",
     name: str = "",
     knobs: Sequence[Knob] = (),
@@ -146,6 +148,9 @@ def optimizer(
     `lr` is its default learning rate; `knobs` declare bounds, choices and help of its keyword parameters. Raises
     ConfigError for a function that cannot be an update rule.
     """
+
+    if rule is not None:
+        raise ConfigError("an optimizer needs a learning rate; write @ablate.optimizer(lr=0.01)")
 
     def register(rule: Rule) -> Rule:
         if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):

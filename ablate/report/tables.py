@@ -54,7 +54,7 @@ MEASURED = {
 def measured_columns(settings: pd.DataFrame) -> dict[str, str]:
     """Metric → heading of what the table on the terminal shows."""
     shown = shown_metrics(settings)
-    if own_metrics(settings):
+    if own_metrics(settings) or not of_networks(settings):
         return {name: heading(name) for name in shown}
     further = {name: heading(name) for name in shown if name not in MEASURED}
     on_held_out = {name: further.pop(name) for name in list(further) if METRICS[name].held_out}

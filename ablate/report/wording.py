@@ -150,8 +150,9 @@ def shown_metrics(frame: pd.DataFrame) -> list[str]:
     """
     first = own_metrics(frame) or [DEFAULT_METRIC] * _measured(frame, DEFAULT_METRIC)
     first = [*first, *(name for name in further_metrics(frame) if _measured(frame, name))]
-    if not of_networks(frame):
-        return first or [DEFAULT_METRIC]
+    if not of_networks(frame):  # all runs diverged: the columns are those of the experiment, and empty
+        mains = dict.fromkeys(task.main for task in each_task(frame))
+        return first or [name for name in mains if name in frame] or [DEFAULT_METRIC]
     first = [*tested(frame), *(name for name in first if not METRICS.known(name).of_test)]
     further = [name for name in ("val_perplexity", *across_texts(frame)) if _measured(frame, name)]
     return [*first, "perplexity", *further]

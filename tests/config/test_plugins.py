@@ -206,6 +206,10 @@ def test_loading_again_changes_nothing(mine: Path) -> None:
         ("import no_such_module_at_all\n", "bad.py, line 1: ModuleNotFoundError"),
         ("import sys\n\n\nsys.exit(3)\n", "bad.py, line 4: SystemExit: 3"),
         (
+            "import ablate\n\n@ablate.optimizer(lr=-1)\ndef rule(parameters, gradients, *, lr): ...\n",
+            "bad.py, line 3: rule has lr=-1",  # the place once
+        ),
+        (
             "from ablate.cells.cell import cell\n\n@cell(name='gru')\ndef f(x, h, *, W):\n    return x.a + h @ W.a\n",
             "bad.py, line 3: there is a cell 'gru' already; give yours another name",
         ),

@@ -65,8 +65,14 @@ def test_what_cannot_be_read_is_a_line(tmp_path: Path, changed: dict[str, Any], 
 def test_a_file_that_is_no_archive_of_arrays_is_a_line(tmp_path: Path, content: bytes) -> None:
     data = written(tmp_path)
     Path(str(data.path)).write_bytes(content)
-    with pytest.raises(DataError, match=r"numpy\.savez"):
+    with pytest.raises(DataError, match=r"numpy\.savez") as raised:
         load(data)
+    assert "pickle" not in str(raised.value)
+
+
+def test_classes_that_are_named_have_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="return_inverse=True"):
+        load(written(tmp_path, y=np.array(["up"] * 10)))
 
 
 def test_one_array_alone_is_a_line(tmp_path: Path) -> None:

@@ -146,13 +146,22 @@ def test_a_number_that_nobody_declared_is_a_failure_with_the_line_of_the_functio
     assert says == "'low', which is no number" or ("declared: loss" in said and "metrics=" in said)
 
 
-def test_what_is_not_finite_has_diverged(tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+def test_what_is_not_finite_has_diverged(
+    tmp_path: Path,
+    ablated: Callable[..., tuple[int, str]],
+    written: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     script = written(
         "def train(lr: float = 0.1, *, seed, report):\n    report(1, loss=1.0)\n    report(2, loss=lr * float('inf'))\n"
     )
     status, _ = ablated(script, "seeds=2")
     assert status == 0
     assert {record["status"] for record in records(tmp_path / "sweep")} == {"diverged"}
+    main(["report", str(tmp_path / "sweep")])
+    table = capsys.readouterr().out
+    assert "loss" in table
+    assert "held-out" not in table  # as of a network, which there is none of
 
 
 @pytest.mark.full

@@ -388,6 +388,25 @@ def test_a_metric_gives_one_number(value: Any) -> None:
     assert f"test_own_task.py:{several.__code__.co_firstlineno}" in line
 
 
+def test_a_value_without_a_logarithm_is_kept_and_said() -> None:
+    @ablate.metric("below nothing", better="lower")
+    def below(record: Any) -> float:
+        return -2.0
+
+    failed = FailedMetrics()
+    assert metric_of({"status": "ok", "metrics": {}}, "below", failed=failed) == -2
+    [line] = failed.lines(3, "results/mine")
+    assert f"metric below (test_own_task.py:{below.__code__.co_firstlineno}) is -2" in line
+    assert "logs=False" in line
+
+
+def test_a_metric_and_an_optimizer_without_parentheses_say_what_to_write() -> None:
+    with pytest.raises(ConfigError, match=r'@ablate\.metric\("title", better="lower"\)'):
+        ablate.metric(lambda record: 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
+        ablate.optimizer(lambda parameters, gradients, *, lr: None)  # type: ignore[arg-type]
+
+
 def test_a_task_without_parentheses() -> None:
     @ablate.task
     class Guess(ablate.Task):
