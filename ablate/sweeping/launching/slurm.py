@@ -5,13 +5,13 @@ Nothing here needs SLURM's accounting: without it a job that was killed is simpl
 
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError, listing, reason
+from ablate.records.asking import NO_ANSWER, ask, output_of
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, imports_from_here, not_installed
@@ -37,8 +37,6 @@ OF_SLURM = {
 }
 """SLURM's word for the state of a job that is in the queue → ours."""
 
-ASK_S = 30.0
-
 
 def states_of(ids: Iterable[str]) -> dict[str, str] | None:
     """Job → its state, of those that SLURM still knows; None where it does not answer."""
@@ -55,8 +53,8 @@ def states_of(ids: Iterable[str]) -> dict[str, str] | None:
 def _ask(jobs: list[str]) -> dict[str, str] | None:
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
-    except (OSError, subprocess.SubprocessError):
+        done = ask(*command, check=False)
+    except NO_ANSWER:
         return None
     if done.returncode and "Invalid job id" in done.stderr:
         # Of one job alone: it has left the queue. Of several SLURM leaves those out that it does not know any more.
@@ -95,12 +93,8 @@ def why_waiting(ids: Iterable[str]) -> dict[str, str]:
     """Job → why it waits, in SLURM's words, with the remedy where it would for ever; nothing without an answer."""
     asked = sorted({one.partition("_")[0] for one in ids})
     command = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r", f"--jobs={','.join(asked)}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
-    except (OSError, subprocess.SubprocessError):
-        return {}
     found = {}
-    for line in done.stdout.splitlines():
+    for line in output_of(*command).splitlines():
         job, _, why = line.partition("|")
         if why not in ("", "None"):
             found[job] = f"{why}: {PASSES_NEVER[why]}" if why in PASSES_NEVER else why
@@ -142,7 +136,7 @@ class SlurmQueue:
                 return self._submit(executor, works)
         except (self.submitit.core.utils.FailedJobError, self.submitit.core.utils.FailedSubmissionError) as error:
             raise UserError(f"SLURM refuses the jobs: {_said(error)}") from error
-        except (OSError, subprocess.SubprocessError) as error:
+        except NO_ANSWER as error:
             raise UserError(f"SLURM cannot be given the jobs: {error}") from error
 
     def _submit(self, executor: Any, works: Sequence["Work"]) -> list[str]:
@@ -184,8 +178,8 @@ class SlurmQueue:
         if not jobs:
             return
         try:
-            done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, errors="replace", timeout=ASK_S)
-        except (OSError, subprocess.SubprocessError) as error:
+            done = ask("scancel", *jobs, check=False)
+        except NO_ANSWER as error:
             raise UserError(f"SLURM cannot be told to end job {', '.join(jobs)}: {reason(error)}") from error
         if done.returncode and "Invalid job id" not in done.stderr:  # one that has ended is as it should be
             said = (done.stderr.strip().splitlines() or [f"scancel ended with status {done.returncode}"])[-1]
@@ -228,11 +222,5 @@ def _said(error: Exception) -> str:
 
 def _partitions() -> str:
     """The names of those that there are, or nothing without an answer."""
-    try:
-        done = subprocess.run(
-            ["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, errors="replace", timeout=ASK_S
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    names = list(dict.fromkeys(done.stdout.split()))
+    names = list(dict.fromkeys(output_of("sinfo", "--noheader", "--format=%R").split()))
     return listing(names) if names else ""

@@ -147,9 +147,8 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
         ("it is out of order", "…"),
     ],
 )
-def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, line: str) -> None:
-    answer = subprocess.CompletedProcess([], 0, "low\nlow\n", "")
-    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
+def test_what_sbatch_refuses_is_said_with_a_remedy(command: Callable[[str, str], None], said: str, line: str) -> None:
+    command("sinfo", r"printf 'low\nlow\n'")
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
 
