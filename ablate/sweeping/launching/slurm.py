@@ -3,6 +3,7 @@
 Nothing here needs SLURM's accounting: without it a job that was killed is simply not in the queue any more.
 """
 
+import math
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
@@ -158,14 +159,19 @@ class SlurmQueue:
             "setup": [*own.setup, *["export PYTHONSAFEPATH=1"] * (not imports_from_here())] or None,
             "srun_args": ["--cpu-bind=none"],
             "stderr_to_stdout": True,
+            "wckey": None,  # submitit's own is refused by a cluster that keeps account of them
         }
         found |= {"gpus_per_node": own.gpus} if own.gpus else {}
-        found |= {"mem": f"{round(own.mem_gb * 1024)}MB"} if own.mem_gb else {}
+        found |= {} if own.mem_gb is None else {"mem": f"{math.ceil(own.mem_gb * 1024)}MB"}
         found |= {"partition": own.partition, "account": own.account, "qos": own.qos}
         found |= {"exclusive": True} if own.exclusive else {}
         found |= {"array_parallelism": own.at_once or 1_000_000}
         extra = {"requeue": True, **own.sbatch}
-        return {**found, "additional_parameters": extra}
+        if extra["requeue"] is False or extra.get("no_requeue"):
+            extra |= {"requeue": False, "no_requeue": True}
+        # A flag that is false is one that is not given.
+        given = {name: value for name, value in extra.items() if value is not None and value is not False}
+        return {**found, "additional_parameters": given}
 
     def states(self, batch: Batch) -> dict[str, str] | None:
         return states_of(batch.ids or ())
