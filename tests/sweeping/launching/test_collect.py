@@ -83,8 +83,8 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
         monkeypatch.setattr(collect, "queue_of", lambda _: cluster)
         monkeypatch.setattr(following.slurm, "states_of", lambda _: cluster.states())
         monkeypatch.setattr(following.slurm, "reachable", lambda: True)
-        launcher = {"name": "slurm", **launchers()["slurm"], **options}
-        return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", launcher=launcher)
+        cluster_options = options_of({"name": "slurm", **launchers()["slurm"], **options})
+        return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", cluster=cluster_options)
 
     return run
 
