@@ -17,6 +17,7 @@ from typing import Any
 
 from optuna import Study
 
+from ablate.analysis.trials import JOURNAL
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, UserError, counted
 from ablate.config.overrides import Override
@@ -24,6 +25,7 @@ from ablate.config.schema import Config
 from ablate.records.failures import failures
 from ablate.records.jobs import DONE, Batch, batches
 from ablate.records.locks import exclusive
+from ablate.records.refused import undone_if_refused
 from ablate.searching.evaluation import Failed
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import SearchProgress
@@ -83,6 +85,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
     folder, settings = prepared.folder, prepared.settings
     queue = queue_of(options)
     with (
+        undone_if_refused(folder, JOURNAL),
         exclusive(folder, shared=True),
         looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner) as study,
     ):

@@ -17,6 +17,7 @@ from ablate.records.files import entries
 from ablate.records.locks import exclusive
 from ablate.records.neighbours import reuse
 from ablate.records.reading import RecordError
+from ablate.records.refused import undone_if_refused
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.launching.collect import over_queue
@@ -56,7 +57,8 @@ def run_sweep(
     for config in configs if cluster is None else ():
         check_device(config)
     summary = Summary(folder, report=all(config.report for config in configs))
-    with quality_jobs() if cluster is None else nullcontext(), exclusive(folder):
+    machine = quality_jobs() if cluster is None else nullcontext()
+    with machine, undone_if_refused(folder), exclusive(folder):
         if cluster is None:
             refuse_beside_jobs(folder)
         plan.warnings += check_same_question(plan, command, preset, given)

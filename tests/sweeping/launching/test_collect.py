@@ -277,7 +277,24 @@ def test_what_a_cluster_refuses_leaves_nothing(small: Configs, launch: Any, monk
     monkeypatch.setattr(Cluster, "submit", refuse)
     with pytest.raises(ConfigError, match="no such partition"):
         launch([small()], Cluster())
-    assert batches(Path("results/a")) == []
+    assert not Path("results").exists()
+
+
+@pytest.mark.full
+def test_a_sweep_is_as_before_what_a_cluster_refuses_of_it(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = launch([small()], Cluster()).folder
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+        raise ConfigError("no such partition")
+
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    with pytest.raises(ConfigError, match="no such partition"):
+        launch([small("lr=3")], Cluster())
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not jobs_dir(folder).exists()
 
 
 @pytest.mark.parametrize(
