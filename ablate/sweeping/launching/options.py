@@ -109,7 +109,8 @@ NOT_OF_SBATCH = {
     "array": "give hydra.launcher.jobs and hydra.launcher.at_once",
     "signal": "give hydra.launcher.notice_s",
     **dict.fromkeys(("output", "error", "open-mode"), LOGS),
-    **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-socket"), ONE_TASK),
+    **dict.fromkeys(("nodes", "ntasks"), ONE_TASK),
+    **dict.fromkeys((f"ntasks-per-{part}" for part in ("node", "core", "socket", "gpu")), ONE_TASK),
     **dict.fromkeys(("clusters", "parsable", "quiet", "test-only", "wait", "wrap"), FOLLOWED),
     **dict.fromkeys(("help", "usage", "version"), FOLLOWED),
 }

@@ -203,6 +203,7 @@ REFUSED = (
     ("partition", "give another hydra.launcher.partition"),
     ("account", "give another hydra.launcher.account"),
     ("qos", "give another hydra.launcher.qos"),
+    ("wckey", "give another hydra.launcher.sbatch.wckey"),
     ("memory specification", "no node has so much: give less hydra.launcher.mem_gb"),
     ("memory required", "no node has so much: give less hydra.launcher.mem_gb"),
     ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),

@@ -128,6 +128,7 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
             "hydra.launcher.cpus, gpus, mem_gb and time_min, or wait until others have ended",
         ),
         ("Invalid qos specification", "…; give another hydra.launcher.qos"),
+        ("Invalid wckey specification", "…; give another hydra.launcher.sbatch.wckey"),
         (
             "Requested time limit is invalid (missing or exceeds some limit)",
             "…; give a smaller hydra.launcher.time_min",
